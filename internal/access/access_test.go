@@ -28,7 +28,7 @@ func refusedFor(why credential.Reason) string {
 	return `refresher_credentials_total{outcome="` + string(why) + `"}`
 }
 
-// defect is a credential that is not to be taken, and why.
+// defect is a credential that must be refused, with the reason.
 type defect struct {
 	name   string
 	reason credential.Reason // as the log says; empty: it does not come that far
@@ -36,12 +36,12 @@ type defect struct {
 	header []string // over HTTP, in place of Authorization: Bearer
 }
 
-// wrong is a credential that is fine but for some claims.
+// wrong returns a defect with a valid credential, except for some claims.
 func wrong(name string, reason credential.Reason, change map[string]any) defect {
 	return defect{name: name, reason: reason, make: func() string { return apptest.Pass(change) }}
 }
 
-// defects are those that a service with one project has to see, or with several.
+// defects returns all defects that a service with one project, or with several, must detect.
 func defects(several bool) []defect {
 	in := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
 	text := func(name string, reason credential.Reason, text string) defect {
@@ -211,20 +211,19 @@ func defects(several bool) []defect {
 
 func noText() string { return "" }
 
-// endpoint is a way to ask for something that wants a credential. One without a method
-// is the join of a WebSocket.
+// endpoint is a request that needs a credential. Without a method it is a join over WebSocket.
 type endpoint struct {
 	apptest.Request
 	admin bool
 }
 
-// fixtures are the ids of a session and a revocation that there are.
+// fixtures has the ids of an existing session and revocation.
 type fixtures struct{ session, revocation string }
 
-// nothing is fixtures: the ids are of nothing.
+// nothing has ids that do not exist.
 var nothing = fixtures{"S", "R"}
 
-// endpoints are all of them. Those that take something away come last.
+// endpoints returns all endpoints that need a credential; those that delete something come last.
 func endpoints(ids fixtures) []endpoint {
 	const everybody, operators = false, true
 	return []endpoint{
@@ -265,7 +264,7 @@ func endpoints(ids fixtures) []endpoint {
 	}
 }
 
-// setUp has a session and a revocation there.
+// setUp creates a session and a revocation.
 func setUp(g *apptest.LoggedNode) fixtures {
 	g.T.Helper()
 	var revocation struct{ ID string }
@@ -278,10 +277,10 @@ func setUp(g *apptest.LoggedNode) fixtures {
 	return fixtures{joined.Session, revocation.ID}
 }
 
-// longTokens has nothing happen to the session of setUp while time passes.
+// longTokens makes the tokens of setUp's session live so long that no renewal happens in a test.
 func longTokens(c *app.Config) { c.Policy.TTL = 24 * time.Hour }
 
-// untilLogged is how long the log takes to have room for another refusal.
+// untilLogged is how long until the log's rate limit admits another line about a refusal.
 const untilLogged = 6 * time.Second
 
 const (
@@ -289,8 +288,8 @@ const (
 	invalid = "the credential is not valid here, or has expired; fetch a new one"
 )
 
-// TestDefectiveCredentials takes each defect to each endpoint. What a caller is told
-// is the same for all, the log has the reason, and nothing else happens.
+// TestDefectiveCredentials sends each defect to each endpoint. All get the same answer, the log has
+// the reason, and nothing is changed.
 func TestDefectiveCredentials(t *testing.T) {
 	for name, several := range map[string]bool{"one project": false, "two projects": true} {
 		t.Run(name, func(t *testing.T) {
@@ -313,8 +312,8 @@ func TestDefectiveCredentials(t *testing.T) {
 				}
 				t.Logf("%d cases: %d defects at %d endpoints", cases, len(defects(several)), len(endpoints(ids)))
 
-				// None of that changed anything, and with a good credential all
-				// of it works.
+				// The refused requests changed nothing, and all endpoints accept a
+				// valid credential.
 				var revocations struct{ Revocations []struct{ Channel string } }
 				g.Admin("GET", "/v1/revocations", "", &revocations)
 				if len(revocations.Revocations) != 1 {
@@ -334,8 +333,8 @@ func TestDefectiveCredentials(t *testing.T) {
 	}
 }
 
-// refuses expects a defect to be found, and returns the metrics after that. logged
-// has it wait until the log takes another refusal, and look there too.
+// refuses checks that a defect is refused, and returns the metrics afterwards. With logged it waits
+// until the log admits another line, and checks that line.
 func refuses(g *apptest.LoggedNode, d *defect, e *endpoint, before map[string]float64, logged bool) (after map[string]float64) {
 	g.T.Helper()
 	if logged {
@@ -389,7 +388,7 @@ func refuses(g *apptest.LoggedNode, d *defect, e *endpoint, before map[string]fl
 	return after
 }
 
-// takes expects that a good credential opens each endpoint.
+// takes checks that each endpoint accepts a valid credential.
 func takes(g *apptest.LoggedNode, t *testing.T, ids fixtures) {
 	t.Helper()
 	for _, e := range endpoints(ids) {
@@ -399,7 +398,7 @@ func takes(g *apptest.LoggedNode, t *testing.T, ids fixtures) {
 	}
 }
 
-// What is just within the bounds is taken, by whichever key it was signed.
+// Claims at the limits are accepted, with each key.
 func TestGoodCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -434,8 +433,8 @@ func TestGoodCredentials(t *testing.T) {
 	})
 }
 
-// Who is no operator sees and changes nobody's calls, and gets no token that is not
-// a user's.
+// Without the scope "admin" a caller can neither see nor change other users' sessions, and cannot
+// get the application's own Chat token.
 func TestAdminEndpointsWantTheScope(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); longTokens(c) })
@@ -463,7 +462,7 @@ func TestAdminEndpointsWantTheScope(t *testing.T) {
 	})
 }
 
-// A resume key is no credential, and a credential no resume key.
+// A resume key is refused as a credential, and a credential as a resume key.
 func TestKeysAndCredentialsAreNotOneAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
@@ -494,7 +493,7 @@ func TestKeysAndCredentialsAreNotOneAnother(t *testing.T) {
 	})
 }
 
-// TestKeySets has the keys behind a URL: over real sockets, as they are fetched.
+// TestKeySets has the projects' keys at a URL. It uses real sockets, because key sets are fetched.
 func TestKeySets(t *testing.T) {
 	_, other, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -553,8 +552,7 @@ func TestKeySets(t *testing.T) {
 		t.Error("what was refused was done")
 	}
 
-	// Nothing is known of any key: that is not the client's fault, and it is told
-	// to come back. Nor is such a node ready.
+	// Without any key set the client is told to retry, and the node is not ready.
 	issuer.Close()
 	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"keys":[]}`)
@@ -575,7 +573,7 @@ func TestKeySets(t *testing.T) {
 	}
 }
 
-// setUpBy is setUp where the usual credentials are not taken.
+// setUpBy is setUp with another credential, for nodes that refuse the usual one.
 func setUpBy(g *apptest.LoggedNode, credential string) fixtures {
 	g.T.Helper()
 	s := g.Connect()

@@ -11,9 +11,9 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// TestAccountsThatAreUids asks every giver of RTC tokens for a user that is a number, by
-// its uid and by the account of that name: for Agora they are one user, whose tokens are
-// equal, so the answer must be the same whichever way is taken.
+// TestAccountsThatAreUids requests RTC tokens for a numeric user from every endpoint, once as a uid
+// and once as an account. For Agora both are one user with equal tokens, so the answers must be
+// equal.
 func TestAccountsThatAreUids(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)

@@ -43,8 +43,7 @@ func TestAuthorizeIsAskedAtJoin(t *testing.T) {
 	}
 }
 
-// The back end's own word for a denial is in the log, once, and short; the client
-// does not get it.
+// The back end's reason for a denial is logged once, shortened; the client does not see it.
 func TestAuthorizeReasonIsLogged(t *testing.T) {
 	b := apptest.NewBackEnd(t)
 	b.Reason = "no credit\n" + strings.Repeat("x", 200)
@@ -156,8 +155,8 @@ func TestAuthorizeIsAskedWhenClientsComeBack(t *testing.T) {
 	s.Closed(protocol.CloseEnded)
 }
 
-// A client that hangs up while the back end is asked is not waited for: its session is not
-// opened, and nothing waits for the answer any more.
+// If a client hangs up while its approval is requested, its session is not opened, and nothing waits
+// for the answer any longer.
 func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 	b := apptest.NewBackEnd(t)
 	asked, answer := make(chan string), make(chan struct{})
@@ -196,8 +195,8 @@ func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 	}
 }
 
-// While the back end fails, renewals go on for the grace after the tokens that it
-// agreed to, and then the call ends with its tokens; nobody joins meanwhile.
+// While the back end fails, renewals continue for the grace after the last approved tokens; then the
+// session ends with its tokens. Joins are refused meanwhile.
 func TestAuthorizeGrace(t *testing.T) {
 	const ttl, grace = 4 * time.Second, 2 * time.Second
 	n, b, ana := apptest.Supervised(t, grace)
@@ -246,8 +245,7 @@ func TestAuthorizeGrace(t *testing.T) {
 	t.Logf("%d renewals within a grace of %v", renewals, grace)
 }
 
-// A back end that was away for less than the grace is asked again, and its word
-// counts.
+// After an outage shorter than the grace, approval is requested again and decides.
 func TestAuthorizeGoesOnAfterAnOutage(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	s := n.Dial()
@@ -294,7 +292,7 @@ func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
 	}
 }
 
-// A back end may say until when: no token outlives that, and the call ends.
+// If the back end limits the approval (until), no token lives longer, and the session ends then.
 func TestAuthorizeUntil(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	until := session.SecOf(time.Now()) + 4
@@ -309,8 +307,7 @@ func TestAuthorizeUntil(t *testing.T) {
 	}
 }
 
-// What is allowed to a time that is over is denied: as at a join, so without a
-// session.
+// An approval until a time in the past is a denial, for joins and for tokens without a session.
 func TestAuthorizeUntilThePast(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	for _, ago := range []session.UnixSec{0, 1, 3600} {
@@ -329,7 +326,7 @@ func TestAuthorizeUntilThePast(t *testing.T) {
 	}
 }
 
-// Questions travel together.
+// Approval requests are sent in batches.
 func TestAuthorizeBatches(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	const joins = 100

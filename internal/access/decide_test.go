@@ -17,13 +17,13 @@ import (
 	"refresher/internal/session"
 )
 
-// revocations is what a node knows of them.
+// revocations fakes a node's copy of the revocations.
 type revocations struct{ unread, matches bool }
 
 func (r *revocations) Loaded() bool                       { return !r.unread }
 func (r *revocations) Revoked(*session.ResumeClaims) bool { return r.matches }
 
-// approval is a back end. It notes what it is asked.
+// approval fakes the back end's approval and records the requests.
 type approval struct {
 	asked  []hook.Request
 	answer func(ctx context.Context) (hook.Answer, error)
@@ -81,7 +81,7 @@ var (
 	ana     = session.Identity{RTC: &session.RTC{Channel: "daily", UID: 7, Role: session.Publisher}}
 )
 
-// What may be asked for. Those who have a session show no credential.
+// One request of each kind. Requests of an existing session have no caller.
 var requests = map[string]session.Request{
 	"join":              {Action: session.ActionJoin, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
 	"classic token":     {Action: session.ActionJoin, Claims: &session.ResumeClaims{App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
@@ -90,8 +90,8 @@ var requests = map[string]session.Request{
 	"scheduled renewal": {Action: session.ActionRenew, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}},
 }
 
-// TestDecide holds each action against each state of what is asked, which has to be the
-// same for all of them.
+// TestDecide authorizes each request in each state of the revocations and the back end. The decision
+// must depend on the state only.
 func TestDecide(t *testing.T) {
 	const hour = session.UnixSec(946684800 + 3600) // after the bubble's beginning
 	for name, state := range map[string]struct {
@@ -139,7 +139,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// The second look: a revocation that comes while the back end is asked counts.
+// A revocation that is added while approval is requested refuses the request.
 func TestRevocationWhileTheBackEndIsAsked(t *testing.T) {
 	for action, request := range requests {
 		known := &revocations{}
@@ -173,7 +173,7 @@ func TestRecheckAndRevokedLookAtRevocationsOnly(t *testing.T) {
 	}
 }
 
-// A grant is looked at where a caller shows its credential, and before anybody is asked.
+// If a caller shows a credential, its grant is checked before approval is requested.
 func TestDecideChecksTheGrant(t *testing.T) {
 	now := session.SecOf(time.Now())
 	for name, c := range map[string]struct {
@@ -227,7 +227,8 @@ func TestDecideChecksTheGrant(t *testing.T) {
 	}
 }
 
-// Who is denied on and on does not fill the log, but each session that ends has its line.
+// Repeated denials of one subject are logged at a limited rate, but a denial that ends a session
+// always is.
 func TestDenialsAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

@@ -19,8 +19,8 @@ import (
 	"refresher/internal/store"
 )
 
-// TestCursorsShowNothingOfOtherProjects: a page may end at a session of another project,
-// which its cursor must not name. Nor is a cursor good for anybody but its project.
+// A page of a listing may end at another project's session. The cursor must not reveal its id, and
+// other projects cannot use the cursor.
 func TestCursorsShowNothingOfOtherProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -92,8 +92,7 @@ func TestCursorsShowNothingOfOtherProjects(t *testing.T) {
 	})
 }
 
-// TestForeignSessionTakesAsLongAsNone: the time of an answer does not tell whether another
-// project's session is open.
+// The time until the answer does not reveal whether another project's session exists.
 func TestForeignSessionTakesAsLongAsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -122,8 +121,7 @@ func TestForeignSessionTakesAsLongAsNone(t *testing.T) {
 	})
 }
 
-// TestRoomForRevocationsOfEachProject: one project has given as many as it can; another,
-// of which the node has heard nothing yet, still has room.
+// If one project has added as many revocations as it may, another project can still add some.
 func TestRoomForRevocationsOfEachProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := store.NewMemory(time.Now)

@@ -25,7 +25,7 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// wish is what a caller asks for.
+// wish is the user, channel and role for which a caller requests tokens.
 type wish struct {
 	channel, uid, account, role, rtm, chat string
 	ttl                                    int64 // seconds; 0 = does not say
@@ -43,8 +43,7 @@ func usualGrants() map[string]any {
 	}
 }
 
-// giver is a way to get tokens. It is asked by a request, or by a join, which has no
-// method.
+// giver is an endpoint that gives tokens: an HTTP request, or without a method a join.
 type giver struct {
 	name     string
 	ask      func(w *wish) apptest.Request
@@ -55,8 +54,7 @@ type giver struct {
 	stream   bool // its RTM token also opens stream channels, as the RTC user of its name
 }
 
-// expected is a token that a giver gives: under which name, for which service and
-// which user of the wish.
+// expected is a token in a giver's answer: its field, its service, and its user.
 type expected struct {
 	name string
 	leg  edge.Leg
@@ -69,7 +67,7 @@ func accountOf(w *wish) string { return w.account }
 func rtmOf(w *wish) string     { return w.rtm }
 func chatOf(w *wish) string    { return w.chat }
 
-// inPath asks a classic endpoint that has everything in its path.
+// inPath returns a request to a classic endpoint with its parameters in the path.
 func (w *wish) inPath(segments ...string) apptest.Request {
 	path := ""
 	for _, s := range segments {
@@ -81,7 +79,7 @@ func (w *wish) inPath(segments ...string) apptest.Request {
 	return apptest.Get(path)
 }
 
-// inQuery asks one that has it in its query.
+// inQuery returns a request with its parameters in the query.
 func (w *wish) inQuery(path string, query url.Values) apptest.Request {
 	if w.ttl != 0 {
 		query.Set("expireTime", strconv.FormatInt(w.ttl, 10))
@@ -89,7 +87,7 @@ func (w *wish) inQuery(path string, query url.Values) apptest.Request {
 	return apptest.Get(path + "?" + query.Encode())
 }
 
-// inBody asks one that has it in its body.
+// inBody returns a request with its parameters in the body.
 func (w *wish) inBody(path string, fields map[string]any) apptest.Request {
 	if w.ttl != 0 {
 		fields["expire"] = w.ttl
@@ -97,7 +95,7 @@ func (w *wish) inBody(path string, fields map[string]any) apptest.Request {
 	return apptest.Post(path, apptest.AsJSON(fields))
 }
 
-// join is a join for some services.
+// join returns a join for some services.
 func (w *wish) join(services map[string]any) apptest.Request {
 	if w.ttl != 0 {
 		services["ttl"] = w.ttl
@@ -257,8 +255,8 @@ var givers = []giver{
 	},
 }
 
-// grantCase is the usual grants with one field changed, the usual wish with one,
-// and what is not granted then.
+// grantCase is a change of one field of the usual grants or of the usual wish, and the field that the
+// grant does not cover then.
 type grantCase struct {
 	grant  grantChange
 	wish   func(w *wish)
@@ -269,8 +267,8 @@ type grantCase struct {
 	life     int64 // what the tokens live, in seconds; 0 = an hour
 }
 
-// grantChange sets one list of a service's grants, or without a service one of the grants
-// themselves. A nil value takes it out; the zero change changes nothing.
+// grantChange sets one field of a service's grants, or if service is empty, of the grants
+// themselves. A nil value removes the field. The zero grantChange changes nothing.
 type grantChange struct {
 	service, name string
 	value         any
@@ -302,7 +300,7 @@ func set(name string, value any) grantChange { return grantChange{"", name, valu
 
 func without(service, name string) grantChange { return grantChange{service, name, nil} }
 
-// grantCases are those at one moment.
+// grantCases returns all cases; expiries are relative to now.
 func grantCases() []grantCase {
 	now := time.Now().Unix()
 	wants := func(f func(w *wish)) func(w *wish) { return f }
@@ -403,8 +401,7 @@ func grantCases() []grantCase {
 	}
 }
 
-// refusal is how what a giver needs and a case denies is refused: its beginning.
-// Empty: it is granted.
+// refusal returns how the refusal of a giver's request begins; empty if the request is granted.
 func (c *grantCase) refusal(g *giver) string {
 	switch c.denied {
 	case "ttl":
@@ -428,8 +425,8 @@ func (c *grantCase) refusal(g *giver) string {
 	return ""
 }
 
-// TestGrantsAreHeld asks every giver of tokens, under every grant: what is granted
-// is given exactly, nothing else is.
+// TestGrantsAreHeld requests tokens from every endpoint under every grant: granted requests get
+// exactly the granted token, all others are refused.
 func TestGrantsAreHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
@@ -490,7 +487,7 @@ func TestGrantsAreHeld(t *testing.T) {
 	})
 }
 
-// ask asks for tokens, which come by name.
+// ask requests tokens, and returns them by the name of their field.
 func ask(g *apptest.LoggedNode, from *giver, w *wish, credential string) (apptest.Answer, map[string]string) {
 	g.T.Helper()
 	tokens := make(map[string]string)
@@ -514,7 +511,7 @@ func ask(g *apptest.LoggedNode, from *giver, w *wish, credential string) (apptes
 	return a, tokens
 }
 
-// check expects a token to be what was wished for, and no more.
+// check checks that a token grants exactly the wish.
 func (e *expected) check(t *testing.T, what string, judge *edge.Edge, text string, w *wish, life int64) {
 	t.Helper()
 	token, err := agora.Parse(text)
@@ -570,8 +567,8 @@ func (e *expected) check(t *testing.T, what string, judge *edge.Edge, text strin
 	}
 }
 
-// checkStream expects the token of an RTM user that also opens stream channels. How
-// much it may do there is TestStreamChannels's to look at.
+// checkStream checks an RTM token that also grants stream channels. TestStreamChannels checks its
+// privileges there.
 func (e *expected) checkStream(t *testing.T, what, text string, w *wish, life int64) {
 	t.Helper()
 	services, err := apptest.ServicesOf(text)
@@ -588,9 +585,8 @@ func (e *expected) checkStream(t *testing.T, what, text string, w *wish, life in
 	}
 }
 
-// TestNoTokenOutlivesItsGrant has clients do all that gets them tokens, at random,
-// until their grant is over: each token is held against the grant, and then there
-// are none any more.
+// TestNoTokenOutlivesItsGrant makes random requests for tokens until the grant expires: no token
+// lives longer than the grant, and afterwards none is given.
 func TestNoTokenOutlivesItsGrant(t *testing.T) {
 	tokens, calls := 0, 0
 	rapid.Check(t, func(r *rapid.T) {
@@ -603,7 +599,7 @@ func TestNoTokenOutlivesItsGrant(t *testing.T) {
 	t.Logf("%d tokens of %d calls", tokens, calls)
 }
 
-// script is one client's grant and what it does. 0 in a span of seconds is none.
+// script is a client's grant and its actions. A duration of 0 means that it is not set.
 type script struct {
 	maxTTL, until, ttl int64 // seconds
 	steps              []step
@@ -614,7 +610,7 @@ type step struct {
 	waitMs int64 // after it
 }
 
-// action is something that a client, or an operator with its session, does.
+// action is an action of a client, or of an operator on the client's session.
 type action struct {
 	name    string
 	do      func(h *apptest.Holder)
@@ -623,8 +619,8 @@ type action struct {
 
 func (a action) String() string { return a.name }
 
-// actions are all of them. A client whose connection is closed resumes instead, unless
-// the action needs none.
+// actions has all actions. A disconnected client resumes instead, unless the action needs no
+// connection.
 var actions = []action{
 	{name: "wait", do: func(*apptest.Holder) {}},
 	{name: "renew", do: func(h *apptest.Holder) { h.Socket.Send(`{"type":"renew"}`) }},
@@ -671,7 +667,7 @@ func drawScript(r *rapid.T) script {
 	return s
 }
 
-// play plays it, and returns how many tokens there were.
+// play runs the script and returns the number of tokens that it got.
 func (s *script) play(t *testing.T) int {
 	g := apptest.NewLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
@@ -700,7 +696,7 @@ func (s *script) play(t *testing.T) int {
 		time.Sleep(time.Duration(left)*time.Second + 5*time.Second) // bubble
 	}
 
-	// It is over: on the connection, and for whoever comes back.
+	// The session has ended: for the open connection and for a resume.
 	_, joined, ended, closed := h.State()
 	if closed == 0 || ended != "" && ended != "expired" {
 		t.Errorf("after until: ended %q, closed with %d", ended, closed)
@@ -721,7 +717,7 @@ func (s *script) play(t *testing.T) int {
 	return h.Bundles
 }
 
-// A role is changed to what the credential granted, and no further.
+// A role can be changed only to roles that the credential grants.
 func TestRoleChangesStayWithinTheGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)

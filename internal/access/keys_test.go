@@ -19,13 +19,13 @@ import (
 	"refresher/internal/store"
 )
 
-// leaveWith ends a session over HTTP with some key.
+// leaveWith ends a session over HTTP with a resume key.
 func leaveWith(g *apptest.LoggedNode, session, key string) (apptest.Reply, string) {
 	g.T.Helper()
 	return g.Visit("POST", "/v1/sessions/"+session+"/leave", apptest.AsJSON(map[string]string{"key": key}))
 }
 
-// renewWith renews a session over HTTP with some key.
+// renewWith renews a session over HTTP with a resume key.
 func renewWith(g *apptest.LoggedNode, session, key string) (apptest.Reply, string) {
 	g.T.Helper()
 	return g.Visit("POST", "/v1/sessions/"+session+"/renew", "", "Authorization", "Bearer "+key)
@@ -33,8 +33,8 @@ func renewWith(g *apptest.LoggedNode, session, key string) (apptest.Reply, strin
 
 const unknownKey = "this session and key are not known here; join afresh"
 
-// TestForgedKeys spoils a resume key in every way there is. It opens nothing then,
-// and what is wrong with it is not told.
+// TestForgedKeys changes a resume key in every possible way. Each forged key is refused, and the
+// answer does not tell why.
 func TestForgedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -112,7 +112,7 @@ func TestForgedKeys(t *testing.T) {
 		}
 		t.Logf("%d forged keys", len(forged))
 
-		// And the good key with other ids.
+		// The valid key with other session ids.
 		for _, id := range []string{otherJoined.Session, foreignJoined.Session, strings.ToLower(joined.Session), joined.Session + "%20", "x", strings.Repeat("S", 5000)} {
 			if r, text := renewWith(g, id, joined.Key); r.StatusCode != http.StatusNotFound || !strings.Contains(text, unknownKey) {
 				t.Errorf("the key with id %.40s: %d %s", id, r.StatusCode, text)
@@ -143,7 +143,7 @@ func TestForgedKeys(t *testing.T) {
 			t.Error("the log has a key")
 		}
 
-		// The session has noticed none of that.
+		// The session itself is unchanged.
 		if newest, _, ended, closed := victim.State(); newest.Seq != 1 || ended != "" || closed != 0 {
 			t.Errorf("the session: seq %d, ended %q, closed with %d", newest.Seq, ended, closed)
 		}
@@ -157,14 +157,14 @@ func TestForgedKeys(t *testing.T) {
 	})
 }
 
-// next is the character after one of base64's that stands for one bit more.
+// next returns the base64 character whose value is one higher.
 func next(c string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return alphabet[strings.Index(alphabet, c)+1:][:1]
 }
 
-// Secrets are changed one after the other: keys under the one before still open, and
-// what they are changed for is under the new one.
+// After a change of the session secret, resume keys under the previous one are still accepted, and
+// are replaced by keys under the new one.
 func TestSessionSecretIsChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const first, second, third = "the first session secret", "the second session secret", "the third session secret"
@@ -205,8 +205,8 @@ func TestSessionSecretIsChanged(t *testing.T) {
 	})
 }
 
-// The certificate's file changes under a service whose resume keys are derived from
-// it: tokens are signed anew, and the keys that are out stay good.
+// The certificate file changes while resume keys are derived from it: new tokens are signed with the
+// new certificate, and existing keys stay valid.
 func TestCertificateFileChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "certificate")
@@ -250,7 +250,7 @@ func TestCertificateFileChanges(t *testing.T) {
 			t.Error("not taken after the certificates were swapped")
 		}
 
-		// What is no list of certificates changes nothing.
+		// A malformed file changes nothing.
 		for _, broken := range []string{"", "\n\n", "not a certificate\n", strings.Repeat(apptest.NewCertificate+"\n", 9)} {
 			write(broken)
 			h.Socket.Send(`{"type":"renew"}`)
@@ -261,7 +261,7 @@ func TestCertificateFileChanges(t *testing.T) {
 			}
 		}
 
-		// Keys under the one before are good as long as that stands in the file.
+		// Keys under the previous certificate are valid while it is in the file.
 		if r, text := renewWith(g, lateJoined.Session, lateJoined.Key); r.StatusCode != http.StatusOK {
 			t.Errorf("the oldest key: %d %s", r.StatusCode, text)
 		}
@@ -273,7 +273,7 @@ func TestCertificateFileChanges(t *testing.T) {
 		g.Stop()
 		h.Reading.Wait()
 
-		// So it is on nodes that start later.
+		// The same holds on nodes that start later.
 		write(apptest.NewCertificate + "\n" + apptest.Certificate + "\n")
 		g = node(apptest.NewCertificate, apptest.Certificate)
 		if r, text := renewWith(g, lateJoined.Session, lateJoined.Key); r.StatusCode != http.StatusOK {
@@ -292,8 +292,8 @@ func TestCertificateFileChanges(t *testing.T) {
 	})
 }
 
-// A key is no good for a session that was revoked: not on the node that knows, not on
-// one that starts after, and not when the revocation's time is over.
+// The resume key of a revoked session is refused: on the node with the revocation, on one that
+// starts later, and after the revocation has expired.
 func TestKeysDoNotOutliveARevocation(t *testing.T) {
 	for name, revoke := range map[string]func(id string) (method, path, body string){
 		"the session": func(id string) (string, string, string) { return "DELETE", "/v1/sessions/" + id, "" },

@@ -18,8 +18,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// tryJoin asks to join and reports whether that was taken, or when to come back. It
-// demands that one or the other is said, with the code that goes with it.
+// tryJoin tries to join, and returns whether that was admitted, or after which time to retry. It
+// fails the test for any other answer.
 func tryJoin(g *apptest.LoggedNode, credential string, header ...string) (taken bool, after time.Duration) {
 	g.T.Helper()
 	s, _ := g.ConnectWith(header...)
@@ -52,7 +52,7 @@ func tryJoin(g *apptest.LoggedNode, credential string, header ...string) (taken 
 	return false, time.Duration(m.AfterMs) * time.Millisecond
 }
 
-// tryVisit does the same for an endpoint.
+// tryVisit is tryJoin for an HTTP endpoint.
 func tryVisit(g *apptest.LoggedNode, e apptest.Request, credential string, header ...string) (taken bool, after time.Duration) {
 	g.T.Helper()
 	r, text := g.Visit(e.Method, e.Path, e.Body, append(header, "Authorization", "Bearer "+credential)...)
@@ -71,9 +71,9 @@ var (
 	listing  = apptest.Get("/v1/sessions")
 )
 
-// Who hammers gets what the rate gives, no more and no less, and who waits for as
-// long as it is told is taken then. That goes for addresses and subjects alike, and
-// for all ways to ask.
+// A client that sends too many requests is admitted at exactly the configured rate, and one that
+// waits for the announced time is admitted then. This holds for addresses and for subjects, at all
+// endpoints.
 func TestRatesAreKept(t *testing.T) {
 	const rate, seconds = 5, 10
 	for name, set := range map[string]func(*app.Config){
@@ -118,7 +118,7 @@ func TestRatesAreKept(t *testing.T) {
 	}
 }
 
-// Whose share it is that is used up.
+// TestSharesOfARate checks which clients share a rate.
 func TestSharesOfARate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		addresses := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -138,15 +138,15 @@ func TestSharesOfARate(t *testing.T) {
 			{outsider, "192.0.2.2:4711", "", "", false},
 			{"[2001:db8::1]:1", "[2001:db8::ffff:1]:1", "", "", true}, // of one /64
 			{"[2001:db8::1]:1", "[2001:db8:0:1::1]:1", "", "", false},
-			// What an outsider says of itself does not count.
+			// The header of an untrusted client is ignored.
 			{outsider, outsider, "203.0.113.1", "203.0.113.2", true},
 			{outsider, "192.0.2.2:1", "203.0.113.1", "203.0.113.1", false},
-			// What a proxy says does.
+			// The header of a trusted proxy is believed.
 			{proxy, proxy, "203.0.113.1", "203.0.113.2", false},
 			{proxy, "10.9.9.9:1", "203.0.113.1", "203.0.113.1", true},
 			{proxy, "[fd00::1]:1", "203.0.113.1", "203.0.113.1", true},
 			{proxy, "[fd00::2]:1", "203.0.113.1", "203.0.113.1", false},
-			// But not what its client had written before.
+			// Entries that the proxy's client wrote are ignored.
 			{proxy, proxy, "6.6.6.6, 203.0.113.1", "7.7.7.7, 203.0.113.1", true},
 			{proxy, proxy, "203.0.113.1, 10.3.3.3", "203.0.113.2, 10.3.3.3", false},
 			{proxy, proxy, "garbage", "rubbish", true},
@@ -193,7 +193,7 @@ func TestSharesOfARate(t *testing.T) {
 			{ana, sub(&apptest.FirstTenant, nil), false},
 			{sub(&apptest.FirstTenant, nil), sub(&apptest.FirstTenant, ""), true}, // nobody in particular is one
 			{sub(&apptest.FirstTenant, nil), sub(&apptest.SecondTenant, nil), false},
-			// Who has no good credential uses up nobody's share.
+			// Requests with an invalid credential do not use up a subject's rate.
 			{func() string { return apptest.SignWith(apptest.OtherSecret, apptest.GoodClaims(nil)) }, ana, false},
 		} {
 			time.Sleep(time.Minute) // bubble
@@ -205,8 +205,8 @@ func TestSharesOfARate(t *testing.T) {
 	})
 }
 
-// A crowd that comes at once, and obeys, is let in at the node's rate to the last
-// one, and each is told something each time.
+// Many clients that connect at once and obey the announced delays are all admitted, at the node's
+// rate, and each attempt is answered.
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const crowd, rate = 200, 10
@@ -232,7 +232,7 @@ func TestOverload(t *testing.T) {
 	})
 }
 
-// Three times as many made-up resumes as the node takes keep nobody out.
+// Forged resumes at three times the node's join rate do not delay valid clients.
 func TestMadeUpResumesKeepNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate = 20
@@ -252,7 +252,7 @@ func TestMadeUpResumesKeepNobodyOut(t *testing.T) {
 	})
 }
 
-// A node without room says so, and when to come back; who has a session is let in.
+// A node at --max-sessions refuses joins and tells when to retry; resumes are admitted.
 func TestNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); c.MaxSessions = 1 })
@@ -275,8 +275,7 @@ func TestNoRoom(t *testing.T) {
 	})
 }
 
-// Sessions that their clients have hung up on keep nobody out, and no more of them are
-// kept than there may be.
+// Detached sessions do not count for --max-sessions, and their number is limited as well.
 func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const room = 200
@@ -307,8 +306,8 @@ func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 	})
 }
 
-// While the back end cannot be asked, callers are told when to come back. Over real
-// sockets, as it is asked.
+// While the back end cannot be reached, callers are told when to retry. The test uses real sockets,
+// because the back end is called over HTTP.
 func TestBackEndThatCannotBeAsked(t *testing.T) {
 	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
@@ -325,7 +324,7 @@ func TestBackEndThatCannotBeAsked(t *testing.T) {
 	}
 }
 
-// One rule says which pages may talk to the service, by whichever way.
+// The same origins are allowed at all endpoints.
 func TestOrigins(t *testing.T) {
 	for _, c := range []struct {
 		allowed   []string
@@ -391,7 +390,7 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// Requests are bounded, whoever makes them.
+// The sizes of requests are limited for every caller.
 func TestSizesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
@@ -414,7 +413,7 @@ func TestSizesAreBounded(t *testing.T) {
 				continue
 			}
 			bodies++
-			// Well formed, so that nothing but the length is wrong.
+			// Valid JSON, so that only the length is wrong.
 			for _, filler := range []string{strings.Repeat(" ", 9<<10), `,"x":"` + strings.Repeat("x", 100<<10) + `"`} {
 				body := strings.TrimSuffix(e.Body, "}") + filler + "}"
 				if e.Body == "{}" && filler[0] == ',' {

@@ -35,7 +35,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// Who comes from elsewhere without a credential must not change others' calls.
+// With auth "none", callers from other machines cannot change other users' sessions.
 func TestCallersWithoutCredentials(t *testing.T) {
 	for rules, local := range map[*Rules]bool{{Auth: "none"}: true, {Auth: "none", Insecure: true}: false} {
 		if c := rules.anybody("app"); rules.LocalOnly() != local || c.Admin != local || !c.Grant.All || c.App != "app" {

@@ -24,7 +24,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// journal is a log that can be waited for.
+// journal is a log in which a test can wait for a line.
 type journal struct {
 	mu     sync.Mutex
 	text   bytes.Buffer  // guarded by mu
@@ -48,7 +48,7 @@ func (j *journal) String() string {
 	return j.text.String()
 }
 
-// await waits until something that fits was logged, after what was waited for last.
+// await waits for a line that matches expression, after the last awaited one.
 func (j *journal) await(t *testing.T, expression string) {
 	t.Helper()
 	pattern := regexp.MustCompile(expression)
@@ -70,11 +70,11 @@ func (j *journal) await(t *testing.T, expression string) {
 	}
 }
 
-// secrets are what must not be shown, by name. They are looked for as they are and
-// in the forms in which programs print bytes, whole and in part.
+// secrets has the secrets that must not leak, by name. They are searched in the forms in which
+// programs print bytes, whole and in part.
 type secrets map[string]string
 
-// forms are what a secret may look like.
+// forms returns the texts as which a secret may appear.
 func forms(secret string) []string {
 	parts := []string{secret}
 	if len(secret) >= 32 { // one that was cut, at either end, is still shown
@@ -91,7 +91,7 @@ func forms(secret string) []string {
 	return all
 }
 
-// leaks are the names of those that a text shows.
+// leaks returns the names of the secrets that appear in a text.
 func (s secrets) leaks(text string) (names []string) {
 	for name, secret := range s {
 		for _, form := range forms(secret) {
@@ -104,7 +104,7 @@ func (s secrets) leaks(text string) (names []string) {
 	return names
 }
 
-// keeper watches a service that has secrets.
+// keeper runs a node with secrets and checks that its output has none of them.
 type keeper struct {
 	*apptest.Node
 	t       *testing.T
@@ -115,7 +115,7 @@ type keeper struct {
 	backEnd *receiver
 }
 
-// receiver is where events and questions go, and key sets come from.
+// receiver is the server for webhooks and key sets.
 type receiver struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -146,14 +146,14 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// behave changes what it answers.
+// behave changes the receiver's answers.
 func (r *receiver) behave(status int, allow bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status, r.allow = status, allow
 }
 
-// known are the secrets that a node is set up with.
+// known returns the secrets in a node's settings.
 func known() secrets {
 	return secrets{
 		"certificate":               apptest.Certificate,
@@ -208,8 +208,7 @@ func newKeeper(t *testing.T, redisURL string) *keeper {
 	return k
 }
 
-// certificateFile writes the file that the certificate is read from, and has it
-// read.
+// certificateFile writes the certificate file and makes the node reload it.
 func (k *keeper) certificateFile(text string) {
 	k.t.Helper()
 	if err := os.WriteFile(k.file, []byte(text), 0o600); err != nil {
@@ -218,7 +217,7 @@ func (k *keeper) certificateFile(text string) {
 	k.Reloads <- os.Interrupt
 }
 
-// learn adds a secret that the service has made.
+// learn adds a secret that the service has created, such as a token.
 func (k *keeper) learn(name, secret string) string {
 	k.t.Helper()
 	if len(secret) < 32 {
@@ -228,7 +227,7 @@ func (k *keeper) learn(name, secret string) string {
 	return secret
 }
 
-// credential makes one that may have any token.
+// credential makes a credential that grants everything.
 func (k *keeper) credential(secret string, admin bool) string {
 	k.t.Helper()
 	everything := []string{"*"}
@@ -243,7 +242,7 @@ func (k *keeper) credential(secret string, admin bool) string {
 	return k.learn("credential", text)
 }
 
-// keep takes note of the tokens and the key in a message for their owner.
+// keep learns the tokens and the resume key in a message to their owner.
 func (k *keeper) keep(m apptest.Message) apptest.Message {
 	for name, token := range map[string]*protocol.Token{"rtc": m.Tokens.RTC, "rtm": m.Tokens.RTM, "chat": m.Tokens.Chat} {
 		if token != nil {
@@ -256,8 +255,8 @@ func (k *keeper) keep(m apptest.Message) apptest.Message {
 	return m
 }
 
-// visit makes a request, and takes note of the tokens in a good answer or of all
-// that is said in another.
+// visit makes a request. It learns the tokens in a successful answer, and records any other answer as
+// output to check.
 func (k *keeper) visit(request apptest.Request, credential string, status int) string {
 	k.t.Helper()
 	answer, text := k.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+credential)
@@ -275,7 +274,7 @@ func (k *keeper) visit(request apptest.Request, credential string, status int) s
 	return text
 }
 
-// say sends a message on a connection of its own, and hears the refusal.
+// say sends a message on a new connection, and records the refusal as output to check.
 func (k *keeper) say(text, code string) {
 	k.t.Helper()
 	s := k.Dial()
@@ -292,7 +291,7 @@ func (k *keeper) say(text, code string) {
 	}
 }
 
-// overhear reads what the operations port shows.
+// overhear records the output of the operations port.
 func (k *keeper) overhear() {
 	k.t.Helper()
 	for path, sign := range map[string]string{
@@ -307,7 +306,7 @@ func (k *keeper) overhear() {
 	}
 }
 
-// verdict demands that nothing has leaked, and that it would have been seen.
+// verdict checks that no secret has leaked, and that a leak would have been found.
 func (k *keeper) verdict() {
 	k.t.Helper()
 	k.backEnd.mu.Lock()
@@ -337,8 +336,7 @@ func (k *keeper) verdict() {
 		len(k.secrets), len(texts["the log"]), len(texts["answers"]), len(told))
 }
 
-// A node that does all that it can do, and has every secret that there is, shows
-// none to whom it is not for.
+// A node with every kind of secret reveals none in its logs, metrics and answers, whatever it does.
 func TestSecretsAreNotShown(t *testing.T) {
 	k := newKeeper(t, "")
 	user, admin := k.credential(k.secrets["jwt secret"], false), k.credential(k.secrets["previous jwt secret"], true)
@@ -358,7 +356,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	k.verdict()
 }
 
-// aCall lives through all that a call can.
+// aCall runs a session through its whole life.
 func (k *keeper) aCall(user string) (session, key string) {
 	k.t.Helper()
 	s := k.Dial()
@@ -369,7 +367,7 @@ func (k *keeper) aCall(user string) (session, key string) {
 	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, push.Seq))
 	s.Send(`{"type":"renew"}`)
 	push = k.keep(s.Expect("token-privilege-will-expire"))
-	// An SDK may quote what it does not like.
+	// An SDK's error message may quote the token.
 	s.Send(fmt.Sprintf(`{"type":"nack","seq":%d,"code":"ERR_INVALID_TOKEN","message":"invalid token: %s; try %s"}`,
 		push.Seq, push.Tokens.RTC.Token, joined.Key))
 	k.keep(s.Expect("token-privilege-will-expire"))
@@ -395,7 +393,7 @@ func (k *keeper) aCall(user string) (session, key string) {
 	return resumed.Session, resumed.Key
 }
 
-// classics asks for tokens as apps of old do.
+// classics requests tokens from the classic endpoints.
 func (k *keeper) classics(user string) {
 	for _, request := range apptest.AllClassic("c", "7", "u") {
 		k.visit(request, user, http.StatusOK)
@@ -406,7 +404,7 @@ func (k *keeper) classics(user string) {
 	k.visit(apptest.Get("/chat/app"), user, http.StatusForbidden)
 }
 
-// badCredentials shows all kinds of them, in all places.
+// badCredentials sends all kinds of invalid credentials, in headers, paths and messages.
 func (k *keeper) badCredentials(session, key, user string) {
 	k.t.Helper()
 	foreign := k.credential("another secret of thirty-two bytes and more", true)
@@ -422,7 +420,7 @@ func (k *keeper) badCredentials(session, key, user string) {
 	k.visit(apptest.Get("/v1/sessions"), user, http.StatusForbidden)
 }
 
-// operators does what they do.
+// operators calls the operators' endpoints.
 func (k *keeper) operators(session, key, user, admin string) {
 	k.t.Helper()
 	s := k.Dial()
@@ -454,7 +452,7 @@ func (k *keeper) operators(session, key, user, admin string) {
 	k.visit(apptest.Get("/v1/sessions?cursor="+push.Tokens.RTC.Token[3:40]), admin, http.StatusBadRequest)
 }
 
-// hook has the back end deny, fail, and answer nonsense.
+// hook makes the back end deny, fail, and send malformed answers.
 func (k *keeper) hook(user string) {
 	k.t.Helper()
 	k.backEnd.behave(http.StatusOK, false)
@@ -472,7 +470,7 @@ func (k *keeper) hook(user string) {
 	k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "unavailable")
 }
 
-// files has the certificate changed, and broken.
+// files changes the certificate file, and makes it malformed.
 func (k *keeper) files() {
 	k.t.Helper()
 	k.certificateFile(apptest.NextCertificate + "\n" + apptest.Certificate + "\n")
@@ -483,7 +481,7 @@ func (k *keeper) files() {
 	}
 }
 
-// What is wrong with a secret in the settings is said without it.
+// Errors about a secret in the settings do not contain it.
 func TestSecretsAreNotInErrors(t *testing.T) {
 	s := known()
 	s["bad certificate"], s["short"], s["key"] = apptest.Certificate[:31], "hush-hush", "-----BEGIN PRIVATE KEY-----\nhush-hush\n-----END PRIVATE KEY-----"
@@ -550,7 +548,7 @@ func TestSecretsAreNotInErrors(t *testing.T) {
 	}
 }
 
-// The password of a Redis that is there, is not, or does not like it, is not shown.
+// The Redis password does not leak, whether Redis accepts it, refuses it, or cannot be reached.
 func TestSecretsOfRedisAreNotShown(t *testing.T) {
 	password := known()["redis password"]
 	server := redistest.Start(t, "requirepass "+password)

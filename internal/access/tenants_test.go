@@ -16,8 +16,8 @@ import (
 	"refresher/internal/rotation"
 )
 
-// Each project's people get its own tokens at every giver, on a return and at a
-// renewal too.
+// Users of each project get tokens of that project from every endpoint, and after a resume and a
+// renewal.
 func TestProjectsGetTokensOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -73,15 +73,15 @@ func TestProjectsGetTokensOfTheirOwn(t *testing.T) {
 	})
 }
 
-// An operator sees and changes the calls of one project. Those of another are not
-// there for it, by no endpoint.
+// An operator sees and changes sessions of its own project only. At every endpoint, another project's
+// sessions appear not to exist.
 func TestOperatorsKeepToTheirProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.TwoProjects(c)
 			c.Heartbeat = time.Hour
 		})
-		// The same channel, users and subject in both.
+		// Both projects have the same channel, users and subject.
 		mine, theirs := apptest.SecondTenant.Open(g, nil), apptest.FirstTenant.Open(g, nil)
 		time.Sleep(time.Second) // bubble
 		_, own, _, _ := mine.State()
@@ -119,7 +119,7 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 			t.Errorf("sees revocations of another project: %+v", list)
 		}
 
-		// Its own revocations, however wide, end at the project.
+		// Even a broad revocation affects only its own project.
 		var done struct{ Ended int }
 		for _, body := range []string{`{"channel":"daily"}`, `{"uid":7}`, `{"subject":"ana"}`, `{"channel":"daily","uid":7,"subject":"ana","for":60}`} {
 			g.AdminWith(me, "POST", "/v1/revocations", body, &done)
@@ -150,7 +150,7 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 				t.Errorf("a join of %s to the revoked channel: %+v", c.who.App, a)
 			}
 		}
-		// The key of the call that goes on goes on, too.
+		// The resume key of the other project's session stays valid.
 		_ = theirs.Socket.CloseNow()
 		theirs.Connect(apptest.ResumeText(foreign, after.Seq))
 		if newest, _, ended, _ := theirs.State(); ended != "" || newest.Seq != after.Seq+1 {
@@ -162,7 +162,7 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 	})
 }
 
-// everySession lists all sessions, page by page.
+// everySession returns the ids of all sessions, from all pages.
 func everySession(g *apptest.LoggedNode, credential, query string) (ids []string) {
 	g.T.Helper()
 	for cursor := ""; ; {

@@ -36,11 +36,11 @@ func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
 func (e *examination) rules(s *Service) {
 	var err error
 	switch {
-	case s.Type == ServiceRTC && s.User != leftToAgora: // literalZero speaks of that one
+	case s.Type == ServiceRTC && s.User != leftToAgora: // literalZero handles that user
 		err = ValidateRTC(session.RTC{Channel: s.Channel, Account: s.User})
 	case s.Type == ServiceRTM:
 		err = ValidateRTM(session.RTM{UserID: s.User})
-	case s.Type == ServiceChat && s.User != "": // empty: the application's
+	case s.Type == ServiceChat && s.User != "": // an empty user is the application's token
 		err = ValidateChat(session.Chat{UserID: s.User})
 	}
 	if refusal, ok := errors.AsType[*session.Error](err); ok {

@@ -41,7 +41,7 @@ func (e *examination) times(t *Token, s *Service) {
 	case access > end:
 		e.warn(FindingSilentEnd, "the token ends at %s, %s before its privilege to get in: SDKs watch the privilege, so no token-privilege-will-expire event comes; the call is cut off and can't be rejoined; set both to the same end", moment(end), access.Sub(end))
 		access = end
-	case access < end && t.Version == V007: // 006 always says 24 hours
+	case access < end && t.Version == V007: // a 006 token always has 24 hours
 		e.warn(FindingCutOff, "its privilege to get in ends at %s, %s before the token: the call is cut off there", moment(access), end.Sub(access))
 	}
 	e.publishing(s, access)

@@ -57,7 +57,7 @@ func TestBasePath(t *testing.T) {
 	}
 }
 
-// The page has relative links, so it is shown at an address that ends in a slash.
+// The page has relative links, so a URL without a trailing slash is redirected to one with it.
 func TestPageUnderBasePath(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) {
 		c.BasePath = "/try"
@@ -78,7 +78,7 @@ func TestPageUnderBasePath(t *testing.T) {
 	}
 }
 
-// The public port says whether the node takes calls, and not why it does not.
+// The health check on the public port tells whether the node is ready, without the reason.
 func TestReadinessOnThePublicPort(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.AddressRate, c.DrainWindow = 0.001, time.Minute })
 	for range 20 { // under no limit

@@ -23,8 +23,7 @@ func setRole(s *apptest.Cluster, node int, session, role string) (answer changed
 	return answer
 }
 
-// A role is changed on whatever node the call is, and its client can do with its
-// tokens at once what the role says.
+// A role can be changed through any node, and the client gets tokens with the new role at once.
 func TestRoleIsChangedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -59,15 +58,15 @@ func TestRoleIsChangedAtOnce(t *testing.T) {
 				t.Errorf("shown as %+v, want %s", view, role)
 			}
 		}
-		// The renewals that follow keep it.
+		// Later renewals keep the new role.
 		if push := l.Await("token-privilege-will-expire"); push.Cause != "schedule" || publishes(t, push.Tokens.RTC.Token) {
 			t.Errorf("the next renewal: %+v", push)
 		}
 	})
 }
 
-// What an operator says last counts, though the clock of the node that took the
-// change before be ahead of this one's by as much as nodes' clocks may.
+// The last change of a role wins, even if the node of an earlier change has a clock that is ahead by
+// the allowed clock skew.
 func TestLastRoleCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
@@ -98,9 +97,9 @@ func TestLastRoleCounts(t *testing.T) {
 	})
 }
 
-// A client that was demoted cannot get the role back with the key that it was given
-// before, on any node, though all nodes be new. Only while the store is away, a node that
-// knows no more than the key goes by that, until the store is back.
+// A demoted client cannot regain its role with an older resume key, on any node, even after all nodes
+// were replaced. Only during an outage of the store does a new node use the role in the key, until
+// the store is back.
 func TestDemotionOutlivesTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -139,7 +138,7 @@ func TestDemotionOutlivesTheKey(t *testing.T) {
 	})
 }
 
-// subscribes demands that the answer to a renewal has a subscriber's token.
+// subscribes checks that a renewal was answered with a subscriber's token.
 func subscribes(s *apptest.Cluster, text string) {
 	s.T.Helper()
 	got := apptest.DecodeMessage(s.T, text)
@@ -154,8 +153,8 @@ func end(s *apptest.Cluster, node int, session string) (answer changed) {
 	return answer
 }
 
-// An operator ends a session through any node. Its client is told at once, and its keys
-// are dead on all nodes, also new ones; its user may join again.
+// An operator can end a session through any node. Its client is told at once, its resume keys become
+// invalid on all nodes, including new ones, and its user may join again.
 func TestSessionIsEnded(t *testing.T) {
 	for node := range 2 {
 		synctest.Test(t, func(t *testing.T) {
@@ -187,7 +186,7 @@ func TestSessionIsEnded(t *testing.T) {
 	}
 }
 
-// A session whose client or node is away is ended too.
+// A session can be ended even if its client is disconnected or its node is down.
 func TestSessionOfThoseWhoAreAwayIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -209,8 +208,8 @@ func TestSessionOfThoseWhoAreAwayIsEnded(t *testing.T) {
 	})
 }
 
-// While the store is away, a node changes what it has, and says that the others do not know
-// yet; what it does not have, it leaves as it is.
+// During an outage of the store, a node changes its own sessions and reports that the change is not
+// stored; it refuses to change sessions of other nodes.
 func TestChangesWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
@@ -249,7 +248,7 @@ func TestChangesWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// A session is there for operators at once, through its own node and through others.
+// Operators can change a session right after its join, through its own node and through others.
 func TestChangesRightAfterAJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)

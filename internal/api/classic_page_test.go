@@ -18,8 +18,8 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// docs/build/classic.md shows requests with the decoded answers of the classic servers, which
-// were taken from those, and of this service, which are taken here.
+// docs/build/classic.md shows requests with the decoded answers of the classic servers and of this
+// service. The test checks this service's answers.
 func TestClassicPage(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	rows := classicPage(t)
@@ -41,8 +41,8 @@ func TestClassicPage(t *testing.T) {
 // comparison is a row of a table in docs/build/classic.md.
 type comparison struct{ request, here string }
 
-// classicPage are the rows of all tables whose last column is this service's answer.
-// "the same" there is the answer in the column before.
+// classicPage returns the rows of all tables whose last column is this service's answer. "the same"
+// there stands for the answer in the column before.
 func classicPage(t *testing.T) (rows []comparison) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/build/classic.md")
@@ -71,7 +71,7 @@ func classicPage(t *testing.T) (rows []comparison) {
 	return rows
 }
 
-// decoded is an answer in the words of docs/build/classic.md.
+// decoded returns an answer in the notation of docs/build/classic.md.
 func decoded(request string, response apptest.Reply, body string) string {
 	switch response.StatusCode {
 	case http.StatusOK:
@@ -94,11 +94,11 @@ func decoded(request string, response apptest.Reply, body string) string {
 	return strings.Join(said, "; ")
 }
 
-// words are what of a request may be a name in a token.
+// words matches the parts of a request that may be names in a token.
 var words = regexp.MustCompile(`[a-zA-Z0-9*_-]+`)
 
-// decodedToken is what a token opens, with the numbers of its privileges, and for how
-// long. A 006 token holds sums of names; they are those of the request that fit.
+// decodedToken returns a token's services, privilege numbers and lifetime. For a 006 token, which has
+// only checksums of names, it finds the names in the request.
 func decodedToken(request, text string) string {
 	token, err := agora.Parse(text)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"refresher/internal/session"
 )
 
-// want is what a token must hold.
+// want is the expected content of a token.
 type want struct {
 	service    agora.ServiceType
 	channel    string
@@ -112,7 +112,7 @@ func TestClassicEndpoints(t *testing.T) {
 	}
 }
 
-// checkToken reads a token and compares it.
+// checkToken parses a token and compares it with w.
 func checkToken(t *testing.T, text string, w want) {
 	t.Helper()
 	token, err := agora.Parse(text)
@@ -284,8 +284,8 @@ func TestCrossOriginRequests(t *testing.T) {
 	}
 }
 
-// A base URL that ends in a slash does for apps that append /rtc/…, but paths under /v1
-// are taken as they are, so that a proxy's rule for them holds.
+// Apps may append /rtc/… to a base URL with a trailing slash, but //v1 is not treated as /v1, which
+// could evade a proxy's rule.
 func TestDoubledSlash(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.BasePath = "/calls" })
 	for path, status := range map[string]int{

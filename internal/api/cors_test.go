@@ -14,13 +14,13 @@ import (
 	"refresher/internal/origin"
 )
 
-// crowded admits no address.
+// crowded rate-limits every address.
 type crowded struct{ open }
 
 func (crowded) RateLimit(netip.Addr) time.Duration { return time.Second }
 
-// A page of an allowed origin can read every answer, also that its URL is wrong: without the
-// CORS headers, its browser says no more than "blocked by CORS policy".
+// A page of an allowed origin can read every answer, including errors about its URL. Without the CORS
+// headers, its browser would report only "blocked by CORS policy".
 func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	const page = "https://app.example"
 	local := new(origin.Checker) // stands for LocalOnly, until it has the test's registry

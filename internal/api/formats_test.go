@@ -20,7 +20,7 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// tokensIn says what the tokens in the answer of a classic endpoint open, by name.
+// tokensIn returns the content of the tokens in a classic endpoint's answer, by field.
 func tokensIn(t *testing.T, body string) map[string]apptest.Opens {
 	t.Helper()
 	var tokens map[string]string
@@ -44,8 +44,8 @@ var (
 	stream   = apptest.V007(apptest.RTC("c", "ana", 1, 4), apptest.RTM("ana", 1))
 )
 
-// TestStreamChannels holds RTM tokens for a channel to those of the classic Go
-// server, which open RTC in it too, to join and to send data.
+// TestStreamChannels compares RTM tokens for a channel with those of the classic Go server, which
+// also grant RTC in that channel: to join and to send data.
 func TestStreamChannels(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	for request, want := range map[apptest.Request]map[string]apptest.Opens{
@@ -74,8 +74,7 @@ func TestStreamChannels(t *testing.T) {
 	}
 }
 
-// TestStreamChannelsWantTheRole has an RTM user who is not granted to publish join
-// stream channels, and no more.
+// An RTM user whose grant lacks the role publisher can only join stream channels.
 func TestStreamChannelsWantTheRole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
@@ -93,8 +92,8 @@ func TestStreamChannelsWantTheRole(t *testing.T) {
 	})
 }
 
-// TestStreamChannelsAreAskedFor has the back end be asked about the RTC user of
-// stream channels as well, once where that is the user of the call.
+// Approval is requested for the RTC user of stream channels as well, but only once if that is the
+// user of the call.
 func TestStreamChannelsAreAskedFor(t *testing.T) {
 	n, b, credential := apptest.Supervised(t, time.Minute)
 	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) { return q.RTC.Account != "eve", 0 })
@@ -111,8 +110,8 @@ func TestStreamChannelsAreAskedFor(t *testing.T) {
 	}
 }
 
-// TestStreamChannelsWantTheBackEnd has an RTM user whom the back end does not let publish
-// join stream channels, and no more, like one whose credential lacks the role.
+// If the back end denies the role publisher, the RTM user can only join stream channels, as if its
+// credential lacked the role.
 func TestStreamChannelsWantTheBackEnd(t *testing.T) {
 	n, b, credential := apptest.Supervised(t, time.Minute)
 	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) { return q.RTC.Role == "subscriber", 0 })
@@ -128,14 +127,13 @@ func TestStreamChannelsWantTheBackEnd(t *testing.T) {
 	}
 }
 
-// with is a request with a query.
+// with adds a query to a request.
 func with(r apptest.Request, query string) apptest.Request {
 	r.Path += query
 	return r
 }
 
-// TestTokenFormatOfRequests has requests choose the format of their tokens, else
-// their credentials, else the operator.
+// The token format is the one in the request, else in the credential, else the operator's default.
 func TestTokenFormatOfRequests(t *testing.T) {
 	var (
 		single  = apptest.V007(apptest.RTC("c", "7", 1, 2, 3, 4), apptest.RTM("ana", 1))
@@ -201,8 +199,8 @@ func TestTokenFormatOfRequests(t *testing.T) {
 	})
 }
 
-// TestNoRequestLowersTheFormat: only a credential, or the operator, can choose 006, whose
-// token for one channel and user can be made into one for others.
+// Only a credential or the operator can choose format 006, because a 006 token for one channel and
+// user can be changed into one for others.
 func TestNoRequestLowersTheFormat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, claim := range []string{"", "007", "007-single"} {
@@ -231,9 +229,8 @@ func TestNoRequestLowersTheFormat(t *testing.T) {
 	})
 }
 
-// TestTokenFormatOfSessions has a session keep the format that it was joined with:
-// when it is renewed, resumed on another node whose operator prefers another, and
-// renewed there over HTTP, with a store and without.
+// A session keeps the token format of its join: at renewals, after a resume on a node with another
+// default, and when renewed there over HTTP, with a store and without.
 func TestTokenFormatOfSessions(t *testing.T) {
 	var (
 		single = apptest.V007(apptest.RTC("c", "7", 1, 2, 3, 4), apptest.RTM("ana", 1))

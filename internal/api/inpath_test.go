@@ -19,14 +19,14 @@ import (
 	"refresher/internal/store"
 )
 
-// brokenAccess panics with all that a request says of its address.
+// brokenAccess panics with the whole URL of the request.
 type brokenAccess struct{ Access }
 
 func (brokenAccess) ClientAddr(r *http.Request) netip.Addr {
 	panic("access broke at " + r.RequestURI + " " + r.URL.String() + " " + r.URL.RawPath)
 }
 
-// config is that of an API whose parts panic when they are used.
+// config returns the Config of an API whose parts panic when they are used.
 func config(t *testing.T) Config {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -48,8 +48,8 @@ type open struct{ Access }
 func (open) RateLimit(netip.Addr) time.Duration  { return 0 }
 func (open) ClientAddr(*http.Request) netip.Addr { return netip.Addr{} }
 
-// TestPanicKeepsTheCredentialInThePath: what a handler knows of a request's address, and
-// the HTTP server writes down when it panics, does not have the credential.
+// The request that handlers see, and that the HTTP server logs after a panic, does not contain the
+// credential of the path.
 func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 	var logged bytes.Buffer
 	c := config(t)

@@ -101,7 +101,7 @@ func TestInspect(t *testing.T) {
 			}
 		}
 
-		// What was good is over when its time is.
+		// A valid token is reported as expired later.
 		time.Sleep(2 * time.Hour) // bubble
 		var got inspected
 		s.Order(1, http.MethodPost, "/v1/tokens/inspect", fmt.Sprintf(`{"token":%q}`, good), &got)

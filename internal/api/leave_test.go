@@ -94,8 +94,8 @@ func TestLeaveOverHTTPIsRefused(t *testing.T) {
 	newer.Expect(protocol.TypePong)
 }
 
-// Between real nodes, by a real Redis: a client leaves by any node, whether its connection is
-// still there or not.
+// Two real nodes share a real Redis: a client can leave through either node, with or without an open
+// connection.
 func TestLeaveOverHTTPByAnotherNode(t *testing.T) {
 	server := redistest.Start(t)
 	begin := func() *apptest.Node {
@@ -123,7 +123,7 @@ func TestLeaveOverHTTPByAnotherNode(t *testing.T) {
 			t.Fatalf("connected %t: %d %s", connected, response.StatusCode, text)
 		}
 		if connected {
-			// Its node hears of the new owner before the end, or at once of the end.
+			// Its node learns first of the new owner, or directly of the end.
 			if told, code := s.Next(); told.Reason != "left" && code != protocol.CloseLost {
 				t.Errorf("the connection was told %+v, closed with %d", told, code)
 			}

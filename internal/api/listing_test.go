@@ -25,7 +25,7 @@ import (
 	"refresher/internal/store"
 )
 
-// listed is a session as it is listed.
+// listed is a session in a listing.
 type listed struct {
 	ID, App, Subject, State, Node string
 	RTC                           *struct {
@@ -43,8 +43,8 @@ type listed struct {
 	LastAckAt, NextRenewalAt, DetachedAt session.UnixSec
 }
 
-// list reads a listing page by page, and calls between after each. It demands that
-// no page has more than limit sessions.
+// list reads all pages of a listing, and calls between after each. It checks that no page has more
+// than limit sessions.
 func list(s *apptest.Cluster, query url.Values, limit int, between func()) (found []listed) {
 	s.T.Helper()
 	query = maps.Clone(query)
@@ -161,8 +161,8 @@ func TestListingRefusals(t *testing.T) {
 	})
 }
 
-// Five hundred sessions stay, and others come and go between the pages: each that
-// stays is listed once.
+// While other sessions open and close between the pages, each of 500 permanent sessions is listed
+// exactly once.
 func TestListingWhileOthersComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -204,7 +204,7 @@ func TestListingWhileOthersComeAndGo(t *testing.T) {
 			}
 			t.Logf("limit %d: %d sessions listed, %d of them passers-by", limit, len(all), passers)
 		}
-		// A node is gone, and its sessions are listed all the same.
+		// Sessions of a node that is down are still listed.
 		s.Kill(2)
 		clear(times)
 		s.Nodes = s.Nodes[:2]
@@ -215,7 +215,7 @@ func TestListingWhileOthersComeAndGo(t *testing.T) {
 	})
 }
 
-// once demands that so many sessions were seen, each once.
+// once checks that want sessions were listed, each exactly once.
 func once(s *apptest.Cluster, times map[string]int, want int) {
 	s.T.Helper()
 	if len(times) != want {
@@ -228,7 +228,7 @@ func once(s *apptest.Cluster, times map[string]int, want int) {
 	}
 }
 
-// counted counts what a listing asks of the store.
+// counted counts a listing's reads from the store.
 type counted struct {
 	app.Store
 	asked, looked, most *atomic.Int64
@@ -241,7 +241,7 @@ func (c counted) Read(ctx context.Context, ids []string) ([]store.Record, error)
 	return c.Store.Read(ctx, ids)
 }
 
-// One request looks at a bounded number of sessions, however few fit.
+// One request reads a limited number of sessions, even if few of them match.
 func TestListingWorkIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked, looked, most atomic.Int64
@@ -314,8 +314,7 @@ func copies(s *apptest.Cluster, id string, n int) {
 	}
 }
 
-// What is shown of a session is so: where it is, when its client confirmed, when
-// its tokens end, and when they are renewed.
+// A listed session has the right node, time of the last ack, expiry and next renewal.
 func TestSessionsAreShownAsTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -370,7 +369,7 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 	})
 }
 
-// A session whose tokens are not known is listed without them, not with zeros.
+// If a session's newest tokens are unknown, their fields are left out instead of being 0.
 func TestUnknownTokensAreLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 1, nil)
@@ -398,7 +397,7 @@ func TestUnknownTokensAreLeftOut(t *testing.T) {
 	})
 }
 
-// Nothing that an operator of one project does or sees is of another.
+// An operator sees and changes sessions and revocations of its own project only.
 func TestOperatorsSeeTheirOwnProjectOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		theirs := strings.Repeat("ab", 16)

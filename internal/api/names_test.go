@@ -13,15 +13,15 @@ import (
 	"refresher/internal/protocol"
 )
 
-// namedRequest is a way to ask for a token of a name: a request, or a join for what is
-// wanted. Their formats have a %s for the name.
+// namedRequest is a request or a join for a token with a given user name. Its format has a %s for the
+// name.
 type namedRequest struct {
 	join    string
 	request apptest.Request
 	field   string // the token in the answer to a request
 }
 
-// ask gives the token, or the refusal.
+// ask returns the token or the refusal.
 func (e namedRequest) ask(n *apptest.Node, name string) (token, refusal string) {
 	n.T.Helper()
 	if e.join != "" {
@@ -52,11 +52,10 @@ func (e namedRequest) ask(n *apptest.Node, name string) (token, refusal string) 
 	return fmt.Sprint(answer[e.field]), ""
 }
 
-// named is what comes of a name: a token for a user, or a refusal that begins so.
+// named is the expected result for a name: the user in the token, or how the refusal begins.
 type named struct{ user, refusal string }
 
-// One rule says which names there are, whichever way they come in; and a token that is
-// made is one that inspect has nothing to say against.
+// All endpoints accept the same names, and inspect finds no problem in a token that was made.
 func TestOneRuleForNames(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	for _, kind := range []struct {

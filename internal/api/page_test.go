@@ -15,8 +15,8 @@ import (
 	"refresher/internal/rotation"
 )
 
-// The page has what is no endpoint, behind the service's own checks, and may show
-// the service's metrics.
+// The page gets all paths that are not endpoints, behind the service's checks of Host and Origin, and
+// may serve the service's metrics.
 func TestPage(t *testing.T) {
 	made := 0
 	n := apptest.StartNode(t, func(c *app.Config) {
@@ -63,8 +63,8 @@ func TestNoPage(t *testing.T) {
 	}
 }
 
-// Who asks is told of another certificate when it signs, by the name that reports
-// give it, and of nothing else that changes in the file.
+// CertificateChanged is called with the fingerprint when another certificate signs, and not for other
+// changes of the file.
 func TestCertificateChanged(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "certificates")
 	write := func(certificates ...string) {

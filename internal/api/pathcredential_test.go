@@ -16,7 +16,7 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// pathClaims are those of a credential that a UIKit may have in its base URL.
+// pathClaims returns the claims of a credential that is accepted in a path.
 func pathClaims(change map[string]any) map[string]any {
 	c := map[string]any{"scope": nil, "exp": time.Now().Add(time.Hour).Unix()}
 	maps.Copy(c, change)
@@ -28,8 +28,7 @@ func takesPaths(c *app.Config) {
 	c.CredentialInPath = true
 }
 
-// TestCredentialInPath has each UIKit, and the samples, get their tokens with a
-// credential in the base URL that they are given.
+// Each of Agora's UIKits and samples gets tokens with a credential in its base URL.
 func TestCredentialInPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, takesPaths)
@@ -66,8 +65,7 @@ func TestCredentialInPath(t *testing.T) {
 	})
 }
 
-// TestCredentialInPathRefusals has nothing but a short-lived credential of a user open
-// nothing but the classic endpoints of tokens.
+// In a path only short-lived credentials of users are accepted, and only by the classic endpoints.
 func TestCredentialInPathRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, takesPaths)
@@ -129,7 +127,7 @@ func TestCredentialInPathRefusals(t *testing.T) {
 	})
 }
 
-// TestCredentialInPathIsOff by default: such a path is as unknown as any other.
+// By default, a path with a credential is an unknown path.
 func TestCredentialInPathIsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
@@ -141,7 +139,7 @@ func TestCredentialInPathIsOff(t *testing.T) {
 	})
 }
 
-// TestCredentialInPathUnderBasePath has both settings at once.
+// Credentials in paths work together with a base path.
 func TestCredentialInPathUnderBasePath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -161,9 +159,8 @@ func TestCredentialInPathUnderBasePath(t *testing.T) {
 	})
 }
 
-// TestCredentialInPathStaysOutOfLogs has everything that can go wrong go wrong with
-// such requests, at the log level debug, and looks for the credentials in the log, in
-// metrics and in answers.
+// After all kinds of failing requests with a credential in the path, neither the debug log nor the
+// metrics nor the answers contain it.
 func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, takesPaths)
@@ -210,7 +207,7 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 	})
 }
 
-// sendRaw sends a request as it is, and hangs up before it is answered.
+// sendRaw sends a request's text and closes the connection before the answer.
 func sendRaw(g *apptest.LoggedNode, text string) {
 	g.T.Helper()
 	c, err := g.Dial(g.T.Context(), "tcp", g.App.Addr().String())

@@ -8,9 +8,8 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// A query that cannot be read in full is refused: each part that is dropped would
-// change what is asked for, such as how long a token lives, or whose sessions are
-// listed.
+// A malformed query is refused. If its malformed parts were ignored, the answer would be a different
+// one, such as a token with another lifetime or other users' sessions.
 func TestMalformedQueries(t *testing.T) {
 	n := apptest.StartNode(t, apptest.WithCredentials)
 	ops := []string{"Authorization", "Bearer " + apptest.Pass(nil)}

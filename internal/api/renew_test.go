@@ -12,7 +12,7 @@ import (
 	"refresher/internal/session"
 )
 
-// waiter has Clients whose back end answers never.
+// waiter fakes Clients: its renewals wait until their context ends.
 type waiter struct {
 	Clients
 
@@ -28,7 +28,7 @@ func (w waiter) RenewByKey(ctx context.Context, _ session.Resume) (session.Push,
 	return session.Push{}, ctx.Err()
 }
 
-// A client that hangs up while its renewal is decided is not waited for.
+// If a client hangs up during its renewal, the renewal is cancelled.
 func TestRenewalEndsWithItsRequest(t *testing.T) {
 	for _, body := range []string{"", `{"seq":1}`} {
 		w := waiter{asked: make(chan struct{}), ended: make(chan struct{})}

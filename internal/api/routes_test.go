@@ -12,8 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestRoutesAreThoseOfOpenAPI holds the routes, and who may use each, against
-// docs/openapi.yaml.
+// TestRoutesAreThoseOfOpenAPI compares the routes and their audiences with docs/openapi.yaml.
 func TestRoutesAreThoseOfOpenAPI(t *testing.T) {
 	a, err := New(Config{Registerer: prometheus.NewRegistry()})
 	if err != nil {

@@ -73,8 +73,8 @@ func TestClip(t *testing.T) {
 	}
 }
 
-// FuzzDecode: nothing panics, what is kept is within bounds, and nobody is
-// denied without the word for it.
+// FuzzDecode checks that decode never panics, that decisions are within the limits, and that only
+// "allow": false is a denial.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"decisions":[{"id":"1","allow":true,"until":1800000000},{"id":"2","allow":false,"reason":"no\ncredit"}]}`))
 	f.Add([]byte(`{"decisions":[{"id":"1","allow":false},{"id":"1","Allow":true},null]}`))

@@ -52,7 +52,7 @@ type decided struct {
 	at       time.Time
 }
 
-// moody is a back end that has moods.
+// moody is a back end whose behaviour (mood) changes during a run.
 type moody struct {
 	mu    sync.Mutex
 	mood  string             // guarded by mu
@@ -65,7 +65,7 @@ func (b *moody) set(mood string) {
 	b.mood = mood
 }
 
-// find is the decision with that reason.
+// find returns the decision with that reason.
 func (b *moody) find(reason string) (d decided, known bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,8 +102,8 @@ func (b *moody) answer(ctx context.Context, r request) (reply, error) {
 	}
 }
 
-// TestAnything: whatever happens, each question gets an answer of its own, which
-// was decided after it was asked, or an error, in time; and nothing is left.
+// In random runs, each approval request gets its own answer, decided after the request was made, or
+// an error, in time; and no goroutine is left.
 func TestAnything(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOfN(rapid.Custom(drawMove), 1, 60).Draw(rt, "moves")
@@ -115,7 +115,7 @@ func TestAnything(t *testing.T) {
 	})
 }
 
-// play makes the moves and tells what was wrong.
+// play makes the moves and returns the violated rules.
 func play(t *testing.T, moves []move) (problems []string) {
 	const patience = 2 * time.Second
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
@@ -179,7 +179,7 @@ func play(t *testing.T, moves []move) (problems []string) {
 	if s.backEnd.most > 2 {
 		complain("%d requests at once", s.backEnd.most)
 	}
-	// Once the back end is well and everybody has calmed down, it is asked again.
+	// After the back end has recovered and the wait is over, requests are sent again.
 	b.set("good")
 	time.Sleep(time.Minute) // bubble
 	if a := s.ask(question1(session.ActionJoin, "last")); failures([]*asked{a}) != 0 {

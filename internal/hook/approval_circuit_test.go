@@ -19,7 +19,7 @@ func value(t *testing.T, c prometheus.Collector) float64 {
 	return testutil.ToFloat64(c)
 }
 
-// TestApprovalDown: a back end that is down is hardly asked, and nobody waits for it.
+// While the back end is down, only probes are sent, and requests fail at once.
 func TestApprovalDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -35,7 +35,7 @@ func TestApprovalDown(t *testing.T) {
 		if open := s.gauge("refresher_authorize_circuit_open"); open != 1 {
 			t.Error("not open after 5 failures")
 		}
-		// An hour of questions: ten a second.
+		// Ten requests a second for an hour.
 		for range 36_000 {
 			a := s.ask(question1(session.ActionRenew, "a"))
 			if <-a.done; a.err == nil || a.after > gatherFor {
@@ -80,7 +80,7 @@ func TestApprovalDown(t *testing.T) {
 	})
 }
 
-// TestOpening: those who wait for a turn when the circuit opens wait no more.
+// When the circuit opens, all queued requests fail at once.
 func TestOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -102,7 +102,7 @@ func TestOpening(t *testing.T) {
 	})
 }
 
-// TestOneProbe: while a probe is under way, nothing else is asked, nor waits.
+// During a probe, other requests fail at once.
 func TestOneProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -127,7 +127,7 @@ func TestOneProbe(t *testing.T) {
 	})
 }
 
-// TestNewCause: what is not asked is told the newest reason.
+// Requests that are not sent get the newest cause in their error.
 func TestNewCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -149,7 +149,7 @@ func TestNewCause(t *testing.T) {
 	})
 }
 
-// TestFullProbe: what waits while the circuit is open is one request at most.
+// While the circuit is open, at most one batch of requests waits.
 func TestFullProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil) // Run does not take any yet
@@ -169,8 +169,7 @@ func TestFullProbe(t *testing.T) {
 	})
 }
 
-// TestLateRetryAfter: those who are about to travel with a probe wait no more
-// when an older request is told to leave the endpoint alone.
+// If an older batch gets a Retry-After, the requests that wait for the next probe fail at once.
 func TestLateRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil)
@@ -193,7 +192,7 @@ func TestLateRetryAfter(t *testing.T) {
 	})
 }
 
-// TestApprovalRetryAfter: whoever asks to be left alone is, within bounds.
+// A Retry-After is honoured, up to the limit.
 func TestApprovalRetryAfter(t *testing.T) {
 	for text, want := range map[string]time.Duration{"7": 7 * time.Second, "3600": 30 * time.Second, "0": time.Second} {
 		synctest.Test(t, func(t *testing.T) {

@@ -38,7 +38,7 @@ func TestApprovalConfigErrors(t *testing.T) {
 	}
 }
 
-// TestApprovalPlainHTTP: it is worth one line, but not on this machine.
+// A plain http URL causes one warning, unless it is on this machine.
 func TestApprovalPlainHTTP(t *testing.T) {
 	for url, want := range map[string]int{
 		"https://app.test/":                        0,

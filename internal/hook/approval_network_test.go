@@ -49,8 +49,7 @@ func approvalOnNetwork(t *testing.T, url string, change func(*Approval)) (*Appro
 	return a, log
 }
 
-// TestApprovalServer: a real back end gets what it can verify, and each who asks gets
-// the answer to what he asked.
+// With a real server, signatures can be verified, and each request gets its own answer.
 func TestApprovalServer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, err := io.ReadAll(r.Body)
@@ -95,7 +94,7 @@ func TestApprovalServer(t *testing.T) {
 	}
 }
 
-// TestApprovalTLS: the answer comes from whom the certificate names, or not at all.
+// A server with a wrong TLS certificate gets no request.
 func TestApprovalTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct{ Requests []asks }
@@ -118,7 +117,7 @@ func TestApprovalTLS(t *testing.T) {
 	}
 }
 
-// TestApprovalRedirect: none is followed.
+// Redirects are not followed.
 func TestApprovalRedirect(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s followed", r.Method)
@@ -134,7 +133,7 @@ func TestApprovalRedirect(t *testing.T) {
 	}
 }
 
-// TestApprovalSecrets: what fails in any way gives nothing away.
+// No failure reveals a secret, in errors or logs.
 func TestApprovalSecrets(t *testing.T) {
 	const user, password, query = "scott", "li%2Fon", "t=tiger&x=1"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -192,7 +191,7 @@ func TestApprovalSecrets(t *testing.T) {
 	}
 }
 
-// brokenBody is an answer that breaks off with an error of those words.
+// brokenBody is an answer whose body fails with that error text.
 type brokenBody string
 
 func (b brokenBody) Read([]byte) (int, error) { return 0, errors.New(string(b)) }
@@ -203,7 +202,7 @@ func (b brokenBody) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: b}, nil
 }
 
-// TestBrokenBody: what an error says while the answer is read is looked at too.
+// Secrets are removed from errors of reading the body, too.
 func TestBrokenBody(t *testing.T) {
 	for text, want := range map[string]string{"reset by peer": "reset by peer", "bad chunk: lion": "not shown"} {
 		a, _ := approvalOnNetwork(t, "https://scott:lion@app.test", func(a *Approval) { a.endpoint.client.Transport = brokenBody(text) })

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestQuestionQueue holds the queue to two plain slices, whoever leaves it.
-func TestQuestionQueue(t *testing.T) {
+// TestApprovalQueue compares the queue with two plain slices.
+func TestApprovalQueue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := newApprovalQueue()
 		var people, renewals []*pendingApproval // in their order

@@ -21,7 +21,7 @@ import (
 	"refresher/internal/session"
 )
 
-// approvalStage is an Approval in a bubble, with a back end that is not on any network.
+// approvalStage is an Approval in a synctest bubble, with a back end in memory.
 type approvalStage struct {
 	t        *testing.T
 	approval *Approval
@@ -56,7 +56,7 @@ func newApprovalStage(t *testing.T, change func(*Approval)) *approvalStage {
 	return s
 }
 
-// run runs it until the test ends, or stop.
+// run calls Run until the test ends or stop is called.
 func (s *approvalStage) run() *approvalStage {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.cancel = cancel
@@ -68,7 +68,7 @@ func (s *approvalStage) run() *approvalStage {
 	return s
 }
 
-// atOnce has an Approval make so many requests at once, and so many a second.
+// atOnce sets an Approval's concurrency and its rate of batches.
 func atOnce(a *Approval, n int, perSecond rate.Limit) {
 	a.endpoint.limits.atOnce, a.limiter = n, rate.NewLimiter(perSecond, n)
 }
@@ -79,7 +79,7 @@ func (s *approvalStage) stop() {
 	<-s.returned
 }
 
-// asked is a call of Ask, and what came of it.
+// asked is a call of Request with its result.
 type asked struct {
 	done   chan struct{}
 	answer Answer
@@ -87,7 +87,7 @@ type asked struct {
 	after  time.Duration
 }
 
-// over reports whether it has returned.
+// over reports whether the call has returned.
 func (a *asked) over() bool {
 	select {
 	case <-a.done:
@@ -97,7 +97,7 @@ func (a *asked) over() bool {
 	}
 }
 
-// ask asks in the background.
+// ask calls Request in the background.
 func (s *approvalStage) ask(q Request) *asked { return s.askWith(s.t.Context(), q) }
 
 func (s *approvalStage) askWith(ctx context.Context, q Request) *asked {
@@ -111,8 +111,7 @@ func (s *approvalStage) askWith(ctx context.Context, q Request) *asked {
 	return a
 }
 
-// askMany asks n different questions, and returns when all of them wait, or are
-// answered.
+// askMany makes n different requests, and returns when all of them wait or are answered.
 func (s *approvalStage) askMany(action session.Action, n int) []*asked {
 	var all []*asked
 	for i := range n {
@@ -122,7 +121,7 @@ func (s *approvalStage) askMany(action session.Action, n int) []*asked {
 	return all
 }
 
-// failures waits for calls of Ask and counts those that failed.
+// failures waits for calls of Request and counts those that failed.
 func failures(all []*asked) int {
 	n := 0
 	for _, a := range all {
@@ -134,7 +133,7 @@ func failures(all []*asked) int {
 	return n
 }
 
-// question1 is about the session of that name, a user's in channel c.
+// question1 is an approval request for the session with that name, in channel c.
 func question1(action session.Action, name string) Request {
 	return Request{
 		Action: action, App: "app", Session: name, Subject: "ana",
@@ -142,7 +141,7 @@ func question1(action session.Action, name string) Request {
 	}
 }
 
-// gauge is the value of a metric without labels.
+// gauge returns the value of a metric without labels.
 func (s *approvalStage) gauge(name string) float64 {
 	s.t.Helper()
 	families, err := s.registry.Gather()
@@ -158,7 +157,7 @@ func (s *approvalStage) gauge(name string) float64 {
 	return 0
 }
 
-// observed is how many questions came to each outcome: allowed, denied, failed.
+// observed returns the number of requests by outcome: allowed, denied, failed.
 func (s *approvalStage) observed() [3]uint64 {
 	s.t.Helper()
 	families, err := s.registry.Gather()
@@ -181,7 +180,7 @@ func (s *approvalStage) observed() [3]uint64 {
 // backEnd is the customer's.
 type backEnd struct {
 	t *testing.T
-	// answer says what becomes of a request; nil allows everything at once.
+	// answer answers a batch; nil allows all requests at once.
 	answer func(context.Context, request) (reply, error)
 
 	mu   sync.Mutex
@@ -191,19 +190,19 @@ type backEnd struct {
 	most int             // guarded by mu; and at once
 }
 
-// request is one, as the back end sees it.
+// request is a batch as the back end receives it.
 type request struct {
 	at        time.Time
 	header    http.Header
 	questions []asks
 }
 
-// asks is a question in a request.
+// asks is an approval request in a batch.
 type asks struct {
 	ID, Action, App, Session, Subject string
 }
 
-// RoundTrip checks a request, notes it down, and answers it.
+// RoundTrip checks, records and answers a batch.
 func (b *backEnd) RoundTrip(q *http.Request) (*http.Response, error) {
 	text, err := io.ReadAll(q.Body)
 	if err != nil {
@@ -266,14 +265,14 @@ func (b *backEnd) end() {
 	b.open--
 }
 
-// requests are those that came so far.
+// requests returns the batches received so far.
 func (b *backEnd) requests() []request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.got)
 }
 
-// sizes is how many questions each request held.
+// sizes returns the number of requests in each batch.
 func (b *backEnd) sizes() []int {
 	var sizes []int
 	for _, r := range b.requests() {
@@ -282,7 +281,7 @@ func (b *backEnd) sizes() []int {
 	return sizes
 }
 
-// decide answers each question by the rest of its decision, after the id.
+// decide answers a batch: decision returns the JSON of a decision after the id.
 func decide(r request, decision func(asks) string) reply {
 	var all []string
 	for _, q := range r.questions {
@@ -293,7 +292,7 @@ func decide(r request, decision func(asks) string) reply {
 	return reply{status: 200, body: `{"decisions":[` + strings.Join(all, ",") + `]}`}
 }
 
-// allow allows everything.
+// allow allows all requests of a batch.
 func allow(_ context.Context, r request) (reply, error) {
 	return decide(r, func(asks) string { return `"allow":true` }), nil
 }

@@ -76,7 +76,7 @@ refresher_authorize_waiting 0
 	})
 }
 
-// TestGather: a question waits 5 ms for others, and not at all once 100 wait.
+// A request waits 5 ms for others, but a full batch of 100 is sent at once.
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -106,8 +106,7 @@ func TestGather(t *testing.T) {
 	})
 }
 
-// TestShared: the same question about the same session is asked once, while it
-// waits for its turn.
+// Equal requests of one session are sent once, while they wait in the queue.
 func TestShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -134,7 +133,7 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// TestPriority: people go first, but never alone.
+// Joins and resumes go before renewals, but renewals get their share of each batch.
 func TestPriority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { atOnce(a, 1, 50) })
@@ -178,7 +177,7 @@ func TestPriority(t *testing.T) {
 	})
 }
 
-// TestStorm: everybody at once is answered as fast as the rate allows.
+// Many requests at once are answered as fast as the rate of batches allows.
 func TestStorm(t *testing.T) {
 	for n, most := range map[int]time.Duration{10_000: 2 * time.Second, 20_000: 4 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -213,8 +212,7 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// TestConcurrency: a slow back end has so many requests at a time, and full
-// ones.
+// A slow back end gets a limited number of concurrent batches, and these are full.
 func TestConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { atOnce(a, 2, 50) }).run()
@@ -255,8 +253,7 @@ func TestQueueFull(t *testing.T) {
 	})
 }
 
-// TestFailures: whatever the back end says that is no decision is an error, for
-// those whom it concerns.
+// Every malformed answer is an error for the requests that it concerns.
 func TestFailures(t *testing.T) {
 	big := strings.Repeat(" ", 1<<20)
 	for name, c := range map[string]struct {
@@ -345,7 +342,7 @@ func TestFailures(t *testing.T) {
 			if b.after != c.after+gatherFor {
 				t.Errorf("%s: after %s", name, b.after)
 			}
-			// What an operator has to mend is in the log, also where the request went well.
+			// A malformed decision is logged even if the batch as a whole succeeded.
 			mistake := c.outcome == "ok" && c.want != "" && name != "one missing"
 			if logged := strings.Contains(s.log.String(), "a decision cannot be read and counts as no answer"); logged != mistake {
 				t.Errorf("%s: logged: %t", name, logged)
@@ -368,8 +365,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestGivingUp: who does not want to know any more holds up nobody, and is not
-// asked about.
+// A request whose callers have all given up is not sent, and delays no other.
 func TestGivingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { a.maxPending = 3 })
@@ -403,7 +399,7 @@ func TestGivingUp(t *testing.T) {
 		if diff := cmp.Diff([]int{1}, s.backEnd.sizes()); diff != "" {
 			t.Error(diff)
 		}
-		// One that has left while it was asked leaves the others alone.
+		// A caller that gives up during the batch does not affect the others.
 		s.backEnd.answer = after(time.Second, allow)
 		ctx, cancel = context.WithCancel(t.Context())
 		gone, stays = s.askWith(ctx, question1(session.ActionJoin, "e")), s.ask(question1(session.ActionJoin, "e"))
@@ -421,7 +417,7 @@ func TestGivingUp(t *testing.T) {
 	})
 }
 
-// TestPatience: nobody waits for ever for a turn.
+// A request fails after the patience, even if it was never sent.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { a.patience = 3 * time.Second })
@@ -436,7 +432,7 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// TestApprovalStop: the end of Run answers everybody, and blames nobody.
+// When Run ends, all requests fail, and these failures do not count against the endpoint.
 func TestApprovalStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()

@@ -54,7 +54,7 @@ func TestCircuit(t *testing.T) {
 	if turn != hold || until.Before(now.Add(time.Second)) || until.After(now.Add(2*time.Second)) {
 		t.Fatalf("open until %s", until.Sub(now))
 	}
-	// Attempts that were under way change nothing, but for what they were told.
+	// Requests that began before the circuit changed affect only the wait, by their Retry-After.
 	if c.failed(early, now, 0, maxEventWait) || c.succeeded(earlier) {
 		t.Error("changed by an old attempt")
 	}
@@ -88,7 +88,7 @@ func TestCircuit(t *testing.T) {
 	}
 }
 
-// TestCircuitWaits: the waits grow to the limit, and not beyond.
+// The waits grow up to the limit.
 func TestCircuitWaits(t *testing.T) {
 	for _, most := range []time.Duration{10 * time.Second, 5 * time.Minute} {
 		now := time.Unix(1_800_000_000, 0)

@@ -17,8 +17,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestPost: what is sent can be verified, by the secret and by the one before, and a
-// redirect is not followed.
+// A request can be verified with the secret and with the previous one, and redirects are not followed.
 func TestPost(t *testing.T) {
 	var got http.Header
 	e, err := newEndpoint("x", &Config{URL: "https://app.test/x", Secret: prefixedSecret, PreviousSecret: testSecret}, limits{timeout: time.Second})
@@ -68,7 +67,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestDiscreet: the cause stays, what the URL hides goes.
+// discreet keeps the cause of an error and removes the secrets of the URL.
 func TestDiscreet(t *testing.T) {
 	e, err := newEndpoint("x", &Config{URL: "https://scott:lion@app.test/x?t=tiger", Secret: testSecret}, limits{})
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestEventQueue holds the queue to a plain list.
+// TestEventQueue compares the queue with a plain list.
 func TestEventQueue(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		now := time.Unix(1_800_000_000, 0)

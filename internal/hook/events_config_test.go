@@ -49,7 +49,7 @@ func TestEventsConfigErrors(t *testing.T) {
 	}
 }
 
-// TestEventsPlainHTTP: it is worth one line, but not on this machine.
+// A plain http URL for events causes one warning, unless it is on this machine.
 func TestEventsPlainHTTP(t *testing.T) {
 	for url, want := range map[string]int{
 		"https://app.test/":                   0,

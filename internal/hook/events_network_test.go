@@ -17,8 +17,7 @@ import (
 	"refresher/internal/hook/hooktest"
 )
 
-// onNetwork sends one event to url, with a Sender on real sockets, calls until,
-// ends the Sender, and returns its log.
+// eventOnNetwork sends one event to url over real sockets, calls until, ends Run, and returns the log.
 func eventOnNetwork(t *testing.T, url string, change func(*Events), until func(settled <-chan bool)) string {
 	t.Helper()
 	log := &logBuffer{}
@@ -46,7 +45,7 @@ func eventOnNetwork(t *testing.T, url string, change func(*Events), until func(s
 	return log.String()
 }
 
-// delivered waits until the event is.
+// delivered waits until the event is delivered.
 func delivered(t *testing.T) func(<-chan bool) {
 	return func(settled <-chan bool) {
 		if !<-settled {
@@ -55,8 +54,7 @@ func delivered(t *testing.T) func(<-chan bool) {
 	}
 }
 
-// TestEventsServer: a real receiver gets what it can verify, and its answer may be as
-// long as it likes.
+// With a real server, the signature of an event can be verified, and the answer may be of any length.
 func TestEventsServer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -85,8 +83,7 @@ func TestEventsServerTLS(t *testing.T) {
 	eventOnNetwork(t, server.URL, func(e *Events) { e.endpoint.client.Transport = server.Client().Transport }, delivered(t))
 }
 
-// TestManySenders: with many hands on it and a queue that overflows, each event
-// is settled once.
+// With concurrent calls of Send and a full queue, settled is called exactly once for each event.
 func TestManySenders(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.Header.Get("webhook-id"), "7-ended") {
@@ -128,7 +125,7 @@ func TestManySenders(t *testing.T) {
 	}
 }
 
-// TestEventsRedirect: none is followed.
+// Redirects of events are not followed.
 func TestEventsRedirect(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s followed", r.Method)
@@ -154,7 +151,7 @@ func TestEventsRedirect(t *testing.T) {
 	}
 }
 
-// TestEventsSecrets: what fails in any way gives nothing away.
+// No failure of a delivery reveals a secret in the log.
 func TestEventsSecrets(t *testing.T) {
 	const user, password, query = "scott", "li%2Fon", "t=tiger&x=1"
 	answers := make(chan struct{}, 100)
@@ -203,7 +200,7 @@ func TestEventsSecrets(t *testing.T) {
 	}
 }
 
-// TestAnswerWait: what answers is tried sooner than what does not.
+// After an answer the wait is shorter than after no answer.
 func TestAnswerWait(t *testing.T) {
 	for status, want := range map[int]time.Duration{
 		0: 5 * time.Minute, 429: 5 * time.Minute, 502: 5 * time.Minute, 503: 5 * time.Minute, 504: 5 * time.Minute,

@@ -20,7 +20,7 @@ import (
 	"refresher/internal/session"
 )
 
-// eventStage is an Events in a bubble, with a receiver that is not on any network.
+// eventStage is an Events in a synctest bubble, with a receiver in memory.
 type eventStage struct {
 	t        *testing.T
 	events   *Events
@@ -55,7 +55,7 @@ func newEventStage(t *testing.T, change func(*Events)) *eventStage {
 	return s
 }
 
-// run runs it until the test ends, or stop.
+// run calls Run until the test ends or stop is called.
 func (s *eventStage) run() *eventStage {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.cancel = cancel

@@ -15,7 +15,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Frames that the WebSocket library handles by itself count as messages.
+// Control frames and empty fragments, which the WebSocket library handles itself, count as messages.
 func TestFloodOfFramesIsRefused(t *testing.T) {
 	mask := "\x00\x00\x00\x00"
 	for name, frames := range map[string]struct{ first, then string }{
@@ -54,8 +54,7 @@ func TestFloodOfFramesIsRefused(t *testing.T) {
 	}
 }
 
-// exchange sends frames on a connection of its own and returns the messages that come
-// back, and the code of the close frame.
+// exchange sends frames on a new connection, and returns the answers and the close code.
 func (s *stage) exchange(frames ...[]byte) (messages []map[string]any, code int) {
 	s.t.Helper()
 	c, err := s.pipes.dial(s.t.Context(), "", "")

@@ -16,8 +16,8 @@ import (
 	"refresher/internal/ws/admission"
 )
 
-// raw opens a WebSocket by hand, to send what a library would not. What the
-// server says is read and dropped; done is closed when it hangs up.
+// raw opens a WebSocket without a library, so that tests can send malformed frames. It discards the
+// server's output; done is closed when the server closes the connection.
 func (s *stage) raw() (c net.Conn, done <-chan struct{}) {
 	s.t.Helper()
 	c, err := s.pipes.dial(s.t.Context(), "", "")
@@ -43,14 +43,14 @@ func (s *stage) raw() (c net.Conn, done <-chan struct{}) {
 	return c, gone
 }
 
-// write sends bytes, unless the server has hung up.
+// write sends bytes, and ignores errors if the server has closed the connection.
 func write(c net.Conn, parts ...[]byte) {
 	for _, p := range parts {
 		_, _ = c.Write(p)
 	}
 }
 
-// half is the beginning of a text frame of 100 bytes.
+// half is an incomplete text frame: the first byte of 100.
 var half = []byte{0x81, 0x80 | 100, 0, 0, 0, 0, 'x'}
 
 // text is a whole text frame; its mask is zero.
@@ -134,8 +134,8 @@ func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
 	})
 }
 
-// Nobody is told to wait for more than a third of what its tokens have left. Those
-// whose tokens have run out come soon, as many in a second as the node takes.
+// No client is told to wait longer than a third of the time until its tokens expire. Clients whose
+// tokens have expired may retry soon, at the node's join rate.
 func TestOverloadMindsTheTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate = 10
@@ -231,7 +231,7 @@ func TestClientThatIsGoneBeforeItsAnswer(t *testing.T) {
 	})
 }
 
-// A client that hangs up while the customer's back end is asked is not waited for.
+// If a client hangs up while its join waits for approval, the join is cancelled.
 func TestClientThatHangsUpBeforeItsAnswer(t *testing.T) {
 	for name, hangUp := range map[string]func(c net.Conn){
 		"closes":   func(c net.Conn) { write(c, []byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9}) },
@@ -258,7 +258,7 @@ func TestClientThatHangsUpBeforeItsAnswer(t *testing.T) {
 	}
 }
 
-// What a client says before it has the answer to its join is handled after it.
+// Messages that arrive before the join is answered are handled after it.
 func TestMessagesBeforeTheAnswerWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
@@ -277,8 +277,7 @@ func TestMessagesBeforeTheAnswerWait(t *testing.T) {
 	})
 }
 
-// knownAccess lets those in who show the right word, as often as they like but for
-// one.
+// knownAccess accepts one credential, and rate-limits another.
 type knownAccess struct{ openAccess }
 
 func (knownAccess) Authenticate(_ context.Context, credential string) (session.Caller, error) {

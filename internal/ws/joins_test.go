@@ -110,7 +110,7 @@ func TestResumes(t *testing.T) {
 	first.Send(apptest.JoinText)
 	joined := first.Expect(protocol.TypeJoined)
 
-	// While the first is still connected: the newer wins.
+	// A second connection resumes while the first is open: the newer wins.
 	second := n.Dial()
 	second.Send(apptest.ResumeText(joined, 1))
 	resumed := second.Expect(protocol.TypeJoined)
@@ -147,7 +147,7 @@ func TestResumes(t *testing.T) {
 		t.Errorf("an absurd seq: %+v", m)
 	}
 
-	// None of that disturbed the session.
+	// The refused attempts did not affect the session.
 	second.Send(`{"type":"renew"}`)
 	if m := second.Expect(protocol.TypeWillExpire); m.Seq != 3 || m.Cause != "renew" || m.Attempt != 1 {
 		t.Errorf("renewal %+v", m)
@@ -185,7 +185,7 @@ func TestHugeFrame(t *testing.T) {
 	s.Closed(protocol.CloseTooLarge)
 }
 
-// rawUpgrade opens a WebSocket by hand, to send what a library would not.
+// rawUpgrade opens a WebSocket without a library, so that tests can send malformed frames.
 func rawUpgrade(t *testing.T, n *apptest.Node) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", n.App.Addr().String())

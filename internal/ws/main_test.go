@@ -25,8 +25,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stage is a hub behind a real HTTP server, over pipes in place of sockets, so
-// that it works in a bubble.
+// stage is a hub behind a real HTTP server that uses pipes instead of sockets, so that it works in a
+// synctest bubble.
 type stage struct {
 	t        *testing.T
 	hub      *Hub
@@ -72,7 +72,7 @@ func ownOrigin(t *testing.T) *origin.Checker {
 	return checker
 }
 
-// pipes is a listener whose connections are made in memory.
+// pipes is a listener with connections in memory.
 type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -115,7 +115,7 @@ func (s *stage) dial() *peer {
 	return &peer{t: s.t, socket: socket}
 }
 
-// join opens a connection with a session.
+// join opens a connection and joins a session.
 func (s *stage) join() *peer {
 	s.t.Helper()
 	p := s.dial()
@@ -152,8 +152,7 @@ func (p *peer) read() map[string]any {
 	return m
 }
 
-// closed expects the connection to be closed with code, and returns what was
-// said before.
+// closed waits until the connection is closed with code, and returns the messages before that.
 func (p *peer) closed(code protocol.CloseCode) (before []map[string]any) {
 	p.t.Helper()
 	for {
@@ -172,14 +171,14 @@ func (p *peer) closed(code protocol.CloseCode) (before []map[string]any) {
 	}
 }
 
-// sessions hands out attachments that record what they are told.
+// sessions fakes Sessions: its attachments record their calls.
 type sessions struct {
 	t      *testing.T
 	refuse error
 	// beforeJoined is called before joined is written; may be nil.
 	beforeJoined func()
-	// asks has joins and resumes wait for a back end that answers never; they return when
-	// their context ends.
+	// asks makes joins and resumes wait until their context ends, like a back end that never
+	// answers.
 	asks    bool
 	waiting atomic.Int32 // how many wait for it
 
@@ -211,7 +210,7 @@ func (s *sessions) Join(ctx context.Context, _ session.Join, c session.Client) (
 	return s.attach(ctx, c, false)
 }
 
-// Open takes every key but one that was made up.
+// Open accepts every key except "forged".
 func (s *sessions) Open(r *session.Resume) error {
 	if r.Key == "made up" {
 		return session.ErrUnknown
@@ -223,7 +222,7 @@ func (s *sessions) Resume(ctx context.Context, _ session.Resume, c session.Clien
 	return s.attach(ctx, c, true)
 }
 
-// last is the attachment of the newest connection.
+// last returns the attachment of the newest connection.
 func (s *sessions) last() *attachment {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -52,7 +52,7 @@ func TestUnlimited(t *testing.T) {
 	}
 }
 
-// TestRate: N a second means N a second, after the burst.
+// After the burst, exactly Rate actions a second are allowed.
 func TestRate(t *testing.T) {
 	for _, c := range []struct {
 		config Config
@@ -89,7 +89,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// TestRetryAfter: who waits that long is let in, and not much sooner.
+// An action is allowed after retryAfter, and not much sooner.
 func TestRetryAfter(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		c := Config{
@@ -138,7 +138,7 @@ func TestRetryAfterTinyRate(t *testing.T) {
 	}
 }
 
-// TestKeys: which addresses share a bucket.
+// TestKeys checks which addresses share a bucket.
 func TestKeys(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
@@ -171,8 +171,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestMemory floods a Limiter with addresses: it stays within its bound, and a
-// client that acts all the while is not forgotten.
+// TestMemory floods a Limiter with addresses: it keeps at most maxKeys, and does not evict a client
+// that stays active.
 func TestMemory(t *testing.T) {
 	l := newLimiter(t, Config{Rate: 1e-9})
 	l.buckets.Resize(1600)
@@ -195,7 +195,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestOneKey is the smallest table.
+// TestOneKey checks a Limiter with room for one key.
 func TestOneKey(t *testing.T) {
 	l := newLimiter(t, Config{Rate: 1e-9})
 	l.buckets.Resize(1)
@@ -223,7 +223,7 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
-// TestConcurrent: however many ask at once, no more than the burst pass.
+// Concurrent actions pass no more than the burst allows.
 func TestConcurrent(t *testing.T) {
 	l := newLimiter(t, Config{Rate: 1e-9, Burst: 100})
 	var passed [8]int
@@ -262,7 +262,7 @@ func BenchmarkAllow(b *testing.B) {
 	})
 }
 
-// remembered is how many keys a limiter has buckets of.
+// remembered returns the number of keys in a Limiter.
 func remembered(l *Limiter) int {
 	if l == nil {
 		return 0

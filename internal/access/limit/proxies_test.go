@@ -132,8 +132,8 @@ func xff(lines ...string) http.Header { return http.Header{"X-Forwarded-For": li
 
 func fwd(lines ...string) http.Header { return http.Header{"Forwarded": lines} }
 
-// TestSpoofing: whatever an untrusted client puts into headers, and however the
-// trusted proxies between add to them, it is seen as itself.
+// Whatever an untrusted client writes into the forwarding headers, and however trusted proxies append
+// to them, ClientAddr returns the client's own address.
 func TestSpoofing(t *testing.T) {
 	addr := func(s string) netip.Addr { return netip.MustParseAddr(s) }
 	trusted := newProxies(t, "10.0.0.0/8", "fd00::/8")

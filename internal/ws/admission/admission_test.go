@@ -9,13 +9,13 @@ import (
 
 var start = time.Unix(1_800_000_000, 0)
 
-// half draws the middle of a span.
+// half replaces the random spread by half of the duration.
 func half(d time.Duration) time.Duration { return d / 2 }
 
 // in returns an expiry so many seconds after the start.
 func in(seconds int) session.UnixSec { return session.SecOf(start) + session.UnixSec(seconds) }
 
-// busy returns an Admission of ten a second that has admitted those of the first second.
+// busy returns an Admission of ten a second that has already admitted ten clients.
 func busy(t *testing.T) *Admission {
 	t.Helper()
 	a := New(10, half)
@@ -27,8 +27,8 @@ func busy(t *testing.T) *Admission {
 	return a
 }
 
-// TestDelay: clients beyond the rate get slots one after the other, and a random moment if
-// none is free within MaxDelay. No delay is longer than a third of the life left.
+// Clients above the rate get consecutive retry slots, or a random delay if no slot is free within
+// MaxDelay. No delay is longer than a third of the time until the client's tokens expire.
 func TestDelay(t *testing.T) {
 	for name, c := range map[string]struct {
 		slots   int // that others have
@@ -55,8 +55,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// TestExpiredClientsHaveARate: those whose tokens have run out come back at once at the
-// rate of admission, and the others wait for their slot.
+// Clients whose tokens have expired are told the shortest delay, at the rate of admission; the others
+// wait for their slot.
 func TestExpiredClientsHaveARate(t *testing.T) {
 	a := busy(t)
 	for range 100 {

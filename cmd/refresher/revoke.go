@@ -16,10 +16,10 @@ import (
 type revokeCommand struct {
 	operator `embed:""`
 	Channel  *string        `help:"Sessions in this RTC channel."`
-	UID      *uint32        `help:"Sessions of this RTC uid, or of the RTM or Chat user of that name."`
-	Account  *string        `help:"Sessions of this user."`
-	Subject  *string        `help:"Sessions that this subject joined."`
-	For      *time.Duration `help:"How long the return is refused. Default: --max-session of the service."`
+	UID      *uint32        `help:"Sessions of this RTC uid, or of the RTM or Chat user of the same digits."`
+	Account  *string        `help:"Sessions of this RTC account, or RTM or Chat user."`
+	Subject  *string        `help:"Sessions that this subject (sub of the credential) joined."`
+	For      *time.Duration `help:"How long joins and resumes that match are refused, such as 1h. Default: --max-session of the service."`
 }
 
 // Run revokes the sessions that match all given flags.
@@ -143,7 +143,7 @@ func (c *listRevocationsCommand) Run() error {
 // oneRevocation is the flags and the argument of the commands for one revocation.
 type oneRevocation struct {
 	operator   `embed:""`
-	Revocation string `arg:"" help:"Its id."`
+	Revocation string `arg:"" help:"Id of the revocation."`
 }
 
 func (c *oneRevocation) path() string { return "/v1/revocations/" + url.PathEscape(c.Revocation) }

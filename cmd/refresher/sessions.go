@@ -37,10 +37,10 @@ type sessionInfo struct {
 
 type listCommand struct {
 	operator `embed:""`
-	Channel  *string `help:"Only those in this RTC channel."`
-	UID      *uint32 `help:"Only those of this RTC uid, or of the RTM or Chat user of that name."`
-	Account  *string `help:"Only those of this user."`
-	Subject  *string `help:"Only those that this subject joined."`
+	Channel  *string `help:"Only sessions in this RTC channel."`
+	UID      *uint32 `help:"Only sessions of this RTC uid, or of the RTM or Chat user of the same digits."`
+	Account  *string `help:"Only sessions of this RTC account, or RTM or Chat user."`
+	Subject  *string `help:"Only sessions that this subject (sub of the credential) joined."`
 	Max      int     `default:"1000" help:"Stop after so many; 0 lists all."`
 }
 
@@ -103,7 +103,7 @@ func in(at session.UnixSec) string {
 // oneSession is the flags and the argument of the commands for one session.
 type oneSession struct {
 	operator `embed:""`
-	Session  string `arg:"" help:"Its id."`
+	Session  string `arg:"" help:"Id of the session."`
 }
 
 func (c *oneSession) path() string { return "/v1/sessions/" + url.PathEscape(c.Session) }

@@ -2,10 +2,12 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -77,6 +79,9 @@ func decodeAll(r *http.Request, into any, names ...string) error {
 	if twice, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
 		return session.Errorf(session.CodeBadRequest, "%.32q: is there twice", twice.JSONPointer.LastToken())
 	}
+	if wrong, ok := errors.AsType[*strict.SemanticError](err); ok {
+		return session.Errorf(session.CodeBadRequest, "body: want a JSON object, have %s", given(wrong))
+	}
 	if err != nil || all == nil {
 		return session.Errorf(session.CodeBadRequest, "body: want a JSON object, in UTF-8")
 	}
@@ -111,21 +116,78 @@ func decode(r *http.Request, into any) error {
 	return parse(body, into)
 }
 
-// parse decodes one JSON object.
+// lenient are the rules of encoding/json that clients of the classic servers may count on.
+var lenient = strict.JoinOptions(
+	strict.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+)
+
+// parse reads one JSON object. Its error names the field by its path, as the caller wrote it,
+// and says what would fit.
 func parse(body []byte, into any) error {
-	var refused *session.Error
-	var typed *json.UnmarshalTypeError
-	switch err := json.Unmarshal(body, into); {
-	case err == nil:
+	err := strict.Unmarshal(body, into, lenient)
+	if err == nil {
 		return nil
-	case errors.As(err, &refused):
+	}
+	if refused, ok := errors.AsType[*session.Error](err); ok { // a field's own
 		return refused
-	case errors.As(err, &typed) && typed.Field != "":
-		field := strings.TrimPrefix(typed.Field, "selection.") // embedded
-		return session.Errorf(session.CodeBadRequest, "%s: a JSON %s does not fit here", field, typed.Value)
-	case errors.As(err, &typed): // its own text would show a Go type
-		return session.Errorf(session.CodeBadRequest, "body: want a JSON object, have a JSON %s", typed.Value)
+	}
+	if wrong, ok := errors.AsType[*strict.SemanticError](err); ok {
+		path := strings.ReplaceAll(strings.TrimPrefix(string(wrong.JSONPointer), "/"), "/", ".")
+		return session.Errorf(session.CodeBadRequest, "%.64s: want %s, have %s", cmp.Or(path, "body"), wanted(wrong.GoType), given(wrong))
+	}
+	if broken, ok := errors.AsType[*jsontext.SyntacticError](err); ok && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return session.Errorf(session.CodeBadRequest, "body: want a JSON object; what follows its first %d bytes is not JSON", broken.ByteOffset)
+	}
+	return session.Errorf(session.CodeBadRequest, "body: want a JSON object; it ends too early")
+}
+
+// wanted says which JSON values a Go type takes.
+func wanted(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[text]():
+		return "a string or a whole number"
+	case reflect.TypeFor[session.UnixSec]():
+		return "whole Unix seconds"
+	case reflect.TypeFor[session.Role]():
+		return `"publisher" or "subscriber"`
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return wanted(t.Elem())
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Uint32:
+		return "a whole number from 0 to 4294967295"
+	case reflect.Uint64:
+		return "a whole number, 0 or more"
+	case reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "a JSON list"
 	default:
-		return session.Errorf(session.CodeBadRequest, "body: want a JSON object: %v", err)
+		return "a JSON object"
+	}
+}
+
+// given says what a value is that does not fit. Only a number is quoted.
+func given(wrong *strict.SemanticError) string {
+	switch wrong.JSONKind {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "true or false"
+	case '"':
+		return "a string"
+	case '0':
+		if n := len(wrong.JSONValue); n == 0 || n > 32 {
+			return "a number"
+		}
+		return "the number " + string(wrong.JSONValue)
+	case '[':
+		return "a JSON list"
+	default:
+		return "a JSON object"
 	}
 }

@@ -87,7 +87,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	}
 	var n int64
 	if err := json.Unmarshal(b, &n); err != nil {
-		return session.Errorf(session.CodeBadRequest, "uid and role: want strings or whole numbers")
+		return err // parse says what would fit
 	}
 	*t = text(strconv.FormatInt(n, 10))
 	return nil

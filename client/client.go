@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	machine "refresher/internal/client"
@@ -19,7 +18,8 @@ import (
 
 // Config configures a Client. URL, Apply, and at least one of RTC, RTM and Chat are required.
 type Config struct {
-	// URL is the service's WebSocket, such as wss://calls.example.com/v1/ws.
+	// URL is the service's WebSocket, such as wss://calls.example.com/v1/ws, or the service,
+	// such as https://calls.example.com.
 	URL string
 	// Credential fetches the JWT for a join from your back end. It is called for each
 	// attempt to join, and not to resume; its ctx ends after 30 s. A nil Credential sends
@@ -185,12 +185,12 @@ func (c *Client) Run(ctx context.Context) error {
 	return r.loop(ctx)
 }
 
-// join returns the first message, without a credential.
+// join returns the first message, without a credential, and completes the URL.
 func (c *Config) join() (protocol.ClientMessage, error) {
 	m := protocol.ClientMessage{Type: protocol.TypeJoin}
-	u, err := url.Parse(c.URL)
-	if err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
-		return m, errors.New("url: want ws:// or wss://, a host and a path, such as wss://calls.example.com/v1/ws")
+	var err error
+	if c.URL, err = endpoint(c.URL); err != nil {
+		return m, err
 	}
 	if r := c.RTC; r != nil {
 		m.RTC = &protocol.RTC{Channel: r.Channel, UID: &r.UID}

@@ -254,7 +254,7 @@ func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
 		if response != nil && response.StatusCode == http.StatusForbidden {
 			code = protocol.CloseForbidden
 		}
-		return code, fmt.Errorf("connect: %w", err)
+		return code, fmt.Errorf("connect: %w", dialError(response, err))
 	}
 	defer socket.CloseNow() //nolint:errcheck // it may be closed already
 	r.post(c, func(now time.Time) machine.Step {

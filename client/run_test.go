@@ -274,9 +274,8 @@ func TestOnlyTheLastMessageSaysWhy(t *testing.T) {
 // What a Config says wrong is said at once, and what it says goes into the join.
 func TestConfig(t *testing.T) {
 	for want, c := range map[string]client.Config{
-		"url: ":         {URL: "http://127.0.0.1/v1/ws"},
-		"url: want ws":  {URL: "127.0.0.1:8080"},
-		"tokenFormat: ": {URL: "ws://127.0.0.1/v1/ws", TokenFormat: "008"},
+		"url: want a scheme, a host": {URL: "127.0.0.1:8080"},
+		"tokenFormat: ":              {URL: "ws://127.0.0.1/v1/ws", TokenFormat: "008"},
 	} {
 		if err := client.New(c).Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, have %v", want, err)

@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -17,7 +20,7 @@ import (
 )
 
 type callCommand struct {
-	URL        string `env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"The service's WebSocket."`
+	URL        string `env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"URL of the service, such as https://calls.example.com, or of its WebSocket."`
 	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential, where the service wants one; see token grant. Better given by environment: flags show in process lists."`
 	Channel    string `default:"demo" help:"RTC channel; empty for none."`
 	UID        uint32 `default:"1" help:"RTC uid."`
@@ -49,21 +52,27 @@ func (c *callCommand) Run() error {
 		}
 		defer call.edge.close()
 	}
-	ctx, cancel := context.WithCancel(stop.second)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(stop.second)
+	defer cancel(nil)
+	call.giveUp = cancel
 	leaving := context.AfterFunc(stop.first, func() {
 		call.client.Leave()
-		time.AfterFunc(2*time.Second, cancel) // when there is nobody to say so
+		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // the service may not answer
 	})
 	defer leaving()
 	err := call.client.Run(ctx)
+	if reason, ok := errors.AsType[*uselessError](context.Cause(ctx)); ok {
+		err = reason
+	}
 	if stop.first.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
 	if call.edge != nil {
 		err = errors.Join(err, call.edge.leave(stop.second, call.tokens))
 	}
-	call.summary()
+	if call.tokens.Seq > 0 {
+		call.summary()
+	}
 	return err
 }
 
@@ -94,6 +103,7 @@ type call struct {
 	client  *client.Client
 	edge    *edgeLink // nil: no edge, tokens are only looked at
 	out     io.Writer
+	giveUp  context.CancelCauseFunc
 
 	tokens   client.Tokens // in use
 	renewals int
@@ -167,11 +177,41 @@ func (c *call) notify(n client.Event) {
 	switch n.Kind {
 	case client.Connected:
 	case client.Lost:
+		if err := useless(n.Err); err != nil && n.Session == "" {
+			c.giveUp(err)
+			return
+		}
 		c.say("lost", "%v; again in %.1fs", n.Err, n.After.Seconds())
 	case client.Moved:
 		c.say("moved", "the service asked to connect again in %.1fs", n.After.Seconds())
 	case client.Refused:
 		c.say("error", "%v", n.Err)
+	}
+}
+
+// uselessError says why another attempt to connect would fail as the last one did.
+type uselessError struct{ text string }
+
+func (e *uselessError) Error() string { return e.text }
+
+// useless returns a *uselessError for a failed attempt that only another URL would mend, and
+// nil for others.
+func useless(err error) error {
+	handshake, answered := errors.AsType[*client.HandshakeError](err)
+	unknown, noHost := errors.AsType[*net.DNSError](err)
+	certificate, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case answered && handshake.Status >= 300 && handshake.Status < 500 &&
+		handshake.Status != http.StatusRequestTimeout && handshake.Status != http.StatusTooManyRequests:
+		return &uselessError{fmt.Sprintf("--url: %v; want the service's public port and path, such as ws://127.0.0.1:8080/v1/ws", err)}
+	case noHost && unknown.IsNotFound:
+		return &uselessError{fmt.Sprintf("--url: there is no host %q", unknown.Name)}
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return &uselessError{"--url: the service does not speak TLS there; want ws:// (or http://) in place of wss://"}
+	case untrusted:
+		return &uselessError{fmt.Sprintf("--url: the TLS certificate is not accepted: %v", certificate.Err)}
+	default:
+		return nil
 	}
 }
 

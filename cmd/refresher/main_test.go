@@ -421,7 +421,7 @@ func TestDemoAndCall(t *testing.T) {
 	})
 
 	demo := serve(t, command(t, credentialsEnv, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--min-ttl=4s"))
-	stdout, stderr, code := run(t, nil, "call", "--url=ws://"+demo.addr+"/v1/ws", "--ttl=4", "--renewals=3", "--edge="+listener.Addr().String())
+	stdout, stderr, code := run(t, nil, "call", "--url=http://"+demo.addr, "--ttl=4", "--renewals=3", "--edge="+listener.Addr().String())
 	if code != 0 || strings.Count(stdout, "  renewed ") != 3 || !strings.Contains(stdout, "3 renewals confirmed") {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
@@ -429,6 +429,29 @@ func TestDemoAndCall(t *testing.T) {
 	record := judge.Record()
 	if total := record.Total; total.LostSeconds != 0 || total.Drops != 0 || total.RenewalsAccepted != 6 || total.RenewalsRefused != 0 || total.Breaks != 0 {
 		t.Errorf("the judge saw %+v", total)
+	}
+}
+
+// A call whose URL can never work ends at once, and says what to write.
+func TestCallGivesUpWhereTryingAgainIsUseless(t *testing.T) {
+	demo := serve(t, command(t, nil, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"))
+	defer demo.stop(os.Interrupt)
+	for url, want := range map[string]string{
+		"ws://" + demo.addr + "/nowhere": "--url: connect: the URL answers ",
+		"ws://" + demo.ops:               "--url: connect: the URL answers 404 Not Found to a WebSocket; want the service's public port",
+		"wss://" + demo.addr + "/v1/ws":  "--url: the service does not speak TLS there; want ws://",
+		"https://" + demo.addr:           "--url: the service does not speak TLS there; want ws://",
+		demo.addr:                        "--url: want a scheme, a host and a path, such as wss://",
+	} {
+		if stdout, stderr, code := run(t, nil, "call", "--url="+url); code != 1 || !strings.Contains(stderr, want) || stdout != "" {
+			t.Errorf("%s: exit %d: %s%s", url, code, stdout, stderr)
+		}
+	}
+	if err := useless(&net.DNSError{Err: "no such host", Name: "nowhere.example", IsNotFound: true}); err == nil {
+		t.Error("a host that does not exist is tried again")
+	}
+	if err := useless(syscall.ECONNREFUSED); err != nil {
+		t.Errorf("a service that may come is given up: %v", err)
 	}
 }
 

@@ -1,0 +1,58 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// path is where the service has its WebSocket.
+const path = "/v1/ws"
+
+// endpoint returns the URL of the service's WebSocket. The URL of the service, such as
+// https://calls.example.com or, with a --base-path, https://example.com/calls, stands for it.
+func endpoint(text string) (string, error) {
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil || u.Host == "" {
+		return "", errors.New("url: want a scheme, a host and a path, such as wss://calls.example.com/v1/ws or ws://127.0.0.1:8080/v1/ws")
+	}
+	switch u.Scheme {
+	case "http", "https":
+		u.Scheme = "ws" + strings.TrimPrefix(u.Scheme, "http")
+		u.Path = strings.TrimSuffix(u.Path, "/")
+		if !strings.HasSuffix(u.Path, path) {
+			u.Path += path
+		}
+	case "ws", "wss":
+		if u.Path == "" || u.Path == "/" {
+			u.Path = path
+		}
+	default:
+		return "", fmt.Errorf("url: want ws:// or wss://, such as wss://calls.example.com/v1/ws; have %q", u.Scheme+"://")
+	}
+	return u.String(), nil
+}
+
+// HandshakeError says that the URL answers, and not as the service's WebSocket does. It may be
+// the Err of an Event.
+type HandshakeError struct {
+	Status int // of HTTP
+}
+
+func (e *HandshakeError) Error() string {
+	return fmt.Sprintf("the URL answers %d %s to a WebSocket", e.Status, http.StatusText(e.Status))
+}
+
+// dialError shortens the error of a handshake to what was wrong. It does not repeat the URL,
+// whose query may be a secret.
+func dialError(response *http.Response, err error) error {
+	if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
+		return &HandshakeError{response.StatusCode}
+	}
+	if wrong, ok := errors.AsType[*url.Error](err); ok {
+		return wrong.Err
+	}
+	return err
+}

@@ -136,7 +136,7 @@ func trouble(r generator.Report) string {
 		parts = append(parts, fmt.Sprintf("%d NEVER HAD TOKENS", r.Without))
 	}
 	if len(r.Errors) > 0 {
-		parts = append(parts, errorsByName(r))
+		parts = append(parts, "errors: "+errorsByName(r))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -144,10 +144,12 @@ func trouble(r generator.Report) string {
 	return "  " + strings.Join(parts, "; ")
 }
 
-func errorsByName(r generator.Report) string {
+func errorsByName(r generator.Report) string { return byName(r.Errors) }
+
+func byName(counts map[string]uint64) string {
 	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(r.Errors)) {
-		parts = append(parts, fmt.Sprintf("%s %d", name, r.Errors[name]))
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, counts[name]))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -178,6 +180,9 @@ func (c *command) print(out io.Writer, r generator.Report) {
 	spread("lag of pushes", r.Lag)
 	spread("away", r.Away)
 	fmt.Fprintf(out, "bytes: %d in, %d out\n", r.BytesIn, r.BytesOut)
+	if len(r.Reconnects) > 0 {
+		fmt.Fprintf(out, "the service asked calls to connect again: %s\n", byName(r.Reconnects))
+	}
 	if len(r.Errors) > 0 {
 		fmt.Fprintf(out, "errors: %s\n", errorsByName(r))
 	}

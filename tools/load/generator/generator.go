@@ -41,7 +41,7 @@ func New(c Config) (*Generator, error) {
 		return nil, fmt.Errorf("calls: %d want as many file descriptors and %d more, and this process may have %d; raise that by ulimit -n, or run several with fewer calls", c.Calls, spareFiles, limit)
 	}
 	g := &Generator{config: c, targets: targets, calls: make([]call, c.Calls), over: make(chan struct{})}
-	g.stats.errors = make(map[string]uint64)
+	g.stats.errors, g.stats.reconnects = make(map[string]uint64), make(map[string]uint64)
 	g.leadMs.Store(minLead)
 	if g.config.dial == nil {
 		g.config.dial = dial

@@ -253,7 +253,7 @@ func TestALostCallComesBackByItsKey(t *testing.T) {
 		s.text(`{"type":"pong","now":1}`)
 		s.expect(`"leave"`)
 	})
-	if r.Joins != 1 || r.Resumes != 1 || r.Moves != 1 || r.Lost != 1 || r.RanOut != 0 || r.Errors["reconnect_overload"] != 1 {
+	if r.Joins != 1 || r.Resumes != 1 || r.Moves != 1 || r.Lost != 1 || r.RanOut != 0 || r.Reconnects["overload"] != 1 {
 		t.Errorf("%+v", r)
 	}
 	if r.Away.Count != 1 || r.Away.Most < 2 || r.Away.Most > 3 {

@@ -33,8 +33,9 @@ type Report struct {
 	BytesIn  uint64 `json:"bytes_in"` // WebSocket and its handshake, without TCP and TLS
 	BytesOut uint64 `json:"bytes_out"`
 
-	Errors map[string]uint64 `json:"errors"`
-	Dial   string            `json:"dial,omitempty"` // why the first connection that failed did
+	Reconnects map[string]uint64 `json:"reconnects"` // that the service asked for, by reason: drain, overload
+	Errors     map[string]uint64 `json:"errors"`
+	Dial       string            `json:"dial,omitempty"` // why the first connection that failed did
 
 	RanOut      uint64  `json:"ran_out"` // times that a call lost its tokens
 	LostSeconds float64 `json:"call_seconds_lost"`
@@ -60,21 +61,27 @@ type stats struct {
 	lostMs                                          atomic.Int64
 	margin, backWith, lag, away                     spread
 
-	mu     sync.Mutex
-	errors map[string]uint64 // guarded by mu
-	dial   string            // guarded by mu; why the first connection that failed did
+	mu         sync.Mutex
+	errors     map[string]uint64 // guarded by mu
+	reconnects map[string]uint64 // guarded by mu; by reason
+	dial       string            // guarded by mu; why the first connection that failed did
 }
 
 // maxNames limits how many names of errors are counted, since a broken service may send any.
 const maxNames = 100
 
-func (s *stats) failed(name string) {
+func (s *stats) failed(name string) { s.count(s.errors, name) }
+
+// asked counts a message that asks a call to connect again. It is no error.
+func (s *stats) asked(reason string) { s.count(s.reconnects, reason) }
+
+func (s *stats) count(names map[string]uint64, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.errors[name]; !known && len(s.errors) >= maxNames {
+	if _, known := names[name]; !known && len(names) >= maxNames {
 		name = "other"
 	}
-	s.errors[name]++
+	names[name]++
 }
 
 // notConnected counts a failed connection attempt.
@@ -96,14 +103,14 @@ func (s *stats) nobody() bool {
 
 func (s *stats) report() Report {
 	s.mu.Lock()
-	errors, dial := maps.Clone(s.errors), s.dial
+	errors, reconnects, dial := maps.Clone(s.errors), maps.Clone(s.reconnects), s.dial
 	s.mu.Unlock()
 	return Report{
 		Connected: s.connected.Load(),
 		Joins:     s.joins.Load(), Resumes: s.resumes.Load(), Renewals: s.renewals.Load(), Repeats: s.repeats.Load(),
 		Pings: s.pings.Load(), Drops: s.drops.Load(), Lost: s.lost.Load(), Moves: s.moves.Load(),
 		Margin: s.margin.read(), Back: s.backWith.read(), Lag: s.lag.read(), Away: s.away.read(),
-		BytesIn: s.in.Load(), BytesOut: s.out.Load(), Errors: errors, Dial: dial,
+		BytesIn: s.in.Load(), BytesOut: s.out.Load(), Reconnects: reconnects, Errors: errors, Dial: dial,
 		RanOut: s.ranOut.Load(), LostSeconds: float64(s.lostMs.Load()) / 1000, SeqFell: s.seqFell.Load(), Refused: s.refused.Load(),
 	}
 }

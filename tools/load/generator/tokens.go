@@ -30,7 +30,7 @@ func (c *call) received(data []byte) client.Step {
 	case before == client.Greeting && c.machine.State() == client.Live:
 		c.back(m, now)
 	case m.Type == protocol.TypeReconnect:
-		s.failed("reconnect_" + m.Reason)
+		s.asked(m.Reason)
 	case m.Type == protocol.TypeError:
 		s.failed(string(m.Code))
 	case m.Expires.IsZero(): // no bundle

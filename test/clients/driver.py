@@ -1,4 +1,4 @@
-# Stands for an app: see app_test.go, which answers all that it asks for.
+# The app around the client in the tests: app_test.go answers its requests.
 
 import asyncio
 import sys

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 const (
 	page = "../../docs/operate/two-machines.md"
 	// patience is how long a program may take to start, or a block to run.
-	patience = 30 * time.Second
+	patience = time.Minute
 )
 
 // sections returns the sh blocks of a document, by the heading above them.

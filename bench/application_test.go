@@ -22,8 +22,9 @@ const (
 	lifetime    = time.Hour
 )
 
-// application is what one would write around a WebSocket library in place of refresher: it
-// makes the same tokens and answers with as many bytes, and keeps no session, no schedule and no record.
+// application is a server that one would write around a WebSocket library instead of using
+// refresher. It mints the same tokens and answers with as many bytes, but keeps no session,
+// schedule or record.
 type application struct {
 	mint   mint
 	refuse bool
@@ -33,8 +34,8 @@ func newApplication(c choice) *application {
 	return &application{mint: ours(), refuse: c.Refuse}
 }
 
-// Messages as refresher words them, with as many bytes. Their values are, by number: the tokens, when they expire, now,
-// and the session and its key.
+// Messages in refresher's form, with as many bytes. Their values, by number: the tokens, their expiry, now,
+// the session, and its key.
 const (
 	bundle = `"tokens":{"rtc":{"token":"%[1]s","expiresAt":%[3]d},"rtm":{"token":"%[2]s","expiresAt":%[3]d}}`
 	joined = `{"type":"joined","session":"%[5]s","key":"%[6]s","resumed":false,"seq":1,` + bundle +
@@ -51,7 +52,7 @@ var (
 	sampleKey     = strings.Repeat("k", 300)
 )
 
-// answer answers a message: nothing if there is nothing to say.
+// answer returns the answer to a message, or nil if there is none.
 func (a *application) answer(message []byte) []byte {
 	var m struct {
 		Type string `json:"type"`
@@ -77,10 +78,10 @@ func (a *application) answer(message []byte) []byte {
 	return nil
 }
 
-// mint makes an RTC and an RTM token.
+// mint mints an RTC and an RTM token.
 type mint func() (rtcToken, rtmToken string, err error)
 
-// ours makes them as refresher does.
+// ours mints with refresher's builder.
 func ours() mint {
 	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {
@@ -100,7 +101,7 @@ func ours() mint {
 	}
 }
 
-// agoras makes them by Agora's Go builder, as tutorials do.
+// agoras mints with Agora's Go builder, as tutorials do.
 func agoras() (rtcToken, rtmToken string, err error) {
 	seconds := uint32(lifetime.Seconds())
 	if rtcToken, err = rtc.BuildTokenWithUid(appID, certificate, "c", 1, rtc.RolePublisher, seconds, seconds); err == nil {

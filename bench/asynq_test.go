@@ -14,8 +14,8 @@ import (
 	"github.com/hibiken/asynq"
 )
 
-// Tokens of shortLife are renewed soonest to soonest+spread after they were made, as refresher
-// renews them; meanInterval is what it comes to.
+// Like refresher, asynq renews tokens of shortLife between soonest and soonest+spread after they
+// were minted. meanInterval is the mean of that.
 const (
 	shortLife       = 12 * time.Second
 	soonest, spread = 3 * time.Second, 3 * time.Second
@@ -28,14 +28,15 @@ const (
 	progressSay  = "progress "
 )
 
-// renewal is a task's payload.
+// renewal is the payload of a task.
 type renewal struct {
 	Session int
 	DueMs   int64
 }
 
-// runAsynq is a child that has asynq make each session's tokens when they are due, and enqueue
-// the next time. Nobody is told of them. Zero looks for due tasks as often as it comes.
+// runAsynq is a child process in which asynq mints the tokens of each session when they are
+// due, and enqueues the next renewal. It pushes them to no client. An interval of 0 means
+// asynq's default interval for checking due tasks.
 func runAsynq(every time.Duration) func(choice) error {
 	return func(c choice) error {
 		mint := ours()
@@ -89,7 +90,7 @@ func (p *progress) add(lag time.Duration) {
 	p.lags = append(p.lags, lag)
 }
 
-// take sums up what was added since it was last called.
+// take returns and resets the sum since the last call.
 func (p *progress) take() lateness {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,7 +105,7 @@ func (p *progress) take() lateness {
 	return l
 }
 
-// lateness is how late so many renewals were, in milliseconds.
+// lateness returns percentiles of the lateness of renewals, in milliseconds.
 type lateness struct {
 	Count          int
 	P50, P99, P999 float64

@@ -17,7 +17,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// httpServer is a token server as tutorials have it: net/http and Agora's builder.
+// httpServer is a token server as in tutorials: net/http and Agora's builder.
 func httpServer(*application) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /rte/{channel}/{role}/{tokentype}/{uid}/", func(w http.ResponseWriter, _ *http.Request) {
@@ -64,7 +64,7 @@ func ginServer(*application) (http.Handler, error) {
 	return engine, nil
 }
 
-// communitys makes tokens by the builder of Agora's community.
+// communitys mints with the builder of Agora's community.
 func communitys(channel string, uid uint32) (rtcToken, rtmToken string, err error) {
 	seconds := uint32(lifetime.Seconds())
 	rtcToken, err = rtctokenbuilder.BuildTokenWithUid(appID, certificate, channel, uid, rtctokenbuilder.RolePublisher, seconds)
@@ -74,7 +74,7 @@ func communitys(channel string, uid uint32) (rtcToken, rtmToken string, err erro
 	return rtcToken, rtmToken, err
 }
 
-// runMint is a child that mints, and says how long a pair of tokens took.
+// runMint is a child process that mints tokens, and prints the time for a pair of them.
 func runMint(builder mint) func(choice) error {
 	return func(c choice) error {
 		var before, after syscall.Rusage
@@ -91,5 +91,5 @@ func runMint(builder mint) func(choice) error {
 	}
 }
 
-// mintSay is before what a child says about its minting, in µs for two tokens.
+// mintSay is the prefix of the line with the time for two tokens, in µs.
 const mintSay = "minted in "

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialect is how clients speak to a kind of server.
+// dialect has the messages that clients send to one kind of server.
 type dialect struct {
 	join   func(c *call, ttl int) string // the first message; ttl is the tokens' lifetime in seconds
 	resume func(c *call, ttl int) string // the first message of a client that comes back
@@ -29,7 +29,7 @@ var plain = dialect{
 	send: func(text string) string { return text },
 }
 
-// centrifugal is the JSON of centrifuge. Its clients come back as they came.
+// centrifugal is centrifuge's JSON protocol. Its clients return by a new connect.
 var centrifugal = dialect{
 	join:   func(*call, int) string { return `{"id":1,"connect":{}}` },
 	resume: func(*call, int) string { return `{"id":1,"connect":{}}` },
@@ -49,7 +49,7 @@ type call struct {
 	jitter       time.Duration
 }
 
-// step is one of those that an operation takes a client through, one after the other.
+// step is one step of an operation of a client.
 type step struct {
 	do    func(*clients, *call) error
 	until string // what is in the answer; empty: there is none. hangUp: the server closes the connection
@@ -57,8 +57,8 @@ type step struct {
 
 const hangUp = "\x00"
 
-// The operations. Each step but the last of connecting, which confirms the first bundle,
-// waits for what it asked for.
+// The operations. Each step waits for its answer, except the last step of connecting, which
+// confirms the first bundle.
 var (
 	connecting = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
 	comingBack = []step{{(*clients).reconnect, "\r\n\r\n"}, {(*clients).resume, `"joined"`}, {(*clients).ack, ""}}
@@ -69,7 +69,7 @@ var (
 	requesting = []step{{(*clients).request, `"rtmToken"`}}
 )
 
-// clients are many clients in one thread.
+// clients runs many clients in one thread.
 type clients struct {
 	dialect
 	server unix.SockaddrInet4
@@ -95,7 +95,7 @@ func newClients(d dialect, address string) (*clients, error) {
 	}, err
 }
 
-// more makes clients that are not connected yet.
+// more adds clients that are not connected yet.
 func (s *clients) more(count int) []*call {
 	for range count {
 		s.all = append(s.all, &call{n: len(s.all) + 1})
@@ -112,11 +112,11 @@ func (s *clients) close() {
 	_ = unix.Close(s.poller.fd)
 }
 
-// patience is how long a server may take for an answer.
+// patience is the timeout for an answer of a server.
 const patience = 15 * time.Second
 
-// run takes clients through the steps, count times in all, each client in turn: atOnce of them at
-// a time, or one after every span however long the answers take.
+// run lets clients go through the steps, count times in all, each client in turn: atOnce clients
+// at a time, or one client after each interval, however long the answers take.
 func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.Duration) error {
 	begun, done := 0, 0
 	start := time.Now()
@@ -166,7 +166,7 @@ func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.D
 	return nil
 }
 
-// advance does steps until one has an answer to wait for.
+// advance executes steps until one waits for an answer.
 func (s *clients) advance(c *call, steps []step, done *int) error {
 	for ; c.at < len(steps); c.at++ {
 		if err := steps[c.at].do(s, c); err != nil {
@@ -181,7 +181,7 @@ func (s *clients) advance(c *call, steps []step, done *int) error {
 	return nil
 }
 
-// read waits, and hands on each client that something came for, which is in seen, or whose connection ended.
+// read waits for input, and calls back for each client that received something or lost its connection.
 func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) error) error {
 	events, err := s.poller.wait(timeout)
 	if err != nil {
@@ -210,7 +210,7 @@ func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) err
 	return nil
 }
 
-// listen takes what the server pushes for a span of time.
+// listen receives pushes for a span of time.
 func (s *clients) listen(span time.Duration) error {
 	for end := time.Now().Add(span); time.Now().Before(end); {
 		if err := s.read(time.Until(end), s.pushed); err != nil {
@@ -220,7 +220,7 @@ func (s *clients) listen(span time.Duration) error {
 	return nil
 }
 
-// pushed confirms each bundle that a client was not waiting for.
+// pushed acks each bundle that a client did not ask for.
 func (s *clients) pushed(c *call, ended bool) error {
 	if ended {
 		return fmt.Errorf("client %d: the server closed the connection", c.n)
@@ -246,7 +246,7 @@ func (s *clients) pushed(c *call, ended bool) error {
 	}
 }
 
-// dial connects without a WebSocket.
+// dial opens the TCP connection, without a WebSocket.
 func (s *clients) dial(c *call) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -294,7 +294,7 @@ func (s *clients) farewell(c *call) error {
 	return nil
 }
 
-// request asks for tokens as of a classic token server.
+// request sends a request for tokens to a classic endpoint.
 func (s *clients) request(c *call) error {
 	return s.write(c, []byte("GET /rte/c/publisher/uid/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
@@ -307,7 +307,7 @@ func (s *clients) write(c *call, b []byte) error {
 	return err
 }
 
-// learn keeps what an answer says about the session.
+// learn stores the session and the key of an answer.
 func (c *call) learn() {
 	if seq := number(c.seen, `"seq":`); seq != 0 {
 		c.seq = seq
@@ -317,7 +317,7 @@ func (c *call) learn() {
 	}
 }
 
-// number is the one that stands behind a name in a JSON text; 0 if it is not there.
+// number returns the number of a field in a JSON text; 0 if there is no such field.
 func number(message []byte, name string) (n uint64) {
 	_, value, _ := bytes.Cut(message, []byte(name))
 	for i := 0; i < len(value) && value[i] >= '0' && value[i] <= '9'; i++ {
@@ -326,7 +326,7 @@ func number(message []byte, name string) (n uint64) {
 	return n
 }
 
-// text is the text that stands behind a name in a JSON text; empty if it is not there.
+// text returns the string of a field in a JSON text; empty if there is no such field.
 func text(message []byte, name string) string {
 	_, value, _ := bytes.Cut(message, []byte(name))
 	value, _, _ = bytes.Cut(value, []byte(`"`))

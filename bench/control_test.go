@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// control is the least that the same bytes cost in Go: one thread around epoll that accepts,
-// finds the key of the handshake by a search, and answers with frames made beforehand. It
-// mints no tokens, checks nothing and keeps nothing.
+// control is a server with the least possible cost in Go for the same bytes: one thread around
+// epoll that accepts, searches the key of the handshake, and answers with prepared frames. It
+// mints no tokens, checks nothing and stores nothing.
 type control struct {
 	poller   *poller
 	listener int
@@ -30,7 +30,7 @@ type control struct {
 	due      float64 // pushes that are due now
 }
 
-// beat is how often the control row pushes what is due by schedule, as refresher's grid does.
+// beat is the interval between pushes by schedule, as in refresher.
 const beat = 50 * time.Millisecond
 
 func runControl(c choice) error {
@@ -81,7 +81,7 @@ func (s *control) run() error {
 	}
 }
 
-// pushDue pushes to as many clients as refresher would have renewed in this time.
+// pushDue pushes to as many clients as refresher would have renewed since the last call.
 func (s *control) pushDue(span time.Duration) {
 	for s.due += span.Seconds() * float64(len(s.clients)) / meanInterval.Seconds(); s.due >= 1; s.due-- {
 		_, _ = unix.Write(s.clients[s.next%len(s.clients)], s.push)
@@ -104,8 +104,8 @@ func (s *control) accept() error {
 	}
 }
 
-// read answers what a client sent. A message that is not whole closes the connection: the
-// clients here send each in one write, which loopback delivers in one piece.
+// read answers the messages of a client. An incomplete message closes the connection: the clients
+// here send each message in one write, which loopback delivers in one piece.
 func (s *control) read(fd int) {
 	n, err := unix.Read(fd, s.buffer[:])
 	for b := s.buffer[:max(n, 0)]; err == nil && n > 0; {
@@ -126,7 +126,7 @@ var (
 	typeRenew  = []byte(`"type":"renew"`)
 )
 
-// answer answers the first request or frame in b, and returns the rest.
+// answer answers the first request or frame in b, and returns the rest of b.
 func (s *control) answer(fd int, b []byte) (rest []byte, err error) {
 	if b[0] == 'G' {
 		return nil, upgrade(fd, b)

@@ -1,11 +1,11 @@
-// Package bench measures refresher beside what one would build in its place, in one run on
-// one machine: ratios carry over to other machines, figures do not. It is a module of its
-// own, so that the peers are no dependencies of the product.
+// Package bench measures refresher beside servers that one could build instead, in one run on
+// one machine: ratios carry over to other machines, absolute figures do not. It is a module of
+// its own, so that the peers are no dependencies of the product.
 //
 //	make bench-peers
 //
-// docs/understand/performance.md says what is measured, how it is fair, and what came of it. The servers
-// and what is measured of each stand in the list servers: a peer more is one value more.
+// docs/understand/performance.md explains the measurements and has the results. The variable servers
+// lists the servers, with the measurements of each; to add a peer, add a value.
 //
 //   - measuring_test.go has the measures, such as connections, refusals, renewals by schedule.
 //   - clients_test.go is the client of every server: one thread around epoll, frames without

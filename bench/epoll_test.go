@@ -23,19 +23,19 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd}, err
 }
 
-// add has wait report when the socket can be read. Closing the socket removes it.
+// add lets wait return the socket when it is readable. Closing the socket removes it.
 func (p *poller) add(fd int) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// wait returns the sockets that can be read, none after the timeout. Below zero it has no timeout.
+// wait returns the readable sockets, or none after the timeout. A negative timeout means none.
 func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	var limit *unix.Timespec
 	if timeout >= 0 {
 		t := unix.NsecToTimespec(timeout.Nanoseconds())
 		limit = &t
 	}
-	// epoll_wait counts in milliseconds, in which heartbeats are five.
+	// epoll_wait has a resolution of 1 ms, but five heartbeats are due in that time.
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
 		uintptr(len(p.events)), uintptr(unsafe.Pointer(limit)), 0, 0)
 	switch errno {

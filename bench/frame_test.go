@@ -13,8 +13,8 @@ const (
 // closeOverload is the payload of a close frame with code 1013.
 const closeOverload = "\x03\xf5"
 
-// frame is a whole WebSocket frame. A client's is masked, with a key of zeros, so that
-// nobody spends time on it.
+// frame returns a whole WebSocket frame. Frames of clients are masked with a key of zeros, which
+// costs almost no time.
 func frame(op byte, text string, masked bool) []byte {
 	f := []byte{0x80 | op}
 	if len(text) < 126 {
@@ -29,8 +29,8 @@ func frame(op byte, text string, masked bool) []byte {
 	return append(f, text...)
 }
 
-// unframe takes the first frame off b: of a client with a mask of zeros, or of a server. The
-// opcode is 0 while the frame is not there whole.
+// unframe removes the first frame from b: of a client with a mask of zeros, or of a server. The
+// opcode is 0 if the frame is incomplete.
 func unframe(b []byte) (op byte, payload, rest []byte) {
 	if len(b) < 2 {
 		return 0, nil, b

@@ -14,7 +14,7 @@ import (
 	"github.com/lxzan/gws"
 )
 
-// runHandler makes a child of an HTTP handler.
+// runHandler runs an HTTP handler as a child process.
 func runHandler(handler func(*application) (http.Handler, error)) func(choice) error {
 	return func(c choice) error {
 		h, err := handler(newApplication(c))
@@ -30,10 +30,10 @@ func runHandler(handler func(*application) (http.Handler, error)) func(choice) e
 	}
 }
 
-// subprotocols are offered by our clients.
+// subprotocols are the subprotocols that the clients offer.
 var subprotocols = []string{"refresher.v1"}
 
-// coderServer is coder/websocket as it comes: its Read in the HTTP handler.
+// coderServer is coder/websocket with its defaults: it reads in the HTTP handler.
 func coderServer(a *application) (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := coder.Accept(w, r, &coder.AcceptOptions{Subprotocols: subprotocols})
@@ -59,7 +59,7 @@ func coderServer(a *application) (http.Handler, error) {
 	}), nil
 }
 
-// gorillaServer is gorilla/websocket as it comes.
+// gorillaServer is gorilla/websocket with its defaults.
 func gorillaServer(a *application) (http.Handler, error) {
 	upgrader := gorilla.Upgrader{Subprotocols: subprotocols}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +88,7 @@ func gorillaServer(a *application) (http.Handler, error) {
 	}), nil
 }
 
-// gwsServer is lxzan/gws as it comes.
+// gwsServer is lxzan/gws with its defaults.
 func gwsServer(a *application) (http.Handler, error) {
 	upgrader := gws.NewUpgrader(&gwsHandler{application: a}, &gws.ServerOption{SubProtocols: subprotocols})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -117,7 +117,7 @@ func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 	}
 }
 
-// centrifugeServer is centrifuge, the library that Centrifugo is made of.
+// centrifugeServer is centrifuge, the library of Centrifugo.
 func centrifugeServer(tuning centrifuge.WebsocketConfig) func(*application) (http.Handler, error) {
 	return func(a *application) (http.Handler, error) {
 		node, err := centrifuge.New(centrifuge.Config{})
@@ -148,7 +148,7 @@ func centrifugeServer(tuning centrifuge.WebsocketConfig) func(*application) (htt
 	}
 }
 
-// tuned is what centrifuge offers for many connections that are mostly idle: a short-lived
-// goroutine for each frame, so that the reader's stack stays small, a read buffer of its own
-// in place of net/http's 4 KiB, and write buffers that are taken from a pool.
+// tuned has centrifuge's options for many connections that are mostly idle: a short-lived
+// goroutine for each frame, so that the reader's stack stays small; a small read buffer instead
+// of net/http's 4 KiB; and write buffers from a pool.
 var tuned = centrifuge.WebsocketConfig{ProcessCommandsOffReadLoop: true, ReadBufferSize: 512, UseWriteBufferPool: true}

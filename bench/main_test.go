@@ -18,11 +18,11 @@ var (
 	tableFile = flag.String("table", "", "a Markdown file to put the table into, between its markers")
 )
 
-// childEnv makes the test binary another process, a server, so that it is measured without its clients. It holds
+// childEnv makes the test binary a server process, so that it is measured without its clients. Its value is
 // a choice.
 const childEnv = "REFRESHER_BENCH_CHILD"
 
-// choice says what a child is to do.
+// choice selects what a child process does.
 type choice struct {
 	Name     string
 	Refuse   bool   `json:",omitempty"` // it turns all clients away
@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// announce tells the parent where a child listens, and its memory from now on whenever it asks.
+// announce prints the child's address for the parent, and from then on its memory at each request.
 func announce(address string) {
 	onRequest(func() string { return fmt.Sprint(memorySay, used()) })
 	fmt.Println(listening + address)
@@ -73,7 +73,7 @@ func onRequest(answer func() string) {
 	}()
 }
 
-// size is how many of something there are: few where it is only to be seen that it works.
+// size returns a number of repetitions: full in a measurement, small if the test only checks that it works.
 func size(full, short int) int {
 	if testing.Short() {
 		return short

@@ -15,7 +15,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// How much is measured: in a full run, and in one that only shows that it works.
+// The sizes of a full run, and of a run that only checks that everything works.
 func manyCalls() int  { return size(5000, 50) }
 func pacedCalls() int { return size(1500, 20) }
 
@@ -25,7 +25,7 @@ const (
 	settle = 200 * time.Millisecond
 )
 
-// measuring is one server's turn.
+// measuring is the measurement of one server in one round.
 type measuring struct {
 	*testing.B
 	server server
@@ -37,7 +37,7 @@ type measuring struct {
 	idle    usage // a second, of a server whose clients are silent
 }
 
-// start runs the server, and prepares clients of it.
+// start runs the server, and prepares its clients.
 func (m *measuring) start(c choice) (err error) {
 	if m.server.redis {
 		m.redis = redistest.Start(m)
@@ -55,7 +55,7 @@ func (m *measuring) start(c choice) (err error) {
 
 func (m *measuring) record(o operation, value float64) { m.table.record(o, m.server, value) }
 
-// usage is what was used of several things, or is for each of count operations.
+// usage has the amounts of processor time that were used, in all or for each operation.
 type usage struct {
 	cpu, redis        float64 // µs
 	in, out           float64 // bytes that clients received and sent, WebSocket and its handshake
@@ -63,7 +63,7 @@ type usage struct {
 	seconds           float64
 }
 
-// use reports what was used while do did something, less what an idle server uses.
+// use returns what the server used while do ran, minus the use of an idle server.
 func (m *measuring) use(do func() error) (usage, error) {
 	before := m.used()
 	if err := do(); err != nil {
@@ -82,7 +82,7 @@ func (m *measuring) use(do func() error) (usage, error) {
 	}, nil
 }
 
-// used is what has been used so far.
+// used returns the use since the start of the server.
 func (m *measuring) used() usage {
 	u := usage{
 		seconds: time.Since(processBegan).Seconds(), cpu: float64(m.process.cpu().Nanoseconds()) / 1000,
@@ -98,8 +98,8 @@ func (m *measuring) used() usage {
 
 var processBegan = time.Now()
 
-// cost measures what each of count operations takes. Those that the planner reckons with have a unit
-// for Go's own report too, such as join.
+// cost measures the use of each of count operations. Operations that the planner uses also have
+// a unit in Go's benchmark output, such as join.
 func (m *measuring) cost(o operation, unit string, count int, do func() error) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, o)
@@ -135,7 +135,7 @@ func (m *measuring) metrics(unit string, count float64, u usage) {
 	}
 }
 
-// calls measures connections: how they begin, what they exchange, how they come back, and what they take.
+// calls measures connections: their start, their messages, their return, and their memory.
 func calls(m *measuring) error {
 	if err := m.start(choice{}); err != nil {
 		return err
@@ -184,7 +184,7 @@ func calls(m *measuring) error {
 	return m.memory(before)
 }
 
-// idleness measures what a server does while nobody says anything, and Redis because of it or by itself.
+// idleness measures the use of a server, and of Redis, while all clients are silent.
 func (m *measuring) idleness() error {
 	pause(settle)
 	u, err := m.use(func() error {
@@ -200,7 +200,7 @@ func (m *measuring) idleness() error {
 	return nil
 }
 
-// joined measures the memory that connections take which have only begun.
+// joined measures the memory of connections that have only joined.
 func (m *measuring) joined(before memory) error {
 	after, err := m.process.memory(false)
 	count := float64(manyCalls())
@@ -212,7 +212,7 @@ func (m *measuring) joined(before memory) error {
 	return err
 }
 
-// memory measures what a connection takes, after it has been used for all of the above.
+// memory measures the memory of a connection after all other operations.
 func (m *measuring) memory(before memory) error {
 	after, err := m.process.memory(true)
 	count := float64(len(m.clients.all) - atOnce)
@@ -221,12 +221,12 @@ func (m *measuring) memory(before memory) error {
 	return err
 }
 
-// refusals measures clients that are turned away.
+// refusals measures the refusal of clients.
 func refusals(m *measuring) error {
 	if err := m.start(choice{Refuse: true}); err != nil {
 		return err
 	}
-	// Refresher takes the first.
+	// refresher admits the first client of each second.
 	if err := m.clients.run(refused[:1], m.clients.more(1), 1, 1, 0); err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func refusals(m *measuring) error {
 	return m.cost(refusalPaced, "refusal", len(quiet), func() error { return m.clients.run(refused, quiet, len(quiet), 0, paced) })
 }
 
-// schedule measures renewals that fall due by themselves, some 1,300 a second.
+// schedule measures renewals by schedule, about 1,300 a second.
 func schedule(m *measuring) error {
 	if err := m.start(choice{Schedule: true}); err != nil {
 		return err
@@ -271,7 +271,7 @@ func schedule(m *measuring) error {
 	})
 }
 
-// due is when a renewal was due that a message pushes, by the rule of sessions.
+// due returns when the renewal in a pushed message was due, by the rule of sessions.
 func (c *call) due(message []byte) time.Time {
 	const headStart = shortLife / 2
 	if c.jitter == 0 {
@@ -280,10 +280,10 @@ func (c *call) due(message []byte) time.Time {
 	return time.Unix(int64(number(message, `"previousExpiresAt":`)), 0).Add(-headStart - c.jitter)
 }
 
-// scheduleSpan is for how long renewals by schedule are measured.
+// scheduleSpan is the length of the measurement of renewals by schedule.
 func scheduleSpan() time.Duration { return time.Duration(size(10, 2)) * time.Second }
 
-// queue measures the same of a queue of tasks, which pushes nothing to anybody, and may look for what is due every 5 s.
+// queue measures renewals by a task queue, which pushes nothing to clients, and by default checks for due tasks every 5 s.
 func queue(m *measuring) error {
 	if err := m.start(choice{Count: manyCalls()}); err != nil {
 		return err
@@ -302,7 +302,7 @@ func queue(m *measuring) error {
 	return m.late(func() error { pause(max(scheduleSpan(), 5*time.Second)); return nil }, look)
 }
 
-// late measures renewals while wait waits: how many there are, what one costs, and how late they are.
+// late measures renewals while wait runs: their number, the cost of each, and their lateness.
 func (m *measuring) late(wait func() error, look func() (lateness, error)) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, scheduleCost)
@@ -328,7 +328,7 @@ func (m *measuring) late(wait func() error, look func() (lateness, error)) error
 	return nil
 }
 
-// requests measures classic requests for an RTC and an RTM token, over kept connections.
+// requests measures classic requests for an RTC and an RTM token, over persistent connections.
 func requests(m *measuring) error {
 	if err := m.start(choice{}); err != nil {
 		return err
@@ -343,7 +343,7 @@ func requests(m *measuring) error {
 	return m.cost(requestBusy, "", count, func() error { return m.clients.run(requesting, who, count, atOnce, 0) })
 }
 
-// minting measures a builder of tokens alone, by its own account.
+// minting measures a token builder alone, by the time that the child prints.
 func minting(m *measuring) error {
 	p, err := m.server.start(m.B, choice{Count: size(2000, 20)})
 	if err != nil {

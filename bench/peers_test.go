@@ -12,7 +12,7 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// server is one row of what is compared.
+// server is one row of the comparison.
 type server struct {
 	name    string // for -bench
 	title   string // in the table
@@ -22,7 +22,7 @@ type server struct {
 	measure string // names of measures
 }
 
-// servers are what is compared: a peer more is one value more.
+// servers are all rows of the comparison.
 var servers = []server{
 	{"control", "control: a bare epoll loop", child("control", listening), plain, false, "calls refusals schedule"},
 	{"coder", "coder/websocket as it comes", child("coder", listening), plain, false, "calls refusals"},
@@ -43,12 +43,12 @@ var servers = []server{
 	{"mint-node", "Agora's Node builder", node("mint.js", mintSay), plain, false, "minting"},
 }
 
-// measures are what may be measured of a server.
+// measures are the measurements of a server.
 var measures = map[string]func(*measuring) error{
 	"calls": calls, "refusals": refusals, "schedule": schedule, "queue": queue, "requests": requests, "minting": minting,
 }
 
-// children are the servers that are parts of this test binary.
+// children are the servers within this test binary.
 var children = map[string]func(choice) error{
 	"control":          runControl,
 	"coder":            runHandler(coderServer),
@@ -67,8 +67,8 @@ var children = map[string]func(choice) error{
 
 var errStopped = errors.New("the log says why")
 
-// BenchmarkPeers measures refresher beside its peers, and prints one table of the medians. Each round gives
-// each server its turn, so that what disturbs the machine for a while disturbs all of them. What fails is
+// BenchmarkPeers measures refresher beside its peers, and prints one table of the medians. Each round measures
+// every server once, so that a temporary disturbance of the machine affects all of them. A row that fails is
 // left out, and the table says why.
 func BenchmarkPeers(b *testing.B) {
 	t := newTable()

@@ -24,7 +24,7 @@ import (
 	"refresher/test/program"
 )
 
-// process is a server that runs, on a core of its own if there are two.
+// process is a running server, on a core of its own if the machine has two.
 type process struct {
 	*program.Process
 	log     *program.Journal
@@ -32,7 +32,7 @@ type process struct {
 	ops     string // address of refresher's operations port; empty: another server
 }
 
-// starter runs a server, and returns when it serves.
+// starter runs a server, and returns when it is ready.
 type starter func(*testing.B, choice) (*process, error)
 
 const (
@@ -40,7 +40,7 @@ const (
 	memorySay = "memory "       // what it says upon SIGUSR1, with its heap and stacks in bytes
 )
 
-// launch runs a program on the servers' core, until the measuring ends.
+// launch runs a program on the servers' core until the measurement ends.
 func launch(b *testing.B, c program.Command) (*process, error) {
 	p := &process{log: new(program.Journal)}
 	var err error
@@ -51,7 +51,7 @@ func launch(b *testing.B, c program.Command) (*process, error) {
 	return p, pin(p.PID(), serverCore)
 }
 
-// say waits for a line that begins so, from the given one on, and returns the rest of it.
+// say waits for a line with that prefix, from line number from on, and returns the rest of it.
 func (p *process) say(from int, begin string) (rest string, err error) {
 	err = p.log.Await(from, p.Done(), patience, func(l program.Line) (found bool) {
 		rest, found = strings.CutPrefix(l.Text, begin)
@@ -63,7 +63,7 @@ func (p *process) say(from int, begin string) (rest string, err error) {
 	return rest, err
 }
 
-// ask has the child say a line that begins so.
+// ask makes the child print a line with that prefix, and returns the rest of it.
 func (p *process) ask(begin string) (rest string, err error) {
 	from := p.log.Len()
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
@@ -72,7 +72,7 @@ func (p *process) ask(begin string) (rest string, err error) {
 	return p.say(from, begin)
 }
 
-// child runs a server that is part of this test binary. What it says first begins as given.
+// child runs a server of this test binary. Its first line begins with the given prefix.
 func child(name, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		c.Name = name
@@ -84,10 +84,10 @@ func child(name, first string) starter {
 	}
 }
 
-// errMissing says that a row is left out because the machine lacks something.
+// errMissing means that a row is left out, because the machine lacks a program.
 var errMissing = errors.New("left out")
 
-// node runs a script of the folder node. What it says first begins as given.
+// node runs a script of the folder node. Its first line begins with the given prefix.
 func node(script, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		if _, err := os.Stat("node/node_modules"); err != nil {
@@ -101,7 +101,7 @@ func node(script, first string) starter {
 	}
 }
 
-// refresher runs the service as it is built for use, with a heartbeat that is longer than the measuring.
+// refresher runs the service as built for release, with a heartbeat that is longer than the measurement.
 func refresher(b *testing.B, c choice) (*process, error) {
 	address, ops := program.Address(b), program.Address(b)
 	flags := []string{
@@ -129,7 +129,7 @@ func refresher(b *testing.B, c choice) (*process, error) {
 	return nil, fmt.Errorf("refresher does not start: %w: %s", err, p.log.Tail(3))
 }
 
-// cpu is the processor time that it has used, in user and kernel mode, to the nanosecond.
+// cpu returns the processor time of the process, in user and kernel mode, in nanoseconds.
 func (p *process) cpu() time.Duration {
 	var t unix.Timespec
 	// The clock of another process, as clock_getcpuclockid(3) makes it.
@@ -140,14 +140,14 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// memory is what a server takes.
+// memory is the memory of a server, in bytes.
 type memory struct {
 	resident int64 // resident set
 	used     int64 // heap and stacks in use, after a collection; 0: not a Go program
 	kernel   int64 // the kernel's slabs, of the whole machine
 }
 
-// memory reads what the server takes. collect has it collect its garbage and tell its heap and stacks.
+// memory reads the memory of the server. collect makes the server collect its garbage and report its heap and stacks.
 func (p *process) memory(collect bool) (m memory, err error) {
 	if m.resident, err = program.Resident(p.PID()); err != nil {
 		return m, err
@@ -170,7 +170,7 @@ func (p *process) memory(collect bool) (m memory, err error) {
 	return m, err
 }
 
-// scrape has refresher collect its garbage, and reads heap and stacks from its metrics.
+// scrape makes refresher collect its garbage, and reads heap and stacks from its metrics.
 func (p *process) scrape() (used int64, err error) {
 	for range collections {
 		if _, err := get("http://" + p.ops + "/debug/pprof/heap?gc=1"); err != nil {
@@ -194,7 +194,7 @@ func (p *process) scrape() (used int64, err error) {
 	return used, nil
 }
 
-// profile has refresher profiled for a second, if -profiles names a folder, and sends when that is done.
+// profile profiles refresher for a second, if -profiles names a folder. The channel receives a value at the end.
 func (p *process) profile(server string, o operation) <-chan error {
 	done := make(chan error, 1)
 	if p.ops == "" || *profiles == "" {
@@ -212,7 +212,7 @@ func (p *process) profile(server string, o operation) <-chan error {
 	return done
 }
 
-// get returns what a URL has.
+// get returns the body of a URL.
 func get(url string) (string, error) {
 	response, err := http.Get(url)
 	if err != nil {
@@ -226,10 +226,10 @@ func get(url string) (string, error) {
 	return string(text), err
 }
 
-// collections is how often garbage is collected before memory is read: stacks shrink by half each time.
+// collections is the number of garbage collections before memory is read: each halves unused stacks.
 const collections = 4
 
-// used is the heap and the stacks of this process.
+// used returns the bytes of heap and stacks of this process.
 func used() int64 {
 	for range collections {
 		runtime.GC()
@@ -239,10 +239,10 @@ func used() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// The cores of the clients, and of the server. The same if there is but one.
+// The cores of the clients and of the server; the same if there is only one.
 var clientCore, serverCore int
 
-// choosePins has this process, and with it Redis, run on the last core that it may use, and servers on the first.
+// choosePins assigns the last allowed core to this process and Redis, and the first to the servers.
 func choosePins() error {
 	var may unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &may); err != nil {
@@ -259,7 +259,7 @@ func choosePins() error {
 	return pin(os.Getpid(), clientCore)
 }
 
-// pin has all threads of a process run on one core. A thread that it starts later inherits that.
+// pin restricts all threads of a process to one core. Threads that it starts later inherit that.
 func pin(pid, core int) error {
 	var set unix.CPUSet
 	set.Set(core)
@@ -281,5 +281,5 @@ func pin(pid, core int) error {
 	return nil
 }
 
-// pause waits. What is measured here keeps real time.
+// pause waits in real time, which measurements need.
 func pause(d time.Duration) { <-time.After(d) }

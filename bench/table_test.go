@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// operation is something that is measured, with its unit. Times are of the processor, of the server's process
-// with the kernel's part. Busy is a closed loop of 64 clients; paced is a client every millisecond.
+// operation is a measured operation, with its unit. Times are processor times of the server's process,
+// kernel included. Busy is a closed loop of 64 clients; paced is one client every millisecond.
 type operation string
 
 const (
@@ -43,10 +43,10 @@ const (
 	mintPair        operation = "RTC and RTM token, minted alone (µs)"
 )
 
-// redis is what an operation takes of Redis's main thread.
+// redis is the operation's time in the main thread of Redis.
 func (o operation) redis() operation { return "Redis: " + o }
 
-// operations has the table's order.
+// operations are all operations in the order of the table.
 var operations = []operation{
 	refusalBusy, refusalPaced, connectionBusy, connectionPaced, backBusy, backPaced,
 	heartbeatBusy, heartbeatPaced, askedBusy, askedPaced, scheduleCost, scheduleRate, lagMedian, lagP99, lagP999,
@@ -54,8 +54,8 @@ var operations = []operation{
 	memoryUsed, memoryJoined, memoryResident, memoryKernel, idleNode, requestBusy, mintPair,
 }
 
-// goal is the most that an operation of some servers is to cost: an amount on the machine on which the goals
-// were set, and a multiple of another server's in the same run, which holds on any machine.
+// goal is the highest acceptable cost of an operation: an amount on the machine on which the goals were
+// set, and a multiple of another server's cost in the same run, which is valid on any machine.
 type goal struct {
 	operation operation
 	servers   string // names
@@ -65,7 +65,7 @@ type goal struct {
 	than      operation // empty: the same
 }
 
-// What the control row took on that machine, paced.
+// The cost of the control row, paced, on the machine on which the goals were set.
 const (
 	controlConnection = 86.0 // µs
 	controlExchange   = 25.0
@@ -86,7 +86,7 @@ var goals = []goal{
 	{idleNode, "refresher", 4, 0, "", ""},
 }
 
-// table collects what was measured.
+// table collects the measurements.
 type table struct {
 	values   map[operation]map[string][]float64 // by the server's name
 	failures []string
@@ -108,7 +108,7 @@ func (t *table) failed(s server, measure string, err error) {
 	}
 }
 
-// median is that of what was measured; not a number if nothing was.
+// median returns the median of the measurements; NaN if there are none.
 func (t *table) median(o operation, name string) float64 {
 	values := slices.Sorted(slices.Values(t.values[o][name]))
 	if len(values) == 0 {
@@ -117,7 +117,7 @@ func (t *table) median(o operation, name string) float64 {
 	return (values[len(values)/2] + values[(len(values)-1)/2]) / 2
 }
 
-// String is the table in Markdown.
+// String returns the table in Markdown.
 func (t *table) String() string {
 	var b strings.Builder
 	b.WriteString(machine())
@@ -144,7 +144,7 @@ func (t *table) String() string {
 	return b.String()
 }
 
-// verdict is what was to be reached, and whether it was.
+// verdict returns the goal as text, and whether it was met.
 func (t *table) verdict(o operation, name string) string {
 	var parts []string
 	for _, g := range goals {
@@ -173,7 +173,7 @@ func met(yes bool) string {
 	return "**missed**"
 }
 
-// short is a number with three digits, or all of those before the point.
+// short formats a number with three digits, or with all digits before the point.
 func short(n float64) string {
 	digits := 2
 	if n != 0 {
@@ -182,7 +182,7 @@ func short(n float64) string {
 	return fmt.Sprintf("%.*f", digits, n)
 }
 
-// machine says on what was measured.
+// machine describes the machine of the measurement.
 func machine() string {
 	model := "an unknown processor"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -207,13 +207,13 @@ func machine() string {
 		*rounds, serverCore, clientCore, model, release.String(), runtime.Version())
 }
 
-// Where the table stands in a document.
+// The marks around the table in a document.
 const (
 	tableBegin = "<!-- begin: make bench-peers -->\n"
 	tableEnd   = "<!-- end -->"
 )
 
-// publish prints the table, and puts it into a document if one is named.
+// publish prints the table, and writes it into a document if one is named.
 func (t *table) publish(file string) error {
 	fmt.Printf("\n%s\n", t)
 	if file == "" {

@@ -275,7 +275,8 @@ func TestNoRoom(t *testing.T) {
 	})
 }
 
-// Detached sessions do not count for --max-sessions, and their number is limited as well.
+// At --max-sessions, detached sessions make room for new ones: joins are admitted, and no more
+// sessions than --max-sessions are kept.
 func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const room = 200

@@ -13,7 +13,7 @@ import (
 	"refresher/internal/session"
 )
 
-// The project of Agora's own test suites.
+// The App ID and certificate of Agora's own tests.
 const (
 	appID       = "970CA35de60c44645bbae8a215061b33"
 	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
@@ -59,7 +59,7 @@ func (m testMinter) mintRTM(r session.RTM, issuedAt, expiresAt session.UnixSec) 
 	return tokens.RTM, err
 }
 
-// must takes the results of a call that has to succeed.
+// must returns a call's result, and panics on an error.
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
@@ -70,7 +70,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// wantBadRequest checks the kind and the text of a refusal.
+// wantBadRequest checks the code and the text of an error.
 func wantBadRequest(t *testing.T, err error, message string) {
 	t.Helper()
 	var refusal *session.Error
@@ -82,7 +82,7 @@ func wantBadRequest(t *testing.T, err error, message string) {
 	}
 }
 
-// wantFields compares tokens by what they say.
+// wantFields compares the fields of tokens.
 func wantFields(t *testing.T, got, want *Token) {
 	t.Helper()
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Token{})); diff != "" {
@@ -90,8 +90,8 @@ func wantFields(t *testing.T, got, want *Token) {
 	}
 }
 
-// encodeSigned writes again what the signature of a parsed token covers, from
-// its fields: the body of 007, the message of 006.
+// encodeSigned encodes the signed part of a parsed token from its fields: the body in 007, the
+// message in 006.
 func encodeSigned(t *Token) []byte {
 	le := binary.LittleEndian
 	privileges := func(b []byte, list []Privilege, base session.UnixSec) []byte {
@@ -133,14 +133,14 @@ func encodeSigned(t *Token) []byte {
 	return b
 }
 
-// source draws valid requests, the same ones in every run.
+// source generates random valid requests, the same in each run.
 type source struct{ *rand.Rand }
 
 func newSource(seed uint64) source { return source{rand.New(rand.NewPCG(seed, 0))} }
 
 const allowedRTC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !#$%&()+-:;<=.>?@[]^_{|}~,"
 
-// name draws 1 to limit bytes of alphabet, one time in eight the most.
+// name returns a random name of 1 to limit bytes, with the maximal length one time in eight.
 func (s source) name(alphabet string, limit int) string {
 	n := 1 + s.IntN(limit)
 	if s.IntN(8) == 0 {
@@ -177,7 +177,7 @@ func (s source) chat() session.Chat {
 	return session.Chat{UserID: s.name("abcxyzABCXYZ0189_-.", 64)}
 }
 
-// times draws an issue time and an expiry, the limits among them.
+// times returns a random issue time and expiry, including the limits.
 func (s source) times() (issuedAt, expiresAt session.UnixSec) {
 	issuedAt = 1 + session.UnixSec(s.Int64N(int64(1<<32-1-maxLifetime)))
 	lifetime := []session.UnixSec{1, 10, 3600, maxLifetime, 1 + session.UnixSec(s.Int64N(int64(maxLifetime)))}[s.IntN(5)]

@@ -65,7 +65,7 @@ func BenchmarkPublisher007(b *testing.B) {
 	})
 }
 
-// BenchmarkAgainstHMACs takes turns, so that other load weighs on both sides.
+// BenchmarkAgainstHMACs alternates between both sides, so that other load affects them equally.
 func BenchmarkAgainstHMACs(b *testing.B) {
 	m := newMinter(b, V007)
 	body := publisherBody(b, m)

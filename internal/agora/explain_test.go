@@ -15,7 +15,7 @@ import (
 
 const previous = "00000000000000000000000000000000"
 
-// sign007 makes a token of any fields that is signed as it should be.
+// sign007 makes a correctly signed token with any fields.
 func sign007(t *Token) string {
 	t.Version, t.AppID, t.Salt = V007, appID, 1
 	body := encodeSigned(t)
@@ -37,8 +37,8 @@ func sign006(channel, user string, ts session.UnixSec, privileges ...Privilege) 
 	return wrap006(appendString(b, string(message)))
 }
 
-// rtcFor is a publisher's token for user 7 in channel daily: it ends after
-// lifetime seconds, its privileges after as many as given; 0 is never.
+// rtcFor makes a publisher's token for user 7 in channel daily. It expires after lifetime seconds,
+// its privileges after the given seconds; 0 means never.
 func rtcFor(lifetime session.UnixSec, join, publish session.UnixSec) string {
 	at := func(seconds session.UnixSec) session.UnixSec {
 		if seconds == 0 {
@@ -238,7 +238,7 @@ func TestExplainGood(t *testing.T) {
 	}
 }
 
-// TestExplainListener: what a listener lacks is named.
+// Explain names the privileges that a listener's token lacks.
 func TestExplainListener(t *testing.T) {
 	for _, c := range []struct {
 		privileges []Privilege
@@ -270,8 +270,8 @@ func TestReportJSON(t *testing.T) {
 	}
 }
 
-// FuzzExplain looks for panics, for answers that are beyond bounds or no text,
-// and for a verdict that Verify contradicts.
+// FuzzExplain looks for panics, for findings that are too long or not text, and for a result that
+// contradicts Verify.
 func FuzzExplain(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v.Token, "7d72365eb983485397e3e3f9d460bdda", "2882341273", int64(v.Decoded.IssueTS))

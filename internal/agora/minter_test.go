@@ -181,7 +181,7 @@ func TestLongestTokenFitsTheSDK(t *testing.T) {
 	}
 }
 
-// TestMintSingle has one token for RTC and RTM, and says what is in it.
+// TestMintSingle mints one token for RTC and RTM, and checks its content.
 func TestMintSingle(t *testing.T) {
 	id := session.Identity{
 		RTC:  &session.RTC{Channel: "daily", UID: 1001},
@@ -218,8 +218,7 @@ func TestMintSingle(t *testing.T) {
 	}
 }
 
-// TestMintStream has the RTM token of a stream channel hold what the classic Go
-// server puts into it.
+// The RTM token of a stream channel has the same content as the classic Go server's.
 func TestMintStream(t *testing.T) {
 	m := newMinter(t, V007).Minter
 	for role, privileges := range map[session.Role][]Privilege{
@@ -243,8 +242,7 @@ func TestMintStream(t *testing.T) {
 	wantBadRequest(t, err, "rtc.channel: '/' at byte 1 is not allowed; "+wantRTCBytes)
 }
 
-// TestCertificateStaysInside prints and logs a Minter in all ways, and makes
-// it fail in many, looking for the certificate.
+// No way of printing or logging a Minter, and none of its errors, reveals the certificate.
 func TestCertificateStaysInside(t *testing.T) {
 	m := newMinter(t, V007).Minter
 	holder := struct {

@@ -16,7 +16,7 @@ import (
 	"refresher/internal/session"
 )
 
-// wrap makes a 007 token of any bytes.
+// wrap makes a 007 token with any bytes as its content.
 func wrap(content []byte) string {
 	var b bytes.Buffer
 	w, _ := zlib.NewWriterLevel(&b, zlib.BestCompression)
@@ -25,12 +25,12 @@ func wrap(content []byte) string {
 	return "007" + base64.StdEncoding.EncodeToString(b.Bytes())
 }
 
-// content007 is what a 007 token inflates to, under a signature of zeros.
+// content007 returns the uncompressed content of a 007 token with a signature of zeros.
 func content007(t *Token) []byte {
 	return append(appendString(nil, string(make([]byte, 32))), encodeSigned(t)...)
 }
 
-// content006 is what a 006 token encodes behind the App ID, likewise.
+// content006 returns the content of a 006 token after the App ID, with a signature of zeros.
 func content006(message []byte) []byte {
 	b := append(appendString(nil, string(make([]byte, 32))), make([]byte, 8)...)
 	return appendString(b, string(message))
@@ -126,7 +126,7 @@ func paddedToken(t *testing.T) string {
 	return text
 }
 
-// more adds bytes after the zlib stream of a 007 token.
+// more appends bytes after the zlib stream of a 007 token.
 func more(t *testing.T, token string) string {
 	t.Helper()
 	stream := must(base64.StdEncoding.DecodeString(token[3:]))(t)
@@ -176,8 +176,8 @@ func TestParseForeignPrivileges(t *testing.T) {
 	}
 }
 
-// TestParseBomb holds the parser to its bounds: one bomb is too long a token,
-// the other the worst that fits.
+// TestParseBomb checks the parser's limits with zlib bombs: one is too long for a token, the other is
+// the largest that fits.
 func TestParseBomb(t *testing.T) {
 	for _, c := range []struct {
 		name     string

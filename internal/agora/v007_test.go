@@ -11,8 +11,8 @@ import (
 	"refresher/internal/session"
 )
 
-// TestTokensOfAgorasBuilders holds our text and content to known tokens: the
-// Rust builder's is the same to the byte, the Go builder's once inflated.
+// TestTokensOfAgorasBuilders compares this package's tokens with known ones: they equal the Rust
+// builder's byte for byte, and the Go builder's after inflating.
 func TestTokensOfAgorasBuilders(t *testing.T) {
 	e := newEnvelope(appID, certificate, 1111111, 600, 1)
 	rtc := session.RTC{Channel: "7d72365eb983485397e3e3f9d460bdda", UID: 2882341273}
@@ -43,8 +43,8 @@ func TestTokensOfAgorasBuilders(t *testing.T) {
 	}
 }
 
-// TestAgoraParsesOurs reads 15,000 tokens of ours with the parser of Agora's
-// Go module, which checks no signature, and so with ours too.
+// TestAgoraParsesOurs parses 15,000 tokens of this package with Agora's Go module, and verifies their
+// signatures with this package, since Agora's parser does not.
 func TestAgoraParsesOurs(t *testing.T) {
 	t.Parallel()
 	s := newSource(7)

@@ -179,8 +179,8 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
-// What Validate refuses, Explain does not call good, and the other way round: tokens of
-// other builders are held to the same names.
+// Explain reports no problem exactly if Validate accepts the names, so tokens of other builders are
+// checked by the same rules.
 func TestExplainKnowsTheNamesThatAreRefused(t *testing.T) {
 	for _, name := range []string{"ana", "123", "0", "00", "null", "_x", "a/b", "*", strings.Repeat("x", 64), strings.Repeat("x", 65)} {
 		for _, c := range []struct {

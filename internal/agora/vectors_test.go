@@ -43,7 +43,7 @@ func vectors(t testing.TB) []vector {
 	return file.Vectors
 }
 
-// holders006 is what the checksums of the 006 vectors are of.
+// holders006 has the names behind the checksums of the 006 vectors.
 var holders006 = map[string]Holder{
 	"go/src/AccessToken/AccessToken_test.go:12": {Channel: "7d72365eb983485397e3e3f9d460bdda", User: "2882341273"},
 	"go/src/AccessToken/AccessToken_test.go:36": {Channel: "7d72365eb983485397e3e3f9d460bdda"},
@@ -51,7 +51,7 @@ var holders006 = map[string]Holder{
 	"ruby/test/rtm_token_builder_spec.rb:18":    {User: "test_user"},
 }
 
-// want is the Token that a vector decodes to.
+// want returns the Token that a vector should be parsed to.
 func (v vector) want(t *testing.T) *Token {
 	d := v.Decoded
 	token := &Token{Version: Version(d.V), AppID: d.AppID, Salt: d.Salt}

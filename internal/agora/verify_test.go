@@ -80,8 +80,7 @@ func TestVerifyNoServices(t *testing.T) {
 	}
 }
 
-// TestTamperedContent changes each byte of what is signed, and of signatures,
-// in tokens that are well formed otherwise.
+// TestTamperedContent changes each byte of the signed part and of the signature in well-formed tokens.
 func TestTamperedContent(t *testing.T) {
 	for name, mint := range tamperTargets {
 		token := must(Parse(must(mint(newMinter(t, V007)))(t)))(t)

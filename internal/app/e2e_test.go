@@ -33,8 +33,8 @@ func TestCallsOfADayLoseNothing(t *testing.T) {
 	})
 }
 
-// Every few seconds connections break; every few minutes the node is deployed
-// anew, and knows nothing but what the clients' keys say.
+// Connections break every few seconds, and the node is replaced every few minutes; the new one knows
+// only the clients' resume keys. No call is lost.
 func TestCallsSurviveBrokenConnectionsAndRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := apptest.NewWorld(t)
@@ -63,7 +63,7 @@ func TestCallsSurviveBrokenConnectionsAndRestarts(t *testing.T) {
 	})
 }
 
-// A network that goes without a word is noticed by the heartbeat, on both sides.
+// Both sides notice a half-open connection by the missing heartbeats.
 func TestCallsSurviveHalfOpenConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := apptest.NewWorld(t)
@@ -81,8 +81,8 @@ func TestCallsSurviveHalfOpenConnections(t *testing.T) {
 	})
 }
 
-// TestShortTokensSurviveHalfOpenConnections: with tokens of 30 s and the default heartbeat,
-// clients find that their connection is dead, and connect again, before the tokens expire.
+// With tokens of 30 s and the default heartbeat, clients notice a half-open connection and reconnect
+// before the tokens expire.
 func TestShortTokensSurviveHalfOpenConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := apptest.NewWorld(t)
@@ -100,8 +100,8 @@ func TestShortTokensSurviveHalfOpenConnections(t *testing.T) {
 	})
 }
 
-// A node that cannot read a client's key has it join afresh; the call goes on
-// with the new session's tokens.
+// If a node cannot decrypt a client's resume key, the client joins anew, and the call continues with
+// the new session's tokens.
 func TestCallsSurviveALostSessionSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := apptest.NewWorld(t)
@@ -115,8 +115,8 @@ func TestCallsSurviveALostSessionSecret(t *testing.T) {
 	})
 }
 
-// A client whose tokens ran out while it was away joins its call again with
-// those that it gets on its return.
+// A client whose tokens expired while it was disconnected joins its call again with the tokens that
+// it gets after reconnecting.
 func TestCallThatWasAwayForTooLongRejoins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := apptest.NewWorld(t)

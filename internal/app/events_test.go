@@ -13,8 +13,7 @@ import (
 	"refresher/internal/hook/hooktest"
 )
 
-// The back end is told of a call from its beginning to its end, in requests that
-// it can trust.
+// The back end receives signed events about a session from its join to its end.
 func TestEventsReachTheBackEnd(t *testing.T) {
 	const secret, previous = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u", "a secret of the back end's"
 	type told struct {
@@ -56,7 +55,7 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 	}
 }
 
-// What is wrong with a setting is said with the name of its flag.
+// Errors about settings name the flag.
 func TestSettingsOfOthersAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*app.Config){
 		"events-url: ":     func(c *app.Config) { c.Events.URL, c.Events.Secret = "nowhere", "a secret of many more bytes" },

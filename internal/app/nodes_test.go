@@ -12,9 +12,8 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// canSpare is whether calls can do without a node now: while the store is away,
-// another has to know what was revoked, since one that starts then takes nobody
-// (adr/0017).
+// canSpare reports whether a node may be stopped now. During an outage of the store another node must
+// know the revocations, since a node that starts then admits no client (adr/0017).
 func canSpare(s *apptest.Cluster, node int) bool {
 	for i := range s.Nodes {
 		if _, text := s.Ops(i, "/readyz"); i != node && !strings.Contains(text, "what was revoked") {
@@ -24,8 +23,8 @@ func canSpare(s *apptest.Cluster, node int) bool {
 	return !s.Away.Load()
 }
 
-// Nodes are killed and deployed, connections break, the store is away, empty, or
-// both, all at random, for hours: no call notices.
+// For simulated hours, nodes are killed and replaced, connections break, and the store is down or
+// loses its data, all at random: no call is lost.
 func TestCallsOfManyNodesLoseNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewOpenCluster(t, 3)
@@ -71,7 +70,7 @@ func TestCallsOfManyNodesLoseNothing(t *testing.T) {
 	})
 }
 
-// All nodes are deployed anew, one after the other, every five minutes.
+// Rolling restarts of all nodes every five minutes lose no call.
 func TestCallsSurviveRollingRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewOpenCluster(t, 3)

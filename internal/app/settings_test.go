@@ -31,7 +31,7 @@ func TestDrainOnASignal(t *testing.T) {
 	s.Closed(protocol.CloseDrain)
 	n.Stop()
 
-	// The next process takes the session up, from its key alone.
+	// The next process restores the session from its resume key alone.
 	next := apptest.StartNode(t, nil).Dial()
 	next.Send(apptest.ResumeText(joined, 1))
 	if m := next.Expect(protocol.TypeJoined); m.Session != joined.Session || m.Seq != 2 {

@@ -15,8 +15,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// What a node that is gone leaves behind in Redis is taken over by one that serves
-// the same projects, whichever of them it is of.
+// A node takes over the sessions that a dead node left in Redis, of all projects that both serve.
 func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 	t.Parallel()
 	const first, second, foreign = "970CA35de60c44645bbae8a215061b33", "0123456789abcdef0123456789abcdef", "00000000000000000000000000000000"

@@ -18,8 +18,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestARenewalIsOneTrace follows renewals into the customer's back end and Redis,
-// and to a collector.
+// The spans of a renewal, including those of the back end and Redis, arrive at the collector as one
+// trace.
 func TestARenewalIsOneTrace(t *testing.T) {
 	c := collector.Start(t)
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
@@ -55,7 +55,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	again.Send(`{"type":"leave"}`)
 	again.Expect(protocol.TypeEnded)
 
-	// Exemplars are for those who ask for OpenMetrics.
+	// Exemplars are only in the OpenMetrics format.
 	metrics := n.Scrape("application/openmetrics-text; version=1.0.0")
 	n.Stop() // which sends what is left
 
@@ -105,8 +105,8 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	}
 }
 
-// under are the parts of a span, by name, each once, with theirs in brackets. What
-// is below a record is left out: it depends on what else was written with it.
+// under returns the names of a span's children, each once, with their children in brackets. It omits
+// the children of a record's span, which depend on the other records in the batch.
 func under(spans []collector.Span, parent string) []string {
 	var all []string
 	for _, s := range spans {

@@ -73,7 +73,7 @@ func (s *eventStage) stop() {
 	<-s.returned
 }
 
-// event is the one of that id: "<session>-<rest>".
+// event returns the event with that id, which has the form "<session>-<rest>".
 func event(id string) session.Event {
 	name, rest, _ := strings.Cut(id, "-")
 	kind, _, _ := strings.Cut(rest, "-")
@@ -83,7 +83,7 @@ func event(id string) session.Event {
 	}
 }
 
-// send sends events and takes note of how they settle.
+// send sends events and records how they are settled.
 func (s *eventStage) send(ids ...string) {
 	for _, id := range ids {
 		s.events.Send(event(id), func(delivered bool) {
@@ -96,7 +96,7 @@ func (s *eventStage) send(ids ...string) {
 	}
 }
 
-// outcomes are the ids of the events that were delivered, and given up, sorted.
+// outcomes returns the sorted ids of delivered and dropped events.
 func (s *eventStage) outcomes() (delivered, dropped []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +113,7 @@ func (s *eventStage) outcomes() (delivered, dropped []string) {
 // receiver is the customer's back end.
 type receiver struct {
 	t *testing.T
-	// answer says what becomes of a delivery; nil is 204 for all.
+	// answer answers a delivery; nil answers 204 to all.
 	answer func(ctx context.Context, d delivery) (reply, error)
 
 	mu    sync.Mutex
@@ -123,7 +123,7 @@ type receiver struct {
 	most  int             // guarded by mu; deliveries under way at once
 }
 
-// delivery is one attempt, as the receiver sees it.
+// delivery is one attempt as the receiver sees it.
 type delivery struct {
 	id, session string
 	at          time.Time
@@ -132,7 +132,7 @@ type delivery struct {
 	header      http.Header
 }
 
-// RoundTrip checks a delivery, notes it down, and answers it.
+// RoundTrip checks, records and answers a delivery.
 func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 	text, err := io.ReadAll(q.Body)
 	if err != nil {
@@ -171,7 +171,7 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// begin notes d down and returns its place.
+// begin records d and returns its index.
 func (r *receiver) begin(d *delivery) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +189,7 @@ func (r *receiver) begin(d *delivery) int {
 	return len(r.got) - 1
 }
 
-// deliveries are those of the events of that id, or of all for "".
+// deliveries returns the attempts to deliver the event with that id, or of all events for "".
 func (r *receiver) deliveries(id string) []delivery {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -202,7 +202,7 @@ func (r *receiver) deliveries(id string) []delivery {
 	return got
 }
 
-// ids are the events of deliveries.
+// ids returns the ids of the delivered events.
 func ids(deliveries []delivery) []string {
 	var ids []string
 	for _, d := range deliveries {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestEventsStop: Run delivers what it can, and leaves the rest unsettled.
+// When it ends, Run delivers as many events as it can, and leaves the others unsettled.
 func TestEventsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.endpoint.limits.atOnce = 2 }).run()
@@ -52,7 +52,7 @@ func TestEventsStop(t *testing.T) {
 		if again, _ := s.outcomes(); len(again) != 4 || len(s.receiver.deliveries("")) != attempts {
 			t.Error("something happened after Run")
 		}
-		// What was cut off is no attempt that failed.
+		// Cancelled attempts do not count as failed.
 		counts(t, s.registry, `
 # HELP refresher_events_attempts_total Attempts to deliver an event, by outcome: ok, refused by an answer other than 2xx, failed without an answer.
 # TYPE refresher_events_attempts_total counter
@@ -66,7 +66,7 @@ refresher_events_queued 0
 	})
 }
 
-// TestEventsStopIdle: with nothing to do Run returns at once.
+// Without pending events Run returns at once.
 func TestEventsStopIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, nil).run()
@@ -83,8 +83,7 @@ func TestEventsStopIdle(t *testing.T) {
 	})
 }
 
-// TestEventsStopWhileDown: the last attempts end when the endpoint proves to be
-// failing; one that is known to fail gets one.
+// The last attempts stop when the circuit opens; if it is already open, there is one attempt.
 func TestEventsStopWhileDown(t *testing.T) {
 	for name, known := range map[string]bool{"just now": false, "known": true} {
 		t.Run(name, func(t *testing.T) {
@@ -119,8 +118,7 @@ func TestEventsStopWhileDown(t *testing.T) {
 	}
 }
 
-// TestEventsStopReportsDrops: what was dropped is settled, also if Run ends right
-// then.
+// Dropped events are settled even if Run ends at the same time.
 func TestEventsStopReportsDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents = 1 })

@@ -63,8 +63,8 @@ refresher_events_total{outcome="dropped",type="session.unreachable"} 0
 	})
 }
 
-// TestOrder: whatever the receiver does, the events of a session arrive one
-// after the other, in the order of Send, each of them settled once.
+// Whatever the receiver answers, the events of a session arrive one after the other in the order of
+// Send, and each is settled once.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, nil)
@@ -117,7 +117,7 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// TestSlowReceiver: one that takes its time is not taken for one that fails.
+// A slow receiver does not count as failing.
 func TestSlowReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.endpoint.limits.atOnce = 2 }).run()
@@ -166,8 +166,7 @@ refresher_events_attempts_total{outcome="refused"} 0
 	})
 }
 
-// TestRetry: one event waits longer and longer, within bounds, until it is
-// given up.
+// The waits between retries of an event grow up to the limit, until the event is dropped.
 func TestRetry(t *testing.T) {
 	for name, answer := range map[string]func(context.Context, delivery) (reply, error){
 		"500":      after(0, status[delivery](500)),
@@ -213,7 +212,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// TestPoison: events that are never taken hardly delay the others.
+// Events that the receiver always refuses hardly delay the others.
 func TestPoison(t *testing.T) {
 	for name, c := range map[string]struct {
 		bad  func(i int) bool
@@ -262,8 +261,7 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-// TestEndpointDown: an endpoint that fails is hardly tried, however much waits,
-// and gets everything once it is back.
+// A failing endpoint gets only probes, however many events wait, and all events after it is back.
 func TestEndpointDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, nil).run()
@@ -363,7 +361,7 @@ func TestGone(t *testing.T) {
 	})
 }
 
-// TestFullQueue: the oldest events that nobody is delivering make room.
+// If the queue is full, the oldest event without an attempt in progress is dropped.
 func TestFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents, e.endpoint.limits.atOnce = 10, 2 })
@@ -408,7 +406,7 @@ refresher_events_queued 10
 	})
 }
 
-// TestTinyQueue: with nothing but deliveries in it, the newcomer is dropped.
+// If attempts for all events in a full queue are in progress, the new event is dropped.
 func TestTinyQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents = 1 }).run()
@@ -423,7 +421,7 @@ func TestTinyQueue(t *testing.T) {
 	})
 }
 
-// TestMaxAge: what is too old is given up on time, though nothing else happens.
+// Events are dropped at the maximum age, even if nothing else happens.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxAge = time.Minute }).run()
@@ -442,8 +440,7 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// TestSettledMaySend: settled runs outside all locks, and Send takes none that
-// it holds.
+// settled may call Send: no mutex is held during settled.
 func TestSettledMaySend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents = 2 }).run()

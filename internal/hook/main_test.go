@@ -20,13 +20,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Secrets of a back end, and one of another form.
+// Secrets of a back end; prefixedSecret has the form whsec_ and base64.
 const (
 	testSecret     = "a secret of more than 24 bytes"
 	prefixedSecret = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
 )
 
-// counts holds the metrics named to text.
+// counts compares the metrics with these names with text.
 func counts(t *testing.T, r *prometheus.Registry, text string, names ...string) {
 	t.Helper()
 	if err := testutil.GatherAndCompare(r, strings.NewReader(text), names...); err != nil {
@@ -34,7 +34,7 @@ func counts(t *testing.T, r *prometheus.Registry, text string, names ...string) 
 	}
 }
 
-// reply is what a back end says. retryAfter and body may be empty.
+// reply is a back end's answer. retryAfter and body may be empty.
 type reply struct {
 	status     int
 	retryAfter string
@@ -46,18 +46,18 @@ var errRefused = errors.New("connection refused")
 // down answers nothing.
 func down[R any](context.Context, R) (reply, error) { return reply{}, errRefused }
 
-// hang answers only when the request is given up.
+// hang answers only when the request is cancelled.
 func hang[R any](ctx context.Context, _ R) (reply, error) {
 	<-ctx.Done()
 	return reply{}, ctx.Err()
 }
 
-// status answers with that one.
+// status answers with that status code.
 func status[R any](code int) func(context.Context, R) (reply, error) {
 	return func(context.Context, R) (reply, error) { return reply{status: code}, nil }
 }
 
-// after answers once d has passed.
+// after answers after d.
 func after[R any](d time.Duration, answer func(context.Context, R) (reply, error)) func(context.Context, R) (reply, error) {
 	return func(ctx context.Context, r R) (reply, error) {
 		select {
@@ -87,14 +87,14 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// String is what was logged so far.
+// String returns the log so far.
 func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()
 }
 
-// lines is how many lines hold text.
+// lines returns how many lines contain text.
 func (b *logBuffer) lines(text string) int {
 	n := 0
 	for line := range strings.Lines(b.String()) {

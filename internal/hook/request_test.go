@@ -13,8 +13,7 @@ import (
 	"refresher/internal/session"
 )
 
-// TestRequest holds a request to its golden file: back ends are written against
-// these bytes.
+// TestRequest compares a request with its golden file, since back ends depend on the format.
 func TestRequest(t *testing.T) {
 	var batch batch
 	for i, q := range []Request{

@@ -41,8 +41,8 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// TestSecretsThatCannotBeMeant: a secret that is too short, or that is not what its
-// prefix promises, is refused by the name of its flag, and not shown.
+// A secret that is too short or malformed is refused. The error names the flag and does not contain
+// the secret.
 func TestSecretsThatCannotBeMeant(t *testing.T) {
 	const base64Of24 = "aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo" // "hush" six times
 	for secret, want := range map[string]string{

@@ -108,7 +108,7 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 	}
 }
 
-// Each format has what is meant for it.
+// Exemplars are in the OpenMetrics format, native histograms in the protobuf format.
 func TestFormatsOfMetrics(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	s := n.Dial()

@@ -12,8 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A node that starts without a key set is not ready for a while, and keeps nobody from
-// coming back for longer than that.
+// A node that starts without a key set is not ready for keysPatience, and ready after that.
 func TestReadyWithoutKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetched := false
@@ -38,8 +37,8 @@ func TestReadyWithoutKeys(t *testing.T) {
 	})
 }
 
-// A node whose renewals have stood still for minutes is to be restarted. One that
-// drains, cannot mint, or has no store is not.
+// /healthz fails if renewals have stood still for minutes. It succeeds if the node drains, cannot
+// mint, or cannot reach the store.
 func TestAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		beaten := time.Now()

@@ -47,7 +47,7 @@ func TestRecoverLogsAndCounts(t *testing.T) {
 	}
 }
 
-// What a panic was raised with may hold a secret.
+// The value of a panic is not logged, since it may contain a secret.
 func TestPanicValuesAreNotLogged(t *testing.T) {
 	t.Parallel()
 	r, log := reporter(t)

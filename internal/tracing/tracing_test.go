@@ -136,7 +136,7 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// A collector that is away is no reason to fill the log.
+// If the collector cannot be reached, the log gets at most one line a minute.
 func TestComplaints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -151,7 +151,7 @@ func TestComplaints(t *testing.T) {
 	})
 }
 
-// What the SDK complains of comes to the log, and not to the terminal.
+// The SDK's errors are written to the log and not to the terminal.
 func TestComplaintsOfTheSDK(t *testing.T) {
 	var log bytes.Buffer
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
@@ -168,7 +168,7 @@ func TestComplaintsOfTheSDK(t *testing.T) {
 	}
 }
 
-// What the SDK leaves out of its settings is said in the log, without its value.
+// A setting that the SDK ignores is logged, without its value.
 func TestSettingsThatTheSDKLeavesOut(t *testing.T) {
 	var log bytes.Buffer
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")

@@ -277,7 +277,7 @@ func TestMessagesBeforeTheAnswerWait(t *testing.T) {
 	})
 }
 
-// knownAccess accepts one credential, and rate-limits another.
+// knownAccess refuses the credential "stranger", and rate-limits "busy".
 type knownAccess struct{ openAccess }
 
 func (knownAccess) Authenticate(_ context.Context, credential string) (session.Caller, error) {

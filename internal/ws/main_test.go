@@ -210,7 +210,7 @@ func (s *sessions) Join(ctx context.Context, _ session.Join, c session.Client) (
 	return s.attach(ctx, c, false)
 }
 
-// Open accepts every key except "forged".
+// Open accepts every key except "made up".
 func (s *sessions) Open(r *session.Resume) error {
 	if r.Key == "made up" {
 		return session.ErrUnknown
@@ -288,7 +288,7 @@ func wait(d time.Duration) {
 	synctest.Wait()
 }
 
-// openAccess lets anybody have anything.
+// openAccess accepts every credential and grants everything.
 type openAccess struct{}
 
 func (openAccess) Authenticate(context.Context, string) (session.Caller, error) {

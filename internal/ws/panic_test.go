@@ -12,8 +12,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// A panic in the handling of a message closes the connection that sent it, and no
-// other; its session is told that nobody is connected.
+// A panic in the handling of a message closes only the connection that sent it, and detaches its
+// session.
 func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
@@ -41,8 +41,7 @@ func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	})
 }
 
-// A panic of the reader, while the client's join is handled, waits for what comes of that:
-// the session that was opened is told that nobody is connected.
+// If reading panics while the client's join is handled, the session that the join opens is detached.
 func TestPanicOfTheReaderDetachesTheSessionThatIsBeingJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())

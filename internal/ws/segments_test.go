@@ -28,7 +28,7 @@ import (
 const handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// frame is a frame of a client; first is its first byte, and its mask is not zero.
+// frame returns a client's frame; first is its first byte, and its mask is not zero.
 func frame(first byte, payload string) []byte {
 	f := []byte{first}
 	switch n := len(payload); {
@@ -45,8 +45,8 @@ func frame(first byte, payload string) []byte {
 	return f
 }
 
-// Messages are handled, each once and in their order, wherever the network and the buffers cut
-// what a client sends.
+// Messages are handled once and in order, however the network and the buffers split the client's
+// bytes.
 func TestMessagesInAnySegments(t *testing.T) {
 	for name, listen := range map[string]func(*httptest.Server){
 		"TCP": func(s *httptest.Server) { s.Start() },
@@ -103,7 +103,7 @@ func TestMessagesInAnySegments(t *testing.T) {
 	}
 }
 
-// inAnySegments sends random messages in random segments, and compares what comes of them.
+// inAnySegments sends random messages in random segments, and checks the session's calls.
 func inAnySegments(t *testing.T, c net.Conn, sessions *sessions, random *rand.Rand) {
 	t.Helper()
 	defer c.Close()
@@ -166,7 +166,7 @@ func inAnySegments(t *testing.T, c net.Conn, sessions *sessions, random *rand.Ra
 	}
 }
 
-// A client that sends too much, and reads nothing, is cut, and its session told.
+// A client that exceeds the message rate and reads nothing is cut, and its session is detached.
 func TestFloodByAClientThatDoesNotRead(t *testing.T) {
 	for name, flood := range map[string][]byte{
 		"pongs":     frame(0x8a, ""),
@@ -232,8 +232,8 @@ func TestNothingFollowsTheLibrarysCloseFrame(t *testing.T) {
 	}
 }
 
-// A probe that finds the connection busy comes when it is not: a page whose timers are held up
-// is kept by its answer.
+// If a write is in progress when a ping is due, the ping is sent after it, and its answer keeps the
+// connection of a page with throttled timers.
 func TestProbeWhileAMessageIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
@@ -260,7 +260,7 @@ func secure(ctx context.Context, c net.Conn, server *httptest.Server) (net.Conn,
 	return over, over.HandshakeContext(ctx)
 }
 
-// exchange writes a request, and reads until an answer has come.
+// exchange writes a request and reads until the answer has arrived.
 func exchange(t *testing.T, c net.Conn, request []byte, answer string) {
 	t.Helper()
 	if _, err := c.Write(request); err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A connection waits in the least stack that there is, also when it has handled messages and
-// heartbeats, and costs what it did. The race detector is left out, as functions take more stack
-// with it.
+// A waiting connection has the smallest stack, even after messages and heartbeats, and its memory
+// does not grow beyond the measured bytes. The test does not run under the race detector, which makes
+// functions use more stack.
 func TestStack(t *testing.T) {
 	hub, err := New(Config{
 		Sessions: &sessions{t: t}, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute,
@@ -66,7 +66,7 @@ func TestStack(t *testing.T) {
 	}
 }
 
-// stackAndHeap is what the process uses, garbage aside.
+// stackAndHeap returns the bytes that the process uses, without garbage.
 func stackAndHeap() (stack, heap uint64) {
 	for range 3 { // a stack shrinks by half at a time
 		runtime.GC()
@@ -76,7 +76,7 @@ func stackAndHeap() (stack, heap uint64) {
 	return m.StackInuse, m.HeapAlloc
 }
 
-// probed reports whether any connection has a pong to come.
+// probed reports whether any connection waits for a pong.
 func (h *Hub) probed() bool {
 	for _, c := range h.all() {
 		if c.probing.Load() {

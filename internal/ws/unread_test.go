@@ -16,8 +16,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Over real sockets, which buffer unread data on both sides: the node's part is
-// bounded.
+// For a client that does not read, the kernel on the node's side buffers a limited number of bytes.
+// The test uses real sockets.
 func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{"plain": httptest.NewServer, "TLS": httptest.NewTLSServer} {
 		t.Run(name, func(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// A client that never reads, and asks for tokens as often as it may, is cut off after
-// two pushes without an ack, and the kernel keeps next to nothing for it meanwhile.
+// A client that never reads and renews as often as allowed is cut after two pushes without an ack,
+// and the kernel buffers few bytes for it until then.
 func TestClientThatAsksAndNeverReadsIsCut(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.Policy.AckTimeout = 200 * time.Millisecond })
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", n.App.Addr().String())
@@ -63,8 +63,8 @@ func TestClientThatAsksAndNeverReadsIsCut(t *testing.T) {
 	}
 }
 
-// unread is how many bytes the kernel has from one end of a connection for the other,
-// as Linux tells.
+// unread returns how many bytes the kernel holds on a connection that the peer has not read, from
+// Linux's /proc.
 func unread(t *testing.T, from, to net.Addr) int {
 	t.Helper()
 	text, err := os.ReadFile("/proc/net/tcp")

@@ -116,7 +116,7 @@ func TestHeartbeatIsSwept(t *testing.T) {
 	})
 }
 
-// A browser runs the timers of a page that was hidden for long once a minute.
+// The connection of a hidden page, whose timers a browser runs only once a minute, stays open.
 func TestThrottledPageStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
@@ -138,7 +138,7 @@ func TestThrottledPageStays(t *testing.T) {
 	})
 }
 
-// While a join waits for somebody else, its client has nothing to say.
+// While a join is handled, its client is not closed for sending nothing.
 func TestSlowAnswerIsNotTheClientsFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.Heartbeat = time.Second })
@@ -147,8 +147,7 @@ func TestSlowAnswerIsNotTheClientsFault(t *testing.T) {
 	})
 }
 
-// A reader that takes a part of a message just before each deadline has one deadline
-// all the same.
+// A client that reads slowly, a part of a message at a time, does not get a longer write deadline.
 func TestSlowReaderHasOneDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
@@ -459,7 +458,8 @@ func TestDrainSpreadsTheClients(t *testing.T) {
 	})
 }
 
-// Clients that do not read keep no others from being told, nor the drain from its end.
+// During a drain, clients that do not read delay neither the messages to others nor the end of the
+// drain.
 func TestDrainDespiteClientsThatDoNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)

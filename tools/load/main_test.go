@@ -92,7 +92,7 @@ func TestLoad(t *testing.T) {
 	n.Stop()
 }
 
-// A node that is full refuses the others, and most of the calls are not all of them.
+// If a full node refuses some calls, the command fails, even if most calls were admitted.
 func TestLoadFailsWhenCallsHaveNoTokens(t *testing.T) {
 	t.Parallel()
 	n, url := serve(t, "--max-sessions=4")
@@ -103,7 +103,7 @@ func TestLoadFailsWhenCallsHaveNoTokens(t *testing.T) {
 	n.Stop()
 }
 
-// Where nothing listens it says so.
+// If no process listens at the URL, the error says so.
 func TestLoadOfNobody(t *testing.T) {
 	t.Parallel()
 	stdout, err := load(t, "--url=ws://127.0.0.1:1/v1/ws", "--calls=3", "--duration=1s")
@@ -112,7 +112,7 @@ func TestLoadOfNobody(t *testing.T) {
 	}
 }
 
-// A service that stops, and does not come back, loses the calls their tokens.
+// If the service stops for good, the calls lose their tokens and the command fails.
 func TestLoadFailsWhenTokensRunOut(t *testing.T) {
 	t.Parallel()
 	n, url := serve(t, "--min-ttl=4s")

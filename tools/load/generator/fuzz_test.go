@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// FuzzFrame has frames read of whatever a peer may send.
+// FuzzFrame reads frames from arbitrary bytes of a peer.
 func FuzzFrame(f *testing.F) {
 	for _, seed := range []string{"\x81\x01a", "\x81\x7e\x00\x80", "\x88\x02\x03\xe8", "\x81\x7f", "\x01\x01a", ""} {
 		f.Add([]byte(seed))

@@ -68,7 +68,7 @@ func TestFileDescriptorsAreLookedAt(t *testing.T) {
 	}
 }
 
-// service is the other side of one connection, in a bubble.
+// service is the service's side of one connection, in a synctest bubble.
 type service struct {
 	t    *testing.T
 	conn net.Conn
@@ -91,7 +91,7 @@ func (s *service) text(message string) {
 	}
 }
 
-// expect reads a message, and wants it to hold something.
+// expect reads a message and checks that it contains a text.
 func (s *service) expect(want string) {
 	s.t.Helper()
 	b := make([]byte, 4096)
@@ -127,7 +127,7 @@ func (s *service) accept() {
 	_, _ = s.conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"))
 }
 
-// play has calls talk to a script for each of their connections, in order.
+// play runs calls against scripts, one for each of their connections in order.
 func play(t *testing.T, c Config, scripts ...func(*service)) Report {
 	t.Helper()
 	var report Report
@@ -170,7 +170,7 @@ func joined(seq, life, now string) string {
 		`,"seq":` + seq + `,"tokens":{"rtc":{"token":"t","expiresAt":` + life + `}},"heartbeat":25,"renewBefore":10,"now":` + now + `}`
 }
 
-// Where nobody answers, it does not go on to its end.
+// If no connection succeeds, the run ends early.
 func TestNobodyAnswers(t *testing.T) {
 	c := valid()
 	c.Duration = time.Hour
@@ -261,8 +261,8 @@ func TestALostCallComesBackByItsKey(t *testing.T) {
 	}
 }
 
-// An SDK that takes longer over tokens than they live loses them, though each is
-// confirmed in the end; what comes meanwhile waits, and a repetition changes nothing.
+// If the SDK takes longer to accept tokens than they live, the call loses them, although all are
+// confirmed in the end. Bundles that arrive meanwhile wait, and repeated pushes change nothing.
 func TestASlowSDKLosesItsTokens(t *testing.T) {
 	c := valid()
 	c.Duration, c.AckDelay = 20*time.Second, 9*time.Second
@@ -286,8 +286,8 @@ func TestASlowSDKLosesItsTokens(t *testing.T) {
 	}
 }
 
-// One call is joined, and the other sent away for as long as it lasts; a third has
-// just begun, which says nothing.
+// Of three calls one is joined, one is sent away until the end and counts as without tokens, and one
+// has just begun and does not count.
 func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
 	for name, c := range map[string]struct {
 		rate    float64
@@ -324,8 +324,8 @@ func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
 	}
 }
 
-// A network that swallows everything costs each attempt its whole time; the waits
-// between them grow all the same.
+// On a network that loses all packets, each attempt takes its whole timeout, and the waits between
+// the attempts still grow.
 func TestWaitsGrowWhileNothingAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tried := 0
@@ -365,7 +365,7 @@ func TestARefusalEndsTheCall(t *testing.T) {
 	}
 }
 
-// What a call does after a close is what the table of close codes says.
+// After a close, a call does what the protocol's table of close codes says.
 func TestCallObeysCloseCodes(t *testing.T) {
 	codes := []protocol.CloseCode{3000, 4999}
 	for _, c := range protocol.CloseCodes() {

@@ -16,9 +16,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// A hundred thousand calls share a machine with the nodes that they are made at: what one
-// takes while it waits for its next heartbeat, the other end of its connection in this
-// process included.
+// A waiting call uses little memory, including the other end of its connection in this process: up to
+// 100,000 calls share a machine with the nodes.
 func TestAWaitingCallIsSmall(t *testing.T) {
 	const (
 		calls     = 1000
@@ -97,7 +96,7 @@ func inUse() (heap, stack float64) {
 	return float64(m.HeapAlloc), float64(m.StackInuse)
 }
 
-// silentConn takes what is written, and gives pongs to read.
+// silentConn discards writes and returns pongs to reads.
 type silentConn struct{ net.Conn }
 
 func (silentConn) Write(b []byte) (int, error)      { return len(b), nil }
@@ -123,7 +122,7 @@ func TestAHeartbeatAllocatesLittle(t *testing.T) {
 	}
 }
 
-// What calls neither encode nor decode is what the protocol has.
+// The constant heartbeat texts equal the protocol's encoding.
 func TestHeartbeatsAreTheProtocols(t *testing.T) {
 	ping, err := json.Marshal(protocol.ClientMessage{Type: protocol.TypePing})
 	if err != nil || string(ping) != string(pingText) {
@@ -135,7 +134,7 @@ func TestHeartbeatsAreTheProtocols(t *testing.T) {
 	}
 }
 
-// A node that takes no connections costs its calls no backoff while others do.
+// If one node refuses connections, calls try the others without backoff.
 func TestARefusedConnectionGoesToAnotherNode(t *testing.T) {
 	c := valid()
 	c.URLs = append(c.URLs, "ws://127.0.0.1:2/v1/ws")

@@ -55,7 +55,7 @@ func TestWrongInputsNameThemselves(t *testing.T) {
 	}
 }
 
-// A plan keeps to its own bounds, at every size and with odd machines.
+// A plan stays within its limits, at every size and for unusual machines.
 func TestPlansKeepTheirBounds(t *testing.T) {
 	for _, sessions := range []int64{1, 100, 10_000, 123_456, 1_000_000, 30_000_000, 100_000_000, maxSessions} {
 		for _, cores := range []float64{0.5, 4, 64} {
@@ -80,7 +80,7 @@ func TestPlansKeepTheirBounds(t *testing.T) {
 	}
 }
 
-// What is larger costs more, in renewals and bytes exactly so.
+// A larger service needs more resources; renewals and bytes are exactly proportional.
 func TestTwiceTheCallsCostTwice(t *testing.T) {
 	a, b := made(t, usual(5_000_000)), made(t, usual(10_000_000))
 	for name, pair := range map[string][2]float64{
@@ -126,7 +126,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// Heartbeats, and how late a silent machine is seen, are those of the sessions' own rule.
+// The heartbeat, and the time until a silent machine is noticed, follow the session's own rule.
 func TestHeartbeatsFollowTheHeadStart(t *testing.T) {
 	for _, c := range []struct {
 		ttl, heartbeat    time.Duration
@@ -148,8 +148,8 @@ func TestHeartbeatsFollowTheHeadStart(t *testing.T) {
 	}
 }
 
-// Short calls with long tokens leave more sessions behind than are calls, and the
-// limit that is recommended has room for them.
+// With short calls and long tokens there are more detached sessions than calls, and the recommended
+// --max-sessions has room for them.
 func TestSessionsThatNobodyLeft(t *testing.T) {
 	in := usual(10_000)
 	in.CallLength, in.WithoutLeave = 10*time.Minute, 0
@@ -176,7 +176,7 @@ func TestSessionsThatNobodyLeft(t *testing.T) {
 	}
 }
 
-// What a plan was made with is among its settings, unless the service does it anyway.
+// A plan's settings include those of the input that differ from the service's defaults.
 func TestSettingsAreThoseOfThePlan(t *testing.T) {
 	in := usual(10_000)
 	p := made(t, in)
@@ -193,8 +193,8 @@ func TestSettingsAreThoseOfThePlan(t *testing.T) {
 	}
 }
 
-// The lifetime that is recommended is the one asked for, if a storm and silence fit
-// into its head start.
+// The recommended lifetime is the requested one if a storm and a silent machine fit into its head
+// start.
 func TestRecommendedLifetime(t *testing.T) {
 	for _, c := range []struct {
 		ttl  time.Duration

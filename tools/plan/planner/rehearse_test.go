@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A rehearsal of many sizes and lifetimes says what the formulas say, with the bounds
-// that TestStorms has for them.
+// For many sizes and lifetimes, the simulation agrees with the formulas within the bounds of
+// TestStorms.
 func TestRehearsals(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Input){
@@ -43,7 +43,7 @@ func TestRehearsals(t *testing.T) {
 	}
 }
 
-// What a plan warns of happens when it is played, too.
+// The problems that a plan warns of also occur in the simulation.
 func TestARehearsalThatGoesWrong(t *testing.T) {
 	t.Parallel()
 	in := usual(10_000)

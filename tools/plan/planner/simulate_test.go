@@ -8,7 +8,7 @@ import (
 	"refresher/internal/session"
 )
 
-// play simulates, and fails the test if that cannot be.
+// play simulates a scenario and fails the test on an error.
 func play(t *testing.T, s Scenario) Outcome {
 	t.Helper()
 	o, err := Simulate(s)
@@ -35,8 +35,8 @@ func TestRenewalRate(t *testing.T) {
 	}
 }
 
-// All calls begin within a minute. The formula has room for chance: what happens is
-// at most that, and at least 0.7 of it.
+// If all calls start within a minute, the simulated peak is at most the formula's, which has room for
+// random variation, and at least 0.7 of it.
 func TestCrestOfAMinute(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5) {

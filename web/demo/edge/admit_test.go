@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// codeOf is the code of a refusal, 0 for none.
+// codeOf returns the code of a refusal, 0 if err is nil.
 func codeOf(t testing.TB, err error) int {
 	t.Helper()
 	if err == nil {
@@ -146,7 +146,7 @@ func TestAdmission(t *testing.T) {
 	})
 }
 
-// padded gives a token that ends in "=", by way of a service more.
+// padded makes a token that ends with "=", by adding a service.
 func padded(m mint) string {
 	m.pack = stored
 	m.parts = append(m.parts, part{kind: 2, names: []string{""}})
@@ -164,7 +164,7 @@ func stray(token string) string {
 	return body[:len(body)-1] + digits[last^1:(last^1)+1] + token[len(body):]
 }
 
-// TestEveryBitSigned flips each bit of a token: no change may pass.
+// TestEveryBitSigned flips each bit of a token; every changed token must be refused.
 func TestEveryBitSigned(t *testing.T) {
 	keys := keyring{appID: testApp, certificates: []string{testCert}}
 	who := identity{RTC, "room", "7"}

@@ -15,8 +15,7 @@ type timed struct {
 	Name  string
 }
 
-// listen notes the events of a call as they come. What it gives back is
-// complete once the call has ended.
+// listen records the events of a call. The result is complete when the call has ended.
 func listen(call *Call, since time.Time) func() []timed {
 	var seen []timed
 	done := make(chan struct{})
@@ -110,8 +109,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestSubsecond joins in the middle of a second: ends are whole seconds of the
-// wall clock, whenever one joined.
+// TestSubsecond joins in the middle of a second: tokens expire at whole seconds of the wall clock.
 func TestSubsecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -153,8 +151,8 @@ func TestEvents006(t *testing.T) {
 	})
 }
 
-// TestLateTimer has the timer not come at all: whatever happens next must find
-// the call dropped, at the second at which it ended.
+// TestLateTimer disables the timer: the next operation must find the call dropped at the second of its
+// expiry.
 func TestLateTimer(t *testing.T) {
 	for name, next := range map[string]func(e *Edge, call *Call) error{
 		"join":   func(e *Edge, call *Call) error { _, err := e.Join(inRoom("7", rtc("7", time.Hour))); return err },

@@ -74,7 +74,7 @@ func TestClientLegs(t *testing.T) {
 	})
 }
 
-// TestClientReconnects takes a dropped call up again on a new connection.
+// TestClientReconnects joins a dropped call again on a new connection.
 func TestClientReconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -168,7 +168,7 @@ func TestClientErrors(t *testing.T) {
 	}
 }
 
-// TestMailboxKeepsTheLast has nobody read.
+// TestMailboxKeepsTheLast checks that a full mailbox drops the oldest events.
 func TestMailboxKeepsTheLast(t *testing.T) {
 	box := newMailbox()
 	for range mailboxSize {

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// known are the codes that a token may be refused with.
+// known has the codes with which a token may be refused.
 var known = map[int]bool{CodeInvalidAppID: true, CodeInvalidToken: true}
 
-// FuzzToken feeds tokens as they come off the wire. No input may panic, hang or
-// be admitted that was not signed.
+// FuzzToken verifies arbitrary tokens: no input may cause a panic or a hang, and no unsigned token may
+// be admitted.
 func FuzzToken(f *testing.F) {
 	honest := map[string]bool{}
 	for _, v := range readVectors(f) {
@@ -36,8 +36,8 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// FuzzBody feeds what is inside a 007 token, which random base64 of zlib would
-// never reach, and signs it first: so all of the parser is behind open doors.
+// FuzzBody parses arbitrary bodies of 007 tokens. It signs and compresses them first, so that the
+// fuzzer reaches the parser behind base64, zlib and the signature.
 func FuzzBody(f *testing.F) {
 	m := rtc("7", time.Hour)
 	m.issued = time.Unix(2e9, 0)

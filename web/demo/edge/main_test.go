@@ -15,14 +15,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pass lets time go by in a synctest bubble, which takes none.
+// pass advances the clock of a synctest bubble.
 func pass(d time.Duration) { time.Sleep(d) } // bubble
 
 // self is this package's path.
 const self = "refresher/web/demo/edge"
 
-// TestStandsAlone holds the stand-in, and the command around it, to their
-// independence: see doc.go.
+// The stand-in and its command import only the standard library; doc.go says why.
 func TestStandsAlone(t *testing.T) {
 	forTests := map[string]bool{"go.uber.org/goleak": true, "github.com/google/go-cmp/cmp": true}
 	for _, folder := range []string{".", "../../../tools/edge"} {
@@ -40,7 +39,7 @@ func TestStandsAlone(t *testing.T) {
 	}
 }
 
-// TestServiceDoesNotKnowIt: what is judged must not be able to ask the judge.
+// No package of the service imports the stand-in, which judges the service in tests.
 func TestServiceDoesNotKnowIt(t *testing.T) {
 	seen := imports(t, "../../../internal", func(path, name string) {
 		if name == self && !strings.HasSuffix(path, "_test.go") && filepath.Base(filepath.Dir(path)) != "apptest" {

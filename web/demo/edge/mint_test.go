@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// The tests' own builder of tokens. It writes what the package reads and calls
-// none of its code, so that the two don't share a mistake; the vectors of
-// Agora's own test suites keep both honest.
+// The tests' own token builder. It shares no code with the package's parser, so that both cannot have
+// the same bug; the vectors of Agora's own tests check both.
 
 const (
 	testApp    = "970CA35de60c44645bbae8a215061b33"
@@ -32,7 +31,7 @@ type part struct {
 	tail       []byte
 }
 
-// mint is a token to be. Its zero value is an empty 007 token of the test app,
+// mint has the fields of a token to build. Its zero value is an empty 007 token of the test app,
 // issued now.
 type mint struct {
 	app, cert string
@@ -82,7 +81,7 @@ func (m mint) body() []byte {
 	return b.Bytes()
 }
 
-// plain is the token before it is packed.
+// plain returns the token's content before compression and base64.
 func (m mint) plain() []byte {
 	body := m.body()
 	head := 2 + len(or(m.app, testApp))
@@ -138,7 +137,7 @@ func publisher(life time.Duration) []uint32 {
 	return []uint32{1, s, 2, s, 3, s, 4, s}
 }
 
-// rtc is a publisher's token as a good builder makes it, for channel room.
+// rtc is a correct publisher's token for channel room.
 func rtc(user string, life time.Duration) mint {
 	return mint{expire: seconds(life), salt: 7, parts: []part{
 		{kind: 1, privileges: publisher(life), names: []string{"room", user}},
@@ -168,7 +167,7 @@ func mint006(channel, uid string, ts int64, privileges ...uint32) string {
 	return "006" + testApp + base64.StdEncoding.EncodeToString(content)
 }
 
-// newEdge is a judge of the test app.
+// newEdge makes an Edge for the test app.
 func newEdge(t testing.TB) *Edge {
 	t.Helper()
 	e, err := New(Config{AppID: testApp, Certificate: testCert})
@@ -178,7 +177,7 @@ func newEdge(t testing.TB) *Edge {
 	return e
 }
 
-// inRoom asks for RTC in channel room.
+// inRoom is a join of RTC channel room.
 func inRoom(user string, m mint) JoinRequest {
 	return JoinRequest{Leg: RTC, Channel: "room", User: user, Token: m.token()}
 }

@@ -25,11 +25,14 @@ var platforms = [][2]string{
 	{"windows", "arm64"},
 }
 
-// The command compiles for each platform, as far as types go: to compile the
-// standard library for each of them takes minutes.
+// The command compiles for each system, as far as types go: to compile the standard library
+// for each of them takes minutes. No file of this module is for one processor alone.
 func TestPlatforms(t *testing.T) {
 	t.Parallel()
 	for _, p := range platforms {
+		if p[1] != "arm64" {
+			continue
+		}
 		t.Run(p[0]+"/"+p[1], func(t *testing.T) {
 			ours, err := typeCheck(t, "../..", "./cmd/refresher", p[0], p[1])
 			if err != nil || ours < 10 {

@@ -90,7 +90,7 @@ func (p *progress) add(lag time.Duration) {
 	p.lags = append(p.lags, lag)
 }
 
-// take returns and resets the sum since the last call.
+// take returns the lateness of the renewals since the last call.
 func (p *progress) take() lateness {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +105,7 @@ func (p *progress) take() lateness {
 	return l
 }
 
-// lateness returns percentiles of the lateness of renewals, in milliseconds.
+// lateness has percentiles of the lateness of Count renewals, in milliseconds.
 type lateness struct {
 	Count          int
 	P50, P99, P999 float64

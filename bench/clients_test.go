@@ -307,7 +307,7 @@ func (s *clients) write(c *call, b []byte) error {
 	return err
 }
 
-// learn stores the session and the key of an answer.
+// learn stores the seq, the session and the key of an answer.
 func (c *call) learn() {
 	if seq := number(c.seen, `"seq":`); seq != 0 {
 		c.seq = seq

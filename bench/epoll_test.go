@@ -35,7 +35,7 @@ func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 		t := unix.NsecToTimespec(timeout.Nanoseconds())
 		limit = &t
 	}
-	// epoll_wait has a resolution of 1 ms, but five heartbeats are due in that time.
+	// epoll_wait's timeout counts milliseconds, but five heartbeats are due in one.
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
 		uintptr(len(p.events)), uintptr(unsafe.Pointer(limit)), 0, 0)
 	switch errno {

@@ -55,7 +55,7 @@ func (m *measuring) start(c choice) (err error) {
 
 func (m *measuring) record(o operation, value float64) { m.table.record(o, m.server, value) }
 
-// usage has the amounts of processor time that were used, in all or for each operation.
+// usage is what a server, its clients and Redis used, in all or for each operation.
 type usage struct {
 	cpu, redis        float64 // µs
 	in, out           float64 // bytes that clients received and sent, WebSocket and its handshake
@@ -226,7 +226,7 @@ func refusals(m *measuring) error {
 	if err := m.start(choice{Refuse: true}); err != nil {
 		return err
 	}
-	// refresher admits the first client of each second.
+	// The join rate of choice.Refuse admits one client, so that all others are refused.
 	if err := m.clients.run(refused[:1], m.clients.more(1), 1, 1, 0); err != nil {
 		return err
 	}

@@ -39,11 +39,16 @@ func goComments(text string) (found []passage) {
 	return found
 }
 
-// enclosing returns the function that has the comment in its body, or nil.
-func enclosing(file *ast.File, comment *ast.CommentGroup) *ast.FuncDecl {
+// enclosing returns the function or the type declaration that has the comment inside it, or
+// nil.
+func enclosing(file *ast.File, comment *ast.CommentGroup) ast.Node {
 	for _, d := range file.Decls {
-		if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil && f.Body.Lbrace < comment.Pos() && comment.Pos() < f.Body.Rbrace {
+		f, function := d.(*ast.FuncDecl)
+		if function && f.Body != nil && f.Body.Lbrace < comment.Pos() && comment.Pos() < f.Body.Rbrace {
 			return f
+		}
+		if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.TYPE && g.Pos() < comment.Pos() && comment.Pos() < g.End() {
+			return g
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ type T struct {
 		{line: 1, text: "Package p does one thing.", context: "package p"},
 		{line: 6, text: "F returns the sum of both.", context: "func F(a, b int) int {"},
 		{line: 8, text: "Neither can overflow.", context: "func F(a, b int) int {\n\t…\n\tc := a + b"},
-		{line: 15, text: "in milliseconds, since start", context: "n int"},
+		{line: 15, text: "in milliseconds, since start", context: "type T struct {\n\t…\nn int"},
 	}
 	if diff := cmp.Diff(want, got, allow); diff != "" {
 		t.Error(diff)

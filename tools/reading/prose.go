@@ -11,7 +11,7 @@ var (
 	listMark = regexp.MustCompile(`^\s*(?:[-*]|\d+\.)\s+|^>\s*`)
 	image    = regexp.MustCompile(`!\[[^\]]*\]\([^)]*\)`)
 	link     = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
-	label    = regexp.MustCompile(`^[a-z]`)
+	label    = regexp.MustCompile("^[a-z]|^`[^`]*`$")
 	// A sentence ends at a mark that a space and a capital, a quote or a code span follow.
 	sentenceEnd = regexp.MustCompile("([.!?][\"”)*]*)\\s+([A-Z\"“`(*])")
 )
@@ -76,8 +76,8 @@ func cells(row string, line int, before string) (found []passage) {
 	return found
 }
 
-// sentences splits a paragraph, and leaves out what is too short to be a sentence, or begins
-// in lower case, as the labels in tables do.
+// sentences splits a paragraph, and leaves out what is too short to be a sentence, begins in
+// lower case, as labels in tables do, or is a code span.
 func sentences(paragraph string) (all []string) {
 	paragraph = link.ReplaceAllString(image.ReplaceAllString(paragraph, ""), "$1")
 	for s := range strings.SplitSeq(sentenceEnd.ReplaceAllString(paragraph, "$1\n$2"), "\n") {

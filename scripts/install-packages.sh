@@ -60,7 +60,7 @@ install_packages() {
 		[[ -t 0 ]] || as_root+=(-n)
 	fi
 
-	echo "Installing ${packages[*]}"
+	echo "Installing these Debian packages, which tests and checks need: ${packages[*]}"
 	# Debian starts a service as soon as it is installed, unless this file
 	# forbids it. One that is there already is left to its owner.
 	local policy=/usr/sbin/policy-rc.d

@@ -35,7 +35,7 @@ type demoCommand struct {
 func (c *demoCommand) Run(from *sources) (err error) {
 	stop := onSignals()
 	defer stop.release()
-	// Its terminal was closed: nobody looks any more, and files are to be removed.
+	// SIGHUP means that the terminal was closed. The demo stops, so that it removes its files.
 	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP)
 	defer release()
 	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, perhaps another service's

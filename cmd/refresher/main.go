@@ -64,9 +64,9 @@ func main() {
 	parser.FatalIfErrorf(err)
 }
 
-// logFatal logs what ends a service whose log is JSON: a line of text would be
-// passed over by whatever reads it. It reports whether it did. It goes by the
-// arguments themselves, for they may be what is wrong.
+// logFatal logs the error that ends a service whose log is JSON, and reports whether it did:
+// a program that reads the log would skip a line of plain text. It looks for the format in
+// the arguments themselves, since they may not parse.
 func logFatal(args []string, err error) bool {
 	if len(args) == 0 || args[0] != "serve" {
 		return false

@@ -28,19 +28,32 @@ const operatorTimeout = 30 * time.Second
 // maxAnswer is the most that is read of an answer, in bytes.
 const maxAnswer = 8 << 20
 
+// base returns the URL of the service without a slash at the end. The URL of its WebSocket
+// stands for it.
+func (o *operator) base() (string, error) {
+	u, err := url.Parse(o.URL)
+	if err == nil && (u.Scheme == "ws" || u.Scheme == "wss") {
+		u.Scheme = "http" + strings.TrimPrefix(u.Scheme, "ws")
+	}
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", errors.New("--url: want http://host:port or https://host")
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), "/v1/ws"), nil
+}
+
 // ask sends a request, with a body of JSON unless it is empty, and decodes the answer into
 // into. An answer with another status than 200 is a *refusalError.
 func (o *operator) ask(method, path, body string, into any) error {
-	base, err := url.Parse(o.URL)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return errors.New("--url: want http://host:port or https://host")
+	base, err := o.base()
+	if err != nil {
+		return err
 	}
 	if err := resolveSecrets(flagged("--credential", &o.Credential, "")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), operatorTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base.String(), "/")+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, base+path, strings.NewReader(body))
 	if err != nil {
 		return errors.New("--url: want http://host:port or https://host")
 	}

@@ -289,7 +289,7 @@ func TestSessionsCommandsThatFail(t *testing.T) {
 		"one for calls":     {"http://" + o.addr, nobody, "403"},
 		"nobody there":      {"http://127.0.0.1:1", o.admin, "connect"},
 		"not an address":    {"hush", o.admin, "REFRESHER_API_URL: want"},
-		"another scheme":    {"ws://" + o.addr, o.admin, "REFRESHER_API_URL: want"},
+		"another scheme":    {"ftp://" + o.addr, o.admin, "REFRESHER_API_URL: want"},
 		"no host":           {"http://", o.admin, "REFRESHER_API_URL: want"},
 		"a password in it":  {"http://scott:hush-hush@127.0.0.1:1", o.admin, "connect"},
 		"not even an url":   {"http://[hush-hush", o.admin, "REFRESHER_API_URL: want"},

@@ -10,14 +10,13 @@ import (
 	"syscall"
 )
 
-// signer has the service in this process sign with other App Certificates, by the
-// means that an operator has: it writes them to the file that the service reads them
-// from, and has that read again.
+// signer rotates the App Certificate of the service in this process as an operator would: it
+// writes the certificates to the file that the service reads, and signals a reload.
 type signer struct {
 	certificate string // the first one
 	folder      string // private, and gone after close
 	reloads     chan os.Signal
-	signs       chan string // the fingerprint of the one that took over last
+	signs       chan string // the fingerprint of the certificate that signs since the last change
 }
 
 func newSigner(certificate string) *signer {
@@ -35,7 +34,7 @@ func (s *signer) open() (err error) {
 	return nil
 }
 
-// file is what the service reads.
+// file returns the path of the file that the service reads.
 func (s *signer) file() string { return filepath.Join(s.folder, "certificates") }
 
 // close removes the file.
@@ -75,10 +74,10 @@ func (s *signer) sign(ctx context.Context, certificates []string) (fingerprint s
 	}
 }
 
-// changed is told by the service that it signs with another certificate.
+// changed is called by the service when it signs with another certificate.
 func (s *signer) changed(_, fingerprint string) {
 	select {
 	case s.signs <- fingerprint:
-	default: // nobody has asked for the one before
+	default: // the fingerprint before was not read; sign drops it
 	}
 }

@@ -13,14 +13,11 @@ import (
 // expiresSoon is how long before its end a certificate is worth a warning.
 const expiresSoon = 14 * 24 * time.Hour
 
-// TLS returns a server's configuration with the certificate chain and the
-// private key of two files in PEM, which w follows from then on: a handshake
-// gets what they held last, when the two fitted together. TLS 1.2 is the least
-// that it speaks. A certificate that is about to end is warned about when it is
-// loaded, and its end is in the gauge refresher_tls_certificate_expires_seconds.
-// Without files it returns nil.
-// Call it once for a Watcher's Registerer; what serves several ports can be
-// shared, as usual.
+// TLS returns a server's configuration, for TLS 1.2 and newer, with the certificate chain and
+// the private key of two files in PEM. w follows the files: a handshake gets the newest chain
+// and key that fitted together. Loading a certificate that expires soon logs a warning; the
+// gauge refresher_tls_certificate_expires_seconds has its end. Without files TLS returns nil.
+// Call it once for a Watcher's Registerer; servers of several ports can share the result.
 func TLS(w *Watcher, certFile, keyFile string) (*tls.Config, error) {
 	if certFile == "" && keyFile == "" {
 		return nil, nil

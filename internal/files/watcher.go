@@ -111,7 +111,7 @@ func (w *Watcher) look(asked bool) {
 	w.broken.Set(float64(broken))
 }
 
-// log says what is new of a group, whose failure is still the one before.
+// log logs a change or a new failure of a group. g.failure is still the failure of the last look.
 func (w *Watcher) log(g *group, asked, changed bool, err error) {
 	logger := w.logger.With("files", strings.Join(g.named, ", "))
 	switch {

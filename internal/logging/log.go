@@ -93,7 +93,7 @@ func (q queue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// run writes what is queued until the Log is closed and its queue is empty.
+// run writes queued lines until the Log is closed and its queue is empty.
 func (l *Log) run() {
 	defer close(l.ended)
 	var batch bytes.Buffer

@@ -17,7 +17,7 @@ type Throttle struct {
 }
 
 // Pass reports whether a line may be written now, at most one in every so long, and how
-// many were left out since the one before.
+// many were left out since the last line.
 func (t *Throttle) Pass(every time.Duration) (unlogged int64, ok bool) {
 	now, last := time.Since(started), t.last.Load()
 	if last != 0 && now-time.Duration(last) < every || !t.last.CompareAndSwap(last, int64(now)) {

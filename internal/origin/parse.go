@@ -10,17 +10,16 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// address is an origin in the one form that origins are compared in.
+// address is an origin in normal form, so that two can be compared.
 type address struct {
 	scheme string // in lower case
-	// host is in lower case, in ASCII, an IPv6 address in brackets. Of an origin
-	// that is neither http nor https it is all that follows the scheme, as it is.
+	// host is in lower case and ASCII; an IPv6 address is in brackets. For schemes other than
+	// http and https, host is everything after the scheme, unchanged.
 	host string
-	port string // that of the scheme where none is written; only of http and https
+	port string // of http and https only; the scheme's default if the origin has none
 }
 
-// defaultPorts are those that URLs leave out, by scheme. Origins of other schemes
-// have no ports that we would know of.
+// defaultPorts are the ports that URLs leave out, by scheme. Other schemes have no port here.
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
 var errForm = errors.New("no origin")

@@ -15,7 +15,7 @@ import (
 func (s *Set) Follow(w *files.Watcher, credentials func(...credential.Project) error, onChange func(app string, now session.Fingerprint)) error {
 	f := &follower{Set: s, credentials: credentials, onChange: onChange}
 	if file := s.config.ProjectsFile; file != "" {
-		// Before the files that it names.
+		// It is followed before the files that it names.
 		if err := w.Follow(func([][]byte) error { return f.readProjects() }, file); err != nil {
 			return fmt.Errorf("projects-file: %w", err)
 		}
@@ -81,8 +81,8 @@ func (f *follower) use(app string, certificates []string) error {
 	return nil
 }
 
-// readProjects takes over what the projects file, and the files that it names, say of the
-// projects that are served. If any part cannot be used, nothing changes.
+// readProjects updates the projects that are served from the projects file and the files that
+// it names. If any part cannot be used, nothing changes.
 func (f *follower) readProjects() error {
 	read, err := f.config.ReadProjects()
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 
 // ParseSecret returns the secret that a setting or a file holds: text without the spaces,
 // line ends and byte order mark around it, which editors, shells and Kubernetes leave there.
-// It refuses what is not likely to be the secret that is meant, and would show only by
-// credentials that nobody takes. Its errors repeat nothing of the text.
+// It refuses texts that are hardly the secret that was meant, such as one in quotes: such a
+// mistake would otherwise show only as refused credentials. Its errors repeat nothing of the
+// text.
 func ParseSecret(text string) (string, error) {
 	secret := strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
 	last := len(secret) - 1

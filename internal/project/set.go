@@ -17,14 +17,14 @@ import (
 	"refresher/internal/session"
 )
 
-// Settings are what the flags say about projects.
+// Settings are the settings of projects.
 type Settings struct {
-	// Projects are those that are served, one at least. They were read from ProjectsFile if
-	// that is set. When it changes, ReadProjects reads it again, and the files that it names.
+	// Projects are served; there is at least one. If ProjectsFile is set, they were read from
+	// it, and ReadProjects reads it and the files that it names again when it changes.
 	Projects     []Project
 	ProjectsFile string
 	ReadProjects func() ([]Project, error)
-	// SessionSecret seals resume keys. Empty: secrets are derived from the App
+	// SessionSecret seals resume keys. If it is empty, secrets are derived from the App
 	// Certificates. Keys sealed under PreviousSessionSecret are still opened.
 	SessionSecret, PreviousSessionSecret string
 }
@@ -143,7 +143,7 @@ func (s *Set) Fingerprints() map[string][]session.Fingerprint {
 	return all
 }
 
-// Inspect says what is in a token, and why Agora would refuse it for a use in the
+// Inspect reports the content of a token, and why Agora would refuse it for a use in the
 // project that the use names.
 func (s *Set) Inspect(token string, use agora.Use) agora.Report {
 	p := s.get(use.AppID)

@@ -270,7 +270,7 @@ func (r *rules) check(c *claims) error {
 	}
 }
 
-// grant is what grants allow; what is absent grants nothing.
+// grant returns the grant that the claim allows. A part that is absent grants nothing.
 func (g *grants) grant() (session.Grant, error) {
 	left := maxEntries - len(g.RTC.Roles)
 	for _, list := range []struct {

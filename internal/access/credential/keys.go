@@ -24,8 +24,8 @@ const (
 	maxRSA     = 8192 // bits; beyond, one signature takes a core for milliseconds
 )
 
-// takes reports whether a key is for a signing method. A method by itself would take each EC
-// key, whatever its curve. No key is for the method "none".
+// takes reports whether a signing method may use a key. The check is ours since the library
+// would use an EC key of any curve. No key is for the method "none".
 func takes(method jwt.SigningMethod, key any) bool {
 	ok := false
 	switch m := method.(type) {

@@ -7,27 +7,27 @@ import (
 	"refresher/internal/session"
 )
 
-// Reason is why a credential was refused: a word for the log and a label. The set
-// is fixed.
+// Reason is why a credential was refused, as a word for the log and for a label.
+// docs/start/troubleshooting.md has the remedy for each.
 type Reason string
 
 const (
 	ReasonMissing         Reason = "missing"          // there is none
 	ReasonTooLong         Reason = "too_long"         // it is longer than MaxCredential
-	ReasonMalformed       Reason = "malformed"        // it is no JWT
-	ReasonCriticalHeader  Reason = "critical_header"  // its header asks for an extension to be understood
+	ReasonMalformed       Reason = "malformed"        // it is not a JWT
+	ReasonCriticalHeader  Reason = "critical_header"  // its header has crit: an extension that must be understood
 	ReasonAlgorithm       Reason = "algorithm"        // the project has no key for its algorithm
 	ReasonUnknownKey      Reason = "unknown_key"      // it names a key that the project's key set does not have
-	ReasonKeysUnavailable Reason = "keys_unavailable" // its key cannot be looked up now, or was not yet
-	ReasonSignature       Reason = "signature"        // none of the keys has signed it
-	ReasonApp             Reason = "app"              // it names no project, or none that is here
-	ReasonClaims          Reason = "claims"           // a claim is not what it should be
-	ReasonNoExpiry        Reason = "no_expiry"        // it never ends
-	ReasonExpired         Reason = "expired"          // its end (exp) is past
-	ReasonNotYetValid     Reason = "not_yet_valid"    // its begin (nbf) is ahead
-	ReasonIssuedAhead     Reason = "issued_ahead"     // it is from the future (iat)
-	ReasonAudience        Reason = "audience"         // it is for somebody else (aud)
-	ReasonIssuer          Reason = "issuer"           // it is from somebody else (iss)
+	ReasonKeysUnavailable Reason = "keys_unavailable" // the key set could not be fetched
+	ReasonSignature       Reason = "signature"        // no key of the project signed it
+	ReasonApp             Reason = "app"              // it names no project of this service
+	ReasonClaims          Reason = "claims"           // a claim has the wrong kind, case or value
+	ReasonNoExpiry        Reason = "no_expiry"        // it has no exp
+	ReasonExpired         Reason = "expired"          // exp has passed
+	ReasonNotYetValid     Reason = "not_yet_valid"    // nbf is ahead
+	ReasonIssuedAhead     Reason = "issued_ahead"     // iat is ahead
+	ReasonAudience        Reason = "audience"         // aud does not contain --jwt-audience
+	ReasonIssuer          Reason = "issuer"           // iss is not --jwt-issuer
 )
 
 // reasons are all of them.
@@ -37,17 +37,17 @@ var reasons = []Reason{
 	ReasonNotYetValid, ReasonIssuedAhead, ReasonAudience, ReasonIssuer,
 }
 
-// awayRetry is when to come back while a key cannot be fetched.
+// awayRetry is the wait that clients are told while a key set cannot be fetched.
 const awayRetry = 2 * time.Second
 
-// What callers are told.
+// Errors that callers see.
 var (
 	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is needed here")
 	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")
 )
 
-// RefusedError is why a credential was not taken. It wraps the *session.Error that the
-// caller may see, and reads like that; the rest is for the log.
+// RefusedError says why a credential was refused. Its text is that of the *session.Error that
+// it wraps, which the caller may see; Reason and Detail are for the log.
 type RefusedError struct {
 	Reason Reason
 	// Detail says which part is at fault; may be empty. It repeats nothing of the

@@ -124,7 +124,7 @@ func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMetho
 	if refused == nil {
 		refused = r.await(ctx, done, w)
 	}
-	// Look again, whatever the refusal: a fetch may have brought the key since the first look.
+	// Look again, even after a refusal: a fetch may have brought the key since the first look.
 	key, err := r.set.Load().pick(kid, method)
 	//nolint:errorlint // pick returns these very values.
 	if err == errNotInSet {
@@ -154,7 +154,7 @@ func (r *remote) want(w wanted) (done chan struct{}, refused error) {
 	return r.done, nil
 }
 
-// await waits for a fetch, and returns what it means that its set lacks the key.
+// await waits for a fetch, and returns the refusal that applies if its set lacks the key.
 func (r *remote) await(ctx context.Context, done <-chan struct{}, w wanted) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -16,15 +16,15 @@ import (
 	"refresher/internal/session"
 )
 
-// Of refusals, logBurst are logged at once, and after that one each logEvery.
+// The log has logBurst lines about refusals at once, then one each logEvery.
 const (
 	logBurst     = 10
 	logEvery     = 5 * time.Second
 	maxLoggedKid = 64 // bytes of a key's id
 )
 
-// Keys are those of one project; at least one of some kind. The errors about them
-// have the names of the flags.
+// Keys check the credentials of one project. It has at least one key of some kind. Errors
+// about keys have the names of the flags.
 type Keys struct {
 	// Secrets are for HS256, HS384 and HS512: at least 32 bytes each, and two at
 	// most, so that one can be changed.
@@ -40,9 +40,9 @@ type Keys struct {
 type Project struct {
 	App  string // its App ID
 	Keys Keys
-	// Audience has to be among a credential's aud. Empty: any will do, or none.
+	// Audience must be in a credential's aud. If it is empty, aud is not checked.
 	Audience string
-	// Issuer has to be a credential's iss. Empty: iss is not looked at.
+	// Issuer must be a credential's iss. If it is empty, iss is not checked.
 	Issuer string
 }
 
@@ -202,7 +202,8 @@ func (v *Verifier) verify(ctx context.Context, s *signed) (session.Caller, error
 	return settings.caller(s.claims)
 }
 
-// project is the only one, or the one that the claims name before it is known who signed them.
+// project returns the only project, or the one that the claims name. The claims are not
+// verified yet, so they choose only the keys to check them with.
 func (v *Verifier) project(s *signed) (*project, error) {
 	if len(v.projects) == 1 {
 		for _, only := range v.projects {
@@ -221,8 +222,8 @@ func (v *Verifier) project(s *signed) (*project, error) {
 	return nil, refuse(ReasonApp, "names no project of this service")
 }
 
-// tell counts a refusal and logs it, unless there are too many. kid is the id of the key
-// that the credential names.
+// tell counts a refusal, and logs it at a limited rate. kid is the key id that the credential
+// names.
 func (v *Verifier) tell(r *RefusedError, kid string) {
 	v.metrics.credentials.WithLabelValues(string(r.Reason)).Inc()
 	if !v.limit.Allow() {

@@ -18,7 +18,7 @@ import (
 
 const HookSecret = "what signs questions to the back end"
 
-// Question is one that a back end is asked.
+// Question is an approval request as the back end receives it.
 type Question struct {
 	ID, Action, App, Session, Subject string
 	RTC                               *struct {
@@ -30,7 +30,7 @@ type Question struct {
 	RTM *struct{ UserID string }
 }
 
-// BackEnd is a customer's, which decides who may have tokens.
+// BackEnd is a back end that answers approval requests.
 type BackEnd struct {
 	*httptest.Server
 	Mu     sync.Mutex
@@ -93,26 +93,26 @@ func (b *BackEnd) answer(w http.ResponseWriter, questions []Question) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"decisions": decisions})
 }
 
-// DecideBy changes what it decides by; nil has it fail.
+// DecideBy replaces the function that decides; with nil the back end fails.
 func (b *BackEnd) DecideBy(decide func(q Question) (allow bool, until session.UnixSec)) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	b.decide = decide
 }
 
-// Refuse has it deny what is asked for by one action.
+// Refuse makes it deny all requests with one action.
 func (b *BackEnd) Refuse(action string) {
 	b.DecideBy(func(q Question) (bool, session.UnixSec) { return q.Action != action, 0 })
 }
 
-// All are the questions so far.
+// All returns the approval requests so far.
 func (b *BackEnd) All() []Question {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	return slices.Clone(b.Asked)
 }
 
-// Supervised is a node that asks a back end, and one that knows its callers.
+// Supervised starts a back end and a node that checks credentials and requests approvals from it.
 func Supervised(t *testing.T, grace time.Duration) (*Node, *BackEnd, string) {
 	t.Helper()
 	b := NewBackEnd(t)

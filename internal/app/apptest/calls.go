@@ -16,7 +16,7 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// World is a service, clients in calls, and the judge, in one bubble.
+// World has a service, clients in calls, and the stand-in for Agora's edge, in one synctest bubble.
 type World struct {
 	T       *testing.T
 	Network *Network
@@ -28,7 +28,7 @@ type World struct {
 	Renewals atomic.Int64
 }
 
-// NewWorld makes a network and the judge.
+// NewWorld makes a network and the stand-in for Agora's edge.
 func NewWorld(t *testing.T) *World {
 	t.Helper()
 	judge, err := edge.New(edge.Config{AppID: AppID, Certificate: Certificate})
@@ -41,8 +41,8 @@ func NewWorld(t *testing.T) *World {
 	return w
 }
 
-// ServiceAddress is that of a service of one node, balancerAddress what stands
-// before one of many.
+// ServiceAddress is the address of a single node, balancerAddress that of the load balancer in front
+// of several.
 const (
 	ServiceAddress  = "127.0.0.1:8080"
 	BalancerAddress = "127.0.0.1:80"
@@ -60,8 +60,8 @@ func (w *World) StartNodeWith(change func(*app.Config)) *Node {
 	}, app.Outside{Listen: w.Network.Listen})
 }
 
-// Call holds a call at the judge with the tokens that the service gives it,
-// as an SDK and an app would.
+// Call runs a client that keeps a call at the stand-in alive with the service's tokens, like an app
+// with Agora's SDK.
 func (w *World) Call(uid uint32, ttl int64) { w.CallAt(ServiceAddress, uid, ttl) }
 
 // CallAt is Call, at another address.
@@ -97,7 +97,7 @@ func (w *World) CallAt(address string, uid uint32, ttl int64) {
 	})
 }
 
-// Verdict ends the calls and demands that the judge saw nothing lost.
+// Verdict ends the calls and checks that the stand-in recorded no lost call-seconds.
 func (w *World) Verdict(calls int) edge.Record {
 	w.T.Helper()
 	synctest.Wait()

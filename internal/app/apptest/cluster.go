@@ -20,8 +20,8 @@ import (
 	"refresher/internal/store"
 )
 
-// shared is a store that the nodes of a bubble share, and that can be away for
-// all, or for one node that is dead.
+// shared is a store that the nodes of a bubble share. It can be made unreachable for all nodes, or
+// for one that is dead.
 type shared struct {
 	*store.Memory
 	away *atomic.Bool
@@ -107,7 +107,7 @@ type ClusterNode struct {
 // OperatorSecret signs the credentials of these tests.
 const OperatorSecret = "what signs the credentials, of 32 bytes or more"
 
-// Listings fail with the store, as the rest of it does.
+// IDs fails during an outage of the store.
 func (s shared) IDs(ctx context.Context, shard int) ([]string, error) {
 	if err := s.broken(); err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (s shared) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
 	return s.Memory.Wish(ctx, w)
 }
 
-// SetStatus and Statuses do, too.
+// SetStatus fails during an outage of the store, and so does Statuses.
 func (s shared) SetStatus(ctx context.Context, node, topic, status string) error {
 	if err := s.broken(); err != nil {
 		return err
@@ -144,8 +144,8 @@ func (s shared) Get(ctx context.Context, id string) (store.Record, bool, error) 
 	return s.Memory.Get(ctx, id)
 }
 
-// Cluster is nodes that share a store, with a balancer before them, in a bubble. They ask
-// for credentials, and an operator has one.
+// Cluster has nodes with a shared store behind a load balancer, in a synctest bubble. The nodes check
+// credentials.
 type Cluster struct {
 	*World
 	Memory *store.Memory
@@ -157,7 +157,7 @@ type Cluster struct {
 	User   string                    // that of most callers
 }
 
-// NewOpenCluster starts nodes that ask for no credentials.
+// NewOpenCluster starts nodes that check no credentials.
 func NewOpenCluster(t *testing.T, nodes int) *Cluster {
 	t.Helper()
 	return NewCluster(t, nodes, func(_ int, c *app.Config) {
@@ -197,13 +197,13 @@ func (s *Cluster) StartOne(i int) *ClusterNode {
 	return n
 }
 
-// Deploy stops a node in good order, and starts another in its place.
+// Deploy drains and stops a node, and starts another in its place.
 func (s *Cluster) Deploy(i int) {
 	s.Nodes[i].Stop()
 	s.Nodes[i] = s.StartOne(i)
 }
 
-// Kill has a node gone at once.
+// Kill stops a node without a drain, like a crash.
 func (s *Cluster) Kill(i int) {
 	n := s.Nodes[i]
 	n.dead.Store(true)
@@ -214,13 +214,13 @@ func (s *Cluster) Kill(i int) {
 	n.Stop()
 }
 
-// Replace has a node gone at once, and another in its place.
+// Replace kills a node and starts another in its place.
 func (s *Cluster) Replace(i int) {
 	s.Kill(i)
 	s.Nodes[i] = s.StartOne(i)
 }
 
-// RestartAll has all nodes gone at once, and others in their places.
+// RestartAll kills all nodes and starts others in their places.
 func (s *Cluster) RestartAll() {
 	for i := range s.Nodes {
 		s.Kill(i)
@@ -265,13 +265,12 @@ func (s *Cluster) fetch(address, credential, method, path, body string) (Reply, 
 	return Reply{response.StatusCode, response.Header}, string(text)
 }
 
-// HTTPClient reaches the nodes.
+// HTTPClient returns a client that can reach the nodes.
 func (s *Cluster) HTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.Network.Dial, DisableKeepAlives: true}}
 }
 
-// Order has the operator ask for something that is to work, and reads the
-// answer.
+// Order makes a request as the operator, checks that it succeeds, and decodes the answer.
 func (s *Cluster) Order(node int, method, path, body string, into any) {
 	s.T.Helper()
 	answer, text := s.Ask(node, s.Admin, method, path, body)
@@ -283,7 +282,7 @@ func (s *Cluster) Order(node int, method, path, body string, into any) {
 	}
 }
 
-// Open connects to an address, and says something.
+// Open connects to an address and sends the first message.
 func (s *Cluster) Open(address, greeting string) *Line {
 	s.T.Helper()
 	socket, _, err := websocket.Dial(s.Ctx, "ws://"+address+"/v1/ws", &websocket.DialOptions{HTTPClient: s.HTTPClient()})
@@ -312,7 +311,7 @@ func (s *Cluster) Join(node int, credential, wants string) *Line {
 	return l
 }
 
-// Resume comes back to a session on a node.
+// Resume resumes a session on a node.
 func (s *Cluster) Resume(node int, l *Line) *Line {
 	s.T.Helper()
 	again := s.Open(s.Nodes[node].Address, l.ResumeMessage())

@@ -32,7 +32,7 @@ const (
 // PrivateKey also signs credentials of the first project.
 var PrivateKey = ed25519.NewKeyFromSeed([]byte("a seed of exactly 32 bytes, this"))
 
-// PublicKey is PrivateKey's, as PEM.
+// PublicKey is the public key of PrivateKey, as PEM.
 var PublicKey = func() string {
 	der, err := x509.MarshalPKIXPublicKey(PrivateKey.Public())
 	if err != nil {
@@ -41,14 +41,14 @@ var PublicKey = func() string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }()
 
-// WithCredentials makes of a service one that wants credentials.
+// WithCredentials changes the settings so that the node checks credentials.
 func WithCredentials(c *app.Config) {
 	c.Auth = "jwt"
 	c.Projects[0].Keys = credential.Keys{Secrets: []string{JWTSecret}, PublicKeyPEMs: []string{PublicKey}}
 	c.Projects[0].Audience, c.Projects[0].Issuer = TestAudience, TestIssuer
 }
 
-// TwoProjects has another project beside the first.
+// TwoProjects adds a second project to the settings.
 func TwoProjects(c *app.Config) {
 	WithCredentials(c)
 	c.SessionSecret = "seals the keys of both projects"
@@ -58,7 +58,7 @@ func TwoProjects(c *app.Config) {
 	})
 }
 
-// AllGrants is every grant there is, for those that hold one of the two roles.
+// AllGrants returns claims that grant every user and channel, in both roles.
 func AllGrants() map[string]any {
 	return map[string]any{
 		"rtc": map[string]any{
@@ -68,7 +68,7 @@ func AllGrants() map[string]any {
 	}
 }
 
-// GoodClaims are good ones of the first project, with some changed; nil takes one out.
+// GoodClaims returns valid claims of the first project with some changes; nil removes a claim.
 func GoodClaims(change map[string]any) map[string]any {
 	c := map[string]any{
 		"app": AppID, "sub": "ana", "aud": TestAudience, "iss": TestIssuer, "scope": "admin", "grants": AllGrants(),
@@ -79,7 +79,7 @@ func GoodClaims(change map[string]any) map[string]any {
 	return c
 }
 
-// Segment is a part of a JWT: JSON, or a value to make it of.
+// Segment encodes a part of a JWT from JSON, or from a value.
 func Segment(v any) string {
 	text, isText := v.(string)
 	if !isText {
@@ -92,7 +92,7 @@ func Segment(v any) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-// SignAs makes a credential of a header and claims, as JSON or a value of it.
+// SignAs makes a credential from a header and claims; each is JSON or a value.
 func SignAs(header, claims any, h func() hash.Hash, secret string) string {
 	text := Segment(header) + "." + Segment(claims)
 	mac := hmac.New(h, []byte(secret))
@@ -100,22 +100,21 @@ func SignAs(header, claims any, h func() hash.Hash, secret string) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// SignWith makes a credential of claims, signed with a secret by HS256.
+// SignWith makes a credential with these claims, signed with a secret by HS256.
 func SignWith(secret string, claims any) string {
 	return SignAs(`{"alg":"HS256","typ":"JWT"}`, claims, sha256.New, secret)
 }
 
-// Pass is signed by the first project's secret.
+// Pass returns a valid credential of the first project, with some claims changed.
 func Pass(change map[string]any) string { return SignWith(JWTSecret, GoodClaims(change)) }
 
-// SignEd makes a credential that the first project's private key, or another, has
-// signed.
+// SignEd makes a credential signed with an Ed25519 key.
 func SignEd(header, claims any, key ed25519.PrivateKey) string {
 	text := Segment(header) + "." + Segment(claims)
 	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(text)))
 }
 
-// AsJSON is JSON of a value.
+// AsJSON encodes a value as JSON.
 func AsJSON(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -124,7 +123,7 @@ func AsJSON(v any) string {
 	return string(b)
 }
 
-// NextCertificate is the one that testCertificate is replaced by.
+// NextCertificate is the certificate that replaces Certificate in tests of the rotation.
 const NextCertificate = "0123456789abcdef0123456789ABCDEF"
 
 const (
@@ -132,7 +131,7 @@ const (
 	ThirdCertificate = "00000000000000000000000000000002"
 )
 
-// Tenant is a project as its own people know it.
+// Tenant has the App ID, certificate and credentials of a project.
 type Tenant struct {
 	App, Certificate, secret string
 }
@@ -143,14 +142,14 @@ var (
 	SecondTenant = Tenant{OtherAppID, OtherCertificate, OtherSecret}
 )
 
-// Pass is a credential of the project.
+// Pass returns a valid credential of the project, with some claims changed.
 func (p *Tenant) Pass(change map[string]any) string {
 	c := GoodClaims(change)
 	c["app"] = p.App
 	return SignWith(p.secret, c)
 }
 
-// Owns expects a token to be of this project: its App ID, its signature.
+// Owns checks that a token has this project's App ID and signature.
 func (p *Tenant) Owns(t *testing.T, what, text string, others ...*Tenant) {
 	t.Helper()
 	token, err := agora.Parse(text)
@@ -168,7 +167,7 @@ func (p *Tenant) Owns(t *testing.T, what, text string, others ...*Tenant) {
 	}
 }
 
-// Open joins a call of the project, which stays connected and confirms all it gets.
+// Open joins a session of the project; the client stays connected and acks all bundles.
 func (p *Tenant) Open(g *LoggedNode, change map[string]any) *Holder {
 	h := &Holder{G: g}
 	h.Connect(`{"type":"join","auth":"` + p.Pass(change) + `","rtc":{"channel":"daily","uid":7},"rtm":{"userId":"7"}}`)

@@ -15,8 +15,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Holder is a client that applies what it gets, and holds each token against its
-// grant.
+// Holder is a client that acks all bundles, and checks each token against its grant.
 type Holder struct {
 	G      *LoggedNode
 	MaxTTL int64           // seconds; 0 = no bound
@@ -34,7 +33,7 @@ type Holder struct {
 	Reading sync.WaitGroup
 }
 
-// RefuseNext has the client refuse the next bundle.
+// RefuseNext makes the client refuse the next bundle with a nack.
 func (h *Holder) RefuseNext() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -48,7 +47,7 @@ func (h *Holder) Connect(greeting string) {
 	h.mu.Lock()
 	h.closed = 0
 	h.mu.Unlock()
-	// Beside the reading: while the server writes, it may not read.
+	// Write in a separate goroutine: while the server writes, it may not read.
 	said := make(chan string, 100)
 	h.Reading.Go(func() {
 		for text := range said {
@@ -80,7 +79,7 @@ func (h *Holder) Connect(greeting string) {
 	synctest.Wait()
 }
 
-// hold looks at a message. h.mu is held.
+// hold records a message and checks its tokens. The caller holds h.mu.
 func (h *Holder) hold(m *Message) {
 	switch m.Type {
 	case protocol.TypeJoined:
@@ -109,14 +108,15 @@ func (h *Holder) hold(m *Message) {
 	}
 }
 
-// State is a copy of what the client knows.
+// State returns the newest bundle, the newest joined message, and how the session or the connection
+// has ended.
 func (h *Holder) State() (newest, joined Message, ended string, closed protocol.CloseCode) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.newest, h.joined, h.Ended, h.closed
 }
 
-// OverHTTP renews by the newest key, and holds what it gets.
+// OverHTTP renews over HTTP with the newest resume key, and checks the tokens.
 func (h *Holder) OverHTTP() int {
 	newest, joined, _, _ := h.State()
 	r, text := h.G.Visit("POST", "/v1/sessions/"+joined.Session+"/renew", fmt.Sprintf(`{"seq":%d}`, newest.Seq), "Authorization", "Bearer "+joined.Key)
@@ -145,7 +145,7 @@ func (h *Holder) Lose() {
 	synctest.Wait()
 }
 
-// Back returns to a session by its newest key, and reports whether it was taken.
+// Back resumes the session with its newest resume key, and reports whether that was accepted.
 func (h *Holder) Back() bool {
 	newest, joined, _, _ := h.State()
 	h.Connect(ResumeText(joined, newest.Seq))
@@ -153,7 +153,7 @@ func (h *Holder) Back() bool {
 	return closed == 0 && after.Seq > newest.Seq
 }
 
-// SignedBy expects the client's newest tokens to be signed with a certificate.
+// SignedBy checks that the client's newest tokens are signed with a certificate.
 func (h *Holder) SignedBy(certificate string) {
 	h.G.T.Helper()
 	newest, _, _, _ := h.State()
@@ -166,7 +166,7 @@ func (h *Holder) SignedBy(certificate string) {
 	}
 }
 
-// TokensOf is every token of a message, by name.
+// TokensOf returns the tokens of a message, by service.
 func TokensOf(m Message) map[string]string {
 	tokens := make(map[string]string)
 	for name, token := range map[string]*protocol.Token{"rtc": m.Tokens.RTC, "rtm": m.Tokens.RTM, "chat": m.Tokens.Chat} {

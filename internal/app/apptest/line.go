@@ -16,7 +16,7 @@ import (
 
 const PublisherWants = `"rtc":{"channel":"c","uid":7,"role":"publisher"}`
 
-// Received is a message that a call has had, or the end of its connection.
+// Received is a message that a Line has received, or the end of its connection.
 type Received struct {
 	Message
 	AccessEndsAt session.UnixSec
@@ -26,7 +26,7 @@ type Received struct {
 	At           time.Time
 }
 
-// Line is a connection that takes whatever comes, acks it, and sends pings.
+// Line is a client's connection that acks all bundles and sends heartbeats.
 type Line struct {
 	t       *testing.T
 	Socket  *websocket.Conn
@@ -38,7 +38,7 @@ type Line struct {
 	expires atomic.Int64  // its tokens' end, see ends
 }
 
-// Ends is when the line's newest tokens end.
+// Ends returns when the line's newest tokens expire.
 func (l *Line) Ends() session.UnixSec { return session.UnixSec(l.expires.Load()) }
 
 // HangUp breaks the connection.
@@ -61,7 +61,7 @@ func (l *Line) beat(ctx context.Context) {
 	}
 }
 
-// listen takes and acks what comes.
+// listen receives messages and acks bundles.
 func (l *Line) listen(ctx context.Context) {
 	defer close(l.inbox)
 	for {
@@ -82,7 +82,7 @@ func (l *Line) listen(ctx context.Context) {
 		if got.Seq > 0 {
 			l.Seq.Store(got.Seq)
 			l.expires.Store(int64(Expiry(got.Message)))
-			// Beside the reader: the pipe under it holds nothing, and the node may be writing, too.
+			// Ack in a separate goroutine: the pipe has no buffer, and the node may be writing, too.
 			l.done.Go(func() {
 				_ = l.Socket.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","seq":%d}`, got.Seq))
 			})
@@ -91,7 +91,7 @@ func (l *Line) listen(ctx context.Context) {
 	}
 }
 
-// Expiry is when the tokens of a message end.
+// Expiry returns when the tokens in a message expire.
 func Expiry(m Message) session.UnixSec {
 	switch {
 	case m.Tokens.RTC != nil:
@@ -104,7 +104,7 @@ func Expiry(m Message) session.UnixSec {
 	return 0
 }
 
-// Next is the next Received.
+// Next waits for the next Received.
 func (l *Line) Next() Received {
 	l.t.Helper()
 	select {
@@ -119,7 +119,7 @@ func (l *Line) Next() Received {
 	return Received{}
 }
 
-// Await is the next Received of a type; those before it are let go.
+// Await waits for the next Received of a type, and skips others.
 func (l *Line) Await(kind string) Received {
 	l.t.Helper()
 	for {
@@ -133,7 +133,7 @@ func (l *Line) Await(kind string) Received {
 	}
 }
 
-// Quiet demands that nothing has come.
+// Quiet checks that nothing was received.
 func (l *Line) Quiet() {
 	l.t.Helper()
 	select {
@@ -143,12 +143,12 @@ func (l *Line) Quiet() {
 	}
 }
 
-// JoinMessage is a join for what is wanted, such as `"rtm":{"userId":"u"}`.
+// JoinMessage returns a join; wants has the services, such as `"rtm":{"userId":"u"}`.
 func JoinMessage(credential, wants string) string {
 	return fmt.Sprintf(`{"type":"join","auth":%q,%s}`, credential, wants)
 }
 
-// Joined takes note of the answer to a join or a resume.
+// Joined waits for the answer to a join or a resume, and records it.
 func (l *Line) Joined() Received {
 	l.t.Helper()
 	got := l.Next()
@@ -159,12 +159,12 @@ func (l *Line) Joined() Received {
 	return got
 }
 
-// ResumeMessage comes back to the line's session.
+// ResumeMessage returns a resume of the line's session.
 func (l *Line) ResumeMessage() string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d,"expiresAt":%d}`, l.Session, l.Key, l.Seq.Load(), l.Ends())
 }
 
-// DecodeMessage reads the answer to a renewal over HTTP.
+// DecodeMessage decodes the answer to a renewal over HTTP.
 func DecodeMessage(t *testing.T, text string) (m Message) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &m); err != nil {

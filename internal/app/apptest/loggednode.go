@@ -21,7 +21,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// LoggedNode is a service with whoever visits it, and what it writes.
+// LoggedNode is a node whose log tests can read, with helpers for requests to it.
 type LoggedNode struct {
 	*Node
 	Log     *LogText
@@ -32,7 +32,7 @@ type LoggedNode struct {
 	registry *prometheus.Registry
 }
 
-// NewLoggedNode runs a service in a bubble, with a network of its own.
+// NewLoggedNode runs a node in a synctest bubble, with its own network.
 func NewLoggedNode(t *testing.T, change func(*app.Config)) *LoggedNode {
 	t.Helper()
 	network := NewNetwork()
@@ -44,7 +44,7 @@ func NewLoggedNode(t *testing.T, change func(*app.Config)) *LoggedNode {
 	return g
 }
 
-// StartLoggedNode runs a service in some world, reached by dial.
+// StartLoggedNode runs a node with another network or store; dial connects to it.
 func StartLoggedNode(t *testing.T, change func(*app.Config), world app.Outside, dial func(context.Context, string, string) (net.Conn, error)) *LoggedNode {
 	t.Helper()
 	g := &LoggedNode{Log: newLogText(), Level: new(slog.LevelVar), Dial: dial, registry: prometheus.NewRegistry()}
@@ -53,7 +53,7 @@ func StartLoggedNode(t *testing.T, change func(*app.Config), world app.Outside, 
 	return g
 }
 
-// LogText is a log that can be read.
+// LogText is a log that tests can read.
 type LogText struct {
 	mu      sync.Mutex
 	text    bytes.Buffer // guarded by mu
@@ -73,7 +73,7 @@ func (j *LogText) Write(p []byte) (int, error) {
 	return j.text.Write(p)
 }
 
-// Await waits until something stands in the log.
+// Await waits until the log contains text.
 func (j *LogText) Await(text string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -82,7 +82,7 @@ func (j *LogText) Await(text string) {
 	}
 }
 
-// Take is what was written since it was taken last.
+// Take returns the log since the last call of Take.
 func (j *LogText) Take() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -131,7 +131,7 @@ func (g *LoggedNode) Connect() *Socket {
 	return &Socket{c, g.T}
 }
 
-// Operations is what a path of the operations port shows.
+// Operations returns the answer for a path of the operations port.
 func (g *LoggedNode) Operations(path string) string {
 	g.T.Helper()
 	r, err := http.NewRequestWithContext(g.T.Context(), http.MethodGet, "http://"+g.App.OpsAddr().String()+path, nil)
@@ -150,7 +150,7 @@ func (g *LoggedNode) Operations(path string) string {
 	return string(text)
 }
 
-// Answer is what came of going to an entrance.
+// Answer is the answer to an Enter.
 type Answer struct {
 	Status        int // of HTTP; 200 when a join was taken
 	Closed        protocol.CloseCode
@@ -160,8 +160,8 @@ type Answer struct {
 	Joined        Message
 }
 
-// Enter makes a request with a credential, or with other headers than those that have
-// it. A request without a method is a join, for what its body has.
+// Enter makes a request with a credential, or with the given headers instead. A request without a
+// method is a join for the services in its body.
 func (g *LoggedNode) Enter(e Request, credential string, header ...string) Answer {
 	g.T.Helper()
 	if e.Method == "" {
@@ -185,12 +185,12 @@ func (g *LoggedNode) Enter(e Request, credential string, header ...string) Answe
 	return a
 }
 
-// Join tries to open a session, and leaves it when that went well.
+// Join tries to join a session, and leaves it if that succeeds.
 func (g *LoggedNode) Join(body, credential string) Answer {
 	g.T.Helper()
 	s := g.Connect()
 	defer func() { _ = s.CloseNow() }()
-	// Beside the reading: a message that is too long is never read to its end.
+	// Write in a separate goroutine: the node never reads a message that is too long to its end.
 	go func() {
 		_ = s.Write(g.T.Context(), websocket.MessageText, []byte(`{"type":"join","auth":"`+credential+`",`+body+`}`))
 	}()
@@ -212,13 +212,13 @@ func (g *LoggedNode) Join(body, credential string) Answer {
 	return a
 }
 
-// Admin requests something as the first project's operator.
+// Admin makes a request as the first project's operator.
 func (g *LoggedNode) Admin(method, path, body string, into any) Reply {
 	g.T.Helper()
 	return g.AdminWith(Pass(map[string]any{"sub": "operator"}), method, path, body, into)
 }
 
-// AdminWith requests something with the credential of some operator, and decodes the answer.
+// AdminWith makes a request with an operator's credential, and decodes the answer.
 func (g *LoggedNode) AdminWith(credential, method, path, body string, into any) Reply {
 	g.T.Helper()
 	r, text := g.Visit(method, path, body, "Authorization", "Bearer "+credential)
@@ -230,7 +230,7 @@ func (g *LoggedNode) AdminWith(credential, method, path, body string, into any) 
 	return r
 }
 
-// From is the same service, seen from an address. It is for bubbles.
+// From returns the same node, with connections from another client address. It works only in bubbles.
 func (g *LoggedNode) From(address string) *LoggedNode {
 	visitor := *g
 	visitor.Dial = func(ctx context.Context, _, to string) (net.Conn, error) {
@@ -249,7 +249,7 @@ func (g *LoggedNode) From(address string) *LoggedNode {
 	return &visitor
 }
 
-// ConnectWith opens a WebSocket with headers, or says why it was not.
+// ConnectWith opens a WebSocket with headers, or returns the status of the refusal.
 func (g *LoggedNode) ConnectWith(header ...string) (*Socket, int) {
 	g.T.Helper()
 	headers := make(http.Header)

@@ -7,12 +7,12 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Metrics are the values of the node's counters and gauges: summed up by name, and each
-// by its name and labels as they stand in /metrics.
+// Metrics returns the values of the node's counters and gauges: each by its name and labels, as in
+// /metrics, and the sums by name.
 //
-// They are read from the node's registry, which has no collector of the runtime or the
-// process. Tests read them after each of thousands of requests, and a scrape of /metrics
-// cost half of such a test's CPU time.
+// It reads the node's registry instead of /metrics: tests call it after each of thousands of requests,
+// and scrapes took half of such a test's CPU time. The registry has no metrics of the Go runtime or
+// the process.
 func (g *LoggedNode) Metrics() map[string]float64 {
 	g.T.Helper()
 	families, err := g.registry.Gather()
@@ -33,7 +33,7 @@ func (g *LoggedNode) Metrics() map[string]float64 {
 	return sums
 }
 
-// labelText writes labels as in /metrics.
+// labelText formats labels as in /metrics.
 func labelText(labels []*dto.LabelPair) string {
 	texts := make([]string, len(labels))
 	for i, label := range labels {

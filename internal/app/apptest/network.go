@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// Network is a switchboard of pipes, so that a whole service and its clients
-// live in one bubble. Connections can be cut, and the service be replaced.
+// Network is a network of pipes in memory, so that nodes and clients run in one synctest bubble. Tests
+// can cut connections and replace nodes.
 type Network struct {
 	mu    sync.Mutex
 	ports map[string]*port // guarded by mu, by address
@@ -58,7 +58,7 @@ func (p *port) Close() error {
 
 func (p *port) Addr() net.Addr { return p.address }
 
-// Listen opens a port; the address is taken over from the one before.
+// Listen opens a port. If the address is in use, the new port takes it over.
 func (n *Network) Listen(_, address string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -88,10 +88,9 @@ func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 	return c, nil
 }
 
-// cable is a client's end of a connection. Unplugged, it is half open: nothing
-// arrives, nothing fails. Like TCP, and unlike the pipe under it, it takes what
-// is written to an end that has closed: an answer that came before the request
-// was all written is read, as it is from a real server.
+// cable is a client's end of a connection. If it is unplugged, the connection is half open: no data
+// arrives and no operation fails. Like TCP, and unlike a pipe, writing to a closed peer succeeds, so
+// that a client can read an answer that was sent before it had written its whole request.
 type cable struct {
 	net.Conn
 	to        addr // of the node
@@ -138,8 +137,7 @@ func (c *cable) Close() error {
 	return c.Conn.Close()
 }
 
-// port is where an address leads to. balancerAddress leads to any node that there
-// is, in turns.
+// port returns the port of an address. balancerAddress leads to all nodes in turn.
 func (n *Network) port(address string) *port {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -26,7 +26,7 @@ func StartLogged(t *testing.T, change func(*app.Config), log io.Writer) *Node {
 	return StartWith(t, change, app.Outside{}, slog.New(slog.NewTextHandler(log, nil)))
 }
 
-// Quiet is a log that keeps nothing.
+// Quiet is a logger that discards everything.
 var Quiet = slog.New(slog.DiscardHandler)
 
 const (
@@ -34,7 +34,7 @@ const (
 	Certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 )
 
-// Config is what nodes are started with: real ports of this machine, no credentials.
+// Config returns the default settings of test nodes: real ports on this machine, no credentials.
 func Config() app.Config {
 	return app.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
@@ -66,7 +66,7 @@ func start(t *testing.T, change func(*app.Config), world app.Outside) *Node {
 	return StartWith(t, change, world, Quiet)
 }
 
-// StartWith runs a service in some world, which writes to a log.
+// StartWith runs a node with another network or store and a logger.
 func StartWith(t *testing.T, change func(*app.Config), world app.Outside, logger *slog.Logger) *Node {
 	t.Helper()
 	c := Config()

@@ -22,7 +22,7 @@ func Get(path string) Request { return Request{Method: http.MethodGet, Path: pat
 // Post is a POST request.
 func Post(path, body string) Request { return Request{http.MethodPost, path, body} }
 
-// Ask is a request by any method.
+// Ask is a request with any method.
 func Ask(method, path, body string) Request { return Request{method, path, body} }
 
 func (r Request) String() string {
@@ -32,7 +32,7 @@ func (r Request) String() string {
 	return strings.TrimSpace(r.Method + " " + r.Path + " " + r.Body)
 }
 
-// Classic are requests to all classic endpoints for one user of a channel. kind is uid or
+// Classic returns requests to all classic endpoints for a user in a channel. kind is uid or
 // userAccount.
 func Classic(channel, user, kind string) []Request {
 	return []Request{
@@ -47,7 +47,7 @@ func Classic(channel, user, kind string) []Request {
 	}
 }
 
-// Named are requests to the classic endpoints that know no channel.
+// Named returns requests to the classic endpoints without a channel.
 func Named(user string) []Request {
 	return []Request{
 		Get("/rtm/" + user),
@@ -60,22 +60,22 @@ func Named(user string) []Request {
 	}
 }
 
-// FetchRTC asks for the token of a uid, who publishes.
+// FetchRTC requests a publisher's RTC token for a uid.
 func FetchRTC(channel string, uid int) Request {
 	return Post("/fetch_rtc_token", fmt.Sprintf(`{"uid":%d,"ChannelName":%q,"role":1}`, uid, channel))
 }
 
-// AllClassic are requests to every classic endpoint.
+// AllClassic returns requests to all classic endpoints.
 func AllClassic(channel, uid, user string) []Request {
 	return append(append(Classic(channel, uid, "uid"), Named(user)...), Post("/fetch_rtc_token", fmt.Sprintf(`{"uid":%s,"ChannelName":%q,"role":1}`, uid, channel)))
 }
 
-// Way is a way to ask a node for tokens: a Join, Resume, Renew, or a Request.
+// Way is a way to request tokens: a Join, Resume, Renew, or a Request.
 type Way interface {
 	try(s *Cluster, node int, credential string, l *Line) Outcome
 }
 
-// Ways are lists of requests as one list of ways.
+// Ways joins lists of requests to one list of Ways.
 func Ways(lists ...[]Request) (all []Way) {
 	for _, r := range slices.Concat(lists...) {
 		all = append(all, r)
@@ -83,7 +83,7 @@ func Ways(lists ...[]Request) (all []Way) {
 	return all
 }
 
-// Join joins a call for what is wanted, such as `"rtm":{"userId":"u"}`.
+// Join is a join with these services, such as `"rtm":{"userId":"u"}`.
 type Join string
 
 func (j Join) String() string { return "join " + string(j) }
@@ -92,7 +92,7 @@ func (j Join) try(s *Cluster, node int, credential string, _ *Line) Outcome {
 	return s.greet(node, JoinMessage(credential, string(j)))
 }
 
-// JoinRTC joins a channel as a uid, who publishes.
+// JoinRTC is a join of an RTC channel as a publisher.
 func JoinRTC(channel string, uid int) Join {
 	return Join(fmt.Sprintf(`"rtc":{"channel":%q,"uid":%d,"role":"publisher"}`, channel, uid))
 }
@@ -118,7 +118,7 @@ func (r Request) try(s *Cluster, node int, credential string, _ *Line) Outcome {
 	return HTTPOutcome(answer)
 }
 
-// Outcome is what came of asking for tokens.
+// Outcome is the result of a request for tokens.
 type Outcome struct {
 	Status int                // of HTTP; 200 for a session, too
 	Code   string             // of the error, or the reason why the session ended
@@ -134,17 +134,17 @@ func (o Outcome) Revoked() bool {
 	return o == Outcome{Code: "revoked", Close: protocol.CloseEnded} || o == Outcome{Status: http.StatusGone}
 }
 
-// Refused reports that the request was refused for good.
+// Refused reports that the request was refused permanently.
 func (o Outcome) Refused() bool {
 	return o.Revoked() || o == Outcome{Code: "forbidden", Close: protocol.CloseForbidden} || o == Outcome{Status: http.StatusForbidden}
 }
 
-// HTTPOutcome is the outcome of a request.
+// HTTPOutcome returns the outcome of an HTTP answer.
 func HTTPOutcome(answer Reply) Outcome {
 	return Outcome{Status: answer.StatusCode, Later: answer.Header.Get("Retry-After") != ""}
 }
 
-// greet is what comes of a first message. A session that was opened is left again.
+// greet sends a first message and returns the outcome. It leaves a session that was opened.
 func (s *Cluster) greet(node int, greeting string) (came Outcome) {
 	s.T.Helper()
 	l := s.Open(s.Nodes[node].Address, greeting)
@@ -169,15 +169,14 @@ func (s *Cluster) greet(node int, greeting string) (came Outcome) {
 	}
 }
 
-// Try asks a node for tokens.
+// Try requests tokens from a node.
 func (s *Cluster) Try(node int, credential string, l *Line, way Way) Outcome {
 	s.T.Helper()
 	return way.try(s, node, credential, l)
 }
 
-// Refusals tries all ways on all nodes again and again, until that were so many
-// times, and demands that each is refused, and for good. Under go test -short each
-// way is tried once on each node.
+// Refusals tries all ways on all nodes repeatedly, times attempts in all, and checks that each is
+// refused permanently. With go test -short it tries each way once on each node.
 func (s *Cluster) Refusals(times int, credential string, l *Line, ways []Way) {
 	s.T.Helper()
 	if testing.Short() {
@@ -195,7 +194,7 @@ func (s *Cluster) Refusals(times int, credential string, l *Line, ways []Way) {
 	s.T.Logf("%d attempts by %d ways: %v", times, len(ways), tries)
 }
 
-// AllOK demands that all ways work on all nodes.
+// AllOK checks that all ways succeed on all nodes.
 func (s *Cluster) AllOK(credential string, ways []Way) {
 	s.T.Helper()
 	for i := range s.Nodes {

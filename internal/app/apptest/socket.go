@@ -12,7 +12,7 @@ import (
 
 const JoinText = `{"type":"join","rtc":{"channel":"c","uid":1},"rtm":{"userId":"1"}}`
 
-// ResumeText comes back to the session of a message.
+// ResumeText returns a resume of the session in a joined message.
 func ResumeText(m Message, seq uint64) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, m.Session, m.Key, seq)
 }
@@ -25,8 +25,7 @@ func Frame(text string) []byte {
 // Ticket opens a session.
 type Ticket struct{ Session, Key string }
 
-// take reads a message, or the code that the connection closed with; 1006 if it
-// broke.
+// take returns the next message, or the close code; 1006 if the connection broke.
 func (s *Socket) take() (Message, protocol.CloseCode) {
 	_, data, err := s.Conn.Read(s.t.Context())
 	if err != nil {
@@ -42,13 +41,13 @@ func (s *Socket) take() (Message, protocol.CloseCode) {
 	return m, 0
 }
 
-// Socket is a bare WebSocket client.
+// Socket is a WebSocket client without the protocol's logic.
 type Socket struct {
 	*websocket.Conn
 	t *testing.T
 }
 
-// NewSocket makes a Socket of a connection.
+// NewSocket makes a Socket from a connection.
 func NewSocket(t *testing.T, c *websocket.Conn) *Socket { return &Socket{c, t} }
 
 // Send writes a message.
@@ -74,7 +73,7 @@ type Message struct {
 	Tokens  protocol.Tokens
 }
 
-// Next returns the next message, or the code that the connection closed with.
+// Next returns the next message, or the close code.
 func (s *Socket) Next() (Message, protocol.CloseCode) {
 	s.t.Helper()
 	_, data, err := s.Conn.Read(s.t.Context())
@@ -92,7 +91,7 @@ func (s *Socket) Next() (Message, protocol.CloseCode) {
 	return m, 0
 }
 
-// Expect reads a message of one type.
+// Expect reads the next message and checks its type.
 func (s *Socket) Expect(kind string) Message {
 	s.t.Helper()
 	m, code := s.Next()
@@ -102,7 +101,7 @@ func (s *Socket) Expect(kind string) Message {
 	return m
 }
 
-// Closed expects the connection to be closed.
+// Closed waits until the connection is closed, and checks the code.
 func (s *Socket) Closed(want protocol.CloseCode) {
 	s.t.Helper()
 	if m, code := s.Next(); code != want {

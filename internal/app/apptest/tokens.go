@@ -6,31 +6,31 @@ import (
 	"refresher/internal/agora"
 )
 
-// Opens is what a token opens. It can be compared.
+// Opens is the content of a token, as a comparable value.
 type Opens struct {
 	Version  agora.Version
 	Services [2]Service // at most two
 }
 
-// Service is a service that a token opens, with the numbers of the privileges in it. A
-// token of version 006 names no channel and no user.
+// Service is a service in a token, with the numbers of its privileges. In a 006 token, channel and
+// user are empty.
 type Service struct {
 	Type          agora.ServiceType
 	Channel, User string
 	Privileges    [4]uint16 // the rest is 0
 }
 
-// RTC opens a channel of RTC.
+// RTC is the service RTC for a channel and a user.
 func RTC(channel, user string, privileges ...uint16) Service {
 	return newService(agora.ServiceRTC, channel, user, privileges)
 }
 
-// RTM opens RTM.
+// RTM is the service RTM for a user.
 func RTM(user string, privileges ...uint16) Service {
 	return newService(agora.ServiceRTM, "", user, privileges)
 }
 
-// Chat opens Chat.
+// Chat is the service Chat for a user.
 func Chat(user string, privileges ...uint16) Service {
 	return newService(agora.ServiceChat, "", user, privileges)
 }
@@ -43,10 +43,10 @@ func newService(kind agora.ServiceType, channel, user string, privileges []uint1
 	return s
 }
 
-// V007 is a token of version 007 that opens some services.
+// V007 is the content of a 007 token with these services.
 func V007(services ...Service) Opens { return opens(agora.V007, services) }
 
-// V006 is one of version 006.
+// V006 is the content of a 006 token with these services.
 func V006(services ...Service) Opens { return opens(agora.V006, services) }
 
 func opens(v agora.Version, services []Service) Opens {
@@ -57,7 +57,7 @@ func opens(v agora.Version, services []Service) Opens {
 	return o
 }
 
-// ServicesOf reads what a token opens. Every privilege must end with the token.
+// ServicesOf parses a token. It returns an error if a privilege does not expire with the token.
 func ServicesOf(text string) (Opens, error) {
 	token, err := agora.Parse(text)
 	if err != nil {

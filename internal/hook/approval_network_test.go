@@ -117,22 +117,6 @@ func TestApprovalTLS(t *testing.T) {
 	}
 }
 
-// Redirects are not followed.
-func TestApprovalRedirect(t *testing.T) {
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("%s followed", r.Method)
-	}))
-	defer elsewhere.Close()
-	for _, code := range []int{301, 302, 303, 307, 308} {
-		server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, code))
-		a, _ := approvalOnNetwork(t, server.URL, nil)
-		if _, err := a.Request(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), fmt.Sprint(code)) {
-			t.Errorf("%d: %v", code, err)
-		}
-		server.Close()
-	}
-}
-
 // No failure reveals a secret, in errors or logs.
 func TestApprovalSecrets(t *testing.T) {
 	const user, password, query = "scott", "li%2Fon", "t=tiger&x=1"

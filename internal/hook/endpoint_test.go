@@ -20,6 +20,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // A request can be verified with the secret and with the previous one, and redirects are not followed.
 func TestPost(t *testing.T) {
 	var got http.Header
+	var status int
 	e, err := newEndpoint("x", &Config{URL: "https://app.test/x", Secret: prefixedSecret, PreviousSecret: testSecret}, limits{timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -35,10 +36,12 @@ func TestPost(t *testing.T) {
 				t.Errorf("%q by %q: %v", body, secret, err)
 			}
 		}
-		return &http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {"https://elsewhere.test/"}}, Body: http.NoBody}, nil
+		return &http.Response{StatusCode: status, Header: http.Header{"Location": {"https://elsewhere.test/"}}, Body: http.NoBody}, nil
 	})
-	if a := e.post(t.Context(), "id-1", []byte("{}")); a.err != nil || a.status != http.StatusFound {
-		t.Errorf("status %d, %v: the redirect was followed", a.status, a.err)
+	for _, status = range []int{301, 302, 303, 307, 308} {
+		if a := e.post(t.Context(), "id-1", []byte("{}")); a.err != nil || a.status != status {
+			t.Errorf("status %d, %v: the redirect %d was followed", a.status, a.err, status)
+		}
 	}
 	if got.Get("webhook-id") != "id-1" || got.Get("Content-Type") != "application/json" || len(got) != 5 {
 		t.Errorf("%v", got)

@@ -76,13 +76,6 @@ func TestEventsServer(t *testing.T) {
 	eventOnNetwork(t, strings.Replace(server.URL, "http://", "http://scott:lion@", 1)+"/hooks?t=tiger&x=1", nil, delivered(t))
 }
 
-func TestEventsServerTLS(t *testing.T) {
-	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	defer server.Close()
-	defer server.Client().CloseIdleConnections()
-	eventOnNetwork(t, server.URL, func(e *Events) { e.endpoint.client.Transport = server.Client().Transport }, delivered(t))
-}
-
 // With concurrent calls of Send and a full queue, settled is called exactly once for each event.
 func TestManySenders(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -122,32 +115,6 @@ func TestManySenders(t *testing.T) {
 	running.Wait()
 	if n := s.queue.len(); n != 0 {
 		t.Errorf("%d events left", n)
-	}
-}
-
-// Redirects of events are not followed.
-func TestEventsRedirect(t *testing.T) {
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("%s followed", r.Method)
-	}))
-	defer elsewhere.Close()
-	for _, status := range []int{301, 302, 303, 307, 308} {
-		answers := make(chan struct{}, 100)
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, elsewhere.URL, status)
-			answers <- struct{}{}
-		}))
-		log := eventOnNetwork(t, server.URL, nil, func(settled <-chan bool) {
-			select {
-			case <-answers:
-			case <-settled:
-				t.Errorf("%d: settled", status)
-			}
-		})
-		server.Close()
-		if !strings.Contains(log, "events=1") {
-			t.Errorf("%d: logged %s", status, log)
-		}
 	}
 }
 

@@ -240,7 +240,7 @@ function library(engine) {
         clean();
       });
 
-      test("a device that comes online connects at once, without its backoff", async (t) => {
+      test("a device that comes online connects at once, without its backoff", { timeout: 120_000 }, async (t) => {
         const network = await new Network(() => service.address).open();
         t.after(() => network.close());
         const { page, setOffline, clean } = await visit(t, { breaks: true });

@@ -1,11 +1,22 @@
 // Messages for mistakes in an app's options, its credential function and its deployment.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import { Simulation, hour, settle } from "./fakes/index.js";
 
 const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJl";
+
+/** The messages of the tests so far. @type {string[]} */
+const messages = [];
+
+/** A page, whose warnings are added to the messages. */
+function simulate(t) {
+  const sim = new Simulation(t);
+  t.after(() => messages.push(...sim.warnings));
+  return sim;
+}
 
 // The url.
 
@@ -18,7 +29,7 @@ for (const [url, address] of [
   [new URL("https://calls.example.com"), "wss://calls.example.com/v1/ws"],
 ]) {
   test(`url ${JSON.stringify(url)} connects to ${address}`, async (t) => {
-    const sim = new Simulation(t);
+    const sim = simulate(t);
     sim.refresher({ url });
     await settle();
     assert.equal(sim.socket.url, address);
@@ -44,8 +55,9 @@ for (const [url, message] of [
   ["ana:secret@calls.example.com", `${wanted} another text`],
 ]) {
   test(`url ${JSON.stringify(url)}: ${message}`, (t) => {
-    const sim = new Simulation(t);
+    const sim = simulate(t);
     assert.throws(() => sim.refresher({ url }), new TypeError(message));
+    messages.push(`TypeError: ${message}`);
     sim.assertEmpty();
   });
 }
@@ -71,7 +83,7 @@ const mistakes = [
 
 for (const [name, value, description] of mistakes) {
   test(`a credential function that returns ${name}: ${description}`, async (t) => {
-    const sim = new Simulation(t);
+    const sim = simulate(t);
     let calls = 0;
     sim.refresher({ credential: async () => (++calls, value) });
     await sim.pass(hour);
@@ -86,15 +98,17 @@ for (const [name, value, description] of mistakes) {
 
 for (const [name, value, description] of [...mistakes.slice(2), ["a promise", Promise.resolve(jwt), "a promise: pass the function that returns it"]]) {
   test(`the option credential as ${name}: ${description}`, (t) => {
-    const sim = new Simulation(t);
-    assert.throws(() => sim.refresher({ credential: value }), new TypeError(`credential must be text, or a function that returns it; it is ${description}`));
+    const sim = simulate(t);
+    const message = `credential must be text, or a function that returns it; it is ${description}`;
+    assert.throws(() => sim.refresher({ credential: value }), new TypeError(message));
+    messages.push(`TypeError: ${message}`);
     sim.assertEmpty();
   });
 }
 
 test("spaces around a credential are removed", async (t) => {
   for (const credential of [` ${jwt}\n`, () => `${jwt}\n`]) {
-    const sim = new Simulation(t);
+    const sim = simulate(t);
     sim.refresher({ credential });
     await settle();
     await sim.socket.opens();
@@ -103,7 +117,7 @@ test("spaces around a credential are removed", async (t) => {
 });
 
 test("a credential function that rejects: one warning, without secrets", async (t) => {
-  const sim = new Simulation(t);
+  const sim = simulate(t);
   let calls = 0;
   sim.refresher({ credential: async () => { throw new TypeError(`Failed to fetch ${++calls} with ${jwt}`); } });
   await sim.pass(hour);
@@ -112,7 +126,7 @@ test("a credential function that rejects: one warning, without secrets", async (
 });
 
 test("a credential function that does not answer", async (t) => {
-  const sim = new Simulation(t);
+  const sim = simulate(t);
   sim.refresher({ credential: () => new Promise(() => {}) });
   await sim.pass(hour);
   assert.deepEqual(sim.warnings, ["@refresher/client: no credential was fetched: no answer within 30 s: the credential function"]);
@@ -128,7 +142,7 @@ function onPage(t, href) {
 
 test("no connection: one warning with what to check", async (t) => {
   onPage(t, "http://localhost:5173/room");
-  const sim = new Simulation(t);
+  const sim = simulate(t);
   sim.blocked = true;
   sim.refresher({ url: "https://calls.example.com/agora" });
   await sim.pass(hour);
@@ -142,7 +156,7 @@ test("no connection: one warning with what to check", async (t) => {
 test("no connection: the warning names what can apply to this page", async (t) => {
   const warning = async (href, url) => {
     if (href) onPage(t, href);
-    const sim = new Simulation(t);
+    const sim = simulate(t);
     sim.blocked = true;
     sim.refresher({ url });
     await sim.pass(hour);
@@ -156,21 +170,21 @@ test("no connection: the warning names what can apply to this page", async (t) =
 });
 
 test("a connection that opens and gets no answer, or none that the browser allows", async (t) => {
-  const silent = new Simulation(t);
+  const silent = simulate(t);
   silent.refresher();
   await settle();
   await silent.socket.opens();
   await silent.pass(hour);
   assert.match(silent.warnings.join(""), /^@refresher\/client: no connection to wss:\/\/calls\.example\.com\/v1\/ws \(no answer\)/);
 
-  const blocked = new Simulation(t);
-  blocked.refresher({ platform: { ...blocked.platform, WebSocket: class { constructor() { throw new Error("SecurityError"); } } } });
+  const blocked = simulate(t);
+  blocked.refresher({ url: "http://calls.example.com", platform: { ...blocked.platform, WebSocket: class { constructor() { throw new Error("SecurityError"); } } } });
   await blocked.pass(hour);
   assert.match(blocked.warnings.join(""), /\(not connected\)/);
 });
 
 test("a service that is overloaded, or restarts, is no mistake", async (t) => {
-  const sim = new Simulation(t);
+  const sim = simulate(t);
   sim.refresher();
   await settle();
   for (const code of [1012, 1013]) {
@@ -188,7 +202,7 @@ test("a refusal by the service is a warning", async (t) => {
     [jwt, 4400, "bad_request", "rtc.uid: no", "the service refused to join: bad_request: rtc.uid: no"],
     [undefined, 4401, "unauthenticated", "no auth", "the service refused to join: unauthenticated: no auth. The option credential is missing"],
   ]) {
-    const sim = new Simulation(t);
+    const sim = simulate(t);
     sim.refresher({ credential });
     await settle();
     await sim.socket.opens();
@@ -198,7 +212,7 @@ test("a refusal by the service is a warning", async (t) => {
 });
 
 test("a credential that is refused twice is one warning", async (t) => {
-  const sim = new Simulation(t);
+  const sim = simulate(t);
   sim.refresher({ credential: () => jwt });
   for (const message of ["it expired 1 s ago", "it expired 2 s ago"]) {
     await sim.pass(0);
@@ -212,7 +226,7 @@ test("a credential that is refused twice is one warning", async (t) => {
 // Silence.
 
 test("there are no warnings after the first joined", async (t) => {
-  const sim = new Simulation(t);
+  const sim = simulate(t);
   let credential = jwt;
   const { socket } = await sim.live({ credential: () => credential });
   await socket.closes(1006);
@@ -227,7 +241,7 @@ test("there are no warnings after the first joined", async (t) => {
 
 test("there are no warnings after leave or close, as on the first mount of React's StrictMode", async (t) => {
   for (const end of ["leave", "close"]) {
-    const sim = new Simulation(t);
+    const sim = simulate(t);
     let reject;
     const refresher = sim.refresher({ credential: () => new Promise((_, no) => (reject = no)) });
     await settle();
@@ -239,7 +253,7 @@ test("there are no warnings after leave or close, as on the first mount of React
 });
 
 test("the end of an old session is no mistake of the page that resumes it", async (t) => {
-  const sim = new Simulation(t);
+  const sim = simulate(t);
   const items = new Map();
   const storage = { getItem: (key) => items.get(key) ?? null, setItem: (key, value) => void items.set(key, value), removeItem: (key) => void items.delete(key) };
   const { refresher } = await sim.live({ storage });
@@ -256,9 +270,22 @@ test("the end of an old session is no mistake of the page that resumes it", asyn
 
 test("warnings go to console.warn, unless the app replaces platform.warn", async (t) => {
   const warn = t.mock.method(console, "warn", () => {});
-  const sim = new Simulation(t);
+  const sim = simulate(t);
   const { warn: _, ...platform } = sim.platform;
   sim.refresher({ platform, credential: () => "" });
   await settle();
   assert.deepEqual(warn.mock.calls.map(({ arguments: [text] }) => text), ["@refresher/client: no credential was fetched: the credential function returned nothing"]);
+});
+
+// The documentation.
+
+test("the README's table of warnings has the library's words", async () => {
+  const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+  const [section] = /^## When no session opens\n.*?(?=^## )/ms.exec(readme) ?? [""];
+  const rows = [...section.matchAll(/^\| (`.*?) \| /gm)].map(([, said]) => said);
+  assert.equal(rows.length, 10);
+  for (const [, quoted] of rows.join().matchAll(/`(.*?)`/g)) {
+    const pattern = new RegExp(quoted.split("...").map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join(".*"));
+    assert.ok(messages.some((message) => pattern.test(message)), quoted);
+  }
 });

@@ -261,7 +261,7 @@ func TestRunWaitsForAnswersOfTheLastBatch(t *testing.T) {
 }
 
 // A sampler may choose a renewal and leave its parts out. Records are saved all the same.
-func TestRecordsOfWhichNoPartIsTraced(t *testing.T) {
+func TestRecordsOfAnUnsampledTrace(t *testing.T) {
 	provider := sdk.NewTracerProvider(sdk.WithSampler(rootsOnly{}))
 	ctx, span := provider.Tracer("test").Start(context.Background(), "renewal")
 	defer span.End()

@@ -56,9 +56,7 @@ func TestClaimHold(t *testing.T) {
 	}
 	s.keptForLong(t.Context())
 	for _, script := range []*goredis.Script{claimScript, leaseScript} {
-		if err := script.Load(within(t), s.client).Err(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, script.Load(within(t), s.client).Err())
 	}
 	seen := &pipelines{}
 	s.client.AddHook(seen)
@@ -67,9 +65,7 @@ func TestClaimHold(t *testing.T) {
 	claimed := s.doing(t, "b", store.Claim)
 	cpu = server.CPU() - cpu
 	calls, err := strconv.Atoi(regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`).FindStringSubmatch(server.Do("INFO", "commandstats"))[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for shard := range shards {
 		if n := len(claimed[shard].Overdue); n != store.SweepLimit {
 			t.Errorf("shard %d: claimed %d", shard, n)

@@ -32,9 +32,7 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t).UnixURL()
 	shared, err := New(Config{Apps: storetest.Apps, URL: url, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = shared.Close() })
 	storetest.Model(t, func(t testing.TB, now func() time.Time) storetest.Store {
 		// All histories share one client; only keys and clock are new.

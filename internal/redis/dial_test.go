@@ -87,9 +87,7 @@ func TestIdleTimes(t *testing.T) {
 				address += "&master_name=main"
 			}
 			client, err := dial(&Config{URL: address})
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			var got time.Duration
 			switch c := client.(type) {
 			case *goredis.Client:
@@ -158,9 +156,7 @@ func TestCAFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	none := filepath.Join(dir, "none.pem")
-	if err := os.WriteFile(none, []byte("-----BEGIN NOTHING-----\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(none, []byte("-----BEGIN NOTHING-----\n"), 0o600))
 	for file, want := range map[string]string{
 		filepath.Join(dir, "absent.pem"): "redis-ca-file: open " + dir + "/absent.pem: no such file or directory",
 		none:                             "redis-ca-file: " + none + " holds no certificate in PEM",

@@ -46,9 +46,7 @@ func FuzzUnpack(f *testing.F) {
 		r.WishPending = false // only a script sets it
 		r.Node = store.NodeID(r.Node)
 		again, err := unpack("S", packed(&r))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if diff := cmp.Diff(r, again); diff != "" {
 			t.Error(diff)
 		}

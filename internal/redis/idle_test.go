@@ -80,17 +80,11 @@ func TestLookAtAnIdleConnectionEnds(t *testing.T) {
 	config := Config{URL: server.URL()}
 	secured(a)(&config)
 	u, err := url.Parse(config.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	secure, err := newSecurity(&config, u)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	conn, err := dialer(secure)(within(t), "tcp", server.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer conn.Close()
 	conn.SetDeadline(time.Time{})
 	stop := time.AfterFunc(patience, func() { conn.Close() })

@@ -21,9 +21,7 @@ func (s *stage) listAll(t *testing.T, limit int) (ids []string) {
 	t.Helper()
 	for q := (store.ListQuery{Limit: limit}); ; {
 		records, next, err := store.List(within(t), s, q)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, r := range records {
 			ids = append(ids, r.Session)
 		}
@@ -106,9 +104,7 @@ func TestListHold(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	// The test measures processor time, since Redis itself may have to wait on a busy
 	// machine.
 	commands, cpu := server.Commands(), server.CPU()

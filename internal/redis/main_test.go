@@ -113,9 +113,7 @@ func (s *stage) saved(t testing.TB, want store.Action, records ...store.Record) 
 func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
 	t.Helper()
 	claimed, err := s.sweep(within(t), node)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return claimed
 }
 
@@ -129,9 +127,7 @@ func (s *stage) keptForLong(ctx context.Context) {
 func (s *stage) doing(t testing.TB, node string, do store.Doing) [store.Shards]store.Swept {
 	t.Helper()
 	swept, err := s.Sweep(within(t), node, do)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return swept
 }
 
@@ -154,9 +150,7 @@ func (s *stage) sweep(ctx context.Context, node string) (claimed map[string]stor
 // allWork expects all operations to work. The sessions are gone at the end.
 func (s *stage) allWork(t testing.TB) {
 	t.Helper()
-	if err := s.tryAll(within(t)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.tryAll(within(t)))
 }
 
 // tryAll does one of each operation, with a session in every shard, and returns
@@ -338,4 +332,15 @@ func (b *logBuffer) lines(text string) (found []string) {
 		}
 	}
 	return found
+}
+
+// must ends the test if err is not nil.
+func must(t interface {
+	Helper()
+	Fatal(args ...any)
+}, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

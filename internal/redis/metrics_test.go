@@ -19,9 +19,7 @@ func (s *stage) operations(t *testing.T) map[string][2]uint64 {
 	t.Helper()
 	counts := make(map[string][2]uint64)
 	families, err := s.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			if len(m.GetLabel()) == 0 {

@@ -22,9 +22,7 @@ func TestStatusExpires(t *testing.T) {
 			t.Errorf("after %s, it is kept for %s, %v", what, left, err)
 		}
 	}
-	if err := s.SetStatus(within(t), "a", "topic", "ready"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.SetStatus(within(t), "a", "topic", "ready"))
 	keep("SetStatus")
 	server.Do("PEXPIRE", s.keys.status("a"), "5000")
 	s.swept(t, "b")

@@ -30,9 +30,7 @@ func TestPage(t *testing.T) {
 	}
 	want += fmt.Sprintf("$ redis-cli ZSCORE '%s' %s\n%q\n", s.keys.due[shard], r.Session, server.Do("ZSCORE", s.keys.due[shard], r.Session))
 	page, err := os.ReadFile("../../docs/understand/redis.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if !strings.Contains(string(page), want) {
 		t.Errorf("docs/understand/redis.md does not have this example:\n%s", want)
 	}

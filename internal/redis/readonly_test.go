@@ -53,9 +53,7 @@ func TestDemotedServer(t *testing.T) {
 	s.allWork(t)
 	s.saved(t, store.Done, record(idIn(0, 1)))
 	host, port, err := net.SplitHostPort(other.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	other.Kill() // a master that is there would soon have the sessions removed
 	for name, operation := range operations {
 		if operation.open() == 0 {

@@ -16,9 +16,7 @@ func TestRevocationsAreReadWhileWritesAreRefused(t *testing.T) {
 		server := redistest.Start(t)
 		for _, put := range []int{0, 1} {
 			if put > 0 {
-				if err := open(t, server.URL(), nil).PutRevocations(within(t), revocation("R")); err != nil {
-					t.Fatal(err)
-				}
+				must(t, open(t, server.URL(), nil).PutRevocations(within(t), revocation("R")))
 			}
 			server.RefuseWrites(why)
 			s := open(t, server.URL(), nil)

@@ -18,9 +18,7 @@ import (
 func (s *stage) revoked(t *testing.T) (ids []string, version store.RevocationsVersion) {
 	t.Helper()
 	all, version, err := s.Revocations(within(t), store.RevocationsVersion{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for i := range all {
 		ids = append(ids, all[i].ID)
 	}
@@ -30,9 +28,7 @@ func (s *stage) revoked(t *testing.T) (ids []string, version store.RevocationsVe
 
 func (s *stage) put(t *testing.T, revocations ...store.Revocation) {
 	t.Helper()
-	if err := s.PutRevocations(within(t), revocations...); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.PutRevocations(within(t), revocations...))
 }
 
 // TestRevocationsVersion checks that the version changes when revocations may be lost,
@@ -176,9 +172,7 @@ func TestRevocationsLeaveNothing(t *testing.T) {
 	s.put(t, all...)
 	soon := all[7]
 	soon.Until = session.SecOf(time.Now()) + 100 // by the server's clock
-	if err := s.PutEnded(within(t), soon, "a", store.Ended{Sessions: 1}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.PutEnded(within(t), soon, "a", store.Ended{Sessions: 1}))
 	if ttl, err := strconv.Atoi(server.Do("TTL", s.keys.revocations.ended+"R7")); err != nil || ttl > 101 || ttl < 40 {
 		t.Errorf("what was ended lives for %d s, %v", ttl, err)
 	}
@@ -249,9 +243,7 @@ func TestManyRevocationsHoldNobodyUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	began := time.Now()
-	if err := s.PutRevocations(ctx, all...); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.PutRevocations(ctx, all...))
 	wrote := time.Since(began)
 	began = time.Now()
 	got, version, err := s.Revocations(ctx, store.RevocationsVersion{})

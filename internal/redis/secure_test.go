@@ -85,9 +85,7 @@ func TestClientCertificate(t *testing.T) {
 			if err == nil {
 				err = os.WriteFile(to, text, 0o600)
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 		}
 	}
 	replace(redistest.NewAuthority(t).Issue("refresher"))
@@ -97,9 +95,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 	replace(a.Issue("refresher"))
 	s.allWork(t)
-	if err := os.WriteFile(certFile, []byte("half of"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(certFile, []byte("half of"), 0o600))
 	for range 3 {
 		server.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 		s.again(t)

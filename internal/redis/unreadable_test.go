@@ -127,9 +127,7 @@ func TestSaveOverUnreadable(t *testing.T) {
 			all[i].Version = version
 		}
 		outcomes, err := s.Save(within(t), all)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for i, o := range outcomes {
 			if i < len(good) && o.Action != store.Done {
 				t.Errorf("version %d: beside an unreadable one: action %d", version, o.Action)

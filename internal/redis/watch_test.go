@@ -141,9 +141,7 @@ func TestWatchSilence(t *testing.T) {
 func monitor(t *testing.T, server *redistest.Server, text string) <-chan string {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(within(t), "tcp", server.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	found, done := make(chan string, 64), make(chan struct{})
 	t.Cleanup(func() {
 		conn.Close()

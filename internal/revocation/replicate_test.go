@@ -292,9 +292,9 @@ func TestEmptied(t *testing.T) {
 	})
 }
 
-// TestMuchToGiveBack: while a node gives a slow store many revocations back, it learns new
+// TestManyRevocationsAfterALoss: while a node gives a slow store many revocations back, it learns new
 // ones, and logs no failure.
-func TestMuchToGiveBack(t *testing.T) {
+func TestManyRevocationsAfterALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
 		a, other := start(t, s, "a"), start(t, s, "b")
@@ -345,8 +345,8 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestLostAtOnce: the store may lose a revocation in the moment in which it got it.
-func TestLostAtOnce(t *testing.T) {
+// TestLossRightAfterAdd: the store may lose a revocation in the moment in which it got it.
+func TestLossRightAfterAdd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
 		r, _ := start(t, s, "a").add(revocation(7))

@@ -23,20 +23,20 @@ func TestSchedulerWorksAlone(t *testing.T) {
 		if n := len(p.got().pushes); n < 10 {
 			t.Errorf("%d renewals in 10 minutes", n)
 		}
-		p.hands().Detach()
+		p.current().Detach()
 		back := p.again()
 		must(t, back.resume(p))
-		if push, err := s.RenewByKey(context.Background(), back.ticket()); err != nil || push.Seq != back.got().joined.Seq+1 {
+		if push, err := s.RenewByKey(context.Background(), back.resumeRequest()); err != nil || push.Seq != back.got().joined.Seq+1 {
 			t.Errorf("renewed over HTTP: %+v, %v", push, err)
 		}
-		back.hands().Leave()
+		back.current().Leave()
 		wait(59 * time.Minute)
 		if err := back.again().resume(back); !endedWith(err, session.EndLeft) {
 			t.Errorf("the key of a call that was left: %v", err)
 		}
 
 		gone := joined(t, s, time.Minute)
-		gone.hands().Detach()
+		gone.current().Detach()
 		wait(time.Hour)
 		if open, ended := s.table.find(gone.got().joined.Session); open != nil || ended != nil {
 			t.Error("a session that expired is kept")
@@ -53,7 +53,7 @@ func TestSchedulerAloneForgetsCallsThatAreOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := joined(t, s, time.Minute)
-		p.hands().Leave()
+		p.current().Leave()
 		id := p.got().joined.Session
 		wait(59 * time.Minute)
 		if s.table.get(id) == nil {

@@ -79,13 +79,9 @@ func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 		c, signs := testConfig(t), &certificate{}
 		signs.in(&c, spread*time.Second)
 		s := start(t, c)
-		phones := make([]*fakeClient, sessions)
-		for i := range phones {
-			phones[i] = &fakeClient{t: t, scheduler: s}
-			phones[i].join(2 * time.Hour)
-		}
+		clients := joinedMany(t, s, sessions, 2*time.Hour)
 		away := joined(t, s, 2*time.Hour)
-		away.hands().Detach()
+		away.current().Detach()
 		wait(time.Minute)
 		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
 			t.Errorf("%d certificates before the change", n)
@@ -94,7 +90,7 @@ func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 		began := time.Now()
 		wait((spread + 1) * time.Second)
 		var seconds [spread + 1]int
-		for _, p := range phones {
+		for _, p := range clients {
 			got := p.got()
 			at := got.rotations()
 			if len(at) != 1 || got.holds() != 2 {
@@ -124,7 +120,7 @@ refresher_sessions_by_certificate{fingerprint="00000002"} %d
 		if got := back.got(); got.holds() != 2 {
 			t.Errorf("a client that is back holds %s", got.holds())
 		}
-		must(t, back.hands().Ack(back.got().joined.Seq))
+		must(t, back.current().Ack(back.got().joined.Seq))
 		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
 			t.Errorf("%d certificates at the end, of which one counts no sessions", n)
 		}
@@ -140,11 +136,7 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 		c, signs := testConfig(t), &certificate{}
 		signs.in(&c, spread*time.Second)
 		s := start(t, c)
-		phones := make([]*fakeClient, sessions)
-		for i := range phones {
-			phones[i] = &fakeClient{t: t, scheduler: s}
-			phones[i].join(2 * time.Hour)
-		}
+		clients := joinedMany(t, s, sessions, 2*time.Hour)
 		wait(time.Minute)
 		read, flips := signs.read.Load(), 645
 		for i := range flips {
@@ -153,7 +145,7 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 		}
 		synctest.Wait()
 		pushes, perSecond := 0, make(map[int64]int)
-		for _, p := range phones {
+		for _, p := range clients {
 			got := p.got()
 			at := got.rotations()
 			for i := range at {
@@ -180,7 +172,7 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 		}
 		wait((spread + 10) * time.Second)
 		last := signs.name("app")
-		for _, p := range phones {
+		for _, p := range clients {
 			if got := p.got(); got.holds() != last {
 				t.Fatalf("holds %s, %s signs", got.holds(), last)
 			}
@@ -207,10 +199,10 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					nodes = append(nodes, c.startWith(fmt.Sprint("node", i), func(config *settings, _ *link) { cert.in(config, spread) }))
 				}
 				random := rand.New(rand.NewPCG(1, uint64(len(name))))
-				phones := make([]*fakeClient, 60)
-				for i := range phones {
-					phones[i] = &fakeClient{t: t, scheduler: nodes[i%3].Scheduler}
-					phones[i].join(time.Duration(120+random.IntN(3600)) * time.Second)
+				clients := make([]*fakeClient, 60)
+				for i := range clients {
+					clients[i] = &fakeClient{t: t, scheduler: nodes[i%3].Scheduler}
+					clients[i].join(time.Duration(120+random.IntN(3600)) * time.Second)
 				}
 				wait(time.Minute)
 				var changing sync.WaitGroup
@@ -225,10 +217,10 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 				}
 				for range 300 {
 					pass(3 * time.Second)
-					i := random.IntN(len(phones))
-					p := phones[i]
+					i := random.IntN(len(clients))
+					p := clients[i]
 					if random.IntN(2) == 0 {
-						p.hands().Detach()
+						p.current().Detach()
 						pass(time.Duration(random.IntN(5000)) * time.Millisecond)
 					}
 					next := p.again()
@@ -237,15 +229,15 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					if next.got().joined.Rejoin {
 						t.Error("tokens ran out")
 					}
-					if err := next.hands().Ack(next.got().joined.Seq); err != nil {
+					if err := next.current().Ack(next.got().joined.Seq); err != nil {
 						t.Error(err)
 					}
-					phones[i] = next
+					clients[i] = next
 				}
 				changing.Wait()
 				wait(spread + time.Minute)
 				last := changes[len(changes)-1]
-				for _, p := range phones {
+				for _, p := range clients {
 					got := p.got()
 					if got.holds() != last || got.lost || got.ended != nil {
 						t.Errorf("holds %s, %s signs; lost %v, ended %v", got.holds(), last, got.lost, got.ended)
@@ -266,28 +258,24 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 	}
 }
 
-// TestARotationIsAskedFor: one approval is requested for each session, and a denied session
+// TestRotationNeedsApproval: one approval is requested for each session, and a denied session
 // ends.
-func TestARotationIsAskedFor(t *testing.T) {
+func TestRotationNeedsApproval(t *testing.T) {
 	for _, agrees := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			b, c, signs := &backEnd{agrees: true}, testConfig(t), &certificate{}
 			signs.in(&c, 5*time.Minute)
-			c.Consent, c.Policy.ApprovalAhead = b.consent, 15*time.Second
+			c.Approve, c.Policy.ApprovalAhead = b.approve, 15*time.Second
 			s := start(t, c)
-			phones := make([]*fakeClient, 50)
-			for i := range phones {
-				phones[i] = &fakeClient{t: t, scheduler: s}
-				phones[i].join(2 * time.Hour)
-			}
+			clients := joinedMany(t, s, 50, 2*time.Hour)
 			wait(time.Minute)
 			b.set(agrees, nil)
 			signs.change(2, s)
 			wait(5*time.Minute + time.Second)
-			if asked, _ := b.questions(); len(asked) != 2*len(phones) {
-				t.Errorf("asked %d times about joins and the rotation of %d sessions", len(asked), len(phones))
+			if asked, _ := b.questions(); len(asked) != 2*len(clients) {
+				t.Errorf("asked %d times about joins and the rotation of %d sessions", len(asked), len(clients))
 			}
-			for _, p := range phones {
+			for _, p := range clients {
 				got := p.got()
 				denied := got.ended != nil && got.ended.Reason == session.EndDenied
 				if denied == agrees || agrees && (len(got.rotations()) != 1 || got.holds() != 2) {

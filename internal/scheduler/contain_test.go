@@ -46,8 +46,8 @@ func (f *fault) announce(e session.Event, settled func(bool)) {
 	go settled(true)
 }
 
-func (f *fault) consent(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
-	f.in("consent", &k.Identity)
+func (f *fault) approve(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
+	f.in("approve", &k.Identity)
 	return Answer{Agreed: true}, nil
 }
 
@@ -80,7 +80,7 @@ func startFaulty(t *testing.T) *faulty {
 	s := &faulty{t: t}
 	config := testConfig(t)
 	reports := panics.NewReporter(slog.New(slog.NewTextHandler(&s.log, nil)), config.Registerer)
-	config.Panics, config.Minter, config.SendEvent, config.Consent = reports, &s.fault, s.fault.announce, s.fault.consent
+	config.Panics, config.Minter, config.SendEvent, config.Approve = reports, &s.fault, s.fault.announce, s.fault.approve
 	config.Policy.ApprovalAhead, config.Policy.ApprovalGrace = 15*time.Second, 10*time.Minute
 	config.share()
 	s.node = startNode(t, config)
@@ -114,7 +114,7 @@ func (s *faulty) fails(place string, f func()) {
 // client resumes with its key once the fault is gone.
 func TestPanicEndsOneSessionOnly(t *testing.T) {
 	renewOverHTTP := func(s *faulty, p *fakeClient) error {
-		_, err := s.RenewByKey(context.Background(), p.ticket())
+		_, err := s.RenewByKey(context.Background(), p.resumeRequest())
 		return err
 	}
 	for _, c := range []struct {
@@ -123,12 +123,12 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 	}{
 		{"a renewal that is due", "mint", func(*faulty, *fakeClient) error { pass(2 * time.Hour); return nil }},
 		{"a push that is due", "push", func(*faulty, *fakeClient) error { pass(2 * time.Hour); return nil }},
-		{"a renewal that the client asks for", "mint", func(_ *faulty, p *fakeClient) error { p.hands().Renew(); return nil }},
-		{"its push", "push", func(_ *faulty, p *fakeClient) error { p.hands().Renew(); return nil }},
+		{"a renewal that the client asks for", "mint", func(_ *faulty, p *fakeClient) error { p.current().Renew(); return nil }},
+		{"its push", "push", func(_ *faulty, p *fakeClient) error { p.current().Renew(); return nil }},
 		{"a resume", "mint", func(_ *faulty, p *fakeClient) error { return p.again().resume(p) }},
 		{"a renewal over HTTP", "mint", renewOverHTTP},
 		{"a renewal that an operator asks for", "mint", func(s *faulty, p *fakeClient) error {
-			_, err := s.cluster.Wish(p.t.Context(), "app", store.Wish{Kind: store.WishRenew, Session: p.ticket().Session})
+			_, err := s.cluster.Wish(p.t.Context(), "app", store.Wish{Kind: store.WishRenew, Session: p.resumeRequest().Session})
 			return err
 		}},
 	} {
@@ -143,7 +143,7 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 				if err != nil && !errors.Is(err, panics.ErrPanicked) {
 					t.Errorf("error %v", err)
 				}
-				if text := s.log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "session="+bad.ticket().Session) {
+				if text := s.log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "session="+bad.resumeRequest().Session) {
 					t.Errorf("logged %s", text)
 				}
 				if !bad.got().lost {
@@ -172,13 +172,13 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 
 // A panic during a request for approval counts as no answer: the session continues within
 // its grace period.
-func TestPanicWhileAskingIsNoAnswer(t *testing.T) {
+func TestPanicInARequestForApprovalIsNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startFaulty(t)
 		p, err := s.join()
 		must(t, err)
 		pass(52 * time.Minute)
-		s.fails("consent", func() { pass(4 * time.Minute) }) // it is asked in between, wherever the renewal is
+		s.fails("approve", func() { pass(4 * time.Minute) }) // it is asked in between, wherever the renewal is
 		pass(3 * time.Hour)
 		if got := p.got(); len(got.pushes) < 3 || got.lost || got.ended != nil {
 			t.Errorf("%d renewals, lost: %t, ended: %v", len(got.pushes), got.lost, got.ended)
@@ -193,7 +193,7 @@ func TestPanicInTheEnd(t *testing.T) {
 		p, err := s.join()
 		must(t, err)
 		pass(time.Second)
-		s.fails("announce", p.hands().Leave)
+		s.fails("announce", p.current().Leave)
 		if len(s.table.open)+len(s.table.ended) > 0 {
 			t.Errorf("%d open, %d ended", len(s.table.open), len(s.table.ended))
 		}
@@ -202,7 +202,7 @@ func TestPanicInTheEnd(t *testing.T) {
 
 // A join that panics leaves nothing behind.
 func TestPanicInJoin(t *testing.T) {
-	for _, place := range []string{"mint", "consent", "joined", "announce"} {
+	for _, place := range []string{"mint", "approve", "joined", "announce"} {
 		t.Run(place, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := startFaulty(t)
@@ -283,7 +283,7 @@ func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 				if n := len(moved.got().pushes); n < 3 {
 					t.Errorf("%d renewals", n)
 				}
-				e := second.table.open[p.ticket().Session]
+				e := second.table.open[p.resumeRequest().Session]
 				if e == nil || e.session.App != "app" || e.session.Identity.RTC.UID != 1 {
 					t.Errorf("it is %+v", e)
 				}

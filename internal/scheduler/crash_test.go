@@ -72,17 +72,17 @@ func playCrash(t *testing.T, n int64, late bool) {
 		case 0, 1:
 			back = append(back, p)
 		case 2:
-			p.hands().Leave()
+			p.current().Leave()
 			left = append(left, p)
 		case 3:
 			wait(3 * time.Second)
-			p.hands().Detach()
+			p.current().Detach()
 			left = append(left, p)
 		case 4:
-			p.hands().Detach()
+			p.current().Detach()
 			next := p.on(a)
 			must(t, next.resume(p))
-			must(t, next.hands().Ack(next.got().joined.Seq))
+			must(t, next.current().Ack(next.got().joined.Seq))
 			back = append(back, next)
 		case 5:
 			left = append(left, p)
@@ -96,7 +96,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	for i, p := range back {
 		to := []*member{b, d}[i%2]
 		back[i] = p.move(to)
-		if got, had := back[i].got().joined.Push.Seq, p.ticket().Seq; got <= had {
+		if got, had := back[i].got().joined.Push.Seq, p.resumeRequest().Seq; got <= had {
 			t.Errorf("seq %d after %d", got, had)
 		}
 	}
@@ -111,7 +111,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 		t.Errorf("%d and %d sessions attached, %d in the store; want %d", b.attached(), d.attached(), c.stored(), len(back))
 	}
 	for _, p := range back {
-		p.hands().Leave()
+		p.current().Leave()
 	}
 	wait(time.Minute)
 	if n := c.stored() + b.open() + d.open(); n != 0 {

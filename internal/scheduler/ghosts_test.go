@@ -30,8 +30,7 @@ func (g *lateAcquires) Acquire(ctx context.Context, x store.AcquireRequest) (sto
 // If the answer of an Acquire is lost, the store has a higher epoch than the node. The
 // session is renewed all the same, and its end is saved.
 func TestAcquireWhoseAnswerIsLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		slow := new(lateAcquires)
 		a, b := c.start("a"), c.start("b")
 		d := c.startWith("d", func(config *settings, l *link) {
@@ -40,9 +39,9 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 		})
 		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
-		p.hands().Detach()
+		p.current().Detach()
 		wait(time.Second)
-		if _, err := b.RenewByKey(context.Background(), p.ticket()); err != nil {
+		if _, err := b.RenewByKey(context.Background(), p.resumeRequest()); err != nil {
 			t.Fatal(err)
 		}
 		wait(time.Second)
@@ -51,10 +50,8 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 		wait(time.Second)
 		slow.late.Store(false)
 		wait(10 * time.Minute)
-		if got := call.got(); got.ended != nil || got.lost || len(got.pushes) < 10 {
-			t.Errorf("not served: %+v", got)
-		}
-		call.hands().Leave()
+		call.wantServed(10)
+		call.current().Leave()
 		wait(time.Second)
 		if err := call.on(a).resume(call); !endedWith(err, session.EndLeft) {
 			t.Errorf("the key of the session that was left, on another node: %v", err)
@@ -62,45 +59,9 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 	})
 }
 
-// Attachments with higher epochs that the client never received may cost it a connection,
-// but not the session.
-func TestGhostsOfHigherEpochs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		a, b, d := c.start("a"), c.start("b"), c.start("d")
-		p := joined(t, a.Scheduler, time.Minute)
-		wait(time.Second)
-		for _, m := range []*member{a, b, d} {
-			m.link.fail(away)
-		}
-		wait(5 * time.Second)
-		p.hands().Detach()
-		for range 2 {
-			ghost := p.on(b)
-			ghost.answer = silent
-			must(t, ghost.resume(p))
-		}
-		call := p.move(d)
-		for _, m := range []*member{b, d, a} {
-			m.link.fail(nil)
-		}
-		wait(5 * time.Second)
-		if got := call.got(); got.ended != nil {
-			t.Fatalf("the only connection that there is was told %+v", got.ended)
-		} else if got.lost {
-			call = call.move(a)
-		}
-		wait(5 * time.Minute)
-		if got := call.got(); got.ended != nil || got.lost || len(got.pushes) < 5 {
-			t.Errorf("not served: %+v", got)
-		}
-	})
-}
-
 // A client may resume while its session, which another node owns, is being dropped here.
 func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := joined(t, a.Scheduler, time.Hour)
 		e := a.table.open[p.got().joined.Session]
@@ -117,9 +78,8 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 }
 
 // A failed resume leaves the session detached, on the node and in the store.
-func TestResumeThatFailsIsNoAttachment(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+func TestFailedResumeLeavesTheSessionDetached(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joined(t, a.Scheduler, 10*time.Minute)
 		wait(time.Second)
@@ -138,12 +98,11 @@ func TestResumeThatFailsIsNoAttachment(t *testing.T) {
 
 // A client that renews over HTTP on changing nodes is not told to join its call again.
 func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
 		p := joined(t, nodes[0].Scheduler, time.Minute)
 		wait(time.Second)
-		p.hands().Detach()
+		p.current().Detach()
 		ask := session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true}
 		for i := range 6 {
 			wait(30 * time.Second)
@@ -157,7 +116,7 @@ func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 
 // An event that your back end has not acknowledged is sent once by a live node, not again
 // and again.
-func TestEndIsAnnouncedOnce(t *testing.T) {
+func TestEndIsSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		var ends atomic.Int64
@@ -171,8 +130,8 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 		left.join(time.Minute)
 		gone.join(time.Minute)
 		wait(time.Second)
-		left.hands().Leave()
-		gone.hands().Detach()
+		left.current().Leave()
+		gone.current().Detach()
 		wait(20 * time.Minute)
 		if n := ends.Load(); n != 2 {
 			t.Errorf("two ends announced %d times", n)
@@ -184,15 +143,14 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 }
 
 // A node without webhooks leaves the events of its sessions to nodes that have them.
-func TestAnnouncementsAreSwitchedOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+func TestEventsAreSentByNodesWithWebhooks(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.startWith("a", func(config *settings, _ *link) { config.SendEvent = nil })
 		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
 		call := p.move(c.start("b"))
 		wait(time.Minute)
-		call.hands().Leave()
+		call.current().Leave()
 		wait(time.Minute)
 		if n := c.count(p.got().joined.Session, store.DeliveredEnd); n != 1 {
 			t.Errorf("its end was told %d times", n)
@@ -202,26 +160,25 @@ func TestAnnouncementsAreSwitchedOn(t *testing.T) {
 
 // A renewal is saved once.
 func TestWritesPerRenewal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		counted := &countedSaves{link: &link{store: c.store}}
 		c.config.Store, c.config.Node = counted, "counted"
 		s := start(t, c.config)
 		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 			pass(300 * time.Millisecond) // longer than records are gathered for
-			if err := p.hands().Ack(push.Seq); err != nil {
+			if err := p.current().Ack(push.Seq); err != nil {
 				t.Error(err)
 			}
 		}}
 		p.join(time.Minute)
-		must(t, p.hands().Ack(1))
+		must(t, p.current().Ack(1))
 		wait(time.Second)
 		before := counted.n.Load()
 		wait(2 * time.Hour)
 		if writes, renewals := counted.n.Load()-before, len(p.got().pushes); writes > int64(renewals)+1 || renewals < 100 {
 			t.Errorf("%d writes for %d renewals", writes, renewals)
 		}
-		p.hands().Leave()
+		p.current().Leave()
 		wait(time.Second) // for an answer that is under way
 	})
 }

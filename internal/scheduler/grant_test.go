@@ -197,11 +197,11 @@ func (w wish) do(p *fakeClient, what string, here *node, elsewhere *Scheduler) *
 	}
 	switch what {
 	case "ack":
-		_ = p.hands().Ack(newest)
+		_ = p.current().Ack(newest)
 	case "nack":
-		_ = p.hands().Nack(newest, "1", "")
+		_ = p.current().Nack(newest, "1", "")
 	case "renew":
-		p.hands().Renew()
+		p.current().Renew()
 	case "resume", "resume elsewhere":
 		next := p.again()
 		if next.scheduler = here.Scheduler; what != "resume" {
@@ -211,9 +211,9 @@ func (w wish) do(p *fakeClient, what string, here *node, elsewhere *Scheduler) *
 			return next
 		}
 	case "renew by key":
-		_, _ = here.RenewByKey(context.Background(), p.ticket())
+		_, _ = here.RenewByKey(context.Background(), p.resumeRequest())
 	case "renew elsewhere":
-		_, _ = elsewhere.RenewByKey(context.Background(), p.ticket())
+		_, _ = elsewhere.RenewByKey(context.Background(), p.resumeRequest())
 	case "promote", "demote":
 		change := store.Wish{Session: p.got().joined.Session, Kind: store.WishRole, Role: session.Publisher}
 		if what == "demote" {

@@ -14,7 +14,7 @@ import (
 // leaves ends the client's session over HTTP, on a node.
 func (p *fakeClient) leaves(s *Scheduler) {
 	p.t.Helper()
-	if err := s.LeaveByKey(context.Background(), p.ticket()); err != nil {
+	if err := s.LeaveByKey(context.Background(), p.resumeRequest()); err != nil {
 		p.t.Fatalf("leave over HTTP: %v", err)
 	}
 }
@@ -26,7 +26,7 @@ func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
 		if err := p.on(m).resume(p); !endedWith(err, session.EndLeft) {
 			t.Errorf("resume after the leave: %v", err)
 		}
-		if err := m.LeaveByKey(context.Background(), p.ticket()); !endedWith(err, session.EndLeft) {
+		if err := m.LeaveByKey(context.Background(), p.resumeRequest()); !endedWith(err, session.EndLeft) {
 			t.Errorf("left again: %v", err)
 		}
 	}
@@ -46,12 +46,11 @@ func TestLeaveByKey(t *testing.T) {
 		"forgotten: it has expired": {owner: "a", asked: "b", detached: true, wait: 3 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newCluster(t)
+			inCluster(t, func(t *testing.T, c *cluster) {
 				nodes := map[string]*member{"a": c.start("a"), "b": c.start("b")}
 				p := joined(t, nodes[test.owner].Scheduler, time.Minute)
 				if test.detached {
-					p.hands().Detach()
+					p.current().Detach()
 				}
 				pass(test.wait)
 				p.leaves(nodes[test.asked].Scheduler)
@@ -80,11 +79,10 @@ func TestLeaveByKey(t *testing.T) {
 }
 
 func TestLeaveByKeyWhileTheStoreIsAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joined(t, a.Scheduler, time.Hour)
-		p.hands().Detach()
+		p.current().Detach()
 		wait(time.Second)
 		b.link.fail(away)
 		p.leaves(b.Scheduler)
@@ -100,19 +98,18 @@ func TestLeaveByKeyWhileTheStoreIsAway(t *testing.T) {
 }
 
 func TestLeaveByKeyOfAnOlderConnectionEndsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joined(t, a.Scheduler, time.Hour)
 		wait(time.Second)
 		newer := p.move(b)
 		wait(time.Second)
 		for _, m := range []*member{a, b} {
-			if err := m.LeaveByKey(context.Background(), p.ticket()); !endedWith(err, session.EndSuperseded) {
+			if err := m.LeaveByKey(context.Background(), p.resumeRequest()); !endedWith(err, session.EndSuperseded) {
 				t.Errorf("the older key: %v", err)
 			}
 		}
-		if err := a.LeaveByKey(context.Background(), session.Resume{Session: "nobody", Key: p.ticket().Key}); !errors.Is(err, session.ErrUnknown) {
+		if err := a.LeaveByKey(context.Background(), session.Resume{Session: "nobody", Key: p.resumeRequest().Key}); !errors.Is(err, session.ErrUnknown) {
 			t.Errorf("a key of another session: %v", err)
 		}
 		wait(time.Hour)
@@ -123,14 +120,13 @@ func TestLeaveByKeyOfAnOlderConnectionEndsNothing(t *testing.T) {
 }
 
 // No approval is requested for a leave.
-func TestLeaveByKeyAsksNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+func TestLeaveByKeyNeedsNoApproval(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := joined(t, a.Scheduler, time.Hour)
-		p.hands().Detach()
+		p.current().Detach()
 		b := c.startWith("b", func(s *settings, _ *link) {
-			s.Consent = func(context.Context, session.Action, session.ResumeClaims) (Answer, error) {
+			s.Approve = func(context.Context, session.Action, session.ResumeClaims) (Answer, error) {
 				t.Error("the back end was asked")
 				return Answer{}, nil
 			}
@@ -143,16 +139,16 @@ func TestLeaveByKeyAsksNobody(t *testing.T) {
 }
 
 // A node that knows only the resume key reports the expiry that the client sent.
-func TestLeaveByKeySaysWhenTheTokensEnd(t *testing.T) {
+func TestLeaveByKeyReturnsTheExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := joined(t, s, time.Hour)
 		other := start(t, testConfig(t))
-		resume := p.ticket()
+		resume := p.resumeRequest()
 		resume.ExpiresAt = p.got().expiresAt
 		must(t, other.LeaveByKey(context.Background(), resume))
 		var ended *session.EndedError
-		if err := other.LeaveByKey(context.Background(), p.ticket()); !errors.As(err, &ended) || ended.AccessEndsAt != p.got().expiresAt {
+		if err := other.LeaveByKey(context.Background(), p.resumeRequest()); !errors.As(err, &ended) || ended.AccessEndsAt != p.got().expiresAt {
 			t.Errorf("left again: %+v, want access to end at %d", err, p.got().expiresAt)
 		}
 	})

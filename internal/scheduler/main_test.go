@@ -29,8 +29,8 @@ type settings struct {
 	// Store and Records are shared with other nodes; nil: the node works alone.
 	Store   sharing.Store
 	Records sharing.Records
-	// Consent and Revocations decide who may have tokens; nil: the grant alone decides.
-	Consent     func(ctx context.Context, action session.Action, k session.ResumeClaims) (Answer, error)
+	// Approve and Revocations decide who may have tokens; nil: the grant alone decides.
+	Approve     func(ctx context.Context, action session.Action, k session.ResumeClaims) (Answer, error)
 	Revocations *revocations
 	// Slots limits the workers; 0 keeps the default.
 	Slots int
@@ -52,10 +52,10 @@ func (c *settings) Authorize(ctx context.Context, r session.Request) session.Dec
 	}
 	d := c.Recheck(r.Claims)
 	d.Role = roleOf(r.Claims.Identity)
-	if !d.Allowed || c.Consent == nil {
+	if !d.Allowed || c.Approve == nil {
 		return d
 	}
-	answer, err := c.Consent(ctx, r.Action, *r.Claims)
+	answer, err := c.Approve(ctx, r.Action, *r.Claims)
 	switch {
 	case err != nil:
 		role := d.Role
@@ -193,6 +193,32 @@ func joined(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
+// joinedSilent is joined for a client that answers no push.
+func joinedSilent(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
+	t.Helper()
+	p := &fakeClient{t: t, scheduler: s, answer: silent}
+	p.join(ttl)
+	return p
+}
+
+// joinedMany returns n clients that have joined.
+func joinedMany(t *testing.T, s *Scheduler, n int, ttl time.Duration) []*fakeClient {
+	t.Helper()
+	clients := make([]*fakeClient, n)
+	for i := range clients {
+		clients[i] = joined(t, s, ttl)
+	}
+	return clients
+}
+
+// wantServed checks that the client is connected and got at least this many pushes.
+func (p *fakeClient) wantServed(pushes int) {
+	p.t.Helper()
+	if got := p.got(); got.ended != nil || got.lost || len(got.pushes) < pushes {
+		p.t.Errorf("not served: %+v", got)
+	}
+}
+
 // fakeClient is a client that records what it receives, and answers as configured.
 type fakeClient struct {
 	t         *testing.T
@@ -249,8 +275,8 @@ func (p *fakeClient) again() *fakeClient {
 	return &fakeClient{t: p.t, scheduler: p.scheduler, answer: p.answer, record: record{joined: p.record.joined, expiresAt: p.record.expiresAt}}
 }
 
-// ticket returns the client's resume request.
-func (p *fakeClient) ticket() session.Resume {
+// resumeRequest returns the client's resume request.
+func (p *fakeClient) resumeRequest() session.Resume {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	seq := p.record.joined.Seq
@@ -262,7 +288,7 @@ func (p *fakeClient) ticket() session.Resume {
 
 // resume resumes the session of the client from.
 func (p *fakeClient) resume(from *fakeClient) error {
-	a, err := p.scheduler.Resume(context.Background(), from.ticket(), p)
+	a, err := p.scheduler.Resume(context.Background(), from.resumeRequest(), p)
 	if err != nil {
 		return err
 	}
@@ -270,7 +296,7 @@ func (p *fakeClient) resume(from *fakeClient) error {
 	return nil
 }
 
-func (p *fakeClient) hands() session.Attachment {
+func (p *fakeClient) current() session.Attachment {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.attachment
@@ -301,7 +327,7 @@ func (p *fakeClient) Push(push session.Push) error {
 	go func() {
 		if p.answer != nil {
 			p.answer(p, push)
-		} else if err := p.hands().Ack(push.Seq); err != nil {
+		} else if err := p.current().Ack(push.Seq); err != nil {
 			p.t.Error(err)
 		}
 	}()

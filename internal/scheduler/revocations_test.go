@@ -123,7 +123,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			asked.Store = c.Store
 			c.Store = asked
 			c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = time.Second, time.Hour
-			c.Consent = func(_ context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
+			c.Approve = func(_ context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
 				if action != session.ActionJoin {
 					asked.times.Add(1)
 				}
@@ -142,14 +142,14 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 		altered.Key = altered.Key[:40] + map[bool]string{true: "B", false: "A"}[altered.Key[40] == 'A'] + altered.Key[41:]
 		foreign.Session = "T"
 		left, newer := joinAs(t, s, "c", 1, ""), joinAs(t, s, "c", 2, "")
-		old := newer.ticket()
+		old := newer.resumeRequest()
 		must(t, newer.again().resume(newer))
 		again := newer.again()
 		must(t, again.resume(newer))
-		must(t, again.hands().Ack(again.got().joined.Seq))
+		must(t, again.current().Ack(again.got().joined.Seq))
 		revoked.add(store.Selector{App: "app", Subject: "eve"})
 		wait(time.Second)
-		left.hands().Leave() // the store answers for it in a moment
+		left.current().Leave() // the store answers for it in a moment
 		asked.times.Store(0)
 		for name, test := range map[string]struct {
 			shown session.Resume
@@ -160,7 +160,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			"of another session":      {foreign, ""},
 			"of another project":      {seal(func(k *session.ResumeClaims) { k.App = "other" }), ""},
 			"of one that was revoked": {seal(func(k *session.ResumeClaims) { k.Subject = "eve" }), session.EndRevoked},
-			"of one that ended":       {left.ticket(), session.EndLeft},
+			"of one that ended":       {left.resumeRequest(), session.EndLeft},
 			"older than one in use":   {old, session.EndSuperseded},
 			"past the session's end":  {seal(func(k *session.ResumeClaims) { k.Terms.Until = session.SecOf(time.Now()) }), session.EndExpired},
 			"with a seq out of range": {session.Resume{Session: good.Session, Key: good.Key, Seq: session.MaxSeq + 1}, "bad"},
@@ -231,9 +231,9 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 		for _, node := range []*Scheduler{s, start(t, c)} {
 			for _, p := range []*fakeClient{ana, bob, away} {
 				for range 5 {
-					_, err := node.Resume(context.Background(), p.ticket(), p.again())
+					_, err := node.Resume(context.Background(), p.resumeRequest(), p.again())
 					wantEnded(t, err, session.EndRevoked)
-					_, err = node.RenewByKey(context.Background(), p.ticket())
+					_, err = node.RenewByKey(context.Background(), p.resumeRequest())
 					wantEnded(t, err, session.EndRevoked)
 				}
 			}
@@ -256,8 +256,7 @@ func wantEnded(t *testing.T, err error, reason session.EndReason) {
 
 // A revoked session of a dead node is ended by the node that adopts it.
 func TestRevokedSessionOfADeadNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		m := c.start("a")
 		p := joinAs(t, m.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -270,7 +269,7 @@ func TestRevokedSessionOfADeadNode(t *testing.T) {
 			t.Errorf("%d open, %d tombstones", open, tombstones)
 		}
 		revoked.liftAll()
-		_, err := heir.Resume(context.Background(), p.ticket(), p.again())
+		_, err := heir.Resume(context.Background(), p.resumeRequest(), p.again())
 		wantEnded(t, err, session.EndRevoked)
 	})
 }
@@ -282,7 +281,7 @@ func TestNodeThatDoesNotKnowWhatIsRevokedTakesNobody(t *testing.T) {
 		revoked.mu.Lock()
 		revoked.unread = true
 		revoked.mu.Unlock()
-		_, err := s.Resume(context.Background(), p.ticket(), p.again())
+		_, err := s.Resume(context.Background(), p.resumeRequest(), p.again())
 		if code(err) != session.CodeUnavailable {
 			t.Errorf("resumed: %v", err)
 		}
@@ -290,7 +289,7 @@ func TestNodeThatDoesNotKnowWhatIsRevokedTakesNobody(t *testing.T) {
 		if code(err) != session.CodeUnavailable {
 			t.Errorf("joined: %v", err)
 		}
-		if _, err = s.RenewByKey(context.Background(), p.ticket()); code(err) != session.CodeUnavailable {
+		if _, err = s.RenewByKey(context.Background(), p.resumeRequest()); code(err) != session.CodeUnavailable {
 			t.Errorf("renewed: %v", err)
 		}
 	})
@@ -325,8 +324,7 @@ func TestRevocationOfABusySession(t *testing.T) {
 // A node that has not read the store's revocations knows those that were added on it. It
 // ends an adopted session that one of them matches.
 func TestSessionOfADeadNodeThatIsRevokedBeforeTheStoreIsRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		m := c.start("a")
 		p := joinAs(t, m.Scheduler, "a", 1, "ana")
 		wait(time.Second)

@@ -30,7 +30,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 				p = &fakeClient{t: t, scheduler: s}
 			}
 			p.join(24 * time.Hour)
-			p.hands().Detach()
+			p.current().Detach()
 		}
 		good := joined(t, s, time.Hour)
 		wait(time.Second)
@@ -62,7 +62,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 
 // The session that is detached for longest gives way, and the back end is told that it
 // expired.
-func TestLongestDetachedGivesWay(t *testing.T) {
+func TestLongestDetachedIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		c.MaxSessions = 2
@@ -77,9 +77,9 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 		long, short, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
 		short.join(time.Hour)
 		long.join(time.Hour)
-		long.hands().Detach()
+		long.current().Detach()
 		wait(time.Second)
-		short.hands().Detach()
+		short.current().Detach()
 		wait(time.Second)
 		next.join(time.Hour)
 		wait(time.Second)
@@ -93,14 +93,14 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 }
 
 // As many sessions as there may be are not too many.
-func TestNobodyGivesWayWhileThereIsRoom(t *testing.T) {
+func TestNoSessionIsRemovedBelowTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		c.MaxSessions = 2
 		s := start(t, c)
 		first, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
 		first.join(time.Hour)
-		first.hands().Detach()
+		first.current().Detach()
 		wait(time.Second)
 		next.join(time.Hour)
 		wait(time.Second)
@@ -123,7 +123,7 @@ func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 
 // Sessions of clients that renew over HTTP are removed after those of clients that only
 // disconnected.
-func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {
+func TestClientsThatRenewOverHTTPAreRemovedLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		c.MaxSessions = 2
@@ -131,10 +131,10 @@ func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {
 		asks, hungUp, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
 		for _, p := range []*fakeClient{asks, hungUp} {
 			p.join(time.Hour)
-			p.hands().Detach()
+			p.current().Detach()
 			wait(time.Second)
 		}
-		if _, err := s.RenewByKey(context.Background(), asks.ticket()); err != nil {
+		if _, err := s.RenewByKey(context.Background(), asks.resumeRequest()); err != nil {
 			t.Fatal(err)
 		}
 		next.join(time.Hour)
@@ -174,7 +174,7 @@ func TestAnyCrowd(t *testing.T) {
 				w.check()
 			}
 			for _, p := range w.here {
-				p.hands().Leave()
+				p.current().Leave()
 			}
 			wait(time.Second)
 		})
@@ -208,12 +208,12 @@ func (w *crowd) step(m move) {
 		w.join()
 	case "hang up":
 		if p := take(&w.here, m.who); p != nil {
-			p.hands().Detach()
+			p.current().Detach()
 			w.away = append(w.away, p)
 		}
 	case "leave":
 		if p := take(&w.here, m.who); p != nil {
-			p.hands().Leave()
+			p.current().Leave()
 		}
 	case "resume":
 		if p := take(&w.away, m.who); p != nil {
@@ -225,7 +225,7 @@ func (w *crowd) step(m move) {
 		}
 	case "renew over HTTP":
 		if len(w.away) > 0 {
-			if _, err := w.s.RenewByKey(context.Background(), w.away[m.who%len(w.away)].ticket()); err != nil {
+			if _, err := w.s.RenewByKey(context.Background(), w.away[m.who%len(w.away)].resumeRequest()); err != nil {
 				w.t.Error(err)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"refresher/internal/session"
@@ -60,8 +59,7 @@ func (d *datedSaves) after(start time.Time) time.Duration {
 // ms, since another node may need them.
 func TestWhichRecordsGather(t *testing.T) {
 	const ttl, soon, later = time.Hour, 100 * time.Millisecond, time.Second
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		dated := &datedSaves{link: &link{store: c.store}}
 		c.config.Store, c.config.Records, c.config.Node = dated, dated, "dated"
 		n := startNode(t, c.config)
@@ -74,7 +72,7 @@ func TestWhichRecordsGather(t *testing.T) {
 			}
 		}
 		ack := now(func() {
-			must(t, p.hands().Ack(<-acks))
+			must(t, p.current().Ack(<-acks))
 		})
 		wish := func(role session.Role) {
 			if _, err := n.cluster.Wish(t.Context(), "app", store.Wish{Session: p.got().joined.Session, Kind: store.WishRole, Role: role}); err != nil {
@@ -92,7 +90,7 @@ func TestWhichRecordsGather(t *testing.T) {
 			{"next renewal", ack, later},
 			{"role", now(func() { wish(session.Publisher) }), soon},
 			{"the renewal that brings the role", ack, later},
-			{"detach", now(func() { p.hands().Detach() }), soon},
+			{"detach", now(func() { p.current().Detach() }), soon},
 			{"resume, which the store knows of, and its ack", now(func() {
 				next := p.again()
 				must(t, next.resume(p))
@@ -101,7 +99,7 @@ func TestWhichRecordsGather(t *testing.T) {
 				ack()
 			}), soon},
 			{"renewal", ack, later},
-			{"end", now(func() { p.hands().Leave() }), soon},
+			{"end", now(func() { p.current().Leave() }), soon},
 		} {
 			start := step.change()
 			wait(1500 * time.Millisecond)
@@ -115,8 +113,7 @@ func TestWhichRecordsGather(t *testing.T) {
 // A node dies before the record of a confirmed renewal is saved. Its client resumes on
 // another node, which has the previous record, and gets tokens of a higher seq.
 func TestSuccessorOfARenewalThatWasNotSaved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
@@ -126,8 +123,8 @@ func TestSuccessorOfARenewalThatWasNotSaved(t *testing.T) {
 		a.kill() // the push is acked, its record waits
 		b := c.start("b")
 		next := p.move(b)
-		if got := next.got(); got.joined.Push.Seq <= p.ticket().Seq || got.joined.Rejoin {
-			t.Errorf("resumed with %+v after seq %d", got.joined, p.ticket().Seq)
+		if got := next.got(); got.joined.Push.Seq <= p.resumeRequest().Seq || got.joined.Rejoin {
+			t.Errorf("resumed with %+v after seq %d", got.joined, p.resumeRequest().Seq)
 		}
 		wait(10 * time.Minute)
 		if got := next.got(); got.lost || got.ended != nil || len(got.pushes) < 10 {
@@ -136,7 +133,7 @@ func TestSuccessorOfARenewalThatWasNotSaved(t *testing.T) {
 		if pushes := p.got().pushes; !slices.ContainsFunc(pushes, func(push session.Push) bool { return push.Seq == 2 }) {
 			t.Errorf("pushes before the node died: %v", pushes)
 		}
-		next.hands().Leave()
+		next.current().Leave()
 		wait(time.Minute)
 	})
 }

@@ -45,24 +45,24 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 func TestADayOfCallsOfEveryLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		var phones []*fakeClient
+		var clients []*fakeClient
 		for i, ttl := range []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 23 * time.Hour, 24 * time.Hour} {
 			delay := time.Duration(i) * 700 * time.Millisecond
 			p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 				pass(delay)
-				if err := p.hands().Ack(push.Seq); err != nil {
+				if err := p.current().Ack(push.Seq); err != nil {
 					t.Error(err)
 				}
 			}}
 			p.join(ttl)
-			phones = append(phones, p)
+			clients = append(clients, p)
 		}
 		length := 72 * time.Hour
 		if testing.Short() {
 			length = 25 * time.Hour // longer than the longest tokens live
 		}
 		wait(length)
-		for _, p := range phones {
+		for _, p := range clients {
 			if p.got().lost || p.got().ended != nil {
 				t.Errorf("lost %v, ended %v", p.got().lost, p.got().ended)
 			}
@@ -76,8 +76,8 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 			}
 		}
 		whole(t, s)
-		for _, p := range phones {
-			p.hands().Leave()
+		for _, p := range clients {
+			p.current().Leave()
 		}
 		wait(time.Minute) // for answers on their way
 	})
@@ -86,8 +86,7 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 func TestClientThatStopsAcking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s, answer: silent}
-		p.join(time.Hour)
+		p := joinedSilent(t, s, time.Hour)
 		wait(time.Hour - 20*time.Second)
 		if !p.got().lost {
 			t.Fatal("a silent client was not given up")
@@ -123,8 +122,8 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 		s := start(t, c)
 		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 			if push.Rejoin {
-				_ = p.hands().Ack(push.Seq)
-			} else if err := p.hands().Nack(push.Seq, "X", "no"); err != nil {
+				_ = p.current().Ack(push.Seq)
+			} else if err := p.current().Nack(push.Seq, "X", "no"); err != nil {
 				t.Error(err)
 			}
 		}}
@@ -142,7 +141,7 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 		if testutil.ToFloat64(s.metrics.renewals["nacked"]) == 0 {
 			t.Error("no nack counted")
 		}
-		p.hands().Leave()
+		p.current().Leave()
 	})
 }
 
@@ -152,21 +151,21 @@ func TestTokensThatRanOutBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := joined(t, s, 10*time.Second)
-		p.hands().Detach()
+		p.current().Detach()
 		wait(5 * time.Minute)
 		if n := len(s.table.open); n != 0 {
 			t.Fatalf("%d sessions are kept", n)
 		}
 		checkRanOut(t, s, 0, 1)
-		back, ticket := p.again(), p.ticket()
-		ticket.ExpiresAt = p.got().expiresAt
-		a, err := s.Resume(context.Background(), ticket, back)
+		back, resumeRequest := p.again(), p.resumeRequest()
+		resumeRequest.ExpiresAt = p.got().expiresAt
+		a, err := s.Resume(context.Background(), resumeRequest, back)
 		must(t, err)
 		back.hold(a)
 		if !back.got().joined.Push.Rejoin {
 			t.Fatal("its tokens live")
 		}
-		must(t, back.hands().Nack(back.got().joined.Push.Seq, "X", "no"))
+		must(t, back.current().Nack(back.got().joined.Push.Seq, "X", "no"))
 		wait(5 * time.Second)
 		checkRanOut(t, s, 0, 1)
 	})
@@ -176,7 +175,7 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := joined(t, s, 10*time.Second)
-		p.hands().Detach()
+		p.current().Detach()
 		wait(11 * time.Second)
 		if got := testutil.ToFloat64(s.metrics.renewals["expired"]); got != 1 {
 			t.Errorf("%v expired renewals counted after the tokens ran out", got)
@@ -209,11 +208,11 @@ func TestNewerConnectionWins(t *testing.T) {
 			t.Fatalf("the older connection was told %+v", p.got().ended)
 		}
 		// Messages on the older connection change nothing.
-		p.hands().Leave()
-		p.hands().Detach()
-		p.hands().Renew()
-		must(t, p.hands().Ack(2))
-		must(t, newer.hands().Ack(2))
+		p.current().Leave()
+		p.current().Detach()
+		p.current().Renew()
+		must(t, p.current().Ack(2))
+		must(t, newer.current().Ack(2))
 		wait(time.Hour)
 		if newer.got().ended != nil || len(newer.got().pushes) != 1 {
 			t.Fatalf("ended %+v, %d pushes", newer.got().ended, len(newer.got().pushes))
@@ -232,7 +231,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 		shared := c.share()
 		s := start(t, c)
 		p := joined(t, s, time.Hour)
-		p.hands().Leave()
+		p.current().Leave()
 		if p.got().ended == nil || p.got().ended.Reason != session.EndLeft || p.got().ended.AccessEndsAt != p.got().expiresAt {
 			t.Fatalf("ended %+v", p.got().ended)
 		}
@@ -240,7 +239,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 			if err := p.again().resume(p); !endedWith(err, session.EndLeft) {
 				t.Fatalf("resume: %v", err)
 			}
-			if _, err := s.RenewByKey(context.Background(), p.ticket()); !endedWith(err, session.EndLeft) {
+			if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); !endedWith(err, session.EndLeft) {
 				t.Fatalf("renewal over HTTP: %v", err)
 			}
 			wait(time.Minute)
@@ -282,7 +281,7 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 		c.Serves = func(app string) bool { return app == "another app" }
 		c.Registerer = prometheus.NewRegistry()
 		stranger := start(t, c)
-		if _, err := stranger.Resume(context.Background(), p.ticket(), back); !errors.Is(err, session.ErrUnknown) {
+		if _, err := stranger.Resume(context.Background(), p.resumeRequest(), back); !errors.Is(err, session.ErrUnknown) {
 			t.Fatalf("a key of another project: %v", err)
 		}
 		whole(t, stranger)
@@ -293,7 +292,7 @@ func TestRenewByKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := joined(t, s, time.Minute)
-		p.hands().Detach()
+		p.current().Detach()
 		seq := p.got().joined.Seq
 		for range 20 { // a client that has nothing but HTTP
 			wait(40 * time.Second)
@@ -317,11 +316,11 @@ func TestRenewByKey(t *testing.T) {
 
 // A client that renews over HTTP and names no seq is assumed to have the tokens that it was
 // given last.
-func TestRenewByKeyThatSaysNothing(t *testing.T) {
+func TestRenewByKeyWithoutSeq(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := joined(t, s, time.Minute)
-		p.hands().Detach()
+		p.current().Detach()
 		for i := range 20 {
 			wait(40 * time.Second)
 			push, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true})
@@ -336,12 +335,11 @@ func TestRenewByKeyThatSaysNothing(t *testing.T) {
 	})
 }
 
-func TestRenewalOverHTTPIsNoSilence(t *testing.T) {
+func TestRenewalOverHTTPAnswersNoPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s, answer: silent}
-		p.join(time.Hour)
-		if _, err := s.RenewByKey(context.Background(), p.ticket()); err != nil {
+		p := joinedSilent(t, s, time.Hour)
+		if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); err != nil {
 			t.Fatal(err)
 		}
 		wait(time.Minute)
@@ -351,7 +349,7 @@ func TestRenewalOverHTTPIsNoSilence(t *testing.T) {
 	})
 }
 
-func TestResumeThatDoesNotGetThroughKillsNobody(t *testing.T) {
+func TestFailedResumeEndsNoSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := joined(t, s, time.Hour)
@@ -369,7 +367,7 @@ func TestResumeThatDoesNotGetThroughKillsNobody(t *testing.T) {
 	})
 }
 
-func TestJoinThatDoesNotGetThroughTakesNoRoom(t *testing.T) {
+func TestFailedJoinTakesNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := &fakeClient{t: t, scheduler: s, refuse: true}
@@ -393,7 +391,7 @@ func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
 		elsewhere := p.again()
 		elsewhere.scheduler = start(t, c)
 		must(t, elsewhere.resume(p))
-		if _, err := here.RenewByKey(context.Background(), elsewhere.ticket()); err != nil {
+		if _, err := here.RenewByKey(context.Background(), elsewhere.resumeRequest()); err != nil {
 			t.Fatal(err)
 		}
 		if got := p.got(); got.ended == nil || got.ended.Reason != session.EndSuperseded {
@@ -450,9 +448,9 @@ func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
 		p.join(time.Minute)
 		c.Registerer = prometheus.NewRegistry()
 		s := start(t, c)
-		ticket := p.ticket()
-		ticket.Seq = session.MaxSeq + 1
-		if _, err := s.Resume(context.Background(), ticket, p); err == nil {
+		resumeRequest := p.resumeRequest()
+		resumeRequest.Seq = session.MaxSeq + 1
+		if _, err := s.Resume(context.Background(), resumeRequest, p); err == nil {
 			t.Fatal("a seq out of range was taken")
 		}
 		if len(s.table.open) != 0 || s.table.queue.Len() != 0 {
@@ -476,12 +474,12 @@ func TestRoomForSessions(t *testing.T) {
 		if err := b.again().resume(b); err != nil {
 			t.Fatalf("a resume is always taken: %v", err)
 		}
-		a.hands().Leave()
+		a.current().Leave()
 		(&fakeClient{t: t, scheduler: s}).join(0) // the one that was left makes room
 	})
 }
 
-func TestStalledClientHarmsNobody(t *testing.T) {
+func TestStalledClientDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		var stalled, well []*fakeClient
@@ -556,14 +554,14 @@ func TestCallsThatBeganTogetherRenewApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		const n = 2000
-		var phones []*fakeClient
+		var clients []*fakeClient
 		for range n {
 			p := joined(t, s, time.Hour)
-			phones = append(phones, p)
+			clients = append(clients, p)
 		}
 		wait(time.Hour)
 		perSecond := make(map[int64]int)
-		for _, p := range phones {
+		for _, p := range clients {
 			if len(p.got().at) != 1 {
 				t.Fatalf("%d renewals in the first hour", len(p.got().at))
 			}
@@ -601,22 +599,22 @@ func stepWallClock(t *testing.T, step time.Duration) {
 	t.Cleanup(func() { <-done })
 
 	const n = 1000
-	var phones []*fakeClient
+	var clients []*fakeClient
 	for range n {
 		p := joined(t, s, time.Hour)
-		phones = append(phones, p)
+		clients = append(clients, p)
 	}
 	wait(30 * time.Minute)
 	offset.Store(int64(step))
 	wait(clockCheckEvery + stepWindow + time.Second)
-	for _, p := range phones {
+	for _, p := range clients {
 		if left := p.got().expiresAt.Time().Sub(wall()); left <= 0 {
 			t.Fatalf("tokens are dead by the new time, since %s", -left)
 		}
 	}
 	wait(3 * time.Hour)
 	perSecond := make(map[int64]int)
-	for _, p := range phones {
+	for _, p := range clients {
 		if left := p.got().expiresAt.Time().Sub(wall()); left <= 0 {
 			t.Fatalf("tokens ran out %s ago", -left)
 		}
@@ -642,8 +640,7 @@ func TestMetricsLookAhead(t *testing.T) {
 		c.Registerer = registry
 		c.Policy.AckTimeout = 30 * time.Second // so that it is not given up yet
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s, answer: silent}
-		p.join(40 * time.Second)
+		joinedSilent(t, s, 40*time.Second)
 		q := joined(t, s, time.Hour)
 		wait(21 * time.Second) // p's renewal is out, with less than 20 s left
 		err := testutil.GatherAndCompare(registry, strings.NewReader(`
@@ -662,7 +659,7 @@ func TestMetricsLookAhead(t *testing.T) {
 		if err != nil || len(problems) > 0 {
 			t.Errorf("lint: %v, %v", problems, err)
 		}
-		q.hands().Leave()
+		q.current().Leave()
 		if got := testutil.CollectAndCount(s.metrics.margin); got != 1 {
 			t.Errorf("%d margin histograms", got)
 		}
@@ -690,17 +687,16 @@ func TestAckAndNackInTurns(t *testing.T) {
 		var log bytes.Buffer // written under the session's lock
 		c.Store, c.Logger = written, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s, answer: silent}
-		p.join(time.Hour)
+		p := joinedSilent(t, s, time.Hour)
 		wait(time.Second)
 		written.records.Store(0)
 		for range 31 * 5 {
 			seq := p.got().joined.Seq + uint64(len(p.got().pushes))
-			must(t, p.hands().Ack(seq))
-			must(t, p.hands().Nack(seq, "X", "no"))
+			must(t, p.current().Ack(seq))
+			must(t, p.current().Nack(seq, "X", "no"))
 			wait(200 * time.Millisecond)
 		}
-		p.hands().Leave()
+		p.current().Leave()
 		wait(time.Second)
 		if n := len(p.got().pushes); n < 6 || n > 7 {
 			t.Errorf("%d bundles in 31 s", n)

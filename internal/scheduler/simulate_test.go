@@ -87,7 +87,7 @@ func (d day) play(t *testing.T) {
 	for range d.calls {
 		c := <-ends
 		whole(t, s)
-		c.fakeClient.hands().Leave()
+		c.fakeClient.current().Leave()
 	}
 	<-changed
 	wait(time.Minute) // for the last answers, too
@@ -117,7 +117,7 @@ func (c *caller) play() {
 		pass(turn.after)
 		switch turn.what {
 		case "lose":
-			c.fakeClient.hands().Detach()
+			c.fakeClient.current().Detach()
 			away = true
 		case "resume":
 			c.resume()
@@ -127,7 +127,7 @@ func (c *caller) play() {
 			c.resume()
 			away = false
 		case "ask":
-			c.fakeClient.hands().Renew()
+			c.fakeClient.current().Renew()
 		case "mute", "speak":
 			<-c.muted
 			c.muted <- turn.what == "mute"
@@ -139,7 +139,7 @@ func (c *caller) play() {
 	if away || c.fakeClient.got().lost {
 		c.resume()
 	}
-	if err := c.fakeClient.hands().Ack(c.fakeClient.got().joined.Seq); err != nil {
+	if err := c.fakeClient.current().Ack(c.fakeClient.got().joined.Seq); err != nil {
 		c.t.Error(err)
 	}
 	pass(c.script.delay + 2*c.s.config.Policy.AckTimeout)
@@ -188,7 +188,7 @@ func (c *caller) answer(p *fakeClient, push session.Push) {
 	if muted {
 		return
 	}
-	if err := p.hands().Ack(push.Seq); err != nil {
+	if err := p.current().Ack(push.Seq); err != nil {
 		c.t.Error(err)
 	}
 }
@@ -204,5 +204,5 @@ func (c *caller) resume() {
 		c.t.Errorf("resumed with %+v after %+v", got.joined, had.joined)
 	}
 	c.fakeClient = next
-	_ = next.hands().Ack(next.got().joined.Seq)
+	_ = next.current().Ack(next.got().joined.Seq)
 }

@@ -15,11 +15,11 @@ import (
 	"refresher/internal/store"
 )
 
-// TestManyHandsOnTheSameSessions has several goroutines do random operations on each of
+// TestConcurrentOperationsOnTheSameSessions has several goroutines do random operations on each of
 // many sessions, with connections whose writes sometimes fail. It checks the order of
 // messages on every connection, and that nothing is left at the end. It is meant for the
 // race detector.
-func TestManyHandsOnTheSameSessions(t *testing.T) {
+func TestConcurrentOperationsOnTheSameSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		c.Policy.ResumeWindow = 3 * time.Second
@@ -104,7 +104,7 @@ func (g *gang) any() (a session.Attachment, joined session.Joined, seq uint64) {
 func (g *gang) act() {
 	a, _, seq := g.any()
 	_, key, _ := g.any()
-	ticket := session.Resume{Session: key.Session, Key: key.Key, Seq: seq}
+	resumeRequest := session.Resume{Session: key.Session, Key: key.Key, Seq: seq}
 	switch rand.N(14) {
 	case 0:
 		a.Detach()
@@ -116,15 +116,15 @@ func (g *gang) act() {
 		_ = a.Nack(seq, "code", "message")
 	case 7, 8:
 		if rand.N(2) == 0 {
-			ticket.ExpiresAt = session.SecOf(time.Now()) + session.UnixSec(rand.N(20))
+			resumeRequest.ExpiresAt = session.SecOf(time.Now()) + session.UnixSec(rand.N(20))
 		}
 		c := &tab{t: g.t, flaky: true}
-		if a, err := g.s.Resume(context.Background(), ticket, c); err == nil {
+		if a, err := g.s.Resume(context.Background(), resumeRequest, c); err == nil {
 			g.keep(c, a)
 		}
 	case 9, 10:
-		ticket.SeqUnknown = rand.N(2) == 0
-		_, _ = g.s.RenewByKey(context.Background(), ticket)
+		resumeRequest.SeqUnknown = rand.N(2) == 0
+		_, _ = g.s.RenewByKey(context.Background(), resumeRequest)
 	case 11, 12:
 		kind := store.WishKind(rand.N(2))
 		if rand.N(40) == 0 {

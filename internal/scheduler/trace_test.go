@@ -90,12 +90,12 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, time.Hour
+		c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, time.Hour
 		r := traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
 		p := joined(t, s, 10*time.Minute)
 		wait(9*time.Minute + 30*time.Second)
-		p.hands().Leave()
+		p.current().Leave()
 		wait(time.Second)
 		want := []string{
 			"join (joined) [authorize, mint, push, record [save]]",
@@ -122,7 +122,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	})
 }
 
-func TestTracesOfWhatGoesWrong(t *testing.T) {
+func TestTracesOfFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		r := traced(t, &c, sdk.AlwaysSample())
@@ -132,12 +132,12 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 			switch {
 			case push.Seq == 2 && !nacked: // refused, then silent, then confirmed
 				nacked = true
-				if err := p.hands().Nack(push.Seq, "E", "no"); err != nil {
+				if err := p.current().Nack(push.Seq, "E", "no"); err != nil {
 					t.Error(err)
 				}
 			case push.Attempt == 1:
 			default:
-				if err := p.hands().Ack(push.Seq); err != nil {
+				if err := p.current().Ack(push.Seq); err != nil {
 					t.Error(err)
 				}
 			}
@@ -148,16 +148,16 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 		again := p.again()
 		again.answer = nil
 		must(t, again.resume(p))
-		must(t, again.hands().Ack(again.got().joined.Seq))
+		must(t, again.current().Ack(again.got().joined.Seq))
 		wait(time.Second)
 		again.answer = silent
-		if _, err := s.RenewByKey(context.Background(), again.ticket()); err != nil {
+		if _, err := s.RenewByKey(context.Background(), again.resumeRequest()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Resume(context.Background(), session.Resume{Session: "S", Key: "no key"}, &fakeClient{t: t}); !errors.Is(err, session.ErrUnknown) {
 			t.Fatal(err)
 		}
-		again.hands().Leave()
+		again.current().Leave()
 		wait(time.Second)
 		want := []string{
 			"join (joined) [mint, push, record [save]]",
@@ -175,8 +175,8 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 // Every span ends.
 func TestTracesEnd(t *testing.T) {
 	for name, ending := range map[string]func(s *Scheduler, p *fakeClient){
-		"left":        func(_ *Scheduler, p *fakeClient) { p.hands().Leave() },
-		"detached":    func(_ *Scheduler, p *fakeClient) { p.hands().Detach() },
+		"left":        func(_ *Scheduler, p *fakeClient) { p.current().Leave() },
+		"detached":    func(_ *Scheduler, p *fakeClient) { p.current().Detach() },
 		"silent":      func(*Scheduler, *fakeClient) { pass(time.Minute) },
 		"taken again": func(s *Scheduler, p *fakeClient) { _ = p.again().resume(p) },
 		"revoked": func(s *Scheduler, _ *fakeClient) {
@@ -188,8 +188,7 @@ func TestTracesEnd(t *testing.T) {
 				c := testConfig(t)
 				r := traced(t, &c, sdk.AlwaysSample())
 				s := start(t, c)
-				p := &fakeClient{t: t, scheduler: s, answer: silent}
-				p.join(10 * time.Minute)
+				p := joinedSilent(t, s, 10*time.Minute)
 				wait(9*time.Minute + 16*time.Second) // it is on its way, or soon is
 				ending(s, p)
 				wait(30 * time.Minute)
@@ -240,7 +239,7 @@ func TestUnsampled(t *testing.T) {
 			s := start(t, config)
 			p := joined(t, s, 10*time.Minute)
 			wait(10 * time.Minute)
-			p.hands().Leave()
+			p.current().Leave()
 			wait(time.Second)
 			if spans := len(r.Ended()) > 0; spans != c.spans {
 				t.Errorf("spans: %v, want %v", spans, c.spans)
@@ -289,7 +288,7 @@ func first(all []*dto.Exemplar) *dto.Exemplar {
 
 // The context of requests to your back end and the store belongs to the trace of the
 // renewal.
-func TestTracesGoOn(t *testing.T) {
+func TestTracesContinueInRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		inside := make(map[string]int)
@@ -302,7 +301,7 @@ func TestTracesGoOn(t *testing.T) {
 		}
 		c := testConfig(t)
 		c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = 15*time.Second, time.Hour
-		c.Consent = func(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
+		c.Approve = func(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
 			note(fmt.Sprint("ask ", action), ctx)
 			return Answer{Agreed: true}, nil
 		}
@@ -349,11 +348,11 @@ func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
 		p := joined(t, s, time.Minute)
 		wait(time.Second)
 		m.broken.Store(true)
-		if _, err := s.RenewByKey(context.Background(), p.ticket()); !errors.Is(err, errGone) {
+		if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); !errors.Is(err, errGone) {
 			t.Fatal(err)
 		}
 		m.broken.Store(false)
-		p.hands().Renew()
+		p.current().Renew()
 		wait(time.Second)
 		want := []string{
 			"join (joined) [mint, push, record [save]]",

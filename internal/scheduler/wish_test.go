@@ -102,7 +102,7 @@ func TestWishOfASessionHere(t *testing.T) {
 			t.Errorf("%d open, %d tombstones", open, tombstones)
 		}
 		p.wantPushed(2, session.CauseRenew, session.Publisher)
-		_, err := a.Resume(context.Background(), p.ticket(), p.again())
+		_, err := a.Resume(context.Background(), p.resumeRequest(), p.again())
 		wantEnded(t, err, session.EndRevoked)
 		for outcome, n := range map[string]float64{"role": 1, "renew": 1, "end": 1} {
 			if got := counterOf(t, a.registry, "refresher_wishes_total", outcome, "applied"); got != n {
@@ -147,7 +147,7 @@ func TestEndSaysWhenTheNewestTokensEnd(t *testing.T) {
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Minute)
 		p.answer = silent
-		p.hands().Renew()
+		p.current().Renew()
 		wait(time.Second)
 		end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
 		if newest := p.newest().Tokens.ExpiresAt; end.Record.ExpiresAt != newest || newest == p.got().joined.Tokens.ExpiresAt {
@@ -175,13 +175,13 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 					t.Errorf("result %+v", result)
 				}
 				if w.Kind == store.WishEnd {
-					_, err := b.Resume(context.Background(), p.ticket(), p.again())
+					_, err := b.Resume(context.Background(), p.resumeRequest(), p.again())
 					wantEnded(t, err, session.EndRevoked)
 					wait(20 * time.Second)
 					if _, tombstones := c.store.Len(); tombstones != 1 || c.count(p.id(), store.DeliveredEnd) != 1 {
 						t.Errorf("%d tombstones, the end was delivered %d times", tombstones, c.count(p.id(), store.DeliveredEnd))
 					}
-					_, err = b.RenewByKey(context.Background(), p.ticket())
+					_, err = b.RenewByKey(context.Background(), p.resumeRequest())
 					wantEnded(t, err, session.EndRevoked)
 					return
 				}
@@ -256,8 +256,8 @@ func TestWishOfADetachedSession(t *testing.T) {
 		c := wishCluster(t)
 		a, b := c.start("a"), c.start("b")
 		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
-		ana.hands().Detach()
-		bob.hands().Detach()
+		ana.current().Detach()
+		bob.current().Detach()
 		wait(time.Second)
 		applied(t, b.setRole(ana.id(), session.Publisher), "a", session.Publisher, session.Detached)
 		applied(t, a.setRole(bob.id(), session.Publisher), "a", session.Publisher, session.Detached)
@@ -268,14 +268,14 @@ func TestWishOfADetachedSession(t *testing.T) {
 			if got := back.newest(); got.Tokens.RTC != "publisher" {
 				t.Errorf("back with %+v", got)
 			}
-			back.hands().Detach()
+			back.current().Detach()
 			wait(time.Second)
 			end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
 			if !end.Applied || end.Record.ExpiresAt != back.newest().Tokens.ExpiresAt {
 				t.Errorf("ended %+v", end)
 			}
 			for _, m := range []*member{a, b} {
-				_, err := m.Resume(context.Background(), back.ticket(), back.on(m))
+				_, err := m.Resume(context.Background(), back.resumeRequest(), back.on(m))
 				wantEnded(t, err, session.EndRevoked)
 			}
 		}
@@ -289,10 +289,10 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 		c := wishCluster(t)
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
-		p.hands().Detach()
+		p.current().Detach()
 		wait(time.Second)
 		renew := func(m *member) session.Push {
-			push, err := m.RenewByKey(context.Background(), p.ticket())
+			push, err := m.RenewByKey(context.Background(), p.resumeRequest())
 			must(t, err)
 			return push
 		}
@@ -354,7 +354,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 		if e := bob.got().ended; e == nil || e.Reason != session.EndRevoked {
 			t.Errorf("told %+v", e)
 		}
-		_, err := a.Resume(context.Background(), bob.ticket(), bob.again())
+		_, err := a.Resume(context.Background(), bob.resumeRequest(), bob.again())
 		wantEnded(t, err, session.EndRevoked)
 		for _, m := range []*member{a, b} {
 			m.link.fail(nil)
@@ -364,7 +364,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 		if roleOf(stored.Identity) != session.Publisher || stored.WishVersion != role.Version || stored.WishPending {
 			t.Errorf("stored %+v", stored)
 		}
-		_, err = b.Resume(context.Background(), bob.ticket(), bob.on(b))
+		_, err = b.Resume(context.Background(), bob.resumeRequest(), bob.on(b))
 		wantEnded(t, err, session.EndRevoked)
 		// The next one comes after it.
 		if next := b.setRole(ana.id(), session.Subscriber); next.Version <= role.Version || !next.Applied {
@@ -398,7 +398,7 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 				if err := moved.resume(p); err != nil { // its key is all that is known there
 					t.Fatal(err)
 				}
-				must(t, moved.hands().Ack(moved.newest().Seq))
+				must(t, moved.current().Ack(moved.newest().Seq))
 				first, second := a, b
 				if !ownerFirst {
 					first, second = b, a
@@ -480,7 +480,7 @@ func TestManyWishes(t *testing.T) {
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		p.answer = func(p *fakeClient, push session.Push) {
 			pass(700 * time.Millisecond)
-			if err := p.hands().Ack(push.Seq); err != nil {
+			if err := p.current().Ack(push.Seq); err != nil {
 				t.Error(err)
 			}
 		}
@@ -631,7 +631,7 @@ func TestWishOfABusySession(t *testing.T) {
 			pass(4 * time.Second)
 			return nil
 		}
-		go p.hands().Renew()
+		go p.current().Renew()
 		wait(time.Second)
 		began := time.Now()
 		end := a.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
@@ -651,7 +651,7 @@ func TestWishOfABusySession(t *testing.T) {
 			pass(4 * time.Second)
 			return nil
 		}
-		go p.hands().Renew()
+		go p.current().Renew()
 		wait(time.Second)
 		if result, err := a.Wish(t.Context(), "app", store.Wish{Session: p.id(), Kind: store.WishEnd}); err == nil || !strings.Contains(err.Error(), "slow to take a message") {
 			t.Errorf("%+v, %v", result, err)
@@ -673,11 +673,11 @@ func TestEndOfASessionThatLeaves(t *testing.T) {
 		wait(time.Second)
 		goOn := a.link.pause()
 		b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
-		p.hands().Leave()
+		p.current().Leave()
 		goOn()
 		wait(3 * time.Hour)
 		for _, m := range []*member{a, b} {
-			_, err := m.Resume(context.Background(), p.ticket(), p.on(m))
+			_, err := m.Resume(context.Background(), p.resumeRequest(), p.on(m))
 			wantEnded(t, err, session.EndRevoked)
 		}
 		if n := c.count(p.id(), store.DeliveredEnd); n != 1 {
@@ -719,7 +719,7 @@ func TestWishIsApproved(t *testing.T) {
 		var mu sync.Mutex
 		var asked []string // guarded by mu
 		c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = time.Second, time.Hour
-		c.config.Consent = func(_ context.Context, action session.Action, k session.ResumeClaims) (Answer, error) {
+		c.config.Approve = func(_ context.Context, action session.Action, k session.ResumeClaims) (Answer, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			asked = append(asked, string(action)+" "+roleOf(k.Identity).String())
@@ -744,15 +744,15 @@ func TestWishIsApproved(t *testing.T) {
 		ana.wantPushed(1, session.CauseRole, session.Publisher)
 
 		// The approval of a resume is requested for the role in the record, not in the key.
-		ana.hands().Detach()
+		ana.current().Detach()
 		wait(time.Second)
 		back := ana.on(b)
 		must(t, back.resume(ana))
 		wantAsked("resume publisher")
 		goOn := b.link.pause() // the wish is in the store alone
 		a.setRole(ana.id(), session.Subscriber)
-		back.hands().Detach()
-		if _, err := a.RenewByKey(context.Background(), back.ticket()); err != nil {
+		back.current().Detach()
+		if _, err := a.RenewByKey(context.Background(), back.resumeRequest()); err != nil {
 			t.Fatal(err)
 		}
 		wantAsked("renew subscriber")
@@ -775,7 +775,7 @@ func TestApprovalIsOfARole(t *testing.T) {
 				c := wishCluster(t)
 				c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = 10*time.Second, time.Hour
 				questions := make(chan session.Role, 8)
-				c.config.Consent = func(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
+				c.config.Approve = func(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
 					questions <- roleOf(k.Identity)
 					pass(4 * time.Second)
 					return Answer{Agreed: roleOf(k.Identity) == session.Subscriber}, nil
@@ -827,7 +827,7 @@ func TestWishesConverge(t *testing.T) {
 					if err := next.resume(p); err != nil {
 						t.Fatalf("seed %d: %v", seed, err)
 					}
-					must(t, next.hands().Ack(next.newest().Seq))
+					must(t, next.current().Ack(next.newest().Seq))
 					p = next
 				default:
 					w := store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Role(random.IntN(2))}
@@ -868,7 +868,7 @@ func TestWishesConverge(t *testing.T) {
 				t.Errorf("seed %d: %d sessions are open, the client was told %+v", seed, open, p.got().ended)
 			}
 			for _, m := range nodes {
-				_, err := m.Resume(context.Background(), p.ticket(), p.on(m))
+				_, err := m.Resume(context.Background(), p.resumeRequest(), p.on(m))
 				wantEnded(t, err, session.EndRevoked)
 			}
 		})

@@ -104,7 +104,7 @@ func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
 		if at := good.got().at; len(at) != 1 || at[0].Sub(began) > 50*time.Millisecond {
 			t.Errorf("pushed at %v, all were due at %v", at, began)
 		}
-		good.hands().Leave()
+		good.current().Leave()
 		wait(session.MaxLifetime)
 	})
 }

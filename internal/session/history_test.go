@@ -267,9 +267,7 @@ func (h *history) Resume(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
 	}
-	if err := h.s.Admit(h.s.Epoch()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, h.s.Admit(h.s.Epoch()))
 	h.s.Confirm(rapid.Uint64Range(0, h.last.Seq).Draw(t, "seq"), 0, h.now)
 	h.took(h.s.Attach(h.mint(), h.now))
 	h.unheard = h.now.Mono

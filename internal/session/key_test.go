@@ -19,9 +19,7 @@ func sealer(t testing.TB, secrets ...string) *Sealer {
 		raw = append(raw, []byte(s))
 	}
 	s, err := NewSealer(raw...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return s
 }
 
@@ -85,13 +83,9 @@ func TestOpenRefuses(t *testing.T) {
 	s := sealer(t, secretA)
 	k := sampleClaims()
 	sealed, err := s.Seal(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	other, err := sealer(t, secretB).Seal(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	cases := map[string][2]string{
 		"nothing":               {k.Session, ""},
 		"a letter":              {k.Session, "A"},
@@ -116,13 +110,9 @@ func TestOpenRefuses(t *testing.T) {
 func TestAnAlteredKeyDoesNotOpen(t *testing.T) {
 	s := sealer(t, secretA)
 	sealed, err := s.Seal(sampleClaims())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	raw, err := base64.RawURLEncoding.DecodeString(sealed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for i := range raw {
 		for bit := range 8 {
 			altered := bytes.Clone(raw)
@@ -136,9 +126,7 @@ func TestAnAlteredKeyDoesNotOpen(t *testing.T) {
 
 func TestSecretsRotate(t *testing.T) {
 	sealed, err := sealer(t, secretA).Seal(sampleClaims())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	both := sealer(t, secretB, secretA)
 	if _, err := both.Open("4QX2", sealed); err != nil {
 		t.Fatalf("under the previous secret: %v", err)
@@ -155,20 +143,14 @@ func TestKeyGivesNothingAway(t *testing.T) {
 	s := sealer(t, secretA)
 	k := sampleClaims()
 	first, err := s.Seal(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	second, err := s.Seal(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if first == second {
 		t.Error("two seals of one key are alike")
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(first)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, secret := range []string{k.App, "daily", "seven", secretA} {
 		if bytes.Contains(raw, []byte(secret)) {
 			t.Errorf("the key shows %q", secret)
@@ -232,13 +214,9 @@ func BenchmarkOpen(b *testing.B) {
 // TestCursors: a sealed cursor opens for its own project only, and not as a resume key.
 func TestCursors(t *testing.T) {
 	s, err := NewSealer(make([]byte, minSecret))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	sealed, err := s.SealCursor("app", "at this place")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if cursor, ok := s.OpenCursor("app", sealed); !ok || cursor != "at this place" {
 		t.Errorf("opens as %q, %t", cursor, ok)
 	}
@@ -246,9 +224,7 @@ func TestCursors(t *testing.T) {
 		t.Error("two cursors of one place are equal")
 	}
 	key, err := s.Seal(ResumeClaims{Session: cursorName("app"), App: "app"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, c := range map[string][2]string{
 		"of another project": {"else", sealed}, "a key": {"app", key}, "nothing": {"app", ""}, "cut": {"app", sealed[:8]},
 		"altered": {"app", sealed[:len(sealed)-8] + "AAAAAAAA"}, "too long": {"app", sealed + strings.Repeat("A", maxSealed)},

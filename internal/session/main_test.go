@@ -28,9 +28,7 @@ func newWorld(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
 	w := &world{t: t, policy: testPolicy(), now: Instant{Mono: time.Minute, Wall: 1_800_000_000_250_000_000}}
 	terms, err := w.policy.Terms(&Join{TTL: ttl, Caller: Caller{Grant: Grant{All: true}}}, w.now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	w.s = New(ResumeClaims{Session: "S1", App: "app", Identity: Identity{RTM: &RTM{"u"}}, Terms: terms}, &w.policy, w.now)
 	return w
 }
@@ -99,4 +97,15 @@ func (w *world) ack(seq uint64) Acked {
 		w.t.Fatal(err)
 	}
 	return a
+}
+
+// must ends the test if err is not nil.
+func must(t interface {
+	Helper()
+	Fatal(args ...any)
+}, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -34,9 +34,7 @@ func TestTermsKeepTheLifetimeInBounds(t *testing.T) {
 func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	good := testPolicy()
 	good.MinTTL = 3 * time.Second
-	if err := good.Check(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, good.Check())
 	for name, spoil := range map[string]func(*Policy){
 		"token-ttl, min-ttl, max-ttl": func(p *Policy) { p.TTL += time.Millisecond },
 		// Half a second would be rounded down to 0, and renewals would be due when the

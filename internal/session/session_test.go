@@ -80,7 +80,7 @@ func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 	}
 }
 
-func TestSilentClientIsGivenUp(t *testing.T) {
+func TestConnectionOfASilentClientIsClosed(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.attach()
 	w.passTo()
@@ -95,9 +95,7 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 		t.Fatal("not detached")
 	}
 	// The client resumes, and gets a new bundle.
-	if err := w.s.Admit(1); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.s.Admit(1))
 	w.s.Confirm(1, 0, w.now)
 	p := w.attach()
 	if p.Seq != 3 || p.Rejoin || p.Attempt != 1 {
@@ -107,7 +105,7 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 	w.due(Repeat) // a resume wants to be confirmed
 }
 
-func TestAnyWordFromTheClientEndsItsSilence(t *testing.T) {
+func TestAnyAckOrNackEndsTheSilence(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.attach()
 	w.passTo()
@@ -233,7 +231,7 @@ func TestAskingOnTheConnection(t *testing.T) {
 }
 
 // A client that alternates between ack and renew gets one bundle a second.
-func TestAckAndAskInTurns(t *testing.T) {
+func TestAlternatingAcksAndRenews(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.attach()
 	bundles := 0
@@ -255,7 +253,7 @@ func TestAckAndAskInTurns(t *testing.T) {
 }
 
 // A client that repeats renew, or an old ack, has not answered the push.
-func TestOnlyTheFirstWordOnABundleIsAnAnswer(t *testing.T) {
+func TestOnlyTheFirstAckOrNackIsAnAnswer(t *testing.T) {
 	for name, say := range map[string]func(w *world){
 		"nothing":           func(*world) {},
 		"renew":             func(w *world) { w.ask() },
@@ -358,9 +356,7 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 			t.Fatalf("key %d after key 3 was proven: %v", old, err)
 		}
 	}
-	if err := resume(3); err != nil {
-		t.Fatal(err)
-	}
+	must(t, resume(3))
 	if err := w.s.Admit(9); err != nil { // from a node that this one did not hear of
 		t.Fatal(err)
 	}
@@ -423,9 +419,7 @@ func TestResumeAfterRunningOutIsARejoin(t *testing.T) {
 	w.attach()
 	w.s.Detach(1, w.now)
 	w.pass(time.Minute)
-	if err := w.s.Admit(1); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.s.Admit(1))
 	if p := w.attach(); !p.Rejoin || p.Seq != 2 {
 		t.Fatalf("push %+v", p)
 	}

@@ -149,9 +149,9 @@ func TestMemoryLosesRevocations(t *testing.T) {
 	}
 }
 
-// TestMemoryBoundsGraves: the number of tombstones is bounded, so that a loop of joins
+// TestMemoryBoundsTombstones: the number of tombstones is bounded, so that a loop of joins
 // and leaves does not fill the memory.
-func TestMemoryBoundsGraves(t *testing.T) {
+func TestMemoryBoundsTombstones(t *testing.T) {
 	const bound = 1_000_000 / store.Shards
 	m := newMemory(t)
 	m.save(m.open("other"))

@@ -23,7 +23,7 @@ type backEnd struct {
 	at     []time.Time      // guarded by mu
 }
 
-func (b *backEnd) consent(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
+func (b *backEnd) approve(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
 	b.mu.Lock()
 	b.asked, b.at = append(b.asked, action), append(b.at, time.Now())
 	takes := b.takes
@@ -36,6 +36,13 @@ func (b *backEnd) consent(ctx context.Context, action session.Action, _ session.
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return Answer{Agreed: b.agrees, Until: b.until}, b.down
+}
+
+// delay makes it answer after d.
+func (b *backEnd) delay(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.takes = d
 }
 
 // set changes what it answers.
@@ -53,11 +60,11 @@ func (b *backEnd) questions() (asked []session.Action, at []time.Time) {
 
 var errDown = errors.New("no answer")
 
-func startAsking(t *testing.T) (*Scheduler, *backEnd, settings) {
+func startWithApproval(t *testing.T) (*Scheduler, *backEnd, settings) {
 	t.Helper()
 	b := &backEnd{agrees: true}
 	c := testConfig(t)
-	c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, 90*time.Minute
+	c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, 90*time.Minute
 	return start(t, c), b, c
 }
 
@@ -69,9 +76,9 @@ func code(err error) session.Code {
 	return refused.Code
 }
 
-func TestJoinsWantConsent(t *testing.T) {
+func TestJoinNeedsApproval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startAsking(t)
+		s, b, _ := startWithApproval(t)
 		for _, c := range []struct {
 			agrees bool
 			down   error
@@ -92,18 +99,16 @@ func TestJoinsWantConsent(t *testing.T) {
 // A join or resume ends when its client disconnects while an approval is awaited.
 func TestRequestEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startAsking(t)
+		s, b, _ := startWithApproval(t)
 		p := joined(t, s, time.Hour)
-		b.mu.Lock()
-		b.takes = 9 * time.Second
-		b.mu.Unlock()
+		b.delay(9 * time.Second)
 		for name, request := range map[string]func(context.Context) error{
 			"join": func(ctx context.Context) error {
 				_, err := s.Join(ctx, session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{t: t})
 				return err
 			},
-			"resume":            func(ctx context.Context) error { _, err := s.Resume(ctx, p.ticket(), p.again()); return err },
-			"renewal over HTTP": func(ctx context.Context) error { _, err := s.RenewByKey(ctx, p.ticket()); return err },
+			"resume":            func(ctx context.Context) error { _, err := s.Resume(ctx, p.resumeRequest(), p.again()); return err },
+			"renewal over HTTP": func(ctx context.Context) error { _, err := s.RenewByKey(ctx, p.resumeRequest()); return err },
 		} {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			began := time.Now()
@@ -124,10 +129,10 @@ func TestRequestEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestEachRenewalIsAskedForOnceAndAhead(t *testing.T) {
+func TestEachApprovalIsRequestedOnceAndAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, ttl := range []time.Duration{12 * time.Second, time.Minute, time.Hour} {
-			s, b, _ := startAsking(t)
+			s, b, _ := startWithApproval(t)
 			p := joined(t, s, ttl)
 			wait(10 * ttl)
 			got := p.got()
@@ -149,7 +154,7 @@ func TestEachRenewalIsAskedForOnceAndAhead(t *testing.T) {
 
 func TestDenialEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startAsking(t)
+		s, b, _ := startWithApproval(t)
 		p := joined(t, s, time.Minute)
 		b.set(false, nil)
 		wait(2 * time.Minute)
@@ -158,8 +163,7 @@ func TestDenialEndsTheSession(t *testing.T) {
 			t.Fatalf("%d pushes, ended %+v", len(got.pushes), got.ended)
 		}
 		b.set(true, nil)
-		_, err := s.Resume(context.Background(), p.ticket(), p.again())
-		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndDenied {
+		if _, err := s.Resume(context.Background(), p.resumeRequest(), p.again()); !endedWith(err, session.EndDenied) {
 			t.Fatalf("came back: %v", err)
 		}
 	})
@@ -167,7 +171,7 @@ func TestDenialEndsTheSession(t *testing.T) {
 
 func TestRenewalsGoOnForTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, c := startAsking(t)
+		s, b, c := startWithApproval(t)
 		p := joined(t, s, 10*time.Minute)
 		began := time.Now()
 		b.set(true, errDown)
@@ -191,11 +195,9 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 
 func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startAsking(t)
+		s, b, _ := startWithApproval(t)
 		p := joined(t, s, 10*time.Minute)
-		b.mu.Lock()
-		b.takes = 9 * time.Second
-		b.mu.Unlock()
+		b.delay(9 * time.Second)
 		wait(time.Hour)
 		for i, push := range p.got().pushes {
 			if left := push.PreviousExpiresAt - session.SecOf(p.got().at[i]); left < 55 {
@@ -205,9 +207,9 @@ func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 	})
 }
 
-func TestClientsWishIsAskedForFirst(t *testing.T) {
+func TestRenewMessageNeedsApproval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startAsking(t)
+		s, b, _ := startWithApproval(t)
 		p := joined(t, s, time.Hour)
 		p.attachment.Renew()
 		wait(time.Second)
@@ -223,33 +225,32 @@ func TestClientsWishIsAskedForFirst(t *testing.T) {
 	})
 }
 
-func TestReturnsWantConsent(t *testing.T) {
+func TestResumeAndRenewalNeedApproval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, c := startAsking(t)
+		s, b, c := startWithApproval(t)
 		p := joined(t, s, time.Hour)
-		ticket := p.ticket()
+		resumeRequest := p.resumeRequest()
 		p.attachment.Detach()
 
 		b.set(true, errDown)
-		if _, err := s.RenewByKey(context.Background(), ticket); err != nil {
+		if _, err := s.RenewByKey(context.Background(), resumeRequest); err != nil {
 			t.Fatalf("within the grace: %v", err)
 		}
 		wait(time.Hour + c.Policy.ApprovalGrace + time.Second)
-		ticket.ExpiresAt = session.SecOf(time.Now().Add(time.Minute))
-		if _, err := s.RenewByKey(context.Background(), ticket); code(err) != session.CodeUnavailable {
+		resumeRequest.ExpiresAt = session.SecOf(time.Now().Add(time.Minute))
+		if _, err := s.RenewByKey(context.Background(), resumeRequest); code(err) != session.CodeUnavailable {
 			t.Fatalf("after it: %v", err)
 		}
-		if _, err := s.Resume(context.Background(), ticket, p.again()); code(err) != session.CodeUnavailable {
+		if _, err := s.Resume(context.Background(), resumeRequest, p.again()); code(err) != session.CodeUnavailable {
 			t.Fatalf("after it: %v", err)
 		}
 		b.set(true, nil)
 		back := p.again()
-		if _, err := s.Resume(context.Background(), ticket, back); err != nil {
+		if _, err := s.Resume(context.Background(), resumeRequest, back); err != nil {
 			t.Fatal(err)
 		}
 		b.set(false, nil)
-		_, err := s.RenewByKey(context.Background(), back.ticket())
-		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndDenied {
+		if _, err := s.RenewByKey(context.Background(), back.resumeRequest()); !endedWith(err, session.EndDenied) {
 			t.Fatalf("denied: %v", err)
 		}
 		if got := back.got(); got.ended == nil || got.ended.Reason != session.EndDenied {
@@ -260,17 +261,15 @@ func TestReturnsWantConsent(t *testing.T) {
 
 // If a request for approval is unanswered when the grace period ends, the renewal waits, at
 // most until the tokens expire.
-func TestNothingIsRenewedWhileTheAnswerIsOutPastTheGrace(t *testing.T) {
+func TestUnansweredRequestHoldsRenewalAfterTheGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, time.Second
+		c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, time.Second
 		s := start(t, c)
 		p := joined(t, s, 10*time.Second)
 		began := time.Now()
-		b.mu.Lock()
-		b.takes = time.Minute
-		b.mu.Unlock()
+		b.delay(time.Minute)
 		wait(time.Minute)
 		got := p.got()
 		for _, at := range got.at {
@@ -284,9 +283,9 @@ func TestNothingIsRenewedWhileTheAnswerIsOutPastTheGrace(t *testing.T) {
 	})
 }
 
-func TestBackEndSaysUntilWhen(t *testing.T) {
+func TestApprovalShortensTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startAsking(t)
+		s, b, _ := startWithApproval(t)
 		b.until = session.SecOf(time.Now().Add(10 * time.Minute))
 		p := joined(t, s, 5*time.Minute)
 		b.mu.Lock()
@@ -319,7 +318,7 @@ func TestShortenedTermsAreStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true, until: session.SecOf(time.Now().Add(10 * time.Minute))}
 		c := testConfig(t)
-		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, 90*time.Minute
+		c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, 90*time.Minute
 		kept := &saves{Memory: store.NewMemory(time.Now)}
 		c.Store, c.Records = kept, kept.Memory
 		s := start(t, c)
@@ -344,18 +343,18 @@ func TestShortenedTermsAreStored(t *testing.T) {
 }
 
 // An approval is requested for each bundle, whatever its cause.
-func TestEveryBundleIsAskedAbout(t *testing.T) {
+func TestEveryBundleNeedsApproval(t *testing.T) {
 	for name, answer := range map[string]func(p *fakeClient, push session.Push){
-		"refused": func(p *fakeClient, push session.Push) { _ = p.hands().Nack(push.Seq, "1", "") },
+		"refused": func(p *fakeClient, push session.Push) { _ = p.current().Nack(push.Seq, "1", "") },
 		"wanted again": func(p *fakeClient, push session.Push) {
-			_ = p.hands().Ack(push.Seq)
+			_ = p.current().Ack(push.Seq)
 			pass(6 * time.Second)
-			p.hands().Renew()
+			p.current().Renew()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, b, _ := startAsking(t)
+				s, b, _ := startWithApproval(t)
 				p := &fakeClient{t: t, scheduler: s, answer: answer}
 				p.join(time.Minute)
 				wait(5 * time.Minute)
@@ -380,11 +379,11 @@ func TestEveryBundleIsAskedAbout(t *testing.T) {
 
 // An outage of your back end within the default grace period ends no session and refuses no
 // resume.
-func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
+func TestOutageWithinTheGracePeriodEndsNoSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, 10*time.Minute
+		c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, 10*time.Minute
 		s := start(t, c)
 		p := joined(t, s, time.Hour)
 		for range 40 {
@@ -392,7 +391,7 @@ func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
 			wait(9 * time.Minute)
 			next := p.again()
 			must(t, next.resume(p))
-			must(t, next.hands().Ack(next.got().joined.Seq))
+			must(t, next.current().Ack(next.got().joined.Seq))
 			p = next
 			b.set(true, nil)
 			wait(50 * time.Minute)
@@ -406,21 +405,17 @@ func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
 // An approval counts only for the bundle that it was requested for.
 func TestLateAnswerDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startAsking(t)
+		s, b, _ := startWithApproval(t)
 		p := joined(t, s, time.Hour)
-		b.mu.Lock()
-		b.takes = 5 * time.Second
-		b.mu.Unlock()
-		p.hands().Renew() // asks
+		b.delay(5 * time.Second)
+		p.current().Renew() // asks
 		wait(time.Second)
-		b.mu.Lock()
-		b.takes = 0
-		b.mu.Unlock()
+		b.delay(0)
 		next := p.again()
 		if err := next.resume(p); err != nil { // has tokens minted meanwhile
 			t.Fatal(err)
 		}
-		_ = next.hands().Ack(next.got().joined.Seq)
+		_ = next.current().Ack(next.got().joined.Seq)
 		wait(10 * time.Second) // the first answer is in
 		b.set(false, nil)
 		wait(2 * time.Hour)
@@ -432,16 +427,16 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 
 func TestRepeatSpendsNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startAsking(t)
+		s, b, _ := startWithApproval(t)
 		p := joined(t, s, time.Hour)
 		for range 2 { // the second is answered with the tokens of the first
-			if _, err := s.RenewByKey(context.Background(), p.ticket()); err != nil {
+			if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		b.set(false, nil)
 		wait(10 * time.Second)
-		_ = p.hands().Ack(2)
+		_ = p.current().Ack(2)
 		wait(2 * time.Hour)
 		if got := p.got(); got.ended == nil || got.ended.Reason != session.EndDenied {
 			t.Errorf("%d pushes, ended %+v", len(got.pushes), got.ended)

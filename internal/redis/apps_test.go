@@ -16,8 +16,7 @@ import (
 // stay unchanged until a node that serves their project sweeps.
 func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.URL(), nil)
+	server, s := startStore(t)
 	var all []store.Record
 	for n, app := range []string{"first", "second", "third", "rst-sec", "fir", "second"} {
 		r := overdue(idIn(0, n))

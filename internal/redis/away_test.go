@@ -121,8 +121,7 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 
 func TestNobodyThere(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.URL(), nil)
+	server, s := startStore(t)
 	server.Kill()
 	s.fails(t, "never reached", 5*time.Second)
 	server.Restart()

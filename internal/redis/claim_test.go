@@ -11,7 +11,6 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"refresher/internal/store"
-	"refresher/test/redistest"
 )
 
 // pipelines counts the script calls of each pipeline.
@@ -39,8 +38,7 @@ func (p *pipelines) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredi
 func TestClaimHold(t *testing.T) {
 	t.Parallel()
 	const shards, nodes = 8, 150
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	var records []store.Record
 	for shard := range shards {
 		next := idsIn(shard)
@@ -91,8 +89,7 @@ func TestClaimHold(t *testing.T) {
 // sessions.
 func TestLeasesLost(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	living, dead := overdue(idIn(1, 0)), overdue(idIn(2, 0))
 	living.Node, dead.Node = "living", "dead"
 	s.saved(t, store.Done, living, dead)
@@ -122,8 +119,7 @@ func TestLeasesLost(t *testing.T) {
 // future.
 func TestClockOfTheServerSetBack(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	_, s := startAt(t)
 	s.pass(24 * time.Hour)
 	for _, node := range []string{"living", "dead"} {
 		s.doing(t, node, store.Renew)
@@ -150,8 +146,7 @@ func TestClockOfTheServerSetBack(t *testing.T) {
 // but still returns the generations.
 func TestSweepWithoutLease(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	s.saved(t, store.Done, overdue("S"))
 	server.Do("SET", s.keys.leases, "no sorted set")
 	swept, err := s.Sweep(within(t), "a", store.Claim)
@@ -173,8 +168,7 @@ func TestSweepWithoutLease(t *testing.T) {
 // the others.
 func TestClaimGoesOnBesideErrors(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	s.saved(t, store.Done, overdue(idIn(3, 0)))
 	server.Do("SET", s.keys.due[7], "no sorted set")
 	server.Do("LPUSH", s.keys.generation[9], "no string")

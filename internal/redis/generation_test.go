@@ -25,8 +25,7 @@ func (s *stage) generationsNow(t *testing.T) (names [store.Shards]string) {
 // then.
 func TestGeneration(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	was := s.generationsNow(t)
 	same := func(what string) {
 		t.Helper()
@@ -67,8 +66,7 @@ func TestGeneration(t *testing.T) {
 // TestGenerationOfOneShard deletes the generation of one shard by hand.
 func TestGenerationOfOneShard(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	was := s.generationsNow(t)
 	server.Do("DEL", s.keys.generation[5])
 	for shard, name := range s.generationsNow(t) {

@@ -35,8 +35,7 @@ func (s *stage) listAll(t *testing.T, limit int) (ids []string) {
 // it is open or its end is not delivered.
 func TestSchedule(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	r := overdue("S")
 	there := func(what string, want bool) {
 		t.Helper()
@@ -76,8 +75,7 @@ func TestSchedule(t *testing.T) {
 // listing.
 func TestListsBesideRemoved(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	want := []string{idIn(3, 0), idIn(3, 1), idIn(3, 2)}
 	slices.Sort(want)
 	s.saved(t, store.Done, overdue(want[0]), overdue(want[1]), overdue(want[2]))
@@ -94,8 +92,7 @@ func TestListsBesideRemoved(t *testing.T) {
 func TestListHold(t *testing.T) {
 	t.Parallel()
 	const sessions, hold = 1_000_000 / store.Shards, time.Millisecond
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	ids := make([]string, sessions)
 	_, err := s.client.Pipelined(within(t), func(p goredis.Pipeliner) error {
 		for i := range ids {

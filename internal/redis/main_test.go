@@ -17,6 +17,7 @@ import (
 	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/internal/store/storetest"
+	"refresher/test/redistest"
 )
 
 func TestMain(m *testing.M) {
@@ -82,6 +83,20 @@ func (s *stage) clock() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now
+}
+
+// startStore starts a server, and opens a Store on it.
+func startStore(t testing.TB) (*redistest.Server, *stage) {
+	t.Helper()
+	server := redistest.Start(t)
+	return server, open(t, server.UnixURL(), nil)
+}
+
+// startAt starts a server, and opens a Store on it with openAt.
+func startAt(t testing.TB) (*redistest.Server, *stage) {
+	t.Helper()
+	server := redistest.Start(t)
+	return server, openAt(t, server.UnixURL())
 }
 
 // pass lets time pass on the clock.
@@ -338,7 +353,8 @@ func (b *logBuffer) lines(text string) (found []string) {
 func must(t interface {
 	Helper()
 	Fatal(args ...any)
-}, err error) {
+}, err error,
+) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

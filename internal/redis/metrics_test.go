@@ -11,7 +11,6 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
-	"refresher/test/redistest"
 )
 
 // operations returns, by operation, how often it was counted and how often it failed.
@@ -40,8 +39,7 @@ func (s *stage) operations(t *testing.T) map[string][2]uint64 {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.URL(), nil)
+	server, s := startStore(t)
 	expect := func(what string, want map[string][2]uint64) {
 		t.Helper()
 		if diff := cmp.Diff(want, s.operations(t)); diff != "" {
@@ -84,8 +82,7 @@ func TestMetrics(t *testing.T) {
 
 func TestClockOffset(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.URL(), nil)
+	server, s := startStore(t)
 	s.swept(t, "a")
 	if offset := testutil.ToFloat64(s.metrics.offset); math.Abs(offset) > 5 {
 		t.Errorf("on one machine: %f s", offset)

@@ -6,15 +6,13 @@ import (
 	"time"
 
 	"refresher/internal/store"
-	"refresher/test/redistest"
 )
 
 // TestStatusExpires checks that Redis removes a node's statuses long after its lease has
 // ended.
 func TestStatusExpires(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	keep := func(what string) {
 		t.Helper()
 		ms, err := strconv.ParseInt(server.Do("PTTL", s.keys.status("a")), 10, 64)
@@ -36,8 +34,7 @@ func TestStatusExpires(t *testing.T) {
 // TestLeaseByHand checks that a lease that no node writes is an error, not a crash.
 func TestLeaseByHand(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	server.Do("ZADD", s.keys.leases, "inf", "forever", "-inf", "never")
 	s.swept(t, "a")
 	got, err := s.Statuses(within(t), "topic")

@@ -4,15 +4,13 @@ import (
 	"testing"
 
 	"refresher/internal/store"
-	"refresher/test/redistest"
 )
 
 // TestForgottenScripts makes the server forget the scripts before each call, like a
 // restart or a failover.
 func TestForgottenScripts(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	flush := func() { server.Do("SCRIPT", "FLUSH") }
 	first, second := overdue(idIn(3, 1)), overdue(idIn(3, 2))
 	s.saved(t, store.Done, first)

@@ -10,14 +10,12 @@ import (
 	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/internal/store/storetest"
-	"refresher/test/redistest"
 )
 
 // TestPage compares the example in docs/understand/redis.md with what a node writes of a session.
 func TestPage(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	r := storetest.Renewed("KOCFIET3BFSJHODNATNRLFENCM", "refresher-7f9c4d8b5-x-A2B3C4D5", session.Identity{
 		RTC: &session.RTC{Channel: "consultation-000007", UID: 1_000_000_007, Role: session.Publisher},
 		RTM: &session.RTM{UserID: "user-00000007"},

@@ -88,8 +88,7 @@ func TestRevocationsVersion(t *testing.T) {
 // than before, so that a node's older status does not pass for having acted on them.
 func TestSeqRisesOverLoss(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	for i := range 5 {
 		s.put(t, revocation(strconv.Itoa(i)))
 	}
@@ -106,8 +105,7 @@ func TestSeqRisesOverLoss(t *testing.T) {
 // not stop the others.
 func TestGarbageRevocations(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	s.put(t, revocation("R"))
 	const good = `1 1 {"app":"a","user":"7","id":"X","since":1,"until":4102448400,"version":1}`
 	server.Do("HSET", s.keys.revocations.all, "X", good)
@@ -161,8 +159,7 @@ func TestGarbageRevocations(t *testing.T) {
 // what was ended for them expires by itself.
 func TestRevocationsLeaveNothing(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	var all []store.Revocation
 	for i := range 2 * expireBatch {
 		r := revocation("R" + strconv.Itoa(i))
@@ -233,8 +230,7 @@ func TestReadWithoutScripts(t *testing.T) {
 // TestManyRevocationsHoldNobodyUp: reading and writing as many revocations as there may be
 // takes commands of about a millisecond, between which the server serves others.
 func TestManyRevocationsHoldNobodyUp(t *testing.T) {
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	all := make([]store.Revocation, store.MaxRevocations)
 	for i := range all {
 		all[i] = revocation(fmt.Sprintf("R%06d", i))

@@ -35,8 +35,7 @@ func TestEviction(t *testing.T) {
 // TestEvictionOfNewServer replaces the server by another one.
 func TestEvictionOfNewServer(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.UnixURL(), nil)
+	server, s := startStore(t)
 	for i, policy := range []string{"noeviction", "volatile-lru", "allkeys-random"} {
 		server.Do("CONFIG", "SET", "maxmemory-policy", policy)
 		server.Do("CONFIG", "REWRITE")

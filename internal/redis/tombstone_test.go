@@ -6,15 +6,13 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
-	"refresher/test/redistest"
 )
 
 // TestTombstones checks that a tombstone keeps the end of a session, for as long as it
 // must, and no entry in the schedule, however often the owner saves the end.
 func TestTombstones(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	for name, before := range map[string]func(r *store.Record){
 		"never seen": func(*store.Record) {},
 		"live":       func(r *store.Record) { s.saved(t, store.Done, *r) },

@@ -189,8 +189,7 @@ func TestAcquireAndWishOfUnreadable(t *testing.T) {
 // TestAcquireOfUnreadableEnd acquires an ended session whose state cannot be read.
 func TestAcquireOfUnreadableEnd(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	for _, spoil := range []func(*redistest.Server, string){set("s", "gone"), unset("s")} {
 		server.Do("FLUSHALL")
 		server.Do("HSET", s.hash("S"), "f", "1 5 5 e b - 0 1", "s", "1 1 =left")
@@ -205,8 +204,7 @@ func TestAcquireOfUnreadableEnd(t *testing.T) {
 // TestUnreadableTombstone: one that does not say when it expires counts until Redis drops it.
 func TestUnreadableTombstone(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	next := idsIn(0)
 	for _, spoil := range []func(*redistest.Server, string){set("e", "soon"), set("e", "9 9"), unset("e")} {
 		gone, other := record(next()), record(next())
@@ -269,8 +267,7 @@ func TestManyUnreadable(t *testing.T) {
 // too.
 func TestBehindUnreadable(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	next := idsIn(0)
 	var bad []store.Record
 	for range 2 * store.SweepLimit {
@@ -321,8 +318,7 @@ func TestListsBesideUnreadable(t *testing.T) {
 // left of it.
 func TestNoFence(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	r := overdue("S")
 	s.saved(t, store.Done, r)
 	unset("f")(server, s.hash("S"))
@@ -347,8 +343,7 @@ func TestNoFence(t *testing.T) {
 // all operations, and change none.
 func TestAddedFields(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	r := overdue("S")
 	s.saved(t, store.Done, r)
 	server.Do("HSET", s.hash("S"), "mood", "good")
@@ -370,8 +365,7 @@ func TestAddedFields(t *testing.T) {
 // TestLostHashes checks that sessions whose hash was removed by hand leave the schedule.
 func TestLostHashes(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := openAt(t, server.UnixURL())
+	server, s := startAt(t)
 	lost, kept := overdue(idIn(4, 0)), overdue(idIn(4, 1))
 	s.saved(t, store.Done, lost, kept)
 	server.Do("DEL", s.hash(lost.Session))

@@ -56,8 +56,7 @@ func (s *stage) take(t *testing.T, id, from, to string) {
 
 func TestNotices(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.URL(), nil)
+	server, s := startStore(t)
 	a, again, b := s.watching(t, "a"), s.watching(t, "a"), s.watching(t, "b")
 	other := open(t, server.URL(), func(c *Config) { c.Prefix = "other" }).watching(t, "a")
 	s.take(t, "acquired", "a", "b")
@@ -91,8 +90,7 @@ func TestNotices(t *testing.T) {
 // between.
 func TestWatchBroken(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	s := open(t, server.URL(), nil)
+	server, s := startStore(t)
 	for i, breaks := range []func(){
 		func() { server.Do("CLIENT", "KILL", "TYPE", "pubsub") },
 		func() { server.Kill(); server.Restart() },

@@ -19,8 +19,7 @@ import (
 // TestAdd: a revocation that is added on one node has effect on all, and the answer counts
 // the sessions that all nodes have ended.
 func TestAdd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		nodes := []*node{start(t, s, "a"), start(t, s, "b"), start(t, s, "c")}
 		nodes[0].join("here", 7)
 		nodes[1].join("there", 7)
@@ -63,8 +62,7 @@ func TestAdd(t *testing.T) {
 // TestSlowNode: Add does not wait for a node for longer than its patience, and GET is
 // complete when that node has acted.
 func TestSlowNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, slow, c := start(t, s, "a"), start(t, s, "b"), start(t, s, "c")
 		slow.join("S", 7)
 		slow.setSlow(2 * time.Second)
@@ -96,8 +94,7 @@ func TestSlowNode(t *testing.T) {
 // TestSlowHere: the answer includes the sessions that other nodes have ended, though this
 // node took longer.
 func TestSlowHere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a"), start(t, s, "b")
 		a.join("S", 7)
 		b.join("T", 7)
@@ -111,8 +108,7 @@ func TestSlowHere(t *testing.T) {
 // TestCompleteCountsAll: the progress of a complete revocation counts the sessions of every
 // node, even if a node finished between two reads of the store.
 func TestCompleteCountsAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a"), start(t, s, "b")
 		b.join("S", 7)
 		b.setSlow(45 * time.Millisecond)
@@ -126,8 +122,7 @@ func TestCompleteCountsAll(t *testing.T) {
 // TestNotCompleteWhileAddEnds: a stored revocation is not complete while the node that
 // added it is still ending sessions.
 func TestNotCompleteWhileAddEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a"), start(t, s, "b")
 		a.join("S", 7)
 		a.setSlow(time.Second)
@@ -153,8 +148,7 @@ func TestNotCompleteWhileAddEnds(t *testing.T) {
 
 // TestNodeThatIsGone: Add does not wait for a node whose lease has expired.
 func TestNodeThatIsGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a"), start(t, s, "b")
 		b.link.set(cutOff)
 		r, p := a.add(revocation(7))
@@ -214,8 +208,7 @@ func TestOnlyTheProjects(t *testing.T) {
 
 // TestLog: each change is one log line, without the names that the revocation matches.
 func TestLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		r := revocation(7)
 		r.User, r.Channel, r.Subject = "the-user", "the-channel", "the-subject"

@@ -12,8 +12,7 @@ import (
 func TestClockSetAheadAndBack(t *testing.T) {
 	for name, wrong := range map[string]time.Duration{"for a moment": pollEvery, "for longer": time.Minute, "for no time": 0} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newShared()
+			inBubble(t, func(t *testing.T, s *shared) {
 				other := start(t, s, "b")
 				a, ahead := withClock(t, s)
 				first, _ := other.add(revocation(7))
@@ -45,8 +44,7 @@ func TestClockSetAheadAndBack(t *testing.T) {
 // TestClockSetBackAPart: a revocation has effect again if the clock is set back before its
 // end, and the store is read in full only when this happens.
 func TestClockSetBackAPart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, ahead := withClock(t, s)
 		short, long := revocation(7), revocation(8)
 		long.Until += 3600
@@ -78,8 +76,7 @@ func TestClockSetBackAPart(t *testing.T) {
 // TestClockAheadCostsNothing: a node whose clock stays ahead does not read the store in
 // full again and again.
 func TestClockAheadCostsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		other := start(t, s, "b")
 		_, ahead := withClock(t, s)
 		ahead.Store(int64(2 * time.Hour))

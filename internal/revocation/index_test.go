@@ -124,8 +124,7 @@ func TestMatches(t *testing.T) {
 // TestEndsWhatMatches: if many revocations are learned at once, each ends the sessions that
 // it matches.
 func TestEndsWhatMatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")
 		b := newNode(t, s, "b")
 		for i := range 20 {
@@ -213,8 +212,7 @@ func TestProjectsShareTheRoom(t *testing.T) {
 // TestStoreFull: a revocation that a full store refuses has no effect and is not tried
 // again. Lifts are stored.
 func TestStoreFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		first, _ := a.add(revocation(1))
 		s.set(func(s *shared) { s.room = 1 })

@@ -57,6 +57,12 @@ func newShared() *shared {
 	return s
 }
 
+// inBubble runs a test with a new store, in a bubble.
+func inBubble(t *testing.T, test func(t *testing.T, s *shared)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newShared()) })
+}
+
 // lose empties the store.
 func (s *shared) lose() {
 	s.restore(data{

@@ -21,8 +21,7 @@ func TestStoreAway(t *testing.T) {
 		"refuses": cutOff, "no answer": hangUp, "refuses writes": func(l *link) { l.readOnly = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newShared()
+			inBubble(t, func(t *testing.T, s *shared) {
 				a, other := start(t, s, "a"), start(t, s, "b")
 				lifted, _ := a.add(revocation(8))
 				a.link.set(fails)
@@ -65,8 +64,7 @@ func TestStoreAway(t *testing.T) {
 
 // TestShortOutage: what was added during a short outage is saved soon.
 func TestShortOutage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		a.link.set(cutOff)
 		a.addUnsaved(revocation(7))
@@ -79,8 +77,7 @@ func TestShortOutage(t *testing.T) {
 
 // TestReadOnly: a node that starts learns everything from a store that refuses writes.
 func TestReadOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		start(t, s, "a").add(revocation(7))
 		next := newNode(t, s, "b")
 		next.link.set(func(l *link) { l.readOnly = true })
@@ -99,8 +96,7 @@ func TestReadOnly(t *testing.T) {
 
 // TestStart: a node is not loaded until it has read the store, and knows everything then.
 func TestStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")
 		if !a.Loaded() {
 			t.Fatal("the store is there, and was not read")
@@ -136,8 +132,7 @@ func TestStart(t *testing.T) {
 // TestLongReading: a node that starts reads everything, though there is so much, or the store
 // so far away, that it takes longer than any single request may.
 func TestLongReading(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		start(t, s, "a").add(revocation(7))
 		next := newNode(t, s, "b")
 		next.link.set(func(l *link) { l.lag = 5 * storeTimeout })
@@ -152,8 +147,7 @@ func TestLongReading(t *testing.T) {
 
 // TestStopSaves: what the store does not have is saved when the node stops.
 func TestStopSaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")
 		a.link.set(cutOff)
 		r, _ := a.addUnsaved(revocation(7))
@@ -169,8 +163,7 @@ func TestStopSaves(t *testing.T) {
 // TestWithinASecond: a node that gets no notices learns a revocation within a second, at
 // bounded cost.
 func TestWithinASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		s.set(func(s *shared) { s.deaf = true })
 		a, other := start(t, s, "a"), start(t, s, "b")
 		time.Sleep(pollEvery / 2) // bubble
@@ -190,8 +183,7 @@ func TestWithinASecond(t *testing.T) {
 
 // TestNoticeSavesReading: a node that is told of each change does not read everything again.
 func TestNoticeSavesReading(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		time.Sleep(time.Second + time.Millisecond) // bubble; not in the moment of a poll
 		_, before := s.counts()
@@ -213,8 +205,7 @@ func TestNoticeSavesReading(t *testing.T) {
 // TestSlowReadingCatchesUp: changes that come during a reading that takes long are merged
 // after it, and cause no other.
 func TestSlowReadingCatchesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		other.link.set(func(l *link) { l.lag = 2 * pollEvery })
 		s.set(func(s *shared) { s.deaf = true })
@@ -235,8 +226,7 @@ func TestSlowReadingCatchesUp(t *testing.T) {
 
 // TestMissedNotices: after more changes than can wait, everything is read once.
 func TestMissedNotices(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		if err := other.lockSync(t.Context()); err != nil { // so that nothing is merged
 			t.Fatal(err)
@@ -260,8 +250,7 @@ func TestMissedNotices(t *testing.T) {
 // TestEmptied: a store that lost its data is given everything back, also what was lifted and
 // how many sessions were ended.
 func TestEmptied(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		a.join("S", 7)
 		other.join("T", 7)
@@ -295,8 +284,7 @@ func TestEmptied(t *testing.T) {
 // TestManyRevocationsAfterALoss: while a node gives a slow store many revocations back, it learns new
 // ones, and logs no failure.
 func TestManyRevocationsAfterALoss(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		a.fill("app", 100, 20*mergeBatch)
 		a.link.set(func(l *link) { l.putLag = storeTimeout / 10 })
@@ -318,8 +306,7 @@ func TestManyRevocationsAfterALoss(t *testing.T) {
 func TestFailover(t *testing.T) {
 	for name, other := range map[string]bool{"nothing else": false, "another change": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newShared()
+			inBubble(t, func(t *testing.T, s *shared) {
 				a, b := start(t, s, "a"), start(t, s, "b")
 				early, _ := a.add(revocation(6))
 				replica := s.snapshot()
@@ -347,8 +334,7 @@ func TestFailover(t *testing.T) {
 
 // TestLossRightAfterAdd: the store may lose a revocation in the moment in which it got it.
 func TestLossRightAfterAdd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		r, _ := start(t, s, "a").add(revocation(7))
 		s.lose()
 		time.Sleep(time.Second) // bubble
@@ -361,8 +347,7 @@ func TestLossRightAfterAdd(t *testing.T) {
 // TestLiftElsewhere: a lift on a node that has not heard of the revocation yet looks into
 // the store first.
 func TestLiftElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		s.set(func(s *shared) { s.deaf = true })
 		a, other := start(t, s, "a"), start(t, s, "b")
 		r := revocation(7)
@@ -395,8 +380,7 @@ func TestLiftElsewhere(t *testing.T) {
 // TestLiftWins: a node that was cut off since before a lift puts the revocation into an
 // emptied store, and it stays lifted all the same.
 func TestLiftWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, cut := start(t, s, "a"), start(t, s, "b")
 		r, _ := a.add(revocation(7))
 		cut.link.set(cutOff)
@@ -420,8 +404,7 @@ func TestLiftWins(t *testing.T) {
 
 // TestOver: a revocation has effect until it is over, and is removed everywhere.
 func TestOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		r := revocation(7)
 		r.Until = session.SecOf(time.Now().Add(10 * time.Second))
@@ -446,8 +429,7 @@ func TestOver(t *testing.T) {
 // TestLeaky: a store that keeps nothing, since by its clock the revocation is over, is not
 // given it again and again.
 func TestLeaky(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		s.leaky = true
 		a := start(t, s, "a")
 		a.add(revocation(7))
@@ -460,8 +442,7 @@ func TestLeaky(t *testing.T) {
 
 // TestStatusRefused: a status that cannot be written is tried again, and not all the time.
 func TestStatusRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
 		other.join("S", 7)
 		other.link.set(func(l *link) { l.readOnly, l.said = true, 0 })
@@ -485,8 +466,7 @@ func TestStatusRefused(t *testing.T) {
 
 // TestSlowStore: a store that takes long is not read without a pause, however often it changes.
 func TestSlowStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")
 		a.link.set(func(l *link) { l.lag = 50 * time.Millisecond })
 		before, _ := s.counts()
@@ -506,8 +486,7 @@ func TestSlowStore(t *testing.T) {
 
 // TestAtOnce is for the race detector.
 func TestAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newShared()
+	inBubble(t, func(t *testing.T, s *shared) {
 		nodes := []*node{start(t, s, "a"), start(t, s, "b")}
 		var all sync.WaitGroup
 		for i := range 40 {

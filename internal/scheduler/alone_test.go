@@ -50,8 +50,7 @@ func TestSchedulerWorksAlone(t *testing.T) {
 // Without a Cluster, a Scheduler removes an ended session once its resume keys have
 // expired.
 func TestSchedulerAloneForgetsCallsThatAreOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, time.Minute)
 		p.current().Leave()
 		id := p.got().joined.Session

@@ -20,8 +20,8 @@ const (
 
 // health holds the times that Health and Stalled report about, on the monotonic clock.
 type health struct {
-	lastRound atomic.Int64 // when Run last went round, and did not find all workers stuck; 0: never
-	failed    atomic.Int64 // when minting last failed, with no success since; 0: it did not
+	lastRound atomic.Int64 // when Run's loop last began a round and some worker made progress; 0: never
+	failed    atomic.Int64 // when minting last failed, with no success since; 0: it has not failed
 }
 
 func (h *health) noteRound(now time.Duration) { h.lastRound.Store(int64(max(1, now))) }
@@ -55,8 +55,8 @@ func (s *Scheduler) Health() error {
 	return nil
 }
 
-// Still is for how long Run has not gone round; 0 until it first does. It takes no lock, so
-// that it answers whatever Run waits for.
+// Stalled returns the time since Run's loop last began a round; 0 before the first round. It
+// takes no lock, so that it returns even if Run is blocked.
 func (s *Scheduler) Stalled() time.Duration {
 	lastRound := time.Duration(s.health.lastRound.Load())
 	if lastRound == 0 {

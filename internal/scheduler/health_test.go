@@ -48,8 +48,7 @@ func TestHealth(t *testing.T) {
 		}
 	})
 	t.Run("idle", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s := start(t, testConfig(t))
+		withScheduler(t, func(t *testing.T, s *Scheduler) {
 			for range 100 {
 				wait(time.Minute + 1700*time.Millisecond)
 				healthy(t, s, "")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"refresher/internal/session"
@@ -140,8 +139,7 @@ func TestLeaveByKeyNeedsNoApproval(t *testing.T) {
 
 // A node that knows only the resume key reports the expiry that the client sent.
 func TestLeaveByKeyReturnsTheExpiry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, time.Hour)
 		other := start(t, testConfig(t))
 		resume := p.resumeRequest()

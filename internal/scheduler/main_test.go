@@ -171,6 +171,12 @@ func (n *node) start(t *testing.T) {
 	t.Cleanup(func() { <-done })
 }
 
+// withScheduler runs a test with a Scheduler that works alone, in a bubble.
+func withScheduler(t *testing.T, test func(t *testing.T, s *Scheduler)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, start(t, testConfig(t))) })
+}
+
 // must ends the test if err is not nil.
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -20,8 +20,7 @@ import (
 )
 
 func TestSixtyRenewalsOfShortTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, 12*time.Second)
 		wait(12 * time.Second * 60)
 		if n := len(p.got().pushes); n < 60 {
@@ -43,8 +42,7 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 }
 
 func TestADayOfCallsOfEveryLength(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		var clients []*fakeClient
 		for i, ttl := range []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 23 * time.Hour, 24 * time.Hour} {
 			delay := time.Duration(i) * 700 * time.Millisecond
@@ -84,8 +82,7 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 }
 
 func TestClientThatStopsAcking(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joinedSilent(t, s, time.Hour)
 		wait(time.Hour - 20*time.Second)
 		if !p.got().lost {
@@ -148,8 +145,7 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 // A client that returns after its tokens have expired, to a node that does not know the
 // session, counts as expired while detached.
 func TestTokensThatRanOutBefore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, 10*time.Second)
 		p.current().Detach()
 		wait(5 * time.Minute)
@@ -172,8 +168,7 @@ func TestTokensThatRanOutBefore(t *testing.T) {
 }
 
 func TestDetachedSessionIsSettled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, 10*time.Second)
 		p.current().Detach()
 		wait(11 * time.Second)
@@ -199,8 +194,7 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 }
 
 func TestNewerConnectionWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, time.Hour)
 		newer := p.again()
 		must(t, newer.resume(p))
@@ -289,8 +283,7 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 }
 
 func TestRenewByKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, time.Minute)
 		p.current().Detach()
 		seq := p.got().joined.Seq
@@ -317,8 +310,7 @@ func TestRenewByKey(t *testing.T) {
 // A client that renews over HTTP and names no seq is assumed to have the tokens that it was
 // given last.
 func TestRenewByKeyWithoutSeq(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, time.Minute)
 		p.current().Detach()
 		for i := range 20 {
@@ -336,8 +328,7 @@ func TestRenewByKeyWithoutSeq(t *testing.T) {
 }
 
 func TestRenewalOverHTTPAnswersNoPush(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joinedSilent(t, s, time.Hour)
 		if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); err != nil {
 			t.Fatal(err)
@@ -350,8 +341,7 @@ func TestRenewalOverHTTPAnswersNoPush(t *testing.T) {
 }
 
 func TestFailedResumeEndsNoSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, time.Hour)
 		broken := p.again()
 		broken.refuse = true
@@ -368,8 +358,7 @@ func TestFailedResumeEndsNoSession(t *testing.T) {
 }
 
 func TestFailedJoinTakesNoRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := &fakeClient{t: t, scheduler: s, refuse: true}
 		if _, err := s.Join(context.Background(), session.Join{Caller: anybody}, p); !errors.Is(err, errGone) {
 			t.Fatalf("join: %v", err)
@@ -480,8 +469,7 @@ func TestRoomForSessions(t *testing.T) {
 }
 
 func TestStalledClientDelaysNoOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		var stalled, well []*fakeClient
 		for i := range 100 {
 			p := &fakeClient{t: t, scheduler: s}
@@ -551,8 +539,7 @@ func TestLateNodeServesTheEarliestExpiryFirst(t *testing.T) {
 }
 
 func TestCallsThatBeganTogetherRenewApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t, testConfig(t))
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		const n = 2000
 		var clients []*fakeClient
 		for range n {

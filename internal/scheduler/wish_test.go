@@ -29,6 +29,12 @@ func wishCluster(t *testing.T) *cluster {
 	return c
 }
 
+// inWishCluster runs a test with a wishCluster, in a bubble.
+func inWishCluster(t *testing.T, test func(t *testing.T, c *cluster)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, wishCluster(t)) })
+}
+
 // want applies a wish, which must succeed.
 func (m *member) want(w store.Wish) store.WishResult {
 	result, err := m.Wish(context.Background(), "app", w)
@@ -72,8 +78,7 @@ func applied(t *testing.T, result store.WishResult, node string, role session.Ro
 }
 
 func TestWishOfASessionHere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -113,8 +118,7 @@ func TestWishOfASessionHere(t *testing.T) {
 }
 
 func TestWishOfASessionElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -141,8 +145,7 @@ func TestWishOfASessionElsewhere(t *testing.T) {
 
 // The client's tokens may be newer than the stored record.
 func TestEndSaysWhenTheNewestTokensEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Minute)
@@ -162,8 +165,7 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 		"role": {Kind: store.WishRole, Role: session.Publisher}, "renew": {Kind: store.WishRenew}, "end": {Kind: store.WishEnd},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := wishCluster(t)
+			inWishCluster(t, func(t *testing.T, c *cluster) {
 				a, b := c.start("a"), c.start("b")
 				p := joinAs(t, a.Scheduler, "a", 1, "ana")
 				wait(time.Second)
@@ -225,8 +227,7 @@ func (l *link) await() {
 
 // A paused node applies a wish when it continues.
 func TestWishOfAPausedNodesSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
 		wait(time.Second)
@@ -252,8 +253,7 @@ func TestWishOfAPausedNodesSession(t *testing.T) {
 
 // A wish for a detached session is applied when its client returns, on any node.
 func TestWishOfADetachedSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
 		ana.current().Detach()
@@ -285,8 +285,7 @@ func TestWishOfADetachedSession(t *testing.T) {
 // A renewal over HTTP applies a wish, even if the client would otherwise get the same
 // tokens again.
 func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		p.current().Detach()
@@ -318,8 +317,7 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 // While the store is down, a node applies wishes to its own sessions, and stores them
 // later.
 func TestWishWhileTheStoreIsAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
 		wait(time.Second)
@@ -385,8 +383,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 func TestUnstoredWishFollowsItsSession(t *testing.T) {
 	for _, ownerFirst := range []bool{true, false} {
 		for _, kind := range []store.WishKind{store.WishRole, store.WishEnd} {
-			synctest.Test(t, func(t *testing.T) {
-				c := wishCluster(t)
+			inWishCluster(t, func(t *testing.T, c *cluster) {
 				a, b := c.start("a"), c.start("b")
 				p := joinAs(t, a.Scheduler, "a", 1, "ana")
 				wait(time.Second)
@@ -439,8 +436,7 @@ func (refusing) Wish(context.Context, store.Wish) (store.Record, error) {
 // If the store refuses writes, a wish is applied only if the session is on the node that
 // was asked.
 func TestWishThatTheStoreRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		refuse := func(config *settings, l *link) { config.Records = refusing{l} }
 		a, b := c.startWith("a", refuse), c.startWith("b", refuse)
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
@@ -458,8 +454,7 @@ func TestWishThatTheStoreRefuses(t *testing.T) {
 
 // The store may execute a wish whose answer is lost.
 func TestWishWhoseAnswerIsLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.startWith("b", func(config *settings, l *link) { config.Records = losing{l} })
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -474,8 +469,7 @@ func TestWishWhoseAnswerIsLost(t *testing.T) {
 
 // Many wishes cause at most one push a second, and the last wish is applied.
 func TestManyWishes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		p.answer = func(p *fakeClient, push session.Push) {
@@ -507,8 +501,7 @@ func TestManyWishes(t *testing.T) {
 // Of two concurrent wishes, the one with the higher version wins, and both answers show its
 // version.
 func TestWishesOfTwoOperators(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		nodes := []*member{c.start("a"), c.start("b"), c.start("c")}
 		p := joinAs(t, nodes[0].Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -543,8 +536,7 @@ func TestWishesOfTwoOperators(t *testing.T) {
 }
 
 func TestWishRefusals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		c.config.Serves = func(string) bool { return true }
 		a, b := c.start("a"), c.start("b")
 		listener := session.Caller{App: "app", Grant: session.Grant{Channels: []string{"*"}, UIDs: []string{"*"}, Roles: []session.Role{session.Subscriber}}}
@@ -600,8 +592,7 @@ func TestWishRefusals(t *testing.T) {
 
 // A wish succeeds for a session that was joined a moment ago, on every node.
 func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		for _, m := range []*member{a, b} {
 			p := joinAs(t, a.Scheduler, "a", 1, "ana")
@@ -622,8 +613,7 @@ func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 // A wish does not wait for a session that is locked while a push is written; it is applied
 // afterwards.
 func TestWishOfABusySession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -666,8 +656,7 @@ func TestWishOfABusySession(t *testing.T) {
 // If the client leaves before the session's node knows of an operator's end, the keys are
 // refused for as long as after the operator's end.
 func TestEndOfASessionThatLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -697,8 +686,7 @@ func (unnotified) Watch(ctx context.Context, _ string, connected func(), _ func(
 
 // A node that missed the notice of an end finds the session among its overdue ones.
 func TestEndWhoseNoticeIsLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.startWith("a", func(config *settings, l *link) { config.Store = unnotified{l} }), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -714,8 +702,7 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 
 // A wish for a role needs an approval for that role.
 func TestWishIsApproved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := wishCluster(t)
+	inWishCluster(t, func(t *testing.T, c *cluster) {
 		var mu sync.Mutex
 		var asked []string // guarded by mu
 		c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = time.Second, time.Hour
@@ -771,8 +758,7 @@ func TestWishIsApproved(t *testing.T) {
 func TestApprovalIsOfARole(t *testing.T) {
 	for name, after := range map[string]time.Duration{"asked": time.Second, "approved": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := wishCluster(t)
+			inWishCluster(t, func(t *testing.T, c *cluster) {
 				c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = 10*time.Second, time.Hour
 				questions := make(chan session.Role, 8)
 				c.config.Approve = func(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {

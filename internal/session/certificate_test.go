@@ -14,13 +14,17 @@ const (
 	certC Fingerprint = 0xC
 )
 
-// rotating returns a world whose node signs with certificate A and spreads a rotation over
+// rotating returns a world whose node signs with certificate A, with or without an attached
+// client, and spreads a rotation over
 // 5 minutes.
-func rotating(t *testing.T, ttl time.Duration) *world {
+func rotating(t *testing.T, ttl time.Duration, attach bool) *world {
 	t.Helper()
 	w := newWorld(t, ttl)
 	w.policy.CertificateSpread = 5 * time.Minute
 	w.sign(certA)
+	if attach {
+		w.attach()
+	}
 	return w
 }
 
@@ -41,8 +45,7 @@ func (w *world) place() time.Duration {
 // TestOutdatedTokensAreRenewedWithinTheSpread: a session is renewed once for a new
 // certificate, at its own moment within the spread.
 func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
-	w := rotating(t, time.Hour)
-	w.attach()
+	w := rotating(t, time.Hour, true)
 	w.pass(time.Minute)
 	w.sign(certB)
 	if wait := w.passTo(); wait != w.place() {
@@ -68,7 +71,7 @@ func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
 // TestScheduleComesFirst: a session that is due before its moment in the spread is renewed
 // as scheduled, and not again for the certificate.
 func TestScheduleComesFirst(t *testing.T) {
-	w := rotating(t, time.Minute)
+	w := rotating(t, time.Minute, false)
 	w.policy.CertificateSpread = time.Hour
 	w.attach()
 	w.sign(certB)
@@ -87,8 +90,7 @@ func TestScheduleComesFirst(t *testing.T) {
 func TestBackToTheOldCertificate(t *testing.T) {
 	for _, renewed := range []bool{false, true} {
 		t.Run(fmt.Sprint(renewed), func(t *testing.T) {
-			w := rotating(t, time.Hour)
-			w.attach()
+			w := rotating(t, time.Hour, true)
 			w.sign(certB)
 			if renewed {
 				w.passTo()
@@ -110,8 +112,7 @@ func TestBackToTheOldCertificate(t *testing.T) {
 // not they were renewed for the first change.
 func TestASecondRotationWithinTheFirst(t *testing.T) {
 	for _, renewed := range []bool{false, true} {
-		w := rotating(t, time.Hour)
-		w.attach()
+		w := rotating(t, time.Hour, true)
 		w.sign(certB)
 		if renewed {
 			w.passTo()
@@ -133,8 +134,7 @@ func TestASecondRotationWithinTheFirst(t *testing.T) {
 // TestUnconfirmedTokensAreConfirmedFirst: an unconfirmed bundle under the old certificate
 // is not replaced before the client has answered.
 func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
-	w := rotating(t, time.Hour)
-	w.attach()
+	w := rotating(t, time.Hour, true)
 	p := w.issue(CauseRenew)
 	w.sign(certB)
 	w.pass(w.policy.AckTimeout)
@@ -151,7 +151,7 @@ func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
 // TestTheLastTokensAreRenewedForTheCertificate: once, even if the new tokens cannot expire
 // later.
 func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
-	w := rotating(t, time.Hour)
+	w := rotating(t, time.Hour, false)
 	w.s.Terms.Until = w.now.Sec().Add(time.Hour)
 	w.attach()
 	if !w.s.final() {
@@ -174,8 +174,7 @@ func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 // TestAClientThatIsAwayIsNotRenewed: a detached session gets tokens of the new certificate
 // when its client returns.
 func TestAClientThatIsAwayIsNotRenewed(t *testing.T) {
-	w := rotating(t, time.Hour)
-	w.attach()
+	w := rotating(t, time.Hour, true)
 	w.s.Detach(w.s.Epoch(), w.now)
 	before := w.s.Deadline()
 	w.sign(certB)
@@ -193,8 +192,7 @@ func TestAClientThatIsAwayIsNotRenewed(t *testing.T) {
 // TestTokensOfAnUnknownCertificateAreLeftAlone: tokens of an unknown certificate do not
 // count as outdated.
 func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
-	w := rotating(t, time.Hour)
-	w.attach()
+	w := rotating(t, time.Hour, true)
 	r := w.s.Record("", w.now)
 	for _, f := range []Fingerprint{certA, 0} {
 		r.Certificate = f
@@ -209,8 +207,7 @@ func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
 // TestUnconfirmedTokensMayBeInUse: until a client confirms tokens of another certificate,
 // the certificate of its tokens is unknown, also on the next node.
 func TestUnconfirmedTokensMayBeInUse(t *testing.T) {
-	w := rotating(t, time.Hour)
-	w.attach()
+	w := rotating(t, time.Hour, true)
 	want := func(when string, f Fingerprint) {
 		t.Helper()
 		r := w.s.Record("", w.now)
@@ -235,8 +232,7 @@ func TestUnconfirmedTokensMayBeInUse(t *testing.T) {
 func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
 	for _, unconfirmed := range []bool{false, true} {
 		for _, expiresAt := range []UnixSec{0, 1} {
-			w := rotating(t, time.Hour)
-			w.attach()
+			w := rotating(t, time.Hour, true)
 			if unconfirmed {
 				w.issue(CauseSchedule)
 			}
@@ -252,8 +248,7 @@ func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
 // clock.
 func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 	for _, step := range []time.Duration{-30 * time.Minute, 30 * time.Minute} {
-		w := rotating(t, 2*time.Hour)
-		w.attach()
+		w := rotating(t, 2*time.Hour, true)
 		w.sign(certB)
 		w.now.Wall = w.now.Wall.Add(step)
 		w.s.ClockStepped(step, 30*time.Second, w.now)
@@ -269,7 +264,7 @@ func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 // TestTheBackEndIsAskedBeforeARotation: the approval is requested within the spread, ahead
 // of the renewal.
 func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
-	w := rotating(t, time.Hour)
+	w := rotating(t, time.Hour, false)
 	w.approves(15*time.Second, time.Minute)
 	w.attach()
 	w.pass(time.Minute)
@@ -316,7 +311,7 @@ func TestRotationIsSpreadEvenly(t *testing.T) {
 			const sessions, spread = 30_000, 300
 			var renewals, questions [3 * spread]int
 			for i := range sessions {
-				w := rotating(t, 2*time.Hour)
+				w := rotating(t, 2*time.Hour, false)
 				w.s.ID = fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)})) // as evenly spread as random ones
 				if c.asked {
 					w.approves(15*time.Second, 0)

@@ -33,6 +33,14 @@ func newWorld(t *testing.T, ttl time.Duration) *world {
 	return w
 }
 
+// attached returns a world whose client has joined, with tokens of this lifetime.
+func attached(t *testing.T, ttl time.Duration) *world {
+	t.Helper()
+	w := newWorld(t, ttl)
+	w.attach()
+	return w
+}
+
 // pass moves both clocks on.
 func (w *world) pass(d time.Duration) {
 	w.now.Mono += d
@@ -103,7 +111,8 @@ func (w *world) ack(seq uint64) Acked {
 func must(t interface {
 	Helper()
 	Fatal(args ...any)
-}, err error) {
+}, err error,
+) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

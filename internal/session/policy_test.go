@@ -89,8 +89,7 @@ func TestJitterReachesHalfTheHeadStart(t *testing.T) {
 // requested renewals are not.
 func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 	for _, ttl := range []time.Duration{10 * time.Second, time.Minute, time.Hour, MaxLifetime} {
-		w := newWorld(t, ttl)
-		w.attach()
+		w := attached(t, ttl)
 		w.pass(ttl/3 + 7*time.Millisecond)
 		before := w.s.RenewBefore()
 		exact := w.s.issued.expires - before - Jitter(w.s.ID, before)

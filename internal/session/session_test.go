@@ -15,8 +15,7 @@ func TestRenewalIsDueBeforeExpiry(t *testing.T) {
 		time.Hour:        5 * time.Minute,
 		24 * time.Hour:   5 * time.Minute,
 	} {
-		w := newWorld(t, ttl)
-		w.attach()
+		w := attached(t, ttl)
 		if got := w.s.RenewBefore(); got != before {
 			t.Errorf("ttl %s: renewBefore %s, want %s", ttl, got, before)
 		}
@@ -44,8 +43,7 @@ func TestExplicitRenewBeforeIsAtMostHalfTheLife(t *testing.T) {
 }
 
 func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	w.passTo()
 	w.due(Renew)
 	first := w.issue(CauseSchedule)
@@ -81,8 +79,7 @@ func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 }
 
 func TestConnectionOfASilentClientIsClosed(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	w.passTo()
 	w.due(Renew)
 	w.issue(CauseSchedule)
@@ -106,8 +103,7 @@ func TestConnectionOfASilentClientIsClosed(t *testing.T) {
 }
 
 func TestAnyAckOrNackEndsTheSilence(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	w.passTo()
 	w.due(Renew)
 	w.issue(CauseSchedule)
@@ -120,8 +116,7 @@ func TestAnyAckOrNackEndsTheSilence(t *testing.T) {
 }
 
 func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
-	w := newWorld(t, 10*time.Second)
-	w.attach()
+	w := attached(t, 10*time.Second)
 	held := w.s.held
 	w.passTo()
 	w.due(Renew)
@@ -149,8 +144,7 @@ func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
 }
 
 func TestNackBringsAnotherBundle(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	w.passTo()
 	w.due(Renew)
 	w.issue(CauseSchedule)
@@ -178,8 +172,7 @@ func TestNackBringsAnotherBundle(t *testing.T) {
 }
 
 func TestNackOfConfirmedTokens(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	if news, err := w.s.Nack(1, w.now); err != nil || !news { // what came with joined
 		t.Fatalf("nack: %v, %v", news, err)
 	}
@@ -189,8 +182,7 @@ func TestNackOfConfirmedTokens(t *testing.T) {
 }
 
 func TestFutureSeqIsRefused(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	before := *w.s
 	for name, f := range map[string]func() error{
 		"ack":   func() error { _, err := w.s.Ack(2, w.now); return err },
@@ -208,8 +200,7 @@ func TestFutureSeqIsRefused(t *testing.T) {
 }
 
 func TestAskingOnTheConnection(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	if w.s.RenewRequested(w.now) != Renew {
 		t.Fatal("a confirmed session that asks is not renewed")
 	}
@@ -232,8 +223,7 @@ func TestAskingOnTheConnection(t *testing.T) {
 
 // A client that alternates between ack and renew gets one bundle a second.
 func TestAlternatingAcksAndRenews(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	bundles := 0
 	for began := w.now.Mono; w.now.Mono < began+10*time.Second; {
 		if w.s.RenewRequested(w.now) == Renew {
@@ -263,8 +253,7 @@ func TestOnlyTheFirstAckOrNackIsAnAnswer(t *testing.T) {
 		"a renewal by HTTP": func(w *world) { w.s.RenewRequestedOverHTTP(w.now); w.s.Again(w.now) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, time.Hour)
-			w.attach()
+			w := attached(t, time.Hour)
 			w.ack(1)
 			w.passTo()
 			w.due(Renew)
@@ -289,8 +278,7 @@ func TestOnlyTheFirstAckOrNackIsAnAnswer(t *testing.T) {
 }
 
 func TestAskingOverHTTP(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	if w.s.RenewRequestedOverHTTP(w.now) != Renew {
 		t.Fatal("a confirmed session that asks is not renewed")
 	}
@@ -312,8 +300,7 @@ func TestRefusalsArePacedByTime(t *testing.T) {
 		"renew":   func(w *world) { w.ask() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, time.Hour)
-			w.attach()
+			w := attached(t, time.Hour)
 			bundles := 0
 			for began := w.now.Mono; w.now.Mono < began+31*time.Second; {
 				between(w)
@@ -366,8 +353,7 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 }
 
 func TestDetachOfAnOlderAttachmentChangesNothing(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	w.attach()
 	if w.s.Detach(1, w.now) || w.s.State() != Attached {
 		t.Fatal("the older attachment took the newer one's session away")
@@ -378,8 +364,7 @@ func TestDetachOfAnOlderAttachmentChangesNothing(t *testing.T) {
 }
 
 func TestDetachedSessionRunsOutThenExpires(t *testing.T) {
-	w := newWorld(t, 30*time.Second)
-	w.attach()
+	w := attached(t, 30*time.Second)
 	w.pass(10 * time.Second)
 	lost := w.now.Mono
 	w.s.Detach(1, w.now)
@@ -401,8 +386,7 @@ func TestDetachedSessionRunsOutThenExpires(t *testing.T) {
 }
 
 func TestDetachedSessionLivesAsLongAsItsTokens(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	w.s.Detach(1, w.now)
 	wait := w.passTo()
 	if before := w.s.RenewBefore(); wait < time.Hour-before || wait > time.Hour-before/2 {
@@ -415,8 +399,7 @@ func TestDetachedSessionLivesAsLongAsItsTokens(t *testing.T) {
 }
 
 func TestResumeAfterRunningOutIsARejoin(t *testing.T) {
-	w := newWorld(t, 30*time.Second)
-	w.attach()
+	w := attached(t, 30*time.Second)
 	w.s.Detach(1, w.now)
 	w.pass(time.Minute)
 	must(t, w.s.Admit(1))
@@ -426,8 +409,7 @@ func TestResumeAfterRunningOutIsARejoin(t *testing.T) {
 }
 
 func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	w.passTo()
 	w.due(Renew)
 	w.issue(CauseSchedule)
@@ -441,8 +423,7 @@ func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
 }
 
 func TestRefusedTokensAreNotAssumedTaken(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	if _, err := w.s.Nack(1, w.now); err != nil {
 		t.Fatal(err)
 	}
@@ -522,8 +503,7 @@ func TestSessionEndsWithItsTerms(t *testing.T) {
 }
 
 func TestDeferredRenewal(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
+	w := attached(t, time.Hour)
 	w.passTo()
 	w.due(Renew)
 	w.s.Defer(time.Second, w.now)
@@ -541,8 +521,7 @@ func TestDeferredRenewal(t *testing.T) {
 func TestClockSteps(t *testing.T) {
 	const window = 30 * time.Second
 	t.Run("ahead, renewal still ahead", func(t *testing.T) {
-		w := newWorld(t, time.Hour)
-		w.attach()
+		w := attached(t, time.Hour)
 		due := w.s.Deadline()
 		w.s.ClockStepped(10*time.Minute, window, w.now)
 		if got := due - w.s.Deadline(); got != 10*time.Minute {
@@ -550,8 +529,7 @@ func TestClockSteps(t *testing.T) {
 		}
 	})
 	t.Run("ahead of the renewal", func(t *testing.T) {
-		w := newWorld(t, time.Hour)
-		w.attach()
+		w := attached(t, time.Hour)
 		w.now.Wall = w.now.Wall.Add(2 * time.Hour)
 		w.s.ClockStepped(2*time.Hour, window, w.now)
 		if d := w.s.Deadline() - w.now.Mono; d < 0 || d > window {
@@ -578,8 +556,7 @@ func TestClockSteps(t *testing.T) {
 		}
 	})
 	t.Run("ahead while a push is on its way", func(t *testing.T) {
-		w := newWorld(t, time.Hour)
-		w.attach()
+		w := attached(t, time.Hour)
 		w.passTo()
 		w.due(Renew)
 		p := w.issue(CauseSchedule)

@@ -89,8 +89,7 @@ func acquireMakesOwner(w *world) {
 }
 
 func acquireInARow(w *world) {
-	r := w.record(w.id(), nodeA)
-	w.saved(r)
+	r := w.stored(w.record(w.id(), nodeA))
 	for i := range uint64(12) {
 		node := []string{nodeA, nodeB, nodeC}[i%3]
 		if held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: node, Attach: i%2 == 0}); held.Epoch != r.Epoch+i+1 {
@@ -101,8 +100,7 @@ func acquireInARow(w *world) {
 
 func acquireAtOnce(w *world) {
 	const hands = 8
-	r := w.record(w.id(), nodeA)
-	w.saved(r)
+	r := w.stored(w.record(w.id(), nodeA))
 	var epochs [hands]uint64
 	var errs [hands]error
 	var wait sync.WaitGroup
@@ -146,8 +144,7 @@ func acquireShutsOut(w *world) {
 		attach bool
 		want   store.Action
 	}{{true, store.CloseSuperseded}, {false, store.Release}} {
-		r := w.record(w.id(), nodeA)
-		w.saved(r)
+		r := w.stored(w.record(w.id(), nodeA))
 		w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: test.attach})
 		r.Version++
 		w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: test.want})
@@ -212,8 +209,7 @@ func acquireExpired(w *world) {
 }
 
 func acquireGivesTime(w *world) {
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	w.handed(nodeC)
 	w.pass(store.Lease + store.Slack - time.Millisecond)

@@ -44,8 +44,7 @@ func claimsWhole(w *world) {
 }
 
 func claimsOwner(w *world) {
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeB, r.Session)
 	// The previous owner's record ranks no higher than B's.
 	r.Version++
@@ -90,8 +89,7 @@ func claimsWrites(w *world) {
 }
 
 func claimsOnce(w *world) {
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeB, r.Session)
 	for range 40 {
 		w.pass(store.SweepEvery)
@@ -101,8 +99,7 @@ func claimsOnce(w *world) {
 }
 
 func claimsAgain(w *world) {
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeB, r.Session)
 	w.pass(store.Lease - time.Millisecond)
 	w.handed(nodeC)
@@ -112,8 +109,7 @@ func claimsAgain(w *world) {
 
 func claimsOwn(w *world) {
 	w.handed(nodeA)
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeA, r.Session)
 	w.handed(nodeA) // A has until the new due time to renew it
 	// A is alive, and does not renew the session.

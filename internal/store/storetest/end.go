@@ -17,8 +17,7 @@ var endChecks = []check{
 }
 
 func endRemoves(w *world) {
-	r := w.record(w.id(), nodeA)
-	w.saved(r)
+	r := w.stored(w.record(w.id(), nodeA))
 	w.become(&r, removed)
 	r.Version++
 	w.saved(r)
@@ -93,8 +92,7 @@ func tombstoneExpires(w *world) {
 
 func endHandedOverUntilDelivered(w *world) {
 	for _, s := range []stage{expired, ended} {
-		r := w.record(w.id(), nodeA)
-		w.saved(r)
+		r := w.stored(w.record(w.id(), nodeA))
 		w.become(&r, s)
 		r.Version++
 		w.saved(r)

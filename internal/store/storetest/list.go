@@ -247,8 +247,7 @@ func listsBehindGone(w *world) {
 func listsNoEnds(w *world) {
 	var want []string
 	for _, s := range []stage{proven, attached, detached, expired, ended, removed, tombstone} {
-		r := w.record(w.id(), nodeA)
-		w.saved(r)
+		r := w.stored(w.record(w.id(), nodeA))
 		w.become(&r, s)
 		r.Version++
 		w.saved(r)

@@ -77,8 +77,7 @@ func savesWhole(w *world) {
 }
 
 func savesShortened(w *world) {
-	r := w.record(w.id(), nodeA)
-	w.saved(r)
+	r := w.stored(w.record(w.id(), nodeA))
 	r.Version, r.Terms.Until, r.TermsChanged = r.Version+1, r.Terms.Until-60, true
 	w.saved(r)
 	r.TermsChanged = false // that is for the store alone

@@ -67,8 +67,7 @@ func sweepsNewest(w *world) {
 
 func sweepsLiving(w *world) {
 	w.handed(nodeA)
-	r := w.overdue(w.id())
-	w.saved(r)
+	w.stored(w.overdue(w.id()))
 	w.pass(store.Lease - time.Millisecond)
 	w.handed(nodeB)
 	// As long as A sweeps, no other node is handed the session.
@@ -82,16 +81,14 @@ func sweepsLiving(w *world) {
 
 func sweepsLapsed(w *world) {
 	w.handed(nodeA)
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	w.pass(store.Lease)
 	w.handed(nodeB, r.Session)
 }
 
 func sweepsLater(w *world) {
 	w.handed(nodeA)
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	w.pass(store.Lease - time.Millisecond)
 	w.handed(nodeB) // a moment too early
 	w.pass(time.Millisecond)

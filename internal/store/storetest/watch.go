@@ -116,8 +116,7 @@ func watchesAcquire(w *world) {
 func watchesSave(w *world) {
 	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
 	for _, s := range []stage{proven, attached, detached, expired, ended, removed, tombstone} {
-		r := w.record(w.id(), nodeA)
-		w.saved(r)
+		r := w.stored(w.record(w.id(), nodeA))
 		r.Node, r.Epoch = nodeB, 2
 		w.become(&r, s)
 		w.saved(r)
@@ -137,8 +136,7 @@ func watchesSave(w *world) {
 
 func watchesClaim(w *world) {
 	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeB, r.Session)
 	a.told(r.Session)
 	w.quiet(a, b, c)
@@ -146,8 +144,7 @@ func watchesClaim(w *world) {
 
 func watchesInTurn(w *world) {
 	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
-	r := w.record(w.id(), nodeA)
-	w.saved(r)
+	r := w.stored(w.record(w.id(), nodeA))
 	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 1, Node: nodeB, Attach: true})
 	a.told(r.Session)
 	r.Node, r.Epoch = nodeC, 3
@@ -160,8 +157,7 @@ func watchesInTurn(w *world) {
 
 func watchesOwn(w *world) {
 	a, b := w.watch(nodeA), w.watch(nodeB)
-	r := w.overdue(w.id())
-	w.saved(r)
+	r := w.stored(w.overdue(w.id()))
 	r.Version++
 	w.saved(r)
 	w.handed(nodeA, r.Session)
@@ -173,8 +169,7 @@ func watchesOwn(w *world) {
 	w.become(&r, tombstone)
 	r.Version++
 	w.saved(r)
-	other := w.record(w.id(), nodeA)
-	w.saved(other)
+	other := w.stored(w.record(w.id(), nodeA))
 	w.become(&other, removed)
 	other.Version++
 	w.saved(other)
@@ -210,8 +205,7 @@ func watchesAgain(w *world) {
 	first := w.watch(nodeA)
 	first.stop()
 	second := w.watch(nodeA)
-	r := w.record(w.id(), nodeA)
-	w.saved(r)
+	r := w.stored(w.record(w.id(), nodeA))
 	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 1, Node: nodeB, Attach: true})
 	second.told(r.Session)
 	w.quiet(second)

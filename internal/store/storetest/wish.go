@@ -59,8 +59,7 @@ func (w *world) shows(r *store.Record) {
 }
 
 func wishesRole(w *world) {
-	r := w.publishing(w.id())
-	w.saved(r)
+	r := w.stored(w.publishing(w.id()))
 	want := wished(r, session.Publisher, session.MilliOf(w.clock.now()))
 	w.same("Wish", want, w.wish(r.Session, store.WishRole, session.Publisher))
 	w.shows(&want)
@@ -83,8 +82,7 @@ func wishesRenewal(w *world) {
 }
 
 func wishesInARow(w *world) {
-	r := w.publishing(w.id())
-	w.saved(r)
+	r := w.stored(w.publishing(w.id()))
 	now := session.MilliOf(w.clock.now())
 	for i, role := range []session.Role{session.Publisher, session.Subscriber, session.Subscriber, session.Publisher} {
 		want := wished(r, role, now+session.UnixMilli(i))
@@ -99,8 +97,7 @@ func wishesInARow(w *world) {
 }
 
 func wishesUntilActedOn(w *world) {
-	r := w.publishing(w.id())
-	w.saved(r)
+	r := w.stored(w.publishing(w.id()))
 	given := w.wish(r.Session, store.WishRole, session.Publisher)
 	register := store.Register{Version: given.WishVersion, Role: session.Publisher}
 	for range 2 {
@@ -130,8 +127,7 @@ func wishesUntilActedOn(w *world) {
 }
 
 func wishesMadeOnOwner(w *world) {
-	r := w.publishing(w.id())
-	w.saved(r)
+	r := w.stored(w.publishing(w.id()))
 	given := w.wish(r.Session, store.WishRole, session.Publisher)
 	r.Version, r.WishVersion = r.Version+1, given.WishVersion+1 // a subscriber, which came later
 	w.saved(r)
@@ -175,8 +171,7 @@ func wishesOfLoser(w *world) {
 }
 
 func wishesAcquired(w *world) {
-	r := w.publishing(w.id())
-	w.saved(r)
+	r := w.stored(w.publishing(w.id()))
 	given := w.wish(r.Session, store.WishRole, session.Publisher)
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	w.same("Acquire", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: given}, held)
@@ -212,8 +207,7 @@ func wishesClaimed(w *world) {
 }
 
 func wishesExpired(w *world) {
-	r := w.publishing(w.id())
-	w.saved(r)
+	r := w.stored(w.publishing(w.id()))
 	given := w.wish(r.Session, store.WishRole, session.Publisher)
 	w.become(&r, expired)
 	r.Version++
@@ -257,8 +251,7 @@ func wishesEnd(w *world) {
 
 func wishesEndOverOther(w *world) {
 	for _, s := range []stage{ended, tombstone} {
-		r := w.record(w.id(), nodeA)
-		w.saved(r)
+		r := w.stored(w.record(w.id(), nodeA))
 		given := w.wish(r.Session, store.WishEnd, 0)
 		w.become(&r, s)
 		r.Version, r.Reason = r.Version+1, session.EndLeft
@@ -274,8 +267,7 @@ func wishesEndOverOther(w *world) {
 }
 
 func wishesEndOfDead(w *world) {
-	r := w.publishing(w.id())
-	w.saved(r)
+	r := w.stored(w.publishing(w.id()))
 	w.handed(nodeA) // its lease holds
 	given := w.wish(r.Session, store.WishEnd, 0)
 	w.pass(store.Slack)
@@ -292,8 +284,7 @@ func wishesEndOfDead(w *world) {
 
 func wishesNotify(w *world) {
 	a, b := w.watch(nodeA), w.watch(nodeB)
-	r := w.publishing(w.id())
-	w.saved(r)
+	r := w.stored(w.publishing(w.id()))
 	for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
 		w.wish(r.Session, kind, session.Publisher)
 		a.told(r.Session)

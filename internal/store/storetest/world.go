@@ -121,6 +121,13 @@ func endingText(e session.Ending) string {
 	return string(e.Reason) + ", access until " + e.AccessEndsAt.Time().UTC().Format(time.RFC3339)
 }
 
+// stored saves a record and returns it.
+func (w *world) stored(r store.Record) store.Record {
+	w.Helper()
+	w.saved(r)
+	return r
+}
+
 // acquire acquires a session, which must succeed.
 func (w *world) acquire(g store.AcquireRequest) store.Acquired {
 	w.Helper()

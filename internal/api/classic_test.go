@@ -3,7 +3,6 @@ package api_test
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -248,38 +247,6 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		}
 		if status == http.StatusMethodNotAllowed && response.Header.Get("Allow") == "" {
 			t.Errorf("%s: no Allow header", request)
-		}
-	}
-}
-
-func TestCrossOriginRequests(t *testing.T) {
-	n := apptest.StartNode(t, func(c *app.Config) { c.AllowedOrigins = []string{"https://*.example.com"} })
-	const path = "/rtc/c/publisher/uid/7"
-	for origin, allowed := range map[string]bool{
-		"https://app.example.com":      true,
-		"https://app.example.com:8443": false,
-		"http://app.example.com":       false,
-		"https://a.b.example.com":      false,
-		"https://example.com":          false,
-		"https://example.com.evil.net": false,
-		"null":                         false,
-	} {
-		response, _ := n.Do(http.MethodGet, path, "", "Origin", origin)
-		if got := response.Header.Get("Access-Control-Allow-Origin"); (got == origin) != allowed || got != "" && !allowed {
-			t.Errorf("%s: allowed %q", origin, got)
-		}
-		if !slices.Contains(response.Header.Values("Vary"), "Origin") {
-			t.Errorf("%s: the answer may be cached for another origin", origin)
-		}
-		response, _ = n.Do(http.MethodOptions, path, "", "Origin", origin,
-			"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-requested-with")
-		got := response.Header.Get("Access-Control-Allow-Headers")
-		if response.StatusCode != http.StatusNoContent || strings.Contains(got, "X-Requested-With") != allowed {
-			t.Errorf("%s: preflight %d, headers %q", origin, response.StatusCode, got)
-		}
-		response, _ = n.Do(http.MethodGet, "/v1/ws", "", "Origin", origin)
-		if (response.StatusCode == http.StatusForbidden) == allowed {
-			t.Errorf("%s: WebSocket %d", origin, response.StatusCode)
 		}
 	}
 }

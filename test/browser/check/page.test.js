@@ -12,8 +12,8 @@ const service = new Service("demo");
 before(() => service.start());
 after(() => service.stop());
 
-test("the page's six lines are the README's", async () => {
-  const [readme, page] = await Promise.all(["README.md", "web/demo/index.html"].map((path) => readFile(new URL(`../../../${path}`, import.meta.url), "utf8")));
+test("the page's six lines are the first example of the library's README", async () => {
+  const [readme, page] = await Promise.all(["web/client/README.md", "web/demo/index.html"].map((path) => readFile(new URL(`../../../${path}`, import.meta.url), "utf8")));
   const lines = /<code id="snippet">([^]*?)<\/code>/.exec(page)?.[1]?.replaceAll("&gt;", ">");
   assert.ok(lines && readme.includes(`\n${lines}\n`), lines);
 });

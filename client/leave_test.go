@@ -13,7 +13,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// A client that gets no connection to leave on leaves over HTTP.
+// A client without a connection leaves over HTTP.
 func TestLeaveWithoutAConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		status  int

@@ -112,8 +112,8 @@ func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 // A bubble's clock begins at 946684800, the year 2000.
 const joined = `{"type":"joined","session":"S","key":"K","seq":1,"tokens":{"rtc":{"token":"t","expiresAt":946685800}},"heartbeat":25,"renewBefore":10,"now":946684800000}`
 
-// An SDK that refuses the first tokens has no call yet: what is pushed then is for
-// its join.
+// While the app has accepted no tokens, there is no call yet, and pushed tokens have the
+// action "join".
 func TestTokensAreTheFirstUntilSomeWereTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var first []bool
@@ -144,8 +144,8 @@ func TestTokensAreTheFirstUntilSomeWereTaken(t *testing.T) {
 	})
 }
 
-// However long a service takes to say nothing, the waits between the attempts grow;
-// a connection that held begins them anew.
+// The pauses between attempts grow even if the service is slow to fail; a stable connection
+// resets them.
 func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const silent = 12 // attempts
@@ -189,8 +189,8 @@ func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 	})
 }
 
-// What a client does after a close is what the table of close codes says, with a
-// session and before one.
+// After a close the client does what the table of close codes says, with and without a
+// session.
 func TestClientObeysCloseCodes(t *testing.T) {
 	codes := []protocol.CloseCode{3000, 4999}
 	for _, c := range protocol.CloseCodes() {
@@ -255,7 +255,8 @@ func afterClose(t *testing.T, code protocol.CloseCode, message string, live bool
 	return then
 }
 
-// An error that left the connection open is no reason for a close that comes later.
+// An earlier error message, after which the connection stayed open, is not the reason of a
+// later close.
 func TestOnlyTheLastMessageSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		apply := func(context.Context, client.Tokens) error { return nil }
@@ -271,7 +272,7 @@ func TestOnlyTheLastMessageSaysWhy(t *testing.T) {
 	})
 }
 
-// What a Config says wrong is said at once, and what it says goes into the join.
+// A wrong Config is an error at once, and a right one is sent in the join.
 func TestConfig(t *testing.T) {
 	for want, c := range map[string]client.Config{
 		"url: want a scheme, a host": {URL: "127.0.0.1:8080"},
@@ -300,8 +301,8 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// A credential is fetched for each attempt to join, and for no resume. One that cannot be
-// fetched is a loss like others.
+// The credential is fetched for each join, and not for a resume. If that fails, the client
+// retries as after a lost connection.
 func TestCredentialIsForAJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetched, failed := 0, 0
@@ -340,8 +341,8 @@ func TestCredentialIsForAJoin(t *testing.T) {
 	})
 }
 
-// An SDK that takes long over tokens puts off their confirmation, and nothing else. When
-// Run's context is done, so is that of Apply, and the connection is closed in good order.
+// A slow Apply delays only its ack. When Run's context is done, the context of Apply is
+// done too, and the connection is closed with a close frame.
 func TestApplyMayTakeLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -373,7 +374,7 @@ func TestApplyMayTakeLong(t *testing.T) {
 	})
 }
 
-// A client moves when the service asks for it: to a new connection, at the time named.
+// On request of the service, a client opens a new connection at the named time.
 func TestClientMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
@@ -404,8 +405,8 @@ func TestClientMoves(t *testing.T) {
 	})
 }
 
-// A program that stood still does not apply the tokens that were pushed meanwhile: they may
-// have expired. It resumes, and has valid ones.
+// A program that was suspended does not apply the tokens that were pushed meanwhile, which
+// may have expired. It resumes, and gets valid ones.
 func TestTokensOfAFrozenProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var applied []uint64

@@ -12,8 +12,8 @@ import (
 	"refresher/internal/session"
 )
 
-// TestHistories has a Machine live through whatever a service, a network, a clock and an
-// app may do to it, and holds each step against the rules of docs/build/protocol.md.
+// TestHistories runs a Machine through arbitrary events of a service, a network, a clock
+// and an app, and checks each step by the rules of docs/build/protocol.md.
 func TestHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := &history{T: rt, now: start}
@@ -25,8 +25,7 @@ func TestHistories(t *testing.T) {
 	})
 }
 
-// history is what the outside knows of a Machine: it obeys its steps, and keeps the
-// facts that the rules are about.
+// history does the steps of a Machine, and keeps the facts by which they are checked.
 type history struct {
 	*rapid.T
 	m   Machine
@@ -54,7 +53,8 @@ type history struct {
 	expiries        map[string]session.UnixSec // by session and seq
 }
 
-// Check is called after each event: a client that goes on always has something to wait for.
+// Check is called after each event: a client that has not ended always waits for a deadline
+// or an event.
 func (h *history) Check(*rapid.T) {
 	next := h.m.Next()
 	if waits := !next.IsZero() || h.m.State() == Connecting; waits == h.ended {
@@ -70,7 +70,7 @@ func (h *history) Check(*rapid.T) {
 	}
 }
 
-// do obeys a step. code is what the service closed with.
+// do carries out a step. code is the close code of the service.
 func (h *history) do(s Step, closed bool, code protocol.CloseCode) {
 	if h.ended && s != (Step{}) {
 		h.Fatalf("after the end: %s", s.text())
@@ -189,7 +189,7 @@ func (h *history) sent(c *protocol.ClientMessage) {
 	}
 }
 
-// Wait lets the time pass to the moment that the Machine named, or to some moment before.
+// Wait lets time pass, up to the time of Next at most.
 func (h *history) Wait(*rapid.T) {
 	next := h.m.Next()
 	if next.IsZero() {
@@ -209,7 +209,7 @@ func (h *history) Wait(*rapid.T) {
 	h.do(step, false, 0)
 }
 
-// Open ends an attempt to connect well.
+// Open lets an attempt to connect succeed.
 func (h *history) Open(*rapid.T) {
 	if !h.connected || h.greeted {
 		h.Skip("no attempt")
@@ -220,7 +220,7 @@ func (h *history) Open(*rapid.T) {
 	}
 }
 
-// Close ends a connection, or an attempt.
+// Close closes a connection, or lets an attempt fail.
 func (h *history) Close(*rapid.T) {
 	if !h.connected {
 		h.Skip("no connection")
@@ -254,7 +254,7 @@ func (h *history) Joined(*rapid.T) {
 	h.offer(b)
 }
 
-// offer has a bundle arrive, which waits if the app is at another one.
+// offer delivers a bundle, which waits if the app is applying another one.
 func (h *history) offer(b *Message) {
 	busy := h.applying != 0 && (h.applyingSession != h.session || h.applying < b.Seq)
 	h.do(h.m.Received(h.now, b), false, 0)
@@ -263,7 +263,7 @@ func (h *history) offer(b *Message) {
 	}
 }
 
-// bundle is a message with new tokens, or with the last ones again.
+// bundle returns a message with new tokens, or with the last ones again.
 func (h *history) bundle(kind string) *Message {
 	if h.newest == 0 || rapid.Bool().Draw(h.T, "new") {
 		h.newest++
@@ -280,7 +280,7 @@ func (h *history) bundle(kind string) *Message {
 	return b
 }
 
-// Push brings tokens.
+// Push delivers new tokens.
 func (h *history) Push(*rapid.T) {
 	if !h.joined {
 		h.Skip("not joined")
@@ -289,14 +289,14 @@ func (h *history) Push(*rapid.T) {
 	h.offer(h.bundle(protocol.TypeWillExpire))
 }
 
-// said notes the type of the last message if it decides what a close means.
+// said records the type of the last message, if it changes the meaning of a close.
 func (h *history) said(last string) {
 	if h.last = last; h.m.State() == Live {
 		h.silentBy = time.Time{}
 	}
 }
 
-// Say is any other message.
+// Say delivers any other message.
 func (h *history) Say(*rapid.T) {
 	if !h.greeted {
 		h.Skip("not greeted")
@@ -312,7 +312,7 @@ func (h *history) Say(*rapid.T) {
 	h.do(h.m.Received(h.now, msg), false, 0)
 }
 
-// Take has the app take a bundle, refuse it, or say nothing.
+// Take lets the app accept a bundle, refuse it, or not answer.
 func (h *history) Take(*rapid.T) {
 	if h.applying == 0 {
 		h.Skip("no bundle")
@@ -338,10 +338,10 @@ func (h *history) Take(*rapid.T) {
 	h.do(step, false, 0)
 }
 
-// Renew has the SDK warn.
+// Renew is a warning of the SDK.
 func (h *history) Renew(*rapid.T) { h.do(h.m.Renew(h.now), false, 0) }
 
-// Leave is rare.
+// Leave is drawn rarely, since it ends the history.
 func (h *history) Leave(*rapid.T) {
 	if rapid.IntRange(0, 9).Draw(h.T, "leave") > 0 {
 		h.Skip("not yet")

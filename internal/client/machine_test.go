@@ -181,8 +181,8 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// TestCloseCodes: what follows a close is what the table of close codes says, with a
-// session and without one.
+// TestCloseCodes: after a close the client does what the table of close codes says, with
+// and without a session.
 func TestCloseCodes(t *testing.T) {
 	codes := []protocol.CloseCode{0, 3000, 4999}
 	for _, c := range protocol.CloseCodes() {
@@ -330,7 +330,7 @@ func TestSilentNodeIsFoundInTime(t *testing.T) {
 }
 
 // TestDelivery: bundles are applied one after the other, the newest waits, and each is
-// answered once it was taken or refused.
+// acked or nacked once the app has accepted or refused it.
 func TestDelivery(t *testing.T) {
 	m := in(Live)
 	expect := func(step Step, want string) {
@@ -354,7 +354,7 @@ func TestDelivery(t *testing.T) {
 	expect(push(5), "apply renew #5")
 	expect(m.Applied(ErrSilent), "")
 	expect(push(5), "apply renew #5")
-	// The connection is lost while the app takes it: the resume says that it did.
+	// The connection is lost while the app applies the bundle: the resume has its seq.
 	m.Closed(start, 0)
 	expect(m.Applied(nil), "")
 	m.Wake(after(1))
@@ -377,8 +377,8 @@ func TestDelivery(t *testing.T) {
 	expect(m.Applied(nil), "ack 1; apply renew #2")
 }
 
-// TestActions: the first tokens that the app takes are for its join, and those of a new
-// session for a call that goes on renew, or join again if the old ones ran out.
+// TestActions: the action of the first tokens is "join". The first tokens of a new session
+// are for "renew", or for "rejoin" if the old ones have expired.
 func TestActions(t *testing.T) {
 	m := in(Greeting)
 	m.Received(start, joinedMessage(false, 1, start, 60))
@@ -410,7 +410,7 @@ func TestActions(t *testing.T) {
 	}
 }
 
-// TestRenew: tokens that the service should have renewed are asked for, once for each
+// TestRenew: the client requests tokens that the service should have pushed, once for each
 // bundle, whatever the difference of the clocks.
 func TestRenew(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Hour, -time.Hour} {
@@ -453,8 +453,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestStaleMessagesAreNotTaken: after a process stood still, no message of the connection is
-// taken that may be as old as its tokens live; a shorter pause costs no connection.
+// TestStaleMessagesAreNotTaken: after a long suspension of the process the unread messages
+// are dropped with the connection; a short one costs no connection.
 func TestStaleMessagesAreNotTaken(t *testing.T) {
 	var policy session.Policy
 	for _, life := range []int64{12, 20, 60, 3600} {

@@ -9,7 +9,7 @@ import (
 	"refresher/internal/store"
 )
 
-// asked counts how often the store is asked for a session.
+// asked counts the calls of Acquire.
 type asked struct {
 	Store
 
@@ -21,7 +21,7 @@ func (a *asked) Acquire(context.Context, store.AcquireRequest) (store.Acquired, 
 	return store.Acquired{}, nil
 }
 
-// A client that has gone takes its session from no other node, even if there is a free slot.
+// No session is acquired for a client that has disconnected, even if a slot is free.
 func TestNothingIsAcquiredForAClientThatHasGone(t *testing.T) {
 	s := &asked{}
 	c, _ := testCluster(s)

@@ -15,7 +15,7 @@ import (
 	"refresher/internal/store"
 )
 
-// diary is a store that notes when it was given which versions.
+// diary is a store that records the times and versions of its saves.
 type diary struct {
 	raising
 
@@ -92,8 +92,8 @@ func enqueue(c *Cluster, w *writer, version uint64, within time.Duration) {
 	c.Enqueue(context.Background(), w.record(version, session.Attached), within, w)
 }
 
-// A record that is due takes those of its shard with it. The others go on gathering until
-// the first of them is due, and are then saved at once.
+// A due record is saved together with the other due records of its shard. Records with a
+// long within wait until the first of them is due, and are then all saved at once.
 func TestRecordsOfAShardGoTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -113,7 +113,7 @@ func TestRecordsOfAShardGoTogether(t *testing.T) {
 	})
 }
 
-// A newer record of a session is saved when the older one would have been, or earlier.
+// A newer record of a session is saved no later than the older one would have been.
 func TestNewerRecordIsNotLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -133,8 +133,8 @@ func TestNewerRecordIsNotLater(t *testing.T) {
 	})
 }
 
-// Renewals at 1,300 a second are saved once a second: 20 records a shard, and so a script
-// call, where 100 ms would make it 2.
+// 1,300 renewals a second are saved once a second, with 20 records in each script call;
+// with 100 ms it would be 2.
 func TestRecordsPerSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -156,7 +156,7 @@ func TestRecordsPerSave(t *testing.T) {
 	})
 }
 
-// A node that stops saves at once what gathers.
+// A stopping node saves waiting records at once.
 func TestStopDoesNotWaitForGathering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -170,8 +170,8 @@ func TestStopDoesNotWaitForGathering(t *testing.T) {
 	})
 }
 
-// Whatever is enqueued when, each record, or a newer one of its session, is saved within the
-// time that it may take, and versions do not go back.
+// Each record, or a newer one of its session, is saved within its time, and versions never
+// decrease.
 func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 	type move struct {
 		after, within time.Duration
@@ -234,8 +234,8 @@ func (doneStore) Save(_ context.Context, records []store.Record) ([]store.Outcom
 	return outcomes, nil
 }
 
-// To enqueue and flush a record allocates nothing for the record by itself: the batch
-// allocates as a whole.
+// Enqueuing and flushing a record causes no allocation of its own; only the batch
+// allocates.
 func TestAllocationsPerRecord(t *testing.T) {
 	const records = 1300
 	c, _ := testCluster(doneStore{})

@@ -13,7 +13,7 @@ import (
 	"refresher/internal/store"
 )
 
-// shardsOf is the set of the first n.
+// shardsOf returns the set of the first n shards.
 func shardsOf(n int) *store.ShardSet {
 	var some store.ShardSet
 	for i := range n {
@@ -22,8 +22,8 @@ func shardsOf(n int) *store.ShardSet {
 	return &some
 }
 
-// The first write that fails knows of its own shards alone; the log is not to say
-// for ever that one was away when all were.
+// An outage is logged again when it grows, since the first failing write knows of its own
+// shards only.
 func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 	var log bytes.Buffer
 	s := New(Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: prometheus.NewRegistry()})
@@ -46,7 +46,8 @@ func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 	}
 }
 
-// One shard comes back in the moment in which another goes: the store is degraded.
+// If one shard becomes reachable while another becomes unreachable, the store stays
+// degraded.
 func TestAShardThatReturnsDoesNotHideOneThatIsAway(t *testing.T) {
 	s := New(Config{Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	one, other := &store.ShardSet{0: true}, &store.ShardSet{1: true}

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// writer is a session of a test: it notes what the store has acknowledged.
+// writer is a session of a test that records the store's acknowledgements.
 type writer struct {
 	id    string
 	saved []uint64 // the versions, in their order
@@ -39,7 +39,7 @@ func (w *writer) record(version uint64, state session.State) *store.Record {
 	return &store.Record{Record: session.Record{ResumeClaims: session.ResumeClaims{Session: w.id}, State: state}, Version: version}
 }
 
-// flaky is a store that can be away.
+// flaky is a store that can be made to fail.
 type flaky struct {
 	Store
 
@@ -59,7 +59,7 @@ func (f *flaky) Save(_ context.Context, records []store.Record) ([]store.Outcome
 	return outcomes, nil
 }
 
-// rewritten is a Node that notes which shards it was to save again.
+// rewritten is a Node that records which shards it had to save again.
 type rewritten struct {
 	Node
 
@@ -85,8 +85,8 @@ func flushAll(c *Cluster) (more bool) {
 	return c.flush()
 }
 
-// Of each session the newest record is saved, once, whatever was enqueued before it and
-// however often the store was away.
+// The newest record of each session is saved once, whatever was enqueued before it and
+// however often the store failed.
 func TestTheNewestRecordIsSaved(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOf(rapid.SampledFrom([]string{"enqueue", "enqueue", "flush", "away", "back"})).Draw(rt, "moves")
@@ -123,8 +123,7 @@ func TestTheNewestRecordIsSaved(t *testing.T) {
 	})
 }
 
-// A shard that was away gets all its sessions again once it is back, and others are not
-// touched.
+// When a shard is reachable again, all its sessions are saved again, and no others.
 func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &flaky{away: true}
@@ -149,7 +148,8 @@ func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 	})
 }
 
-// A batch has at most shardBatch records of a shard, and a storm's memory is given back.
+// A batch has at most shardBatch records of a shard, and the memory of a reconnect storm is
+// freed.
 func TestBatchesAreBounded(t *testing.T) {
 	s := &flaky{}
 	c, _ := testCluster(s)
@@ -169,8 +169,8 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
-// While too many ends of sessions wait for a store that is away, further ones are dropped,
-// and counted. Records of open sessions are taken.
+// If too many records of ended sessions wait, further ones are dropped and counted. Records
+// of open sessions are accepted.
 func TestTooManyEndsAreDropped(t *testing.T) {
 	c, _ := testCluster(&flaky{away: true})
 	c.pending.ended = maxEnded
@@ -183,7 +183,7 @@ func TestTooManyEndsAreDropped(t *testing.T) {
 	}
 }
 
-// saveAgain is a session that has its record saved again once its epoch is raised.
+// saveAgain is a session that saves its record again when its epoch is raised.
 type saveAgain struct {
 	writer
 	cluster *Cluster
@@ -196,7 +196,7 @@ func (w *saveAgain) Acknowledge(r *store.Record, o store.Outcome) {
 	}
 }
 
-// raising is a store that raises the epoch of each session once.
+// raising is a store that answers RaiseEpoch once for each session.
 type raising struct {
 	flaky
 	saved []uint64 // versions
@@ -226,8 +226,9 @@ func (*raising) Watch(ctx context.Context, _ string, _ func(), _ func(string)) e
 	return ctx.Err()
 }
 
-// A node that stops also saves the records that the last answers of the store ask for, such
-// as the end of a call under a higher epoch. Without it the key of that call would open it.
+// A stopping node also saves the records that the last answers of the store require, such
+// as the end of a call under a higher epoch. Otherwise the key of that call would still
+// open it.
 func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &raising{}
@@ -243,8 +244,7 @@ func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 	})
 }
 
-// So it does if the last answers came just before it was told to stop, and no other record
-// waits.
+// The same holds if the last answers came just before the stop, and no other record waits.
 func TestRunWaitsForAnswersOfTheLastBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &raising{}
@@ -260,7 +260,7 @@ func TestRunWaitsForAnswersOfTheLastBatch(t *testing.T) {
 	})
 }
 
-// A sampler may choose a renewal and leave its parts out. Records are saved all the same.
+// Records are saved even if a sampler selects a renewal but not its children.
 func TestRecordsOfAnUnsampledTrace(t *testing.T) {
 	provider := sdk.NewTracerProvider(sdk.WithSampler(rootsOnly{}))
 	ctx, span := provider.Tracer("test").Start(context.Background(), "renewal")

@@ -14,8 +14,9 @@ import (
 	"refresher/internal/store"
 )
 
-// TestStoreAway: what is added and lifted while the store is away has effect here at once,
-// and everywhere when the store is back, with what was ended.
+// TestStoreAway: a revocation or lift that is added while the store is down has effect on
+// this node at once, and on all nodes when the store is back. The counts of ended sessions
+// are stored then.
 func TestStoreAway(t *testing.T) {
 	for name, fails := range map[string]func(*link){
 		"refuses": cutOff, "no answer": hangUp, "refuses writes": func(l *link) { l.readOnly = true },
@@ -62,7 +63,7 @@ func TestStoreAway(t *testing.T) {
 	}
 }
 
-// TestShortOutage: what was added during a short outage is saved soon.
+// TestShortOutage: a revocation that is added during a short outage is saved soon after it.
 func TestShortOutage(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
@@ -75,7 +76,7 @@ func TestShortOutage(t *testing.T) {
 	})
 }
 
-// TestReadOnly: a node that starts learns everything from a store that refuses writes.
+// TestReadOnly: a starting node reads all revocations from a store that refuses writes.
 func TestReadOnly(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		start(t, s, "a").add(revocation(7))
@@ -94,7 +95,7 @@ func TestReadOnly(t *testing.T) {
 	})
 }
 
-// TestStart: a node is not loaded until it has read the store, and knows everything then.
+// TestStart: a node is not loaded until it has read all revocations from the store.
 func TestStart(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")
@@ -129,8 +130,8 @@ func TestStart(t *testing.T) {
 	})
 }
 
-// TestLongReading: a node that starts reads everything, though there is so much, or the store
-// so far away, that it takes longer than any single request may.
+// TestLongReading: a starting node reads all revocations even if that takes longer than the
+// timeout of a single request.
 func TestLongReading(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		start(t, s, "a").add(revocation(7))
@@ -145,7 +146,7 @@ func TestLongReading(t *testing.T) {
 	})
 }
 
-// TestStopSaves: what the store does not have is saved when the node stops.
+// TestStopSaves: a stopping node saves the revocations that the store lacks.
 func TestStopSaves(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")
@@ -181,7 +182,8 @@ func TestWithinASecond(t *testing.T) {
 	})
 }
 
-// TestNoticeSavesReading: a node that is told of each change does not read everything again.
+// TestNoticeSavesReading: a node that receives the notice of each change does not read all
+// revocations again.
 func TestNoticeSavesReading(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
@@ -202,8 +204,8 @@ func TestNoticeSavesReading(t *testing.T) {
 	})
 }
 
-// TestSlowReadingCatchesUp: changes that come during a reading that takes long are merged
-// after it, and cause no other.
+// TestSlowReadingCatchesUp: changes that arrive during a slow read are merged after it,
+// without another read.
 func TestSlowReadingCatchesUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
@@ -224,7 +226,7 @@ func TestSlowReadingCatchesUp(t *testing.T) {
 	})
 }
 
-// TestMissedNotices: after more changes than can wait, everything is read once.
+// TestMissedNotices: if more changes arrive than can wait, all revocations are read once.
 func TestMissedNotices(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
@@ -247,8 +249,8 @@ func TestMissedNotices(t *testing.T) {
 	})
 }
 
-// TestEmptied: a store that lost its data is given everything back, also what was lifted and
-// how many sessions were ended.
+// TestEmptied: the nodes restore everything into a store that lost its data, including
+// lifts and the counts of ended sessions.
 func TestEmptied(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
@@ -281,8 +283,8 @@ func TestEmptied(t *testing.T) {
 	})
 }
 
-// TestManyRevocationsAfterALoss: while a node gives a slow store many revocations back, it learns new
-// ones, and logs no failure.
+// TestManyRevocationsAfterALoss: while a node restores many revocations into a slow store,
+// it learns new ones, and logs no failure.
 func TestManyRevocationsAfterALoss(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
@@ -301,8 +303,8 @@ func TestManyRevocationsAfterALoss(t *testing.T) {
 	})
 }
 
-// TestFailover: what a failover lost is given back by the node that has it, whether other
-// changes came meanwhile or not.
+// TestFailover: a revocation that a failover lost is restored by the node that has it,
+// whether or not other changes came meanwhile.
 func TestFailover(t *testing.T) {
 	for name, other := range map[string]bool{"nothing else": false, "another change": true} {
 		t.Run(name, func(t *testing.T) {
@@ -332,7 +334,7 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestLossRightAfterAdd: the store may lose a revocation in the moment in which it got it.
+// TestLossRightAfterAdd: the store loses a revocation right after it has stored it.
 func TestLossRightAfterAdd(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		r, _ := start(t, s, "a").add(revocation(7))
@@ -344,8 +346,8 @@ func TestLossRightAfterAdd(t *testing.T) {
 	})
 }
 
-// TestLiftElsewhere: a lift on a node that has not heard of the revocation yet looks into
-// the store first.
+// TestLiftElsewhere: a node that does not know the revocation reads the store before it
+// lifts it.
 func TestLiftElsewhere(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		s.set(func(s *shared) { s.deaf = true })
@@ -377,8 +379,8 @@ func TestLiftElsewhere(t *testing.T) {
 	})
 }
 
-// TestLiftWins: a node that was cut off since before a lift puts the revocation into an
-// emptied store, and it stays lifted all the same.
+// TestLiftWins: a node that missed a lift puts the revocation into an emptied store; it
+// stays lifted on all nodes.
 func TestLiftWins(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, cut := start(t, s, "a"), start(t, s, "b")
@@ -426,8 +428,8 @@ func TestOver(t *testing.T) {
 	})
 }
 
-// TestLeaky: a store that keeps nothing, since by its clock the revocation is over, is not
-// given it again and again.
+// TestLeaky: a store for whose clock the revocation is over does not keep it, and is not
+// sent it again and again.
 func TestLeaky(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		s.leaky = true
@@ -440,7 +442,7 @@ func TestLeaky(t *testing.T) {
 	})
 }
 
-// TestStatusRefused: a status that cannot be written is tried again, and not all the time.
+// TestStatusRefused: writing the status is tried again after an error, with pauses.
 func TestStatusRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, other := start(t, s, "a"), start(t, s, "b")
@@ -464,7 +466,8 @@ func TestStatusRefused(t *testing.T) {
 	})
 }
 
-// TestSlowStore: a store that takes long is not read without a pause, however often it changes.
+// TestSlowStore: between two reads of a slow store there is a pause, however often it
+// changes.
 func TestSlowStore(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")

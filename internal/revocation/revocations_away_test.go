@@ -15,7 +15,7 @@ import (
 	"refresher/internal/store"
 )
 
-// What was revoked before the store went away holds while it is away.
+// Revocations from before an outage of the store have effect during it.
 func TestRevocationsHoldWithoutTheStore(t *testing.T) {
 	for _, r := range revocations {
 		t.Run(r.name, func(t *testing.T) {
@@ -35,8 +35,8 @@ func TestRevocationsHoldWithoutTheStore(t *testing.T) {
 	}
 }
 
-// What is revoked while the store is away counts on the node that was asked at
-// once, and on the others as soon as the store is back.
+// A revocation that is added while the store is down has effect at once on the node that
+// was asked, and on the others when the store is back.
 func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -90,8 +90,8 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// A node that is asked while the store is away, and stops before it is back, has
-// told the operator so.
+// If the node that was asked stops before the store is back, the revocation is lost; its
+// answer had said so.
 func TestRevocationIsLostWithTheOnlyNodeThatKnewIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
@@ -109,7 +109,8 @@ func TestRevocationIsLostWithTheOnlyNodeThatKnewIt(t *testing.T) {
 	})
 }
 
-// A lifting that the store was not told of counts here, and everywhere later.
+// A lift while the store is down has effect on the node that was asked, and on the others
+// when the store is back.
 func TestRevocationLiftedWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
@@ -131,8 +132,8 @@ func TestRevocationLiftedWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// A store that was emptied is given the revocations again by the nodes, so that
-// those that start later know them.
+// The nodes restore the revocations into an emptied store, so that nodes that start later
+// read them.
 func TestRevocationsOutliveTheLossOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -156,8 +157,8 @@ func TestRevocationsOutliveTheLossOfTheStore(t *testing.T) {
 	})
 }
 
-// A node that starts while the store is away does not know what was revoked, and
-// takes nobody until it does.
+// A node that starts while the store is down admits no client until it has read the
+// revocations.
 func TestNodeTakesNobodyBeforeItKnowsWhatWasRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)

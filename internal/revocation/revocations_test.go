@@ -18,17 +18,18 @@ import (
 	"refresher/internal/store"
 )
 
-// revocationWay is one way to revoke a call, and what that means.
+// revocationWay is one way to revoke a call, with its expected effects.
 type revocationWay struct {
 	name string
-	// victim is who joins as what; who is the subject.
+	// victim is the join message of the revoked user; who is the credential's subject.
 	who, victim string
-	// bystander is another's call, by the subject other, that goes on.
+	// bystander is the join message of another user, with the subject other, whose call is
+	// not revoked.
 	other, bystander string
 	// body is the body of POST /v1/revocations.
 	body string
-	// refused are the ways to tokens that are shut to who, allowed those that
-	// are not.
+	// refused are the requests for tokens that who is refused, allowed those that still
+	// succeed.
 	refused, allowed []apptest.Way
 }
 
@@ -76,16 +77,16 @@ var revocations = []revocationWay{
 	},
 }
 
-// revoke has an operator end a call on one node from another.
+// revoke ends a call on one node by a revocation on another.
 func (r *revocationWay) revoke(s *apptest.Cluster, node int) (answer apptest.Revoked) {
 	s.T.Helper()
 	s.Order(node, http.MethodPost, "/v1/revocations", r.body, &answer)
 	return answer
 }
 
-// Whoever was revoked on one node is told on another within a second, has no way
-// back to tokens on any, and may come again when the revocation is lifted or its
-// time is over; but not to the session that was ended.
+// A client that is revoked on one node is ended on another within a second, and gets no
+// tokens on any node. It may join again when the revocation is lifted or over, but not
+// resume the ended session.
 func TestRevocationsHoldOnEveryNode(t *testing.T) {
 	for _, r := range revocations {
 		for _, lift := range []bool{true, false} {
@@ -155,7 +156,7 @@ func (r *revocationWay) hold(s *apptest.Cluster, lift bool) {
 	}
 }
 
-// A session that its client has left alone, or whose node is gone, is ended too.
+// A detached session, or one whose node is dead, is ended by a revocation too.
 func TestRevocationsReachThoseWhoAreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -212,8 +213,8 @@ func TestRevocationsOutliveTheNodes(t *testing.T) {
 	}
 }
 
-// Clients that come back at the same moment at which they are revoked slip through
-// nowhere, and what they came back to is over for good.
+// Clients that resume at the moment at which they are revoked get no tokens afterwards, and
+// their sessions stay ended.
 func TestRevocationsAgainstClientsThatMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -244,7 +245,7 @@ func TestRevocationsAgainstClientsThatMove(t *testing.T) {
 	})
 }
 
-// overForGood demands that sessions are over, also when their revocations are.
+// overForGood checks that sessions stay ended, also when their revocations are over.
 func overForGood(s *apptest.Cluster, lines []*apptest.Line) {
 	s.T.Helper()
 	if open, _ := s.Memory.Len(); open != 0 {
@@ -262,7 +263,7 @@ func overForGood(s *apptest.Cluster, lines []*apptest.Line) {
 	}
 }
 
-// midway is a store that has something happen while a client is on its way back.
+// midway is a store that calls a function while it acquires a session.
 type midway struct {
 	app.Store
 	happens *func()
@@ -277,8 +278,8 @@ func (m midway) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acqu
 	return held, err
 }
 
-// A client is revoked after its node has let it through, and before its session is
-// there.
+// A client is revoked after its node has checked the revocations, and before its session is
+// in the table.
 func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 	for _, way := range []apptest.Way{apptest.Resume, apptest.Renew} {
 		t.Run(fmt.Sprint(way), func(t *testing.T) {
@@ -366,7 +367,7 @@ func TestRevocationRefusals(t *testing.T) {
 	})
 }
 
-// Pages of revocations end where there are no more, and not a page later.
+// The last page of revocations has no cursor for another page.
 func TestRevocationsByPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 1, nil)

@@ -40,9 +40,8 @@ type Config struct {
 	// Redis stores the sessions for several nodes. Without a URL, sessions are stored in the
 	// memory of this process.
 	Redis redis.Config
-	// Events and Authorize are the endpoints of the customer's back end that receive what
-	// happens to sessions, and that decide whether they may go on. Without a URL there is
-	// none.
+	// Events and Authorize configure your back end's webhooks for events and for approvals.
+	// Without a URL a webhook is off.
 	Events, Authorize hook.Config
 
 	access.Rules

@@ -177,7 +177,7 @@ func (s *approvalStage) observed() [3]uint64 {
 	return n
 }
 
-// backEnd is the customer's.
+// backEnd is the back end that receives approval requests.
 type backEnd struct {
 	t *testing.T
 	// answer answers a batch; nil allows all requests at once.

@@ -110,7 +110,7 @@ func (s *eventStage) outcomes() (delivered, dropped []string) {
 	return delivered, dropped
 }
 
-// receiver is the customer's back end.
+// receiver is the back end that receives events.
 type receiver struct {
 	t *testing.T
 	// answer answers a delivery; nil answers 204 to all.

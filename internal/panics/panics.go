@@ -27,7 +27,7 @@ const (
 	Session    Part = "session"    // a change to one session, its renewal or its push
 	Connection Part = "connection" // what one WebSocket said
 	Request    Part = "request"    // one HTTP request
-	Hook       Part = "hook"       // one request to the customer's back end
+	Hook       Part = "hook"       // one HTTP request to the back end
 )
 
 // ErrPanicked is the error that the caller gets for a recovered panic.

@@ -2,8 +2,8 @@ package edge
 
 import "time"
 
-// Call is one client's stay in one leg, from its admission on. Once it has ended
-// it stays ended: to go on the client joins anew. Safe for concurrent use.
+// Call is one client's call on one leg, from its admission on. An ended call stays ended; the client
+// must join again. A Call is safe for concurrent use.
 type Call struct {
 	edge    *Edge
 	who     identity
@@ -12,7 +12,7 @@ type Call struct {
 	ended   func()
 	events  mailbox // nil for a call that came over the line protocol
 
-	// All below is guarded by edge.mu.
+	// Guarded by edge.mu.
 	state   state
 	token   string
 	granted grant
@@ -32,9 +32,9 @@ const (
 	left
 )
 
-// Events gives the call's events. A reader who falls 64 behind loses the oldest.
-// The channel is closed when the call has ended; this alone is no event: a
-// client whose token ran out in silence would not have noticed.
+// Events returns the call's events. A reader that falls 64 events behind loses the oldest. The channel
+// is closed when the call has ended. Closing is not an event: a client whose token expired silently
+// would not notice the end.
 func (c *Call) Events() <-chan Event { return c.events }
 
 // Renew replaces the token, or returns an *Error and leaves the call as it was.
@@ -45,8 +45,8 @@ func (c *Call) Renew(token string) error {
 	return nil
 }
 
-// Leave hangs up. It is an *Error to leave what was left before, but not to
-// leave after a drop, which is how a client says that it will not come back.
+// Leave ends the call. Leaving twice returns an *Error. Leaving after a drop does not: it tells the edge
+// that the client will not rejoin.
 func (c *Call) Leave() error {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -81,8 +81,8 @@ func (c *Call) InCall() bool {
 	return c.state == inCall
 }
 
-// Publishing reports whether the client may send audio, video and data: its
-// token is a publisher's. Always false outside RTC.
+// Publishing reports whether the client may send audio, video and data, that is whether its token is a
+// publisher's. It is always false except in RTC.
 func (c *Call) Publishing() bool {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -91,8 +91,8 @@ func (c *Call) Publishing() bool {
 	return c.publishing(now)
 }
 
-// renew does the work of Renew. accepted is called under edge.mu, before any
-// event that the new token brings about.
+// renew implements Renew. It calls accepted with edge.mu held, before any event that the new token
+// causes.
 func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	e := c.edge
 	granted, refusal := e.keyring().verify(token, c.who)
@@ -113,7 +113,7 @@ func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	case refusal == nil:
 		refusal = granted.runOut(now)
 	case refusal.Code == CodeInvalidAppID:
-		// The app was settled by the join; a token of another is simply wrong.
+		// The join has checked the app, so here a token for another app is just invalid.
 		refusal = invalid("the token is for another app")
 	}
 	if refusal != nil {
@@ -142,7 +142,7 @@ func (c *Call) publishing(now time.Time) bool {
 	return c.state == inCall && c.who.leg == RTC && c.granted.publishing(now)
 }
 
-// arm sends the warning if it is due, and sets the timer for what comes next.
+// arm sends the warning if it is due, and sets the timer for the next warning or drop.
 func (c *Call) arm(now time.Time) {
 	next := c.granted.ends()
 	if !c.granted.silent() && !c.warned {
@@ -154,8 +154,7 @@ func (c *Call) arm(now time.Time) {
 			c.notify(Event{Name: WillExpire, Leg: c.who.leg})
 		}
 	}
-	// The wall clock decides, the timer only wakes: should it come early by the
-	// wall clock, arm sets it again.
+	// The wall clock decides. If the timer fires too early by the wall clock, arm sets it again.
 	if c.timer == nil {
 		c.timer = time.AfterFunc(next.Sub(now), c.tick)
 	} else {
@@ -163,8 +162,8 @@ func (c *Call) arm(now time.Time) {
 	}
 }
 
-// tick is the timer's function, and the only one here that takes the lock. One
-// that comes late, after a renewal or the end, finds nothing to do.
+// tick is the timer's function, and the only function here that locks edge.mu. If it runs late, after
+// a renewal or the end, it does nothing.
 func (c *Call) tick() {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -174,8 +173,8 @@ func (c *Call) tick() {
 	}
 }
 
-// settle drops the call if its time is over. Every operation calls it first, so
-// that what they see does not hang on how punctual the timer is.
+// settle drops the call if its token has expired. Every operation calls it first, so that results do
+// not depend on the timer's accuracy.
 func (c *Call) settle(now time.Time) {
 	if c.state != inCall || now.Before(c.granted.ends()) {
 		return
@@ -188,7 +187,7 @@ func (c *Call) settle(now time.Time) {
 	c.finish(dropped)
 }
 
-// leave ends the call, or the wait after its drop, by the client's wish.
+// leave ends the call, or the loss after its drop, because the client leaves.
 func (c *Call) leave(now time.Time) {
 	if c.state == left {
 		return
@@ -198,8 +197,8 @@ func (c *Call) leave(now time.Time) {
 	c.finish(left)
 }
 
-// giveWay ends the call because its user joins anew. The history goes on with
-// the new call, which also closes a loss.
+// giveWay ends the call because its user joins again. The new call continues its history, and ends a
+// loss.
 func (c *Call) giveWay(now time.Time) {
 	if c.state == inCall {
 		reason := ReasonSameUserLogin
@@ -213,7 +212,7 @@ func (c *Call) giveWay(now time.Time) {
 	c.finish(left)
 }
 
-// finish moves to a state after which nothing happens by itself.
+// finish moves to a final state and stops the timer.
 func (c *Call) finish(to state) {
 	was := c.state
 	c.state = to

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// Client is the other end of the line protocol, for programs written in Go. Refusals
-// come back as *Error. It is safe for concurrent use.
+// Client is a client of the line protocol. Refusals are *Errors. It is safe for concurrent use.
 type Client struct {
 	nc     net.Conn
 	events mailbox
@@ -26,8 +25,8 @@ type Client struct {
 	waiting map[int64]chan reply // guarded by mu; each with room for its reply
 }
 
-// ErrClosed is what operations return on a client that was closed, be it by
-// Close or because a line could not be sent.
+// ErrClosed is the error of operations on a client that was closed, by Close or because a line could
+// not be sent.
 var ErrClosed = errors.New("edge: client closed")
 
 // Dial connects over TCP.
@@ -40,8 +39,8 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	return NewClient(nc), nil
 }
 
-// NewClient speaks over a connection that there is, such as one end of a
-// [net.Pipe] whose other end [Edge.ServeConn] has.
+// NewClient makes a client of an existing connection, such as one end of a [net.Pipe] whose other end
+// [Edge.ServeConn] serves.
 func NewClient(nc net.Conn) *Client {
 	c := &Client{nc: nc, events: newMailbox(), gone: make(chan struct{}), waiting: make(map[int64]chan reply)}
 	go c.read()
@@ -54,8 +53,7 @@ func (c *Client) Join(ctx context.Context, join JoinRequest) (publish bool, err 
 	return c.ask(ctx, request{Op: opJoin, Leg: join.Leg, Channel: join.Channel, User: join.User, Token: join.Token})
 }
 
-// Renew hands in a new token, and reports whether the client may publish from
-// now on.
+// Renew replaces the token, and reports whether the client may publish from now on.
 func (c *Client) Renew(ctx context.Context, leg Leg, token string) (publish bool, err error) {
 	return c.ask(ctx, request{Op: opRenew, Leg: leg, Token: token})
 }
@@ -66,12 +64,11 @@ func (c *Client) Leave(ctx context.Context, leg Leg) error {
 	return err
 }
 
-// Events gives the events of all legs. A reader who falls 64 behind loses the
-// oldest. The channel is closed when the connection has ended.
+// Events returns the events of all legs. A reader that falls 64 events behind loses the oldest. The
+// channel is closed when the connection has ended.
 func (c *Client) Events() <-chan Event { return c.events }
 
-// Close breaks the connection, and the calls with it. It returns when the
-// client's goroutine has gone.
+// Close breaks the connection and its calls. It returns when the client's goroutine has ended.
 func (c *Client) Close() error {
 	err := c.nc.Close()
 	<-c.gone
@@ -84,8 +81,8 @@ func (c *Client) Close() error {
 // Gone is closed when the connection has ended, for whatever reason.
 func (c *Client) Gone() <-chan struct{} { return c.gone }
 
-// ask sends a request and waits for its reply. If ctx ends first, the edge may
-// have acted or not.
+// ask sends a request and waits for the reply. If ctx is done first, it is unknown whether the edge has
+// acted.
 func (c *Client) ask(ctx context.Context, q request) (publish bool, err error) {
 	select {
 	case <-c.gone:
@@ -147,7 +144,7 @@ func (c *Client) write(ctx context.Context, line []byte) error {
 	return nil
 }
 
-// read hands out what comes in until the connection ends.
+// read dispatches replies and events until the connection ends.
 func (c *Client) read() {
 	err := c.readLines()
 	c.nc.Close()

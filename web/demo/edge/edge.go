@@ -19,8 +19,8 @@ type Config struct {
 
 const defaultWarnBefore = 30 * time.Second
 
-// Edge admits calls, ends them when their tokens do, and keeps the record.
-// It is safe for concurrent use.
+// Edge admits calls, drops them when their tokens expire, and keeps the record. It is safe for
+// concurrent use.
 type Edge struct {
 	warnBefore time.Duration
 	log        *slog.Logger
@@ -62,10 +62,9 @@ func New(config Config) (*Edge, error) {
 	return e, nil
 }
 
-// SetCertificates replaces the certificates, as their rotation in Agora's
-// console does. Calls in progress go on to the end of their tokens, but from now on
-// only tokens signed with one of these join or renew. An empty secondary means that
-// there is none.
+// SetCertificates replaces the certificates, like a rotation in Agora's console. Calls in progress
+// continue until their tokens expire, but joins and renewals need tokens signed with one of these
+// certificates. secondary may be empty.
 func (e *Edge) SetCertificates(primary, secondary string) error {
 	certificates := []string{primary}
 	if secondary != "" {
@@ -82,9 +81,8 @@ func (e *Edge) SetCertificates(primary, secondary string) error {
 	return nil
 }
 
-// Close ends every call as if its client had left, and refuses new ones. When it
-// returns all that happened has been logged, and nothing more will happen. The
-// record stays readable.
+// Close ends all calls as if their clients had left, and refuses new ones. When it returns, all events
+// have been logged. The record can still be read.
 func (e *Edge) Close() {
 	e.mu.Lock()
 	e.closed = true

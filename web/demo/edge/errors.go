@@ -2,8 +2,7 @@ package edge
 
 import "fmt"
 
-// Codes of refusals. The numbers are those of Agora's native SDKs, since the
-// web SDK has only words for most of them.
+// Codes of refusals: the numbers of Agora's native SDKs, since the web SDK has only names for most.
 const (
 	CodeInvalidParams = 2   // the request itself is malformed
 	CodeAlreadyJoined = 17  // join on a leg that is in a call
@@ -13,8 +12,8 @@ const (
 	CodeNotJoined     = 113 // renew or leave where there is no call
 )
 
-// words are what an error text starts with: the SDKs' own names, so that a
-// test may look for INVALID_OPERATION as an application would.
+// words are the SDKs' names of the codes. Error texts begin with them, so that a test can search for
+// INVALID_OPERATION like an app.
 var words = map[int]string{
 	CodeInvalidParams: "INVALID_PARAMS",
 	CodeAlreadyJoined: "INVALID_OPERATION",
@@ -24,9 +23,8 @@ var words = map[int]string{
 	CodeNotJoined:     "INVALID_OPERATION",
 }
 
-// Error is a refusal. Every error that a join, a renewal or a leave is answered
-// with is an *Error, in process and over the line protocol alike; a [Client]
-// returns other errors only for what befell its connection.
+// Error is a refusal. All errors of joins, renewals and leaves are *Errors, in process and over the
+// line protocol; a [Client] returns other errors only about its connection.
 type Error struct {
 	Code int    // one of the Code constants
 	Text string // "NAME: what is wrong"; never holds a token or a certificate

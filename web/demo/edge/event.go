@@ -1,7 +1,6 @@
 package edge
 
-// Event is what the edge tells a client unasked. Its JSON form is the line that
-// the line protocol sends.
+// Event is an event that the edge sends to a client. Its JSON is the line in the line protocol.
 type Event struct {
 	Name   string `json:"event"`
 	Leg    Leg    `json:"leg"`
@@ -21,9 +20,9 @@ const (
 	ReasonSameUserLogin = "SAME_USER_LOGIN" // RTM and Chat
 )
 
-// mailbox holds events until they are read. It never blocks the sender: when it
-// is full the oldest goes, so that the last event of a call is always there.
-// Its owner makes sure that put and close don't run at the same time.
+// mailbox holds events until they are read. It never blocks the sender: if it is full, the oldest event
+// is dropped, so that the last event of a call is always kept. The owner must not call put and close
+// concurrently.
 type mailbox chan Event
 
 const mailboxSize = 64 // events

@@ -10,7 +10,7 @@ const (
 	maxLifeSeconds = 24 * 60 * 60  // the longest that Agora lets a token live
 )
 
-// grant is what a token allows, with its ends in Unix seconds.
+// grant is the rights of a token, with their expiries in Unix seconds.
 type grant struct {
 	tokenEnds   int64
 	joinEnds    int64 // the join privilege's; may be never
@@ -18,8 +18,8 @@ type grant struct {
 	publish     bool  // all of audio (2), video (3) and data (4) are there: the publisher's role
 }
 
-// newGrant reads a grant off privileges given with their ends. join is the
-// privilege without which there is none.
+// newGrant makes a grant from privileges with their expiries. It refuses a token without the privilege
+// join.
 func newGrant(tokenEnds int64, ends map[uint16]int64, join uint16) (grant, *Error) {
 	joinEnds, ok := ends[join]
 	if !ok {
@@ -37,15 +37,14 @@ func newGrant(tokenEnds int64, ends map[uint16]int64, join uint16) (grant, *Erro
 	return g, nil
 }
 
-// ends is the moment at which the call must be over.
+// ends returns the time at which the call must be dropped.
 func (g grant) ends() time.Time { return time.Unix(min(g.tokenEnds, g.joinEnds), 0) }
 
-// silent reports whether the token ends before its privilege. The SDKs watch
-// the privilege, so then nothing tells the client, neither before nor after.
+// silent reports whether the token expires before its privilege. The SDKs watch only the privilege, so
+// then the client gets no event, neither before nor after.
 func (g grant) silent() bool { return g.tokenEnds < g.joinEnds }
 
-// runOut returns the refusal if the grant is over: from the very second on that
-// the token names.
+// runOut returns a refusal if the grant has expired, from the second of the expiry on.
 func (g grant) runOut(now time.Time) *Error {
 	if now.Before(g.ends()) {
 		return nil

@@ -2,7 +2,7 @@ package edge
 
 import "strings"
 
-// Leg is one of the services that a client logs in to with a token of its own.
+// Leg is a service that a client logs in to with its own token.
 type Leg string
 
 // The legs of a call.
@@ -12,11 +12,11 @@ const (
 	Chat Leg = "chat" // messages
 )
 
-// anonymous is the RTC user who leaves the choice of uid to Agora. Only a token
-// with an empty uid admits it, as only such a token admits whatever is chosen.
+// anonymous is the RTC user that lets Agora choose its uid. Only a token with an empty uid admits it,
+// since only such a token is valid for any uid.
 const anonymous = "0"
 
-// identity says whose call it is. The record has one entry for each.
+// identity identifies a call. The record has one entry for each identity.
 type identity struct {
 	leg     Leg
 	channel string // empty for RTM and Chat
@@ -30,7 +30,7 @@ const (
 	maxRTMUser = 64
 )
 
-// identity checks the request as an SDK would before it asks the edge.
+// identity checks the request like an SDK, before the edge verifies the token.
 func (r JoinRequest) identity() (identity, *Error) {
 	who := identity{leg: r.Leg, channel: r.Channel, user: r.User}
 	switch r.Leg {

@@ -10,8 +10,7 @@ type JoinRequest struct {
 	Token   string
 }
 
-// Join admits a client or returns an *Error. A user who is in that call already
-// is thrown out for the newcomer, as Agora does.
+// Join admits a client or returns an *Error. Like Agora, it ends an existing call of the same user.
 func (e *Edge) Join(request JoinRequest) (*Call, error) {
 	events := newMailbox()
 	call, err := e.join(request, events.put, events.close, nil)
@@ -22,15 +21,14 @@ func (e *Edge) Join(request JoinRequest) (*Call, error) {
 	return call, nil
 }
 
-// join does the work of Join. notify is called for every event, ended after the
-// last one, and admitted between admission and the first event; all three under
-// e.mu, so they must neither block nor call the Edge.
+// join implements Join. It calls admitted before the first event, notify for each event, and ended after
+// the last. All are called with e.mu held, so they must not block or call the Edge.
 func (e *Edge) join(request JoinRequest, notify func(Event), ended func(), admitted func(publish bool)) (*Call, *Error) {
 	who, refusal := request.identity()
 	if refusal != nil {
 		return nil, refusal
 	}
-	// The arithmetic is done before the lock is taken: joins run in parallel.
+	// Verify the token before locking, so that joins run in parallel.
 	granted, refusal := e.keyring().verify(request.Token, who)
 
 	e.mu.Lock()
@@ -45,7 +43,7 @@ func (e *Edge) join(request JoinRequest, notify func(Event), ended func(), admit
 	h := e.histories[who]
 	if refusal != nil {
 		if h == nil {
-			// No entry for calls that never were: anyone could fill the record.
+			// A call that was never admitted gets no entry, so that refused joins cannot fill the record.
 			e.joinsRefused++
 		} else {
 			h.joinsRefused++

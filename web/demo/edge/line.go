@@ -40,10 +40,9 @@ func newLineReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, Ma
 
 var errLongLine = errors.New("line too long")
 
-// readLine returns the next line without its newline. A line that does not fit
-// the reader's buffer is skipped to its end and comes back as errLongLine; what
-// the connection broke off in the middle of is no line. The bytes are valid
-// until the next call.
+// readLine returns the next line without its newline. It skips a line that does not fit into the
+// reader's buffer and returns errLongLine. An incomplete line at the end of the connection is an error.
+// The bytes are valid until the next call.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if err == nil {
@@ -61,8 +60,8 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return nil, errLongLine
 }
 
-// parseRequest reads a line strictly. With a refusal the request still has its
-// id, if that could be read.
+// parseRequest parses a line strictly. If it refuses the line, the request still has its id if that
+// could be parsed.
 func parseRequest(line []byte) (request, *Error) {
 	var q request
 	decoder := json.NewDecoder(bytes.NewReader(line))
@@ -88,7 +87,7 @@ func parseRequest(line []byte) (request, *Error) {
 	return q, nil
 }
 
-// encode gives a value's line, newline included.
+// encode returns the line for a value, with its newline.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

@@ -5,23 +5,22 @@ import (
 	"log/slog"
 )
 
-// note is a log line on its way.
+// note is a log line that is not written yet.
 type note struct {
 	text string
 	args []any
 }
 
-// note keeps a log line until mu is free: a log that is slow, or a pipe that
-// nobody reads, must not hold up the deadlines of calls. The caller holds mu and
-// frees it with unlock.
+// note keeps a log line until mu is unlocked, so that a slow log does not delay the calls' deadlines.
+// The caller holds mu and must unlock it with unlock.
 func (e *Edge) note(text string, who identity, args ...any) {
 	if e.log.Enabled(context.Background(), slog.LevelInfo) {
 		e.notes = append(e.notes, note{text, append([]any{"leg", who.leg, "channel", who.channel, "user", who.user}, args...)})
 	}
 }
 
-// unlock frees mu and sees to it that what was noted under it is logged. One
-// goroutine at a time does this, for all others too, so the lines keep their order.
+// unlock unlocks mu and then writes the log lines noted meanwhile. One goroutine at a time writes the
+// lines of all, so they keep their order.
 func (e *Edge) unlock() {
 	defer e.mu.Unlock()
 	if e.logging || len(e.notes) == 0 {

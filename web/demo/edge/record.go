@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Record is what came of the calls, in total and each. See "What counts" in the
-// package's documentation for what the figures mean.
+// Record has the results of all calls, in total and for each. "What counts" in the package
+// documentation defines the figures.
 type Record struct {
 	Total Tally        `json:"total"`
 	Calls []CallRecord `json:"calls"` // by leg, channel, user
@@ -22,7 +22,7 @@ type CallRecord struct {
 	Tally
 }
 
-// Tally holds the figures. Times are in seconds.
+// Tally has the figures of a call, or the totals. Times are in seconds.
 type Tally struct {
 	LostSeconds      float64  `json:"lostSeconds"` // the one that matters
 	HeldSeconds      float64  `json:"heldSeconds"`
@@ -36,8 +36,7 @@ type Tally struct {
 	MinMarginSeconds *float64 `json:"minMarginSeconds"` // null: nothing was renewed
 }
 
-// Record reads the record as of now. It changes nothing: calls and losses that
-// are open count up to now and go on.
+// Record returns the record. Calls and losses in progress count up to now; nothing is changed.
 func (e *Edge) Record() Record {
 	e.mu.Lock()
 	defer e.unlock()
@@ -60,7 +59,7 @@ func (e *Edge) Record() Record {
 	return record
 }
 
-// history is the account of one identity. Guarded by Edge.mu.
+// history is the record of one identity. Guarded by Edge.mu.
 type history struct {
 	owner *Call // the latest admitted; never nil once in the map
 
@@ -79,7 +78,7 @@ type history struct {
 	minMargin        time.Duration // valid if renewalsAccepted > 0
 }
 
-// joined opens a stay, closes the loss before it, and returns that loss.
+// joined records a join. It ends the loss before it, if any, and returns that loss.
 func (h *history) joined(at time.Time) time.Duration {
 	lost := h.closeLoss(at)
 	h.joins++
@@ -111,8 +110,8 @@ func (h *history) left(at time.Time, from state) {
 	}
 }
 
-// broke leaves a loss open, as the user may yet come back and then was without
-// the call all the while; asOf ends it here if nobody does.
+// broke records a broken connection. A loss in progress continues, since the user may rejoin and was
+// then without the call all the time; if not, asOf ends the loss at the break.
 func (h *history) broke(at time.Time, from state) {
 	h.breaks++
 	if from == inCall {
@@ -137,7 +136,7 @@ func (h *history) closeLoss(at time.Time) time.Duration {
 	return lost
 }
 
-// asOf returns a copy in which what is open is closed.
+// asOf returns a copy in which calls and losses in progress end at now.
 func (h *history) asOf(now time.Time) history {
 	c := *h
 	if !c.joinedAt.IsZero() {
@@ -160,7 +159,7 @@ func (h *history) stateName() string {
 	return "left"
 }
 
-// add sums up for the total.
+// add adds o to the totals.
 func (h *history) add(o history) {
 	if o.renewalsAccepted > 0 && (h.renewalsAccepted == 0 || o.minMargin < h.minMargin) {
 		h.minMargin = o.minMargin

@@ -2,9 +2,8 @@ package edge
 
 import "encoding/binary"
 
-// scan reads the fields of a token out of a byte slice. After the first field
-// that is cut short it is bad, and stays so, and yields zeroes: a caller may
-// read on and ask once at the end.
+// scan reads the fields of a token from a byte slice. After the first truncated field it is bad, and
+// all later fields are zero, so a caller checks once at the end.
 type scan struct {
 	rest []byte
 	bad  bool
@@ -37,8 +36,8 @@ func (s *scan) u32() uint32 {
 // bytes reads a u16 length and that many bytes.
 func (s *scan) bytes() []byte { return s.take(int(s.u16())) }
 
-// privileges reads a map of privilege to seconds. A key that comes twice makes
-// the scan bad: it could be read in two ways.
+// privileges reads a map of privilege to seconds. A duplicate key makes the scan bad, since it is
+// ambiguous.
 func (s *scan) privileges() map[uint16]uint32 {
 	count := s.u16()
 	m := make(map[uint16]uint32)
@@ -53,5 +52,5 @@ func (s *scan) privileges() map[uint16]uint32 {
 	return m
 }
 
-// whole reports whether every field was there and nothing is left over.
+// whole reports whether all fields were complete and no bytes are left.
 func (s *scan) whole() bool { return !s.bad && len(s.rest) == 0 }

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Serve speaks the line protocol with everyone who connects. It closes the
-// listener when ctx is done, breaks what connections there are, and returns when
-// all its goroutines are gone: with nil then, with an error if the listener fails.
+// Serve serves the line protocol on a listener. When ctx is done, it closes the listener, breaks all
+// connections, and returns nil after its goroutines have ended. It returns an error if the listener
+// fails.
 func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var connections sync.WaitGroup
@@ -28,7 +28,7 @@ func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
-			// Out of descriptors: those who are in must not be lost for it.
+			// Perhaps there are no file descriptors left; existing connections must survive that.
 			e.log.Warn("accept failed", "error", err)
 			select {
 			case <-time.After(acceptPause):
@@ -47,9 +47,8 @@ const (
 	maxUnsent    = 256              // lines; one that lags further behind loses it too
 )
 
-// ServeConn speaks the line protocol on one connection, which may be a
-// [net.Pipe], until it ends or ctx is done. When it returns the connection is
-// closed, its calls are over, and no goroutine is left.
+// ServeConn serves the line protocol on one connection, which may be a [net.Pipe], until it ends or ctx
+// is done. When it returns, the connection is closed, its calls have ended, and no goroutine is left.
 func (e *Edge) ServeConn(ctx context.Context, nc net.Conn) {
 	defer nc.Close()
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
@@ -61,14 +60,13 @@ func (e *Edge) ServeConn(ctx context.Context, nc net.Conn) {
 	for _, call := range c.calls {
 		call.Break()
 	}
-	// With all calls over nobody sends any more: events come only from calls,
-	// and replies only from read.
+	// All calls have ended and read has returned, so nothing is sent any more.
 	close(c.unsent)
 	writer.Wait()
 }
 
-// conn is one client's connection. read runs in one goroutine, write in another;
-// events come from wherever a call's time runs out.
+// conn is one client's connection. read and write run in one goroutine each; events come from any
+// goroutine.
 type conn struct {
 	edge   *Edge
 	nc     net.Conn
@@ -76,8 +74,8 @@ type conn struct {
 	calls  map[Leg]*Call // only read's goroutine uses it
 }
 
-// send queues a line. It never blocks, as the edge's lock may be held: a client
-// with too long a queue is cut off instead.
+// send queues a line. It never blocks, since edge.mu may be held; if the queue is full, the client is
+// disconnected.
 func (c *conn) send(v any) {
 	select {
 	case c.unsent <- encode(v):
@@ -86,8 +84,8 @@ func (c *conn) send(v any) {
 	}
 }
 
-// write runs until unsent is closed, even if the connection is not there any
-// more, so that it never leaves the queue standing.
+// write writes queued lines until unsent is closed. After the connection has broken, it goes on emptying
+// the queue.
 func (c *conn) write() {
 	var failed bool
 	for line := range c.unsent {
@@ -123,8 +121,8 @@ func (c *conn) read() {
 	}
 }
 
-// do carries out a request. It answers those that it accepts itself; the answer
-// is queued under the edge's lock, so that no event of the new state precedes it.
+// do carries out a request. It answers accepted requests itself: it queues the answer with edge.mu held,
+// so that no event of the new state precedes it.
 func (c *conn) do(q request) *Error {
 	call := c.calls[q.Leg]
 	accepted := func(publish bool) {
@@ -145,8 +143,8 @@ func (c *conn) do(q request) *Error {
 			return refusal
 		}
 		if call != nil {
-			// If the dropped call was another one, the client has turned from it;
-			// if it was the same, the join has ended it and this does nothing.
+			// If the dropped call was a different one, the client gives it up by this join. If it
+			// was the same, the join has ended it already, and this does nothing.
 			_ = call.Leave()
 		}
 		c.calls[q.Leg] = joined

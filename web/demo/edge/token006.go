@@ -7,8 +7,8 @@ import (
 
 // token006 is a token of the older kind:
 // "006", App ID, base64(signature, CRC of channel, CRC of uid, message).
-// It holds neither channel nor uid: they go into the signature, so one can
-// only check whether it is for a given pair.
+// It does not contain the channel and the uid, but signs them, so it can only be checked for a given
+// channel and uid.
 type token006 struct {
 	appID      string
 	signature  []byte
@@ -22,7 +22,7 @@ type token006 struct {
 
 const appIDLength = 32
 
-// The privilege that admits, by service. Chat is younger than 006.
+// The privilege to join or log in, by service. Chat has no 006 tokens.
 const (
 	join006RTC = 1
 	join006RTM = 1000
@@ -67,7 +67,7 @@ func (k keyring) verify006(token string, who identity) (grant, *Error) {
 	if err := k.checkApp(t.appID); err != nil {
 		return grant{}, err
 	}
-	// An RTM token has its user in the channel's place.
+	// In an RTM token, the user takes the channel's place.
 	channel, uid, join := who.channel, who.user, uint16(join006RTC)
 	switch who.leg {
 	case RTC:
@@ -102,7 +102,7 @@ func (k keyring) verify006(token string, who identity) (grant, *Error) {
 	return grant{}, invalid("the token's signature is wrong")
 }
 
-// absolute gives the privileges with the Unix seconds at which they end.
+// absolute returns the privileges with their expiries in Unix seconds.
 func (t token006) absolute() map[uint16]int64 {
 	ends := make(map[uint16]int64, len(t.privileges))
 	for privilege, at := range t.privileges {

@@ -25,8 +25,8 @@ type service007 struct {
 	names      []string          // channel and uid, or user id, and so on by type
 }
 
-// Service types. The edge admits to three; the others are read only to get past
-// them, as one token may serve for several.
+// Service types. The edge supports three; the others are parsed only to skip them, since one token may
+// have several services.
 const (
 	serviceRTC       = 1
 	serviceRTM       = 2
@@ -37,12 +37,12 @@ const (
 	serviceAPaaS     = 7
 )
 
-// join007 is the privilege that admits: join in RTC, login in RTM, user in Chat.
-// Chat's other privilege, 2 for app, is for servers and admits nobody.
+// join007 is the privilege to join in RTC, to log in in RTM, and of a user in Chat. Chat's privilege 2,
+// of the app, is for servers and admits no user.
 const join007 = 1
 
-// maxInflated bounds what a token may inflate to, in bytes. The largest honest
-// one, with every service and the longest names, stays below 2 KiB.
+// maxInflated is the largest size of an inflated token in bytes. The largest valid token, with all
+// services and the longest names, is smaller than 2 KiB.
 const maxInflated = 8 << 10
 
 func parse007(token string) (token007, *Error) {
@@ -72,7 +72,7 @@ func parse007(token string) (token007, *Error) {
 		case serviceRTC, serviceStreaming, serviceFCDN, serviceAPaaS:
 			names = 2
 		default:
-			// Its length is unknown, so nothing after it can be read.
+			// The length of an unknown service is unknown, so the rest cannot be parsed.
 			if !s.bad {
 				return t, invalid("service type %d is unknown", kind)
 			}
@@ -95,8 +95,7 @@ func parse007(token string) (token007, *Error) {
 	return t, nil
 }
 
-// inflate undoes zlib, and refuses what would grow beyond maxInflated or has
-// bytes left after the stream.
+// inflate decompresses a zlib stream. It refuses output above maxInflated and bytes after the stream.
 func inflate(raw []byte) ([]byte, *Error) {
 	source := bytes.NewReader(raw)
 	z, err := zlib.NewReader(source)
@@ -159,7 +158,7 @@ func (k keyring) verify007(token string, who identity) (grant, *Error) {
 	if !anyUser && user != who.user {
 		return grant{}, invalid("the token is for user %.80q, not %q", user, who.user)
 	}
-	// Agora cuts lifetimes to a day without a word.
+	// Agora silently cuts lifetimes to a day.
 	ends := make(map[uint16]int64, len(service.privileges))
 	for privilege, after := range service.privileges {
 		ends[privilege] = int64(t.issued) + min(int64(after), maxLifeSeconds)

@@ -7,18 +7,17 @@ import (
 	"strings"
 )
 
-// maxToken is the length in bytes of the longest token that the web SDK takes.
+// maxToken is the length in bytes of the longest token that the web SDK accepts.
 const maxToken = 2047
 
-// keyring is what tokens are checked against.
+// keyring has the App ID and the certificates for verifying tokens.
 type keyring struct {
 	appID        string
 	certificates []string // one or two, each as good as the other
 }
 
-// verify reads a token, checks that it was signed for this app and that it is
-// for this call, and says what it grants. It knows no clock: whether the grant
-// has run out is for the caller to ask.
+// verify parses a token, checks its signature, its app, and that it is for this call, and returns its
+// grant. It does not check expiry; the caller does.
 func (k keyring) verify(token string, who identity) (grant, *Error) {
 	if len(token) < 1 || len(token) > maxToken {
 		return grant{}, invalid("the token is %d bytes long, not 1 to %d", len(token), maxToken)
@@ -39,8 +38,8 @@ func (k keyring) checkApp(appID string) *Error {
 	return nil
 }
 
-// decode undoes the base64 of a token. Go's decoder skips line breaks and by
-// default takes stray bits; SDKs and edges in other languages do not all.
+// decode decodes a token's base64 strictly. By default Go's decoder skips line breaks and accepts
+// non-zero unused bits, unlike some SDKs and edges in other languages.
 func decode(s string) ([]byte, *Error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") {

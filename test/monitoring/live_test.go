@@ -64,7 +64,7 @@ func startStack(t *testing.T) *stack {
 	return s
 }
 
-// decide is the customer's back end: it agrees to everything, and takes all events.
+// decide is a back end that approves everything, and accepts all events.
 func decide(w http.ResponseWriter, r *http.Request) {
 	var request struct{ Requests []struct{ ID string } }
 	if err := json.NewDecoder(r.Body).Decode(&request); err != nil || r.URL.Path != "/may" {

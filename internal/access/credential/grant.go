@@ -26,7 +26,7 @@ type GrantConfig struct {
 	TTL time.Duration
 }
 
-// Grant makes a credential, for trying things out: in production the customer's
+// Grant makes a credential, for trying things out: in production your
 // back end makes them. Its error says why Verify would refuse the credential, and begins
 // with the path of the claim, if one claim is wrong.
 func Grant(c GrantConfig) (string, error) {

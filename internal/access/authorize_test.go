@@ -1,349 +1,250 @@
-package access_test
+package access
 
 import (
-	"fmt"
+	"bytes"
+	"context"
+	"errors"
 	"log/slog"
-	"net"
-	"net/http"
-	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"refresher/internal/app"
-	"refresher/internal/app/apptest"
-	"refresher/internal/protocol"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/hook"
 	"refresher/internal/session"
 )
 
-func TestAuthorizeIsAskedAtJoin(t *testing.T) {
-	n, b, ana := apptest.Supervised(t, time.Minute)
-	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) { return q.RTC.UID != 7, 0 })
-	s := n.Dial()
-	s.Send(apptest.JoinMessage(ana, `"rtc":{"channel":"c","uid":7,"role":"publisher"}`))
-	if refused := s.Expect("error"); refused.Code != "forbidden" {
-		t.Errorf("refused with %+v", refused)
-	}
-	s.Closed(protocol.CloseForbidden)
-	s = n.Dial()
-	s.Send(apptest.JoinMessage(ana, `"rtc":{"channel":"c","uid":8}`))
-	joined := s.Expect("joined")
-	asked := b.All()
-	if len(asked) != 2 {
-		t.Fatalf("asked %+v", asked)
-	}
-	for i, uid := range []uint32{7, 8} {
-		q := asked[i]
-		if q.Action != "join" || q.App != apptest.AppID || q.Subject != "ana" || q.Session == "" || q.RTC.Channel != "c" || q.RTC.UID != uid || q.RTM != nil {
-			t.Errorf("asked %+v", q)
-		}
-	}
-	if asked[0].RTC.Role != "publisher" || asked[1].RTC.Role != "subscriber" || asked[1].Session != joined.Session {
-		t.Errorf("asked %+v", asked)
+// revocations fakes a node's copy of the revocations.
+type revocations struct{ unread, matches bool }
+
+func (r *revocations) Loaded() bool                       { return !r.unread }
+func (r *revocations) Revoked(*session.ResumeClaims) bool { return r.matches }
+
+// approval fakes the back end's approval and records the requests.
+type approval struct {
+	asked  []hook.Request
+	answer func(ctx context.Context) (hook.Answer, error)
+}
+
+func (a *approval) Request(ctx context.Context, q hook.Request) (hook.Answer, error) {
+	a.asked = append(a.asked, q)
+	return a.answer(ctx)
+}
+
+func allows(context.Context) (hook.Answer, error) { return hook.Answer{Allow: true}, nil }
+func denies(context.Context) (hook.Answer, error) {
+	return hook.Answer{Reason: "no credit"}, nil
+}
+
+func hangs(ctx context.Context) (hook.Answer, error) {
+	<-ctx.Done()
+	return hook.Answer{}, ctx.Err()
+}
+
+var errAway = errors.New("the back end is away")
+
+func isAway(context.Context) (hook.Answer, error) { return hook.Answer{}, errAway }
+
+func until(at session.UnixSec) func(context.Context) (hook.Answer, error) {
+	return func(context.Context) (hook.Answer, error) {
+		return hook.Answer{Allow: true, Until: at}, nil
 	}
 }
 
-// The back end's reason for a denial is logged once, shortened; the client does not see it.
-func TestAuthorizeReasonIsLogged(t *testing.T) {
-	b := apptest.NewBackEnd(t)
-	b.Reason = "no credit\n" + strings.Repeat("x", 200)
-	g := apptest.StartLoggedNode(t, func(c *app.Config) {
-		apptest.WithCredentials(c)
-		c.Authorize.URL, c.Authorize.Secret, c.Policy.ApprovalGrace = b.URL, apptest.HookSecret, time.Minute
-	}, app.Outside{}, (&net.Dialer{}).DialContext)
-	denials := func() (lines []string) {
-		for line := range strings.Lines(g.Log.Take()) {
-			if strings.Contains(line, "the back end denied") {
-				lines = append(lines, line)
-			}
-		}
-		return lines
+func newAccess(t *testing.T, c Config) *Access {
+	t.Helper()
+	if c.Auth == "" {
+		c.Auth, c.Port.Local = "none", true
 	}
-	logged := func(action, session string) {
-		t.Helper()
-		want := `action=` + action + ` app_id=` + apptest.AppID + ` session=` + session + ` reason="no credit ` + strings.Repeat("x", 190) + `"` + "\n"
-		if lines := denials(); len(lines) != 1 || !strings.HasSuffix(lines[0], want) || !strings.Contains(lines[0], "component=authorize") {
-			t.Errorf("logged %q, want one line with %q", lines, want)
-		}
+	if c.Projects == nil {
+		c.Projects = []credential.Project{{App: "app"}}
 	}
-	ana := apptest.Pass(nil)
-
-	s := g.Connect()
-	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`))
-	joined := s.Expect("joined")
-	_ = s.CloseNow()
-	if lines := denials(); len(lines) != 0 {
-		t.Errorf("logged %q of what was allowed", lines)
+	if c.Revocations == nil {
+		c.Revocations = &revocations{}
 	}
-
-	b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return false, 0 })
-	s = g.Connect()
-	s.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
-	if ended := s.Expect("ended"); ended.Reason != "denied" {
-		t.Errorf("ended %+v", ended)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	logged("resume", joined.Session)
-	s = g.Connect()
-	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`))
-	if refused := s.Expect("error"); strings.Contains(refused.Message, "credit") {
-		t.Errorf("refused with %+v", refused)
-	}
-	asked := b.All()
-	logged("join", asked[len(asked)-1].Session)
-	if answer, text := g.Visit(http.MethodGet, "/rtm/7", "", "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusForbidden || strings.Contains(text, "credit") {
-		t.Errorf("a classic request: %d %s", answer.StatusCode, text)
-	}
-	logged("join", `""`)
-	const burst = 10      // of lines, for one holder of a credential
-	for range 3 * burst { // who asks on and on does not fill the log
-		if answer, text := g.Visit(http.MethodGet, "/rtm/7", "", "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusForbidden {
-			t.Errorf("a classic request: %d %s", answer.StatusCode, text)
-		}
-	}
-	if lines := denials(); len(lines) == 0 || len(lines) > 2*burst {
-		t.Errorf("%d lines of %d denials", len(lines), 3*burst)
-	}
-}
-
-func TestAuthorizeDeniesARenewal(t *testing.T) {
-	n, b, ana := apptest.Supervised(t, time.Minute)
-	s := n.Dial()
-	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"u"},"ttl":4`))
-	joined := s.Expect("joined")
-	push := s.Expect("token-privilege-will-expire")
-	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, push.Seq))
-	b.Refuse("renew")
-	if ended := s.Expect("ended"); ended.Reason != "denied" {
-		t.Errorf("ended %+v", ended)
-	}
-	s.Closed(protocol.CloseEnded)
-	if answer, text := n.Do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); answer.StatusCode != http.StatusGone {
-		t.Errorf("renewed with the key: %d %s", answer.StatusCode, text)
-	}
-	b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return true, 0 })
-	again := n.Dial()
-	again.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
-	if ended := again.Expect("ended"); ended.Reason != "denied" {
-		t.Errorf("resumed: %+v", ended)
-	}
-	again.Closed(protocol.CloseEnded)
-	renewals := 0
-	for _, q := range b.All() {
-		if q.Action == "renew" && q.Session == joined.Session {
-			renewals++
-		}
-	}
-	if renewals < 2 {
-		t.Errorf("asked for %d renewals", renewals)
-	}
-}
-
-func TestAuthorizeIsAskedWhenClientsComeBack(t *testing.T) {
-	n, b, ana := apptest.Supervised(t, time.Minute)
-	s := n.Dial()
-	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"u"}`))
-	joined := s.Expect("joined")
-	if err := s.CloseNow(); err != nil {
+	c.Registerer = prometheus.NewRegistry()
+	a, err := New(c)
+	if err != nil {
 		t.Fatal(err)
 	}
-	b.Refuse("resume")
-	s = n.Dial()
-	s.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
-	if ended := s.Expect("ended"); ended.Reason != "denied" {
-		t.Errorf("resumed: %+v", ended)
-	}
-	s.Closed(protocol.CloseEnded)
+	return a
 }
 
-// If a client hangs up while its approval is requested, its session is not opened, and nothing waits
-// for the answer any longer.
-func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
-	b := apptest.NewBackEnd(t)
-	asked, answer := make(chan string), make(chan struct{})
-	g := apptest.StartLoggedNode(t, func(c *app.Config) {
-		apptest.WithCredentials(c)
-		c.Authorize.URL, c.Authorize.Secret, c.Policy.ApprovalGrace = b.URL, apptest.HookSecret, time.Minute
-		c.Authorize.Timeout = time.Minute
-	}, app.Outside{}, (&net.Dialer{}).DialContext)
-	g.Level.Set(slog.LevelDebug)
-	ana := apptest.Pass(nil)
-	s := g.Connect()
-	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`))
-	joined := s.Expect("joined")
-	_ = s.CloseNow()
-	g.Log.Await("connection closed")
-	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) {
-		asked <- q.Action
-		<-answer
-		return true, 0
-	})
-	for _, first := range []string{
-		apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`),
-		fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key),
+var (
+	granted = session.Grant{Channels: []string{"daily"}, UIDs: []string{"7"}, Roles: []session.Role{session.Subscriber, session.Publisher}}
+	ana     = session.Identity{RTC: &session.RTC{Channel: "daily", UID: 7, Role: session.Publisher}}
+)
+
+// One request of each kind. Requests of an existing session have no caller.
+var requests = map[string]session.Request{
+	"join":              {Action: session.ActionJoin, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
+	"classic token":     {Action: session.ActionJoin, Claims: &session.ResumeClaims{App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
+	"resume":            {Action: session.ActionResume, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}},
+	"HTTP renewal":      {Action: session.ActionRenew, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}},
+	"scheduled renewal": {Action: session.ActionRenew, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}},
+}
+
+// TestAuthorize authorizes each request in each state of the revocations and the back end. The decision
+// must depend on the state only.
+func TestAuthorize(t *testing.T) {
+	const hour = session.UnixSec(946684800 + 3600) // after the bubble's beginning
+	for name, state := range map[string]struct {
+		revocations revocations
+		backEnd     func(ctx context.Context) (hook.Answer, error)
+		want        session.Decision
+		asked       int
+	}{
+		"nobody to ask":       {want: session.Decision{Allowed: true}},
+		"allowed":             {backEnd: allows, want: session.Decision{Allowed: true}, asked: 1},
+		"allowed for an hour": {backEnd: until(hour), want: session.Decision{Allowed: true, Until: hour}, asked: 1},
+		"revoked":             {revocations: revocations{matches: true}, backEnd: allows, want: session.Refuse(session.Revoked)},
+		"not loaded":          {revocations: revocations{unread: true}, backEnd: allows, want: session.Refuse(session.RevocationsUnknown)},
+		"not loaded, revoked": {revocations: revocations{unread: true, matches: true}, want: session.Refuse(session.RevocationsUnknown)},
+		"denied":              {backEnd: denies, want: session.Refuse(session.Denied), asked: 1},
+		"cannot be asked":     {backEnd: isAway, want: session.Decision{Reason: session.ApprovalUnavailable, RetryAfter: 2 * time.Second, Cause: errAway}, asked: 1},
+		"hangs":               {backEnd: hangs, want: session.Decision{Reason: session.ApprovalUnavailable, RetryAfter: 2 * time.Second, Cause: context.DeadlineExceeded}, asked: 1},
 	} {
-		g.Log.Take()
-		s := g.Connect()
-		s.Send(first)
-		<-asked
-		_ = s.CloseNow()
-		g.Log.Await("connection closed")
-		answer <- struct{}{} // which comes too late
-	}
-	m := g.Metrics()
-	if m[`refresher_joins_total{outcome="lost"}`] != 2 || m["refresher_authorize_waiting"] != 0 || m["refresher_sessions"] != 1 {
-		t.Errorf("%v lost, %v wait, %v sessions", m[`refresher_joins_total{outcome="lost"}`], m["refresher_authorize_waiting"], m["refresher_sessions"])
+		for action, request := range requests {
+			t.Run(name+"/"+action, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := &approval{answer: state.backEnd}
+					c := Config{Revocations: &state.revocations}
+					if b.answer != nil {
+						c.Approval = b
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					want := state.want
+					want.Role = session.Publisher
+					if got := newAccess(t, c).Authorize(ctx, request); got != want {
+						t.Errorf("got %+v, want %+v", got, want)
+					}
+					if len(b.asked) != state.asked {
+						t.Fatalf("asked %+v", b.asked)
+					}
+					for _, q := range b.asked {
+						if q.Action != request.Action || q.App != "app" || q.Session != request.Claims.Session || q.Subject != "ana" || q.Identity != ana {
+							t.Errorf("asked %+v", q)
+						}
+					}
+				})
+			})
+		}
 	}
 }
 
-// While the back end fails, renewals continue for the grace after the last approved tokens; then the
-// session ends with its tokens. Joins are refused meanwhile.
-func TestAuthorizeGrace(t *testing.T) {
-	const ttl, grace = 4 * time.Second, 2 * time.Second
-	n, b, ana := apptest.Supervised(t, grace)
-	s := n.Dial()
-	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"u"},"ttl":4`))
-	last := s.Expect("joined")
-	began := time.Now()
-	b.DecideBy(nil)
-
-	other := n.Dial()
-	other.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"v"}`))
-	if refused := other.Expect("error"); refused.Code != "unavailable" {
-		t.Errorf("joined while nobody can be asked: %+v", refused)
+// A revocation that is added while approval is requested refuses the request.
+func TestRevocationWhileTheBackEndIsAsked(t *testing.T) {
+	for action, request := range requests {
+		known := &revocations{}
+		a := newAccess(t, Config{Revocations: known, Approval: &approval{answer: func(context.Context) (hook.Answer, error) {
+			known.matches = true
+			return hook.Answer{Allow: true}, nil
+		}}})
+		if got := a.Authorize(t.Context(), request); got.Allowed || got.Reason != session.Revoked {
+			t.Errorf("%s: %+v", action, got)
+		}
 	}
-	other.Expect("reconnect")
-	other.Closed(protocol.CloseOverload)
-	if answer, _ := n.Do(http.MethodGet, "/rtm/v", "", "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
-		t.Errorf("a classic request: %d", answer.StatusCode)
-	}
+}
 
-	renewals := 0
-	for {
-		m, code := s.Next()
-		if m.Type == "ended" {
-			if m.Reason != "denied" {
-				t.Errorf("ended: %+v", m)
+func TestRecheckAndRevokedLookAtRevocationsOnly(t *testing.T) {
+	b := &approval{answer: denies}
+	for want, known := range map[session.Decision]revocations{
+		{Allowed: true}:                            {},
+		session.Refuse(session.Revoked):            {matches: true},
+		session.Refuse(session.RevocationsUnknown): {unread: true, matches: true},
+	} {
+		a := newAccess(t, Config{Revocations: &known, Approval: b})
+		if got := a.Recheck(requests["resume"].Claims); got != want {
+			t.Errorf("%+v: %+v", known, got)
+		}
+		if got := a.Revoked(requests["resume"].Claims); got != known.matches {
+			t.Errorf("%+v: revoked %v", known, got)
+		}
+	}
+	if len(b.asked) != 0 {
+		t.Errorf("asked %+v", b.asked)
+	}
+}
+
+// If a caller shows a credential, its grant is checked before approval is requested.
+func TestAuthorizeChecksTheGrant(t *testing.T) {
+	now := session.SecOf(time.Now())
+	for name, c := range map[string]struct {
+		caller  *session.Caller
+		id      session.Identity
+		backEnd func(context.Context) (hook.Answer, error)
+		want    session.Decision // the Refusal has only its Message
+		asked   int
+	}{
+		"another channel": {
+			&session.Caller{Grant: granted},
+			session.Identity{RTC: &session.RTC{Channel: "else", UID: 7}},
+			allows,
+			session.Decision{Reason: session.NotGranted, Refusal: &session.Error{Message: "rtc.channel: the credential does not grant this"}},
+			0,
+		},
+		"no credential any more": {
+			nil, session.Identity{RTC: &session.RTC{Channel: "else", UID: 7}}, allows, session.Decision{Allowed: true}, 1,
+		},
+		"over":                    {&session.Caller{Grant: session.Grant{All: true, Until: now}}, ana, allows, session.Refuse(session.Denied), 1},
+		"over, by the back end":   {&session.Caller{Grant: session.Grant{All: true}}, ana, until(now), session.Refuse(session.Denied), 1},
+		"over, and has a session": {nil, ana, until(now), session.Decision{Allowed: true, Until: now}, 1}, // whose end that is
+		"the sooner is the grant's": {
+			&session.Caller{Grant: session.Grant{All: true, Until: now + 100}}, ana, until(now + 200), session.Decision{Allowed: true, Until: now + 100}, 1,
+		},
+		"the sooner is the back end's": {
+			&session.Caller{Grant: session.Grant{All: true, Until: now + 200}}, ana, until(now + 100), session.Decision{Allowed: true, Until: now + 100}, 1,
+		},
+		"the application's own, for a user": {
+			&session.Caller{Grant: granted},
+			session.Identity{},
+			allows,
+			session.Decision{Reason: session.NotGranted, Refusal: &session.Error{Message: `the application's own Chat token wants a credential with the scope "admin"`}},
+			0,
+		},
+		"the application's own, for an admin": {&session.Caller{Admin: true, Grant: granted}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
+		"the application's own, for anybody":  {&session.Caller{Grant: session.Grant{All: true}}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
+	} {
+		b := &approval{answer: c.backEnd}
+		got := newAccess(t, Config{Approval: b}).Authorize(t.Context(), session.Request{Action: session.ActionJoin, Caller: c.caller, Claims: &session.ResumeClaims{Identity: c.id}})
+		if c.want.Refusal != nil && (got.Refusal == nil || got.Refusal.Code != session.CodeForbidden || got.Refusal.Message != c.want.Refusal.Message) {
+			t.Errorf("%s: refused with %v", name, got.Refusal)
+		}
+		got.Refusal, c.want.Refusal = nil, nil
+		if c.id.RTC != nil {
+			c.want.Role = c.id.RTC.Role
+		}
+		if got != c.want || len(b.asked) != c.asked {
+			t.Errorf("%s: %+v, want %+v; asked %d times", name, got, c.want, len(b.asked))
+		}
+	}
+}
+
+// Repeated denials of one subject are logged at a limited rate, but a denial that ends a session
+// always is.
+func TestDenialsAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		a := newAccess(t, Config{Approval: &approval{answer: denies}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		for action, want := range map[string]int{"join": deniedBurst, "scheduled renewal": 3 * deniedBurst} {
+			time.Sleep(time.Minute) // bubble: the subject has all its lines again
+			log.Reset()
+			for range 3 * deniedBurst {
+				a.Authorize(t.Context(), requests[action])
 			}
-			break
-		}
-		if m.Type != "token-privilege-will-expire" {
-			t.Fatalf("got %+v, closed with %d", m, code)
-		}
-		if after := time.Since(began); after > ttl+grace+time.Second {
-			t.Errorf("renewed %v after the last yes", after)
-		}
-		renewals++
-		last = m
-		s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
-	}
-	if renewals == 0 {
-		t.Error("no renewal within the grace")
-	}
-	if over := time.Since(last.Tokens.RTM.ExpiresAt.Time()); over < -time.Second || over > 3*time.Second {
-		t.Errorf("ended %v after its tokens", over)
-	}
-	t.Logf("%d renewals within a grace of %v", renewals, grace)
-}
-
-// After an outage shorter than the grace, approval is requested again and decides.
-func TestAuthorizeGoesOnAfterAnOutage(t *testing.T) {
-	n, b, ana := apptest.Supervised(t, time.Minute)
-	s := n.Dial()
-	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"u"},"ttl":4`))
-	s.Expect("joined")
-	b.DecideBy(nil)
-	for range 2 {
-		m := s.Expect("token-privilege-will-expire")
-		s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
-	}
-	b.Refuse("renew")
-	for {
-		m, _ := s.Next()
-		if m.Type == "ended" {
-			if m.Reason != "denied" {
-				t.Errorf("ended: %+v", m)
-			}
-			return
-		}
-		s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
-	}
-}
-
-func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
-	n, b, ana := apptest.Supervised(t, time.Minute)
-	requests := apptest.AllClassic("c", "7", "u")
-	for _, allow := range []bool{true, false} {
-		b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return allow, 0 })
-		for _, request := range requests {
-			answer, text := n.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+ana)
-			if want := map[bool]int{true: http.StatusOK, false: http.StatusForbidden}[allow]; answer.StatusCode != want {
-				t.Errorf("%s: %d %s, want %d", request, answer.StatusCode, text, want)
-			}
-		}
-	}
-	asked := b.All()
-	if len(asked) != 2*len(requests) {
-		t.Errorf("%d questions for %d requests", len(asked), 2*len(requests))
-	}
-	for _, q := range asked {
-		if q.Action != "join" || q.App != apptest.AppID || q.Subject != "ana" || q.RTC == nil && q.RTM == nil && q.Session != "" {
-			t.Errorf("asked %+v", q)
-		}
-	}
-}
-
-// If the back end limits the approval (until), no token lives longer, and the session ends then.
-func TestAuthorizeUntil(t *testing.T) {
-	n, b, ana := apptest.Supervised(t, time.Minute)
-	until := session.SecOf(time.Now()) + 4
-	b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return true, until })
-	s := n.Dial()
-	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"u"},"ttl":60`))
-	if joined := s.Expect("joined"); joined.Tokens.RTM.ExpiresAt != until {
-		t.Errorf("the tokens end at %d, want %d", joined.Tokens.RTM.ExpiresAt, until)
-	}
-	if ended := s.Expect("ended"); ended.Reason != "expired" || session.SecOf(time.Now()) < until {
-		t.Errorf("ended %+v at %d", ended, time.Now().Unix())
-	}
-}
-
-// An approval until a time in the past is a denial, for joins and for tokens without a session.
-func TestAuthorizeUntilThePast(t *testing.T) {
-	n, b, ana := apptest.Supervised(t, time.Minute)
-	for _, ago := range []session.UnixSec{0, 1, 3600} {
-		b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return true, session.SecOf(time.Now()) - ago })
-		s := n.Dial()
-		s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"u"}`))
-		if refused := s.Expect("error"); refused.Code != "forbidden" {
-			t.Errorf("a join, to %d s ago: %+v", ago, refused)
-		}
-		for _, request := range apptest.AllClassic("c", "7", "u") {
-			answer, text := n.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+ana)
-			if answer.StatusCode != http.StatusForbidden || !strings.Contains(text, session.ErrDenied.Message) {
-				t.Errorf("%s, to %d s ago: %d %s", request, ago, answer.StatusCode, text)
+			if got := strings.Count(log.String(), "the back end denied"); got != want {
+				t.Errorf("%s: %d lines, want %d", action, got, want)
 			}
 		}
-	}
-}
-
-// Approval requests are sent in batches.
-func TestAuthorizeBatches(t *testing.T) {
-	n, b, ana := apptest.Supervised(t, time.Minute)
-	const joins = 100
-	var sockets []*apptest.Socket
-	for range joins {
-		sockets = append(sockets, n.Dial())
-	}
-	for i, s := range sockets {
-		s.Send(apptest.JoinMessage(ana, fmt.Sprintf(`"rtm":{"userId":"u%d"}`, i)))
-	}
-	for _, s := range sockets {
-		s.Expect("joined")
-	}
-	b.Mu.Lock()
-	defer b.Mu.Unlock()
-	if len(b.Asked) != joins || len(b.Counts) > joins/2 || slices.Max(b.Counts) < 2 {
-		t.Errorf("%d questions in requests of %v", len(b.Asked), b.Counts)
-	}
-	t.Logf("%d questions in %d requests", len(b.Asked), len(b.Counts))
+		if text := log.String(); !strings.Contains(text, `component=authorize`) || !strings.Contains(text, `reason="no credit"`) {
+			t.Errorf("logged %s", text)
+		}
+	})
 }

@@ -53,8 +53,8 @@ func NewReporter(logger *slog.Logger, registerer prometheus.Registerer) *Reporte
 	return r
 }
 
-// Recover, when deferred, recovers a panic and sets *failed to ErrPanicked; failed may be nil. args
-// are attributes for the log line.
+// Recover recovers a panic and sets *failed to ErrPanicked; failed may be nil. It must be deferred.
+// args are attributes for the log line.
 func (r *Reporter) Recover(part Part, failed *error, args ...any) {
 	if r == nil {
 		return

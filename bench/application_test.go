@@ -15,16 +15,15 @@ import (
 	"refresher/internal/session"
 )
 
-// Agora's own example credentials.
+// These credentials are the example in Agora's documentation.
 const (
 	appID       = "970CA35de60c44645bbae8a215061b33"
 	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 	lifetime    = time.Hour
 )
 
-// application is a server that one would write around a WebSocket library instead of using
-// refresher. It mints the same tokens and answers with as many bytes, but keeps no session,
-// schedule or record.
+// application is the server that one would write around a WebSocket library instead of using refresher. It mints the
+// same tokens, and its answers have as many bytes as refresher's, but it keeps no session, schedule or record.
 type application struct {
 	mint   mint
 	refuse bool
@@ -34,8 +33,8 @@ func newApplication(c choice) *application {
 	return &application{mint: ours(), refuse: c.Refuse}
 }
 
-// Messages in refresher's form, with as many bytes. Their values, by number: the tokens, their expiry, now,
-// the session, and its key.
+// These messages have refresher's form and length. Their arguments: %[1] and %[2] the RTC and the RTM token, %[3] the
+// tokens' expiry, %[4] now, %[5] the session's id, %[6] its resume key.
 const (
 	bundle = `"tokens":{"rtc":{"token":"%[1]s","expiresAt":%[3]d},"rtm":{"token":"%[2]s","expiresAt":%[3]d}}`
 	joined = `{"type":"joined","session":"%[5]s","key":"%[6]s","resumed":false,"seq":1,` + bundle +
@@ -81,11 +80,11 @@ func (a *application) answer(message []byte) []byte {
 // mint mints an RTC and an RTM token.
 type mint func() (rtcToken, rtmToken string, err error)
 
-// ours mints with refresher's builder.
+// ours returns a mint that uses refresher's builder.
 func ours() mint {
 	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {
-		panic(err) // the credentials above are good
+		panic(err) // ours cannot fail: the credentials above are valid
 	}
 	id := session.Identity{
 		RTC: &session.RTC{Channel: "c", UID: 1, Role: session.Publisher},

@@ -14,8 +14,8 @@ import (
 	"github.com/hibiken/asynq"
 )
 
-// Like refresher, asynq renews tokens of shortLife between soonest and soonest+spread after they
-// were minted. meanInterval is the mean of that.
+// asynq renews tokens of shortLife on refresher's schedule: between soonest and soonest+spread after they were
+// minted. meanInterval is the mean of that range.
 const (
 	shortLife       = 12 * time.Second
 	soonest, spread = 3 * time.Second, 3 * time.Second
@@ -34,9 +34,9 @@ type renewal struct {
 	DueMs   int64
 }
 
-// runAsynq is a child process in which asynq mints the tokens of each session when they are
-// due, and enqueues the next renewal. It pushes them to no client. An interval of 0 means
-// asynq's default interval for checking due tasks.
+// runAsynq is a child process in which asynq mints the tokens of each session when they are due, and enqueues the
+// next renewal. It does not push the tokens to any client. An interval of 0 means asynq's default interval for
+// checking for due tasks.
 func runAsynq(every time.Duration) func(choice) error {
 	return func(c choice) error {
 		mint := ours()
@@ -78,7 +78,7 @@ func runAsynq(every time.Duration) func(choice) error {
 	}
 }
 
-// progress collects how late renewals were. It is safe for concurrent use.
+// progress collects how late each renewal was. It is safe for concurrent use.
 type progress struct {
 	mu   sync.Mutex
 	lags []time.Duration // guarded by mu
@@ -90,7 +90,7 @@ func (p *progress) add(lag time.Duration) {
 	p.lags = append(p.lags, lag)
 }
 
-// take returns the lateness of the renewals since the last call.
+// take returns the lateness of the renewals since the last call of take.
 func (p *progress) take() lateness {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,6 +112,6 @@ type lateness struct {
 }
 
 func (l lateness) String() string {
-	text, _ := json.Marshal(l) // it has nothing that JSON has not
+	text, _ := json.Marshal(l) // the struct has JSON types only, so Marshal cannot fail
 	return string(text)
 }

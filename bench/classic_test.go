@@ -17,7 +17,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// httpServer is a token server as in tutorials: net/http and Agora's builder.
+// httpServer is the token server of Agora's tutorials: net/http and Agora's builder.
 func httpServer(*application) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /rte/{channel}/{role}/{tokentype}/{uid}/", func(w http.ResponseWriter, _ *http.Request) {
@@ -33,8 +33,8 @@ func httpServer(*application) (http.Handler, error) {
 	return mux, nil
 }
 
-// ginServer does what the Go token server of Agora's community does for a request: Gin with
-// its logger, two lines of its own, and the community's builder. What it logs is dropped.
+// ginServer does for each request what the Go token server of Agora's community does: Gin with its logger, two log
+// lines of its own, and the community's builder. Its log is discarded.
 func ginServer(*application) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	gin.DefaultWriter = io.Discard
@@ -64,7 +64,7 @@ func ginServer(*application) (http.Handler, error) {
 	return engine, nil
 }
 
-// communitys mints with the builder of Agora's community.
+// communitys mints with the token builder of Agora's community.
 func communitys(channel string, uid uint32) (rtcToken, rtmToken string, err error) {
 	seconds := uint32(lifetime.Seconds())
 	rtcToken, err = rtctokenbuilder.BuildTokenWithUid(appID, certificate, channel, uid, rtctokenbuilder.RolePublisher, seconds)
@@ -74,11 +74,11 @@ func communitys(channel string, uid uint32) (rtcToken, rtmToken string, err erro
 	return rtcToken, rtmToken, err
 }
 
-// runMint is a child process that mints tokens, and prints the time for a pair of them.
+// runMint is a child process that mints tokens, and prints the processor time of one pair.
 func runMint(builder mint) func(choice) error {
 	return func(c choice) error {
 		var before, after syscall.Rusage
-		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before) // it cannot fail for this process
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before) // Getrusage cannot fail for this process
 		for range c.Count {
 			if _, _, err := builder(); err != nil {
 				return err
@@ -91,5 +91,5 @@ func runMint(builder mint) func(choice) error {
 	}
 }
 
-// mintSay is the prefix of the line with the time for two tokens, in µs.
+// mintSay is the prefix of the line that reports the time for two tokens, in µs.
 const mintSay = "minted in "

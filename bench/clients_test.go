@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialect has the messages that clients send to one kind of server.
+// dialect has the functions that make the clients' messages for one kind of server.
 type dialect struct {
-	join   func(c *call, ttl int) string // the first message; ttl is the tokens' lifetime in seconds
-	resume func(c *call, ttl int) string // the first message of a client that comes back
-	send   func(text string) string      // any other message
+	join   func(c *call, ttl int) string // the first message of a new client; ttl is the tokens' lifetime in seconds
+	resume func(c *call, ttl int) string // the first message of a client that reconnects
+	send   func(text string) string      // wraps any other message
 }
 
 var plain = dialect{
@@ -29,7 +29,7 @@ var plain = dialect{
 	send: func(text string) string { return text },
 }
 
-// centrifugal is centrifuge's JSON protocol. Its clients return by a new connect.
+// centrifugal is centrifuge's JSON protocol. Its clients reconnect by sending connect again.
 var centrifugal = dialect{
 	join:   func(*call, int) string { return `{"id":1,"connect":{}}` },
 	resume: func(*call, int) string { return `{"id":1,"connect":{}}` },
@@ -38,27 +38,27 @@ var centrifugal = dialect{
 
 // call is one client's connection.
 type call struct {
-	n    int // its number, from 1
-	fd   int // 0: not connected
+	n    int // the client's number, from 1
+	fd   int // the socket; 0 while not connected
 	busy bool
-	at   int // the step that it is in
+	at   int // index of the current step
 	seen []byte
 
-	session, key string // as joined said
-	seq          uint64 // of the newest bundle
+	session, key string // from the message joined
+	seq          uint64 // sequence number of the newest bundle
 	jitter       time.Duration
 }
 
 // step is one step of an operation of a client.
 type step struct {
 	do    func(*clients, *call) error
-	until string // what is in the answer; empty: there is none. hangUp: the server closes the connection
+	until string // text that the answer contains; empty if no answer comes, hangUp if the server closes the connection
 }
 
 const hangUp = "\x00"
 
-// The operations. Each step waits for its answer, except the last step of connecting, which
-// confirms the first bundle.
+// These are the operations. A client goes on to the next step when the answer has come. The last step of connecting
+// gets no answer: it acknowledges the first bundle.
 var (
 	connecting = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
 	comingBack = []step{{(*clients).reconnect, "\r\n\r\n"}, {(*clients).resume, `"joined"`}, {(*clients).ack, ""}}
@@ -73,12 +73,12 @@ var (
 type clients struct {
 	dialect
 	server unix.SockaddrInet4
-	ttl    int                           // of the tokens to ask for, in seconds
-	onPush func(c *call, message []byte) // nil: nobody is told of pushes
+	ttl    int                           // lifetime of the requested tokens, in seconds
+	onPush func(c *call, message []byte) // called for each push, if not nil
 	poller *poller
 	byFD   map[int]*call
 	all    []*call
-	in     int64 // bytes received, WebSocket and its handshake
+	in     int64 // bytes received, including WebSocket framing and the handshake
 	out    int64 // bytes sent
 	buffer [64 << 10]byte
 }
@@ -95,7 +95,7 @@ func newClients(d dialect, address string) (*clients, error) {
 	}, err
 }
 
-// more adds clients that are not connected yet.
+// more adds count clients that are not connected yet.
 func (s *clients) more(count int) []*call {
 	for range count {
 		s.all = append(s.all, &call{n: len(s.all) + 1})
@@ -103,7 +103,7 @@ func (s *clients) more(count int) []*call {
 	return s.all[len(s.all)-count:]
 }
 
-// close resets all connections, so that the kernel keeps nothing of them while the next server is measured.
+// close resets all connections, so that the kernel holds no memory for them while the next server is measured.
 func (s *clients) close() {
 	for fd := range s.byFD {
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
@@ -115,8 +115,9 @@ func (s *clients) close() {
 // patience is the timeout for an answer of a server.
 const patience = 15 * time.Second
 
-// run lets clients go through the steps, count times in all, each client in turn: atOnce clients
-// at a time, or one client after each interval, however long the answers take.
+// run lets the clients in who execute the steps in turn, until the steps were executed count times in all. If every
+// is 0, atOnce clients run at a time; otherwise one client starts after each interval, even if earlier answers are
+// missing.
 func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.Duration) error {
 	begun, done := 0, 0
 	start := time.Now()
@@ -181,7 +182,7 @@ func (s *clients) advance(c *call, steps []step, done *int) error {
 	return nil
 }
 
-// read waits for input, and calls back for each client that received something or lost its connection.
+// read waits for input, and calls each for every client that received something or lost its connection.
 func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) error) error {
 	events, err := s.poller.wait(timeout)
 	if err != nil {
@@ -190,7 +191,7 @@ func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) err
 	for _, e := range events {
 		c := s.byFD[int(e.Fd)]
 		if c == nil {
-			continue // it was closed meanwhile
+			continue // the connection was closed by an earlier call of each
 		}
 		n, err := unix.Read(c.fd, s.buffer[:])
 		if errors.Is(err, unix.EINTR) {
@@ -210,7 +211,7 @@ func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) err
 	return nil
 }
 
-// listen receives pushes for a span of time.
+// listen handles pushes for the given time.
 func (s *clients) listen(span time.Duration) error {
 	for end := time.Now().Add(span); time.Now().Before(end); {
 		if err := s.read(time.Until(end), s.pushed); err != nil {
@@ -220,7 +221,7 @@ func (s *clients) listen(span time.Duration) error {
 	return nil
 }
 
-// pushed acks each bundle that a client did not ask for.
+// pushed acks each bundle that the server pushed without a request.
 func (s *clients) pushed(c *call, ended bool) error {
 	if ended {
 		return fmt.Errorf("client %d: the server closed the connection", c.n)
@@ -290,7 +291,7 @@ func (s *clients) ack(c *call) error {
 
 // farewell answers the server's close frame.
 func (s *clients) farewell(c *call) error {
-	_ = s.write(c, frame(opClose, closeOverload, true)) // the server may not wait for it
+	_ = s.write(c, frame(opClose, closeOverload, true)) // the server may have closed the connection already
 	return nil
 }
 
@@ -307,7 +308,7 @@ func (s *clients) write(c *call, b []byte) error {
 	return err
 }
 
-// learn stores the seq, the session and the key of an answer.
+// learn stores the sequence number, the session and the key of a server's answer.
 func (c *call) learn() {
 	if seq := number(c.seen, `"seq":`); seq != 0 {
 		c.seq = seq

@@ -11,8 +11,8 @@ import (
 	"refresher/test/program"
 )
 
-// poller waits for many sockets by epoll, without goroutines and without Go's own poller.
-// The control server and the clients of every server are loops around it.
+// poller waits for many sockets by epoll, without goroutines and without Go's own poller. The control server and the
+// clients of all servers are built on it.
 type poller struct {
 	fd     int
 	events [256]unix.EpollEvent
@@ -23,19 +23,19 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd}, err
 }
 
-// add lets wait return the socket when it is readable. Closing the socket removes it.
+// add makes wait report the socket when it is readable. Closing the socket removes it.
 func (p *poller) add(fd int) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// wait returns the readable sockets, or none after the timeout. A negative timeout means none.
+// wait returns the readable sockets, or none after the timeout. A negative timeout waits without limit.
 func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	var limit *unix.Timespec
 	if timeout >= 0 {
 		t := unix.NsecToTimespec(timeout.Nanoseconds())
 		limit = &t
 	}
-	// epoll_wait's timeout counts milliseconds, but five heartbeats are due in one.
+	// epoll_pwait2 takes nanoseconds. The milliseconds of epoll_wait are too coarse: five heartbeats are due in one.
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
 		uintptr(len(p.events)), uintptr(unsafe.Pointer(limit)), 0, 0)
 	switch errno {

@@ -33,7 +33,7 @@ func runHandler(handler func(*application) (http.Handler, error)) func(choice) e
 // subprotocols are the subprotocols that the clients offer.
 var subprotocols = []string{"refresher.v1"}
 
-// coderServer is coder/websocket with its defaults: it reads in the HTTP handler.
+// coderServer is coder/websocket with its defaults. It reads messages in the goroutine of the HTTP handler.
 func coderServer(a *application) (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := coder.Accept(w, r, &coder.AcceptOptions{Subprotocols: subprotocols})
@@ -75,7 +75,7 @@ func gorillaServer(a *application) (http.Handler, error) {
 				return
 			case refused:
 			case a.refuse:
-				refused = true // and on, until the client has closed
+				refused = true // then the loop reads until the client closes the connection
 				_ = c.WriteMessage(gorilla.TextMessage, []byte(reconnect))
 				closing := gorilla.FormatCloseMessage(gorilla.CloseTryAgainLater, "")
 				_ = c.WriteControl(gorilla.CloseMessage, closing, time.Now().Add(time.Second))
@@ -142,7 +142,7 @@ func centrifugeServer(tuning centrifuge.WebsocketConfig) func(*application) (htt
 			return nil, err
 		}
 		tuning.CheckOrigin = func(*http.Request) bool { return true }
-		// The clients here answer no pings.
+		// This turns pings off for the measurement, because the clients do not answer them.
 		tuning.PingPongConfig = centrifuge.PingPongConfig{PingInterval: time.Hour, PongTimeout: time.Minute}
 		return centrifuge.NewWebsocketHandler(node, tuning), nil
 	}

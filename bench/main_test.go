@@ -18,21 +18,21 @@ var (
 	tableFile = flag.String("table", "", "a Markdown file to put the table into, between its markers")
 )
 
-// childEnv makes the test binary a server process, so that it is measured without its clients. Its value is
-// a choice.
+// childEnv is the environment variable that turns the test binary into a server process, so that the server is
+// measured without its clients. Its value is a choice in JSON.
 const childEnv = "REFRESHER_BENCH_CHILD"
 
-// choice selects what a child process does.
+// choice selects the server that a child process runs.
 type choice struct {
 	Name     string
-	Refuse   bool   `json:",omitempty"` // it turns all clients away
-	Schedule bool   `json:",omitempty"` // it pushes renewals by itself
+	Refuse   bool   `json:",omitempty"` // turns all clients away
+	Schedule bool   `json:",omitempty"` // pushes renewals on its own schedule
 	Redis    string `json:",omitempty"` // host:port
 	Count    int    `json:",omitempty"`
 }
 
 func (c choice) String() string {
-	text, _ := json.Marshal(c) // it has nothing that JSON has not
+	text, _ := json.Marshal(c) // the struct has JSON types only, so Marshal cannot fail
 	return string(text)
 }
 
@@ -56,13 +56,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// announce prints the child's address for the parent, and from then on its memory at each request.
+// announce prints the child's address for the parent. From then on it prints the child's memory whenever the parent
+// requests it.
 func announce(address string) {
 	onRequest(func() string { return fmt.Sprint(memorySay, used()) })
 	fmt.Println(listening + address)
 }
 
-// onRequest answers the parent's SIGUSR1 with a line.
+// onRequest prints answer's line each time the parent sends SIGUSR1.
 func onRequest(answer func() string) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -73,7 +74,8 @@ func onRequest(answer func() string) {
 	}()
 }
 
-// size returns a number of repetitions: full in a measurement, small if the test only checks that it works.
+// size returns the number of repetitions: full in a measurement, short in a run that only checks that everything
+// works.
 func size(full, short int) int {
 	if testing.Short() {
 		return short

@@ -15,13 +15,13 @@ import (
 	"refresher/test/redistest"
 )
 
-// The sizes of a full run, and of a run that only checks that everything works.
+// These functions return sizes of a full run, or of a short run that only checks that everything works.
 func manyCalls() int  { return size(5000, 50) }
 func pacedCalls() int { return size(1500, 20) }
 
 const (
-	atOnce = 64               // clients in a closed loop: the server is busy
-	paced  = time.Millisecond // between two clients, of which each finds the server waiting
+	atOnce = 64               // clients in a closed loop, which keep the server busy
+	paced  = time.Millisecond // interval between two clients; it is long enough for the server to be waiting when the next one comes
 	settle = 200 * time.Millisecond
 )
 
@@ -34,10 +34,10 @@ type measuring struct {
 	process *process
 	redis   *redistest.Server // nil: none
 	clients *clients
-	idle    usage // a second, of a server whose clients are silent
+	idle    usage // what one second costs while all clients are silent
 }
 
-// start runs the server, and prepares its clients.
+// start starts the server, and prepares its clients.
 func (m *measuring) start(c choice) (err error) {
 	if m.server.redis {
 		m.redis = redistest.Start(m)
@@ -55,15 +55,15 @@ func (m *measuring) start(c choice) (err error) {
 
 func (m *measuring) record(o operation, value float64) { m.table.record(o, m.server, value) }
 
-// usage is what a server, its clients and Redis used, in all or for each operation.
+// usage is what a server, its clients and Redis used: in total, or per operation.
 type usage struct {
 	cpu, redis        float64 // µs
-	in, out           float64 // bytes that clients received and sent, WebSocket and its handshake
+	in, out           float64 // bytes that clients received and sent, including WebSocket framing and the handshake
 	redisIn, redisOut float64 // bytes that Redis received and sent
 	seconds           float64
 }
 
-// use returns what the server used while do ran, minus the use of an idle server.
+// use returns what the server used while do ran, minus what an idle server uses in that time.
 func (m *measuring) use(do func() error) (usage, error) {
 	before := m.used()
 	if err := do(); err != nil {
@@ -82,7 +82,7 @@ func (m *measuring) use(do func() error) (usage, error) {
 	}, nil
 }
 
-// used returns the use since the start of the server.
+// used returns what was used since the server started.
 func (m *measuring) used() usage {
 	u := usage{
 		seconds: time.Since(processBegan).Seconds(), cpu: float64(m.process.cpu().Nanoseconds()) / 1000,
@@ -98,8 +98,8 @@ func (m *measuring) used() usage {
 
 var processBegan = time.Now()
 
-// cost measures the use of each of count operations. Operations that the planner uses also have
-// a unit in Go's benchmark output, such as join.
+// cost measures what each of count operations uses while do runs them. If unit is not empty, Go's benchmark output
+// reports it too (such as join), for the planner.
 func (m *measuring) cost(o operation, unit string, count int, do func() error) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, o)
@@ -135,12 +135,12 @@ func (m *measuring) metrics(unit string, count float64, u usage) {
 	}
 }
 
-// calls measures connections: their start, their messages, their return, and their memory.
+// calls measures connections: opening them, their messages, reconnecting, and their memory.
 func calls(m *measuring) error {
 	if err := m.start(choice{}); err != nil {
 		return err
 	}
-	warm := m.clients.more(atOnce) // what a server sets up once is not a connection's
+	warm := m.clients.more(atOnce) // the first clients pay for what a server sets up once
 	for _, steps := range [][]step{connecting, renewing, pinging, comingBack} {
 		if err := m.clients.run(steps, warm, len(warm), len(warm), 0); err != nil {
 			return err
@@ -184,7 +184,7 @@ func calls(m *measuring) error {
 	return m.memory(before)
 }
 
-// idleness measures the use of a server, and of Redis, while all clients are silent.
+// idleness measures what a server and Redis use while all clients are silent.
 func (m *measuring) idleness() error {
 	pause(settle)
 	u, err := m.use(func() error {
@@ -200,19 +200,19 @@ func (m *measuring) idleness() error {
 	return nil
 }
 
-// joined measures the memory of connections that have only joined.
+// joined measures the memory of connections that have joined and done nothing else.
 func (m *measuring) joined(before memory) error {
 	after, err := m.process.memory(false)
 	count := float64(manyCalls())
 	resident, kernel := float64(after.resident-before.resident)/count, float64(after.kernel-before.kernel)/2/count
 	m.record(memoryJoined, resident)
-	m.record(memoryKernel, kernel) // half of what there is more: the other half is of the clients
+	m.record(memoryKernel, kernel) // half of the growth: the other half belongs to the clients' sockets
 	m.ReportMetric(resident, "rss-B/call")
 	m.ReportMetric(kernel, "kernel-B/call")
 	return err
 }
 
-// memory measures the memory of a connection after all other operations.
+// memory measures the memory of each connection after all other operations.
 func (m *measuring) memory(before memory) error {
 	after, err := m.process.memory(true)
 	count := float64(len(m.clients.all) - atOnce)
@@ -221,12 +221,12 @@ func (m *measuring) memory(before memory) error {
 	return err
 }
 
-// refusals measures the refusal of clients.
+// refusals measures what it costs to refuse a client.
 func refusals(m *measuring) error {
 	if err := m.start(choice{Refuse: true}); err != nil {
 		return err
 	}
-	// The join rate of choice.Refuse admits one client, so that all others are refused.
+	// The join rate of choice.Refuse admits one client. This client takes that place, so that all others are refused.
 	if err := m.clients.run(refused[:1], m.clients.more(1), 1, 1, 0); err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func refusals(m *measuring) error {
 	return m.cost(refusalPaced, "refusal", len(quiet), func() error { return m.clients.run(refused, quiet, len(quiet), 0, paced) })
 }
 
-// schedule measures renewals by schedule, about 1,300 a second.
+// schedule measures scheduled renewals, about 1,300 a second.
 func schedule(m *measuring) error {
 	if err := m.start(choice{Schedule: true}); err != nil {
 		return err
@@ -258,7 +258,7 @@ func schedule(m *measuring) error {
 	if err := m.clients.run(connecting, m.clients.more(manyCalls()), manyCalls(), 0, paced); err != nil {
 		return err
 	}
-	if err := m.clients.listen(soonest); err != nil { // until joins are no burden any more
+	if err := m.clients.listen(soonest); err != nil { // wait until the joins no longer load the server
 		return err
 	}
 	pushes = 0
@@ -271,7 +271,7 @@ func schedule(m *measuring) error {
 	})
 }
 
-// due returns when the renewal in a pushed message was due, by the rule of sessions.
+// due returns when the renewal in a pushed message was due, by refresher's schedule.
 func (c *call) due(message []byte) time.Time {
 	const headStart = shortLife / 2
 	if c.jitter == 0 {
@@ -280,10 +280,11 @@ func (c *call) due(message []byte) time.Time {
 	return time.Unix(int64(number(message, `"previousExpiresAt":`)), 0).Add(-headStart - c.jitter)
 }
 
-// scheduleSpan is the length of the measurement of renewals by schedule.
+// scheduleSpan is how long scheduled renewals are measured.
 func scheduleSpan() time.Duration { return time.Duration(size(10, 2)) * time.Second }
 
-// queue measures renewals by a task queue, which pushes nothing to clients, and by default checks for due tasks every 5 s.
+// queue measures renewals by a task queue, which pushes nothing to clients. By default it checks for due tasks every
+// 5 s.
 func queue(m *measuring) error {
 	if err := m.start(choice{Count: manyCalls()}); err != nil {
 		return err
@@ -302,7 +303,7 @@ func queue(m *measuring) error {
 	return m.late(func() error { pause(max(scheduleSpan(), 5*time.Second)); return nil }, look)
 }
 
-// late measures renewals while wait runs: their number, the cost of each, and their lateness.
+// late measures the renewals while wait runs: their number, the cost of each, and their lateness as look reports it.
 func (m *measuring) late(wait func() error, look func() (lateness, error)) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, scheduleCost)
@@ -320,7 +321,7 @@ func (m *measuring) late(wait func() error, look func() (lateness, error)) error
 	}
 	m.record(scheduleRate, float64(l.Count)/u.seconds)
 	m.report(scheduleCost, "renewal", float64(l.Count), u)
-	if l.P999 != 0 { // the control row has no times that renewals are due at
+	if l.P999 != 0 { // pushes of the control server have no due time
 		m.record(lagMedian, l.P50)
 		m.record(lagP99, l.P99)
 		m.record(lagP999, l.P999)
@@ -328,7 +329,7 @@ func (m *measuring) late(wait func() error, look func() (lateness, error)) error
 	return nil
 }
 
-// requests measures classic requests for an RTC and an RTM token, over persistent connections.
+// requests measures requests for an RTC and an RTM token at a classic endpoint, over persistent connections.
 func requests(m *measuring) error {
 	if err := m.start(choice{}); err != nil {
 		return err
@@ -337,13 +338,13 @@ func requests(m *measuring) error {
 	if err := m.clients.run(dialing, who, len(who), atOnce, 0); err != nil {
 		return err
 	}
-	if err := m.clients.run(requesting, who, len(who), atOnce, 0); err != nil { // the first of each connection
+	if err := m.clients.run(requesting, who, len(who), atOnce, 0); err != nil { // the first request on each connection is not measured
 		return err
 	}
 	return m.cost(requestBusy, "", count, func() error { return m.clients.run(requesting, who, count, atOnce, 0) })
 }
 
-// minting measures a token builder alone, by the time that the child prints.
+// minting measures a token builder alone, by the time that the child process prints.
 func minting(m *measuring) error {
 	p, err := m.server.start(m.B, choice{Count: size(2000, 20)})
 	if err != nil {

@@ -12,17 +12,17 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// server is one row of the comparison.
+// server is one row of the results.
 type server struct {
 	name    string // for -bench
-	title   string // in the table
+	title   string // the row's heading in the table
 	start   starter
 	dialect dialect
-	redis   bool   // it has one to itself
-	measure string // names of measures
+	redis   bool   // the server gets a Redis of its own
+	measure string // names of its measurements, keys of measures
 }
 
-// servers are all rows of the comparison.
+// servers are all rows of the results.
 var servers = []server{
 	{"control", "control: a bare epoll loop", child("control", listening), plain, false, "calls refusals schedule"},
 	{"coder", "coder/websocket as it comes", child("coder", listening), plain, false, "calls refusals"},
@@ -43,12 +43,12 @@ var servers = []server{
 	{"mint-node", "Agora's Node builder", node("mint.js", mintSay), plain, false, "minting"},
 }
 
-// measures are the measurements of a server.
+// measures maps a measurement's name to its function.
 var measures = map[string]func(*measuring) error{
 	"calls": calls, "refusals": refusals, "schedule": schedule, "queue": queue, "requests": requests, "minting": minting,
 }
 
-// children are the servers within this test binary.
+// children maps a name to the server that a child process of this test binary runs.
 var children = map[string]func(choice) error{
 	"control":          runControl,
 	"coder":            runHandler(coderServer),
@@ -67,16 +67,16 @@ var children = map[string]func(choice) error{
 
 var errStopped = errors.New("the log says why")
 
-// BenchmarkPeers measures refresher beside its peers, and prints one table of the medians. Each round measures
-// every server once, so that a temporary disturbance of the machine affects all of them. A row that fails is
-// left out, and the table says why.
+// BenchmarkPeers measures refresher beside its peers, and prints a table of the medians. Each round measures every
+// server once, so that a temporary disturbance of the machine affects all of them. If a server fails, the table shows
+// the error in place of its row.
 func BenchmarkPeers(b *testing.B) {
 	t := newTable()
 	for round := range *rounds {
 		for _, s := range servers {
 			for name := range strings.FieldsSeq(s.measure) {
 				b.Run(fmt.Sprintf("%d/%s/%s", round+1, s.name, name), func(b *testing.B) {
-					err := errStopped // by Fatal, which says why by itself
+					err := errStopped // kept if m.Fatal ends this function; Fatal logs the reason
 					defer func() {
 						if err != nil {
 							t.failed(s, name, err)

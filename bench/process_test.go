@@ -24,20 +24,20 @@ import (
 	"refresher/test/program"
 )
 
-// process is a running server, on a core of its own if the machine has two.
+// process is a running server. It has a core of its own if the machine has two.
 type process struct {
 	*program.Process
 	log     *program.Journal
-	address string // where it listens, or what it said first
-	ops     string // address of refresher's operations port; empty: another server
+	address string // the address on which it listens, or the rest of its first line
+	ops     string // address of refresher's operations port; empty for other servers
 }
 
-// starter runs a server, and returns when it is ready.
+// starter starts a server, and returns when the server is ready.
 type starter func(*testing.B, choice) (*process, error)
 
 const (
-	listening = "listening on " // what a child says first, with its address
-	memorySay = "memory "       // what it says upon SIGUSR1, with its heap and stacks in bytes
+	listening = "listening on " // prefix of a child's first line, before its address
+	memorySay = "memory "       // prefix of a child's answer to SIGUSR1, before its heap and stacks in bytes
 )
 
 // launch runs a program on the servers' core until the measurement ends.
@@ -51,7 +51,8 @@ func launch(b *testing.B, c program.Command) (*process, error) {
 	return p, pin(p.PID(), serverCore)
 }
 
-// say waits for a line with that prefix, from line number from on, and returns the rest of it.
+// say waits for a line of output that starts with begin, at or after line number from, and returns the rest of that
+// line.
 func (p *process) say(from int, begin string) (rest string, err error) {
 	err = p.log.Await(from, p.Done(), patience, func(l program.Line) (found bool) {
 		rest, found = strings.CutPrefix(l.Text, begin)
@@ -63,7 +64,7 @@ func (p *process) say(from int, begin string) (rest string, err error) {
 	return rest, err
 }
 
-// ask makes the child print a line with that prefix, and returns the rest of it.
+// ask makes the child print a line that starts with begin (it sends SIGUSR1), and returns the rest of that line.
 func (p *process) ask(begin string) (rest string, err error) {
 	from := p.log.Len()
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
@@ -72,7 +73,7 @@ func (p *process) ask(begin string) (rest string, err error) {
 	return p.say(from, begin)
 }
 
-// child runs a server of this test binary. Its first line begins with the given prefix.
+// child returns a starter for a server of this test binary, whose first line starts with the prefix first.
 func child(name, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		c.Name = name
@@ -84,10 +85,10 @@ func child(name, first string) starter {
 	}
 }
 
-// errMissing means that a row is left out, because the machine lacks a program.
+// errMissing means that the machine lacks a server's program, so the table has no row for it.
 var errMissing = errors.New("left out")
 
-// node runs a script of the folder node. Its first line begins with the given prefix.
+// node returns a starter for a script in the folder node, whose first line starts with the prefix first.
 func node(script, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		if _, err := os.Stat("node/node_modules"); err != nil {
@@ -101,7 +102,7 @@ func node(script, first string) starter {
 	}
 }
 
-// refresher runs the service as built for release, with a heartbeat that is longer than the measurement.
+// refresher runs the service's release build, with a heartbeat that is longer than the measurement.
 func refresher(b *testing.B, c choice) (*process, error) {
 	address, ops := program.Address(b), program.Address(b)
 	flags := []string{
@@ -132,10 +133,10 @@ func refresher(b *testing.B, c choice) (*process, error) {
 // cpu returns the processor time of the process, in user and kernel mode, in nanoseconds.
 func (p *process) cpu() time.Duration {
 	var t unix.Timespec
-	// The clock of another process, as clock_getcpuclockid(3) makes it.
+	// This is the id of another process's CPU clock, as clock_getcpuclockid(3) computes it.
 	const scheduled = 2
 	if err := unix.ClockGettime(int32(^p.PID()<<3|scheduled), &t); err != nil {
-		return 0 // it has ended, which its clients say better
+		return 0 // the process has ended; the clients report a clearer error
 	}
 	return time.Duration(t.Nano())
 }
@@ -143,8 +144,8 @@ func (p *process) cpu() time.Duration {
 // memory is the memory of a server, in bytes.
 type memory struct {
 	resident int64 // resident set
-	used     int64 // heap and stacks in use, after a collection; 0: not a Go program
-	kernel   int64 // the kernel's slabs, of the whole machine
+	used     int64 // heap and stacks in use after a garbage collection; 0 if not a Go program
+	kernel   int64 // slab memory of the kernel, for the whole machine
 }
 
 // memory reads the memory of the server. collect makes the server collect its garbage and report its heap and stacks.
@@ -170,7 +171,7 @@ func (p *process) memory(collect bool) (m memory, err error) {
 	return m, err
 }
 
-// scrape makes refresher collect its garbage, and reads heap and stacks from its metrics.
+// scrape makes refresher collect its garbage, and reads the bytes of its heap and stacks from its metrics.
 func (p *process) scrape() (used int64, err error) {
 	for range collections {
 		if _, err := get("http://" + p.ops + "/debug/pprof/heap?gc=1"); err != nil {
@@ -194,7 +195,8 @@ func (p *process) scrape() (used int64, err error) {
 	return used, nil
 }
 
-// profile profiles refresher for a second, if -profiles names a folder. The channel receives a value at the end.
+// profile records a CPU profile of refresher for a second, if -profiles names a folder. The channel receives a value
+// when the profile is written.
 func (p *process) profile(server string, o operation) <-chan error {
 	done := make(chan error, 1)
 	if p.ops == "" || *profiles == "" {
@@ -226,7 +228,7 @@ func get(url string) (string, error) {
 	return string(text), err
 }
 
-// collections is the number of garbage collections before memory is read: each halves unused stacks.
+// collections is how many garbage collections run before memory is read: each collection halves unused stacks.
 const collections = 4
 
 // used returns the bytes of heap and stacks of this process.
@@ -239,7 +241,7 @@ func used() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// The cores of the clients and of the server; the same if there is only one.
+// These are the cores of the clients and of the server. They are equal if there is only one core.
 var clientCore, serverCore int
 
 // choosePins assigns the last allowed core to this process and Redis, and the first to the servers.
@@ -259,11 +261,11 @@ func choosePins() error {
 	return pin(os.Getpid(), clientCore)
 }
 
-// pin restricts all threads of a process to one core. Threads that it starts later inherit that.
+// pin restricts all threads of a process to one core. Threads that the process starts later inherit the restriction.
 func pin(pid, core int) error {
 	var set unix.CPUSet
 	set.Set(core)
-	for range 2 { // the second time for threads that began during the first
+	for range 2 { // the second pass catches threads that started during the first
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		if err != nil {
 			return err
@@ -281,5 +283,5 @@ func pin(pid, core int) error {
 	return nil
 }
 
-// pause waits in real time, which measurements need.
+// pause waits in real time: a measurement cannot use a simulated clock.
 func pause(d time.Duration) { <-time.After(d) }

@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// operation is a measured operation, with its unit. Times are processor times of the server's process,
-// kernel included. Busy is a closed loop of 64 clients; paced is one client every millisecond.
+// operation names a measured operation and its unit. Times are processor times of the server's process, including the
+// kernel. "Busy" is a closed loop of 64 clients; "paced" is one client every millisecond.
 type operation string
 
 const (
@@ -43,7 +43,7 @@ const (
 	mintPair        operation = "RTC and RTM token, minted alone (µs)"
 )
 
-// redis is the operation's time in the main thread of Redis.
+// redis names the time that Redis's main thread spends on the operation.
 func (o operation) redis() operation { return "Redis: " + o }
 
 // operations are all operations in the order of the table.
@@ -54,18 +54,18 @@ var operations = []operation{
 	memoryUsed, memoryJoined, memoryResident, memoryKernel, idleNode, requestBusy, mintPair,
 }
 
-// goal is the highest acceptable cost of an operation: an amount on the machine on which the goals were
-// set, and a multiple of another server's cost in the same run, which is valid on any machine.
+// goal is the highest acceptable cost of an operation. It has two limits: an amount, which is valid on the machine on
+// which the goals were set, and a multiple of another server's cost in the same run, which is valid on any machine.
 type goal struct {
 	operation operation
-	servers   string // names
+	servers   string // names of the servers that the goal is for
 	most      float64
 	times     float64
-	of        string    // name
-	than      operation // empty: the same
+	of        string    // name of the other server
+	than      operation // the other server's operation to compare with; empty if it is the same operation
 }
 
-// The cost of the control row, paced, on the machine on which the goals were set.
+// These are the costs of the control server, paced, on the machine on which the goals were set.
 const (
 	controlConnection = 86.0 // µs
 	controlExchange   = 25.0
@@ -88,7 +88,7 @@ var goals = []goal{
 
 // table collects the measurements.
 type table struct {
-	values   map[operation]map[string][]float64 // by the server's name
+	values   map[operation]map[string][]float64 // keyed by the server's name
 	failures []string
 }
 
@@ -144,7 +144,7 @@ func (t *table) String() string {
 	return b.String()
 }
 
-// verdict returns the goal as text, and whether it was met.
+// verdict returns the goal as text, with whether it was met.
 func (t *table) verdict(o operation, name string) string {
 	var parts []string
 	for _, g := range goals {
@@ -173,7 +173,7 @@ func met(yes bool) string {
 	return "**missed**"
 }
 
-// short formats a number with three digits, or with all digits before the point.
+// short formats a number with three digits, or with all digits before the decimal point.
 func short(n float64) string {
 	digits := 2
 	if n != 0 {
@@ -182,7 +182,7 @@ func short(n float64) string {
 	return fmt.Sprintf("%.*f", digits, n)
 }
 
-// machine describes the machine of the measurement.
+// machine returns a description of the machine that ran the measurement.
 func machine() string {
 	model := "an unknown processor"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -195,7 +195,7 @@ func machine() string {
 		}
 	}
 	var u syscall.Utsname
-	_ = syscall.Uname(&u) // without it the release is empty
+	_ = syscall.Uname(&u) // if Uname fails, the release is empty
 	var release strings.Builder
 	for _, c := range u.Release {
 		if c == 0 || c == '-' {
@@ -207,13 +207,13 @@ func machine() string {
 		*rounds, serverCore, clientCore, model, release.String(), runtime.Version())
 }
 
-// The marks around the table in a document.
+// These marks enclose the table in a document.
 const (
 	tableBegin = "<!-- begin: make bench-peers -->\n"
 	tableEnd   = "<!-- end -->"
 )
 
-// publish prints the table, and writes it into a document if one is named.
+// publish prints the table, and writes it into the document file if one is named.
 func (t *table) publish(file string) error {
 	fmt.Printf("\n%s\n", t)
 	if file == "" {

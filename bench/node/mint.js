@@ -1,5 +1,5 @@
-// Mints an RTC and an RTM token, as often as the argument says, and prints the processor
-// time for both in µs.
+// Mints an RTC and an RTM token as many times as the argument says, and prints the processor time
+// of one pair in µs.
 
 'use strict'
 

@@ -1,5 +1,5 @@
-// What the Node token server of Agora's community does for a request: express, headers
-// against caches, two tokens. Its builder is the one for tokens of version 007.
+// Does for each request what the Node.js token server of Agora's community does: express, headers
+// that forbid caching, two tokens. Its builder is the one for tokens of version 007.
 
 'use strict'
 

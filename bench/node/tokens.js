@@ -1,5 +1,5 @@
-// An RTC and an RTM token of version 007 by Agora's Node builder. The credentials are Agora's
-// own examples.
+// Mints an RTC and an RTM token of version 007 with Agora's Node.js builder. The credentials are
+// the example in Agora's documentation.
 
 'use strict'
 

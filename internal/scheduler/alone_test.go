@@ -14,15 +14,11 @@ import (
 func TestSchedulerWorksAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
-		if c.Cluster != nil || c.Store != nil {
-			t.Fatal("it is not alone")
-		}
+		require(t, c.Cluster == nil && c.Store == nil, "it is not alone")
 		s := start(t, c)
 		p := joined(t, s, time.Minute)
 		wait(10 * time.Minute)
-		if n := len(p.got().pushes); n < 10 {
-			t.Errorf("%d renewals in 10 minutes", n)
-		}
+		check(t, len(p.got().pushes) >= 10, "%d renewals in 10 minutes", len(p.got().pushes))
 		p.current().Detach()
 		back := p.again()
 		must(t, back.resume(p))
@@ -55,12 +51,8 @@ func TestSchedulerAloneForgetsCallsThatAreOver(t *testing.T) {
 		p.current().Leave()
 		id := p.got().joined.Session
 		wait(59 * time.Minute)
-		if s.table.get(id) == nil {
-			t.Error("it is forgotten while its keys are good")
-		}
+		check(t, s.table.get(id) != nil, "it is forgotten while its keys are good")
 		wait(30 * 24 * time.Hour)
-		if s.table.get(id) != nil {
-			t.Error("it is kept for ever")
-		}
+		check(t, s.table.get(id) == nil, "it is kept for ever")
 	})
 }

@@ -86,13 +86,9 @@ func TestJoinNeedsApproval(t *testing.T) {
 		}{{false, nil, session.CodeForbidden}, {true, errDown, session.CodeUnavailable}} {
 			b.set(c.agrees, c.down)
 			_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{t: t})
-			if code(err) != c.want {
-				t.Errorf("%v: %v", c, err)
-			}
+			check(t, code(err) == c.want, "%v: %v", c, err)
 		}
-		if len(s.table.open) != 0 {
-			t.Error("a session is open all the same")
-		}
+		check(t, len(s.table.open) == 0, "a session is open all the same")
 	})
 }
 
@@ -140,9 +136,7 @@ func TestEachApprovalIsRequestedOnceAndAhead(t *testing.T) {
 			if len(got.pushes) < 10 || len(asked) < len(got.pushes) || len(asked) > len(got.pushes)+2 {
 				t.Fatalf("%s: asked %d times for %d renewals", ttl, len(asked), len(got.pushes))
 			}
-			if asked[0] != session.ActionJoin || asked[1] != session.ActionRenew {
-				t.Fatalf("asked about %v", asked)
-			}
+			require(t, asked[0] == session.ActionJoin && asked[1] == session.ActionRenew, "asked about %v", asked)
 			for i, pushed := range got.at[:min(len(got.at), len(at)-1)] {
 				if ahead := pushed.Sub(at[i+1]); ahead < min(ttl/20, 15*time.Second) || ahead > 15*time.Second {
 					t.Errorf("%s: asked %s ahead of renewal %d", ttl, ahead, i)
@@ -183,13 +177,9 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 		if since := last.Sub(began); since > most || since < most-10*time.Minute {
 			t.Errorf("the last renewal came %s after the last yes, want up to %s", since, most)
 		}
-		if got.ended == nil || got.ended.Reason != session.EndDenied {
-			t.Fatalf("ended %+v", got.ended)
-		}
+		require(t, got.ended != nil && got.ended.Reason == session.EndDenied, "ended %+v", got.ended)
 		asked, _ := b.questions()
-		if tries := len(asked) - len(got.pushes); tries < 10 {
-			t.Errorf("asked %d times more than needed: nothing was tried again", tries)
-		}
+		check(t, len(asked)-len(got.pushes) >= 10, "asked %d times more than needed: nothing was tried again", len(asked)-len(got.pushes))
 	})
 }
 
@@ -219,9 +209,7 @@ func TestRenewMessageNeedsApproval(t *testing.T) {
 		b.set(false, nil)
 		p.attachment.Renew()
 		wait(time.Second)
-		if len(p.got().pushes) != 1 || p.got().ended == nil {
-			t.Fatal("got tokens after a denial")
-		}
+		require(t, len(p.got().pushes) == 1 && p.got().ended != nil, "got tokens after a denial")
 	})
 }
 
@@ -253,9 +241,7 @@ func TestResumeAndRenewalNeedApproval(t *testing.T) {
 		if _, err := s.RenewByKey(context.Background(), back.resumeRequest()); !endedWith(err, session.EndDenied) {
 			t.Fatalf("denied: %v", err)
 		}
-		if got := back.got(); got.ended == nil || got.ended.Reason != session.EndDenied {
-			t.Fatalf("its connection was told %+v", got.ended)
-		}
+		require(t, back.got().ended != nil && back.got().ended.Reason == session.EndDenied, "its connection was told %+v", back.got().ended)
 	})
 }
 
@@ -277,9 +263,7 @@ func TestUnansweredRequestHoldsRenewalAfterTheGracePeriod(t *testing.T) {
 				t.Errorf("renewed %s after the last yes", since)
 			}
 		}
-		if got.ended == nil || got.ended.Reason != session.EndDenied {
-			t.Errorf("%d pushes, ended %+v", len(got.pushes), got.ended)
-		}
+		check(t, got.ended != nil && got.ended.Reason == session.EndDenied, "%d pushes, ended %+v", len(got.pushes), got.ended)
 	})
 }
 
@@ -332,9 +316,7 @@ func TestShortenedTermsAreStored(t *testing.T) {
 		kept.mu.Lock()
 		defer kept.mu.Unlock()
 		for _, r := range kept.records {
-			if r.TermsChanged != (r.Terms.Until != joined) {
-				t.Errorf("changed %t: until %d after %d", r.TermsChanged, r.Terms.Until, joined)
-			}
+			check(t, r.TermsChanged == (r.Terms.Until != joined), "changed %t: until %d after %d", r.TermsChanged, r.Terms.Until, joined)
 		}
 		if last := kept.records[len(kept.records)-1]; last.Terms.Until != b.until {
 			t.Errorf("stored until %d, want %d", last.Terms.Until, b.until)
@@ -396,9 +378,7 @@ func TestOutageWithinTheGracePeriodEndsNoSession(t *testing.T) {
 			b.set(true, nil)
 			wait(50 * time.Minute)
 		}
-		if got := p.got(); got.ended != nil || got.lost {
-			t.Errorf("ended %+v", got.ended)
-		}
+		check(t, p.got().ended == nil && !p.got().lost, "ended %+v", p.got().ended)
 	})
 }
 
@@ -412,9 +392,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 		wait(time.Second)
 		b.delay(0)
 		next := p.again()
-		if err := next.resume(p); err != nil { // has tokens minted meanwhile
-			t.Fatal(err)
-		}
+		must(t, next.resume(p)) // has tokens minted meanwhile
 		_ = next.current().Ack(next.got().joined.Seq)
 		wait(10 * time.Second) // the first answer is in
 		b.set(false, nil)

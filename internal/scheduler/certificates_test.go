@@ -53,7 +53,7 @@ func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
 func (c *certificate) since() time.Duration { return time.Since(time.Unix(0, c.changed.Load())) }
 
 // holds returns the certificate of the client's newest tokens.
-func (r *record) holds() session.Fingerprint {
+func (r record) holds() session.Fingerprint {
 	if n := len(r.pushes); n > 0 {
 		return r.pushes[n-1].Tokens.Certificate
 	}
@@ -61,7 +61,7 @@ func (r *record) holds() session.Fingerprint {
 }
 
 // rotations returns when the client was pushed tokens because of a rotation.
-func (r *record) rotations() (at []time.Time) {
+func (r record) rotations() (at []time.Time) {
 	for i, push := range r.pushes {
 		if push.Cause == session.CauseCertificate {
 			at = append(at, r.at[i])
@@ -93,9 +93,7 @@ func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 		for _, p := range clients {
 			got := p.got()
 			at := got.rotations()
-			if len(at) != 1 || got.holds() != 2 {
-				t.Fatalf("pushed %d times for the certificate, holds %s", len(at), got.holds())
-			}
+			require(t, len(at) == 1 && got.holds() == 2, "pushed %d times for the certificate, holds %s", len(at), got.holds())
 			seconds[at[0].Sub(began)/time.Second]++
 		}
 		if most := slices.Max(seconds[:]); most > 2*sessions/spread {
@@ -112,14 +110,10 @@ refresher_sessions_by_certificate{fingerprint="00000002"} %d
 		if err := testutil.CollectAndCompare(s.metrics.outlook, counted, "refresher_sessions_by_certificate"); err != nil {
 			t.Error(err)
 		}
-		if got := away.got(); len(got.pushes) != 0 {
-			t.Errorf("a client that is away was pushed %+v", got.pushes)
-		}
+		check(t, len(away.got().pushes) == 0, "a client that is away was pushed %+v", away.got().pushes)
 		back := away.again()
 		must(t, back.resume(away))
-		if got := back.got(); got.holds() != 2 {
-			t.Errorf("a client that is back holds %s", got.holds())
-		}
+		check(t, back.got().holds() == 2, "a client that is back holds %s", back.got().holds())
 		must(t, back.current().Ack(back.got().joined.Seq))
 		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
 			t.Errorf("%d certificates at the end, of which one counts no sessions", n)
@@ -157,9 +151,7 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 			}
 		}
 		for second, n := range perSecond {
-			if n > 3*sessions/spread { // of so few, a second may have more than twice their share
-				t.Errorf("%d pushes in second %d", n, second)
-			}
+			check(t, n <= 3*sessions/spread, "%d pushes in second %d", n, second) // of so few, a second may have more than twice their share
 		}
 		if most := sessions * 60 / spread; pushes > most {
 			t.Errorf("%d pushes in a minute; %d would be those of one rotation", pushes, most)
@@ -173,9 +165,7 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 		wait((spread + 10) * time.Second)
 		last := signs.name("app")
 		for _, p := range clients {
-			if got := p.got(); got.holds() != last {
-				t.Fatalf("holds %s, %s signs", got.holds(), last)
-			}
+			require(t, p.got().holds() == last, "holds %s, %s signs", p.got().holds(), last)
 		}
 	})
 }
@@ -226,9 +216,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					next := p.again()
 					next.scheduler = nodes[random.IntN(3)].Scheduler
 					must(t, next.resume(p))
-					if next.got().joined.Rejoin {
-						t.Error("tokens ran out")
-					}
+					check(t, !next.got().joined.Rejoin, "tokens ran out")
 					if err := next.current().Ack(next.got().joined.Seq); err != nil {
 						t.Error(err)
 					}
@@ -243,9 +231,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 						t.Errorf("holds %s, %s signs; lost %v, ended %v", got.holds(), last, got.lost, got.ended)
 					}
 					for _, push := range got.pushes {
-						if push.Rejoin {
-							t.Error("tokens ran out")
-						}
+						check(t, !push.Rejoin, "tokens ran out")
 					}
 				}
 				for _, node := range nodes {

@@ -105,9 +105,7 @@ func (s *faulty) fails(place string, f func()) {
 	f()
 	synctest.Wait()
 	s.fault.armed.Store(nil)
-	if s.fault.at.Load() == 0 {
-		s.t.Fatal("nothing has panicked")
-	}
+	require(s.t, s.fault.at.Load() != 0, "nothing has panicked")
 }
 
 // A panic in the handling of one session removes only that session from the node. Its
@@ -146,9 +144,7 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 				if text := s.log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "session="+bad.resumeRequest().Session) {
 					t.Errorf("logged %s", text)
 				}
-				if !bad.got().lost {
-					t.Error("the connection stays open")
-				}
+				check(t, bad.got().lost, "the connection stays open")
 				again := &fakeClient{t: t, scheduler: s.Scheduler}
 				if err := again.resume(bad); err != nil {
 					t.Fatalf("resume: %v", err)
@@ -158,13 +154,9 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 				if after := len(bystander.got().pushes); after < before+3 || bystander.got().lost {
 					t.Errorf("another session: %d renewals, then %d", before, after)
 				}
-				if n := len(again.got().pushes); n < 3 {
-					t.Errorf("back again: %d renewals", n)
-				}
+				check(t, len(again.got().pushes) >= 3, "back again: %d renewals", len(again.got().pushes))
 				whole(t, s.Scheduler)
-				if open := len(s.table.open); open != 2 {
-					t.Errorf("%d sessions are open", open)
-				}
+				check(t, len(s.table.open) == 2, "%d sessions are open", len(s.table.open))
 			})
 		})
 	}
@@ -194,9 +186,7 @@ func TestPanicInTheEnd(t *testing.T) {
 		must(t, err)
 		pass(time.Second)
 		s.fails("announce", p.current().Leave)
-		if len(s.table.open)+len(s.table.ended) > 0 {
-			t.Errorf("%d open, %d ended", len(s.table.open), len(s.table.ended))
-		}
+		check(t, len(s.table.open)+len(s.table.ended) <= 0, "%d open, %d ended", len(s.table.open), len(s.table.ended))
 	})
 }
 
@@ -215,9 +205,7 @@ func TestPanicInJoin(t *testing.T) {
 					t.Errorf("a later join: %v", err)
 				}
 				whole(t, s.Scheduler)
-				if open := len(s.table.open); open != 1 {
-					t.Errorf("%d sessions are open", open)
-				}
+				check(t, len(s.table.open) == 1, "%d sessions are open", len(s.table.open))
 			})
 		})
 	}
@@ -238,9 +226,7 @@ func TestPanicInAdoption(t *testing.T) {
 				}, Node: "gone", Version: 1})
 			}
 		})
-		if len(s.table.open) != 2 {
-			t.Errorf("%d sessions adopted", len(s.table.open))
-		}
+		check(t, len(s.table.open) == 2, "%d sessions adopted", len(s.table.open))
 	})
 }
 
@@ -280,13 +266,9 @@ func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 				moved := &fakeClient{t: t, scheduler: second}
 				must(t, moved.resume(p))
 				pass(3 * time.Hour)
-				if n := len(moved.got().pushes); n < 3 {
-					t.Errorf("%d renewals", n)
-				}
+				check(t, len(moved.got().pushes) >= 3, "%d renewals", len(moved.got().pushes))
 				e := second.table.open[p.resumeRequest().Session]
-				if e == nil || e.session.App != "app" || e.session.Identity.RTC.UID != 1 {
-					t.Errorf("it is %+v", e)
-				}
+				check(t, e != nil && e.session.App == "app" && e.session.Identity.RTC.UID == 1, "it is %+v", e)
 				if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
 					t.Errorf("logged %d errors: %s", n, log)
 				}

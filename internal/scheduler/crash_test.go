@@ -114,9 +114,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 		p.current().Leave()
 	}
 	wait(time.Minute)
-	if n := c.stored() + b.open() + d.open(); n != 0 {
-		t.Errorf("%d traces are left", n)
-	}
+	check(t, c.stored()+b.open()+d.open() == 0, "%d traces are left", c.stored()+b.open()+d.open())
 	for _, p := range append(left, back...) {
 		id := p.got().joined.Session
 		// A session that was never stored is unknown to the other nodes.

@@ -90,9 +90,7 @@ func TestFailedResumeLeavesTheSessionDetached(t *testing.T) {
 		}
 		wait(5 * time.Second)
 		held, err := c.store.Acquire(t.Context(), store.AcquireRequest{Session: p.got().joined.Session, Epoch: 1, Node: "judge"})
-		if err != nil || held.Record.State != session.Detached {
-			t.Errorf("the store has %+v, %v", held.Record, err)
-		}
+		check(t, err == nil && held.Record.State == session.Detached, "the store has %+v, %v", held.Record, err)
 	})
 }
 
@@ -107,9 +105,7 @@ func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 		for i := range 6 {
 			wait(30 * time.Second)
 			push, err := nodes[(i+1)%len(nodes)].RenewByKey(context.Background(), ask)
-			if err != nil || push.Rejoin {
-				t.Errorf("renewal %d: %+v, %v", i, push, err)
-			}
+			check(t, err == nil && !push.Rejoin, "renewal %d: %+v, %v", i, push, err)
 		}
 	})
 }
@@ -133,9 +129,7 @@ func TestEndIsSentOnce(t *testing.T) {
 		left.current().Leave()
 		gone.current().Detach()
 		wait(20 * time.Minute)
-		if n := ends.Load(); n != 2 {
-			t.Errorf("two ends announced %d times", n)
-		}
+		check(t, ends.Load() == 2, "two ends announced %d times", ends.Load())
 		if n := testutil.ToFloat64(s.metrics.moves["adopted"]); n != 0 {
 			t.Errorf("%v sessions adopted by the node that has them", n)
 		}

@@ -81,9 +81,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		lines := strings.Count(log.String(), "renewal failed, trying again")
 		// The renewals are due over about 30 s, each is tried every second, and one failure
 		// in ten seconds is logged.
-		if failed < 40 || lines < 2 || lines > 8 {
-			t.Errorf("%v failures, %d lines", failed, lines)
-		}
+		check(t, failed >= 40 && lines >= 2 && lines <= 8, "%v failures, %d lines", failed, lines)
 		if n := testutil.ToFloat64(s.metrics.renewals["acked"]); n != 20 {
 			t.Errorf("%v renewals", n)
 		}
@@ -114,15 +112,11 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		behind := func() float64 {
 			return s.table.behind(s.clock.now().Mono).Seconds()
 		}
-		if b := behind(); b < 30 || b > 120 {
-			t.Errorf("%v s behind", b)
-		}
+		check(t, behind() >= 30 && behind() <= 120, "%v s behind", behind())
 		<-s.workers.slots
 		wait(time.Second)
 		healthy(t, s, "")
-		if b := behind(); b != 0 {
-			t.Errorf("%v s behind", b)
-		}
+		check(t, behind() == 0, "%v s behind", behind())
 	})
 }
 

@@ -89,9 +89,7 @@ func TestLeaveByKeyWhileTheStoreIsAway(t *testing.T) {
 		wait(time.Minute)
 		b.link.fail(nil)
 		wait(time.Minute)
-		if open := a.open() + b.open() + c.stored(); open != 0 {
-			t.Errorf("%d sessions are open", open)
-		}
+		check(t, a.open()+b.open()+c.stored() == 0, "%d sessions are open", a.open()+b.open()+c.stored())
 		wantLeft(t, p, a, b)
 	})
 }

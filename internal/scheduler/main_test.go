@@ -185,6 +185,22 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// check fails the test, with a message, unless ok.
+func check(t testing.TB, ok bool, format string, args ...any) {
+	t.Helper()
+	if !ok {
+		t.Errorf(format, args...)
+	}
+}
+
+// require ends the test, with a message, unless ok.
+func require(t testing.TB, ok bool, format string, args ...any) {
+	t.Helper()
+	if !ok {
+		t.Fatalf(format, args...)
+	}
+}
+
 // endedWith reports whether err is an EndedError with this reason.
 func endedWith(err error, reason session.EndReason) bool {
 	ended, ok := errors.AsType[*session.EndedError](err)
@@ -351,9 +367,7 @@ func (p *fakeClient) see(push session.Push) {
 func (p *fakeClient) End(e session.Ending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.record.ended != nil {
-		p.t.Error("ended twice")
-	}
+	check(p.t, p.record.ended == nil, "ended twice")
 	p.record.ended = &e
 }
 
@@ -384,13 +398,9 @@ func whole(t testing.TB, s *Scheduler) {
 	seen := make(map[*entry]int)
 	s.table.queue.Each(func(e *entry, _, _ time.Duration) { seen[e]++ })
 	for id, e := range s.table.open {
-		if seen[e] != 1 {
-			t.Errorf("session %s stands in the queue %d times", id, seen[e])
-		}
+		check(t, seen[e] == 1, "session %s stands in the queue %d times", id, seen[e])
 	}
-	if len(seen) != len(s.table.open) {
-		t.Errorf("%d deadlines for %d sessions", len(seen), len(s.table.open))
-	}
+	check(t, len(seen) == len(s.table.open), "%d deadlines for %d sessions", len(seen), len(s.table.open))
 }
 
 var errGone = errors.New("gone")

@@ -278,9 +278,7 @@ func (p *fakeClient) move(m *member) *fakeClient {
 	if err := next.resume(p); err != nil {
 		p.t.Fatalf("resume: %v", err)
 	}
-	if err := next.current().Ack(next.got().joined.Seq); err != nil {
-		p.t.Fatal(err)
-	}
+	must(p.t, next.current().Ack(next.got().joined.Seq))
 	return next
 }
 
@@ -316,9 +314,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 			t.Errorf("resumed with %+v after %+v", got, last)
 		}
 		wait(time.Second)
-		if ended := p.got().ended; ended == nil || ended.Reason != session.EndSuperseded {
-			t.Errorf("the connection on the old node was told %+v", ended)
-		}
+		check(t, p.got().ended != nil && p.got().ended.Reason == session.EndSuperseded, "the connection on the old node was told %+v", p.got().ended)
 		if a.open() != 0 || b.open() != 1 || c.stored() != 1 {
 			t.Errorf("%d, %d and %d sessions on the old node, the new one and in the store", a.open(), b.open(), c.stored())
 		}
@@ -332,9 +328,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 			t.Errorf("seq %d after %d on the way back", got, was)
 		}
 		wait(5 * time.Minute)
-		if len(back.got().pushes) < 5 || back.got().ended != nil || back.got().lost {
-			t.Errorf("not renewed on the way back: %+v", back.got())
-		}
+		check(t, len(back.got().pushes) >= 5 && back.got().ended == nil && !back.got().lost, "not renewed on the way back: %+v", back.got())
 	})
 }
 
@@ -349,20 +343,12 @@ func TestPausedNodeWritesNothingBack(t *testing.T) {
 		wait(2 * store.Lease)
 		moved := p.move(b)
 		wait(2 * time.Minute)
-		if p.got().ended != nil {
-			t.Error("the paused node heard of the move")
-		}
+		check(t, p.got().ended == nil, "the paused node heard of the move")
 		a.link.fail(nil)
 		wait(5 * time.Second)
-		if p.got().ended == nil {
-			t.Error("the node that was paused still serves the session")
-		}
-		if got := moved.got(); got.ended != nil || got.lost {
-			t.Errorf("the client was harmed: %+v", got)
-		}
-		if a.open() != 0 || b.open() != 1 || c.stored() != 1 {
-			t.Errorf("%d, %d and %d sessions", a.open(), b.open(), c.stored())
-		}
+		check(t, p.got().ended != nil, "the node that was paused still serves the session")
+		check(t, moved.got().ended == nil && !moved.got().lost, "the client was harmed: %+v", moved.got())
+		check(t, a.open() == 0 && b.open() == 1 && c.stored() == 1, "%d, %d and %d sessions", a.open(), b.open(), c.stored())
 		if held, err := c.store.Acquire(t.Context(), store.AcquireRequest{Session: p.got().joined.Session, Epoch: 100, Node: "judge"}); err != nil || held.Record.Node != "b" {
 			t.Errorf("the store has %+v, %v", held, err)
 		}
@@ -377,12 +363,8 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 		wait(time.Second)
 		a.kill()
 		wait(9*time.Minute + 20*time.Second)
-		if n := b.open() + d.open(); n != 1 {
-			t.Fatalf("%d nodes took the session over", n)
-		}
-		if c.count(id, store.DeliveredUnreachable) != 1 {
-			t.Error("nobody said that the client is not there for its renewal")
-		}
+		require(t, b.open()+d.open() == 1, "%d nodes took the session over", b.open()+d.open())
+		check(t, c.count(id, store.DeliveredUnreachable) == 1, "nobody said that the client is not there for its renewal")
 		wait(time.Minute + 50*time.Second)
 		if n := testutil.ToFloat64(b.metrics.renewals["expired"]) + testutil.ToFloat64(d.metrics.renewals["expired"]); n != 1 {
 			t.Errorf("%v expired renewals counted", n)
@@ -408,9 +390,7 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 		a.link.fail(away)
 		b.link.fail(away)
 		wait(time.Hour)
-		if !a.cluster.Degraded() || !b.cluster.Degraded() {
-			t.Error("not degraded")
-		}
+		check(t, a.cluster.Degraded() && b.cluster.Degraded(), "not degraded")
 		joined(t, b.Scheduler, time.Minute)
 		for i, p := range clients {
 			if n := len(p.got().pushes); n < 100 || p.got().ended != nil || p.got().lost {
@@ -428,23 +408,15 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 		a.link.fail(nil)
 		b.link.fail(nil)
 		wait(5 * time.Second)
-		if a.cluster.Degraded() || b.cluster.Degraded() || c.stored() != 21 {
-			t.Errorf("%d of 21 sessions are in the store again", c.stored())
-		}
+		check(t, !a.cluster.Degraded() && !b.cluster.Degraded() && c.stored() == 21, "%d of 21 sessions are in the store again", c.stored())
 		c.store.Lose() // without being away
 		wait(5 * time.Second)
-		if c.stored() != 21 {
-			t.Errorf("%d of 21 sessions are in the store again", c.stored())
-		}
+		check(t, c.stored() == 21, "%d of 21 sessions are in the store again", c.stored())
 		wait(10 * time.Minute)
 		for _, p := range clients {
-			if p.got().ended != nil || p.got().lost {
-				t.Errorf("interrupted: %+v", p.got())
-			}
+			check(t, p.got().ended == nil && !p.got().lost, "interrupted: %+v", p.got())
 		}
-		if a.attached() != 10 || b.attached() != 11 {
-			t.Errorf("%d and %d sessions", a.attached(), b.attached())
-		}
+		check(t, a.attached() == 10 && b.attached() == 11, "%d and %d sessions", a.attached(), b.attached())
 	})
 }
 
@@ -495,18 +467,12 @@ func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 		lease(errors.New("lease: no such luck"))
 		a.kill()
 		wait(time.Minute)
-		if adopted() != 0 || !b.cluster.Degraded() {
-			t.Errorf("without a lease: %v adopted, degraded %t", adopted(), b.cluster.Degraded())
-		}
+		check(t, adopted() == 0 && b.cluster.Degraded(), "without a lease: %v adopted, degraded %t", adopted(), b.cluster.Degraded())
 		lease(nil)
 		wait(store.Lease - time.Second)
-		if adopted() != 0 || b.cluster.Degraded() {
-			t.Errorf("with a new lease: %v adopted, degraded %t", adopted(), b.cluster.Degraded())
-		}
+		check(t, adopted() == 0 && !b.cluster.Degraded(), "with a new lease: %v adopted, degraded %t", adopted(), b.cluster.Degraded())
 		wait(2*store.SweepEvery + time.Second)
-		if adopted() != 1 {
-			t.Errorf("a lease later: %v adopted", adopted())
-		}
+		check(t, adopted() == 1, "a lease later: %v adopted", adopted())
 		if said := strings.Count(log.String(), "no such luck"); said != 1 {
 			t.Errorf("logged %d times:\n%s", said, log.String())
 		}
@@ -533,12 +499,8 @@ func TestSlowStoreDelaysNoPush(t *testing.T) {
 		}
 		wait(time.Hour)
 		sum, count := lagOf(t, a)
-		if count < 10_000 || sum != 0 {
-			t.Errorf("%v pushes came %v s late in all", count, sum)
-		}
-		if c.stored() != 100 || a.cluster.Degraded() {
-			t.Errorf("%d of 100 sessions in the store", c.stored())
-		}
+		check(t, count >= 10_000 && sum == 0, "%v pushes came %v s late in all", count, sum)
+		check(t, c.stored() == 100 && !a.cluster.Degraded(), "%d of 100 sessions in the store", c.stored())
 	})
 }
 
@@ -548,13 +510,9 @@ func TestStoppedNodeHandsOver(t *testing.T) {
 		p := joined(t, a.Scheduler, time.Minute)
 		p.current().Detach() // the hub's doing
 		a.stop()
-		if c.stored() != 1 {
-			t.Fatal("the node went without a word")
-		}
+		require(t, c.stored() == 1, "the node went without a word")
 		wait(40 * time.Second)
-		if b.open() != 1 || c.count(p.got().joined.Session, store.DeliveredUnreachable) != 1 {
-			t.Error("nobody took the session over when it was due")
-		}
+		check(t, b.open() == 1 && c.count(p.got().joined.Session, store.DeliveredUnreachable) == 1, "nobody took the session over when it was due")
 	})
 }
 
@@ -611,17 +569,13 @@ func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
 		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
 		push, err := b.RenewByKey(context.Background(), p.resumeRequest())
-		if err != nil || push.Seq != 3 { // 2 may be on its way
-			t.Fatalf("%+v, %v", push, err)
-		}
+		require(t, err == nil && push.Seq == 3, "%+v, %v", push, err) // 2 may be on its way
 		wait(time.Second)
 		if got := p.got(); got.ended != nil || !got.lost {
 			t.Errorf("the connection was told %+v, lost %v; want it to come back", got.ended, got.lost)
 		}
 		back := p.move(a)
-		if seq := back.got().joined.Push.Seq; seq != 4 {
-			t.Errorf("came back to seq %d", seq)
-		}
+		check(t, back.got().joined.Push.Seq == 4, "came back to seq %d", back.got().joined.Push.Seq)
 		wait(5 * time.Minute)
 		back.wantServed(5)
 	})

@@ -171,9 +171,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			ended, _ := errors.AsType[*session.EndedError](err)
 			switch {
 			case test.want == "good":
-				if err != nil || shown.Claims == nil || shown.Claims.Session != "S" {
-					t.Errorf("%s: %v", name, err)
-				}
+				check(t, err == nil && shown.Claims != nil && shown.Claims.Session == "S", "%s: %v", name, err)
 				continue
 			case test.want == "bad":
 				if refused, ok := errors.AsType[*session.Error](err); !ok || refused.Code != session.CodeBadRequest {
@@ -184,16 +182,12 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			case test.want != "" && (ended == nil || ended.Reason != test.want):
 				t.Errorf("%s: %v", name, err)
 			}
-			if shown.Claims != nil {
-				t.Errorf("%s: it was opened", name)
-			}
+			check(t, shown.Claims == nil, "%s: it was opened", name)
 			if _, same := s.Resume(context.Background(), test.shown, &fakeClient{t: t, scheduler: s}); same == nil || same.Error() != err.Error() {
 				t.Errorf("%s: opened with %v, resumed with %v", name, err, same)
 			}
 		}
-		if n := asked.times.Load(); n != 0 {
-			t.Errorf("somebody was asked %d times", n)
-		}
+		check(t, asked.times.Load() == 0, "somebody was asked %d times", asked.times.Load())
 	})
 }
 
@@ -214,9 +208,7 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 		if e := ana.got().ended; e == nil || e.Reason != session.EndRevoked || e.AccessEndsAt != got.accessEndsAt {
 			t.Errorf("ended %+v", e)
 		}
-		if bob.got().ended != nil || eve.got().ended != nil {
-			t.Error("others were ended too")
-		}
+		check(t, bob.got().ended == nil && eve.got().ended == nil, "others were ended too")
 		all := store.Selector{App: "app", Channel: "a"}
 		revoked.add(all)
 		if n := revoke(s, all).sessions; n != 2 || bob.got().ended == nil || eve.got().ended != nil {
@@ -238,9 +230,7 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 				}
 			}
 			_, err := node.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a", UID: 9}}, Caller: anybody}, &fakeClient{t: t})
-			if code(err) != session.CodeForbidden {
-				t.Errorf("joined again: %v", err)
-			}
+			check(t, code(err) == session.CodeForbidden, "joined again: %v", err)
 		}
 		revoked.liftAll()
 		joinAs(t, s, "a", 1, "ana")
@@ -282,13 +272,9 @@ func TestNodeThatDoesNotKnowWhatIsRevokedTakesNobody(t *testing.T) {
 		revoked.unread = true
 		revoked.mu.Unlock()
 		_, err := s.Resume(context.Background(), p.resumeRequest(), p.again())
-		if code(err) != session.CodeUnavailable {
-			t.Errorf("resumed: %v", err)
-		}
+		check(t, code(err) == session.CodeUnavailable, "resumed: %v", err)
 		_, err = s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p.again())
-		if code(err) != session.CodeUnavailable {
-			t.Errorf("joined: %v", err)
-		}
+		check(t, code(err) == session.CodeUnavailable, "joined: %v", err)
 		if _, err = s.RenewByKey(context.Background(), p.resumeRequest()); code(err) != session.CodeUnavailable {
 			t.Errorf("renewed: %v", err)
 		}
@@ -315,9 +301,7 @@ func TestRevocationOfABusySession(t *testing.T) {
 			t.Errorf("took %s: %d ended", took, got.count())
 		}
 		wait(5 * time.Second)
-		if p.got().ended == nil || got.count() != 1 {
-			t.Errorf("%d ended", got.count())
-		}
+		check(t, p.got().ended != nil && got.count() == 1, "%d ended", got.count())
 	})
 }
 

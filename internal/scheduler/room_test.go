@@ -34,9 +34,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 		}
 		good := joined(t, s, time.Hour)
 		wait(time.Second)
-		if n := len(s.table.open); n != 20 {
-			t.Errorf("%d sessions are kept", n)
-		}
+		check(t, len(s.table.open) == 20, "%d sessions are kept", len(s.table.open))
 		if open, tombstones := memory.Len(); open != 20 || tombstones != 0 {
 			t.Errorf("the store has %d sessions, and the ends of %d", open, tombstones)
 		}
@@ -48,14 +46,10 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 		if err := back.resume(first); err != nil {
 			t.Fatalf("one that gave way: %v", err)
 		}
-		if back.got().joined.Session != first.got().joined.Session || back.got().joined.Seq != 2 {
-			t.Errorf("joined %+v", back.got().joined)
-		}
+		check(t, back.got().joined.Session == first.got().joined.Session && back.got().joined.Seq == 2, "joined %+v", back.got().joined)
 		wait(10 * time.Hour)
 		for _, p := range []*fakeClient{stays, good, back} {
-			if p.got().ended != nil || p.got().lost {
-				t.Errorf("an attached session ended: %+v", p.got())
-			}
+			check(t, p.got().ended == nil && !p.got().lost, "an attached session ended: %+v", p.got())
 		}
 	})
 }
@@ -86,9 +80,7 @@ func TestLongestDetachedIsRemoved(t *testing.T) {
 		if want := long.got().joined.Session + " expired"; len(ended) != 1 || ended[0] != want {
 			t.Errorf("ended %v, want %s", ended, want)
 		}
-		if s.table.open[short.got().joined.Session] == nil {
-			t.Error("the one that is detached for a shorter time gave way")
-		}
+		check(t, s.table.open[short.got().joined.Session] != nil, "the one that is detached for a shorter time gave way")
 	})
 }
 
@@ -104,9 +96,7 @@ func TestNoSessionIsRemovedBelowTheLimit(t *testing.T) {
 		wait(time.Second)
 		next.join(time.Hour)
 		wait(time.Second)
-		if s.table.open[first.got().joined.Session] == nil {
-			t.Error("a session gave way to the last one that there is room for")
-		}
+		check(t, s.table.open[first.got().joined.Session] != nil, "a session gave way to the last one that there is room for")
 	})
 }
 
@@ -116,9 +106,7 @@ func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	if !table.insert(&entry{claims: session.ResumeClaims{Session: "adopted"}}, nil, true) || !table.join(&entry{claims: session.ResumeClaims{Session: "own"}}) {
 		t.Error("no room for the node's own session")
 	}
-	if table.join(&entry{claims: session.ResumeClaims{Session: "another"}}) {
-		t.Error("room for two")
-	}
+	check(t, !table.join(&entry{claims: session.ResumeClaims{Session: "another"}}), "room for two")
 }
 
 // Sessions of clients that renew over HTTP are removed after those of clients that only

@@ -23,9 +23,7 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, 12*time.Second)
 		wait(12 * time.Second * 60)
-		if n := len(p.got().pushes); n < 60 {
-			t.Fatalf("%d renewals", n)
-		}
+		require(t, len(p.got().pushes) >= 60, "%d renewals", len(p.got().pushes))
 		for i, push := range p.got().pushes {
 			left := push.PreviousExpiresAt.Time().Sub(p.got().at[i])
 			// Half of the 12 s, less a second's rounding of expiries, and a
@@ -33,9 +31,7 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 			if push.Rejoin || push.Attempt != 1 || left < 6*time.Second || left > 10*time.Second {
 				t.Fatalf("renewal %d: %+v with %s left", i, push, left)
 			}
-			if push.Seq != uint64(i+2) {
-				t.Fatalf("renewal %d has seq %d", i, push.Seq)
-			}
+			require(t, push.Seq == uint64(i+2), "renewal %d has seq %d", i, push.Seq)
 		}
 		whole(t, s)
 	})
@@ -61,13 +57,9 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 		}
 		wait(length)
 		for _, p := range clients {
-			if p.got().lost || p.got().ended != nil {
-				t.Errorf("lost %v, ended %v", p.got().lost, p.got().ended)
-			}
+			check(t, !p.got().lost && p.got().ended == nil, "lost %v, ended %v", p.got().lost, p.got().ended)
 			for i, push := range p.got().pushes {
-				if push.Rejoin {
-					t.Errorf("renewal %d came after the expiry", i)
-				}
+				check(t, !push.Rejoin, "renewal %d came after the expiry", i)
 			}
 			if left := time.Until(p.got().expiresAt.Time()); left <= 0 {
 				t.Errorf("tokens ran out %s ago", -left)
@@ -85,22 +77,16 @@ func TestClientThatStopsAcking(t *testing.T) {
 	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joinedSilent(t, s, time.Hour)
 		wait(time.Hour - 20*time.Second)
-		if !p.got().lost {
-			t.Fatal("a silent client was not given up")
-		}
+		require(t, p.got().lost, "a silent client was not given up")
 		if len(p.got().pushes) != 2 || p.got().pushes[0].Seq != p.got().pushes[1].Seq || p.got().pushes[1].Attempt != 2 || p.got().at[1].Sub(p.got().at[0]) != 5*time.Second {
 			t.Fatalf("pushes %+v at %v", p.got().pushes, p.got().at)
 		}
 		back := p.again()
 		back.answer = nil
 		must(t, back.resume(p))
-		if back.got().joined.Seq != 3 || back.got().joined.Rejoin || !back.got().joined.Resumed {
-			t.Fatalf("joined %+v", back.got().joined)
-		}
+		require(t, back.got().joined.Seq == 3 && !back.got().joined.Rejoin && back.got().joined.Resumed, "joined %+v", back.got().joined)
 		wait(10 * time.Minute) // it acks, and is renewed again
-		if back.got().lost || len(back.got().pushes) == 0 {
-			t.Fatal("the resumed session does not go on")
-		}
+		require(t, !back.got().lost && len(back.got().pushes) != 0, "the resumed session does not go on")
 		whole(t, s)
 	})
 }
@@ -135,9 +121,7 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 			t.Errorf("%v expired renewals counted", got)
 		}
 		checkRanOut(t, s, 1, 0)
-		if testutil.ToFloat64(s.metrics.renewals["nacked"]) == 0 {
-			t.Error("no nack counted")
-		}
+		check(t, testutil.ToFloat64(s.metrics.renewals["nacked"]) != 0, "no nack counted")
 		p.current().Leave()
 	})
 }
@@ -149,18 +133,14 @@ func TestTokensThatRanOutBefore(t *testing.T) {
 		p := joined(t, s, 10*time.Second)
 		p.current().Detach()
 		wait(5 * time.Minute)
-		if n := len(s.table.open); n != 0 {
-			t.Fatalf("%d sessions are kept", n)
-		}
+		require(t, len(s.table.open) == 0, "%d sessions are kept", len(s.table.open))
 		checkRanOut(t, s, 0, 1)
 		back, resumeRequest := p.again(), p.resumeRequest()
 		resumeRequest.ExpiresAt = p.got().expiresAt
 		a, err := s.Resume(context.Background(), resumeRequest, back)
 		must(t, err)
 		back.hold(a)
-		if !back.got().joined.Push.Rejoin {
-			t.Fatal("its tokens live")
-		}
+		require(t, back.got().joined.Push.Rejoin, "its tokens live")
 		must(t, back.current().Nack(back.got().joined.Push.Seq, "X", "no"))
 		wait(5 * time.Second)
 		checkRanOut(t, s, 0, 1)
@@ -178,18 +158,12 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 		checkRanOut(t, s, 0, 1)
 		wait(2 * time.Minute)
 		whole(t, s)
-		if n := len(s.table.open); n != 0 {
-			t.Errorf("%d sessions are kept", n)
-		}
-		if len(p.got().pushes) != 0 {
-			t.Errorf("pushed %d times to a client that is gone", len(p.got().pushes))
-		}
+		check(t, len(s.table.open) == 0, "%d sessions are kept", len(s.table.open))
+		check(t, len(p.got().pushes) == 0, "pushed %d times to a client that is gone", len(p.got().pushes))
 		// Its key is still valid: a device that was asleep for long resumes.
 		back := p.again()
 		must(t, back.resume(p))
-		if back.got().joined.Seq != 2 || back.got().joined.Session != p.got().joined.Session {
-			t.Errorf("joined %+v", back.got().joined)
-		}
+		check(t, back.got().joined.Seq == 2 && back.got().joined.Session == p.got().joined.Session, "joined %+v", back.got().joined)
 	})
 }
 
@@ -198,9 +172,7 @@ func TestNewerConnectionWins(t *testing.T) {
 		p := joined(t, s, time.Hour)
 		newer := p.again()
 		must(t, newer.resume(p))
-		if p.got().ended == nil || p.got().ended.Reason != session.EndSuperseded {
-			t.Fatalf("the older connection was told %+v", p.got().ended)
-		}
+		require(t, p.got().ended != nil && p.got().ended.Reason == session.EndSuperseded, "the older connection was told %+v", p.got().ended)
 		// Messages on the older connection change nothing.
 		p.current().Leave()
 		p.current().Detach()
@@ -208,9 +180,7 @@ func TestNewerConnectionWins(t *testing.T) {
 		must(t, p.current().Ack(2))
 		must(t, newer.current().Ack(2))
 		wait(time.Hour)
-		if newer.got().ended != nil || len(newer.got().pushes) != 1 {
-			t.Fatalf("ended %+v, %d pushes", newer.got().ended, len(newer.got().pushes))
-		}
+		require(t, newer.got().ended == nil && len(newer.got().pushes) == 1, "ended %+v, %d pushes", newer.got().ended, len(newer.got().pushes))
 		if err := p.again().resume(p); !endedWith(err, session.EndSuperseded) {
 			t.Fatalf("the older key: %v", err)
 		}
@@ -269,9 +239,7 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 			t.Fatalf("joined %+v after %+v", back.got().joined, before)
 		}
 		wait(5 * time.Minute)
-		if len(back.got().pushes) < 5 {
-			t.Fatalf("%d renewals by the other node", len(back.got().pushes))
-		}
+		require(t, len(back.got().pushes) >= 5, "%d renewals by the other node", len(back.got().pushes))
 		c.Serves = func(app string) bool { return app == "another app" }
 		c.Registerer = prometheus.NewRegistry()
 		stranger := start(t, c)
@@ -291,15 +259,11 @@ func TestRenewByKey(t *testing.T) {
 			wait(40 * time.Second)
 			push, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq})
 			must(t, err)
-			if push.Seq != seq+1 || push.Rejoin || push.Cause != session.CauseRenew {
-				t.Fatalf("push %+v after %d", push, seq)
-			}
+			require(t, push.Seq == seq+1 && !push.Rejoin && push.Cause == session.CauseRenew, "push %+v after %d", push, seq)
 			seq = push.Seq
 		}
 		again, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq - 1})
-		if err != nil || again.Seq != seq { // the answer was lost
-			t.Fatalf("asked again: %+v, %v", again, err)
-		}
+		require(t, err == nil && again.Seq == seq, "asked again: %+v, %v", again, err) // the answer was lost
 		if _, err := s.RenewByKey(context.Background(), session.Resume{Session: "nobody", Key: p.got().joined.Key}); !errors.Is(err, session.ErrUnknown) {
 			t.Fatalf("a key of another session: %v", err)
 		}
@@ -317,9 +281,7 @@ func TestRenewByKeyWithoutSeq(t *testing.T) {
 			wait(40 * time.Second)
 			push, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true})
 			must(t, err)
-			if push.Seq != uint64(i+2) || push.Rejoin {
-				t.Fatalf("renewal %d: %+v", i, push)
-			}
+			require(t, push.Seq == uint64(i+2) && !push.Rejoin, "renewal %d: %+v", i, push)
 		}
 		if got := testutil.ToFloat64(s.metrics.renewals["expired"]); got != 0 {
 			t.Errorf("%v expired renewals counted", got)
@@ -363,9 +325,7 @@ func TestFailedJoinTakesNoRoom(t *testing.T) {
 		if _, err := s.Join(context.Background(), session.Join{Caller: anybody}, p); !errors.Is(err, errGone) {
 			t.Fatalf("join: %v", err)
 		}
-		if len(s.table.open) != 0 || s.table.queue.Len() != 0 || len(s.table.ended) != 0 {
-			t.Fatal("a session that nobody has the key to was kept")
-		}
+		require(t, len(s.table.open) == 0 && s.table.queue.Len() == 0 && len(s.table.ended) == 0, "a session that nobody has the key to was kept")
 	})
 }
 
@@ -383,9 +343,7 @@ func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
 		if _, err := here.RenewByKey(context.Background(), elsewhere.resumeRequest()); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.got(); got.ended == nil || got.ended.Reason != session.EndSuperseded {
-			t.Fatalf("the older connection was told %+v", got.ended)
-		}
+		require(t, p.got().ended != nil && p.got().ended.Reason == session.EndSuperseded, "the older connection was told %+v", p.got().ended)
 		if got := testutil.ToFloat64(here.metrics.sessions[session.Attached]); got != 0 {
 			t.Errorf("%v sessions count as attached", got)
 		}
@@ -401,14 +359,10 @@ func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
 		p := joined(t, s, 10*time.Second)
 		m.broken.Store(true)
 		wait(time.Minute) // its tokens run out meanwhile
-		if n := m.tries.Load(); n < 30 || n > 60 {
-			t.Fatalf("%d tries in a minute", n)
-		}
+		require(t, m.tries.Load() >= 30 && m.tries.Load() <= 60, "%d tries in a minute", m.tries.Load())
 		m.broken.Store(false)
 		wait(5 * time.Second)
-		if got := p.got(); len(got.pushes) == 0 || !got.pushes[0].Rejoin {
-			t.Fatalf("pushes %+v", got.pushes)
-		}
+		require(t, len(p.got().pushes) != 0 && p.got().pushes[0].Rejoin, "pushes %+v", p.got().pushes)
 		if got := testutil.ToFloat64(s.metrics.renewals["expired"]); got != 1 {
 			t.Errorf("%v expired renewals counted", got)
 		}
@@ -442,9 +396,7 @@ func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
 		if _, err := s.Resume(context.Background(), resumeRequest, p); err == nil {
 			t.Fatal("a seq out of range was taken")
 		}
-		if len(s.table.open) != 0 || s.table.queue.Len() != 0 {
-			t.Fatalf("%d sessions, %d deadlines", len(s.table.open), s.table.queue.Len())
-		}
+		require(t, len(s.table.open) == 0 && s.table.queue.Len() == 0, "%d sessions, %d deadlines", len(s.table.open), s.table.queue.Len())
 	})
 }
 
@@ -493,9 +445,7 @@ func TestStalledClientDelaysNoOther(t *testing.T) {
 			}
 		}
 		for _, p := range stalled {
-			if len(p.got().pushes) != 0 {
-				t.Fatal("a stalled client took a push")
-			}
+			require(t, len(p.got().pushes) == 0, "a stalled client took a push")
 		}
 		if got := testutil.ToFloat64(s.metrics.sessions[session.Attached]); got != float64(len(well)) {
 			t.Errorf("%v sessions attached, want %d", got, len(well))
@@ -526,13 +476,9 @@ func TestLateNodeServesTheEarliestExpiryFirst(t *testing.T) {
 			s.Run(t.Context())
 		}()
 		synctest.Wait()
-		if len(order) != n {
-			t.Fatalf("%d renewals, want %d", len(order), n)
-		}
+		require(t, len(order) == n, "%d renewals, want %d", len(order), n)
 		for i := 1; i < len(order); i++ {
-			if order[i] < order[i-1] {
-				t.Fatalf("tokens that end at %d were renewed after those that end at %d", order[i], order[i-1])
-			}
+			require(t, order[i] >= order[i-1], "tokens that end at %d were renewed after those that end at %d", order[i], order[i-1])
 		}
 		t.Cleanup(func() { <-done })
 	})
@@ -549,16 +495,12 @@ func TestCallsThatBeganTogetherRenewApart(t *testing.T) {
 		wait(time.Hour)
 		perSecond := make(map[int64]int)
 		for _, p := range clients {
-			if len(p.got().at) != 1 {
-				t.Fatalf("%d renewals in the first hour", len(p.got().at))
-			}
+			require(t, len(p.got().at) == 1, "%d renewals in the first hour", len(p.got().at))
 			perSecond[p.got().at[0].Unix()]++
 		}
 		// 150 s of jitter: 13 a second on average.
 		for second, count := range perSecond {
-			if count > 40 {
-				t.Errorf("%d renewals in second %d", count, second)
-			}
+			check(t, count <= 40, "%d renewals in second %d", count, second)
 		}
 	})
 }
@@ -606,16 +548,12 @@ func stepWallClock(t *testing.T, step time.Duration) {
 			t.Fatalf("tokens ran out %s ago", -left)
 		}
 		for i, push := range p.got().pushes {
-			if push.Rejoin {
-				t.Fatal("told to rejoin, though it was renewed all the time")
-			}
+			require(t, !push.Rejoin, "told to rejoin, though it was renewed all the time")
 			perSecond[p.got().at[i].Unix()]++
 		}
 	}
 	for second, count := range perSecond {
-		if count > n/10 {
-			t.Errorf("%d of %d calls renewed in second %d", count, n, second)
-		}
+		check(t, count <= n/10, "%d of %d calls renewed in second %d", count, n, second)
 	}
 	whole(t, s)
 }
@@ -643,13 +581,9 @@ func TestMetricsLookAhead(t *testing.T) {
 			t.Error(err)
 		}
 		problems, err := testutil.GatherAndLint(registry)
-		if err != nil || len(problems) > 0 {
-			t.Errorf("lint: %v, %v", problems, err)
-		}
+		check(t, err == nil && len(problems) == 0, "lint: %v, %v", problems, err)
 		q.current().Leave()
-		if got := testutil.CollectAndCount(s.metrics.margin); got != 1 {
-			t.Errorf("%d margin histograms", got)
-		}
+		check(t, testutil.CollectAndCount(s.metrics.margin) == 1, "%d margin histograms", testutil.CollectAndCount(s.metrics.margin))
 	})
 }
 
@@ -685,16 +619,10 @@ func TestAckAndNackInTurns(t *testing.T) {
 		}
 		p.current().Leave()
 		wait(time.Second)
-		if n := len(p.got().pushes); n < 6 || n > 7 {
-			t.Errorf("%d bundles in 31 s", n)
-		}
-		if n := written.records.Load(); n > 9 { // one a bundle, the proof of the key, and the end
-			t.Errorf("%d writes", n)
-		}
+		check(t, len(p.got().pushes) >= 6 && len(p.got().pushes) <= 7, "%d bundles in 31 s", len(p.got().pushes))
+		check(t, written.records.Load() <= 9, "%d writes", written.records.Load()) // one a bundle, the proof of the key, and the end
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		if len(lines) != 4 {
-			t.Errorf("%d lines in 31 s", len(lines))
-		}
+		check(t, len(lines) == 4, "%d lines in 31 s", len(lines))
 		for i, line := range lines {
 			if more := []string{"more=0", "more=49", "more=49", "more=49"}[min(i, 3)]; !strings.Contains(line, "SDK refused the tokens") || !strings.Contains(line, more) {
 				t.Errorf("line %d, want %s: %s", i, more, line)

@@ -26,12 +26,8 @@ func TestNewEvent(t *testing.T) {
 	} {
 		for _, node := range []string{"a", "b"} {
 			got := newEvent(c.what, &c.record, node, 0)
-			if got.ID != want || got.Type != c.typ || got.Reason != c.reason || got.Node != node {
-				t.Errorf("%+v on node %s, want %s", got, node, want)
-			}
-			if got.App != "app" || got.Session != "S" || got.Subject != "ana" {
-				t.Errorf("%+v, want app, S and ana", got)
-			}
+			check(t, got.ID == want && got.Type == c.typ && got.Reason == c.reason && got.Node == node, "%+v on node %s, want %s", got, node, want)
+			check(t, got.App == "app" && got.Session == "S" && got.Subject == "ana", "%+v, want app, S and ana", got)
 		}
 	}
 }

@@ -149,9 +149,7 @@ func (c *caller) play() {
 	before := len(c.fakeClient.got().pushes)
 	pass(10 * c.script.ttl)
 	got := c.fakeClient.got()
-	if got.lost || got.ended != nil {
-		c.t.Errorf("a client that answers was lost (%v) or ended (%v)", got.lost, got.ended)
-	}
+	check(c.t, !got.lost && got.ended == nil, "a client that answers was lost (%v) or ended (%v)", got.lost, got.ended)
 	if n := len(got.pushes) - before; n < 9 {
 		c.t.Errorf("%d renewals in ten lifetimes", n)
 	}
@@ -175,9 +173,7 @@ func (c *caller) onTime(push session.Push, at time.Time) {
 	policy := c.s.config.Policy
 	before := policy.HeadStart(c.script.ttl)
 	// What was issued in the middle of a second expires at its beginning.
-	if push.Rejoin || left < before || left > before+before/2+time.Second {
-		c.t.Errorf("pushed with %s left, head start %s: %+v", left, before, push)
-	}
+	check(c.t, !push.Rejoin && left >= before && left <= before+before/2+time.Second, "pushed with %s left, head start %s: %+v", left, before, push)
 }
 
 // answer acks, unless muted.

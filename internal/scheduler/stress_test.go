@@ -53,9 +53,7 @@ func TestConcurrentOperationsOnTheSameSessions(t *testing.T) {
 			t.Errorf("%d sessions, %d deadlines, %d endings are left", len(s.table.open), s.table.queue.Len(), len(s.table.ended))
 		}
 		for state, gauge := range s.metrics.sessions {
-			if got := testutil.ToFloat64(gauge); got != 0 {
-				t.Errorf("%v sessions count as in state %d", got, state)
-			}
+			check(t, testutil.ToFloat64(gauge) == 0, "%v sessions count as in state %d", testutil.ToFloat64(gauge), state)
 		}
 	})
 }
@@ -174,18 +172,14 @@ func (c *tab) Push(p session.Push) error {
 func (c *tab) End(session.Ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended {
-		c.t.Error("ended twice")
-	}
+	check(c.t, !c.ended, "ended twice")
 	c.ended = true
 }
 
 func (c *tab) CloseDead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lost {
-		c.t.Error("lost twice")
-	}
+	check(c.t, !c.lost, "lost twice")
 	c.lost = true
 }
 
@@ -221,9 +215,7 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 		expires := good.got().expiresAt
 		wait(2 * time.Minute)
 		g := good.got()
-		if len(g.at) == 0 {
-			t.Fatal("it was not renewed while its tokens lived")
-		}
+		require(t, len(g.at) != 0, "it was not renewed while its tokens lived")
 		// Renewed 45 s before their end, and a jitter earlier.
 		if left := expires.Time().Sub(g.at[0]); left < 44*time.Second {
 			t.Errorf("its tokens had %s left when they were renewed; want 45 s and more", left)

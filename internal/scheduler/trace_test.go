@@ -41,9 +41,7 @@ func traced(t testing.TB, c *settings, sampler sdk.Sampler) *tracetest.SpanRecor
 func outlines(t testing.TB, r *tracetest.SpanRecorder) []string {
 	t.Helper()
 	spans := r.Ended()
-	if n := len(r.Started()); n != len(spans) {
-		t.Errorf("%d spans began, %d ended", n, len(spans))
-	}
+	check(t, len(r.Started()) == len(spans), "%d spans began, %d ended", len(r.Started()), len(spans))
 	slices.SortStableFunc(spans, func(a, b sdk.ReadOnlySpan) int { return a.StartTime().Compare(b.StartTime()) })
 	children := make(map[trace.SpanID][]sdk.ReadOnlySpan)
 	var roots []sdk.ReadOnlySpan
@@ -218,9 +216,7 @@ func TestTracesOfABatch(t *testing.T) {
 				linked++
 			}
 		}
-		if saves != 1 || linked != 2 {
-			t.Errorf("%d exchanges, %d referred to", saves, linked)
-		}
+		check(t, saves == 1 && linked == 2, "%d exchanges, %d referred to", saves, linked)
 	})
 }
 
@@ -249,13 +245,9 @@ func TestUnsampled(t *testing.T) {
 				traces[span.SpanContext().TraceID().String()] = true
 			}
 			found := exemplars(t, registry)
-			if len(found) != c.exemplars {
-				t.Errorf("exemplars: %v, want %d", found, c.exemplars)
-			}
+			check(t, len(found) == c.exemplars, "exemplars: %v, want %d", found, c.exemplars)
 			for name, id := range found {
-				if !traces[id] {
-					t.Errorf("%s: there is no trace %s", name, id)
-				}
+				check(t, traces[id], "%s: there is no trace %s", name, id)
 			}
 		}
 	})

@@ -96,9 +96,7 @@ func TestWishOfASessionHere(t *testing.T) {
 			t.Errorf("stored %+v", r)
 		}
 		end := a.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
-		if !end.Applied || !end.Stored || end.Record.ExpiresAt != p.newest().Tokens.ExpiresAt {
-			t.Errorf("ended %+v", end)
-		}
+		check(t, end.Applied && end.Stored && end.Record.ExpiresAt == p.newest().Tokens.ExpiresAt, "ended %+v", end)
 		if e := p.got().ended; e == nil || e.Reason != session.EndRevoked || e.AccessEndsAt != end.Record.ExpiresAt {
 			t.Errorf("the client was told %+v", e)
 		}
@@ -173,9 +171,7 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 				w := w
 				w.Session = p.id()
 				result := b.want(w)
-				if result.Applied || !result.Stored || result.Record.Node != "a" {
-					t.Errorf("result %+v", result)
-				}
+				check(t, !result.Applied && result.Stored && result.Record.Node == "a", "result %+v", result)
 				if w.Kind == store.WishEnd {
 					_, err := b.Resume(context.Background(), p.resumeRequest(), p.again())
 					wantEnded(t, err, session.EndRevoked)
@@ -188,14 +184,10 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 					return
 				}
 				wait(10 * time.Minute) // it is overdue
-				if b.open() != 1 {
-					t.Fatal("not taken over")
-				}
+				require(t, b.open() == 1, "not taken over")
 				back := p.on(b)
 				must(t, back.resume(p))
-				if got := back.newest(); got.Tokens.RTC != w.Role.String() {
-					t.Errorf("back with %+v", got)
-				}
+				check(t, back.newest().Tokens.RTC == w.Role.String(), "back with %+v", back.newest())
 				wait(time.Second)
 				if r, _, _ := c.store.Get(t.Context(), p.id()); r.WishPending {
 					t.Errorf("stored %+v", r)
@@ -235,19 +227,13 @@ func TestWishOfAPausedNodesSession(t *testing.T) {
 		role := b.setRole(ana.id(), session.Publisher)
 		end := b.want(store.Wish{Session: bob.id(), Kind: store.WishEnd})
 		for _, result := range []store.WishResult{role, end} {
-			if result.Applied || !result.Stored || result.Record.Node != "a" {
-				t.Errorf("result %+v", result)
-			}
+			check(t, !result.Applied && result.Stored && result.Record.Node == "a", "result %+v", result)
 		}
-		if len(ana.got().pushes) != 0 || bob.got().ended != nil {
-			t.Error("it was carried out by a node that stands still")
-		}
+		check(t, len(ana.got().pushes) == 0 && bob.got().ended == nil, "it was carried out by a node that stands still")
 		goOn()
 		wait(time.Second)
 		ana.wantPushed(1, session.CauseRole, session.Publisher)
-		if e := bob.got().ended; e == nil || e.Reason != session.EndRevoked {
-			t.Errorf("told %+v", e)
-		}
+		check(t, bob.got().ended != nil && bob.got().ended.Reason == session.EndRevoked, "told %+v", bob.got().ended)
 	})
 }
 
@@ -265,15 +251,11 @@ func TestWishOfADetachedSession(t *testing.T) {
 		for p, m := range map[*fakeClient]*member{ana: b, bob: a} {
 			back := p.on(m)
 			must(t, back.resume(p))
-			if got := back.newest(); got.Tokens.RTC != "publisher" {
-				t.Errorf("back with %+v", got)
-			}
+			check(t, back.newest().Tokens.RTC == "publisher", "back with %+v", back.newest())
 			back.current().Detach()
 			wait(time.Second)
 			end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
-			if !end.Applied || end.Record.ExpiresAt != back.newest().Tokens.ExpiresAt {
-				t.Errorf("ended %+v", end)
-			}
+			check(t, end.Applied && end.Record.ExpiresAt == back.newest().Tokens.ExpiresAt, "ended %+v", end)
 			for _, m := range []*member{a, b} {
 				_, err := m.Resume(context.Background(), back.resumeRequest(), back.on(m))
 				wantEnded(t, err, session.EndRevoked)
@@ -349,9 +331,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 			t.Errorf("here: %+v, %+v", role, end)
 		}
 		ana.wantPushed(1, session.CauseRole, session.Publisher)
-		if e := bob.got().ended; e == nil || e.Reason != session.EndRevoked {
-			t.Errorf("told %+v", e)
-		}
+		check(t, bob.got().ended != nil && bob.got().ended.Reason == session.EndRevoked, "told %+v", bob.got().ended)
 		_, err := a.Resume(context.Background(), bob.resumeRequest(), bob.again())
 		wantEnded(t, err, session.EndRevoked)
 		for _, m := range []*member{a, b} {
@@ -359,9 +339,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 		}
 		wait(5 * time.Second)
 		stored, _, _ := c.store.Get(t.Context(), ana.id())
-		if roleOf(stored.Identity) != session.Publisher || stored.WishVersion != role.Version || stored.WishPending {
-			t.Errorf("stored %+v", stored)
-		}
+		check(t, roleOf(stored.Identity) == session.Publisher && stored.WishVersion == role.Version && !stored.WishPending, "stored %+v", stored)
 		_, err = b.Resume(context.Background(), bob.resumeRequest(), bob.on(b))
 		wantEnded(t, err, session.EndRevoked)
 		// The next one comes after it.
@@ -392,9 +370,7 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 				wait(5 * time.Second)
 				a.want(store.Wish{Session: p.id(), Kind: kind, Role: session.Publisher})
 				moved := p.on(b)
-				if err := moved.resume(p); err != nil { // its key is all that is known there
-					t.Fatal(err)
-				}
+				must(t, moved.resume(p)) // its key is all that is known there
 				must(t, moved.current().Ack(moved.newest().Seq))
 				first, second := a, b
 				if !ownerFirst {
@@ -405,9 +381,7 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 				second.link.fail(nil)
 				wait(20 * time.Second)
 				if kind == store.WishRole {
-					if got := moved.newest(); got.Tokens.RTC != "publisher" {
-						t.Errorf("owner first %t: has %+v", ownerFirst, got)
-					}
+					check(t, moved.newest().Tokens.RTC == "publisher", "owner first %t: has %+v", ownerFirst, moved.newest())
 				} else if e := moved.got().ended; e == nil || e.Reason != session.EndRevoked {
 					t.Errorf("owner first %t: told %+v", ownerFirst, e)
 				}
@@ -522,9 +496,7 @@ func TestWishesOfTwoOperators(t *testing.T) {
 			if results[0].Version == results[1].Version || r.WishVersion != results[last].Version || roleOf(r.Identity) != roles[last] {
 				t.Errorf("stored %+v of %+v", r, results)
 			}
-			if got := p.newest(); got.Tokens.RTC != roles[last].String() {
-				t.Errorf("the client has %+v", got)
-			}
+			check(t, p.newest().Tokens.RTC == roles[last].String(), "the client has %+v", p.newest())
 			for _, result := range results {
 				// A wish that was answered before the other came has its own version.
 				if result.Record.WishVersion == r.WishVersion && roleOf(result.Record.Identity) != roles[last] {
@@ -571,9 +543,7 @@ func TestWishRefusals(t *testing.T) {
 				began := time.Now()
 				test.w.Session = test.id
 				_, err := m.Wish(t.Context(), "app", test.w)
-				if code(err) != test.want {
-					t.Errorf("%+v: %v, want %s", test.w, err, test.want)
-				}
+				check(t, code(err) == test.want, "%+v: %v, want %s", test.w, err, test.want)
 				// A session of another project cannot be told from one that does not exist,
 				// not even by the time of the answer.
 				if took := time.Since(began); test.want == session.CodeUnknownSession && (!errors.Is(err, session.ErrNotOpen) || took != 250*time.Millisecond) {
@@ -629,9 +599,7 @@ func TestWishOfABusySession(t *testing.T) {
 			t.Errorf("took %s: %+v", took, end)
 		}
 		wait(5 * time.Second)
-		if p.got().ended == nil {
-			t.Error("not ended")
-		}
+		check(t, p.got().ended != nil, "not ended")
 
 		// While the store is down as well, there is no record to answer with.
 		p = joinAs(t, a.Scheduler, "a", 1, "ana")
@@ -647,9 +615,7 @@ func TestWishOfABusySession(t *testing.T) {
 			t.Errorf("%+v, %v", result, err)
 		}
 		wait(5 * time.Second)
-		if p.got().ended == nil {
-			t.Error("not ended")
-		}
+		check(t, p.got().ended != nil, "not ended")
 	})
 }
 
@@ -669,9 +635,7 @@ func TestEndOfASessionThatLeaves(t *testing.T) {
 			_, err := m.Resume(context.Background(), p.resumeRequest(), p.on(m))
 			wantEnded(t, err, session.EndRevoked)
 		}
-		if n := c.count(p.id(), store.DeliveredEnd); n != 1 {
-			t.Errorf("the end was delivered %d times", n)
-		}
+		check(t, c.count(p.id(), store.DeliveredEnd) == 1, "the end was delivered %d times", c.count(p.id(), store.DeliveredEnd))
 	})
 }
 
@@ -694,9 +658,7 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 			t.Errorf("%+v", end)
 		}
 		wait(5 * time.Minute) // b, if it looks first, leaves it alone for a while
-		if e := p.got().ended; e == nil || e.Reason != session.EndRevoked {
-			t.Errorf("told %+v", e)
-		}
+		check(t, p.got().ended != nil && p.got().ended.Reason == session.EndRevoked, "told %+v", p.got().ended)
 	})
 }
 
@@ -831,9 +793,7 @@ func TestWishesConverge(t *testing.T) {
 			if r.WishVersion != last.Version || roleOf(r.Identity) != role || r.WishPending {
 				t.Errorf("seed %d: stored %d %s %t, want %d %s", seed, r.WishVersion, roleOf(r.Identity), r.WishPending, last.Version, role)
 			}
-			if got := p.newest(); got.Tokens.RTC != role.String() {
-				t.Errorf("seed %d: the client has %+v", seed, got)
-			}
+			check(t, p.newest().Tokens.RTC == role.String(), "seed %d: the client has %+v", seed, p.newest())
 
 			for _, m := range nodes {
 				if random.IntN(2) == 0 {

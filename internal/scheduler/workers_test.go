@@ -50,9 +50,7 @@ func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 		if len(order) != count || !slices.IsSorted(order) {
 			t.Fatalf("%d pushed, %d are due; in the order of their expiry: %v", len(order), count, slices.IsSorted(order))
 		}
-		if order[0] <= n.clock.now().Mono {
-			t.Error("tokens expired")
-		}
+		check(t, order[0] > n.clock.now().Mono, "tokens expired")
 		whole(t, n.Scheduler)
 	})
 }
@@ -72,14 +70,10 @@ func TestOneWakeUpForManyRenewals(t *testing.T) {
 		moments := make(map[time.Duration]int)
 		for _, p := range clients {
 			at := p.got().at[0].Sub(s.clock.origin)
-			if at%tick != 0 {
-				t.Fatalf("pushed at %s", at)
-			}
+			require(t, at%tick == 0, "pushed at %s", at)
 			moments[at]++
 		}
-		if len(moments) > 4*int(time.Second/tick) {
-			t.Errorf("%d renewals at %d moments", count, len(moments))
-		}
+		check(t, len(moments) <= 4*int(time.Second/tick), "%d renewals at %d moments", count, len(moments))
 	})
 }
 
@@ -153,9 +147,7 @@ func TestNoMoreWorkersForWakeUps(t *testing.T) {
 			wait(10 * time.Microsecond)
 			most = max(most, len(n.workers.slots))
 		}
-		if most > runtime.GOMAXPROCS(0) {
-			t.Errorf("%d workers", most)
-		}
+		check(t, most <= runtime.GOMAXPROCS(0), "%d workers", most)
 		wait(session.MaxLifetime)
 	})
 }

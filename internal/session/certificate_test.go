@@ -55,13 +55,9 @@ func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
 		t.Errorf("renewed for %q", cause)
 	}
 	p := w.issue(CauseCertificate)
-	if p.Tokens.Certificate != certB {
-		t.Errorf("signed with %s", p.Tokens.Certificate)
-	}
+	check(t, p.Tokens.Certificate == certB, "signed with %s", p.Tokens.Certificate)
 	w.ack(p.Seq)
-	if w.s.Certificate() != certB {
-		t.Errorf("holds %s after the ack", w.s.Certificate())
-	}
+	check(t, w.s.Certificate() == certB, "holds %s after the ack", w.s.Certificate())
 	w.passTo()
 	if cause := w.due(Renew); cause != CauseSchedule {
 		t.Errorf("then renewed for %q", cause)
@@ -80,9 +76,7 @@ func TestScheduleComesFirst(t *testing.T) {
 		t.Fatalf("renewed for %q", cause)
 	}
 	w.ack(w.issue(CauseSchedule).Seq)
-	if w.s.outdated() {
-		t.Error("outdated after a renewal")
-	}
+	check(t, !w.s.outdated(), "outdated after a renewal")
 }
 
 // TestBackToTheOldCertificate: if the old certificate returns during a rotation, the
@@ -154,18 +148,14 @@ func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 	w := rotating(t, time.Hour, false)
 	w.s.Terms.Until = w.now.Sec().Add(time.Hour)
 	w.attach()
-	if !w.s.final() {
-		t.Fatal("not final")
-	}
+	require(t, w.s.final(), "not final")
 	w.sign(certB)
 	w.passTo()
 	if cause := w.due(Renew); cause != CauseCertificate {
 		t.Fatalf("renewed for %q", cause)
 	}
 	p := w.issue(CauseCertificate)
-	if p.Tokens.ExpiresAt != w.s.Terms.Until {
-		t.Errorf("expires at %d, terms until %d", p.Tokens.ExpiresAt, w.s.Terms.Until)
-	}
+	check(t, p.Tokens.ExpiresAt == w.s.Terms.Until, "expires at %d, terms until %d", p.Tokens.ExpiresAt, w.s.Terms.Until)
 	w.ack(p.Seq)
 	w.passTo()
 	w.due(Expire)
@@ -178,15 +168,11 @@ func TestAClientThatIsAwayIsNotRenewed(t *testing.T) {
 	w.s.Detach(w.s.Epoch(), w.now)
 	before := w.s.Deadline()
 	w.sign(certB)
-	if w.s.Deadline() != before {
-		t.Errorf("the deadline moved by %s", w.s.Deadline()-before)
-	}
+	check(t, w.s.Deadline() == before, "the deadline moved by %s", w.s.Deadline()-before)
 	w.pass(time.Minute)
 	p := w.attach()
 	w.ack(p.Seq)
-	if p.Tokens.Certificate != certB || w.s.outdated() {
-		t.Errorf("came back to tokens of %s", p.Tokens.Certificate)
-	}
+	check(t, p.Tokens.Certificate == certB && !w.s.outdated(), "came back to tokens of %s", p.Tokens.Certificate)
 }
 
 // TestTokensOfAnUnknownCertificateAreLeftAlone: tokens of an unknown certificate do not
@@ -198,9 +184,7 @@ func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
 		r.Certificate = f
 		s := Restore(r, &w.policy, w.now)
 		s.SetSigner(&Signer{Certificate: certB, Since: w.now.Mono})
-		if s.Certificate() != f || s.outdated() != (f == certA) {
-			t.Errorf("of %s: has %s, outdated %v", f, s.Certificate(), s.outdated())
-		}
+		check(t, s.Certificate() == f && s.outdated() == (f == certA), "of %s: has %s, outdated %v", f, s.Certificate(), s.outdated())
 	}
 }
 
@@ -274,9 +258,7 @@ func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	w.due(Ask)
 	seq := w.s.BeginApproval(w.now)
 	w.pass(time.Second)
-	if !w.s.AwaitsApproval(seq) {
-		t.Fatal("the answer does not count")
-	}
+	require(t, w.s.AwaitsApproval(seq), "the answer does not count")
 	w.s.Approve(0, w.now)
 	w.passTo()
 	if cause := w.due(Renew); cause != CauseCertificate {
@@ -357,9 +339,7 @@ func (w *world) rotate(changes []change, renewals, questions []int) {
 			}
 		}
 	}
-	if w.s.outdated() {
-		w.t.Fatal("outdated at the end")
-	}
+	require(w.t, !w.s.outdated(), "outdated at the end")
 }
 
 func TestFingerprintInHexadecimal(t *testing.T) {

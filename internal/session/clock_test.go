@@ -20,9 +20,7 @@ func TestUnixSecCheck(t *testing.T) {
 		if err := seconds.Check(); err != nil {
 			have = err.Error()
 		}
-		if have != want {
-			t.Errorf("%d: have %q, want %q", seconds, have, want)
-		}
+		check(t, have == want, "%d: have %q, want %q", seconds, have, want)
 	}
 }
 
@@ -58,8 +56,6 @@ func TestUnitsRoundDown(t *testing.T) {
 		"UnixSec.Sub":        {int64(SecOf(at).Sub(1_799_999_999)), int64(time.Second)},
 		"UnixNano.Sub, .Add": {int64(NanoOf(at).Add(time.Hour).Sub(NanoOf(at))), int64(time.Hour)},
 	} {
-		if got[0] != got[1] {
-			t.Errorf("%s: %d, want %d", name, got[0], got[1])
-		}
+		check(t, got[0] == got[1], "%s: %d, want %d", name, got[0], got[1])
 	}
 }

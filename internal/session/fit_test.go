@@ -52,9 +52,7 @@ func TestRecordsThatNoNodeWrites(t *testing.T) {
 	} {
 		bad := stored()
 		spoil(&bad)
-		if bad.Check() == nil {
-			t.Errorf("%s: taken", name)
-		}
+		check(t, bad.Check() != nil, "%s: taken", name)
 	}
 }
 
@@ -79,8 +77,6 @@ func TestRecordFitsItsKey(t *testing.T) {
 	} {
 		key, r := stored().ResumeClaims, stored()
 		c.change(&r)
-		if r.Fits(&key) != c.fits {
-			t.Errorf("%s: %t", name, !c.fits)
-		}
+		check(t, r.Fits(&key) == c.fits, "%s: %t", name, !c.fits)
 	}
 }

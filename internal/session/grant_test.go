@@ -111,8 +111,6 @@ func TestLifetimeOfAGrant(t *testing.T) {
 		{Grant{Until: 1001}, 0, p.TTL, false},
 	} {
 		got, err := c.grant.GrantedTTL(c.ttl, &p, 1000)
-		if got != c.want || (err != nil) != c.refused {
-			t.Errorf("%+v, %s: %s, %v; want %s", c.grant, c.ttl, got, err, c.want)
-		}
+		check(t, got == c.want && (err != nil) == c.refused, "%+v, %s: %s, %v; want %s", c.grant, c.ttl, got, err, c.want)
 	}
 }

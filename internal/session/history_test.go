@@ -115,9 +115,7 @@ func (h *history) Wait(t *rapid.T) {
 		t.Skip("ended")
 	}
 	wait := max(0, h.s.Deadline()-h.now.Mono)
-	if wait > 30*24*time.Hour {
-		t.Fatalf("next attention in %s", wait)
-	}
+	require(t, wait <= 30*24*time.Hour, "next attention in %s", wait)
 	if rapid.Bool().Draw(t, "early") && wait > 0 {
 		h.pass(time.Duration(rapid.Int64Range(0, int64(wait)-1).Draw(t, "wait")))
 		if task, _ := h.s.TakeTask(h.now); task != Wait {
@@ -130,9 +128,7 @@ func (h *history) Wait(t *rapid.T) {
 	due, _ := h.s.renewalDue()
 	switch task, cause := h.s.TakeTask(h.now); task {
 	case Renew:
-		if !attached {
-			t.Fatal("renewal without a client")
-		}
+		require(t, attached, "renewal without a client")
 		if left := h.s.HeldExpires() - h.now.Mono; !unconfirmed && h.s.held.known() {
 			before := h.s.RenewBefore()
 			// An expiry is a whole second; a renewal may be due that much early.
@@ -160,19 +156,13 @@ func (h *history) Wait(t *rapid.T) {
 	case Repeat:
 		h.took(h.s.Repeat(h.now))
 		h.sent()
-		if h.s.silent > SilentTries {
-			t.Fatalf("%d silent tries", h.s.silent)
-		}
+		require(t, h.s.silent <= SilentTries, "%d silent tries", h.s.silent)
 	case CloseDead:
-		if h.s.silent < SilentTries {
-			t.Fatalf("given up after %d silent tries", h.s.silent)
-		}
+		require(t, h.s.silent >= SilentTries, "given up after %d silent tries", h.s.silent)
 		h.s.Detach(h.s.Epoch(), h.now)
 		h.unheard = 0
 	case Unreachable:
-		if attached {
-			t.Fatal("unreachable with its client there")
-		}
+		require(t, !attached, "unreachable with its client there")
 	case TokensExpired, Expire:
 		if attached && h.now.Sec() < h.s.Terms.Until {
 			t.Fatal("ended under its client, before its time")
@@ -212,9 +202,7 @@ func (h *history) Nack(t *rapid.T) {
 	if _, err := h.s.Nack(h.last.Seq, h.now); err != nil {
 		t.Fatal(err)
 	}
-	if h.s.Deadline() > h.now.Mono+h.policy.AckTimeout {
-		t.Fatal("a refusal that is not answered soon")
-	}
+	require(t, h.s.Deadline() <= h.now.Mono+h.policy.AckTimeout, "a refusal that is not answered soon")
 	h.heard(h.last.Seq)
 }
 
@@ -226,22 +214,16 @@ func (h *history) Ask(t *rapid.T) {
 	unconfirmed := h.s.Unconfirmed()
 	switch task := h.s.RenewRequested(h.now); {
 	case task == Repeat && unconfirmed:
-		if h.now.Mono-h.at < renewEvery {
-			t.Fatalf("sent twice within %s", h.now.Mono-h.at)
-		}
+		require(t, h.now.Mono-h.at >= renewEvery, "sent twice within %s", h.now.Mono-h.at)
 		due := h.s.Deadline()
 		h.took(h.s.Again(h.now))
-		if h.s.Deadline() != due {
-			t.Fatal("asking moved the deadline")
-		}
+		require(t, h.s.Deadline() == due, "asking moved the deadline")
 	case task == Renew && !unconfirmed:
 		h.paced(&h.asked, renewEvery)
 		h.took(h.s.Issue(h.mint(), CauseRenew, h.now))
 		h.sent()
 	case task == Wait:
-		if h.s.Deadline() > h.now.Mono+max(renewEvery, h.policy.AckTimeout) {
-			t.Fatal("asked, and nothing comes soon")
-		}
+		require(t, h.s.Deadline() <= h.now.Mono+max(renewEvery, h.policy.AckTimeout), "asked, and nothing comes soon")
 	default:
 		t.Fatalf("task %d, unconfirmed: %v", task, unconfirmed)
 	}
@@ -312,9 +294,7 @@ func (h *history) Rotate(t *rapid.T) {
 
 // Check is called after every step.
 func (h *history) Check(t *rapid.T) {
-	if h.s.Epoch() < h.epoch {
-		t.Fatalf("epoch %d after %d", h.s.Epoch(), h.epoch)
-	}
+	require(t, h.s.Epoch() >= h.epoch, "epoch %d after %d", h.s.Epoch(), h.epoch)
 	h.epoch = h.s.Epoch()
 	if h.s.State() != Ended && h.s.Deadline() == never {
 		t.Fatal("a session without a deadline")
@@ -324,9 +304,7 @@ func (h *history) Check(t *rapid.T) {
 	}
 	if due, cause := h.s.scheduledRenewal(); cause == CauseSchedule && due > 0 && due != never && h.s.renewBy == 0 {
 		exact := h.s.issued.expires - h.s.RenewBefore() - Jitter(h.s.ID, h.s.RenewBefore())
-		if due > exact || due <= exact-tick || due%tick != 0 {
-			t.Fatalf("due at %s, want %s rounded down to %s", due, exact, tick)
-		}
+		require(t, due <= exact && due > exact-tick && due%tick == 0, "due at %s, want %s rounded down to %s", due, exact, tick)
 	}
 	// Tokens that expired meanwhile may have caused one more bundle.
 	if h.s.State() == Attached && h.unheard != 0 && h.now.Mono-h.unheard > (SilentTries+1)*h.policy.AckTimeout {

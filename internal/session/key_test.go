@@ -146,15 +146,11 @@ func TestKeyGivesNothingAway(t *testing.T) {
 	must(t, err)
 	second, err := s.Seal(k)
 	must(t, err)
-	if first == second {
-		t.Error("two seals of one key are alike")
-	}
+	check(t, first != second, "two seals of one key are alike")
 	raw, err := base64.RawURLEncoding.DecodeString(first)
 	must(t, err)
 	for _, secret := range []string{k.App, "daily", "seven", secretA} {
-		if bytes.Contains(raw, []byte(secret)) {
-			t.Errorf("the key shows %q", secret)
-		}
+		check(t, !bytes.Contains(raw, []byte(secret)), "the key shows %q", secret)
 	}
 }
 
@@ -163,9 +159,7 @@ func TestSecretsHaveALeastLength(t *testing.T) {
 		t.Error("no secret was accepted")
 	}
 	_, err := NewSealer([]byte(secretA), []byte("short-secret"))
-	if err == nil || strings.Contains(err.Error(), "short-secret") {
-		t.Errorf("a short secret: %v", err)
-	}
+	check(t, err != nil && !strings.Contains(err.Error(), "short-secret"), "a short secret: %v", err)
 }
 
 func FuzzOpen(f *testing.F) {

@@ -92,9 +92,7 @@ func (w *world) ask() {
 func (w *world) due(task Task) Cause {
 	w.t.Helper()
 	got, cause := w.s.TakeTask(w.now)
-	if got != task {
-		w.t.Fatalf("at the deadline: task %d, want %d", got, task)
-	}
+	require(w.t, got == task, "at the deadline: task %d, want %d", got, task)
 	return cause
 }
 
@@ -107,14 +105,31 @@ func (w *world) ack(seq uint64) Acked {
 	return a
 }
 
-// must ends the test if err is not nil.
-func must(t interface {
+// tester is a *testing.T, *testing.B or *rapid.T.
+type tester interface {
 	Helper()
-	Fatal(args ...any)
-}, err error,
-) {
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// must ends the test if err is not nil.
+func must(t tester, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+	require(t, err == nil, "%v", err)
+}
+
+// check fails the test, with a message, unless ok.
+func check(t tester, ok bool, format string, args ...any) {
+	t.Helper()
+	if !ok {
+		t.Errorf(format, args...)
+	}
+}
+
+// require ends the test, with a message, unless ok.
+func require(t tester, ok bool, format string, args ...any) {
+	t.Helper()
+	if !ok {
+		t.Fatalf(format, args...)
 	}
 }

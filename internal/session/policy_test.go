@@ -14,9 +14,7 @@ func TestTermsKeepTheLifetimeInBounds(t *testing.T) {
 	now := Instant{Wall: 1_800_000_000_000_000_000}
 	for seconds, ok := range map[int64]bool{0: true, 9: false, 10: true, 29: true, 30: true, 31: true, 86400: true, 86401: false, -1: false} {
 		terms, err := p.Terms(&Join{TTL: time.Duration(seconds) * time.Second, Caller: Caller{Grant: Grant{All: true}}}, now)
-		if (err == nil) != ok {
-			t.Errorf("ttl %d: %v", seconds, err)
-		}
+		check(t, (err == nil) == ok, "ttl %d: %v", seconds, err)
 		var refused *Error
 		if err != nil && (!errors.As(err, &refused) || refused.Code != CodeBadRequest || !strings.HasPrefix(refused.Message, "ttl: ")) {
 			t.Errorf("ttl %d: %v", seconds, err)
@@ -62,15 +60,11 @@ func TestJitterSpreadsSessions(t *testing.T) {
 	var buckets [10]int
 	for i := range n {
 		f := fraction(strings.Repeat("x", i%7) + string(rune('a'+i%26)) + time.Duration(i).String())
-		if f < 0 || f >= 1 {
-			t.Fatalf("fraction %v", f)
-		}
+		require(t, f >= 0 && f < 1, "fraction %v", f)
 		buckets[int(f*10)]++
 	}
 	for i, got := range buckets {
-		if got < n/10*8/10 || got > n/10*12/10 {
-			t.Errorf("tenth %d of the spread has %d of %d sessions", i, got, n)
-		}
+		check(t, got >= n/10*8/10 && got <= n/10*12/10, "tenth %d of the spread has %d of %d sessions", i, got, n)
 	}
 }
 
@@ -80,9 +74,7 @@ func TestJitterReachesHalfTheHeadStart(t *testing.T) {
 	for i := range 1000 {
 		most = max(most, Jitter(time.Duration(i).String(), 300*time.Second))
 	}
-	if most < 145*time.Second || most > 150*time.Second {
-		t.Errorf("of 1000 sessions, the earliest renews %s before its head start", most)
-	}
+	check(t, most >= 145*time.Second && most <= 150*time.Second, "of 1000 sessions, the earliest renews %s before its head start", most)
 }
 
 // The times of scheduled renewals are rounded down to a multiple of tick. Repetitions and
@@ -97,9 +89,7 @@ func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 			t.Errorf("ttl %s: due at %s, want %s rounded down to %s", ttl, due, exact, tick)
 		}
 		w.issue(CauseRenew)
-		if retry := w.s.Deadline(); retry != w.now.Mono+w.policy.AckTimeout {
-			t.Errorf("ttl %s: repeated at %s, pushed at %s", ttl, retry, w.now.Mono)
-		}
+		check(t, w.s.Deadline() == w.now.Mono+w.policy.AckTimeout, "ttl %s: repeated at %s, pushed at %s", ttl, w.s.Deadline(), w.now.Mono)
 		w.ack(2)
 		w.ask()
 		if asked := w.s.Deadline(); asked != w.s.renewAfter || asked%tick == 0 {
@@ -113,14 +103,10 @@ func TestSessionsHaveAJitterOfTheirOwn(t *testing.T) {
 	seen := make(map[time.Duration]bool)
 	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 		j := Jitter(id, headStart)
-		if j < 0 || j >= headStart/2 || j != Jitter(id, headStart) {
-			t.Errorf("%s: %s", id, j)
-		}
+		check(t, j >= 0 && j < headStart/2 && j == Jitter(id, headStart), "%s: %s", id, j)
 		seen[j] = true
 	}
-	if len(seen) < 8 {
-		t.Errorf("%d of 8 sessions have a jitter of their own", len(seen))
-	}
+	check(t, len(seen) >= 8, "%d of 8 sessions have a jitter of their own", len(seen))
 }
 
 func TestJitterOnlyMakesItEarlier(t *testing.T) {

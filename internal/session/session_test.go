@@ -16,15 +16,11 @@ func TestRenewalIsDueBeforeExpiry(t *testing.T) {
 		24 * time.Hour:   5 * time.Minute,
 	} {
 		w := attached(t, ttl)
-		if got := w.s.RenewBefore(); got != before {
-			t.Errorf("ttl %s: renewBefore %s, want %s", ttl, got, before)
-		}
+		check(t, w.s.RenewBefore() == before, "ttl %s: renewBefore %s, want %s", ttl, w.s.RenewBefore(), before)
 		wait := w.passTo()
 		latest := ttl - before
 		// Expiries are whole seconds, rounded down.
-		if wait > latest || wait < latest-before/2-time.Second {
-			t.Errorf("ttl %s: due after %s, want within %s before %s", ttl, wait, before/2, latest)
-		}
+		check(t, wait <= latest && wait >= latest-before/2-time.Second, "ttl %s: due after %s, want within %s before %s", ttl, wait, before/2, latest)
 		if cause := w.due(Renew); cause != CauseSchedule {
 			t.Errorf("cause %q", cause)
 		}
@@ -47,9 +43,7 @@ func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 	w.passTo()
 	w.due(Renew)
 	first := w.issue(CauseSchedule)
-	if first.Seq != 2 || first.Attempt != 1 || first.Rejoin {
-		t.Fatalf("first push %+v", first)
-	}
+	require(t, first.Seq == 2 && first.Attempt == 1 && !first.Rejoin, "first push %+v", first)
 	if d := w.passTo(); d != w.policy.AckTimeout {
 		t.Fatalf("repeat after %s", d)
 	}
@@ -64,9 +58,7 @@ func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 	if got := w.s.Record("", w.now).AckedAt; got != acked {
 		t.Errorf("the record has an ack at %d, want %d", got, acked)
 	}
-	if !a.Settled || a.After != time.Second || a.Margin <= 0 {
-		t.Fatalf("ack %+v", a)
-	}
+	require(t, a.Settled && a.After == time.Second && a.Margin > 0, "ack %+v", a)
 	if d := w.s.Deadline() - w.now.Mono; d < 50*time.Minute {
 		t.Fatalf("next due in %s", d)
 	}
@@ -88,16 +80,12 @@ func TestConnectionOfASilentClientIsClosed(t *testing.T) {
 	w.repeat()
 	w.passTo()
 	w.due(CloseDead)
-	if !w.s.Detach(w.s.Epoch(), w.now) {
-		t.Fatal("not detached")
-	}
+	require(t, w.s.Detach(w.s.Epoch(), w.now), "not detached")
 	// The client resumes, and gets a new bundle.
 	must(t, w.s.Admit(1))
 	w.s.Confirm(1, 0, w.now)
 	p := w.attach()
-	if p.Seq != 3 || p.Rejoin || p.Attempt != 1 {
-		t.Fatalf("resumed with %+v", p)
-	}
+	require(t, p.Seq == 3 && !p.Rejoin && p.Attempt == 1, "resumed with %+v", p)
 	w.passTo()
 	w.due(Repeat) // a resume wants to be confirmed
 }
@@ -128,16 +116,12 @@ func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
 			w.repeat()
 		}
 	}
-	if w.now.Mono != held.expires {
-		t.Fatalf("woke %s after the expiry", w.now.Mono-held.expires)
-	}
+	require(t, w.now.Mono == held.expires, "woke %s after the expiry", w.now.Mono-held.expires)
 	if cause := w.due(Renew); cause != CauseSchedule {
 		t.Fatalf("cause %q", cause)
 	}
 	p := w.issue(CauseSchedule)
-	if !p.Rejoin || p.Seq != 3 || p.PreviousExpiresAt != held.expiresAt {
-		t.Fatalf("push %+v", p)
-	}
+	require(t, p.Rejoin && p.Seq == 3 && p.PreviousExpiresAt == held.expiresAt, "push %+v", p)
 	if a := w.ack(3); !a.Settled || a.Margin != 0 {
 		t.Fatalf("ack %+v", a)
 	}
@@ -194,16 +178,12 @@ func TestFutureSeqIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if *w.s != before {
-		t.Error("a refused message changed the session")
-	}
+	check(t, *w.s == before, "a refused message changed the session")
 }
 
 func TestAskingOnTheConnection(t *testing.T) {
 	w := attached(t, time.Hour)
-	if w.s.RenewRequested(w.now) != Renew {
-		t.Fatal("a confirmed session that asks is not renewed")
-	}
+	require(t, w.s.RenewRequested(w.now) == Renew, "a confirmed session that asks is not renewed")
 	p := w.issue(CauseRenew)
 	for range 3 {
 		w.pass(renewEvery - 1)
@@ -211,9 +191,7 @@ func TestAskingOnTheConnection(t *testing.T) {
 			t.Fatalf("asked within a second of the last push: task %d", task)
 		}
 		w.pass(1)
-		if w.s.RenewRequested(w.now) != Repeat {
-			t.Fatal("asked a second later: want the bundle that waits for its ack")
-		}
+		require(t, w.s.RenewRequested(w.now) == Repeat, "asked a second later: want the bundle that waits for its ack")
 		if again := w.s.Again(w.now); again.Seq != p.Seq || again.Tokens != p.Tokens || again.Attempt != p.Attempt+1 {
 			t.Fatalf("again %+v, was %+v", again, p)
 		}
@@ -237,9 +215,7 @@ func TestAlternatingAcksAndRenews(t *testing.T) {
 			bundles++
 		}
 	}
-	if bundles < 9 || bundles > 11 {
-		t.Errorf("%d bundles in 10 s", bundles)
-	}
+	check(t, bundles >= 9 && bundles <= 11, "%d bundles in 10 s", bundles)
 }
 
 // A client that repeats renew, or an old ack, has not answered the push.
@@ -266,30 +242,20 @@ func TestOnlyTheFirstAckOrNackIsAnAnswer(t *testing.T) {
 					w.repeat()
 				}
 				say(w)
-				if w.now.Mono > began+time.Minute {
-					t.Fatal("was not given up")
-				}
+				require(t, w.now.Mono <= began+time.Minute, "was not given up")
 			}
-			if took := w.now.Mono - began; took != SilentTries*w.policy.AckTimeout {
-				t.Errorf("given up after %s", took)
-			}
+			check(t, w.now.Mono-began == SilentTries*w.policy.AckTimeout, "given up after %s", w.now.Mono-began)
 		})
 	}
 }
 
 func TestAskingOverHTTP(t *testing.T) {
 	w := attached(t, time.Hour)
-	if w.s.RenewRequestedOverHTTP(w.now) != Renew {
-		t.Fatal("a confirmed session that asks is not renewed")
-	}
+	require(t, w.s.RenewRequestedOverHTTP(w.now) == Renew, "a confirmed session that asks is not renewed")
 	w.issue(CauseRenew)
-	if w.s.RenewRequestedOverHTTP(w.now) != Repeat {
-		t.Fatal("asked again at once: want the bundle that is on its way")
-	}
+	require(t, w.s.RenewRequestedOverHTTP(w.now) == Repeat, "asked again at once: want the bundle that is on its way")
 	w.pass(w.policy.AckTimeout)
-	if w.s.RenewRequestedOverHTTP(w.now) != Renew {
-		t.Fatal("asked again later: want a new bundle")
-	}
+	require(t, w.s.RenewRequestedOverHTTP(w.now) == Renew, "asked again later: want a new bundle")
 }
 
 // Acks and renews between the nacks do not cause more bundles.
@@ -313,9 +279,7 @@ func TestRefusalsArePacedByTime(t *testing.T) {
 				}
 				w.pass(100 * time.Millisecond)
 			}
-			if bundles != 7 { // at once, and then one each AckTimeout
-				t.Errorf("%d bundles in 31 s", bundles)
-			}
+			check(t, bundles == 7, "%d bundles in 31 s", bundles) // at once, and then one each AckTimeout
 		})
 	}
 }
@@ -330,9 +294,7 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 		w.attach()
 		return nil
 	}
-	if err := resume(1); err != nil { // hands out key 2
-		t.Fatal(err)
-	}
+	must(t, resume(1))                // hands out key 2
 	if err := resume(1); err != nil { // key 2 was lost on its way; hands out key 3
 		t.Fatalf("the key whose successor was lost: %v", err)
 	}
@@ -344,9 +306,7 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 		}
 	}
 	must(t, resume(3))
-	if err := w.s.Admit(9); err != nil { // from a node that this one did not hear of
-		t.Fatal(err)
-	}
+	must(t, w.s.Admit(9)) // from a node that this one did not hear of
 	if w.attach(); w.s.Epoch() != 10 {
 		t.Fatalf("epoch %d, want 10", w.s.Epoch())
 	}
@@ -355,12 +315,8 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 func TestDetachOfAnOlderAttachmentChangesNothing(t *testing.T) {
 	w := attached(t, time.Hour)
 	w.attach()
-	if w.s.Detach(1, w.now) || w.s.State() != Attached {
-		t.Fatal("the older attachment took the newer one's session away")
-	}
-	if !w.s.Detach(2, w.now) || w.s.Detach(2, w.now) {
-		t.Fatal("want exactly one detach")
-	}
+	require(t, !w.s.Detach(1, w.now) && w.s.State() == Attached, "the older attachment took the newer one's session away")
+	require(t, w.s.Detach(2, w.now) && !w.s.Detach(2, w.now), "want exactly one detach")
 }
 
 func TestDetachedSessionRunsOutThenExpires(t *testing.T) {
@@ -369,19 +325,13 @@ func TestDetachedSessionRunsOutThenExpires(t *testing.T) {
 	lost := w.now.Mono
 	w.s.Detach(1, w.now)
 	wait := w.passTo()
-	if wait > returnGrace || w.now.Mono >= w.s.issued.expires {
-		t.Fatalf("nobody there for a renewal, noticed after %s", wait)
-	}
+	require(t, wait <= returnGrace && w.now.Mono < w.s.issued.expires, "nobody there for a renewal, noticed after %s", wait)
 	w.due(Unreachable)
 	w.passTo()
-	if w.now.Mono != w.s.issued.expires {
-		t.Fatalf("woke at %s, tokens run out at %s", w.now.Mono, w.s.issued.expires)
-	}
+	require(t, w.now.Mono == w.s.issued.expires, "woke at %s, tokens run out at %s", w.now.Mono, w.s.issued.expires)
 	w.due(TokensExpired)
 	w.passTo()
-	if w.now.Mono != lost+w.policy.ResumeWindow {
-		t.Fatalf("expires %s after the loss", w.now.Mono-lost)
-	}
+	require(t, w.now.Mono == lost+w.policy.ResumeWindow, "expires %s after the loss", w.now.Mono-lost)
 	w.due(Expire)
 }
 
@@ -389,9 +339,7 @@ func TestDetachedSessionLivesAsLongAsItsTokens(t *testing.T) {
 	w := attached(t, time.Hour)
 	w.s.Detach(1, w.now)
 	wait := w.passTo()
-	if before := w.s.RenewBefore(); wait < time.Hour-before || wait > time.Hour-before/2 {
-		t.Fatalf("nobody there for a renewal, noticed after %s", wait)
-	}
+	require(t, wait >= time.Hour-w.s.RenewBefore() && wait <= time.Hour-w.s.RenewBefore()/2, "nobody there for a renewal, noticed after %s", wait)
 	w.due(Unreachable)
 	w.passTo()
 	w.due(TokensExpired)
@@ -450,9 +398,7 @@ func TestSessionRebuiltFromItsKey(t *testing.T) {
 			}
 			w.s.Confirm(17, claim, w.now)
 			p := w.attach()
-			if p.Seq != 18 || p.Rejoin != c.rejoin || w.s.Epoch() != 5 || p.PreviousExpiresAt != claim {
-				t.Fatalf("push %+v, epoch %d", p, w.s.Epoch())
-			}
+			require(t, p.Seq == 18 && p.Rejoin == c.rejoin && w.s.Epoch() == 5 && p.PreviousExpiresAt == claim, "push %+v, epoch %d", p, w.s.Epoch())
 		})
 	}
 }
@@ -475,9 +421,7 @@ func TestClaimedExpiryCannotStretchTokens(t *testing.T) {
 	w.s = New(ResumeClaims{Session: "S", Terms: w.s.Terms, Epoch: 1}, &w.policy, w.now)
 	w.s.Confirm(1, w.now.Sec()+1e9, w.now)
 	issuedAt, expiresAt, err := w.s.NextValidity(w.now)
-	if err != nil || expiresAt.Sub(issuedAt) > w.s.Terms.TTL {
-		t.Fatalf("life of %d s, %v", expiresAt-issuedAt, err)
-	}
+	require(t, err == nil && expiresAt.Sub(issuedAt) <= w.s.Terms.TTL, "life of %d s, %v", expiresAt-issuedAt, err)
 }
 
 func TestSessionEndsWithItsTerms(t *testing.T) {
@@ -487,14 +431,10 @@ func TestSessionEndsWithItsTerms(t *testing.T) {
 	w.passTo()
 	w.due(Renew)
 	p := w.issue(CauseSchedule)
-	if p.Tokens.ExpiresAt != w.s.Terms.Until {
-		t.Fatalf("tokens until %d, terms until %d", p.Tokens.ExpiresAt, w.s.Terms.Until)
-	}
+	require(t, p.Tokens.ExpiresAt == w.s.Terms.Until, "tokens until %d, terms until %d", p.Tokens.ExpiresAt, w.s.Terms.Until)
 	w.ack(p.Seq)
 	w.passTo()
-	if w.now.Sec() != w.s.Terms.Until {
-		t.Fatalf("woke at %d, terms until %d", w.now.Sec(), w.s.Terms.Until)
-	}
+	require(t, w.now.Sec() == w.s.Terms.Until, "woke at %d, terms until %d", w.now.Sec(), w.s.Terms.Until)
 	w.due(Expire)
 	var ended *EndedError
 	if _, _, err := w.s.NextValidity(w.now); !errors.As(err, &ended) || ended.Reason != EndExpired {
@@ -524,9 +464,7 @@ func TestClockSteps(t *testing.T) {
 		w := attached(t, time.Hour)
 		due := w.s.Deadline()
 		w.s.ClockStepped(10*time.Minute, window, w.now)
-		if got := due - w.s.Deadline(); got != 10*time.Minute {
-			t.Fatalf("moved ahead by %s", got)
-		}
+		require(t, due-w.s.Deadline() == 10*time.Minute, "moved ahead by %s", due-w.s.Deadline())
 	})
 	t.Run("ahead of the renewal", func(t *testing.T) {
 		w := attached(t, time.Hour)
@@ -551,9 +489,7 @@ func TestClockSteps(t *testing.T) {
 			d := w.s.Deadline() - w.now.Mono
 			least, most = min(least, d), max(most, d)
 		}
-		if least > window/10 || most < window*9/10 || most > window {
-			t.Errorf("due in %s to %s, want them spread over %s", least, most, window)
-		}
+		check(t, least <= window/10 && most >= window*9/10 && most <= window, "due in %s to %s, want them spread over %s", least, most, window)
 	})
 	t.Run("ahead while a push is on its way", func(t *testing.T) {
 		w := attached(t, time.Hour)
@@ -574,9 +510,7 @@ func TestClockSteps(t *testing.T) {
 		due := w.s.Deadline()
 		w.now.Wall = w.now.Wall.Add(-2 * time.Hour)
 		w.s.ClockStepped(-2*time.Hour, window, w.now)
-		if w.s.Deadline() != due {
-			t.Fatal("the renewal moved")
-		}
+		require(t, w.s.Deadline() == due, "the renewal moved")
 		w.passTo()
 		w.due(Renew)
 		if p := w.issue(CauseSchedule); p.Tokens.ExpiresAt < first.Tokens.ExpiresAt {

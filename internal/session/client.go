@@ -5,28 +5,28 @@ import "time"
 // Join is a client's request to open a session.
 type Join struct {
 	Identity Identity
-	// TTL is the lifetime of the tokens, in whole seconds; zero is the
-	// operator's default.
+	// TTL is the requested lifetime of the tokens, in whole seconds. Zero requests the operator's
+	// default.
 	TTL time.Duration
-	// Format is the token format that the client asks for; nil leaves it to the
-	// credential and the operator.
+	// Format is the requested token format. Nil requests the format that the credential or the
+	// operator sets.
 	Format *Format
-	// Caller holds what the client's credential says.
+	// Caller is what the client's credential permits.
 	Caller Caller
 }
 
 // Resume is a client's request to continue a session, with the session's resume key.
 type Resume struct {
 	Session string
-	Key     string // sealed, see Sealer
+	Key     string // encrypted by Sealer.Seal
 	// Claims is the decrypted Key; nil until Scheduler.Open has set it.
 	Claims *ResumeClaims
-	// Seq is the seq of the newest bundle that the client has applied. SeqUnknown is
-	// true if the request does not name one.
+	// Seq is the seq of the newest bundle that the client has applied. SeqUnknown is true if the
+	// request does not contain a seq.
 	Seq        uint64
 	SeqUnknown bool
-	// ExpiresAt is when the client's tokens expire; 0 if the request does not say. A
-	// node that has no record of the session relies on it.
+	// ExpiresAt is when the client's tokens expire; 0 if the request does not contain it. A node
+	// without a record of the session relies on it.
 	ExpiresAt UnixSec
 }
 
@@ -41,13 +41,13 @@ func (r Resume) Check() error {
 	return nil
 }
 
-// Client is the connection that a session sends to. The scheduler makes one call at a time
-// for each session. No method blocks for longer than a write deadline, and none calls the
-// Attachment.
+// Client is the connection to which a session sends messages. The scheduler never calls two methods
+// at once for one session. A method blocks for at most a write deadline and never calls the
+// session's Attachment, which would deadlock.
 type Client interface {
-	// Joined answers the join or resume that attached the client.
+	// Joined sends the answer to the join or resume that opened the connection.
 	Joined(Joined) error
-	// Push sends a new bundle, or the same one again.
+	// Push sends a new bundle, or repeats one that the client has not confirmed.
 	Push(Push) error
 	// End sends the reason of the session's end and closes the connection.
 	End(Ending)
@@ -55,13 +55,13 @@ type Client interface {
 	CloseDead()
 }
 
-// Attachment passes a client's messages to its session. Once a newer attachment has
-// replaced it, its methods do nothing. They are safe for concurrent use. An error is an
-// *Error and leaves the session unchanged.
+// Attachment passes a client's messages to its session. After the client has reconnected, the
+// methods of the old connection's Attachment do nothing. All methods are safe for concurrent use. A
+// returned error is an *Error, and the session is unchanged.
 type Attachment interface {
 	// Ack records that the client's SDK accepted bundle seq.
 	Ack(seq uint64) error
-	// Nack records that the SDK refused bundle seq. code and message are the SDK's.
+	// Nack records that the client's SDK refused bundle seq, with the SDK's error code and message.
 	Nack(seq uint64, code, message string) error
 	// Renew requests new tokens now.
 	Renew()

@@ -2,49 +2,50 @@ package session
 
 import "time"
 
-// Request asks whether an operation on a session is permitted, or the minting of tokens
-// without a session.
+// Request asks the access rules whether an operation on a session is permitted, or the minting of
+// tokens without a session.
 type Request struct {
 	Action Action
 	// Claims describes the session. Claims.Session is empty for tokens without a session.
 	Claims *ResumeClaims
-	// Caller holds the credential that must grant the operation, at a join and for tokens
-	// without a session. Otherwise it is nil, since Claims repeats what was granted.
+	// Caller is the credential that must grant the operation, at a join and for tokens without a
+	// session. In other requests it is nil, since Claims contains what was granted at the join.
 	Caller *Caller
 }
 
 // Decision is the answer to a Request.
 type Decision struct {
 	Allowed bool
-	// Until is the second at which the permission ends; 0 if it has no end.
+	// Until is the second at which the permission ends; 0 if it is unlimited.
 	Until UnixSec
-	// Role is the RTC role that the decision is about.
+	// Role is the RTC role that was permitted or refused.
 	Role Role
 	// Reason is set if Allowed is false.
 	Reason Reason
-	// RetryAfter is when to ask again, if Reason is ApprovalUnavailable or RevocationsUnknown.
+	// RetryAfter is how long to wait before the next request, if Reason is ApprovalUnavailable or
+	// RevocationsUnknown.
 	RetryAfter time.Duration
-	// Refusal is the answer to the caller, if Reason is NotGranted.
+	// Refusal is the error for the caller, if Reason is NotGranted.
 	Refusal *Error
-	// Cause is the error of the request to your back end, if Reason is
-	// ApprovalUnavailable. It is for the log.
+	// Cause is the error of the failed request to your back end, if Reason is ApprovalUnavailable.
+	// It is for the log.
 	Cause error
 }
 
-// Reason says why a Decision is a refusal.
+// Reason is why a Decision refuses.
 type Reason uint8
 
 const (
 	// NotGranted: the credential does not grant the operation.
 	NotGranted Reason = iota + 1
-	// Revoked: an operator's revocation matches.
+	// Revoked: an operator has revoked access for the session's user, channel or subject.
 	Revoked
-	// Denied: your back end answered that it does not allow the operation.
+	// Denied: your back end refused the operation.
 	Denied
-	// ApprovalUnavailable: your back end gave no answer. This is not a denial: an open
-	// session continues for Policy.ApprovalGrace.
+	// ApprovalUnavailable: your back end did not answer. An open session is not ended by this: it
+	// continues for Policy.ApprovalGrace.
 	ApprovalUnavailable
-	// RevocationsUnknown: the node has just started, and has not read the revocations yet.
+	// RevocationsUnknown: the node has just started and has not loaded the revocations yet.
 	RevocationsUnknown
 )
 
@@ -60,7 +61,7 @@ func Refuse(r Reason) Decision {
 	return d
 }
 
-// Err returns the *Error for the caller, or nil if it is allowed.
+// Err returns the *Error to send to the caller, or nil if the operation is allowed.
 func (d Decision) Err() error {
 	if d.Allowed {
 		return nil

@@ -2,46 +2,46 @@ package session
 
 import "time"
 
-// bundle is one minted set of tokens, without the tokens.
+// bundle describes one minted set of tokens. It does not contain the tokens.
 type bundle struct {
 	seq       uint64
-	expiresAt UnixSec       // 0 = unknown
-	expires   time.Duration // the same on the monotonic clock
+	expiresAt UnixSec       // when the tokens expire; 0 if unknown
+	expires   time.Duration // expiresAt on the monotonic clock
 
-	certificate Fingerprint // that signed it; 0 = unknown
+	certificate Fingerprint // the certificate that signed the tokens; 0 if unknown
 }
 
 // known reports whether the bundle exists and its expiry is known.
 func (b bundle) known() bool { return b.expiresAt != 0 }
 
-// pending is the newest bundle while the client has not confirmed it.
+// pending is the newest bundle until the client has confirmed it.
 type pending struct {
 	tokens  Tokens
 	cause   Cause
-	rejoin  bool          // the client is told to join its call again, not to renew
-	attempt int           // pushes of this seq so far
-	last    time.Duration // when it was last sent
-	retry   time.Duration // when to act again if the client does not answer
-	refused bool          // the SDK refused it: mint another at retry
-	sent    bool          // it went out on the connection, not only over HTTP
+	rejoin  bool          // the client must rejoin its call with these tokens; renewing would fail
+	attempt int           // how often the bundle was pushed so far
+	last    time.Duration // when the bundle was last pushed
+	retry   time.Duration // when to push again, or to replace a refused bundle
+	refused bool          // the SDK refused the bundle: mint another one at retry
+	sent    bool          // the bundle was sent on the connection, not only over HTTP
 }
 
-// delivery is the newest bundle minted, and the newest one that the client has confirmed.
+// delivery records which bundle was minted last, and which one the client has confirmed.
 type delivery struct {
-	held     bundle   // the newest bundle that the client is known to have
+	held     bundle   // the newest bundle that the client certainly has
 	issued   bundle   // the newest bundle minted
-	issuedAt UnixSec  // when that was; 0 = unknown
-	ackedAt  UnixSec  // when the client last confirmed one; 0 = never, or unknown
-	pending  *pending // set while issued is not confirmed
+	issuedAt UnixSec  // when issued was minted; 0 if unknown
+	ackedAt  UnixSec  // when the client last confirmed a bundle; 0 if never, or unknown
+	pending  *pending // nil once issued is confirmed
 
-	answered       uint64        // the newest bundle that was acked or nacked here
-	nackAfter      time.Duration // no bundle is minted for a nack before this
-	renewAfter     time.Duration // no bundle is minted for a renew before this
-	silent         uint8         // pushes in a row without an answer, counted to SilentTries+1
-	nacked         bool          // the newest bundle was refused, and none confirmed since
-	minted         bool          // a bundle was issued, here or by the node whose record this was made from
-	fetched        bool          // the newest bundle went out over HTTP, on another node, and is not confirmed
-	expiryReported bool          // the end of the held tokens was reported
+	answered       uint64        // seq of the newest bundle that was acked or nacked on this node
+	nackAfter      time.Duration // earliest time at which a nack may cause a new bundle
+	renewAfter     time.Duration // earliest time at which a renew request may cause a new bundle
+	silent         uint8         // consecutive pushes without an answer; not counted beyond SilentTries+1
+	nacked         bool          // the SDK refused the newest bundle, and has accepted none since
+	minted         bool          // a bundle was minted, on this node or before the session was restored from its record
+	fetched        bool          // another node gave the newest bundle to the client over HTTP, and it is not confirmed
+	expiryReported bool          // the expiry of the held tokens was reported
 }
 
 // Issued reports whether a bundle is known to have been minted. It is false for a session
@@ -51,8 +51,9 @@ func (d *delivery) Issued() bool { return d.minted }
 // Unconfirmed reports whether the client has not confirmed the newest bundle.
 func (d *delivery) Unconfirmed() bool { return d.pending != nil }
 
-// AssumeIssued makes Issued true, so that the end of a session that was restored from its
-// resume key alone is saved. The client has a key, so another node has minted a bundle.
+// AssumeIssued makes Issued return true. Without it, the end of a session that was restored from
+// its resume key alone would not be saved. The client has a key, so another node has minted a
+// bundle.
 func (d *delivery) AssumeIssued() {
 	d.minted = true
 	d.issued.seq = max(1, d.issued.seq)
@@ -62,12 +63,12 @@ func (d *delivery) AssumeIssued() {
 // monotonic clock; 0 if unknown.
 func (d *delivery) HeldExpires() time.Duration { return d.held.expires }
 
-// Skip skips one seq. Another node may have used it for a bundle on a connection that is
-// still open.
+// Skip leaves out one seq. Another node may have used it for a bundle that it sent on a connection
+// that is still open.
 func (d *delivery) Skip() { d.issued.seq++ }
 
-// Again returns the unconfirmed push again, because the client asked for tokens. Unlike
-// Repeat it does not extend the time that the client has to answer.
+// Again returns the push of the unconfirmed bundle, because the client requested tokens. Unlike
+// Repeat, it does not give the client more time to answer.
 func (d *delivery) Again(now Instant) Push {
 	p := d.pending
 	p.attempt++
@@ -78,7 +79,7 @@ func (d *delivery) Again(now Instant) Push {
 	}
 }
 
-// Sent records that the newest push was sent on the connection. The client must answer it.
+// Sent records that the newest push was sent on the connection, so the client must answer it.
 func (d *delivery) Sent() {
 	d.silent = min(d.silent+1, SilentTries+1)
 	d.pending.sent = true
@@ -86,16 +87,17 @@ func (d *delivery) Sent() {
 
 // Acked is the result of an ack.
 type Acked struct {
-	// Settled is false for a duplicate or outdated ack, which changes nothing.
+	// Settled is true if the ack confirmed the newest bundle. A duplicate or outdated ack changes
+	// nothing.
 	Settled bool
-	// After is the time from the last push to the ack.
+	// After is the time between the last push and the ack.
 	After time.Duration
-	// Margin is the remaining lifetime of the client's previous tokens; 0 if they had
+	// Margin is how long the client's previous tokens would still have worked; 0 if they had
 	// expired.
 	Margin time.Duration
 }
 
-// settle records that the client has the newest bundle.
+// settle records that the client has confirmed the newest bundle.
 func (d *delivery) settle(now Instant) Acked {
 	a := Acked{Settled: true, After: now.Mono - d.pending.last}
 	if d.held.known() {
@@ -106,8 +108,8 @@ func (d *delivery) settle(now Instant) Acked {
 	return a
 }
 
-// AssumeTaken confirms the bundle that the client was last given over HTTP. It is called for
-// a client that renews over HTTP and does not say which bundle it has.
+// AssumeTaken records that the client has the bundle that it last got over HTTP. The caller uses it
+// for a client that renews over HTTP and does not send the seq of its bundle.
 func (d *delivery) AssumeTaken(now Instant) Acked {
 	switch p := d.pending; {
 	case p == nil && d.fetched:
@@ -119,16 +121,16 @@ func (d *delivery) AssumeTaken(now Instant) Acked {
 	return d.settle(now)
 }
 
-// ReportExpiry returns true the first time it is called after the tokens that the client
-// holds have expired, so that each expiry is reported once.
+// ReportExpiry returns true on its first call after the tokens that the client holds have expired,
+// so that the caller reports each expiry once.
 func (d *delivery) ReportExpiry() bool {
 	news := !d.expiryReported
 	d.expiryReported = true
 	return news
 }
 
-// heard records an ack or nack of bundle seq. Only the first for each bundle counts as an
-// answer to its push: a client can repeat acks, or send renew, without reading pushes.
+// heard records an ack or nack of bundle seq. Only the first one counts as the answer to the push.
+// Otherwise a client that repeats acks or sends renew, but does not read pushes, would seem alive.
 func (d *delivery) heard(seq uint64) {
 	if seq > d.answered {
 		d.answered, d.silent = seq, 0
@@ -136,8 +138,8 @@ func (d *delivery) heard(seq uint64) {
 }
 
 // Nack records that the client's SDK refused bundle seq. It returns false for a duplicate or
-// outdated nack. A new bundle is minted at once, but at most one per AckTimeout, so that an
-// SDK that refuses every bundle is not flooded.
+// outdated nack. A new bundle is minted at once, but at most one per AckTimeout, so that an SDK
+// that refuses every bundle does not cause a flood of them.
 func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	if seq > d.issued.seq {
 		return false, Errorf(CodeBadRequest, "nack.seq: %d was not sent yet; the newest is %d", seq, d.issued.seq)
@@ -146,7 +148,7 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	if seq < d.issued.seq || d.pending != nil && d.pending.refused {
 		return false, nil
 	}
-	if d.pending == nil { // it was confirmed, or needed no confirmation, until now
+	if d.pending == nil { // the bundle counted as confirmed, or needed no ack, until this nack
 		d.pending = &pending{last: now.Mono}
 	}
 	d.pending.refused, d.pending.cause = true, CauseNack
@@ -155,9 +157,9 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	return true, nil
 }
 
-// heldExpired reports whether the client's tokens have expired, so that its SDK has left the
-// call and must join again. If it is not known which tokens the client has, they count as
-// expired once it has refused the newest bundle.
+// heldExpired reports whether the client's tokens have expired, so that its SDK has left the call
+// and must join it again. If it is unknown which tokens the client has, heldExpired returns true
+// once the SDK has refused the newest bundle.
 func (d *delivery) heldExpired(now Instant) bool {
 	if d.held.known() {
 		return d.held.expires <= now.Mono
@@ -165,6 +167,6 @@ func (d *delivery) heldExpired(now Instant) bool {
 	return d.nacked
 }
 
-// mustRejoin reports whether the client's tokens have expired since the pending bundle was
-// pushed with the action "renew". A new bundle, with the action "rejoin", must follow.
+// mustRejoin reports whether the client's tokens have expired since the pending bundle was pushed
+// with the action "renew". If so, a new bundle with the action "rejoin" must follow.
 func (d *delivery) mustRejoin(now Instant) bool { return !d.pending.rejoin && d.heldExpired(now) }

@@ -4,9 +4,9 @@
 // bundle of tokens the client has confirmed.
 //
 // The package is pure: it does no I/O, reads no clock, starts no goroutine, and
-// imports nothing but the standard library. It knows neither WebSockets, nor
-// Redis, nor how a token is made. Callers hand it the time and serialise the
-// calls for one session.
+// imports nothing but the standard library. WebSockets, Redis and the making of
+// tokens are in other packages. Callers pass in the time, and make one call at a
+// time for each session.
 //
 // # A session's life
 //
@@ -36,10 +36,10 @@
 //	                                             new seq  └ new seq, action "rejoin":
 //	                                                        what the client held ran out
 //
-// # What holds
+// # Invariants
 //
-//   - Deadline follows from the state alone: a session that has not ended has
-//     exactly one, and nothing has to be kept in step with it.
+//   - Deadline is computed from the state alone. A session that has not ended has
+//     exactly one deadline, and no timer can disagree with it.
 //
 //   - A pushed bundle is pending until its ack. Until then it is pushed again, under
 //     the same seq, or replaced by one with a higher seq.
@@ -51,11 +51,11 @@
 //     connection whose client stays silent.
 //
 //   - seq rises by one with each bundle and never falls. A bundle never expires
-//     before the one before it, never after the session's terms, and never
-//     lives longer than MaxLifetime.
+//     before the one before it or after Terms.Until, and its lifetime never
+//     exceeds MaxLifetime.
 //
-//   - epoch rises with each attachment. A message or a loss of an older
-//     attachment changes nothing.
+//   - epoch rises with each attachment. Messages on an older attachment's
+//     connection, or its loss, change nothing.
 //
 //   - If your back end approves renewals, a bundle is minted only with its approval, or
 //     in the grace period after the last approval (Policy.ApprovalGrace). The approval
@@ -63,13 +63,13 @@
 //
 //   - A session never gets a higher role than its credential granted.
 //
-//   - If the node signs with a new certificate (SetSigner), each attached session is
+//   - After a change of the node's certificate (SetSigner), each attached session is
 //     renewed once within Policy.CertificateSpread, at a moment derived from its id, or
 //     earlier if it is due. A detached session is renewed when its client returns.
 //
 // # Time and units
 //
 // Deadlines are monotonic (Instant.Mono), expiries are Unix seconds as Agora
-// counts them. An expiry is translated once, when the bundle is issued; see
-// ClockStepped for what happens when the wall clock is set afterwards.
+// counts them. An expiry is converted to the monotonic clock once, when the bundle is
+// issued. If the wall clock is set afterwards, ClockStepped moves the next renewal.
 package session

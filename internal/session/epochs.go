@@ -1,23 +1,23 @@
 package session
 
-// epochs numbers the session's attachments: each gets an epoch, one higher than the last.
-// The resume key carries it. The epoch is the fencing token of the session's records: of two
-// nodes that write a record, the one with the higher epoch wins.
+// epochs numbers the session's attachments. Each attachment gets an epoch, one higher than that of
+// the attachment before, and its resume key contains it. The epoch is the fencing token of the
+// session's records: if two nodes write a record, the one with the higher epoch wins.
 type epochs struct {
-	epoch uint64 // the newest known
-	// proven is the newest epoch whose resume key the client is known to have. Older keys are
-	// refused. A newer key may have been lost on its way to the client.
+	epoch uint64 // highest epoch known
+	// proven is the highest epoch whose resume key the client has presented. Keys of lower epochs
+	// are refused. A key of a higher epoch may have been lost on its way to the client.
 	proven        uint64
-	attachedEpoch uint64 // of the newest attachment here; lower than epoch after Fence
-	attachedSeq   uint64 // the seq of the first bundle of that attachment
+	attachedEpoch uint64 // epoch of the newest attachment on this node; less than epoch after a call of Fence
+	attachedSeq   uint64 // seq of the first bundle of that attachment
 }
 
-// Epoch returns the highest epoch known: of the newest attachment, or given to Fence.
+// Epoch returns the highest epoch known, from the newest attachment or from Fence.
 func (e *epochs) Epoch() uint64 { return e.epoch }
 
-// Attachment returns the epoch of the newest attachment on this node.
+// AttachedEpoch returns the epoch of the newest attachment on this node.
 func (e *epochs) AttachedEpoch() uint64 { return e.attachedEpoch }
 
-// Fence raises the epoch to at least this value, so that the store does not refuse the
-// session's records as outdated. The attachment and its resume key stay valid.
+// Fence raises the epoch to at least the given one, so that the store does not refuse the session's
+// records as outdated. The connection and its resume key stay valid.
 func (e *epochs) Fence(epoch uint64) { e.epoch = max(e.epoch, epoch) }

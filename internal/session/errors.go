@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Code names a refusal on the wire: the `code` of an `error` message and of an
-// HTTP error body. The set is fixed by the protocol; clients branch on it.
+// Code is the reason of a refusal: the `code` of an `error` message and of an HTTP error body. The
+// protocol defines the set of codes, and clients branch on them.
 type Code string
 
 const (
@@ -20,13 +20,13 @@ const (
 	CodeInternal        Code = "internal"
 )
 
-// Error is an error whose text the caller may see: Message names the wrong input and what
-// would be right, and never contains a secret. Any other error reaches clients as
-// CodeInternal with a fixed text.
+// Error is an error that may be shown to the caller. Message names the wrong input and what would
+// be right, and never contains a secret. Clients get any other error as CodeInternal with a fixed
+// text.
 type Error struct {
 	Code    Code
 	Message string
-	// RetryAfter is how long to wait before trying again; 0 if not known.
+	// RetryAfter is how long to wait before the next attempt; 0 if unknown.
 	RetryAfter time.Duration
 }
 
@@ -37,15 +37,15 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// ErrUnknown is the answer to every wrong resume key, whatever is wrong with it, so that an
-// attacker learns nothing from it.
+// ErrUnknown is the answer to every invalid resume key. It is the same for all of them, so that an
+// attacker cannot learn why a key is invalid.
 var ErrUnknown = Errorf(CodeUnknownSession, "this session and key are not known here; join afresh")
 
-// ErrNotOpen is the answer to an operator's request about a session that is not open, or
-// belongs to another project.
+// ErrNotOpen refuses an operator's request about a session that is not open or belongs to another
+// project.
 var ErrNotOpen = Errorf(CodeUnknownSession, "no such session is open; see GET /v1/sessions")
 
-// Refusals of tokens that the credential does grant, both for a session and without one.
+// Refusals of tokens that the credential grants, for requests with and without a session.
 var (
 	ErrRevoked = Errorf(CodeForbidden, "access was revoked")
 	ErrDenied  = Errorf(CodeForbidden, "the application does not allow this")

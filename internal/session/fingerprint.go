@@ -11,7 +11,7 @@ import (
 // certificate. 0 means unknown.
 type Fingerprint uint32
 
-// String returns eight hexadecimal digits, or nothing for 0.
+// String returns f as eight hexadecimal digits, or "" for 0.
 func (f Fingerprint) String() string {
 	if f == 0 {
 		return ""
@@ -32,25 +32,25 @@ func (f *Fingerprint) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Signer is the certificate with which a node signs a project's tokens. It is immutable,
-// since the sessions of a project share it.
+// Signer is the certificate with which a node signs a project's tokens. It must not be changed
+// after its creation, since all sessions of a project share it.
 type Signer struct {
-	Certificate Fingerprint // 0: unknown; no session is renewed because of it
-	// Since is when the certificate changed, on the monotonic clock. The renewal of
-	// sessions with tokens of older certificates begins then; see
+	Certificate Fingerprint // if 0 (unknown), no session is renewed because of the certificate
+	// Since is when the certificate changed, on the monotonic clock. At that time the node begins
+	// to renew the sessions whose tokens were signed with older certificates, spread over
 	// Policy.CertificateSpread.
 	Since time.Duration
 }
 
-// unknownSigner is the Signer until SetSigner is called.
+// unknownSigner is the Signer of a session until SetSigner is called.
 var unknownSigner Signer
 
 // SetSigner sets the certificate with which the node signs from now on.
 func (s *Session) SetSigner(signer *Signer) { s.signer = signer }
 
-// Certificate returns the certificate that signed the client's tokens. It is 0 if the
-// newest bundle is not confirmed and was signed with another certificate than the one
-// before, since the client may have either.
+// Certificate returns the certificate that signed the client's tokens. It returns 0 if that is
+// unknown because the newest bundle is not confirmed and has another certificate than the bundle
+// before: the client may have either.
 func (s *Session) Certificate() Fingerprint {
 	if s.held.certificate != s.issued.certificate {
 		return 0
@@ -58,16 +58,16 @@ func (s *Session) Certificate() Fingerprint {
 	return s.issued.certificate
 }
 
-// outdated reports whether the newest tokens were signed with another certificate than the
-// node's. If either is unknown, they do not count as outdated.
+// outdated reports whether the newest tokens were signed with a certificate other than the node's.
+// It returns false if either certificate is unknown.
 func (s *Session) outdated() bool {
 	return s.issued.certificate != 0 && s.signer.Certificate != 0 && s.issued.certificate != s.signer.Certificate
 }
 
-// rotatesAt returns when an outdated session is renewed: at a moment within
-// Policy.CertificateSpread that is derived from its id, so that not all sessions renew at
-// once. If approvals are required, the first part of the span has no renewals, so that the
-// requests for approval, which precede them, are spread in the same way.
+// rotatesAt returns when a session whose certificate is outdated must be renewed. The time lies
+// within Policy.CertificateSpread and is derived from the session's id, so that not all sessions
+// renew at once. If approvals are required, the time is never in the first part of the spread, so
+// that the requests for approval, which precede the renewals, are spread in the same way.
 func (s *Session) rotatesAt() time.Duration {
 	spread := s.policy.CertificateSpread
 	lead := min(s.approvalAhead(), spread/4)

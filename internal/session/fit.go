@@ -2,13 +2,13 @@ package session
 
 import "fmt"
 
-// maxEpoch bounds the epochs and versions of a record. Lua in Redis counts exactly up to
+// maxEpoch bounds the epochs and versions of a record, since Lua in Redis counts exactly only up to
 // 2^53.
 const maxEpoch = 1 << 52
 
-// Check returns an error if a record read from the store has values that no node writes:
-// it could not be renewed, or calculations with its times would overflow. The error repeats
-// numbers only, no names.
+// Check returns an error if a record from the store contains values that no node writes. With such
+// values the session could not be renewed, or calculations with its times would overflow. The error
+// contains numbers, but no names.
 func (r *Record) Check() error {
 	switch {
 	case r.Session == "" || r.App == "":
@@ -30,13 +30,13 @@ func (r *Record) Check() error {
 	return nil
 }
 
-// Fits reports whether two resume keys belong to one session: they have the same project,
-// subject and users. The role may differ, since an operator can change it.
+// Fits reports whether two resume keys belong to the same session: their project, subject and users
+// are equal. The role may differ, since an operator can change it.
 func (k *ResumeClaims) Fits(other *ResumeClaims) bool {
 	return k.Session == other.Session && k.App == other.App && k.Subject == other.Subject && k.Identity.sameUsers(&other.Identity)
 }
 
-// sameUsers reports whether two identities are equal but for the RTC role.
+// sameUsers reports whether two identities are equal. It ignores the RTC role.
 func (id *Identity) sameUsers(other *Identity) bool {
 	if a, b := id.RTC, other.RTC; (a == nil) != (b == nil) || a != nil && (a.Channel != b.Channel || a.UID != b.UID || a.Account != b.Account) {
 		return false

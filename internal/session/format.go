@@ -2,26 +2,26 @@ package session
 
 import "cmp"
 
-// Format is the token format of a session. It is chosen at the join and never changes,
-// since the client's SDK expects it.
+// Format is the token format of a session. It is chosen at the join and never changes, since the
+// client's SDK accepts no other.
 type Format uint8
 
 const (
-	// Format007 is one token of version 007 for each service.
+	// Format007 gives one token of version 007 for each service.
 	Format007 Format = iota
-	// Format006 is version 006, for old SDKs. Chat has no 006 form, so its tokens
-	// are 007.
+	// Format006 gives tokens of version 006, for old SDKs. Chat tokens are of version 007, since
+	// 006 has none for Chat.
 	Format006
-	// FormatSingle is one token of version 007 for RTC and RTM together. Chat has its own
-	// token. A session with only one of RTC and RTM gets an ordinary 007 token for it.
-	// Version 006 has no such format, since its tokens hold one service.
+	// FormatSingle gives one token of version 007 for RTC and RTM together, and a separate one for
+	// Chat. A session with only one of RTC and RTM gets an ordinary 007 token for it. Version 006
+	// has no such format, since a 006 token is for one service.
 	FormatSingle
 )
 
-// formatWords are the names of the formats on the wire.
+// formatWords are the formats' names in messages.
 var formatWords = [...]string{Format007: "007", Format006: "006", FormatSingle: "007-single"}
 
-// String returns the format's name on the wire.
+// String returns the format's name in messages.
 func (f Format) String() string { return formatWords[f] }
 
 // MarshalText implements encoding.TextMarshaler.
@@ -38,12 +38,12 @@ func (f *Format) UnmarshalText(text []byte) error {
 	return Errorf(CodeBadRequest, `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`)
 }
 
-// Format returns the token format for a caller: the wanted one, else the credential's, else
-// the operator's. wanted is nil if the request names none. The error is an *Error. It
-// refuses FormatSingle unless the request asks for both RTC and RTM. It refuses Format006
-// unless the credential grants it: a 006 token signs channel and user concatenated, so a
-// token for channel "a1" and user "2" can be altered into one for channel "a" and user
-// "12", which the grant may not cover.
+// Format returns the token format for a caller. The format in the request (wanted) comes first,
+// then the credential's, then the operator's; wanted is nil if the request names none. The error is
+// an *Error. It refuses FormatSingle unless the request is for both RTC and RTM. It refuses
+// Format006 unless the credential grants it, for a 006 token can be forged: its signature covers
+// channel and user as one string, so a token for channel "a1" and user "2" also works for channel
+// "a" and user "12", which the credential may not grant.
 func (p *Policy) Format(wanted *Format, g *Grant, id Identity) (Format, error) {
 	granted := *cmp.Or(g.Format, &p.DefaultFormat)
 	if wanted == nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Caller is what a request's credential says. The zero value is permitted nothing.
+// Caller is what a request's credential says. The zero value permits nothing.
 type Caller struct {
 	// App is the App ID of the credential's project.
 	App string
@@ -15,36 +15,36 @@ type Caller struct {
 	Subject string
 	// Admin permits listing and changing all sessions of the project.
 	Admin bool
-	// ExpiresAt is when its credential expires; 0 if it needs none.
+	// ExpiresAt is when the credential expires; 0 if no credential is required.
 	ExpiresAt UnixSec
 	Grant     Grant
 }
 
-// Grant says which tokens a credential permits. The zero value permits none. The lists
-// hold names and patterns: a pattern ends in * and matches all names that begin with the
-// rest of it. An empty list permits nothing of its kind.
+// Grant says which tokens a credential permits. The zero value permits none. Each list contains
+// names and patterns. A pattern ends in * and matches all names that begin with the text before the
+// *. An empty list permits no name.
 type Grant struct {
-	// All permits every token. It is set if the service requires no credentials.
+	// All permits every token. It is set if the service runs without credentials.
 	All bool
 
 	Channels []string
 	UIDs     []string // in decimal
-	Accounts []string // a pattern does not match an account that is also a uid
+	Accounts []string // patterns do not match accounts that are also uids
 	Roles    []Role
 	RTMUsers []string
 	Chat     []string
 
-	// MaxTTL bounds the lifetime of tokens; zero does not.
+	// MaxTTL is the maximum lifetime of tokens; zero means unlimited.
 	MaxTTL time.Duration
-	// Until is the second after which no token may work; 0 if there is none.
+	// Until is the second at which all tokens must have expired; 0 means unlimited.
 	Until UnixSec
-	// Format is the token format for requests that name none; nil leaves it to the
-	// operator.
+	// Format is the token format for requests that name none. If it is nil, the operator's default
+	// applies.
 	Format *Format
 }
 
-// Covers returns an *Error unless the grant permits the whole identity. The error names the
-// field that is not permitted. It does not say what the grant does permit.
+// Covers returns an *Error unless the grant permits the whole identity. The error names the field
+// that is not permitted, but not what the grant would permit.
 func (g *Grant) Covers(id Identity) error {
 	if g.All {
 		return nil
@@ -79,9 +79,9 @@ func notGranted(field string) *Error {
 	return Errorf(CodeForbidden, "%s: the credential does not grant this", field)
 }
 
-// coversUser reports whether the grant permits an RTC user. A token for the account "1001"
-// is the same as one for uid 1001, so a request for either is permitted by a matching entry
-// of UIDs, or by the full name in Accounts. Patterns in Accounts do not match uids.
+// coversUser reports whether the grant permits an RTC user. A token for the account "1001" is the
+// same as a token for uid 1001. So both are permitted by a matching entry of UIDs, or by the full
+// name in Accounts. Patterns in Accounts do not match uids.
 func (g *Grant) coversUser(r *RTC) bool {
 	switch {
 	case r.Account == "" && r.UID == 0: // any uid
@@ -92,15 +92,15 @@ func (g *Grant) coversUser(r *RTC) bool {
 	return covers(g.Accounts, r.Account)
 }
 
-// isUID reports whether an account is a uid in decimal, as tokens contain it. "0" is not:
-// for uid 0, Agora's wildcard, a token contains an empty name.
+// isUID reports whether an account has the form of a uid in a token: a decimal number. "0" has not,
+// since a token for uid 0, Agora's wildcard, contains an empty name.
 func isUID(account string) bool {
 	n, err := strconv.ParseUint(account, 10, 32)
 	return err == nil && n > 0 && strconv.FormatUint(n, 10) == account
 }
 
-// coversChannel is covers, except that only the pattern "*" grants AnyChannel: "**" does
-// not.
+// coversChannel reports whether one of the patterns matches the channel. For AnyChannel, only the
+// pattern "*" counts: "**" does not match it.
 func coversChannel(patterns []string, channel string) bool {
 	if channel == AnyChannel {
 		return slices.Contains(patterns, AnyChannel)
@@ -118,9 +118,9 @@ func covers(patterns []string, name string) bool {
 	})
 }
 
-// GrantedTTL returns the lifetime of tokens for which a caller requests ttl, or the
-// operator's default if ttl is 0. The error is an *Error if the grant permits only a shorter
-// lifetime, or is over.
+// GrantedTTL returns the lifetime of tokens for a caller who requests ttl; 0 requests the
+// operator's default. The error is an *Error if the grant permits only a shorter lifetime, or has
+// expired.
 func (g *Grant) GrantedTTL(ttl time.Duration, p *Policy, now UnixSec) (time.Duration, error) {
 	most := p.MaxTTL
 	if g.MaxTTL > 0 {

@@ -6,13 +6,13 @@ import "strconv"
 type Role uint8
 
 const (
-	// Subscriber joins and receives.
+	// Subscriber may join a channel and receive.
 	Subscriber Role = iota
-	// Publisher also sends audio, video and data.
+	// Publisher may also send audio, video and data.
 	Publisher
 )
 
-// String returns the role's name on the wire.
+// String returns the role's name in messages.
 func (r Role) String() string {
 	if r == Publisher {
 		return "publisher"
@@ -36,12 +36,11 @@ func (r *Role) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// AnyChannel is Agora's wildcard channel: a token for it works in every channel of the
-// project.
+// AnyChannel is Agora's wildcard channel. A token for it works in every channel of the project.
 const AnyChannel = "*"
 
-// RTC requests a token for one channel, or [AnyChannel], and one user: the string Account,
-// or the numeric UID if Account is empty. UID 0 is Agora's wildcard: the token works for
+// RTC requests an RTC token for one user in one channel, or in [AnyChannel]. The user is the string
+// Account or, if Account is empty, the numeric UID. UID 0 is Agora's wildcard: the token works for
 // any uid.
 type RTC struct {
 	Channel string
@@ -50,8 +49,8 @@ type RTC struct {
 	Role    Role
 }
 
-// User returns the user's name as Agora's tokens contain it: the account, or the uid in
-// decimal, or "" for uid 0.
+// User returns the user's name as it stands in Agora's tokens: the account, or the uid in decimal,
+// or "" for uid 0.
 func (r RTC) User() string {
 	if r.Account != "" {
 		return r.Account
@@ -67,25 +66,25 @@ type RTM struct {
 	UserID string
 }
 
-// Chat requests a Chat token for one user. An empty UserID requests the application token,
-// which only the classic endpoints give.
+// Chat requests a Chat token for one user. An empty UserID requests the application token, which
+// only the classic endpoints can return.
 type Chat struct {
 	UserID string
 }
 
-// Identity is whom a session's tokens are for, by service. A service that was not requested
-// is nil; at least one is not. Except for the RTC role, it does not change while the session
-// is open.
+// Identity names the users, by service, for whom a session's tokens are made. The field of a
+// service that was not requested is nil; at least one field is set. Only the RTC role can change
+// while the session is open.
 type Identity struct {
 	RTC  *RTC
 	RTM  *RTM
 	Chat *Chat
 }
 
-// Tokens is one bundle: a token for each service of an Identity, and "" for the others. The
-// tokens, and the privileges in them, expire together at ExpiresAt.
+// Tokens is one bundle: a token for each service of an Identity, and "" for the other services. The
+// tokens and their privileges all expire at ExpiresAt.
 type Tokens struct {
 	RTC, RTM, Chat string
 	ExpiresAt      UnixSec
-	Certificate    Fingerprint // that signed them; 0 if unknown
+	Certificate    Fingerprint // the certificate that signed the tokens; 0 if unknown
 }

@@ -15,24 +15,24 @@ import (
 	"time"
 )
 
-// ResumeClaims is the content of a resume key: all that a node must know to go on with a
-// session without asking anyone.
+// ResumeClaims is the content of a resume key. It is all that a node needs to continue a session
+// without the store or another node.
 type ResumeClaims struct {
 	Session  string
 	App      string
 	Subject  string
 	Identity Identity
 	Terms    Terms
-	// Epoch is the epoch of the attachment that the key was issued for; 0 before the
-	// join. Since the client carries it from node to node, nodes can order attachments
-	// without comparing clocks.
+	// Epoch is the epoch of the attachment for which the key was issued; 0 before the join. Since
+	// the client brings it along to another node, nodes can order attachments without comparing
+	// their clocks.
 	Epoch uint64
-	// ApprovedAt is when your back end last approved the session; 0 if it was not asked.
+	// ApprovedAt is when your back end last approved the session; 0 if no approval was requested.
 	ApprovedAt UnixSec
 }
 
-// sealedKey is the plaintext of a resume key. Its field names are a stored format: nodes of
-// different releases read each other's keys.
+// sealedKey is the plaintext of a resume key. Do not rename its JSON fields: nodes of different
+// releases read each other's keys.
 type sealedKey struct {
 	App        string      `json:"app"`
 	RTC        *sealedRTC  `json:"rtc,omitempty"`
@@ -59,16 +59,17 @@ type sealedUser struct {
 }
 
 const (
-	// keyFormat is the first byte of a sealed key, cursorFormat of a sealed cursor.
+	// keyFormat is the first byte of an encrypted resume key, cursorFormat that of an encrypted
+	// cursor.
 	keyFormat    = 1
 	cursorFormat = 2
-	// keyInfo is the info argument of HKDF, which makes the derived key differ from other
-	// uses of the secret.
+	// keyInfo is the info argument of HKDF. It makes the derived key differ from keys that are
+	// derived from the same secret for other purposes.
 	keyInfo = "refresher resume key 1"
 	// minSecret is the minimum length of a secret in bytes.
 	minSecret = 16
-	// maxSealed is the maximum length of the texts that Open accepts. The longest key
-	// that Seal makes is under 3.5 KiB.
+	// maxSealed is the maximum length, in bytes, of a text that Open accepts. The longest key that
+	// Seal returns has less than 3.5 KiB.
 	maxSealed = 4096
 )
 
@@ -79,11 +80,11 @@ const (
 // All nodes that share the secret can open each other's resume keys. A Sealer is safe for
 // concurrent use.
 type Sealer struct {
-	roots atomic.Pointer[[][]byte] // derived from the secrets; the first one seals, all open
+	roots atomic.Pointer[[][]byte] // root keys, derived from the secrets: the first encrypts, all decrypt
 }
 
-// NewSealer returns a Sealer that seals with the first secret and opens with any of them,
-// so that a secret can be replaced while resume keys sealed with it are in use. Each secret
+// NewSealer returns a Sealer that encrypts with the first secret and decrypts with any of them, so
+// that a secret can be replaced while clients still have resume keys encrypted with it. Each secret
 // must have at least 16 bytes.
 func NewSealer(secrets ...[]byte) (*Sealer, error) {
 	s := &Sealer{}
@@ -114,7 +115,7 @@ func (s *Sealer) Use(secrets ...[]byte) error {
 	return nil
 }
 
-// Seal returns the resume key with these claims: an opaque string that the client keeps.
+// Seal returns the resume key with these claims: an opaque string for the client to keep.
 func (s *Sealer) Seal(k ResumeClaims) (string, error) {
 	plain := sealedKey{
 		App: k.App, TTLSeconds: int64(k.Terms.TTL / time.Second), Until: k.Terms.Until, Epoch: k.Epoch,
@@ -136,8 +137,8 @@ func (s *Sealer) Seal(k ResumeClaims) (string, error) {
 	return s.seal(keyFormat, k.Session, text)
 }
 
-// Open decrypts a resume key of the session that the client names. If the key cannot be
-// decrypted, the error is ErrUnknown.
+// Open decrypts the resume key of a session; session is the id that the client sent with the key.
+// If the key cannot be decrypted, the error is ErrUnknown.
 func (s *Sealer) Open(session, sealed string) (ResumeClaims, error) {
 	if len(session) > maxSealed {
 		return ResumeClaims{}, ErrUnknown
@@ -149,25 +150,25 @@ func (s *Sealer) Open(session, sealed string) (ResumeClaims, error) {
 	return parseKey(session, text)
 }
 
-// SealCursor encrypts a cursor of a listing for one project, since the cursor may contain
+// SealCursor encrypts the cursor of one project's list of sessions, because the cursor may contain
 // the id of another project's session.
 func (s *Sealer) SealCursor(app, cursor string) (string, error) {
 	return s.seal(cursorFormat, cursorName(app), []byte(cursor))
 }
 
-// OpenCursor decrypts the result of SealCursor on any node that shares the secret. ok is
-// false if the text was not sealed for this project.
+// OpenCursor decrypts a cursor from SealCursor, also one from another node with the same secret. ok
+// is false if the cursor was not encrypted for this project.
 func (s *Sealer) OpenCursor(app, sealed string) (cursor string, ok bool) {
 	text, ok := s.open(cursorFormat, cursorName(app), sealed)
 	return string(text), ok
 }
 
-// cursorName returns the name for seal of a project's cursors. It contains a space, so that
-// it differs from every session id.
+// cursorName returns the name under which seal encrypts a project's cursors. It contains a space,
+// so that it cannot equal a session's id.
 func cursorName(app string) string { return "cursor " + app }
 
-// seal encrypts text with the encryption key for a name. open succeeds only for the same
-// name and format.
+// seal encrypts text. Each name has its own encryption key, and open needs the same name and format
+// to decrypt the text.
 func (s *Sealer) seal(format byte, name string, text []byte) (string, error) {
 	aead, err := newAEAD((*s.roots.Load())[0], name)
 	if err != nil {
@@ -180,7 +181,7 @@ func (s *Sealer) seal(format byte, name string, text []byte) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
-// open undoes seal, under any of the secrets.
+// open decrypts the result of seal. It tries all secrets.
 func (s *Sealer) open(format byte, name, sealed string) (text []byte, ok bool) {
 	if len(sealed) > maxSealed {
 		return nil, false
@@ -205,7 +206,7 @@ func (s *Sealer) open(format byte, name, sealed string) (text []byte, ok bool) {
 	return nil, false
 }
 
-// parseKey reads the plaintext of a resume key.
+// parseKey decodes the plaintext of a resume key.
 func parseKey(session string, text []byte) (ResumeClaims, error) {
 	var plain sealedKey
 	if err := json.Unmarshal(text, &plain); err != nil {
@@ -227,7 +228,8 @@ func parseKey(session string, text []byte) (ResumeClaims, error) {
 	return k, nil
 }
 
-// newAEAD returns the cipher for a name. The name of a session's resume keys is its id.
+// newAEAD returns the cipher for a name, with its own encryption key. For resume keys, the name is
+// the session's id.
 func newAEAD(root []byte, name string) (cipher.AEAD, error) {
 	mac := hmac.New(sha256.New, root)
 	mac.Write([]byte(name))

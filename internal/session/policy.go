@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// MaxLifetime is the maximum lifetime of an Agora token. Agora silently shortens longer
-// ones.
+// MaxLifetime is the maximum lifetime of an Agora token. If more is requested, Agora shortens the
+// lifetime without an error.
 const MaxLifetime = 24 * time.Hour
 
 // SilentTries is the number of consecutive unanswered pushes after which the connection is
 // closed as dead.
 const SilentTries = 2
 
-// Bounds of the default head start of a renewal, see Policy.RenewBefore.
+// Bounds of the head start if Policy.RenewBefore is zero.
 const (
 	minRenewBefore = 45 * time.Second
 	maxRenewBefore = 5 * time.Minute
@@ -23,30 +23,29 @@ const (
 
 // Policy holds the operator's settings for all sessions. It is shared and read-only.
 type Policy struct {
-	// TTL is the lifetime of tokens for clients that request none. MinTTL and MaxTTL
-	// bound the lifetime that a client may request. All are whole seconds.
+	// TTL is the lifetime of tokens if the client requests none. MinTTL and MaxTTL bound the
+	// lifetime that a client may request. All three are whole seconds.
 	TTL, MinTTL, MaxTTL time.Duration
-	// DefaultFormat is the token format if neither the request nor the credential names
-	// one.
+	// DefaultFormat is the token format if neither the request nor the credential names one.
 	DefaultFormat Format
 	// MaxSession is the maximum duration of a session.
 	MaxSession time.Duration
-	// RenewBefore is how long before their expiry tokens are renewed: the head start.
-	// Zero means a tenth of their lifetime, between 45 s and 5 min. HeadStart limits it
-	// to half the lifetime.
+	// RenewBefore is the head start: how long before their expiry tokens are renewed. Zero means a
+	// tenth of their lifetime, but at least 45 s and at most 5 min. HeadStart limits the result to
+	// half the lifetime.
 	RenewBefore time.Duration
 	// AckTimeout is how long the client has to confirm a push.
 	AckTimeout time.Duration
-	// ResumeWindow is how long a session stays open after the loss of its connection. It
+	// ResumeWindow is how long a session stays open after its connection was lost. The session
 	// stays open longer if its tokens have not expired by then.
 	ResumeWindow time.Duration
-	// ApprovalAhead is how long before a renewal its approval is requested, at most half
-	// the head start; it is longer than a request can take. Zero means that no approval
-	// is required. ApprovalGrace is how long after the last approval sessions are renewed
-	// while your back end does not answer, in addition to one lifetime of the tokens.
+	// ApprovalAhead is how long before a renewal the node requests approval, limited to half the
+	// head start. It must be longer than a request can take. Zero means that no approval is
+	// required. ApprovalGrace is how long sessions are renewed while your back end does not answer;
+	// the time runs from one token lifetime after the last approval.
 	ApprovalAhead, ApprovalGrace time.Duration
-	// CertificateSpread is the span after a change of the signing certificate over which
-	// the sessions with tokens of older certificates are renewed; 0 to MaxLifetime.
+	// CertificateSpread is how long the node takes, after a change of the signing certificate, to
+	// renew the sessions with tokens of older certificates; 0 to MaxLifetime.
 	CertificateSpread time.Duration
 }
 
@@ -72,7 +71,7 @@ func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
 	return t, nil
 }
 
-// Check reports the first setting that cannot work.
+// Check returns an error that names the first setting with an invalid value.
 func (p *Policy) Check() error {
 	switch {
 	case p.MinTTL < 3*time.Second:
@@ -100,8 +99,8 @@ func (p *Policy) Check() error {
 	return nil
 }
 
-// HeadStart returns how long before their expiry tokens with the lifetime ttl are renewed,
-// in whole seconds and without jitter.
+// HeadStart returns how long before their expiry tokens with the lifetime ttl are renewed, in whole
+// seconds. The renewals of a session are up to Jitter earlier.
 func (p *Policy) HeadStart(ttl time.Duration) time.Duration {
 	d := p.RenewBefore
 	if d == 0 {
@@ -110,16 +109,16 @@ func (p *Policy) HeadStart(ttl time.Duration) time.Duration {
 	return min(d, ttl/2).Truncate(time.Second)
 }
 
-// fraction maps a session id to [0, 1), the same on every node. It spreads renewals: a
-// session keeps its moment within the spread when it moves to another node.
+// fraction maps a session id to a number in [0, 1), which is the same on every node. It spreads the
+// sessions' renewals. A session that moves to another node keeps its place in the spread.
 func fraction(id string) float64 {
 	h := fnv.New64a()
 	h.Write([]byte(id))
 	return float64(h.Sum64()>>11) / (1 << 53)
 }
 
-// Jitter returns how much earlier than its head start a session renews: 0 to half of the
-// head start, so that sessions that were joined together do not renew together.
+// Jitter returns how much earlier than its head start a session renews: between 0 and half the head
+// start. So sessions that joined together do not renew together.
 func Jitter(id string, renewBefore time.Duration) time.Duration {
 	return time.Duration(fraction(id) * float64(renewBefore/2))
 }

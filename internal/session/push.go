@@ -2,40 +2,38 @@ package session
 
 import "time"
 
-// Push is one bundle that is sent to the client.
+// Push is a message to the client with one bundle of tokens.
 type Push struct {
 	Seq    uint64
 	Tokens Tokens
-	// PreviousExpiresAt is when the tokens that the client is known to have
-	// expire; 0 if unknown.
+	// PreviousExpiresAt is when the tokens expire that the client certainly has; 0 if unknown.
 	PreviousExpiresAt UnixSec
-	// Rejoin: the previous tokens have expired, so the SDK has left the call
-	// and must join again with these. Otherwise it renews.
+	// Rejoin is true if the previous tokens have expired. Then the SDK has left the call, and the
+	// client must join again with these tokens. Otherwise it renews with them.
 	Rejoin  bool
 	Attempt int // from 1
 	Cause   Cause
 	Now     UnixMilli
 }
 
-// Joined answers a join or a resume.
+// Joined is the answer to a join or a resume.
 type Joined struct {
 	Push
 	Session     string
-	Key         string // sealed, see Sealer
+	Key         string // the new resume key, encrypted by Sealer.Seal
 	Resumed     bool
 	RenewBefore time.Duration // whole seconds
 }
 
-// Ending tells a client that its session is over.
+// Ending is the message to a client that its session has ended.
 type Ending struct {
 	Reason EndReason
-	// AccessEndsAt is when the last token of the session expires; 0 if
-	// unknown. Agora cannot revoke a token, so access ends no earlier.
+	// AccessEndsAt is when the session's last token expires; 0 if unknown. Agora cannot revoke
+	// tokens, so the user can stay in the call until then.
 	AccessEndsAt UnixSec
 }
 
-// EndedError refuses a client that comes back to a session that has ended, or that another
-// connection has taken over.
+// EndedError refuses a client whose session has ended, or has a newer connection.
 type EndedError struct{ Ending }
 
 func (e *EndedError) Error() string { return "session ended: " + string(e.Reason) }

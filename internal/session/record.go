@@ -1,45 +1,45 @@
 package session
 
-// Record is a session as stored: all that another node needs to continue it. It contains no
-// tokens; if a bundle is unconfirmed, the other node mints new ones. Records of one session
-// can be compared by ==, since a session never changes its Identity in place.
+// Record is a session as it is stored: all that another node needs to continue the session. It
+// contains no tokens; if a bundle is unconfirmed, the other node mints a new one. Two records of
+// one session can be compared with ==, because a session replaces its Identity rather than modify
+// it.
 type Record struct {
 	ResumeClaims
-	// Proven is the newest epoch whose resume key the client is known to have.
+	// Proven is the highest epoch whose resume key the client has presented.
 	Proven uint64
 	State  State
-	// Reason is why the session ended, if State is Ended.
+	// Reason is why the session ended; it is empty unless State is Ended.
 	Reason EndReason
 
-	// Seq and ExpiresAt are those of the newest bundle minted, HeldSeq and
-	// HeldExpiresAt those of the newest one that the client is known to have.
-	// An expiry of 0 is unknown.
+	// Seq and ExpiresAt describe the newest bundle that was minted. HeldSeq and HeldExpiresAt
+	// describe the newest one that the client certainly has. An expiry of 0 is unknown.
 	Seq, HeldSeq             uint64
 	ExpiresAt, HeldExpiresAt UnixSec
 
-	// IssuedAt is when the newest bundle was minted, AckedAt when the client last
-	// confirmed one. 0 is unknown.
+	// IssuedAt is when the newest bundle was minted. AckedAt is when the client last confirmed a
+	// bundle. 0 means unknown.
 	IssuedAt, AckedAt UnixSec
 
-	// Certificate is the certificate that signed the client's tokens; 0 is unknown.
+	// Certificate is the certificate that signed the client's tokens; 0 means unknown.
 	Certificate Fingerprint
 
-	// DetachedAt is when the connection was lost, if State is Detached; 0 is unknown.
+	// DetachedAt is when the connection was lost; 0 if unknown, or if State is not Detached.
 	DetachedAt UnixMilli
-	// Unreachable, TokensExpired and ExpiryReported say what was reported of its newest tokens:
-	// that the client is unreachable, that the tokens expired while it was
-	// detached, and that the tokens that the client holds expired.
+	// These fields say what was reported of the newest bundle, so that another node does not report
+	// it again: that the client is unreachable, that the tokens expired while the session was
+	// detached, and that the tokens which the client holds expired.
 	Unreachable, TokensExpired, ExpiryReported bool
-	// Fetched: the newest bundle is not confirmed, and was given to the client over HTTP
+	// Fetched is true if the newest bundle is not confirmed and was given to the client over HTTP
 	// only.
 	Fetched bool
 }
 
-// Ending returns the message for the client about the session's end.
+// Ending returns the message that tells the client about the session's end.
 func (r *Record) Ending() Ending { return Ending{Reason: r.Reason, AccessEndsAt: r.ExpiresAt} }
 
-// Record returns the session's record. reason is why the session ended; it is ignored while
-// the session is open.
+// Record returns the session's record. reason is why the session ended; it is ignored if the
+// session is open.
 func (s *Session) Record(reason EndReason, now Instant) Record {
 	r := Record{
 		ResumeClaims: s.Claims(), Proven: s.proven, State: s.state,
@@ -59,8 +59,8 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 	return r
 }
 
-// Restore returns the session of a record. An Attached record becomes Detached now, since
-// the session's connection is not on this node.
+// Restore returns the session that a record describes. If the record's state is Attached, the
+// session becomes Detached now, since its connection is not on this node.
 func Restore(r Record, policy *Policy, now Instant) *Session {
 	s := New(r.ResumeClaims, policy, now)
 	s.proven = r.Proven
@@ -72,7 +72,7 @@ func Restore(r Record, policy *Policy, now Instant) *Session {
 	switch r.State {
 	case Detached:
 		if r.DetachedAt == 0 {
-			break // the time is unknown: keep the time of New, which is now
+			break // detachedAt is unknown: keep the value from New, which is now
 		}
 		s.detachedAt = min(now.Mono, now.atMilli(r.DetachedAt))
 	case Ended:

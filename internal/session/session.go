@@ -4,12 +4,11 @@ import (
 	"time"
 )
 
-// MaxSeq is the highest seq that a resume may name. JavaScript counts exactly up to 2^53,
-// so the session can go on counting from it.
+// MaxSeq is the highest seq that a resume request may contain. JavaScript counts exactly up to
+// 2^53, so the session can continue to count from MaxSeq.
 const MaxSeq = 1 << 52
 
-// State is where a session is in its life; see the diagram in the package
-// documentation.
+// State is a stage in a session's life; see the diagram in the package documentation.
 type State uint8
 
 const (
@@ -28,11 +27,11 @@ const (
 	CauseRenew    Cause = "renew"
 	CauseNack     Cause = "nack"
 	CauseRole     Cause = "role"
-	// CauseCertificate: the project's signing certificate has changed.
+	// CauseCertificate means that the project's signing certificate has changed.
 	CauseCertificate Cause = "certificate"
 )
 
-// EndReason is why a session ended, as the client is told it.
+// EndReason is why a session ended, in the words of the protocol.
 type EndReason string
 
 const (
@@ -43,13 +42,14 @@ const (
 	EndSuperseded EndReason = "superseded"
 )
 
-// Terms are the terms of one session. They are set at the join. Approvals can shorten Until.
+// Terms are the limits of one session, set at the join. An approval can move Until to an earlier
+// time.
 type Terms struct {
 	// TTL is the lifetime of the session's tokens, in whole seconds.
 	TTL time.Duration
-	// Until is when the session ends at the latest. No token expires later.
+	// Until is when the session ends at the latest. No token expires after it.
 	Until UnixSec
-	// MayPublish: an operator may change the role to Publisher.
+	// MayPublish is true if an operator may change the role to Publisher.
 	MayPublish bool
 	Format     Format
 }
@@ -58,8 +58,8 @@ type Terms struct {
 // reads no clock. It is not safe for concurrent use.
 type Session struct {
 	ID       string
-	App      string // the App ID its tokens are for
-	Subject  string // who joined it, see Caller
+	App      string // App ID of the project
+	Subject  string // subject of the credential that opened the session
 	Identity Identity
 	Terms    Terms
 
@@ -70,16 +70,16 @@ type Session struct {
 
 	signer        *Signer
 	state         State
-	unreachable   bool          // while Detached: it was reported as unreachable
-	tokensExpired bool          // while Detached: its tokens ran out
+	unreachable   bool          // the detached session was reported as unreachable
+	tokensExpired bool          // the expiry of the detached session's tokens was reported
 	detachedAt    time.Duration // while Detached
-	notBefore     time.Duration // a failed renewal is not tried again before this
-	renewBy       time.Duration // renew at this time, earlier than scheduled; 0: as scheduled
-	renewCause    Cause         // why; empty: because of the schedule
+	notBefore     time.Duration // earliest time of the next attempt after a failed renewal
+	renewBy       time.Duration // time of a renewal that must not wait for the schedule; 0 if there is none
+	renewCause    Cause         // cause of the renewal at renewBy; empty if it is a scheduled renewal
 }
 
-// New returns a session without tokens and without a connection. With an epoch of 0 in key
-// it is a new session; otherwise it is restored from the claims of its resume key alone.
+// New returns a session without tokens and without a connection. If key.Epoch is 0, the session is
+// new; otherwise New restores it from the claims of its resume key alone.
 func New(key ResumeClaims, policy *Policy, now Instant) *Session {
 	return &Session{
 		ID: key.Session, App: key.App, Subject: key.Subject, Identity: key.Identity, Terms: key.Terms,
@@ -106,14 +106,14 @@ func (s *Session) Unreachable() bool { return s.unreachable }
 // RenewBefore returns the head start of the session's renewals, in whole seconds.
 func (s *Session) RenewBefore() time.Duration { return s.policy.HeadStart(s.Terms.TTL) }
 
-// Ending returns the message for the client about the session's end.
+// Ending returns the message that tells the client about the session's end.
 func (s *Session) Ending(reason EndReason) Ending {
 	return Ending{Reason: reason, AccessEndsAt: s.issued.expiresAt}
 }
 
-// Admit accepts a resume key with this epoch, or refuses it with an EndedError. A key is
-// refused once the client has presented a newer one. Until then older keys are accepted,
-// since the message with the newer one may have been lost.
+// Admit accepts a resume key of this epoch, or refuses it with an EndedError. A key is refused if
+// the client has presented a newer one before. Until then older keys are accepted too, since the
+// message with the newer key may have been lost.
 func (s *Session) Admit(epoch uint64) error {
 	if err := s.Refusal(epoch); err != nil {
 		return err
@@ -123,7 +123,7 @@ func (s *Session) Admit(epoch uint64) error {
 	return nil
 }
 
-// Refusal returns the error that Admit would return, and changes nothing.
+// Refusal returns the error that Admit would return. It does not change the session.
 func (s *Session) Refusal(epoch uint64) error {
 	if epoch < s.proven {
 		return &EndedError{s.Ending(EndSuperseded)}
@@ -131,35 +131,34 @@ func (s *Session) Refusal(epoch uint64) error {
 	return nil
 }
 
-// Confirm processes the seq and expiresAt of a returning client: it has applied bundle seq
-// and, if expiresAt is not 0, its tokens expire then. This makes up for a lost ack, and for
-// bundles that another node minted and this node does not know of. seq is at most MaxSeq,
-// see Resume.Check.
+// Confirm applies what a returning client reports: it has bundle seq and, if expiresAt is not 0,
+// its tokens expire then. This makes up for lost acks, and for bundles of another node that this
+// node has no record of. seq is at most MaxSeq, see Resume.Check.
 func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	var a Acked
-	// No bundle can expire later than this. Without the bound, a client could extend its
-	// next tokens by claiming a later expiry.
+	// No bundle can expire later than this. Without the limit, a client could claim a later expiry
+	// to get longer-lived tokens next time.
 	expiresAt = min(expiresAt, now.Sec().Add(s.Terms.TTL))
 	switch {
 	case s.pending != nil && seq >= s.issued.seq:
 		a = s.settle(now)
 	case s.pending != nil:
 	case expiresAt > s.issued.expiresAt && (seq > s.issued.seq || !s.issued.known()):
-		// A bundle that another node minted, and this node does not know of.
+		// Another node minted this bundle, and this node has no record of it.
 		s.held = bundle{seq: seq, expiresAt: expiresAt, expires: now.at(expiresAt)}
 		s.issued = s.held
 	case seq >= s.issued.seq:
 		s.held = s.issued
 	}
-	if seq > s.issued.seq { // another node minted it, perhaps with another certificate
+	if seq > s.issued.seq { // another node signed the bundle, perhaps with another certificate
 		s.issued.seq = seq
 		s.issued.certificate, s.held.certificate = 0, 0
 	}
 	return a
 }
 
-// NextValidity returns when the next bundle is issued and when it expires: not earlier than
-// the newest bundle, not after Terms.Until, and within MaxLifetime. The error is an
+// NextValidity returns when the next bundle is issued and when it expires. The expiry is not before
+// that of the newest bundle, not after Terms.Until, and at most MaxLifetime ahead. The error is an
 // EndedError if Terms.Until has passed.
 func (s *Session) NextValidity(now Instant) (issuedAt, expiresAt UnixSec, err error) {
 	issuedAt = now.Sec()
@@ -171,9 +170,9 @@ func (s *Session) NextValidity(now Instant) (issuedAt, expiresAt UnixSec, err er
 	return issuedAt, expiresAt, nil
 }
 
-// Attach gives the session a new connection: it raises the epoch and records the tokens that
-// the `joined` message carries. After a join they need no ack. After a resume they are
-// pushed again until they are acked, like the tokens of a renewal.
+// Attach gives the session a new connection: it raises the epoch and records the tokens of the
+// `joined` message. After a join these tokens need no ack. After a resume they are pushed again
+// until the client acks them, like the tokens of a renewal.
 func (s *Session) Attach(tokens Tokens, now Instant) Push {
 	resumed := s.epoch > 0
 	s.epoch++
@@ -192,8 +191,8 @@ func (s *Session) Attach(tokens Tokens, now Instant) Push {
 	return push
 }
 
-// Issue records a bundle that was minted for the times of NextValidity, and returns the push
-// to send.
+// Issue records a bundle that was minted for the times of NextValidity. It returns the push to
+// send.
 func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.pending = &pending{
 		tokens: tokens, cause: cause, rejoin: s.heldExpired(now),
@@ -205,26 +204,26 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.issuedAt = now.Sec()
 	s.renewCause, s.request = "", request{owed: s.NeedsApproval()}
 	s.minted, s.renewBy, s.notBefore, s.unreachable, s.tokensExpired, s.fetched = true, 0, 0, false, false, false
-	s.detachedAt = now.Mono // a client that renews while detached is still alive
+	s.detachedAt = now.Mono // a detached client that renews over HTTP is alive
 	switch cause {
 	case CauseNack:
 		s.nackAfter = now.Mono + s.policy.AckTimeout
 	case CauseRenew, CauseRole:
 		s.renewAfter = now.Mono + renewEvery
-	default: // a client cannot cause these at will
+	default: // a client cannot cause these renewals at will, so they need no rate limit
 	}
 	return s.Repeat(now)
 }
 
-// Repeat returns the push of the unconfirmed bundle again, and gives the client another
-// AckTimeout to answer it.
+// Repeat returns the push of the unconfirmed bundle and gives the client another AckTimeout to
+// answer it.
 func (s *Session) Repeat(now Instant) Push {
 	s.pending.retry = now.Mono + s.policy.AckTimeout
 	return s.Again(now)
 }
 
-// Ack records that the client's SDK accepted bundle seq. If it is the newest bundle, it is
-// no longer repeated, and the deadline becomes that of the next renewal.
+// Ack records that the client's SDK accepted bundle seq. If seq is the newest bundle, the pushes
+// stop, and the deadline becomes that of the next renewal.
 func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	if seq > s.issued.seq {
 		return Acked{}, Errorf(CodeBadRequest, "ack.seq: %d was not sent yet; the newest is %d", seq, s.issued.seq)
@@ -239,13 +238,14 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	return s.settle(now), nil
 }
 
-// renewEvery is the minimum time between two bundles that a client or an operator requests.
-// It must be this long because the client has to ack each and may send 10 messages a second.
+// renewEvery is the minimum time between two bundles that a client or an operator requests. A
+// shorter time could overrun the client's limit of 10 messages per second, since it acks each
+// bundle.
 const renewEvery = time.Second
 
-// RenewRequested returns how to answer a client's renew message: Renew to mint a bundle;
-// Repeat (by Again) if the newest is not confirmed; Wait if a bundle is due anyway, or was
-// sent less than renewEvery ago. A renew does not count as an answer to a push.
+// RenewRequested returns how to answer a client's renew message: Renew to mint a bundle; Repeat
+// (call Again) if the newest bundle is not confirmed; Wait if a bundle is due anyway, or if one was
+// sent less than renewEvery ago. A renew message is not an answer to a push.
 func (s *Session) RenewRequested(now Instant) Task {
 	switch p := s.pending; {
 	case p != nil && (p.refused || s.mustRejoin(now) || now.Mono-p.last < renewEvery):
@@ -259,9 +259,9 @@ func (s *Session) RenewRequested(now Instant) Task {
 	return Renew
 }
 
-// RenewRequestedOverHTTP returns how to answer a client that requests fresh tokens over
-// HTTP: Renew to mint a bundle, or Repeat (by Again) if the newest bundle was sent a moment
-// ago and is not confirmed.
+// RenewRequestedOverHTTP returns how to answer a client that requests tokens over HTTP: Renew to
+// mint a bundle, or Repeat (call Again) if the newest bundle was sent just now and is not
+// confirmed.
 func (s *Session) RenewRequestedOverHTTP(now Instant) Task {
 	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.mustRejoin(now) {
 		return Repeat
@@ -269,7 +269,7 @@ func (s *Session) RenewRequestedOverHTTP(now Instant) Task {
 	return Renew
 }
 
-// Defer delays the renewal by at least d, after minting failed.
+// Defer delays the next renewal by at least d, because minting failed.
 func (s *Session) Defer(d time.Duration, now Instant) {
 	if s.pending != nil {
 		s.pending.retry = now.Mono + d
@@ -277,8 +277,8 @@ func (s *Session) Defer(d time.Duration, now Instant) {
 	s.notBefore = now.Mono + d
 }
 
-// Detach ends the attachment of this epoch. It returns false, and changes nothing, if that is
-// not the current one.
+// Detach ends the attachment of this epoch. If the session has a newer attachment, Detach returns
+// false and changes nothing.
 func (s *Session) Detach(epoch uint64, now Instant) bool {
 	if s.state != Attached || epoch != s.attachedEpoch {
 		return false
@@ -287,16 +287,16 @@ func (s *Session) Detach(epoch uint64, now Instant) bool {
 	return true
 }
 
-// End ends the session for good.
+// End ends the session. It cannot be reopened.
 func (s *Session) End() { s.state = Ended }
 
 // final reports whether new tokens could not expire later than the newest ones.
 func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 
-// ClockStepped tells the session that the wall clock was set forward by step, so that its
-// tokens expire that much earlier. The next renewal moves forward by the same amount.
-// Sessions that are then already due are spread over window, by their ids. A negative step
-// changes nothing: the tokens work longer than planned.
+// ClockStepped tells the session that the wall clock was set forward by step, so its tokens expire
+// that much earlier on the monotonic clock. The next renewal moves forward with them. If many
+// sessions are then due at once, their renewals are spread over window, by session id. A negative
+// step changes nothing, since the tokens then work longer than planned.
 func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
 	due, _ := s.scheduledRenewal()
 	if step <= 0 || s.state != Attached || due == never {

@@ -18,30 +18,30 @@ import (
 	"refresher/test/program"
 )
 
-// secret signs the credentials.
+// secret is the key that signs the users' credentials.
 const secret = "REFRESHER_JWT_SECRET=0123456789abcdef0123456789abcdef"
 
-// app runs one client in a process of its own. The client's driver requests credentials, SDK
-// answers and the user's commands over HTTP, so the test plays the back end, Agora's SDK and the user.
+// app runs one client in a process of its own. The client's driver fetches credentials, the SDK's answers and the
+// user's commands from the test over HTTP, so the test plays the back end, Agora's SDK and the user.
 type app struct {
 	t        *testing.T
 	uid      string
 	log      program.Journal
 	process  *program.Process
-	actions  chan string // the action of each bundle that the SDK got: "join", "renew", "rejoin"
-	refusals chan string // codes with which the SDK refuses the next tokens
-	commands chan string // what the user and the SDK do: "leave", "expired", "wake"; closed when the session has ended
-	over     chan string // why the session ended
+	actions  chan string // action of each bundle that the SDK got: "join", "renew" or "rejoin"
+	refusals chan string // codes with which the SDK refuses its next tokens
+	commands chan string // commands for the driver: "leave", "expired", "wake"; closed when the session has ended
+	over     chan string // the reason why the session ended
 }
 
-// room is the capacity of app.actions: more bundles than a test causes.
+// room is the capacity of app.actions. A test causes fewer bundles than that, so sending never blocks.
 const room = 100
 
-// pollFor is how long a driver's request for the next command waits. Mono's gives up after
-// 100 s, and a command would then be lost.
+// pollFor is how long the test holds a driver's request for the next command. It is less than the 100 s after which
+// Mono aborts the request: a command sent after that would be lost.
 const pollFor = 30 * time.Second
 
-// startApp runs a driver with the client of a page against a service.
+// startApp starts a driver with the client of a documentation page, which connects to a service.
 func startApp(t *testing.T, run program.Command, service, uid string) *app {
 	t.Helper()
 	a := &app{
@@ -93,7 +93,7 @@ func startApp(t *testing.T, run program.Command, service, uid string) *app {
 	return a
 }
 
-// command tells the driver what the user or the SDK does now.
+// command tells the driver what the user or the SDK does.
 func (a *app) command(what string) {
 	a.t.Helper()
 	select {
@@ -105,7 +105,7 @@ func (a *app) command(what string) {
 	}
 }
 
-// want waits until the client gives tokens to the SDK, and checks the action.
+// want waits until the client gives tokens to the SDK, and checks the bundle's action.
 func (a *app) want(action string) {
 	a.t.Helper()
 	select {
@@ -120,7 +120,7 @@ func (a *app) want(action string) {
 	}
 }
 
-// renewed reads the actions so far, and fails if one is not "renew": a token had expired.
+// renewed reads the actions so far, and fails unless all are "renew": a "rejoin" means that a token had expired.
 func (a *app) renewed() {
 	a.t.Helper()
 	for range len(a.actions) {
@@ -130,7 +130,7 @@ func (a *app) renewed() {
 	}
 }
 
-// await reads actions until this one comes.
+// await reads actions until it reads the given one.
 func (a *app) await(action string) {
 	a.t.Helper()
 	timeout := time.After(nodetest.Patience)
@@ -146,7 +146,7 @@ func (a *app) await(action string) {
 	}
 }
 
-// ended waits until the client says why its session ended, and its program has ended.
+// ended waits until the client reports the end of its session and its process exits. It checks the reason.
 func (a *app) ended(want string) {
 	a.t.Helper()
 	select {

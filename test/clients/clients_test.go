@@ -18,14 +18,14 @@ import (
 
 func TestMain(m *testing.M) { nodetest.Main(m) }
 
-// language is one that the clients of docs/build/clients are run in.
+// language is a programming language in which docs/build/clients shows a client that the test runs.
 type language struct {
-	page, fence  string // in docs/build/clients; the code block with the client
-	client, main string // the files that the two are compiled as
+	page, fence  string // page in docs/build/clients, and the language of the code block with the client
+	client, main string // file names for the client and the driver
 	compile, run []string
 }
 
-// jars are OkHttp, and the JSON that is part of Android.
+// newtonsoft and jars are the libraries that the C# and the Java client need; Android has org.json built in.
 const newtonsoft = "/usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll"
 
 const jars = "/usr/share/java/okhttp.jar:/usr/share/java/okio.jar:/usr/share/java/com.android.json.jar"
@@ -47,8 +47,8 @@ var languages = map[string]language{
 	},
 }
 
-// TestClient checks that the client of each documentation page keeps its tokens valid while nodes
-// and the network fail. The languages run at once, since each waits most of the time.
+// TestClient checks that the client of each documentation page keeps its tokens valid while nodes and the network
+// fail. The languages run in parallel, since each mostly waits.
 func TestClient(t *testing.T) {
 	var wait sync.WaitGroup
 	for name, l := range languages {
@@ -70,14 +70,14 @@ func keepsItsCalls(t *testing.T, l language) {
 	both(func(a *app) { a.want("renew") })
 	both(func(a *app) { a.want("renew") })
 
-	// A user leaves.
+	// Cleo leaves: her session ends.
 	cleo := startApp(t, run, net.url(), "1003")
 	cleo.want("join")
 	cleo.command("leave")
 	cleo.ended("left")
 	node.Await(1, "session ended")
 
-	// The SDK refuses, and gets other tokens.
+	// An SDK refuses its token, and gets another one.
 	ana.refusals <- "3"
 	node.Await(1, "client's SDK refused the tokens")
 	both((*app).renewed)
@@ -86,14 +86,14 @@ func keepsItsCalls(t *testing.T, l language) {
 		t.Error("the node does not know the SDK's code")
 	}
 
-	// The service is killed and started again.
+	// The service crashes and starts again.
 	node.Kill()
 	both((*app).renewed)
 	node.Start()
 	node.Await(2, "session resumed")
 	both(func(a *app) { a.want("renew") })
 
-	// The network drops every byte, and the clients find the dead connection by their pings.
+	// The network drops every byte. The clients detect the dead connection by their pings.
 	connects := net.next()
 	net.set(silent)
 	<-connects
@@ -103,7 +103,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	node.Await(2, "session resumed")
 	both(func(a *app) { a.want("renew") })
 
-	// The node is told to stop, and sends its clients to another.
+	// The node shuts down, and its clients connect to another node.
 	net.move(another.Addr())
 	node.Stop()
 	another.Await(2, "session resumed")
@@ -112,8 +112,8 @@ func keepsItsCalls(t *testing.T, l language) {
 	dora := startApp(t, run, net.url(), "1004")
 	dora.want("join")
 
-	// WebSockets are blocked: tokens are renewed over HTTP, and a user leaves over HTTP.
-	// Where they work again, ana is told that her network is back.
+	// While WebSockets are blocked, the clients renew their tokens over HTTP, and one user leaves over HTTP. Then
+	// WebSockets work again, and Ana's client gets the event that her network is back.
 	net.set(noUpgrade)
 	both((*app).renewed)
 	both(func(a *app) { a.want("renew") })
@@ -127,11 +127,11 @@ func keepsItsCalls(t *testing.T, l language) {
 	ana.command("wake")
 	another.Await(1, "session resumed")
 
-	// The SDK says that its token ran out, and gets the newest once more.
+	// The SDK reports that its token expired. The client gives it the newest token again.
 	ana.command("expired")
 	ana.await("rejoin")
 
-	// An operator revokes.
+	// An operator revokes Ana's access.
 	ask(t, another, http.MethodPost, "/v1/revocations", `{"channel":"daily","uid":1001,"for":60}`)
 	ana.ended("revoked")
 
@@ -145,7 +145,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	}
 }
 
-// start runs a node whose tokens are renewed 5 to 7.5 s before they end.
+// start runs a node, whose tokens are renewed 5 to 7.5 s before they expire.
 func start(t *testing.T, name string) *nodetest.Node {
 	t.Helper()
 	n := nodetest.New(t, name, "--auth=jwt", "--token-ttl=10s", "--drain-window=1s")
@@ -154,8 +154,7 @@ func start(t *testing.T, name string) *nodetest.Node {
 	return n
 }
 
-// build puts the client of a page and its driver into a folder, compiles them, and
-// returns the command that runs them.
+// build copies a page's client and its driver into a folder, compiles them, and returns the command that runs them.
 func build(t *testing.T, l language) program.Command {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/build/clients/" + l.page)
@@ -187,7 +186,7 @@ func build(t *testing.T, l language) program.Command {
 	return program.Command{Path: l.run[0], Args: l.run[1:], Dir: dir}
 }
 
-// ask makes a request as an operator.
+// ask sends a request with an operator's credential.
 func ask(t *testing.T, n *nodetest.Node, method, path, body string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.Addr()+path, strings.NewReader(body))

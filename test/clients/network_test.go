@@ -10,25 +10,25 @@ import (
 	"testing"
 )
 
-// state is how a network treats connections.
+// state tells how a network treats connections.
 type state int
 
 const (
 	up        state = iota // forwards them
-	silent                 // swallows every byte and keeps them open, as if the far end were gone
+	silent                 // drops every byte and keeps connections open, as if the far end had lost its network
 	noUpgrade              // answers WebSocket handshakes with 403, as some proxies do, and lets HTTP through
 )
 
-// network stands between clients and a node, and can be broken.
+// network forwards connections from clients to a node. A test can break it.
 type network struct {
 	listener net.Listener
 	wait     sync.WaitGroup
 
 	mu       sync.Mutex
-	node     string                // guarded by mu; the address that it forwards to
+	node     string                // guarded by mu; address of the node
 	state    state                 // guarded by mu
 	open     map[net.Conn]struct{} // guarded by mu
-	accepted chan struct{}         // guarded by mu; closed by the next connection
+	accepted chan struct{}         // guarded by mu; closed when the next connection comes
 }
 
 func newNetwork(t *testing.T, node string) *network {
@@ -57,7 +57,7 @@ func newNetwork(t *testing.T, node string) *network {
 
 func (n *network) url() string { return "http://" + n.listener.Addr().String() }
 
-// set changes the state and breaks all connections, unless they become silent.
+// set changes the state. It resets all connections, unless the new state is silent.
 func (n *network) set(s state) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -69,14 +69,14 @@ func (n *network) set(s state) {
 	}
 }
 
-// move forwards the next connections to another node.
+// move makes the network forward new connections to another node.
 func (n *network) move(node string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.node = node
 }
 
-// next is closed when another connection comes.
+// next returns a channel that is closed when the next connection comes.
 func (n *network) next() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()

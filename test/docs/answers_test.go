@@ -19,7 +19,7 @@ import (
 type player struct {
 	t    *testing.T
 	node *node
-	seen map[string]bool // "METHOD path status" of every answer so far
+	seen map[string]bool // each answer so far, as "METHOD path status"
 }
 
 func (p *player) play(q request) reply {
@@ -80,13 +80,13 @@ func TestRequestsAndAnswers(t *testing.T) {
 	}
 	p.revocations(joined)
 	m, _ := s.hear()
-	for m["type"] != "ended" { // the bundles that were requested over HTTP are pushed too
+	for m["type"] != "ended" { // bundles that were requested over HTTP also arrive on the socket
 		m, _ = s.hear()
 	}
 	s.closed(protocol.CloseEnded)
 	p.play(request{method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), auth: key, status: 410})
 
-	// A node that knows only the key, told that the tokens have expired.
+	// This node has no record of the session. The client reports that its tokens have expired.
 	p.node = startNode(t, "")
 	r := p.play(request{
 		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), auth: key,
@@ -101,7 +101,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
 		p.play(request{method: "GET", path: path, status: 200})
 	}
-	last := n.dial(t, nil) // keeps the node draining until it answers
+	last := n.dial(t, nil) // the open connection keeps the node draining
 	last.send(join)
 	last.expect("joined")
 	go n.Stop()
@@ -113,7 +113,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	var documented []string
 	for _, o := range operations() {
 		for status := range o.spec["responses"].(object) {
-			if status != "500" { // it means that the service failed
+			if status != "500" { // only a failure of the service causes a 500
 				documented = append(documented, fmt.Sprint(o, " ", status))
 			}
 		}
@@ -124,7 +124,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	}
 }
 
-// leaves resumes a session, so that it has an older key, and ends it over HTTP.
+// leaves resumes a session, so that it has an older and a newer key, and ends it over HTTP.
 func (p *player) leaves() {
 	p.t.Helper()
 	s := p.node.dial(p.t, nil)
@@ -143,7 +143,7 @@ func (p *player) leaves() {
 	s.closed(protocol.CloseLeft)
 }
 
-// listed waits until the session is in the store, which is written after the join.
+// listed waits until the service lists the session: the store is written after the join is answered.
 func (p *player) listed(joined object) {
 	p.t.Helper()
 	again := time.NewTicker(10 * time.Millisecond)
@@ -162,7 +162,7 @@ func (p *player) listed(joined object) {
 	}
 }
 
-// operatorRequests are requests about the session of a joined message. None of them ends it.
+// operatorRequests returns requests about the session of a joined message. None of them ends it.
 func operatorRequests(joined object) []request {
 	long := strings.Repeat("x", 256)
 	one := fmt.Sprintf("/v1/sessions/%s", joined["session"])
@@ -199,7 +199,8 @@ func operatorRequests(joined object) []request {
 	}
 	for _, o := range operations() {
 		for _, body := range o.examples() {
-			if path, _ := o.sample(); o.tag() == "operators" && o.method == "POST" && !strings.Contains(body, "1001") { // 1001 is the user of the session
+			// A revocation of 1001 would end the session.
+			if path, _ := o.sample(); o.tag() == "operators" && o.method == "POST" && !strings.Contains(body, "1001") {
 				all = append(all, request{method: o.method, path: path, body: body, status: 200})
 			}
 		}
@@ -207,7 +208,7 @@ func operatorRequests(joined object) []request {
 	return all
 }
 
-// revocations adds, shows and lifts revocations, and then ends the session.
+// revocations adds, lists and removes revocations; the last one ends the session.
 func (p *player) revocations(joined object) {
 	p.t.Helper()
 	id := func(r reply) string { return fmt.Sprint(parse(r.body).(object)["id"]) }
@@ -222,14 +223,14 @@ func (p *player) revocations(joined object) {
 	p.play(request{method: "DELETE", path: fmt.Sprintf("/v1/sessions/%s", joined["session"]), status: 200})
 }
 
-// refusals sends each documented request to services that refuse it because of its sender:
-// without a credential, with a wrong one, too often.
+// refusals sends each documented request without a credential, with a wrong credential, and too often. Each must be
+// refused.
 func (p *player) refusals(joined object) {
 	p.t.Helper()
 	everything := func(settings, auth string, status int, may func(operation) bool) {
 		p.t.Helper()
 		p.node = startNode(p.t, settings)
-		p.node.request(p.t, "GET", p.node.public()+"/rtm/ana", "") // uses up the one request that --address-rate allows
+		p.node.request(p.t, "GET", p.node.public()+"/rtm/ana", "") // spends the one request that --address-rate allows
 		for _, o := range operations() {
 			if path, body := o.sample(); may(o) {
 				p.play(request{method: o.method, path: path, body: body, auth: auth, status: status, beyond: true})
@@ -247,7 +248,7 @@ func (p *player) refusals(joined object) {
 	signed := part([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + part([]byte(`{}`)) + "." + part(make([]byte, 256))
 	everything("auth=jwt jwks-url=http://"+nowhere+"/keys", "Bearer "+signed, 503, private)
 
-	// A node that cannot read the revocations admits no client, but accepts revocations.
+	// A node that cannot read the revocations admits no client, but accepts new revocations.
 	p.node = startNode(p.t, "redis-url=redis://"+nowhere)
 	p.play(request{
 		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]),
@@ -268,7 +269,7 @@ func (p *player) refusals(joined object) {
 	}
 }
 
-// closedPort returns an address that refuses connections.
+// closedPort returns an address at which nothing listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	var l net.ListenConfig
@@ -280,8 +281,8 @@ func closedPort(t *testing.T) string {
 	return s.Addr().String()
 }
 
-// TestNobodyIsAnOperatorWithoutCredentials: with --auth=none on a public address, requests of
-// operators are refused.
+// TestNobodyIsAnOperatorWithoutCredentials checks that a node with --auth=none on a public address refuses operators'
+// requests.
 func TestNobodyIsAnOperatorWithoutCredentials(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "insecure")

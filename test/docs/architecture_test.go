@@ -11,24 +11,24 @@ import (
 	"testing"
 )
 
-// hop is one step of a walk in docs/understand/architecture.md: a function, in a file.
+// hop is one step of a call path in docs/understand/architecture.md: a function, and the file that declares it.
 type hop struct {
 	number   string
-	file     string // from the root of the repository
+	file     string // path from the root of the repository
 	receiver string // type of a method; empty for a function
 	function string
-	detached bool // the hop before does not call it: another goroutine does
+	detached bool // called by another goroutine, not by the hop before it
 }
 
-// hopLine matches a hop, written as `1. [Type.Function](../../path/file.go)`. "⇢" after the link
-// says that another goroutine calls it, and not the hop before.
+// hopLine matches a hop, written as `1. [Type.Function](../../path/file.go)`. "⇢" after the link means that another
+// goroutine calls the function.
 var hopLine = regexp.MustCompile("^(\\d+)\\. \\[`(?:(\\w+)\\.)?(\\w+)`\\]\\((?:\\.\\./)+([^)]+\\.go)\\)( ⇢)?")
 
-// maxHops is the longest walk that a reader should follow.
+// maxHops is the largest number of hops in a list.
 const maxHops = 12
 
-// TestArchitecture follows the walks of docs/understand/architecture.md through the code: each function
-// is where the document says, and each hop calls the next.
+// TestArchitecture compares the call paths of docs/understand/architecture.md with the code: each function must be
+// declared in the linked file, and must call the next one.
 func TestArchitecture(t *testing.T) {
 	walks := readWalks(t)
 	if len(walks) < 2 {
@@ -74,7 +74,7 @@ func readWalks(t *testing.T) map[string][]hop {
 	return walks
 }
 
-// find returns the declaration of a hop's function, or nil.
+// find returns the declaration of the hop's function, or nil.
 func (h *hop) find(t *testing.T) *ast.FuncDecl {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("../..", h.file), nil, 0)
@@ -89,7 +89,7 @@ func (h *hop) find(t *testing.T) *ast.FuncDecl {
 	return nil
 }
 
-// receiverOf returns the name of a method's type; empty for a function.
+// receiverOf returns the type that a method belongs to; empty for a function.
 func receiverOf(f *ast.FuncDecl) string {
 	if f.Recv == nil {
 		return ""
@@ -104,7 +104,7 @@ func receiverOf(f *ast.FuncDecl) string {
 	return ""
 }
 
-// mentions reports whether a function calls another by that name, or hands it on.
+// mentions reports whether a function calls another one by that name, or passes it on.
 func mentions(f *ast.FuncDecl, name string) (found bool) {
 	ast.Inspect(f.Body, func(n ast.Node) bool {
 		if id, ok := n.(*ast.Ident); ok && id.Name == name {

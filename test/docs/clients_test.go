@@ -10,16 +10,15 @@ import (
 	"refresher/internal/protocol"
 )
 
-// TestClientPages checks that each client of docs/build/clients handles every message, and every
-// close code after which a client does not just retry. It covers Swift and Dart, which no
-// test runs.
+// TestClientPages checks that each client of docs/build/clients handles every message, and every close code that
+// needs more than a retry. It also covers Swift and Dart, whose clients no test runs.
 func TestClientPages(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob("../../docs/build/clients/[a-z]*.md")
 	if err != nil || len(pages) != 5 {
 		t.Fatal(pages, err)
 	}
-	var stop []string // codes after which a client stops, whatever the last message was
+	var stop []string // codes after which a client stops, regardless of the last message
 	words := []string{
 		"join", "resume", "ack", "nack", "renew", "leave", "ping",
 		"joined", "token-privilege-will-expire", "token-privilege-did-expire", "reconnect", "ended", "pong", "error",

@@ -16,8 +16,8 @@ import (
 	"refresher/internal/session"
 )
 
-// constants returns the values of the string constants in the files whose name begins with
-// prefix and, if kind is not empty, whose type is kind.
+// constants returns the values of string constants in the files that match pattern: those whose name begins with
+// prefix and, unless kind is empty, whose type is kind.
 func constants(t *testing.T, pattern, prefix, kind string) (found []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../" + pattern)
@@ -39,8 +39,7 @@ func constants(t *testing.T, pattern, prefix, kind string) (found []string) {
 
 func enum(pointer string) []string { return values(asyncAPI().at(pointer)["enum"]) }
 
-// TestConstantsAreDocumented holds the enumerations of asyncapi.yaml against the constants of
-// the code.
+// TestConstantsAreDocumented compares the enumerations of asyncapi.yaml with the constants in the code.
 func TestConstantsAreDocumented(t *testing.T) {
 	const wire, rules = "internal/protocol/*.go", "internal/session/*.go"
 	for what, sides := range map[string][2][]string{
@@ -59,8 +58,8 @@ func TestConstantsAreDocumented(t *testing.T) {
 	}
 }
 
-// causes maps the causes of a session to those on the wire. The cause of a join is left out,
-// since a joined message has none.
+// causes maps the causes of a session to their names in messages. It omits the cause of a join, since the joined
+// message has no cause.
 func causes(all []string) []string {
 	var wire []string
 	for _, c := range all {
@@ -72,10 +71,10 @@ func causes(all []string) []string {
 	return slices.Compact(wire)
 }
 
-// TestCloseCodesHaveTheirErrors checks that asyncapi.yaml lists before each close code the
-// errors and reasons that the code maps to it.
+// TestCloseCodesHaveTheirErrors checks that asyncapi.yaml lists, for each close code, the errors and reasons that the
+// code maps to it.
 func TestCloseCodesHaveTheirErrors(t *testing.T) {
-	// Errors and reasons that precede a close code besides those of the mapping.
+	// These errors and reasons may also precede a close code, though the mapping does not have them.
 	extra := map[string]bool{"1007 bad_request": true, "1009 bad_request": true, "4408 bad_request": true, "4410 left": true}
 	want, have := map[string]bool{}, map[string]bool{}
 	for _, code := range enum("/components/schemas/ErrorCode") {
@@ -159,7 +158,7 @@ func sameFields(t *testing.T, path string, structure reflect.Type, schema object
 	if diff := cmp.Diff(fields, names(properties)); diff != "" {
 		t.Errorf("%s: fields in the code (-), in asyncapi.yaml (+):\n%s", path, diff)
 	}
-	// Which fields a client may omit does not follow from the decoder's struct.
+	// The decoder's struct does not tell which fields a client may omit, so only the server's types are checked.
 	if fromServerType(structure) {
 		slices.Sort(required)
 		if diff := cmp.Diff(required, values(schema["required"])); diff != "" {

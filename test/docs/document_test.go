@@ -24,7 +24,7 @@ type object = map[string]any
 type document struct {
 	name string
 	root object
-	text *yaml.Node // the document again, with the order of its fields
+	text *yaml.Node // the same document with the order of its fields
 
 	mu       sync.Mutex
 	compiler *jsonschema.Compiler // guarded by mu
@@ -68,7 +68,7 @@ func parse(text []byte) any {
 	return value
 }
 
-// at returns the object at a JSON pointer, and follows references.
+// at returns the object at a JSON pointer. It resolves references.
 func (d *document) at(pointer string) object {
 	value := d.root
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
@@ -90,7 +90,7 @@ func (d *document) follow(value object) object {
 	return value
 }
 
-// children returns the objects within the object at a pointer, and follows references.
+// children returns the objects within the object at a pointer. It resolves references.
 func (d *document) children(pointer string) map[string]object {
 	children := make(map[string]object)
 	for name, value := range d.at(pointer) {
@@ -135,15 +135,15 @@ func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
-// TestSchemasRefuse checks that the schemas refuse wrong values. If they accepted everything,
-// the other tests would prove nothing.
+// TestSchemasRefuse checks that the schemas refuse wrong values. If they accepted everything, the other tests of this
+// package would pass always.
 func TestSchemasRefuse(t *testing.T) {
 	for pointer, text := range map[string]string{
 		"/components/messages/join/payload":  `{"type":"join"}`,
 		"/components/messages/pong/payload":  `{"type":"pong","now":"1"}`,
 		"/components/messages/ended/payload": `{"type":"ended","reason":"bored","accessEndsAt":1}`,
 		"/components/messages/joined/payload": `{"type":"joined","session":"S","key":"K","resumed":true,"seq":1,
-			"tokens":{"rtc":{"token":"t","expiresAt":1}},"heartbeat":1,"renewBefore":1,"now":1}`, // resumed, but no action
+			"tokens":{"rtc":{"token":"t","expiresAt":1}},"heartbeat":1,"renewBefore":1,"now":1}`, // resumed without an action
 		"/components/schemas/Tokens": `{}`,
 	} {
 		if asyncAPI().check(pointer, parse([]byte(text))) == nil {

@@ -81,8 +81,8 @@ func TestLimitsAreGenerated(t *testing.T) {
 		protocol.FirstMessageTimeout.Seconds(), session.SilentTries, protocol.WriteTimeout.Seconds()))
 }
 
-// TestHeartbeatsAreGenerated generates the table of heartbeats from the service's defaults and
-// the client library's timeout, and checks the heartbeats in the transcripts.
+// TestHeartbeatsAreGenerated generates the table of heartbeats from the service's defaults and the client library's
+// timeout. It also checks the heartbeats in the transcripts.
 func TestHeartbeatsAreGenerated(t *testing.T) {
 	longest, policy := apptest.Config().Heartbeat, session.Policy{}
 	var rows [][]string
@@ -111,8 +111,8 @@ func TestHeartbeatsAreGenerated(t *testing.T) {
 	}
 }
 
-// TestCloseCodesAreGenerated generates the tables of close codes, and the cases of the browser
-// library's test, from the table in internal/protocol.
+// TestCloseCodesAreGenerated generates the tables of close codes, and the test cases of the browser library, from the
+// table in internal/protocol.
 func TestCloseCodesAreGenerated(t *testing.T) {
 	var rows [][]string
 	var lines, cases []string
@@ -138,7 +138,7 @@ func TestCloseCodesAreGenerated(t *testing.T) {
 		Error protocol.AfterClose `json:"error"`
 		Ended protocol.AfterClose `json:"ended"`
 	}
-	codes := []protocol.CloseCode{1005, 1015, 3000, 4321, 4999} // which the protocol does not name
+	codes := []protocol.CloseCode{1005, 1015, 3000, 4321, 4999} // codes without an entry in the protocol
 	for _, c := range protocol.CloseCodes() {
 		codes = append(codes, c.Code)
 	}
@@ -159,10 +159,10 @@ func commas[S ~string](all []S) string {
 	return strings.Join(texts, ", ")
 }
 
-// TestMessageTablesAreGenerated generates the table of each message in protocol.md from
-// asyncapi.yaml. It stands below the tests that write into asyncapi.yaml.
+// TestMessageTablesAreGenerated generates the table of each message in protocol.md from asyncapi.yaml. It must run
+// after the tests that write into asyncapi.yaml, so it stands below them.
 func TestMessageTablesAreGenerated(t *testing.T) {
-	described := map[string]bool{"token-privilege-did-expire": true} // shares a table with will-expire
+	described := map[string]bool{"token-privilege-did-expire": true} // documented in the table of will-expire
 	for heading := range sections(readFile(t, "docs/build/protocol.md")) {
 		if strings.HasPrefix(heading, "`") {
 			described[strings.Trim(strings.Split(heading, ",")[0], "`")] = true
@@ -182,13 +182,14 @@ func TestMessageTablesAreGenerated(t *testing.T) {
 	generated.Block(t, protocolPage, "tokens", generated.Table([]string{"field", "type", "meaning"}, tokens...))
 }
 
-// fieldRows returns a row for each field of a schema, in order; a field within an object is
-// named a.b. It leaves out the type of a message, and the fields of tokens, which have a
-// table of their own. In messages from clients it marks optional fields.
+// fieldRows returns a table row for each field of a schema, in the schema's order; a field within an object is named
+// a.b. It omits a message's type, and the fields of tokens, which have a table of their own. In messages from clients
+// it marks optional fields.
 func fieldRows(pointer, prefix string, fromClient bool) (rows [][]string) {
 	schema := asyncAPI().at(pointer)
 	needed := values(schema["required"])
-	for _, choice := range slices.Concat(anyList(schema["anyOf"]), anyList(schema["oneOf"])) { // one of these fields is required
+	// At least one field of these choices is required.
+	for _, choice := range slices.Concat(anyList(schema["anyOf"]), anyList(schema["oneOf"])) {
 		needed = append(needed, values(choice.(object)["required"])...)
 	}
 	for _, name := range inOrder(pointer) {
@@ -217,7 +218,7 @@ func inOrder(pointer string) (all []string) {
 	return all
 }
 
-// node returns the YAML node at a JSON pointer, and follows references.
+// node returns the YAML node at a JSON pointer. It resolves references.
 func (d *document) node(pointer string) *yaml.Node {
 	at := d.text.Content[0]
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {

@@ -17,7 +17,7 @@ import (
 	"refresher/internal/session"
 )
 
-// operation is one method of a path of openapi.yaml.
+// operation is one method of one path of openapi.yaml.
 type operation struct {
 	path, method string
 	pointer      string
@@ -178,8 +178,8 @@ func validate(schema object, value any) error {
 type request struct {
 	method, path, body, auth string
 	status                   int
-	// beyond is set if the service refuses the request by a rule that no schema can express,
-	// such as one about several fields.
+	// beyond is set if the service refuses the request by a rule that a schema cannot express, such as one about two
+	// fields.
 	beyond bool
 }
 
@@ -199,7 +199,7 @@ func send(method, path string, status int, bodies ...string) (all []request) {
 	return all
 }
 
-// beyond marks requests that no schema could refuse.
+// beyond marks requests that a schema cannot refuse.
 func beyond(all []request) []request {
 	for i := range all {
 		all[i].beyond = true
@@ -274,7 +274,7 @@ func classicRequests() []request {
 			request{method: "GET", path: "/rtc/daily/" + role + "/uid/1", status: status},
 			request{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1,"ChannelName":"x","role":"` + role + `"}`, status: status})
 	}
-	for _, role := range []string{"0", "1", "2"} { // as numbers, too
+	for _, role := range []string{"0", "1", "2"} { // roles are also accepted as numbers
 		all = append(all, request{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1,"ChannelName":"x","role":` + role + `}`, status: 200})
 	}
 	for expiry, status := range map[string]int{
@@ -284,7 +284,7 @@ func classicRequests() []request {
 			all = append(all, request{method: "GET", path: path + "?expiry=" + expiry, status: status})
 		}
 	}
-	for _, o := range operations() { // the examples of bodies
+	for _, o := range operations() { // openapi.yaml's example bodies
 		if o.tag() != "classic" {
 			continue
 		}
@@ -309,7 +309,7 @@ func malformedQueries() (all []request) {
 // tag returns the tag of an operation: classic, sessions, operators or probes.
 func (o operation) tag() string { return values(o.spec["tags"])[0] }
 
-// access returns the security scheme that an operation requires, or an empty text.
+// access returns the security scheme that an operation requires; empty if none.
 func (o operation) access() string {
 	for _, s := range anyList(o.spec["security"]) {
 		return names(s.(object))[0]
@@ -357,7 +357,7 @@ func asJSON(value any) string {
 	return string(text)
 }
 
-// renewRequests returns renewals over HTTP of the session of a joined message.
+// renewRequests returns requests that renew, over HTTP, the session of a joined message.
 func renewRequests(joined object) []request {
 	path, auth := fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), fmt.Sprintf("Bearer %s", joined["key"])
 	return []request{
@@ -375,8 +375,8 @@ func renewRequests(joined object) []request {
 	}
 }
 
-// leaveRequests returns leaves over HTTP of a session with two joined messages, an older and
-// a newer one. The last requests end the session.
+// leaveRequests returns requests that leave, over HTTP, a session with an older and a newer joined message. The last
+// requests end the session.
 func leaveRequests(older, newer object) []request {
 	path, auth := fmt.Sprintf("/v1/sessions/%s/leave", newer["session"]), fmt.Sprintf("Bearer %s", newer["key"])
 	body := func(joined object) string { return fmt.Sprintf(`{"key":%q}`, joined["key"]) }
@@ -399,17 +399,17 @@ func leaveRequests(older, newer object) []request {
 	}
 }
 
-// TestRoutesAnswerAsDocumented makes requests with each method of each path.
+// TestRoutesAnswerAsDocumented requests each path with each method.
 func TestRoutesAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
-	methods := make(map[string][]string) // documented methods by path, on the public port
+	methods := make(map[string][]string) // documented methods on the public port, keyed by path
 	for _, o := range operations() {
 		if !o.private() {
 			methods[o.path] = append(methods[o.path], o.method)
 		}
 	}
-	page := []string{"Origin", n.public()} // of the service's own origin
+	page := []string{"Origin", n.public()} // the header of a page from the service's own origin
 	for path, documented := range methods {
 		address := n.public() + strings.NewReplacer("{", "", "}", "").Replace(path)
 		want := methodList(append(slices.Clone(documented), "OPTIONS"))
@@ -452,13 +452,13 @@ func TestRoutesAnswerAsDocumented(t *testing.T) {
 	}
 }
 
-// methodList sorts methods, whose order does not matter, into one text.
+// methodList returns methods sorted and joined, so that lists in any order compare equal.
 func methodList(methods []string) string {
 	slices.Sort(methods)
 	return strings.Join(methods, ", ")
 }
 
-// refusal checks that a reply is an error object with that status.
+// refusal checks that a reply has that status, and an error object as its body.
 func refusal(t *testing.T, r reply, status int) {
 	t.Helper()
 	if r.status != status {
@@ -470,8 +470,8 @@ func refusal(t *testing.T, r reply, status int) {
 	}
 }
 
-// TestStatusesAreDocumented checks that examples of errors have the status that the code
-// gives to their error code.
+// TestStatusesAreDocumented checks that each example of an error has the status that the code gives to its error
+// code.
 func TestStatusesAreDocumented(t *testing.T) {
 	for _, o := range operations() {
 		for status, r := range o.spec["responses"].(object) {
@@ -483,7 +483,7 @@ func TestStatusesAreDocumented(t *testing.T) {
 				continue
 			}
 			want := strconv.Itoa(protocol.StatusForError(session.Code(code)))
-			if status == "410" { // the session is over
+			if status == "410" { // 410 reports that the session has ended, so its code has no error status
 				want = "410"
 			}
 			if status != want || fmt.Sprint(example["status"]) != status {

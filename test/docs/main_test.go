@@ -24,8 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// These tests mostly wait, so more of them than there are processors run at once. A flag
-	// on the command line overrides this.
+	// More of these tests run in parallel than there are processors, since they mostly wait. A flag on the command
+	// line overrides this number.
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	if scratch, err = os.MkdirTemp("", "docs"); err != nil {
 		panic(err)
 	}
-	// go-redis dials in the background; some nodes here have a Redis that cannot be reached.
+	// goleak must ignore go-redis's dialing in the background: some nodes here have a Redis that cannot be reached.
 	late := goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
 	goleak.VerifyTestMain(m, late, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(scratch)
@@ -41,16 +41,16 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// patience is how long the tests wait for anything.
+// patience is the timeout of each wait.
 const patience = 20 * time.Second
 
 // node is a running service.
 type node struct {
 	*apptest.Node
-	certificates string // path of the file with its App Certificates
+	certificates string // path of the file with the node's App Certificates
 }
 
-// changeCertificate lets the node sign with another App Certificate.
+// changeCertificate replaces the App Certificate with which the node signs tokens.
 func (n *node) changeCertificate() {
 	n.T.Helper()
 	if err := os.WriteFile(n.certificates, []byte("00000000000000000000000000000001\n"+apptest.Certificate+"\n"), 0o600); err != nil {
@@ -83,7 +83,7 @@ func startNode(t *testing.T, settings string) *node {
 func set(c *app.Config, setting string) (err error) {
 	name, value, _ := strings.Cut(setting, "=")
 	switch name {
-	case "ttl": // lowers --min-ttl too; with 3s, renewals are due after 0.5 to 2 s
+	case "ttl": // also lowers --min-ttl; with 3s, renewals are due after 0.5 to 2 s
 		c.Policy.TTL, err = time.ParseDuration(value)
 		c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL)
 	case "renew-before":
@@ -120,7 +120,7 @@ func set(c *app.Config, setting string) (err error) {
 	return err
 }
 
-// reply is an answer over HTTP.
+// reply is the answer to an HTTP request.
 type reply struct {
 	status int
 	header http.Header
@@ -130,7 +130,7 @@ type reply struct {
 func (n *node) public() string     { return "http://" + n.App.Addr().String() }
 func (n *node) operations() string { return "http://" + n.App.OpsAddr().String() }
 
-// request sends one HTTP request. header has names and values in turn.
+// request sends one HTTP request. header alternates names and values.
 func (n *node) request(t *testing.T, method, url, body string, header ...string) reply {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -14,23 +14,22 @@ import (
 
 const join = `{"type":"join","rtc":{"channel":"daily","uid":1001},"rtm":{"userId":"ana"},"chat":{"userId":"ana"}}`
 
-// resumeOf returns the resume for a joined message, with further fields in rest.
+// resumeOf returns the resume message for a joined message. rest has further fields.
 func resumeOf(joined object, rest string) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q%s}`, joined["session"], joined["key"], rest)
 }
 
-// unheard are documented values that these tests cannot provoke.
+// unheard lists documented values that these tests cannot cause.
 var unheard = map[string][]string{
-	// The service failed.
+	// internal means that the service failed.
 	"error.code": {"internal"},
-	// 1001 and 1006 are never sent, 4002 not as a frame; 1011 means that the service failed;
-	// 4408 takes 10 s, which the tests of internal/ws wait for in a bubble.
+	// The service never sends 1001 and 1006, and never sends 4002 in a frame. 1011 means that the service failed.
+	// 4408 takes 10 s: internal/ws tests it with simulated time.
 	"close": {"1001", "1006", "1011", "4002", "4408"},
 }
 
-// TestServerSaysWhatIsDocumented plays the transcripts and the scenarios. Every message that
-// the service sends is checked by its socket against asyncapi.yaml, and every type, cause,
-// reason, error and close code of asyncapi.yaml must be heard.
+// TestServerSaysWhatIsDocumented plays the transcripts and the scenarios. The socket checks every message of the
+// service against asyncapi.yaml. Every type, cause, reason, error and close code of asyncapi.yaml must occur.
 func TestServerSaysWhatIsDocumented(t *testing.T) {
 	t.Parallel()
 	var seen record
@@ -102,7 +101,7 @@ func sendExample(t *testing.T, n *node, kind string, payload object) {
 	if kind != protocol.TypeJoin {
 		s.send(join)
 		joined := s.expect("joined")
-		s.send(`{"type":"renew"}`) // mints bundle 2, which the examples ack
+		s.send(`{"type":"renew"}`) // causes bundle 2, which the examples ack
 		s.expect("token-privilege-will-expire")
 		if kind == protocol.TypeResume {
 			s = n.dial(t, nil)
@@ -120,7 +119,7 @@ func sendExample(t *testing.T, n *node, kind string, payload object) {
 	case protocol.TypeLeave:
 		s.expect("ended")
 		s.closed(protocol.CloseLeft)
-	case protocol.TypeAck: // an ack has no answer, so the first one is the pong
+	case protocol.TypeAck: // an ack has no answer, so the first answer is the pong
 		s.send(`{"type":"ping"}`)
 		s.expect("pong")
 	default:
@@ -156,7 +155,7 @@ func TestJoinSchemaIsTheService(t *testing.T) {
 		`{"type":"join","chat":{"userId":"u"},"ttl":86400}`, `{"type":"join","chat":{"userId":"u"},"ttl":86401}`,
 		`{"type":"join","chat":{"userId":"u"},"ttl":"60"}`, `{"type":"join","chat":{"userId":"u"},"ttl":10.5}`,
 		`{"type":"join","chat":{"userId":"u"},"auth":"x","another":{}}`, `{"type":"join","chat":{"userId":"u"},"auth":1}`,
-		// Names that lead to the longest possible key.
+		// These names lead to the longest possible key.
 		fmt.Sprintf(`{"type":"join","rtc":{"channel":%q,"account":%q},"rtm":{"userId":%q},"chat":{"userId":%q}}`,
 			strings.Repeat("<", 64), strings.Repeat("<", 255), strings.Repeat("<", 64), long(64)),
 	}
@@ -178,8 +177,8 @@ func TestJoinSchemaIsTheService(t *testing.T) {
 	}
 }
 
-// joinsWith returns joins that have each character in a name: characters that the schema
-// accepts together, each other character by itself.
+// joinsWith returns joins that try each character in a name: the characters that the schema accepts share
+// joins, each refused character has joins of its own.
 func joinsWith(form string) (joins []string) {
 	characters := strings.Split("\x00\x1f\x7fé☎😀", "")
 	for c := ' '; c <= '~'; c++ {
@@ -200,8 +199,7 @@ func joinsWith(form string) (joins []string) {
 	return append(joins, fmt.Sprintf(form, asJSON(good)), fmt.Sprintf(form, `"_a"`))
 }
 
-// TestOtherSchemasAreTheService does the same as TestJoinSchemaIsTheService for all other
-// messages of clients.
+// TestOtherSchemasAreTheService is TestJoinSchemaIsTheService for all other messages of clients.
 func TestOtherSchemasAreTheService(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
@@ -220,7 +218,7 @@ func TestOtherSchemasAreTheService(t *testing.T) {
 		m, _ := s.hear()
 		kind := parse([]byte(text)).(object)["type"].(string)
 		refused := asyncAPI().check("/components/messages/"+kind+"/payload", parse([]byte(text)))
-		// An ack of a future bundle is refused, but its form is valid.
+		// The service refuses an ack of a future bundle, although its form is valid.
 		took := m["type"] != "error" || strings.Contains(fmt.Sprint(m["message"]), "not sent yet")
 		if took != (refused == nil) {
 			t.Errorf("%s: the service says %v; the schema: %v", text, m, refused)
@@ -235,7 +233,8 @@ func TestOtherSchemasAreTheService(t *testing.T) {
 		`,"expiresAt":"1"`, `,"expiresAt":1.5`, `,"key":7`,
 	} {
 		text := resumeOf(joined, rest)
-		n := startNode(t, "") // A node that knows the session would continue from the highest seq.
+		// Each message needs a new node: a node that knows the session would continue from the highest seq.
+		n := startNode(t, "")
 		s := n.dial(t, nil)
 		s.send(text)
 		m, _ := s.hear()
@@ -247,7 +246,7 @@ func TestOtherSchemasAreTheService(t *testing.T) {
 	}
 }
 
-// TestHandshakes checks the statuses of WebSocket handshakes.
+// TestHandshakes checks the HTTP statuses of WebSocket handshakes.
 func TestHandshakes(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
@@ -276,16 +275,16 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
-// handshake requests a WebSocket, and closes it.
+// handshake requests a WebSocket, closes it, and returns the reply.
 func (n *node) handshake(t *testing.T, header []string) reply {
 	return n.request(t, "GET", n.public()+"/v1/ws", "", header...)
 }
 
-// TestKeys checks which keys open a session, as protocol.md says it.
+// TestKeys checks which keys resume a session, as protocol.md describes it.
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
-	come := func(n *node, joined object) (*socket, object) { // resumes with the key of joined
+	come := func(n *node, joined object) (*socket, object) { // resumes with the key of a joined message
 		s := n.dial(t, nil)
 		s.send(resumeOf(joined, `,"seq":1`))
 		m, _ := s.hear()
@@ -301,7 +300,7 @@ func TestKeys(t *testing.T) {
 	first.send(join)
 	one := first.expect("joined")
 
-	// An ack proves a key only if it acks the bundle that came with the key, or a later one.
+	// An ack proves that the client has a key only if it acks the bundle that came with the key, or a later bundle.
 	s, two := come(n, one)
 	s.send(`{"type":"ack","seq":1}`)
 	s.send(`{"type":"ping"}`)
@@ -320,7 +319,7 @@ func TestKeys(t *testing.T) {
 	_, m = come(n, two)
 	refused("the second key, likewise", m)
 
-	// A renewal over HTTP proves its key too.
+	// A renewal over HTTP also proves that the client has the key.
 	_, four := come(n, three)
 	address, bearer := n.public()+fmt.Sprintf("/v1/sessions/%v/renew", one["session"]), func(joined object) string {
 		return fmt.Sprintf("Bearer %v", joined["key"])
@@ -335,14 +334,14 @@ func TestKeys(t *testing.T) {
 		t.Errorf("the third key, after a use of the fourth: %d %s", r.status, r.body)
 	}
 
-	// A node that does not know the session accepts any of its keys.
+	// A node that has no record of the session accepts any of its keys.
 	if _, m := come(startNode(t, ""), one); m["type"] != "joined" {
 		t.Errorf("the first key, elsewhere: %v", m)
 	}
 }
 
-// TestRenewalOverHTTPIsPushedToo: a bundle that was requested over HTTP is also pushed to the
-// connection, until it is acked.
+// TestRenewalOverHTTPIsPushedToo checks that a bundle which was requested over HTTP is also pushed on the connection,
+// until it is acked.
 func TestRenewalOverHTTPIsPushedToo(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "ack-timeout=200ms")

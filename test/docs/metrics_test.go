@@ -38,7 +38,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 		c.TLSCertFile, c.TLSKeyFile, c.LogDropped = certFile, keyFile, func() uint64 { return 0 }
 	}, app.Outside{Registry: registry}, apptest.Quiet)
 
-	kinds := make(map[string]string) // kinds of the metrics that have a sample, by name
+	kinds := make(map[string]string) // kinds of the metrics with a sample, keyed by name
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 	for d := range descriptions {
 		name, help, labels := parts(t, d)
 		kind := kinds[name]
-		switch { // The kind of a metric without a sample follows from its name.
+		switch { // A metric without a sample gets its kind from its name.
 		case !strings.HasPrefix(name, "refresher_"):
 			continue
 		case kind != "":
@@ -67,7 +67,8 @@ func TestMetricsAreGenerated(t *testing.T) {
 			kind = "gauge"
 		}
 		row := []string{"`" + name + "`", kind, labels, help}
-		if !slices.ContainsFunc(rows, func(r []string) bool { return r[0] == row[0] }) { // constant labels make several descriptions of one metric
+		// A metric with constant labels has several descriptions, but gets one row.
+		if !slices.ContainsFunc(rows, func(r []string) bool { return r[0] == row[0] }) {
 			rows = append(rows, row)
 		}
 	}
@@ -77,7 +78,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 
 var description = regexp.MustCompile(`^Desc{fqName: ("(?:[^"\\]|\\.)*"), help: ("(?:[^"\\]|\\.)*"), unit: "[^"]*", constLabels: {(.*)}, variableLabels: {(.*)}}$`)
 
-// parts returns the name, the help and the labels of a metric, as the page shows them.
+// parts returns a metric's name, help and labels, as the page shows them.
 func parts(t *testing.T, d *prometheus.Desc) (name, help, labels string) {
 	t.Helper()
 	m := description.FindStringSubmatch(d.String())
@@ -98,7 +99,7 @@ func parts(t *testing.T, d *prometheus.Desc) (name, help, labels string) {
 	return name, help, strings.Join(all, ", ")
 }
 
-// serverCertificate writes a certificate and its key, in PEM.
+// serverCertificate writes a certificate and its key as PEM files.
 func serverCertificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

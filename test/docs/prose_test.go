@@ -32,7 +32,7 @@ func anchor(heading string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.NewReplacer("`", "", ",", "", ":", "", ".", "").Replace(heading)), " ", "-")
 }
 
-// TestLinks checks that each link in the documents has a target, and each #fragment a heading.
+// TestLinks checks that the target of each link in the documents exists, with the heading that its #fragment names.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]+))?\)`)
 	var documents []string
@@ -65,7 +65,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestDecisionList checks that the list has every decision.
+// TestDecisionList checks that the list of decisions is complete.
 func TestDecisionList(t *testing.T) {
 	records, err := filepath.Glob("../../docs/understand/adr/0*.md")
 	if err != nil {
@@ -93,15 +93,15 @@ func quotations(text, language string) (blocks []string) {
 	return blocks
 }
 
-// TestCredentialExamples checks that the service accepts the credentials that the commands in
-// credentials.md print, and the claims that the page shows.
+// TestCredentialExamples checks that the service accepts the credentials that the commands in credentials.md print,
+// and the claims that the page shows.
 func TestCredentialExamples(t *testing.T) {
 	t.Parallel()
 	text := readFile(t, "docs/build/credentials.md")
 	n := startNode(t, "auth=jwt")
 	ask := func(credential string) {
 		t.Helper()
-		// 403 means that the credential is valid but does not grant this; an invalid one gets 401.
+		// The service answers 401 to an invalid credential, and 403 to a valid one that does not grant this user.
 		if r := n.request(t, "GET", n.public()+"/rtm/nobody-is-granted-this", "", "Authorization", "Bearer "+credential); r.status != 403 {
 			t.Errorf("%s: %d %s", credential, r.status, r.body)
 		}
@@ -132,7 +132,7 @@ func TestCredentialExamples(t *testing.T) {
 	}
 }
 
-// sign signs claims as a JWT, by HS256.
+// sign returns the claims as a JWT that is signed with HS256.
 func sign(claims string) string {
 	part := base64.RawURLEncoding.EncodeToString
 	text := part([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + part([]byte(claims))
@@ -141,7 +141,7 @@ func sign(claims string) string {
 	return text + "." + part(mac.Sum(nil))
 }
 
-// TestPromisesAreTested checks that the tests that security.md names exist.
+// TestPromisesAreTested checks that the tests which security.md names exist.
 func TestPromisesAreTested(t *testing.T) {
 	there := make(map[string]bool)
 	for _, root := range []string{"internal", "cmd", "test"} {
@@ -161,7 +161,7 @@ func TestPromisesAreTested(t *testing.T) {
 	}
 }
 
-// testsBelow returns the tests in a folder and below it, as "folder name".
+// testsBelow returns the tests in a folder and its subfolders, as "folder name".
 func testsBelow(t *testing.T, root string) map[string]bool {
 	t.Helper()
 	found := make(map[string]bool)

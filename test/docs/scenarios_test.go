@@ -13,7 +13,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// scenarios provoke the messages and close codes that occur in no transcript.
+// scenarios cause the messages and close codes that occur in no transcript.
 var scenarios = map[string]func(t *testing.T, seen *record){
 	"resumes on a node that knows the key only": func(t *testing.T, seen *record) {
 		a := startNode(t, "").dial(t, seen)
@@ -30,7 +30,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 			t.Errorf("got %v", m)
 		}
 
-		// The client reports nothing, and its SDK refuses the tokens.
+		// The client reports no expiry. Its SDK refuses the tokens.
 		c := startNode(t, "").dial(t, seen)
 		c.send(resumeOf(joined, ""))
 		if m := c.expect("joined"); m["action"] != "renew" || fmt.Sprint(m["seq"]) != "1" {
@@ -74,7 +74,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		for text, closes := range map[string]protocol.CloseCode{
 			`{"type":"ping"}`:                    protocol.CloseMalformed,
 			"{\"type\":\"ping\",\"x\":\"\xff\"}": protocol.CloseNotUTF8,
-			// A field of another message, with a wrong type.
+			// The first message has a field of another message, with a wrong type.
 			`{"type":"join","chat":{"userId":"ana"},"seq":"1"}`:       protocol.CloseMalformed,
 			`{"type":"resume","session":"S","key":"K"}`:               protocol.CloseUnknownSession,
 			`{"type":"ping","x":"` + strings.Repeat("x", 8192) + `"}`: protocol.CloseTooLarge,
@@ -91,7 +91,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		s.expect("error")
 		s.send(`{"type":"ping","x":"` + strings.Repeat("x", 8192-len(`{"type":"ping","x":""}`)) + `"}`)
 		s.expect("pong")
-		for range 120 { // more than the rate limit allows at once
+		for range 120 { // the rate limit allows fewer messages at once
 			s.send(`{"type":"renew"}`)
 		}
 		m, _ := s.hear()
@@ -104,7 +104,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		s.closed(protocol.CloseRateLimited)
 	},
 	"changes by operators, to a client that does not answer": func(t *testing.T, seen *record) {
-		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // the change comes before the schedule
+		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // the certificate changes before a renewal is due
 		for cause, give := range map[string]func(joined object){
 			"role": func(joined object) {
 				(&player{t: t, node: n}).listed(joined)
@@ -123,7 +123,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 	},
 	"a back end that says no": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=6s authorize-url="+backEnd(t)).dial(t, seen) // the approval has 1.5 s
+		s := startNode(t, "ttl=6s authorize-url="+backEnd(t)).dial(t, seen) // the approval webhook has 1.5 s to answer
 		s.send(join)
 		s.expect("joined")
 		s.send(`{"type":"ack","seq":1}`)
@@ -134,8 +134,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 	},
 }
 
-// backEnd runs an approval webhook that allows every join and denies every renewal. It
-// returns its address.
+// backEnd runs an approval webhook that allows every join and denies every renewal. It returns the webhook's URL.
 func backEnd(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -15,11 +15,11 @@ import (
 // jwtSecret signs the credentials of the tests.
 const jwtSecret = "a secret of the tests, and of nothing else"
 
-// scratch is a folder for all tests, removed when they are over.
+// scratch is a folder that all tests share. It is removed at the end.
 var scratch string
 
-// built returns the path of the command: the one that make test has built, or one that it
-// builds itself, once.
+// built returns the path of the command: either the one that make test has built, or one that this function builds
+// once.
 var built = sync.OnceValues(func() (string, error) {
 	if program := os.Getenv("BUILT_REFRESHER"); program != "" {
 		return program, nil
@@ -32,7 +32,7 @@ var built = sync.OnceValues(func() (string, error) {
 	return program, err
 })
 
-// refresher runs the command as a reader would, and returns what it prints.
+// refresher runs the command, and returns its output.
 func refresher(t *testing.T, args ...string) string {
 	t.Helper()
 	program, err := built()
@@ -52,7 +52,7 @@ func refresher(t *testing.T, args ...string) string {
 
 var word = regexp.MustCompile(`'[^']*'|"[^"]*"|[^\s'"]+`)
 
-// words splits a command like a shell. Quotes may stand around whole words only.
+// words splits a command line into words, as a shell does. Quotes must enclose whole words.
 func words(text string, expand func(string) string) (all []string) {
 	for _, w := range word.FindAllString(text, -1) {
 		switch w[0] {
@@ -68,7 +68,7 @@ func words(text string, expand func(string) string) (all []string) {
 	return all
 }
 
-// expand replaces $NAME by the variables of the transcript.
+// expand replaces $NAME by the transcript's variable NAME.
 func (p *play) expand(text string) string {
 	p.t.Helper()
 	return os.Expand(text, func(name string) string {
@@ -82,8 +82,7 @@ func (p *play) expand(text string) string {
 
 var assignment = regexp.MustCompile(`^([A-Z]+)=\$\(refresher (.*)\)$`)
 
-// command executes a line of a shell: it runs refresher, or sends the request of a curl
-// command.
+// command executes a shell line of the transcript: it runs refresher, or sends the request of a curl command.
 func (p *play) command(text string) {
 	p.t.Helper()
 	if m := assignment.FindStringSubmatch(text); m != nil {

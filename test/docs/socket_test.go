@@ -12,19 +12,19 @@ import (
 	"refresher/internal/protocol"
 )
 
-// socket is a bare WebSocket client. It checks every message that it reads against
-// asyncapi.yaml, and records its values.
+// socket is a WebSocket client without any protocol logic. It checks every message that it reads against
+// asyncapi.yaml, and records the message's values.
 type socket struct {
 	*websocket.Conn
 	t    *testing.T
 	seen *record
 }
 
-// record collects the values that the service sent, by "message.field". A nil record collects
-// nothing. It is safe for concurrent use.
+// record collects the values that the service sent, keyed by "message.field". A nil record collects nothing. It is
+// safe for concurrent use.
 type record struct {
 	mu   sync.Mutex
-	said map[string][]string // guarded by mu; sorted, each value once
+	said map[string][]string // guarded by mu; each list is sorted, without duplicates
 }
 
 func (r *record) add(what, value string) {
@@ -41,7 +41,7 @@ func (r *record) add(what, value string) {
 	}
 }
 
-// of returns the values of one message.field.
+// of returns the values of one "message.field".
 func (r *record) of(what string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *socket) send(text string) {
 	}
 }
 
-// hear returns the next message, or the close code of the connection.
+// hear returns the next message, or the close code if the connection was closed.
 func (s *socket) hear() (object, protocol.CloseCode) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -90,7 +90,7 @@ func (s *socket) hear() (object, protocol.CloseCode) {
 	return m, 0
 }
 
-// check validates a message by asyncapi.yaml, and records its values.
+// check validates a message against asyncapi.yaml, and records its values.
 func (s *socket) check(m object) {
 	s.t.Helper()
 	kind := fmt.Sprint(m["type"])
@@ -118,7 +118,7 @@ func (s *socket) check(m object) {
 	}
 }
 
-// expect reads the next message, which must have that type.
+// expect reads the next message, and fails unless it has that type.
 func (s *socket) expect(kind string) object {
 	s.t.Helper()
 	m, code := s.hear()
@@ -128,7 +128,7 @@ func (s *socket) expect(kind string) object {
 	return m
 }
 
-// closed expects the connection to be closed.
+// closed waits for the close of the connection, and fails unless it has that code.
 func (s *socket) closed(want protocol.CloseCode) {
 	s.t.Helper()
 	if m, code := s.hear(); code != want {
@@ -136,10 +136,10 @@ func (s *socket) closed(want protocol.CloseCode) {
 	}
 }
 
-// lose breaks the connection.
+// lose drops the connection without a close frame.
 func (s *socket) lose() { _ = s.CloseNow() }
 
-// fromClient and fromServer return the types of messages of each direction in asyncapi.yaml.
+// fromClient and fromServer return the message types of each direction in asyncapi.yaml.
 func fromClient() []string { return operationMessages("receive") }
 func fromServer() []string { return operationMessages("send") }
 
@@ -156,7 +156,7 @@ func operationMessages(action string) []string {
 	for _, operation := range d.children("/operations") {
 		if operation["action"] == action {
 			add(operation["messages"])
-		} else if reply, ok := operation["reply"].(object); ok { // a reply has the opposite direction
+		} else if reply, ok := operation["reply"].(object); ok { // the reply to an operation goes in the opposite direction
 			add(reply["messages"])
 		}
 	}

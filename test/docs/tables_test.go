@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// sections returns the sections of a text by their headings of level two and three.
+// sections returns the sections of a text, keyed by their headings of level two and three.
 func sections(text string) map[string]string {
 	found := make(map[string]string)
 	heading, quoted := "", false
@@ -24,10 +24,10 @@ func sections(text string) map[string]string {
 	return found
 }
 
-// section returns the text below one heading, up to the next.
+// section returns the text below one heading, up to the next heading.
 func section(text, heading string) string { return sections(text)[heading] }
 
-// tables returns the tables in a text as rows of cells. The first row is the head.
+// tables returns the tables in a text as rows of cells. The first row is the table's head.
 func tables(text string) [][][]string {
 	var found [][][]string
 	inside := false
@@ -54,7 +54,7 @@ func tables(text string) [][][]string {
 	return found
 }
 
-// tableOf returns the rows of the table with that head, by their first cell without backticks.
+// tableOf returns the rows of the table with that head, keyed by their first cell without backticks.
 func tableOf(t *testing.T, text string, head ...string) map[string][]string {
 	t.Helper()
 	for _, table := range tables(text) {
@@ -71,8 +71,8 @@ func tableOf(t *testing.T, text string, head ...string) map[string][]string {
 	return nil
 }
 
-// TestEndpointTables checks that the tables in protocol.md have every endpoint of openapi.yaml,
-// and every status of renewals and leaves over HTTP.
+// TestEndpointTables checks that the tables in protocol.md list every endpoint of openapi.yaml, and every status of
+// renewals and leaves over HTTP.
 func TestEndpointTables(t *testing.T) {
 	page := readFile(t, "docs/build/protocol.md")
 	endpoints, statuses := make(map[string][]string), make(map[string][]string)

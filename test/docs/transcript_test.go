@@ -13,16 +13,16 @@ import (
 	"refresher/internal/protocol"
 )
 
-// event is one step of a transcript: a message that is sent or received, a command or a remark.
+// event is one step of a transcript: a message that the client sends or receives, a command, or a remark.
 type event struct {
-	peer  string // letter of the connection
-	arrow string // →, ←, $ for a shell's command, or # for a remark
+	peer  string // letter that names the connection
+	arrow string // → for a sent message, ← for a received one, $ for a shell command, # for a remark
 	text  string
 }
 
 var eventLine = regexp.MustCompile(`^(?:([A-Z]) )?(→|←|#|\$) (.*)$`)
 
-// events reads a transcript. An indented line continues the line before.
+// events reads a transcript. An indented line continues the line above it.
 func events(t *testing.T, text string) []event {
 	t.Helper()
 	var all []event
@@ -46,10 +46,9 @@ var (
 	quotation  = regexp.MustCompile("(?m)^```transcript$")
 )
 
-// playTranscripts plays the transcripts of protocol.md. It sends the client's messages to a
-// service with the settings above the transcript, and compares the service's messages with
-// the transcript. Tokens, keys, ids and times differ; where the transcript repeats one, the
-// service must repeat its own.
+// playTranscripts plays the transcripts of protocol.md. It sends the client's messages to a service with the settings
+// above the transcript, and compares the service's messages with the transcript. Tokens, keys, ids and times differ
+// from the transcript's; but where the transcript repeats one, the service must repeat its own.
 func playTranscripts(t *testing.T, seen *record) {
 	text := readFile(t, "docs/build/protocol.md")
 	played := 0
@@ -72,23 +71,22 @@ func playTranscripts(t *testing.T, seen *record) {
 	}
 }
 
-// play is a transcript being played.
+// play is the state of a transcript while it is played.
 type play struct {
 	t        *testing.T
 	seen     *record
 	settings string
 	node     *node
 	sockets  map[string]*socket
-	// bound has the real values of the tokens, keys, ids and expiries in the transcript, by
-	// "kind text".
+	// bound maps a token, key, id or expiry of the transcript, as "kind text", to the service's value.
 	bound map[string]any
-	clock int64 // newest "now" in the transcript, Unix milliseconds
+	clock int64 // newest "now" in the transcript, in Unix milliseconds
 
 	shell map[string]string // its variables
 
-	path, key, body string // of the HTTP request that is being put together
+	path, key, body string // parts of the HTTP request that the lines so far describe
 	ask             func() reply
-	looks           bool // the request only reads, so it may be repeated
+	looks           bool // the request changes nothing, so it may be repeated
 	reply           *reply
 }
 
@@ -132,7 +130,7 @@ func (p *play) step(e event) {
 	}
 }
 
-// remark executes a remark, unless it only says that time passes.
+// remark acts on a remark, except on one that only tells how time passes.
 func (p *play) remark(text string, s *socket) {
 	p.t.Helper()
 	switch {
@@ -149,8 +147,8 @@ func (p *play) remark(text string, s *socket) {
 	}
 }
 
-// outlive waits until all tokens so far have expired: until the tokens of another client have,
-// which were minted later.
+// outlive waits until all tokens so far have expired. It joins another client, whose tokens
+// are minted last, and waits until the service reports that these have expired.
 func (p *play) outlive() {
 	p.t.Helper()
 	s := startNode(p.t, p.settings+" ack-timeout=1m").dial(p.t, nil)
@@ -167,7 +165,7 @@ func (p *play) outlive() {
 	}
 }
 
-// request sends the request of the lines before, which must have that status.
+// request sends the HTTP request that the lines so far describe. The answer must have that status.
 func (p *play) request(status string) {
 	p.t.Helper()
 	if p.ask == nil {
@@ -199,8 +197,8 @@ func (p *play) asking(method, address, body, key string) func() reply {
 	}
 }
 
-// compareReply compares the body of an answer with a line of the transcript. Lists lag behind,
-// as the document says, so it repeats a request that only reads until the answer fits.
+// compareReply compares an answer's body with a line of the transcript. Lists lag behind the sessions, as protocol.md
+// explains, so a request that changes nothing is repeated until the answer is equal.
 func (p *play) compareReply(text string) {
 	p.t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
@@ -227,14 +225,14 @@ func (p *play) compareReply(text string) {
 	p.ask = nil
 }
 
-// named replaces the ids in a path of the transcript by the real ones.
+// named replaces the ids in a path of the transcript by the service's ids.
 func (p *play) named(path string) string {
 	return regexp.MustCompile(`/[^/]*…`).ReplaceAllStringFunc(path, func(id string) string {
 		return "/" + fmt.Sprint(p.lookup("session", id[1:]))
 	})
 }
 
-// lookup returns the real value of a value in the transcript, or the value itself if it is new.
+// lookup returns the service's value for a value of the transcript, or the value itself if it is new.
 func (p *play) lookup(kind string, value any) any {
 	if bound, ok := p.bound[fmt.Sprint(kind, " ", value)]; ok {
 		return bound
@@ -255,12 +253,12 @@ func (p *play) outgoing(text string) string {
 		m["auth"] = p.expand(auth)
 	}
 	if ttl, ok := m["ttl"].(json.Number); ok && len(ttl) == 2 {
-		delete(m, "ttl") // the settings above the transcript have a shorter ttl
+		delete(m, "ttl") // use the service's shorter ttl, which is set above the transcript
 	}
 	return asJSON(m)
 }
 
-// compare compares what the service sent with a line of the transcript.
+// compare compares a message of the service with a line of the transcript.
 func (p *play) compare(text string, said any) error {
 	p.t.Helper()
 	written := parse([]byte(text)).(object)
@@ -272,7 +270,7 @@ func (p *play) compare(text string, said any) error {
 	return p.same("", written, said, text)
 }
 
-// legible replaces the … of shortened values, so that they match their schemas.
+// legible replaces the "…" of shortened values, so that they match their schemas.
 func legible(written object) object {
 	m := make(object)
 	for name, value := range written {
@@ -322,11 +320,11 @@ func (p *play) same(field string, written, said any, text string) error {
 		}
 		p.clock = at
 		return nil
-	case "afterMs", "heartbeat", "renewBefore": // depend on the settings
+	case "afterMs", "heartbeat", "renewBefore": // these values depend on the settings
 		return nil
 	case "at", "until", "issuedAt", "lastAckAt", "nextRenewalAt", "lastTokenEndsAt", "classicEndsAt", "salt":
 		return nil
-	case "why": // may name a time
+	case "why": // the text may contain a time
 		if digits.ReplaceAllString(fmt.Sprint(written), "") == digits.ReplaceAllString(fmt.Sprint(said), "") {
 			return nil
 		}
@@ -339,10 +337,10 @@ func (p *play) same(field string, written, said any, text string) error {
 	case "previousExpiresAt", "accessEndsAt", "validUntil":
 		return p.bind("expiresAt", written, said, text)
 	}
-	if field == "id" && !number { // the id of a session or revocation; that of a privilege is a number
+	if field == "id" && !number { // sessions and revocations have a text as id; a privilege has a number
 		return p.bind("session", written, said, text)
 	}
-	if field == "version" && number { // the version of a session is a time; that of a token is text
+	if field == "version" && number { // a session's version is a time; a token's version is a text
 		return nil
 	}
 	if written != said {
@@ -353,8 +351,7 @@ func (p *play) same(field string, written, said any, text string) error {
 
 var digits = regexp.MustCompile(`\d`)
 
-// bind records the real value of a value in the transcript, or compares it with the one that
-// was recorded before.
+// bind records the service's value for a value of the transcript, or compares it with the recorded one.
 func (p *play) bind(kind string, written, said any, text string) error {
 	p.t.Helper()
 	name := fmt.Sprint(kind, " ", written)

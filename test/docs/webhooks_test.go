@@ -10,11 +10,11 @@ import (
 	"refresher/internal/session"
 )
 
-// openapi.yaml accepts the golden files of internal/hook, which are the bodies that nodes send,
-// and has exactly their fields.
+// TestWebhooksAreDocumented compares openapi.yaml with the golden files of internal/hook, which have the bodies that
+// nodes send: the schemas must accept them, and must have exactly their fields.
 func TestWebhooksAreDocumented(t *testing.T) {
 	event, questions := "/components/schemas/Event", "/components/schemas/ApprovalRequests"
-	fields := make(map[string]bool) // seen in any event
+	fields := make(map[string]bool) // fields that occur in an event
 	for _, kind := range session.EventTypes() {
 		body := golden(t, strings.TrimPrefix(string(kind), "session."))
 		if err := openAPI().check(event, body); err != nil {
@@ -52,8 +52,8 @@ func golden(t *testing.T, name string) object {
 	return parse(text).(object)
 }
 
-// The examples of the webhooks fit their schemas, and the schema of decisions refuses answers
-// that count as none.
+// TestWebhookExamples checks that the webhooks' examples fit their schemas, and that the schema of decisions refuses
+// answers that a node would ignore.
 func TestWebhookExamples(t *testing.T) {
 	for name, schema := range map[string]string{"event": "Event", "approval": "ApprovalRequests"} {
 		body := openAPI().at("/webhooks/" + name + "/post/requestBody/content/application~1json")

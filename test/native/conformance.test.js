@@ -1,5 +1,5 @@
-// The bindings with the JavaScript of Agora's SDKs for React Native and Electron,
-// whose native part is simulated (native-part.js).
+// The bindings, tested with the JavaScript code of Agora's SDKs for React Native and Electron. The
+// SDKs' native part is simulated (native-part.js).
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,8 +13,8 @@ import { Taken } from "../../web/client/test/stories.js";
 import { Engine, reasons, states } from "./engine.js";
 import { load } from "./native-part.js";
 
-globalThis.__DEV__ = false; // which React Native defines
-console.log = () => {}; // to which agora-react-native-rtm tells each of its requests
+globalThis.__DEV__ = false; // a global that React Native defines
+console.log = () => {}; // agora-react-native-rtm logs each of its requests
 
 for (const name of ["react-native-agora", "agora-electron-sdk"]) {
   for (const ex of [false, true]) conformance(`${name}, ${ex ? "joinChannelEx" : "joinChannel"}`, "rtc", (taken) => openEngine(name, ex, taken));
@@ -41,7 +41,7 @@ test("agora-react-native-rtm, unbound: its events do nothing, though it goes on 
 
 tested(import.meta.url, registered);
 
-/** An engine whose call is of joinChannel or joinChannelEx, while another connection of it goes on. */
+/** Opens an engine that joined the call by joinChannel, or by joinChannelEx if ex is set. It also has another connection, which stays open. */
 function openEngine(name, ex, taken) {
   const connection = { channelId: "daily", localUid: 1001 };
   const another = { channelId: "weekly", localUid: 1002 };
@@ -51,7 +51,7 @@ function openEngine(name, ex, taken) {
   const becomes = (state, reason) => {
     inCall = state === states.connected;
     engine.becomes(connection, state, reason);
-    engine.becomes(another, inCall ? states.failed : states.connected, reasons.joined); // which is not for the binding
+    engine.becomes(another, inCall ? states.failed : states.connected, reasons.joined); // the binding must ignore this event
   };
   engine.native.oncall = (method, params) => {
     const joins = /^joinChannel/.test(method);
@@ -71,7 +71,7 @@ function openEngine(name, ex, taken) {
     },
     warns: () => engine.says("onTokenPrivilegeWillExpire", connection, { token: "007" }),
     expires() {
-      // In either order, since the SDK documents none.
+      // The SDK does not document the order of these events, so both orders are tested.
       if (!ex) becomes(states.failed, reasons.tokenExpired);
       engine.says("onRequestToken", connection);
       if (ex) becomes(states.disconnected, reasons.tokenExpired);
@@ -81,18 +81,18 @@ function openEngine(name, ex, taken) {
   };
 }
 
-/** A client with a bound login, or with one bound stream channel. */
+/** Opens a client of which either the login or one stream channel is bound. */
 function openRtm(channelName, taken) {
   const { sdk, native } = load("agora-react-native-rtm");
   const { RtmLinkState: states, RtmLinkStateChangeReason: reasons, RtmServiceType: services } = sdk;
   const rtm = sdk.createAgoraRtmClient(new sdk.RtmConfig({ appId: "0".repeat(32), userId: "ana" }));
-  rtm.release(); // an earlier test's listeners
+  rtm.release(); // removes the listeners of an earlier test
   const says = (currentState, reasonCode, channel) => native.says("RtmEventHandler_onLinkStateEvent_0", { event: {
     currentState, previousState: states.connected, serviceType: channel ? services.stream : services.message, reasonCode, affectedChannels: channel ? [channel] : [],
   } });
   const linkState = (currentState, reasonCode) => {
     says(currentState, reasonCode, channelName);
-    // The binding must ignore the events of the others.
+    // The binding must ignore events about anything else: another channel, or the login.
     const [state, reason] = currentState === states.connected ? [states.failed, reasons.tokenExpired] : [states.connected, reasons.loginSuccess];
     for (const channel of ["", "daily", "weekly"]) if (channel !== channelName) says(state, reason, channel);
   };

@@ -1,11 +1,11 @@
-// An engine of react-native-agora or agora-electron-sdk: the SDK's own object, and
-// the events and answers of its native part.
+// An engine of react-native-agora or agora-electron-sdk: the SDK's own object, with a simulated
+// native part that a test controls.
 
 import { load } from "./native-part.js";
 
 /** Values of the SDKs' ConnectionStateType. */
 export const states = { disconnected: 1, connected: 3, failed: 5 };
-/** Values of their ConnectionChangedReasonType. */
+/** Values of the SDKs' ConnectionChangedReasonType. */
 export const reasons = { joined: 1, banned: 3, left: 5, invalidToken: 8, tokenExpired: 9 };
 
 /** @typedef {{channelId: string, localUid: number}} Connection */
@@ -14,7 +14,7 @@ export class Engine {
   /** The SDK's own IRtcEngineEx. */
   sdk;
   native;
-  /** The network's answer to renewToken: a refusal above 0; null for none. @type {number | null} */
+  /** The network's answer to renewToken: 0 accepts, a code above 0 refuses, null sends no answer. @type {number | null} */
   result = 0;
   #main;
 
@@ -27,25 +27,25 @@ export class Engine {
     this.#main = main;
     this.native = native;
     this.sdk = sdk.createAgoraRtcEngine();
-    this.sdk.release(); // an earlier test's handlers
+    this.sdk.release(); // removes the handlers of an earlier test
     native.calls = [];
     native.oncall = (method, { token }) => {
       if (method === "renewToken" && this.result !== null) this.says("onRenewTokenResult", main, { token, code: this.result });
     };
   }
 
-  /** The calls of its native part that passed tokens. */
+  /** The calls of the native part that passed a token. */
   get renewals() {
     return this.native.calls.filter(({ name }) => ["renewToken", "updateChannelMediaOptionsEx"].includes(name));
   }
 
-  /** Sets the result of both of these calls: a refusal below 0. @param {number} code */
+  /** Sets the result of both calls that pass a token; a code below 0 is a refusal. @param {number} code */
   set returns(code) {
     for (const name of ["renewToken", "updateChannelMediaOptionsEx"]) this.native.refusals.set(name, code);
   }
 
   /**
-   * An event about a connection.
+   * Sends the SDK an event about a connection.
    * @param {string} event
    * @param {Connection} connection
    * @param {object} [data]
@@ -60,7 +60,8 @@ export class Engine {
    * @param {number} reason of ConnectionChangedReasonType
    */
   becomes(connection, state, reason) {
-    this.native.states.set(connection === this.#main ? undefined : connection.channelId, state); // getConnectionState names no connection
+    // The real getConnectionState is not told which connection, so the main connection has the key undefined.
+    this.native.states.set(connection === this.#main ? undefined : connection.channelId, state);
     this.says("onConnectionStateChanged", connection, { state, reason });
   }
 }

@@ -1,28 +1,27 @@
-// Loads the JavaScript of Agora's SDKs for React Native and Electron with a simulated
-// native part: an object that takes the calls which the SDK makes of its native
-// code, and sends the events which that code would send. All between the native
-// part and the app is the SDK's own code.
+// Loads the JavaScript code of Agora's SDKs for React Native and Electron with a simulated native
+// part: an object that takes the SDK's calls of its native code, and sends events as that code
+// does. Everything between this object and the app is the SDK's own code.
 
 import Module, { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
 
-/** The native code of one SDK. */
+/** The simulated native code of one SDK. */
 class NativePart {
-  /** The calls in their order, named without the hash that the SDK appends. @type {{name: string, params: any}[]} */
+  /** The calls so far, in order, without the hash that the SDK appends to each name. @type {{name: string, params: any}[]} */
   calls = [];
-  /** The negative results of calls that are refused, by the call's name. @type {Map<string, number>} */
+  /** The refused calls: the negative result, keyed by the call's name. @type {Map<string, number>} */
   refusals = new Map();
-  /** The results of getConnectionState: for the connection of joinChannel, and for each of joinChannelEx by its channel. @type {Map<string | undefined, number>} */
+  /** The results of getConnectionState: under `undefined` for the connection of joinChannel, under the channel for a connection of joinChannelEx. @type {Map<string | undefined, number>} */
   states = new Map();
-  /** Called after each call that was not refused. @type {(name: string, params: any, requestId: number) => void} */
+  /** Called after each call that succeeds. @type {(name: string, params: any, requestId: number) => void} */
   oncall = () => {};
-  /** Takes an event to the SDK. @type {(event: string, data: string) => void} */
+  /** Passes an event to the SDK. @type {(event: string, data: string) => void} */
   deliver = () => {};
 
   /**
-   * A call of the SDK.
-   * @param {string} hashed
+   * Takes a call of the SDK.
+   * @param {string} hashed the call's name with the SDK's hash
    * @param {string} json
    */
   call(hashed, json) {
@@ -36,8 +35,8 @@ class NativePart {
   }
 
   /**
-   * An event of the native code.
-   * @param {string} event as the SDK calls it in its native part
+   * Sends an event to the SDK.
+   * @param {string} event its name in the SDK's native code
    * @param {object} data
    */
   says(event, data) {
@@ -45,7 +44,7 @@ class NativePart {
   }
 }
 
-/** The modules of React Native that its SDKs import. */
+/** The modules of React Native that Agora's SDKs import. */
 function reactNative(/** @type {NativePart} */ native) {
   const module = {
     callApi: (/** @type {{funcName: string, params: string}} */ { funcName, params }) => native.call(funcName, params),
@@ -84,7 +83,7 @@ const electron = (/** @type {NativePart} */ native) => ({
 
 const component = class {};
 
-/** The SDKs that were loaded: each takes a quarter of a second. @type {Map<string, {sdk: any, native: NativePart}>} */
+/** The SDKs that are already loaded; loading one takes a quarter of a second. @type {Map<string, {sdk: any, native: NativePart}>} */
 const loaded = new Map();
 
 /**

@@ -1,6 +1,6 @@
-// bindEngine with the engines of react-native-agora and agora-electron-sdk, whose
-// native part is simulated, and compiled against their types. Also checks the enums and types of
-// agora-react-native-rtm that bindRtm relies on.
+// bindEngine with the engines of react-native-agora and agora-electron-sdk, whose native part is
+// simulated, and with their types. Also checks the enums and types of agora-react-native-rtm that
+// bindRtm relies on.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -18,7 +18,7 @@ import { load } from "./native-part.js";
 
 const run = promisify(execFile);
 const require = createRequire(import.meta.url);
-globalThis.__DEV__ = false; // which React Native defines
+globalThis.__DEV__ = false; // a global that React Native defines
 const here = new URL(".", import.meta.url).pathname;
 const client = new URL("../../web/client", import.meta.url).pathname;
 
@@ -76,7 +76,7 @@ test("the SDKs' states and reasons of a connection have the numbers that bindEng
 const main = { channelId: "daily", localUid: 1001 };
 const second_ = { channelId: "weekly", localUid: 1001 };
 
-/** A live session, with an engine that is bound by bindEngine and in the call. */
+/** Opens a live session whose engine is in the call, bound by bindEngine. */
 async function inCall(t, sdk, { ex = false, connection = main } = {}) {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 60 });

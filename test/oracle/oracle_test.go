@@ -23,12 +23,12 @@ const (
 	appID       = "970CA35de60c44645bbae8a215061b33"
 	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 
-	tokens = 2000 // in each direction
+	tokens = 2000 // number of random tokens, in each direction
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// node is the one Node process of a test.
+// node is the Node.js process that runs oracle.js for one test.
 type node struct {
 	requests *json.Encoder
 	replies  *json.Decoder
@@ -57,7 +57,7 @@ func startNode(t *testing.T) *node {
 		t.Fatalf("start node (%v): install Node 20 or newer", err)
 	}
 	t.Cleanup(func() {
-		_ = stdin.Close() // ends the process
+		_ = stdin.Close() // closing stdin makes the process exit
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("node: %v\n%s", err, n.stderr)
 		}
@@ -65,7 +65,7 @@ func startNode(t *testing.T) *node {
 	return n
 }
 
-// ask sends a request and reads its reply, which is into's fields or an error.
+// ask sends a request and decodes the reply into into. It fails the test if the reply is an error.
 func (n *node) ask(t *testing.T, request map[string]any, into any) {
 	t.Helper()
 	var reply json.RawMessage
@@ -84,14 +84,14 @@ func (n *node) ask(t *testing.T, request map[string]any, into any) {
 	}
 }
 
-// sample is what one token is asked for, and so what it has to say.
+// sample describes one token: the fields to build it from, which the parsed token must have too.
 type sample struct {
-	kind       string // as oracle.js names them
+	kind       string // a kind of oracle.js, such as "007 rtc"
 	rtc        session.RTC
-	user       string          // of RTM and Chat
+	user       string          // user id for RTM and Chat
 	lifetime   session.UnixSec // seconds
 	service    agora.ServiceType
-	privileges []agora.Privilege // without their ends
+	privileges []agora.Privilege // their expiry is not set
 }
 
 var publisher = []agora.Privilege{
@@ -142,7 +142,7 @@ func newSample(r *rand.Rand, kind string) sample {
 
 func (s sample) is006() bool { return s.kind[:3] == string(agora.V006) }
 
-// holder is whom the token is for.
+// holder returns the user, and the channel if any, that the token is for.
 func (s sample) holder() agora.Holder {
 	if s.service == agora.ServiceRTC {
 		return agora.Holder{Channel: s.rtc.Channel, User: s.rtc.User()}
@@ -150,7 +150,7 @@ func (s sample) holder() agora.Holder {
 	return agora.Holder{User: s.user}
 }
 
-// ends is the privileges with the one end that all of them have.
+// ends returns the privileges, all with the same expiry.
 func (s sample) ends(end session.UnixSec) map[uint16]session.UnixSec {
 	ends := map[uint16]session.UnixSec{}
 	for _, p := range s.privileges {
@@ -183,10 +183,10 @@ func (s sample) mint(t *testing.T, issuedAt session.UnixSec) string {
 	if err != nil {
 		t.Fatalf("%+v: %v", s, err)
 	}
-	return tokens.RTC + tokens.RTM + tokens.Chat // there is one
+	return tokens.RTC + tokens.RTM + tokens.Chat // only one of the three is set
 }
 
-// TestNodeReadsOurs has Node parse our tokens and check their signatures.
+// TestNodeReadsOurs checks that Agora's Node packages parse our tokens and accept their signatures.
 func TestNodeReadsOurs(t *testing.T) {
 	n := startNode(t)
 	r := rand.New(rand.NewPCG(1, 0))
@@ -194,7 +194,7 @@ func TestNodeReadsOurs(t *testing.T) {
 		s := newSample(r, kinds[i%len(kinds)])
 		issuedAt := session.UnixSec(1 + r.Int64N(1<<32-2*86400))
 		text := s.mint(t, issuedAt)
-		parsed, err := agora.Parse(text) // for the salt, which nobody chose
+		parsed, err := agora.Parse(text) // for the random salt
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func TestNodeReadsOurs(t *testing.T) {
 	}
 }
 
-// Replies of oracle.js.
+// These are the replies of oracle.js.
 type (
 	read007 struct {
 		AppID              string
@@ -254,8 +254,7 @@ func same[T any](t *testing.T, s sample, got, want T) {
 	}
 }
 
-// TestOursReadsNode has Node's builders make tokens, and parses and verifies
-// them here.
+// TestOursReadsNode checks that internal/agora parses and verifies the tokens of Agora's Node packages.
 func TestOursReadsNode(t *testing.T) {
 	n := startNode(t)
 	r := rand.New(rand.NewPCG(2, 0))
@@ -291,7 +290,7 @@ func TestOursReadsNode(t *testing.T) {
 			want.ValidUntil = token.IssuedAt + 86400
 			want.ExpiresAt = before + s.lifetime
 			want.Services[0].Channel, want.Services[0].User = "", ""
-			want.Checksums = token.Checksums // Verify compares them
+			want.Checksums = token.Checksums // Verify has checked the checksums, which the sample does not have
 		}
 		for _, p := range s.privileges {
 			p.ExpiresAt = want.ExpiresAt
@@ -309,8 +308,8 @@ func TestOursReadsNode(t *testing.T) {
 	}
 }
 
-// TestTokensForRTCAndRTM compares tokens that open both with those of Node's builder of
-// such tokens, and has Node read ours.
+// TestTokensForRTCAndRTM compares our tokens for both RTC and RTM with those of Agora's Node builder, and checks that
+// Node parses ours.
 func TestTokensForRTCAndRTM(t *testing.T) {
 	n := startNode(t)
 	m, err := agora.NewMinter(appID, certificate)

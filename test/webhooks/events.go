@@ -1,5 +1,5 @@
-// Package webhooks holds the receivers that docs/build/events.md and docs/build/approval.md show
-// against what a node sends, with the libraries that they name:
+// Package webhooks tests the receivers that docs/build/events.md and docs/build/approval.md show,
+// with the requests that a node sends and the libraries that the documents name. It runs by
 // go test -tags programs ./test/webhooks.
 package webhooks
 
@@ -11,7 +11,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// receive handles events that are signed with secret, and gives them to act.
+// receive returns a handler that verifies events with secret, and calls act for each.
 func receive(secret string, act func(kind, id string)) (http.HandlerFunc, error) {
 	webhook, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {

@@ -29,10 +29,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is for how long a receiver may take to start.
+// patience is the timeout for the start of a receiver.
 const patience = time.Minute
 
-// Secrets as a node has them.
+// prefixed and raw are secrets in the two forms that a node accepts. another is the secret of somebody else.
 const (
 	prefixed = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
 	raw      = "a text with bytes ÄÖ, not base64"
@@ -41,8 +41,8 @@ const (
 
 const event = `{"id":"S-joined","type":"session.joined","session":"S","rtc":{"channel":"Zürich","uid":7}}`
 
-// receivers start what docs/build/events.md shows, with a secret as the libraries take it,
-// and return its URL.
+// receivers start the receivers that docs/build/events.md shows. The secret has the form that the receiver's library
+// takes. Each returns the receiver's URL.
 var receivers = map[string]func(t *testing.T, secret string) string{
 	"Node": func(t *testing.T, secret string) string {
 		return startNode(t, "events.js", "EVENTS_SECRET="+secret)
@@ -60,8 +60,8 @@ var receivers = map[string]func(t *testing.T, secret string) string{
 		t.Cleanup(server.Close)
 		return server.URL
 	},
-	// The package index is not asked in tests: the library's source comes with the Go
-	// module, which holds those of all languages.
+	// This test does not download from Python's package index: the Go module of the library also has the Python
+	// source.
 	"Python": func(t *testing.T, secret string) string {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/standard-webhooks/standard-webhooks/libraries").Output()
 		if err != nil {
@@ -100,8 +100,8 @@ func start(t *testing.T, path, file string, env ...string) string {
 	return "http://" + address
 }
 
-// TestReceiversVerifyWhatANodeSends: by a secret of either form, and by the new one or
-// the one before while it is changed.
+// TestReceiversVerifyWhatANodeSends checks that the receivers accept events: with a secret of either form, and, while
+// the secret is changed, with the old and the new one.
 func TestReceiversVerifyWhatANodeSends(t *testing.T) {
 	for language, receiver := range receivers {
 		t.Run(language, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestReceiversVerifyWhatANodeSends(t *testing.T) {
 	}
 }
 
-// post has a node send the event, and returns the status of the first answer.
+// post lets a node send the event, and returns the status of the receiver's first answer.
 func post(t *testing.T, url string, c hook.Config) int {
 	t.Helper()
 	statuses := make(chan int, 100)
@@ -157,7 +157,7 @@ func post(t *testing.T, url string, c hook.Config) int {
 	return <-statuses
 }
 
-// run runs something until stop is called.
+// run runs f in the background until stop is called.
 func run(t *testing.T, f func(context.Context)) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -172,8 +172,8 @@ func run(t *testing.T, f func(context.Context)) (stop func()) {
 	}
 }
 
-// TestReceiversRefuseWhatIsForged: what was changed on the way, what was recorded more
-// than five minutes ago, and what is not signed.
+// TestReceiversRefuseWhatIsForged checks that the receivers refuse an event that was changed, that was signed more
+// than five minutes ago, or that is not signed.
 func TestReceiversRefuseWhatIsForged(t *testing.T) {
 	for language, receiver := range receivers {
 		t.Run(language, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestReceiversRefuseWhatIsForged(t *testing.T) {
 	}
 }
 
-// signed are the headers of the event, signed at that time.
+// signed returns the headers of the event with a signature of that time.
 func signed(t *testing.T, at time.Time) http.Header {
 	t.Helper()
 	w, err := standardwebhooks.NewWebhook(prefixed)
@@ -247,8 +247,8 @@ func send(t *testing.T, url string, header http.Header, body string) int {
 	return response.StatusCode
 }
 
-// TestBackEndDecides: the back end of docs/build/approval.md verifies the questions of a node
-// and is understood; with another secret it answers nothing that counts.
+// TestBackEndDecides checks that the back end of docs/build/approval.md verifies a node's requests, and that the node
+// understands its decisions. With another secret, its answer does not count as a decision.
 func TestBackEndDecides(t *testing.T) {
 	url := startNode(t, "authorize.js", "AUTHORIZE_SECRET="+prefixed)
 	ask := func(secret, subject string) (hook.Answer, error) {
@@ -270,8 +270,7 @@ func TestBackEndDecides(t *testing.T) {
 	}
 }
 
-// TestDocumentsShowTheReceivers: what the documents tell readers to copy is what the
-// tests run.
+// TestDocumentsShowTheReceivers checks that the code in the documents is the code that these tests run.
 func TestDocumentsShowTheReceivers(t *testing.T) {
 	for document, blocks := range map[string]map[string]string{
 		"docs/build/events.md":   {"js": "events.js", "go": "events.go", "python": "events.py"},
@@ -286,7 +285,7 @@ func TestDocumentsShowTheReceivers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if language == "go" { // without the package and its comment
+			if language == "go" { // the document does not show the package clause and its comment
 				code = code[bytes.Index(code, []byte("import (")):]
 			}
 			if block := fmt.Sprintf("```%s\n%s```\n", language, code); !strings.Contains(string(text), block) {

@@ -1,9 +1,9 @@
 // Validates API documents, offline: node validate.mjs docs/asyncapi.yaml docs/openapi.yaml
 //
-// A document passes when it holds against the JSON Schema of its own
-// specification, against the linter's rules, and against what neither of them
-// looks at: that an operation's messages belong to its channel, and that every
-// example is an instance of its message. Any finding fails.
+// A document passes if it fits the JSON Schema of its specification and the
+// linter's rules, and two rules that neither of these has: an operation's
+// messages belong to its channel, and each example fits its message. Any
+// problem makes the program fail.
 
 import { readFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
@@ -15,8 +15,8 @@ import Ajv from 'ajv';
 import addFormats from 'ajv-formats';
 import { LineCounter, parseDocument } from 'yaml';
 
-// The linter would follow a reference out to the network: the documents must
-// stand on their own.
+// The linter would fetch references from the network, but the documents must need nothing from
+// there.
 globalThis.fetch = async (url) => {
   throw new Error(`not fetched: ${url}`);
 };
@@ -24,13 +24,13 @@ globalThis.fetch = async (url) => {
 const config = await createConfig({
   extends: ['recommended-strict'],
   rules: {
-    // The example server is the one that runs on the reader's machine.
+    // The example server is the reader's own machine.
     'no-server-example.com': 'off',
-    // A health probe has no client error.
+    // A health probe has no client errors.
     'operation-4xx-response': 'off',
   },
   async3Rules: {
-    // The credential travels in the join message, not in the handshake.
+    // The credential is in the join message, not in the handshake.
     'security-defined': 'off',
     // An AsyncAPI licence has no SPDX identifier, and needs no address.
     'info-license-strict': 'off',
@@ -38,7 +38,7 @@ const config = await createConfig({
 });
 
 /**
- * Returns what is wrong with the document, in reading order.
+ * Returns the document's problems in the order of their place in the text.
  * @param {string} path
  * @returns {Promise<{line: number, column: number, rule: string, message: string}[]>}
  */
@@ -73,7 +73,7 @@ export async function validate(path) {
   return problems.sort((a, b) => a.line - b.line || a.column - b.column);
 }
 
-/** Holds an AsyncAPI document against the specification's own schema. */
+/** Checks an AsyncAPI document against the schema of the AsyncAPI specification. */
 function asyncapiSchema(doc) {
   const schema = asyncapiSpecs.schemasWithoutId[doc.asyncapi];
   if (!schema) {
@@ -86,7 +86,7 @@ function asyncapiSchema(doc) {
   return schemaProblems('asyncapi-schema', check.errors);
 }
 
-/** Holds an OpenAPI document against the specification's own schema. */
+/** Checks an OpenAPI document against the schema of the OpenAPI specification. */
 async function openapiSchema(doc) {
   const { valid, errors } = await new OpenAPIValidator().validate(structuredClone(doc));
   if (valid) {
@@ -95,7 +95,7 @@ async function openapiSchema(doc) {
   return typeof errors === 'string' ? [{ pointer: '', rule: 'openapi-schema', message: errors }] : schemaProblems('openapi-schema', errors);
 }
 
-/** An operation, and its reply, may only name messages of its own channel. */
+/** Checks that an operation, and its reply, name only messages of the operation's channel. */
 function* operationMessages(doc) {
   for (const [name, { channel, messages, reply }] of Object.entries(doc.operations ?? {})) {
     const sides = [
@@ -112,7 +112,7 @@ function* operationMessages(doc) {
   }
 }
 
-/** Every example of a message must be an instance of its schemas. */
+/** Checks that each example of a message fits the message's schemas. */
 function* messageExamples(doc) {
   const ajv = new Ajv({ allErrors: true, strict: false, validateSchema: false });
   addFormats(ajv);
@@ -143,8 +143,8 @@ function* messageExamples(doc) {
 }
 
 /**
- * Turns a schema validator's errors into problems. Those that only say that a
- * branch was not taken are left out where another error says why.
+ * Converts a schema validator's errors to problems. An error that only says that a branch did not
+ * match is dropped if another error gives the reason.
  */
 function schemaProblems(rule, errors) {
   const all = (errors ?? []).map((e) => ({ ...e, text: `${e.message}${detail(e.params)}` }));
@@ -158,7 +158,7 @@ function detail(params) {
   return value === undefined ? '' : `: ${[value].flat().join(', ')}`;
 }
 
-/** The place in the text that a JSON pointer leads to, or its nearest parent's. */
+/** Returns the offset in the text of the value at a JSON pointer, or of its nearest parent. */
 function offsetOf(yaml, pointer) {
   const path = pointer.split('/').slice(1).map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
   for (; path.length > 0; path.pop()) {

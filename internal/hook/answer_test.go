@@ -16,7 +16,7 @@ func TestDecode(t *testing.T) {
 	errMs := errors.New("the decision's until: want Unix seconds; this looks like milliseconds")
 	for name, c := range map[string]struct {
 		text string
-		want map[string]decision // nil: an error
+		want map[string]decision // nil means that decode must return an error
 	}{
 		"good": {`{"decisions":[{"id":"1","allow":true,"until":1800000000},{"id":"2","allow":false,"reason":"no credit"}],"more":1}`, map[string]decision{
 			"1": {Answer: Answer{Allow: true, Until: 1800000000}}, "2": {Answer: Answer{Reason: "no credit"}},
@@ -55,7 +55,7 @@ func TestDecode(t *testing.T) {
 }
 
 func TestClip(t *testing.T) {
-	long := strings.Repeat("é", 150) // two bytes each
+	long := strings.Repeat("é", 150) // é takes two bytes
 	for text, want := range map[string]string{
 		"":                              "",
 		"no credit":                     "no credit",

@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	maxPending      = 100_000          // requests in the queue, of about 0.5 KiB each
-	ApprovalAhead   = 15 * time.Second // how long before a renewal its approval is requested; longer than patience
-	patience        = 8 * time.Second  // how long Request waits, in the queue and for the answer
-	batchRate       = 50               // average batches a second; the burst is the number of concurrent batches
-	approvalTrip    = 5                // failures until the circuit opens; few, since clients wait for the answers
-	maxApprovalWait = 30 * time.Second // longest wait between probes of a failing endpoint
-	maxAnswer       = 1 << 20          // bytes of one answer
+	maxPending      = 100_000          // the queue's limit; a waiting request takes about 0.5 KiB
+	ApprovalAhead   = 15 * time.Second // approval is requested this long before a token is renewed; must exceed `patience`
+	patience        = 8 * time.Second  // Request fails after this time in the queue and in flight together
+	batchRate       = 50               // batches a second on average; a burst may be as large as the number of concurrent batches
+	approvalTrip    = 5                // consecutive failures that open the circuit; few, since clients wait for the answers
+	maxApprovalWait = 30 * time.Second // the longest wait between two probes of a failing endpoint
+	maxAnswer       = 1 << 20          // bytes; a longer answer is an error
 )
 
 // Approval requests approvals of sessions from the back end. Request is safe for concurrent use.
@@ -39,16 +39,16 @@ type Approval struct {
 	maxPending int
 	patience   time.Duration
 	metrics    *approvalMetrics
-	logger     *slog.Logger  // names the endpoint
-	prefix     string        // of request ids; random, so unique to this Approval
-	ids        atomic.Uint64 // the last request id; ids are never reused, so a late answer matches no other request
-	waiting    atomic.Int64  // calls of Request in progress
+	logger     *slog.Logger  // adds the endpoint's address to each line
+	prefix     string        // prefix of all request ids; random, so that two nodes never send the same id
+	ids        atomic.Uint64 // number of the last request; numbers are never reused, so a late answer cannot match a newer request
+	waiting    atomic.Int64  // number of calls of Request in progress
 	lines      struct{ failures, openings, closings, mistakes logging.Throttle }
 
 	queue   approvalQueue // guarded by client.mu
-	down    error         // guarded by client.mu; the error of Request while the circuit is open
-	limiter *rate.Limiter // guarded by client.mu; of batches
-	slot    time.Time     // guarded by client.mu; when limiter lets the next batch begin; zero if not reserved yet
+	down    error         // guarded by client.mu; what Request returns while the circuit is open
+	limiter *rate.Limiter // guarded by client.mu; limits the rate of batches
+	slot    time.Time     // guarded by client.mu; start of the next batch as reserved from limiter; zero if none is reserved
 }
 
 var (
@@ -57,8 +57,8 @@ var (
 	errStopped = errors.New("the node is stopping")
 )
 
-// NewApproval makes an Approval, or returns nil if there is no URL. It sends no request before
-// Run is called.
+// NewApproval returns an Approval for c.URL, or nil if c.URL is empty. It sends no request before Run is
+// called.
 func NewApproval(c Config) (*Approval, error) {
 	if c.Timeout < 0 {
 		return nil, errors.New("authorize-timeout: want 0 (the default) or more")
@@ -86,25 +86,25 @@ func NewApproval(c Config) (*Approval, error) {
 	return a, nil
 }
 
-// Request asks the back end for an approval and waits for the answer, until ctx is done or for
-// 8 s. It may be called before Run. An error means that there is no answer, for whatever reason;
-// it never means a denial. It contains no secret.
+// Request asks the back end whether q.Session may do q.Action, and waits for the answer until ctx is done,
+// but at most 8 s. An error means that no answer arrived; it never means a denial. Errors contain no secret.
+// Request may be called before Run.
 //
-// Equal requests of one session share a place in the queue until it is sent. Afterwards they do
-// not, because the answer might be older than the new request.
+// If an equal request of the same session waits in the queue, both calls share it. A request that was already
+// sent is not shared: its answer may be older than q.
 func (a *Approval) Request(ctx context.Context, q Request) (answer Answer, err error) {
 	began := time.Now()
 	a.waiting.Add(1)
 	defer func() {
 		a.waiting.Add(-1)
-		if !errors.Is(err, context.Canceled) { // a caller that gave up says nothing about the endpoint
+		if !errors.Is(err, context.Canceled) { // a caller that gave up is no failure of the endpoint
 			a.metrics.asked(answer, err, time.Since(began))
 		}
 	}()
 	if err := ctx.Err(); err != nil {
 		return Answer{}, fmt.Errorf("not asked: %w", err)
 	}
-	// Encode now, since the session may change the role in q.Identity later.
+	// Encode q now: the session may change the role in q.Identity after Request returns.
 	p, err := a.enqueue(&pendingApproval{
 		text: encodeRequest(&q), shared: q.Session != "", person: q.Action != session.ActionRenew,
 		asked: began, span: trace.SpanFromContext(ctx), waiters: 1, done: make(chan struct{}),
@@ -126,7 +126,7 @@ func (a *Approval) Request(ctx context.Context, q Request) (answer Answer, err e
 	return Answer{}, err
 }
 
-// enqueue adds p to the queue, or returns the equal request that is there already.
+// enqueue adds p to the queue. If an equal request waits there already, it returns that request instead of p.
 func (a *Approval) enqueue(p *pendingApproval) (*pendingApproval, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -142,18 +142,19 @@ func (a *Approval) enqueue(p *pendingApproval) (*pendingApproval, error) {
 		return other, nil
 	}
 	switch n := a.queue.len(); {
-	case n >= batchSize && t == probe: // the next batch, which is the probe, is full
+	case n >= batchSize && t == probe: // while the circuit is open, only the probe will be sent, and its batch is full
 		return nil, a.down
 	case n >= a.maxPending:
 		return nil, errFull
 	case n == 0, n == batchSize-1:
-		signal(a.wake) // the first request starts the wait for a batch; a full batch ends it
+		signal(a.wake) // wake Run: the first request starts the 5 ms of gathering, and a full batch is sent at once
 	}
 	a.queue.push(p)
 	return p, nil
 }
 
-// leave removes one waiter from p. The last waiter removes p from the queue, unless it was sent.
+// leave records that one caller of Request no longer waits for p. When the last caller leaves, p is removed
+// from the queue unless it was already sent.
 func (a *Approval) leave(p *pendingApproval) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -162,8 +163,8 @@ func (a *Approval) leave(p *pendingApproval) {
 	}
 }
 
-// Run sends batches until ctx is done. Then it cancels those in progress, and all waiting
-// requests fail. Call Run once.
+// Run sends batches until ctx is done. Then it cancels the batches in progress, and all calls of Request
+// fail. Run must be called only once.
 func (a *Approval) Run(ctx context.Context) {
 	a.run(ctx, 0)
 	a.mu.Lock()
@@ -173,8 +174,8 @@ func (a *Approval) Run(ctx context.Context) {
 	settle(left, errStopped)
 }
 
-// next implements discipline: a batch begins 5 ms after its first request, or when 100 wait, and
-// no sooner than batchRate allows.
+// next implements discipline. It returns a batch once 100 requests wait or 5 ms after the first of them, but
+// no more often than batchRate allows.
 func (a *Approval) next(now time.Time, t turn) (*batch, time.Time) {
 	if t == hold || a.queue.len() == 0 {
 		return nil, time.Time{}
@@ -207,7 +208,7 @@ func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
 	return outcome{ok: b.err == nil, retryAfter: answer.retryAfter, limit: maxApprovalWait}, true
 }
 
-// done implements discipline. If the circuit is open, all waiting requests get an error.
+// done implements discipline. If the circuit is open after the batch, all waiting requests fail.
 func (a *Approval) done(b *batch, o *outcome) func() {
 	var flushed []*pendingApproval
 	if t, _ := a.circuit.turn(o.at); !o.ok && t == hold {
@@ -222,7 +223,7 @@ func (a *Approval) done(b *batch, o *outcome) func() {
 	}
 }
 
-// log logs the endpoint's state. The caller of Request logs the answer.
+// log logs changes of the endpoint's state. Callers of Request log their own answers.
 func (a *Approval) log(b *batch, o *outcome) {
 	if !o.ok && !o.opened {
 		if unlogged, ok := a.lines.failures.Pass(logEvery); ok {

@@ -16,11 +16,11 @@ import (
 
 // move is one step of a random run.
 type move struct {
-	After  time.Duration  // since the one before
-	Mood   string         // what the back end does from now on; empty for no change
-	Action session.Action // what is asked, if there is no Mood
-	Name   int            // about which session
-	Within time.Duration  // the caller's own deadline; zero for none
+	After  time.Duration  // time since the previous move
+	Mood   string         // new behaviour of the back end; empty for no change
+	Action session.Action // the action of the approval request, if Mood is empty
+	Name   int            // number of the requesting session
+	Within time.Duration  // deadline of the caller's context; 0 for none
 }
 
 func drawMove(t *rapid.T) move {
@@ -37,7 +37,7 @@ func drawMove(t *rapid.T) move {
 	return m
 }
 
-// name is empty for session 0, which has no id yet.
+// name returns the session's id; session 0 has none yet, so it is empty.
 func (m *move) name() string {
 	if m.Name == 0 {
 		return ""
@@ -45,7 +45,7 @@ func (m *move) name() string {
 	return fmt.Sprint(m.Name)
 }
 
-// decided is a decision of the moody back end, told apart by its Reason.
+// decided records a decision that moody sent. Each has a unique Reason.
 type decided struct {
 	question asks
 	allow    bool
@@ -56,7 +56,7 @@ type decided struct {
 type moody struct {
 	mu    sync.Mutex
 	mood  string             // guarded by mu
-	given map[string]decided // guarded by mu; by reason
+	given map[string]decided // guarded by mu; by Reason
 }
 
 func (b *moody) set(mood string) {
@@ -102,8 +102,8 @@ func (b *moody) answer(ctx context.Context, r request) (reply, error) {
 	}
 }
 
-// In random runs, each approval request gets its own answer, decided after the request was made, or
-// an error, in time; and no goroutine is left.
+// In random runs, each call of Request returns in time, with an error or with its own answer, which the back
+// end decided after the call began. No goroutine is left behind.
 func TestAnything(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOfN(rapid.Custom(drawMove), 1, 60).Draw(rt, "moves")
@@ -179,7 +179,7 @@ func play(t *testing.T, moves []move) (problems []string) {
 	if s.backEnd.most > 2 {
 		complain("%d requests at once", s.backEnd.most)
 	}
-	// After the back end has recovered and the wait is over, requests are sent again.
+	// Once the back end has recovered and the circuit's wait is over, Request must succeed again.
 	b.set("good")
 	time.Sleep(time.Minute) // bubble
 	if a := s.ask(question1(session.ActionJoin, "last")); failures([]*asked{a}) != 0 {

@@ -13,7 +13,7 @@ import (
 	"refresher/internal/session"
 )
 
-// value is a counter's.
+// value returns the value of the counter c.
 func value(t *testing.T, c prometheus.Collector) float64 {
 	t.Helper()
 	return testutil.ToFloat64(c)
@@ -46,7 +46,7 @@ func TestApprovalDown(t *testing.T) {
 			}
 			wait(100*time.Millisecond - a.after)
 		}
-		// Waits of 1 s to 30 s, 15.5 s on average.
+		// The waits between probes are 1 s to 30 s, 15.5 s on average.
 		if n := len(s.backEnd.requests()); n < 180 || n > 300 {
 			t.Errorf("%d requests", n)
 		}
@@ -95,7 +95,7 @@ func TestOpening(t *testing.T) {
 				late++
 			}
 		}
-		// The failures before the last of five make place for four more.
+		// Four batches fail before the fifth opens the circuit; four more have started by then.
 		if n := len(s.backEnd.requests()); n > 12 || late > 400 {
 			t.Errorf("%d requests, %d questions waited longer", n, late)
 		}
@@ -110,7 +110,7 @@ func TestOneProbe(t *testing.T) {
 		for range 5 {
 			failures(s.askMany(session.ActionJoin, 1))
 		}
-		wait(2 * time.Second) // the first wait is at most so long
+		wait(2 * time.Second) // the first wait is at most 2 s
 		s.backEnd.answer = after(time.Second, allow)
 		probe := s.askMany(session.ActionRenew, 1)
 		wait(10 * time.Millisecond)
@@ -127,7 +127,7 @@ func TestOneProbe(t *testing.T) {
 	})
 }
 
-// Requests that are not sent get the newest cause in their error.
+// An error for a request that was not sent names the newest failure of the endpoint.
 func TestNewCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -152,7 +152,7 @@ func TestNewCause(t *testing.T) {
 // While the circuit is open, at most one batch of requests waits.
 func TestFullProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newApprovalStage(t, nil) // Run does not take any yet
+		s := newApprovalStage(t, nil) // Run is called later, so requests stay in the queue
 		for range approvalTrip {
 			s.approval.running++
 			s.approval.finish(&batch{err: errRefused}, s.approval.circuit.begin(), outcome{limit: maxApprovalWait})
@@ -169,7 +169,8 @@ func TestFullProbe(t *testing.T) {
 	})
 }
 
-// If an older batch gets a Retry-After, the requests that wait for the next probe fail at once.
+// If a batch that began before the circuit opened returns a Retry-After, the requests that wait for the next
+// probe fail at once.
 func TestLateRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil)
@@ -205,7 +206,7 @@ func TestApprovalRetryAfter(t *testing.T) {
 				wait(100 * time.Millisecond)
 				failures(s.askMany(session.ActionRenew, 1))
 			}
-			// At most 2 s, at random, if that is more.
+			// A Retry-After below 2 s is replaced by a random wait of at most 2 s.
 			if took := time.Since(opened); took < want || took > max(want, 2*time.Second)+200*time.Millisecond {
 				t.Errorf("%s: asked again after %s", text, took)
 			}
@@ -213,7 +214,7 @@ func TestApprovalRetryAfter(t *testing.T) {
 	}
 }
 
-// Failures that are not in a row do not open the circuit. The first is logged.
+// Failures with a success between them do not open the circuit. The first failure is logged.
 func TestUnsteady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()

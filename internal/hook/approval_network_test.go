@@ -20,8 +20,7 @@ import (
 	"refresher/internal/session"
 )
 
-// approvalOnNetwork runs an Approval on real sockets until the test ends, and returns what
-// it logs.
+// approvalOnNetwork runs an Approval over real sockets until the test ends, and returns it with its log.
 func approvalOnNetwork(t *testing.T, url string, change func(*Approval)) (*Approval, *logBuffer) {
 	t.Helper()
 	log := &logBuffer{}
@@ -49,7 +48,7 @@ func approvalOnNetwork(t *testing.T, url string, change func(*Approval)) (*Appro
 	return a, log
 }
 
-// With a real server, signatures can be verified, and each request gets its own answer.
+// A real server can verify the signatures, and each request gets its own answer.
 func TestApprovalServer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, err := io.ReadAll(r.Body)
@@ -94,7 +93,7 @@ func TestApprovalServer(t *testing.T) {
 	}
 }
 
-// A server with a wrong TLS certificate gets no request.
+// No request is sent to a server whose TLS certificate is wrong.
 func TestApprovalTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct{ Requests []asks }
@@ -117,7 +116,7 @@ func TestApprovalTLS(t *testing.T) {
 	}
 }
 
-// No failure reveals a secret, in errors or logs.
+// Neither errors nor logs contain a secret, whatever fails.
 func TestApprovalSecrets(t *testing.T) {
 	const user, password, query = "scott", "li%2Fon", "t=tiger&x=1"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -125,10 +124,10 @@ func TestApprovalSecrets(t *testing.T) {
 		case "/refuses":
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = io.WriteString(w, r.URL.RawQuery)
-		case "/breaks": // an error of net/http that repeats the header
+		case "/breaks": // makes net/http return an error that contains the header
 			w.Header().Set("Location", "http://[:"+query+"/?%zz")
 			w.WriteHeader(http.StatusFound)
-		case "/garbles": // and one that repeats the answer
+		case "/garbles": // makes net/http return an error that contains the answer
 			socket, _, err := w.(http.Hijacker).Hijack()
 			if err != nil {
 				t.Error(err)
@@ -157,7 +156,7 @@ func TestApprovalSecrets(t *testing.T) {
 		url := strings.Replace(base, "http://", "http://"+user+":"+password+"@", 1) + "?" + query
 		a, log := approvalOnNetwork(t, url, nil)
 		var said strings.Builder
-		for range approvalTrip + 1 { // the last one is not asked any more
+		for range approvalTrip + 1 { // the last request is not sent: the circuit is open
 			_, err := a.Request(t.Context(), question1(session.ActionJoin, "a"))
 			if err == nil || !strings.Contains(err.Error(), why) {
 				t.Fatalf("%s: %v", base, err)
@@ -175,18 +174,17 @@ func TestApprovalSecrets(t *testing.T) {
 	}
 }
 
-// brokenBody is an answer whose body fails with that error text.
+// brokenBody is a transport whose answers have a body that fails with this error text.
 type brokenBody string
 
 func (b brokenBody) Read([]byte) (int, error) { return 0, errors.New(string(b)) }
 func (b brokenBody) Close() error             { return nil }
 
-// RoundTrip answers every request with it.
 func (b brokenBody) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: b}, nil
 }
 
-// Secrets are removed from errors of reading the body, too.
+// Secrets are also removed from errors that occur while the body is read.
 func TestBrokenBody(t *testing.T) {
 	for text, want := range map[string]string{"reset by peer": "reset by peer", "bad chunk: lion": "not shown"} {
 		a, _ := approvalOnNetwork(t, "https://scott:lion@app.test", func(a *Approval) { a.endpoint.client.Transport = brokenBody(text) })

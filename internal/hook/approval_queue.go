@@ -8,30 +8,31 @@ import (
 )
 
 const (
-	batchSize    = 100                  // most approval requests in a batch
-	renewalShare = batchSize / 4        // how many places of a batch waiting renewals get at least
-	gatherFor    = 5 * time.Millisecond // how long a request waits for others in its batch
+	batchSize    = 100                  // the most approval requests in one batch
+	renewalShare = batchSize / 4        // places of a batch that waiting renewals get at least
+	gatherFor    = 5 * time.Millisecond // the first request of a batch waits this long for others
 )
 
 // pendingApproval is an approval request that waits for its answer. Several calls of Request may
 // share it.
 type pendingApproval struct {
-	text   string // JSON from encodeRequest
-	shared bool   // equal requests may share it
-	person bool   // a client waits for the answer: a join or resume, not a scheduled renewal
+	text   string // JSON of the request, from encodeRequest
+	shared bool   // whether an equal request may share this one
+	person bool   // a client waits for the answer (join or resume); false for a scheduled renewal
 	asked  time.Time
-	span   trace.Span // the span of the first caller; may be a no-op
+	span   trace.Span // trace span of the first caller; may be a no-op
 
-	waiters int    // guarded by client.mu
-	number  uint64 // guarded by client.mu; counts up in the order of requests
+	waiters int    // guarded by client.mu; calls of Request that wait for this request
+	number  uint64 // guarded by client.mu; serial number, in the order of calls
 
-	// Set by the goroutine that sends the batch; decision is set before done is closed.
+	// The goroutine that sends the batch sets decision and then closes done.
 	id string
 	decision
 	done chan struct{}
 }
 
-// settle ends requests: with err, or if err is nil with the decision that each already has.
+// settle ends the requests. If err is nil, each returns the decision that it already has; otherwise each
+// fails with err.
 func settle(approvals []*pendingApproval, err error) {
 	for _, q := range approvals {
 		if err != nil {
@@ -41,11 +42,11 @@ func settle(approvals []*pendingApproval, err error) {
 	}
 }
 
-// approvalQueue holds the approval requests that are not sent yet.
+// approvalQueue holds the approval requests that wait to be sent.
 type approvalQueue struct {
 	people, renewals order[pendingApproval]      // by age
 	shared           map[string]*pendingApproval // by text
-	pushed           uint64                      // how many requests were added
+	pushed           uint64                      // number of requests ever added
 }
 
 func newApprovalQueue() approvalQueue {
@@ -71,14 +72,13 @@ func (q *approvalQueue) push(p *pendingApproval) {
 	}
 }
 
-// remove removes p, if it is still in the queue.
 func (q *approvalQueue) remove(p *pendingApproval) {
 	if q.kind(p).remove(p) && p.shared {
 		delete(q.shared, p.text)
 	}
 }
 
-// oldest returns when the oldest request was made; zero if the queue is empty.
+// oldest returns the time of the oldest request, or zero if the queue is empty.
 func (q *approvalQueue) oldest() (asked time.Time) {
 	for _, p := range []*pendingApproval{q.people.first(), q.renewals.first()} {
 		if p != nil {
@@ -88,8 +88,8 @@ func (q *approvalQueue) oldest() (asked time.Time) {
 	return asked
 }
 
-// take removes and returns the requests of the next batch: those with a person first, except for
-// the renewals' share, and of each kind the oldest.
+// take removes the requests of the next batch and returns them. Joins and resumes come first, but renewals
+// keep renewalShare places; within each kind, older requests come first.
 func (q *approvalQueue) take() (batch []*pendingApproval) {
 	renewals := min(q.renewals.len(), max(renewalShare, batchSize-q.people.len()))
 	people := min(q.people.len(), batchSize-renewals)
@@ -101,7 +101,6 @@ func (q *approvalQueue) take() (batch []*pendingApproval) {
 	return batch
 }
 
-// takeAll removes and returns all requests.
 func (q *approvalQueue) takeAll() (all []*pendingApproval) {
 	for q.len() > 0 {
 		all = append(all, q.take()...)

@@ -8,11 +8,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestApprovalQueue compares the queue with two plain slices.
+// TestApprovalQueue compares the queue with two plain slices in random runs.
 func TestApprovalQueue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := newApprovalQueue()
-		var people, renewals []*pendingApproval // in their order
+		var people, renewals []*pendingApproval // oldest first
 		now := time.Unix(1_800_000_000, 0)
 		drop := func(list []*pendingApproval, i int) []*pendingApproval {
 			q.remove(list[i])

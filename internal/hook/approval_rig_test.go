@@ -21,7 +21,7 @@ import (
 	"refresher/internal/session"
 )
 
-// approvalStage is an Approval in a synctest bubble, with a back end in memory.
+// approvalStage runs an Approval in a synctest bubble against a simulated back end.
 type approvalStage struct {
 	t        *testing.T
 	approval *Approval
@@ -33,7 +33,7 @@ type approvalStage struct {
 	began    time.Time
 }
 
-// newApprovalStage makes an Approval that does not run yet. change may be nil.
+// newApprovalStage makes an Approval; run starts it. change adjusts it before and may be nil.
 func newApprovalStage(t *testing.T, change func(*Approval)) *approvalStage {
 	t.Helper()
 	s := &approvalStage{
@@ -68,7 +68,7 @@ func (s *approvalStage) run() *approvalStage {
 	return s
 }
 
-// atOnce sets an Approval's concurrency and its rate of batches.
+// atOnce limits an Approval to n concurrent batches and perSecond batches a second.
 func atOnce(a *Approval, n int, perSecond rate.Limit) {
 	a.endpoint.limits.atOnce, a.limiter = n, rate.NewLimiter(perSecond, n)
 }
@@ -79,7 +79,7 @@ func (s *approvalStage) stop() {
 	<-s.returned
 }
 
-// asked is a call of Request with its result.
+// asked is one call of Request and its result.
 type asked struct {
 	done   chan struct{}
 	answer Answer
@@ -111,7 +111,7 @@ func (s *approvalStage) askWith(ctx context.Context, q Request) *asked {
 	return a
 }
 
-// askMany makes n different requests, and returns when all of them wait or are answered.
+// askMany makes n different requests in the background, and returns when each is answered or waits.
 func (s *approvalStage) askMany(action session.Action, n int) []*asked {
 	var all []*asked
 	for i := range n {
@@ -121,7 +121,7 @@ func (s *approvalStage) askMany(action session.Action, n int) []*asked {
 	return all
 }
 
-// failures waits for calls of Request and counts those that failed.
+// failures waits until all calls have returned, and counts the errors.
 func failures(all []*asked) int {
 	n := 0
 	for _, a := range all {
@@ -133,7 +133,7 @@ func failures(all []*asked) int {
 	return n
 }
 
-// question1 is an approval request for the session with that name, in channel c.
+// question1 returns an approval request of the named session in channel c.
 func question1(action session.Action, name string) Request {
 	return Request{
 		Action: action, App: "app", Session: name, Subject: "ana",
@@ -157,7 +157,7 @@ func (s *approvalStage) gauge(name string) float64 {
 	return 0
 }
 
-// observed returns the number of requests by outcome: allowed, denied, failed.
+// observed returns how many requests were allowed, denied and failed.
 func (s *approvalStage) observed() [3]uint64 {
 	s.t.Helper()
 	families, err := s.registry.Gather()
@@ -180,29 +180,28 @@ func (s *approvalStage) observed() [3]uint64 {
 // backEnd is the back end that receives approval requests.
 type backEnd struct {
 	t *testing.T
-	// answer answers a batch; nil allows all requests at once.
+	// answer answers a batch; if it is nil, the back end allows all requests at once.
 	answer func(context.Context, request) (reply, error)
 
 	mu   sync.Mutex
 	got  []request       // guarded by mu
-	ids  map[string]bool // guarded by mu; seen so far
-	open int             // guarded by mu; requests under way
-	most int             // guarded by mu; and at once
+	ids  map[string]bool // guarded by mu; ids received so far, to detect a repeated id
+	open int             // guarded by mu; batches in progress
+	most int             // guarded by mu; highest value of open
 }
 
-// request is a batch as the back end receives it.
+// request is a batch that the back end received.
 type request struct {
 	at        time.Time
 	header    http.Header
 	questions []asks
 }
 
-// asks is an approval request in a batch.
+// asks is one approval request of a batch.
 type asks struct {
 	ID, Action, App, Session, Subject string
 }
 
-// RoundTrip checks, records and answers a batch.
 func (b *backEnd) RoundTrip(q *http.Request) (*http.Response, error) {
 	text, err := io.ReadAll(q.Body)
 	if err != nil {
@@ -265,7 +264,6 @@ func (b *backEnd) end() {
 	b.open--
 }
 
-// requests returns the batches received so far.
 func (b *backEnd) requests() []request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -281,7 +279,7 @@ func (b *backEnd) sizes() []int {
 	return sizes
 }
 
-// decide answers a batch: decision returns the JSON of a decision after the id.
+// decide answers a batch. decision returns the fields of a JSON decision that follow the id.
 func decide(r request, decision func(asks) string) reply {
 	var all []string
 	for _, q := range r.questions {
@@ -292,7 +290,6 @@ func decide(r request, decision func(asks) string) reply {
 	return reply{status: 200, body: `{"decisions":[` + strings.Join(all, ",") + `]}`}
 }
 
-// allow allows all requests of a batch.
 func allow(_ context.Context, r request) (reply, error) {
 	return decide(r, func(asks) string { return `"allow":true` }), nil
 }

@@ -42,7 +42,7 @@ func TestAsk(t *testing.T) {
 		if len(got) != 1 || len(got[0].questions) != 2 {
 			t.Fatalf("%d requests", len(got))
 		}
-		got[0].header.Del("webhook-signature") // the back end has checked it
+		got[0].header.Del("webhook-signature") // RoundTrip has verified it
 		want := http.Header{
 			"Authorization": {"Basic c2NvdHQ6bGlvbg=="}, "Content-Type": {"application/json"}, "User-Agent": {"refresher"},
 			"Webhook-Id": {got[0].questions[0].ID}, "Webhook-Timestamp": {fmt.Sprint(got[0].at.Unix())},
@@ -118,7 +118,7 @@ func TestShared(t *testing.T) {
 		for range 10 {
 			all = append(all, s.ask(same), s.ask(anew), s.ask(other), s.ask(nameless))
 		}
-		wait(10 * time.Millisecond) // all are on their way
+		wait(10 * time.Millisecond) // the first batch has been sent
 		all = append(all, s.ask(same), s.ask(same))
 		wait(10 * time.Millisecond)
 		if diff := cmp.Diff([]int{13, 1}, s.backEnd.sizes()); diff != "" {
@@ -133,7 +133,7 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// Joins and resumes go before renewals, but renewals get their share of each batch.
+// Joins and resumes go before renewals, but renewals keep their share of each batch.
 func TestPriority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { atOnce(a, 1, 50) })
@@ -147,7 +147,7 @@ func TestPriority(t *testing.T) {
 				action = session.ActionResume
 			}
 			all = append(all, s.ask(question1(action, fmt.Sprintf("%05d", i))))
-			synctest.Wait() // they stand in this order
+			synctest.Wait() // so that the requests are queued in this order
 		}
 		s.run()
 		wait(time.Second)
@@ -177,7 +177,7 @@ func TestPriority(t *testing.T) {
 	})
 }
 
-// Many requests at once are answered as fast as the rate of batches allows.
+// In a storm, requests are answered at the rate of batches.
 func TestStorm(t *testing.T) {
 	for n, most := range map[int]time.Duration{10_000: 2 * time.Second, 20_000: 4 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -203,7 +203,8 @@ func TestStorm(t *testing.T) {
 				t.Errorf("%d requests at once", s.backEnd.most)
 			}
 			for i := range got {
-				// Concurrency at once, and then Rate a second.
+				// The first batches start together, up to the concurrency limit; later ones start at the rate
+				// limit.
 				if due := time.Duration(i-7) * time.Second / 50; got[i].at.Sub(s.began) < due-time.Millisecond {
 					t.Errorf("request %d after %s, want %s", i, got[i].at.Sub(s.began), due)
 				}
@@ -212,7 +213,7 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// A slow back end gets a limited number of concurrent batches, and these are full.
+// A slow back end receives at most the configured number of concurrent batches, each of them full.
 func TestConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { atOnce(a, 2, 50) }).run()
@@ -253,14 +254,14 @@ func TestQueueFull(t *testing.T) {
 	})
 }
 
-// Every malformed answer is an error for the requests that it concerns.
+// A malformed answer makes the requests fail that it concerns, and no others.
 func TestFailures(t *testing.T) {
 	big := strings.Repeat(" ", 1<<20)
 	for name, c := range map[string]struct {
 		answer  func(context.Context, request) (reply, error)
-		failed  int    // of two questions, "a" and "b"
-		outcome string // of the request
-		want    string // in the error
+		failed  int    // how many of the two requests, "a" and "b", must fail
+		outcome string // the result label of the batch
+		want    string // part of the error
 		after   time.Duration
 	}{
 		"no answer": {down[request], 2, "failed", "connection refused", 0},
@@ -365,7 +366,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// A request whose callers have all given up is not sent, and delays no other.
+// A request is not sent once all its callers have given up, and it does not delay other requests.
 func TestGivingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { a.maxPending = 3 })
@@ -399,7 +400,7 @@ func TestGivingUp(t *testing.T) {
 		if diff := cmp.Diff([]int{1}, s.backEnd.sizes()); diff != "" {
 			t.Error(diff)
 		}
-		// A caller that gives up during the batch does not affect the others.
+		// If one caller gives up while the batch is in progress, the others still get their answer.
 		s.backEnd.answer = after(time.Second, allow)
 		ctx, cancel = context.WithCancel(t.Context())
 		gone, stays = s.askWith(ctx, question1(session.ActionJoin, "e")), s.ask(question1(session.ActionJoin, "e"))
@@ -417,7 +418,7 @@ func TestGivingUp(t *testing.T) {
 	})
 }
 
-// A request fails after the patience, even if it was never sent.
+// A request that was never sent fails after `patience`.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { a.patience = 3 * time.Second })
@@ -432,12 +433,12 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// When Run ends, all requests fail, and these failures do not count against the endpoint.
+// When Run ends, all requests fail, and none of these failures opens the circuit.
 func TestApprovalStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
 		s.backEnd.answer = hang
-		all := s.askMany(session.ActionJoin, 1000) // 8 requests under way, 2 to come
+		all := s.askMany(session.ActionJoin, 1000) // 8 batches are in progress, and 2 wait
 		wait(time.Millisecond)
 		s.stop()
 		took := time.Since(s.began)

@@ -16,13 +16,13 @@ import (
 	"refresher/internal/session"
 )
 
-// Request is an approval request: may a session do Action? Empty fields are omitted from the
-// JSON, except Action and App.
+// Request is an approval request: it asks whether a session may do Action. The JSON omits empty fields,
+// except Action and App.
 type Request struct {
 	Action session.Action
 	App    string // the App ID
-	// Session is the session's id; empty if it has none yet. Requests without a session never
-	// share a place in the queue.
+	// Session is the session's id, or empty before the session has one. Requests without an id never share a
+	// place in the queue.
 	Session  string
 	Subject  string // the credential's subject
 	Identity session.Identity
@@ -31,11 +31,9 @@ type Request struct {
 // Answer is the back end's decision on a Request.
 type Answer struct {
 	Allow bool
-	// Reason is the reason that the back end gave: at most 200 bytes, printable; empty if it
-	// gave none.
+	// Reason is the back end's reason: at most 200 bytes, printable; empty if the answer had none.
 	Reason string
-	// Until is the time until which the session is allowed; 0 if the back end set no limit.
-	// It may be in the past.
+	// Until ends the approval; 0 if the back end set no limit. It may lie in the past.
 	Until session.UnixSec
 }
 
@@ -54,12 +52,12 @@ func encodeRequest(q *Request) string {
 	return string(text)
 }
 
-// batch is one HTTP request with several approval requests, and its result.
+// batch is one HTTP request that carries several approval requests, and its result.
 type batch struct {
 	approvals []*pendingApproval
 	result    result
-	err       error // why the result is not ok; contains no secret
-	unread    error // why one of the requests has no decision; errMissing only if there is no other error
+	err       error // why the batch failed, if its result is not ok; contains no secret
+	unread    error // why a single request of the batch has no decision; errMissing only if there is no other error
 }
 
 // encode returns the body of the HTTP request.
@@ -71,8 +69,8 @@ func (b *batch) encode() []byte {
 	return []byte(`{"requests":[` + strings.Join(requests, ",") + `]}`)
 }
 
-// inTrace returns ctx with the span of the first approval request that is traced, so that the
-// HTTP request becomes part of that trace.
+// inTrace returns ctx with the span of the first traced approval request, so that the HTTP request becomes
+// part of that trace.
 func (b *batch) inTrace(ctx context.Context) context.Context {
 	for _, q := range b.approvals {
 		if q.span.IsRecording() {
@@ -82,12 +80,12 @@ func (b *batch) inTrace(ctx context.Context) context.Context {
 	return ctx
 }
 
-// decide sets the decision of each approval request from the answer, and returns the result.
+// decide sets each approval request's decision from the answer, and returns the result of the batch.
 func (b *batch) decide(a *answer) (result, error) {
 	switch {
 	case a.status == 0:
 		return failed, a.err
-	case a.status != http.StatusOK: // whether or not the body could be read
+	case a.status != http.StatusOK: // the status decides, even if the body could not be read
 		return refused, fmt.Errorf("the endpoint answered %d", a.status)
 	case a.err != nil:
 		return failed, fmt.Errorf("read the answer: %w", a.err)
@@ -118,7 +116,7 @@ func (b *batch) decide(a *answer) (result, error) {
 	return ok, nil
 }
 
-// decision is the answer to one approval request, or in err the reason why there is none.
+// decision is the answer to one approval request; err says why there is none.
 type decision struct {
 	Answer
 	err error
@@ -131,9 +129,8 @@ var (
 	errForm        = errors.New(`the decision is not of the form {"id":"…","allow":true,"until":1800000000}`)
 )
 
-// decode returns the decisions of an answer by request id. A decision that is malformed, or that
-// is there twice, becomes an error for its request: picking one of two could end a call by
-// mistake. Errors do not repeat the text.
+// decode returns the decisions of an answer by request id. A decision that is malformed or appears twice
+// becomes an error for its request: a wrong guess could end a call. Errors contain no text of the answer.
 func decode(text []byte) (map[string]decision, error) {
 	var body struct {
 		Decisions []json.RawMessage `json:"decisions"`
@@ -159,7 +156,7 @@ func decodeOne(text []byte) (id string, d decision) {
 		Reason string          `json:"reason"`
 		Until  session.UnixSec `json:"until"`
 	}
-	// If a field has the wrong type, Unmarshal still sets the others, so the id is known.
+	// If a field has the wrong type, Unmarshal still sets the other fields, so id is usable.
 	if err := json.Unmarshal(text, &body); err != nil || body.Allow == nil {
 		return body.ID, decision{err: errForm}
 	}
@@ -172,10 +169,10 @@ func decodeOne(text []byte) (id string, d decision) {
 	return body.ID, decision{Answer: Answer{Allow: true, Reason: clip(body.Reason), Until: body.Until}}
 }
 
-// maxReason is the longest reason in bytes; clip cuts longer ones.
+// maxReason is the length in bytes to which clip cuts a reason.
 const maxReason = 200
 
-// clip shortens text to maxReason and replaces unprintable characters, for logs.
+// clip cuts text to maxReason bytes and replaces unprintable characters, so that it can be logged.
 func clip(text string) string {
 	if len(text) > maxReason {
 		cut := maxReason

@@ -8,15 +8,14 @@ import (
 // minWait is the shortest wait after a failure.
 const minWait = time.Second
 
-// backoff returns how long to wait after the nth failure in a row (n starts at 1): a random
-// duration between minWait and a bound that doubles up to limit, so that requests and nodes do
-// not retry at the same time.
+// backoff returns the wait after the nth consecutive failure (n starts at 1): a random duration between
+// minWait and a bound that doubles up to limit. The randomness keeps nodes from retrying at the same time.
 func backoff(n int, limit time.Duration) time.Duration {
 	bound := min(minWait<<min(n, 10), limit) // 2¹⁰ s is longer than any limit
 	return minWait + rand.N(bound-minWait+1) //nolint:gosec // jitter, not a secret
 }
 
-// turn is which requests a circuit allows to begin.
+// turn says which requests may begin now.
 type turn int
 
 const (
@@ -28,21 +27,21 @@ const (
 // circuit is a circuit breaker. While it is closed, requests begin freely; while it is open, one
 // probe begins after each wait.
 type circuit struct {
-	trip     int        // how many failures in a row open it
-	failures int        // while closed: failures in a row; while open: failures since it opened
-	open     bool       // the endpoint counts as failing
+	trip     int        // consecutive failures that open the circuit
+	failures int        // consecutive failures while closed; all failures since it opened while open
+	open     bool       // the endpoint is considered down
 	since    time.Time  // when it last opened
 	until    time.Time  // when the next probe may begin
 	probing  bool       // a probe is in progress
-	changes  generation // how often open has changed
+	changes  generation // how often the circuit opened or closed
 }
 
-// generation counts the changes of a circuit, so that a request knows whether the circuit has
-// changed since it began.
+// generation numbers the states of a circuit, so that a request can tell whether the circuit has opened or
+// closed since the request began.
 type generation uint64
 
-// turn returns which requests may begin at now. If none may, at is when a probe may begin; it is
-// zero while a probe is in progress.
+// turn returns which requests may begin at now. On hold, at is when the next probe may begin; it is zero
+// while a probe is in progress.
 func (c *circuit) turn(now time.Time) (t turn, at time.Time) {
 	switch {
 	case !c.open:
@@ -56,17 +55,16 @@ func (c *circuit) turn(now time.Time) (t turn, at time.Time) {
 	}
 }
 
-// begin records the start of a request that turn allows.
+// begin records that a request has begun. Call it only if turn allows one.
 func (c *circuit) begin() generation {
 	c.probing = c.open
 	return c.changes
 }
 
-// succeeded records a request that the endpoint accepted. It reports whether that closed the
-// circuit.
+// succeeded records a request that the endpoint accepted, and reports whether it closed the circuit.
 func (c *circuit) succeeded(began generation) (closed bool) {
 	if began != c.changes {
-		return false // the circuit has changed since the request began
+		return false // the circuit has opened or closed since the request began
 	}
 	closed = c.open
 	c.open, c.probing, c.failures = false, false, 0
@@ -76,13 +74,13 @@ func (c *circuit) succeeded(began generation) (closed bool) {
 	return closed
 }
 
-// failed records a failed request. retryAfter is the endpoint's Retry-After, or 0. The next wait
-// is at most limit, or retryAfter if that is longer. It reports whether that opened the circuit.
+// failed records a failed request, and reports whether it opened the circuit. retryAfter is the endpoint's
+// Retry-After, or 0. The next wait is at most limit, or retryAfter if that is longer.
 func (c *circuit) failed(began generation, now time.Time, retryAfter, limit time.Duration) (opened bool) {
 	current := began == c.changes
 	switch {
 	case c.open && !current:
-		c.postpone(now.Add(retryAfter)) // the failure itself is already known
+		c.postpone(now.Add(retryAfter)) // the request began before the circuit opened, so it is not counted again
 		return false
 	case current:
 		c.failures++

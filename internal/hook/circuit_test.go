@@ -54,7 +54,8 @@ func TestCircuit(t *testing.T) {
 	if turn != hold || until.Before(now.Add(time.Second)) || until.After(now.Add(2*time.Second)) {
 		t.Fatalf("open until %s", until.Sub(now))
 	}
-	// Requests that began before the circuit changed affect only the wait, by their Retry-After.
+	// A request that began before the circuit opened or closed has no effect, except that its Retry-After
+	// extends the wait.
 	if c.failed(early, now, 0, maxEventWait) || c.succeeded(earlier) {
 		t.Error("changed by an old attempt")
 	}
@@ -88,7 +89,7 @@ func TestCircuit(t *testing.T) {
 	}
 }
 
-// The waits grow up to the limit.
+// The waits between probes grow up to the limit.
 func TestCircuitWaits(t *testing.T) {
 	for _, most := range []time.Duration{10 * time.Second, 5 * time.Minute} {
 		now := time.Unix(1_800_000_000, 0)

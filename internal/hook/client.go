@@ -15,23 +15,24 @@ import (
 
 // Config configures Events and Approval.
 type Config struct {
-	// URL receives the requests. It is absolute, http or https, without a fragment. A user
-	// and password in it are sent as basic authentication.
+	// URL is where requests are sent: absolute, http or https, without a fragment. A user and password in it
+	// are sent as basic authentication.
 	URL string
-	// Secret signs requests. If PreviousSecret is not empty, it signs them too. Each is
-	// "whsec_" and the base64 of 24 to 64 bytes, or a text of at least 24 bytes.
+	// Secret signs requests. If PreviousSecret is not empty, each request has a second signature by it. A
+	// secret is "whsec_" followed by the base64 of 24 to 64 bytes, or a text of at least 24 bytes.
 	Secret, PreviousSecret string
-	// Timeout bounds one request, from dialling to the end of the answer. 0 means 10 s for
-	// an event and 2 s for a batch of approval requests.
+	// Timeout limits one request, from dialling to the end of the answer. 0 means 10 s for an event and 2 s
+	// for a batch of approval requests.
 	Timeout time.Duration
-	// Panics reports panics in a request, which then counts as failed. If it is nil, a panic
-	// ends the process.
+	// Panics reports a panic during a request; that request counts as failed. If Panics is nil, a panic ends
+	// the process.
 	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// unset returns an error if the Config has a secret but no URL. use says what the URL is for.
+// unset returns an error if c has a secret but no URL. name is the flags' prefix; use tells the operator what
+// the URL is for.
 func (c *Config) unset(name, use string) error {
 	switch {
 	case c.Secret != "":
@@ -42,53 +43,53 @@ func (c *Config) unset(name, use string) error {
 	return nil
 }
 
-// logEvery is the shortest time between two log lines of one kind.
+// logEvery is the minimum time between two log lines of one kind.
 const logEvery = time.Minute
 
-// discipline decides what a client sends, and when. R is one HTTP request. The client calls next
-// and done with its mutex held.
+// discipline decides which requests a client sends, and when. R is one HTTP request. The client holds its
+// mutex while it calls next and done.
 type discipline[R any] interface {
-	// next takes the request to send at now out of the queue. If there is none, at is when
-	// there may be one; a zero time means not before the client is woken.
+	// next removes the next request from the queue and returns it. If no request may be sent at now, it
+	// returns nil and the time to call next again; a zero time means only after a wake-up.
 	next(now time.Time, t turn) (r *R, at time.Time)
-	// send sends a request. It returns false if run ended during the request, which says
-	// nothing about the endpoint; done is not called then.
+	// send sends a request. It returns false if run ended during the request: the outcome then says nothing
+	// about the endpoint, and the client does not call done.
 	send(ctx context.Context, r *R) (outcome, bool)
-	// done records a request that was sent. The client calls report without its mutex.
+	// done records a sent request. It returns a function that logs, which the client calls without its mutex.
 	done(r *R, o *outcome) (report func())
 }
 
-// outcome is the outcome of a request. The client sets the fields from at on.
+// outcome is the result of one request. The discipline sets the fields above `at`, the client the others.
 type outcome struct {
 	ok             bool          // the endpoint accepted the request
-	retryAfter     time.Duration // the endpoint's Retry-After; 0 if it sent none
-	limit          time.Duration // after a failure: the longest wait before the next request
+	retryAfter     time.Duration // the endpoint's Retry-After; 0 if absent
+	limit          time.Duration // the longest wait before the next request, after a failure
 	at             time.Time     // when the request ended
-	opened, closed bool          // the request opened or closed the circuit
-	since          time.Time     // when the circuit had last opened before
+	opened, closed bool          // whether the request opened or closed the circuit
+	since          time.Time     // when the circuit had last opened before this request ended
 }
 
-// client sends the requests of a discipline to one endpoint.
+// client sends the requests of a discipline to one endpoint, within the limits of the circuit.
 type client[R any] struct {
 	discipline discipline[R]
 	endpoint   *endpoint
-	wake       chan struct{}  // wakes run after a change
-	requests   sync.WaitGroup // requests in progress
+	wake       chan struct{}  // wakes run when the queue or the circuit has changed
+	requests   sync.WaitGroup // counts the goroutines of requests in progress
 
 	mu      sync.Mutex
 	circuit circuit   // guarded by mu
-	running int       // guarded by mu; requests in progress
-	end     time.Time // guarded by mu; when run returns at the latest; zero until its context is done
-	stopped bool      // guarded by mu; run has returned, and no new requests are accepted
+	running int       // guarded by mu; number of requests in progress
+	end     time.Time // guarded by mu; latest time for run to return; zero until its context is done
+	stopped bool      // guarded by mu; run has returned, so no request is accepted
 }
 
-// newClient makes a client for d whose circuit opens after trip failures in a row.
+// newClient returns a client for d. Its circuit opens after trip consecutive failures.
 func newClient[R any](d discipline[R], e *endpoint, trip int) *client[R] {
 	return &client[R]{discipline: d, endpoint: e, circuit: circuit{trip: trip}, wake: make(chan struct{}, 1)}
 }
 
-// run sends requests until ctx is done. After that it continues while there are requests to
-// send, but for at most grace, and then cancels those in progress.
+// run sends requests until ctx is done. Then it sends what is left in the queue for at most grace, and
+// cancels the requests that are still in progress.
 func (c *client[R]) run(ctx context.Context, grace time.Duration) {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	timer := time.NewTimer(0)
@@ -115,7 +116,7 @@ func (c *client[R]) run(ctx context.Context, grace time.Duration) {
 	c.endpoint.client.CloseIdleConnections()
 }
 
-// hasten ends all waits and sets the time at which run returns at the latest.
+// hasten ends all waits, and makes run return at end at the latest.
 func (c *client[R]) hasten(end time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,8 +124,8 @@ func (c *client[R]) hasten(end time.Time) {
 	c.circuit.hasten()
 }
 
-// step begins a request if one may begin. It returns how long to wait before the next step, and
-// whether run is over.
+// step begins one request if the circuit and the discipline allow it. It returns how long to wait before the
+// next step, and whether run must return.
 func (c *client[R]) step(ctx context.Context, now time.Time) (wait time.Duration, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,7 +180,7 @@ func (c *client[R]) finish(r *R, began generation, o outcome) {
 	report()
 }
 
-// signal wakes the receiver of c, or makes its next receive return at once.
+// signal wakes the receiver of c; if none is waiting, its next receive returns at once.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// makers makes each kind of webhook, by the prefix of its flags.
+// makers has the constructor of each webhook, by the prefix of its flags.
 var makers = map[string]func(Config) error{
 	"events":    func(c Config) error { _, err := NewEvents(c); return err },
 	"authorize": func(c Config) error { _, err := NewApproval(c); return err },
@@ -17,7 +17,7 @@ var makers = map[string]func(Config) error{
 func TestConfigErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Config)
-		want   string // how the error begins, after the prefix; % stands for the prefix
+		want   string // start of the error after the prefix; % stands for the prefix
 	}{
 		"no URL":         {func(c *Config) { c.URL = "" }, "-secret: set without %-url"},
 		"relative":       {func(c *Config) { c.URL = "/hooks?t=tiger" }, "-url: "},
@@ -57,8 +57,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// A plain http URL causes one warning, unless it is on this machine. The log has no secret of the URL,
-// and for approvals only its origin.
+// A plain http URL is warned about once, unless its host is this machine. The log contains no secret of the
+// URL; for approvals it contains only the origin.
 func TestPlainHTTPIsWarnedAbout(t *testing.T) {
 	for url, want := range map[string]int{
 		"https://app.test/":                        0,

@@ -22,9 +22,9 @@ import (
 	"refresher/internal/panics"
 )
 
-// endpoint is one webhook URL of the back end with its secrets. It is safe for concurrent use.
+// endpoint is one webhook URL of the back end, with its secrets. It is safe for concurrent use.
 type endpoint struct {
-	name   string // prefix of its flags' names: "events" or "authorize"
+	name   string // prefix of the flags: "events" or "authorize"
 	url    *url.URL
 	signer signer
 	client *http.Client
@@ -32,12 +32,12 @@ type endpoint struct {
 	limits limits
 }
 
-// limits are the limits on an endpoint's requests.
+// limits holds the limits of one endpoint's requests.
 type limits struct {
 	atOnce  int           // concurrent requests
-	timeout time.Duration // for one request
-	wait    time.Duration // the longest Retry-After that is honoured
-	answer  int           // bytes of an answer that are read
+	timeout time.Duration // of one request
+	wait    time.Duration // a longer Retry-After is cut to this
+	answer  int           // bytes of an answer that are read; the rest is dropped
 }
 
 // newEndpoint makes an endpoint whose flags are "<name>-url", "<name>-secret" and
@@ -53,12 +53,12 @@ func newEndpoint(name string, c *Config, l limits) (*endpoint, error) {
 		return nil, err
 	}
 	return &endpoint{name: name, url: u, signer: signer, limits: l, panics: c.Panics, client: &http.Client{
-		// A redirect would send a signed request to another address than the configured one.
+		// Following a redirect would send a signed request to an address that is not configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			ForceAttemptHTTP2:      true,
-			DisableCompression:     true, // answers are short or ignored
+			DisableCompression:     true, // answers are short, so compression saves nothing
 			MaxIdleConns:           l.atOnce,
 			MaxIdleConnsPerHost:    l.atOnce,
 			MaxConnsPerHost:        l.atOnce,
@@ -68,8 +68,8 @@ func newEndpoint(name string, c *Config, l limits) (*endpoint, error) {
 	}}, nil
 }
 
-// parseURL parses the value of a flag as a URL. Its errors repeat no part of the value, and no
-// error of net/url, because any part may be a password that was not escaped.
+// parseURL parses a flag's value as a URL. Its errors contain neither the value nor an error of net/url,
+// since any part of the value may be an unescaped password.
 func parseURL(flag, text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -90,13 +90,13 @@ func parseURL(flag, text string) (*url.URL, error) {
 type answer struct {
 	status     int // 0 if there was no answer
 	body       []byte
-	err        error         // why there is no answer, or no complete body; contains no secret
-	retryAfter time.Duration // the endpoint's Retry-After; 0 if it sent none
+	err        error         // why there is no complete answer; contains no secret
+	retryAfter time.Duration // the endpoint's Retry-After; 0 if absent
 }
 
-// post signs a JSON body and sends it. The back end recognises a repeated request by its id,
-// which must not contain a dot: the signed text is "id.timestamp.body". args are attributes for
-// the log line about a panic.
+// post signs a JSON body and sends it. The back end recognises a repeated request by id; an id must not
+// contain a dot, because the signed text is "id.timestamp.body". If the request panics, args become
+// attributes of the log line.
 func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any) (a answer) {
 	defer e.panics.Recover(panics.Hook, &a.err, args...)
 	ctx, cancel := context.WithTimeout(ctx, e.limits.timeout)
@@ -120,7 +120,7 @@ func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any
 	}
 	defer response.Body.Close()
 	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
-	span.End() // the span ends when the answer's headers have arrived
+	span.End() // so the span does not include reading the body
 	text, err := io.ReadAll(io.LimitReader(response.Body, int64(e.limits.answer)+1))
 	if err != nil {
 		err = e.discreet(err)
@@ -143,7 +143,7 @@ func (e *endpoint) trace(r *http.Request) trace.Span {
 	return span
 }
 
-// location returns scheme://host/path of the URL, without secrets, for logs.
+// location returns scheme://host/path of the URL for logs, without secrets.
 func (e *endpoint) location() string {
 	return (&url.URL{Scheme: e.url.Scheme, Host: e.url.Host, Path: e.url.Path, RawPath: e.url.RawPath}).String()
 }
@@ -153,14 +153,14 @@ func (e *endpoint) origin() string {
 	return (&url.URL{Scheme: e.url.Scheme, Host: e.url.Host}).String()
 }
 
-// exposed reports whether requests leave this machine without encryption.
+// exposed reports whether requests leave this machine unencrypted.
 func (e *endpoint) exposed() bool {
 	return e.url.Scheme == "http" && !origin.IsLoopback(e.url.Hostname())
 }
 
-// discreet removes secrets from an error of net/http: it strips the URL that net/http adds, and
-// hides an error whose text contains the URL's user, password or query. The receiver can cause
-// such a text, for example by a malformed Location header.
+// discreet removes secrets from an error of net/http. It strips the URL that net/http adds. If the rest still
+// contains the URL's user, password or query, it hides the error; a receiver can cause that, for example by a
+// malformed Location header.
 func (e *endpoint) discreet(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
@@ -175,9 +175,9 @@ func (e *endpoint) discreet(err error) error {
 	return err
 }
 
-// retryAfter returns the wait of a response's Retry-After header, in seconds or as a date,
-// clamped between minWait and limit. It returns 0 if there is no such header, or if the status
-// is neither 429 nor 503.
+// retryAfter returns the wait that a response's Retry-After header asks for, in seconds or as a date, clamped
+// to the range from minWait to limit. It returns 0 without such a header, or if the status is neither 429 nor
+// 503.
 func retryAfter(r *http.Response, now time.Time, limit time.Duration) time.Duration {
 	if r.StatusCode != http.StatusTooManyRequests && r.StatusCode != http.StatusServiceUnavailable {
 		return 0

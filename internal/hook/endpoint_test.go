@@ -12,12 +12,12 @@ import (
 	"refresher/internal/hook/hooktest"
 )
 
-// roundTrip is a transport.
+// roundTrip is a transport made of a function.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A request can be verified with the secret and with the previous one, and redirects are not followed.
+// A request can be verified with either secret, and redirects are not followed.
 func TestPost(t *testing.T) {
 	var got http.Header
 	var status int
@@ -70,7 +70,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// discreet keeps the cause of an error and removes the secrets of the URL.
+// discreet keeps an error's cause and removes the URL's secrets.
 func TestDiscreet(t *testing.T) {
 	e, err := newEndpoint("x", &Config{URL: "https://scott:lion@app.test/x?t=tiger", Secret: testSecret}, limits{})
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"refresher/internal/session"
 )
 
-// pendingEvent is an event that is neither delivered nor dropped yet. client.mu guards the
-// fields from failures on.
+// pendingEvent is an event that is neither delivered nor dropped yet. client.mu guards `failures` and the
+// fields after it.
 type pendingEvent struct {
 	id, session string
 	kind        session.EventType
@@ -18,21 +18,21 @@ type pendingEvent struct {
 	sent        time.Time // when Send was called
 
 	failures int
-	number   uint64    // counts up in the order of Send
-	busy     bool      // an attempt is in progress
-	due      time.Time // when to retry it, while it is in eventQueue.delayed
+	number   uint64    // serial number, in the order of Send
+	busy     bool      // an attempt to deliver it is in progress
+	due      time.Time // when the next attempt may begin; used while the event is in eventQueue.delayed
 }
 
-// eventQueue holds the pending events. Each session has a line (a FIFO queue), and only the head
-// of a line may be sent. A head that is not busy is in ready, or in delayed until its retry is
-// due. After hasten nothing is retried, so a head that has failed is in neither.
+// eventQueue holds the pending events. Each session has a line (a FIFO queue), and only the head of a line
+// may be sent. A head without an attempt in progress is in ready, or in delayed until its retry is due.
+// hasten stops retries: from then on a head that has failed is in neither list.
 type eventQueue struct {
 	all     order[pendingEvent]        // by age
-	lines   map[string][]*pendingEvent // by session id, the oldest event first; a line is never empty
-	ready   order[pendingEvent]        // by failures, then by age
+	lines   map[string][]*pendingEvent // by session id, oldest event first; a line is never empty
+	ready   order[pendingEvent]        // sorted by failures, then by age
 	delayed order[pendingEvent]        // by due
-	pushed  uint64                     // how many events were added
-	hasty   bool                       // hasten was called
+	pushed  uint64                     // number of events ever added
+	hasty   bool                       // hasten was called, so no event is retried
 }
 
 func newEventQueue() eventQueue {
@@ -47,7 +47,7 @@ func newEventQueue() eventQueue {
 	}
 }
 
-// len returns the number of events, busy ones included.
+// len returns the number of pending events, including busy ones.
 func (q *eventQueue) len() int { return q.all.len() }
 
 func (q *eventQueue) push(e *pendingEvent) {
@@ -62,10 +62,10 @@ func (q *eventQueue) push(e *pendingEvent) {
 
 func (q *eventQueue) isHead(e *pendingEvent) bool { return q.lines[e.session][0] == e }
 
-// take returns the event to send next and marks it busy; it stays in the queue until remove or
-// retry. If there is none, due is when the next retry is due, or zero if no retry waits. For a
-// probe it prefers a recent event that has not failed yet: the receiver may keep refusing the
-// old events, for example because it cannot handle their content.
+// take returns the event to send next and marks it busy; the event stays in the queue until remove or retry.
+// If no event may be sent, due is the time of the next retry, or zero if no retry is scheduled. For a probe,
+// take prefers a recent event that has never failed: the receiver may refuse an old event because of its
+// content, and then the circuit would not close.
 func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.Time) {
 	for e = q.delayed.first(); e != nil && (q.hasty || !e.due.After(now)); e = q.delayed.first() {
 		q.delayed.remove(e)
@@ -85,8 +85,8 @@ func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.
 	return e, time.Time{}
 }
 
-// youngest returns the youngest event that is ready and has not failed, or other if there is
-// none among the last hundred events.
+// youngest searches the last hundred events for the youngest one that is ready and has not failed. If there
+// is none, it returns other.
 func (q *eventQueue) youngest(other *pendingEvent) *pendingEvent {
 	for _, e := range slices.Backward(q.all.items[max(0, q.len()-100):]) {
 		if q.isHead(e) && !e.busy && e.failures == 0 {
@@ -96,7 +96,7 @@ func (q *eventQueue) youngest(other *pendingEvent) *pendingEvent {
 	return other
 }
 
-// retry schedules e, which take returned, to be sent again at due.
+// retry schedules the next attempt for e, an event that take returned, at due.
 func (q *eventQueue) retry(e *pendingEvent, due time.Time) {
 	e.busy, e.due = false, due
 	if !q.hasty {
@@ -104,13 +104,13 @@ func (q *eventQueue) retry(e *pendingEvent, due time.Time) {
 	}
 }
 
-// remove removes e from the queue. The next event of its session becomes the head of the line.
+// remove removes e. The next event of its session becomes the head of its line.
 func (q *eventQueue) remove(e *pendingEvent) {
 	q.all.remove(e)
 	q.ready.remove(e)
 	q.delayed.remove(e)
 	head, line := q.isHead(e), q.lines[e.session]
-	if !head { // e is right behind a busy head; see oldest
+	if !head { // e is the second of its line, behind a busy head; see oldest
 		line[1] = line[0]
 	}
 	line[0] = nil
@@ -124,8 +124,8 @@ func (q *eventQueue) remove(e *pendingEvent) {
 	}
 }
 
-// oldest returns the oldest event that is not busy, or nil. That event is the head of its line,
-// or right behind a busy head.
+// oldest returns the oldest event that is not busy, or nil. It is the head of its line, or the second behind
+// a busy head.
 func (q *eventQueue) oldest() *pendingEvent {
 	for _, e := range q.all.items {
 		if !e.busy {
@@ -135,6 +135,5 @@ func (q *eventQueue) oldest() *pendingEvent {
 	return nil
 }
 
-// hasten ends all waits for retries: each event can be sent once more, at once, and is not
-// retried if it fails.
+// hasten cancels all waits for retries: each event gets one more attempt, at once, and no retry.
 func (q *eventQueue) hasten() { q.hasty = true }

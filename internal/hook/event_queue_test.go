@@ -8,12 +8,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestEventQueue compares the queue with a plain list.
+// TestEventQueue compares the queue with a plain slice in random runs.
 func TestEventQueue(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		now := time.Unix(1_800_000_000, 0)
 		q := newEventQueue()
-		var all []*pendingEvent // in the order of Send
+		var all []*pendingEvent // oldest first
 		hasty := false
 		busy := func() (taken []*pendingEvent) {
 			for _, e := range all {
@@ -37,7 +37,7 @@ func TestEventQueue(t *testing.T) {
 			q.remove(e)
 			all = slices.DeleteFunc(all, func(x *pendingEvent) bool { return x == e })
 		}
-		spent := make(map[*pendingEvent]bool) // failed after hasten
+		spent := make(map[*pendingEvent]bool) // events that failed after hasten
 		rt.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
 				e := &pendingEvent{session: rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "session"), sent: now}

@@ -13,8 +13,7 @@ import (
 	"refresher/internal/session"
 )
 
-// TestEvents compares the body of each event type with its golden file, since receivers depend on
-// the format.
+// TestEvents compares the JSON of each event type with its golden file, since receivers depend on the format.
 func TestEvents(t *testing.T) {
 	const at = 1_800_000_000_250
 	for _, e := range []session.Event{

@@ -14,24 +14,24 @@ import (
 )
 
 const (
-	maxEvents    = 100_000          // events in the queue, of about 0.7 KiB each
-	maxEventAge  = 24 * time.Hour   // since Send; older events are dropped
-	lastChance   = 5 * time.Second  // for the events in the queue when Run ends
-	eventsTrip   = 8                // failures until the circuit opens; a receiver may keep refusing a few events
-	maxEventWait = 5 * time.Minute  // longest wait after a failure
-	refusedWait  = 10 * time.Second // longest wait if the endpoint itself refused an event
+	maxEvents    = 100_000          // the queue's limit; a waiting event takes about 0.7 KiB
+	maxEventAge  = 24 * time.Hour   // an event older than this is dropped
+	lastChance   = 5 * time.Second  // after Run's context is done, the queued events get this long to be delivered
+	eventsTrip   = 8                // consecutive failures that open the circuit; more than approvalTrip, since a receiver may refuse single events
+	maxEventWait = 5 * time.Minute  // the longest wait after a failure
+	refusedWait  = 10 * time.Second // the longest wait after the endpoint itself refused an event
 )
 
-// Events delivers the events of sessions to the back end. Send is safe for concurrent use.
+// Events delivers session events to the back end. Send is safe for concurrent use.
 type Events struct {
 	*client[attempt]
 
 	maxEvents int
 	maxAge    time.Duration
 	metrics   *eventMetrics
-	logger    *slog.Logger // names the endpoint
+	logger    *slog.Logger // adds the endpoint's address to each line
 	lines     struct{ drops, failures, openings, closings logging.Throttle }
-	dropping  sync.WaitGroup // calls of settled for dropped events
+	dropping  sync.WaitGroup // counts running calls of settled for dropped events
 
 	queue eventQueue // guarded by client.mu
 }
@@ -42,8 +42,7 @@ type attempt struct {
 	answer answer
 }
 
-// NewEvents makes an Events, or returns nil if there is no URL. It delivers nothing before Run is
-// called.
+// NewEvents returns an Events for c.URL, or nil if c.URL is empty. It delivers nothing before Run is called.
 func NewEvents(c Config) (*Events, error) {
 	if c.URL == "" {
 		return nil, c.unset("events", "where to send events")
@@ -87,12 +86,11 @@ func encodeEvent(e *session.Event) []byte {
 	return text
 }
 
-// Send queues e and returns at once. If more than 100,000 events wait, the oldest is dropped,
-// since it is most likely stale. settled is called once, from another goroutine, when e was
-// delivered or dropped; it may call Send. For events that are left when Run ends, and for later
-// ones, settled is never called.
+// Send queues e and returns at once. If more than 100,000 events wait, it drops the oldest, which is the most
+// likely to be stale. settled is called once, in another goroutine, when e was delivered or dropped; it may
+// call Send. It is not called for events that are still queued when Run ends, or are sent later.
 func (s *Events) Send(e session.Event, settled func(delivered bool)) {
-	// Encode now, since the session may change the role in e.Identity later.
+	// Encode e now: the session may change the role in e.Identity after Send returns.
 	p := &pendingEvent{id: e.ID, session: e.Session, kind: e.Type, body: encodeEvent(&e), settled: settled, sent: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,9 +106,9 @@ func (s *Events) Send(e session.Event, settled func(delivered bool)) {
 	signal(s.wake)
 }
 
-// Run delivers events until ctx is done. Then each event in the queue gets one more attempt, for
-// at most 5 s in all, or until the circuit opens. Run returns only after all calls of settled
-// have returned. Call Run once, and end it after everything that calls Send.
+// Run delivers events until ctx is done. Then it makes one more attempt for each queued event, for at most 5
+// s in all, or until the circuit opens. It returns after all calls of settled have returned. Call Run once,
+// and end it after the last call of Send.
 func (s *Events) Run(ctx context.Context) {
 	s.run(ctx, lastChance)
 	s.mu.Lock()
@@ -123,7 +121,7 @@ func (s *Events) Run(ctx context.Context) {
 	}
 }
 
-// next implements discipline: it drops events that are too old, and takes the event to send.
+// next implements discipline. It drops the events that are too old, and takes the event to send.
 func (s *Events) next(now time.Time, t turn) (*attempt, time.Time) {
 	if !s.end.IsZero() {
 		s.queue.hasten()
@@ -175,9 +173,9 @@ func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	return outcome{ok: true}, true
 }
 
-// waitAfter returns the longest wait before the next request to a failing endpoint. status is
-// its last answer; 0 means none. An endpoint that refused one event may accept another, so its
-// wait is shorter than if it did not answer, or if only a proxy answered for it.
+// waitAfter returns the longest wait before the next request to a failing endpoint. status is the endpoint's
+// last answer; 0 means none. An endpoint that refused one event may accept another, so its wait is shorter
+// than after a timeout or a gateway error.
 func waitAfter(status int) time.Duration {
 	switch status {
 	case 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -223,14 +221,14 @@ func (s *Events) log(a *attempt, o *outcome, failures, queued int) {
 	}
 }
 
-// drop removes e from the queue and drops it. settled is called in a new goroutine, since the
-// caller of Send may hold a mutex that settled takes.
+// drop removes e from the queue, and calls settled in a new goroutine: the caller of Send may hold a mutex
+// that settled takes.
 func (s *Events) drop(e *pendingEvent, cause string) {
 	s.queue.remove(e)
 	s.dropping.Go(func() { s.giveUp(e, cause) })
 }
 
-// giveUp counts, logs and settles an event that is dropped.
+// giveUp counts and logs a dropped event, and calls its settled.
 func (s *Events) giveUp(e *pendingEvent, cause string) {
 	s.metrics.events.WithLabelValues(string(e.kind), "dropped").Inc()
 	if unlogged, ok := s.lines.drops.Pass(logEvery); ok {

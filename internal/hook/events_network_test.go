@@ -17,7 +17,8 @@ import (
 	"refresher/internal/hook/hooktest"
 )
 
-// eventOnNetwork sends one event to url over real sockets, calls until, ends Run, and returns the log.
+// eventOnNetwork sends one event to url over real sockets, calls until with the event's outcome, ends Run,
+// and returns the log.
 func eventOnNetwork(t *testing.T, url string, change func(*Events), until func(settled <-chan bool)) string {
 	t.Helper()
 	log := &logBuffer{}
@@ -45,7 +46,7 @@ func eventOnNetwork(t *testing.T, url string, change func(*Events), until func(s
 	return log.String()
 }
 
-// delivered waits until the event is delivered.
+// delivered returns a function that waits until the event is delivered.
 func delivered(t *testing.T) func(<-chan bool) {
 	return func(settled <-chan bool) {
 		if !<-settled {
@@ -54,7 +55,7 @@ func delivered(t *testing.T) func(<-chan bool) {
 	}
 }
 
-// With a real server, the signature of an event can be verified, and the answer may be of any length.
+// A real server can verify the signature of an event, and its answer may be of any length.
 func TestEventsServer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -76,7 +77,7 @@ func TestEventsServer(t *testing.T) {
 	eventOnNetwork(t, strings.Replace(server.URL, "http://", "http://scott:lion@", 1)+"/hooks?t=tiger&x=1", nil, delivered(t))
 }
 
-// With concurrent calls of Send and a full queue, settled is called exactly once for each event.
+// With many senders and a full queue, settled is called exactly once for each event.
 func TestManySenders(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.Header.Get("webhook-id"), "7-ended") {
@@ -118,7 +119,7 @@ func TestManySenders(t *testing.T) {
 	}
 }
 
-// No failure of a delivery reveals a secret in the log.
+// The log contains no secret, however the delivery fails.
 func TestEventsSecrets(t *testing.T) {
 	const user, password, query = "scott", "li%2Fon", "t=tiger&x=1"
 	answers := make(chan struct{}, 100)
@@ -126,10 +127,10 @@ func TestEventsSecrets(t *testing.T) {
 		switch r.URL.Path {
 		case "/refuses":
 			w.WriteHeader(http.StatusUnauthorized)
-		case "/breaks": // an error of net/http that repeats the header
+		case "/breaks": // makes net/http return an error that contains the header
 			w.Header().Set("Location", "http://[:"+query+"/?%zz")
 			w.WriteHeader(http.StatusFound)
-		case "/garbles": // and one that repeats the answer
+		case "/garbles": // makes net/http return an error that contains the answer
 			socket, _, err := w.(http.Hijacker).Hijack()
 			if err != nil {
 				t.Error(err)
@@ -167,7 +168,7 @@ func TestEventsSecrets(t *testing.T) {
 	}
 }
 
-// After an answer the wait is shorter than after no answer.
+// The wait after a refusal is shorter than the wait without an answer.
 func TestAnswerWait(t *testing.T) {
 	for status, want := range map[int]time.Duration{
 		0: 5 * time.Minute, 429: 5 * time.Minute, 502: 5 * time.Minute, 503: 5 * time.Minute, 504: 5 * time.Minute,

@@ -20,7 +20,7 @@ import (
 	"refresher/internal/session"
 )
 
-// eventStage is an Events in a synctest bubble, with a receiver in memory.
+// eventStage runs an Events in a synctest bubble against a simulated receiver.
 type eventStage struct {
 	t        *testing.T
 	events   *Events
@@ -34,7 +34,7 @@ type eventStage struct {
 	settled map[string][]bool // guarded by mu; by event id
 }
 
-// newEventStage makes an Events that does not run yet. change may be nil.
+// newEventStage makes an Events; run starts it. change adjusts it before and may be nil.
 func newEventStage(t *testing.T, change func(*Events)) *eventStage {
 	t.Helper()
 	s := &eventStage{
@@ -73,7 +73,7 @@ func (s *eventStage) stop() {
 	<-s.returned
 }
 
-// event returns the event with that id, which has the form "<session>-<rest>".
+// event returns an event with this id, "<session>-<rest>", of that session.
 func event(id string) session.Event {
 	name, rest, _ := strings.Cut(id, "-")
 	kind, _, _ := strings.Cut(rest, "-")
@@ -83,7 +83,7 @@ func event(id string) session.Event {
 	}
 }
 
-// send sends events and records how they are settled.
+// send sends events and records their outcomes in settled.
 func (s *eventStage) send(ids ...string) {
 	for _, id := range ids {
 		s.events.Send(event(id), func(delivered bool) {
@@ -96,7 +96,7 @@ func (s *eventStage) send(ids ...string) {
 	}
 }
 
-// outcomes returns the sorted ids of delivered and dropped events.
+// outcomes returns the sorted ids of the delivered and of the dropped events.
 func (s *eventStage) outcomes() (delivered, dropped []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,26 +113,25 @@ func (s *eventStage) outcomes() (delivered, dropped []string) {
 // receiver is the back end that receives events.
 type receiver struct {
 	t *testing.T
-	// answer answers a delivery; nil answers 204 to all.
+	// answer answers a delivery; if it is nil, the receiver answers 204.
 	answer func(ctx context.Context, d delivery) (reply, error)
 
 	mu    sync.Mutex
 	got   []delivery      // guarded by mu
-	tries map[string]int  // guarded by mu; by event id
-	open  map[string]bool // guarded by mu; the sessions with a delivery under way
-	most  int             // guarded by mu; deliveries under way at once
+	tries map[string]int  // guarded by mu; deliveries so far, by event id
+	open  map[string]bool // guarded by mu; sessions with a delivery in progress
+	most  int             // guarded by mu; highest number of concurrent deliveries
 }
 
-// delivery is one attempt as the receiver sees it.
+// delivery is one delivery attempt that the receiver saw.
 type delivery struct {
 	id, session string
 	at          time.Time
-	try         int // of the same id, from 1
-	status      int // 0: no answer, or none yet
+	try         int // number of the attempt for this event, from 1
+	status      int // 0 while there is no answer
 	header      http.Header
 }
 
-// RoundTrip checks, records and answers a delivery.
 func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 	text, err := io.ReadAll(q.Body)
 	if err != nil {
@@ -189,7 +188,7 @@ func (r *receiver) begin(d *delivery) int {
 	return len(r.got) - 1
 }
 
-// deliveries returns the attempts to deliver the event with that id, or of all events for "".
+// deliveries returns the attempts to deliver the event with this id; an empty id selects all events.
 func (r *receiver) deliveries(id string) []delivery {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -202,7 +201,7 @@ func (r *receiver) deliveries(id string) []delivery {
 	return got
 }
 
-// ids returns the ids of the delivered events.
+// ids returns the event ids of deliveries.
 func ids(deliveries []delivery) []string {
 	var ids []string
 	for _, d := range deliveries {

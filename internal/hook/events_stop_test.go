@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// When it ends, Run delivers as many events as it can, and leaves the others unsettled.
+// When its context is done, Run delivers what it can and leaves the other events unsettled.
 func TestEventsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.endpoint.limits.atOnce = 2 }).run()
@@ -25,7 +25,7 @@ func TestEventsStop(t *testing.T) {
 			return after(time.Second, status[delivery](200))(ctx, d)
 		}
 		s.send("late-joined", "bad-joined", "bad-ended", "late-ended")
-		wait(0) // two have failed, and wait
+		wait(0) // two events have failed and wait for a retry
 		s.send("stuck-joined", "a-joined", "b-joined", "stuck-ended")
 		wait(time.Second / 2)
 		began := time.Now()
@@ -83,7 +83,7 @@ func TestEventsStopIdle(t *testing.T) {
 	})
 }
 
-// The last attempts stop when the circuit opens; if it is already open, there is one attempt.
+// The last attempts stop when the circuit opens. If it is open already, only one attempt is made.
 func TestEventsStopWhileDown(t *testing.T) {
 	for name, known := range map[string]bool{"just now": false, "known": true} {
 		t.Run(name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestEventsStopWhileDown(t *testing.T) {
 				for i := range 1000 {
 					s.send(fmt.Sprintf("s%d-joined", i))
 				}
-				before, most := 0, eventsTrip+3+1 // up to three more are under way, and a probe
+				before, most := 0, eventsTrip+3+1 // when the circuit opens, three more attempts may be in progress; then a probe follows
 				if known {
 					wait(time.Hour)
 					before, most = len(s.receiver.deliveries("")), 1
@@ -118,7 +118,7 @@ func TestEventsStopWhileDown(t *testing.T) {
 	}
 }
 
-// Dropped events are settled even if Run ends at the same time.
+// settled is called for dropped events, even if Run ends at that moment.
 func TestEventsStopReportsDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents = 1 })

@@ -26,7 +26,7 @@ func TestDelivery(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("delivered %d times", len(got))
 		}
-		got[0].header.Del("webhook-signature") // the receiver has checked it
+		got[0].header.Del("webhook-signature") // RoundTrip has verified it
 		want := http.Header{
 			"Content-Type": {"application/json"}, "User-Agent": {"refresher"},
 			"Webhook-Id": {"s-joined"}, "Webhook-Timestamp": {fmt.Sprint(got[0].at.Unix())},
@@ -63,8 +63,8 @@ refresher_events_total{outcome="dropped",type="session.unreachable"} 0
 	})
 }
 
-// Whatever the receiver answers, the events of a session arrive one after the other in the order of
-// Send, and each is settled once.
+// The events of a session arrive one at a time in the order of Send, and each is settled once, whatever the
+// receiver answers.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, nil)
@@ -117,7 +117,7 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// A slow receiver does not count as failing.
+// A receiver that answers slowly is not counted as failing.
 func TestSlowReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.endpoint.limits.atOnce = 2 }).run()
@@ -126,7 +126,7 @@ func TestSlowReceiver(t *testing.T) {
 		wait(26 * time.Second)
 		got := ids(s.receiver.deliveries(""))
 		for pair := range slices.Chunk(got, 2) {
-			slices.Sort(pair) // they begin at the same time
+			slices.Sort(pair) // both begin at the same time
 		}
 		if diff := cmp.Diff([]string{"a-joined", "b-joined", "c-joined", "d-joined", "a-ended"}, got); diff != "" {
 			t.Error(diff)
@@ -212,11 +212,11 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// Events that the receiver always refuses hardly delay the others.
+// Events that the receiver always refuses delay the others only a little.
 func TestPoison(t *testing.T) {
 	for name, c := range map[string]struct {
 		bad  func(i int) bool
-		most time.Duration // that a good one may take
+		most time.Duration // longest acceptable time for a good event
 	}{
 		"one in a hundred": {func(i int) bool { return i%100 == 0 }, 3 * time.Second},
 		"every other":      {func(i int) bool { return i%2 == 0 }, 3 * time.Minute},
@@ -261,7 +261,8 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-// A failing endpoint gets only probes, however many events wait, and all events after it is back.
+// A failing endpoint receives only probes, however many events wait. After it recovers, it receives all
+// events.
 func TestEndpointDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, nil).run()
@@ -289,7 +290,7 @@ func TestEndpointDown(t *testing.T) {
 		if delivered, dropped := s.outcomes(); len(delivered)+len(dropped) > 0 {
 			t.Errorf("settled: %v %v", delivered, dropped)
 		}
-		// At the worst, one event waits by itself right after the probe.
+		// In the worst case, the event after the probe waits for one backoff of its own.
 		wait(10 * time.Minute)
 		if delivered, _ := s.outcomes(); len(delivered) != 300 {
 			t.Errorf("%d delivered of 300", len(delivered))
@@ -321,7 +322,7 @@ func TestEventsRetryAfter(t *testing.T) {
 				}
 				s.send("a-joined")
 				wait(0)
-				s.send("b-joined") // the endpoint has asked to be left alone
+				s.send("b-joined") // sent while the endpoint's Retry-After is in force
 				wait(10 * time.Minute)
 				got := append(s.receiver.deliveries("a-joined"), s.receiver.deliveries("b-joined")...)
 				if len(got) != 3 {
@@ -329,7 +330,7 @@ func TestEventsRetryAfter(t *testing.T) {
 				}
 				for _, d := range got[1:] {
 					if header == "soon" && d.id == "b-joined" {
-						continue // the endpoint did not ask
+						continue // this answer has no valid Retry-After
 					}
 					if gap := d.at.Sub(got[0].at); gap < want.least || gap > want.most {
 						t.Errorf("%s came after %s, want %s to %s", d.id, gap, want.least, want.most)
@@ -361,7 +362,7 @@ func TestGone(t *testing.T) {
 	})
 }
 
-// If the queue is full, the oldest event without an attempt in progress is dropped.
+// If the queue is full, Send drops the oldest event that has no attempt in progress.
 func TestFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents, e.endpoint.limits.atOnce = 10, 2 })
@@ -376,7 +377,7 @@ func TestFullQueue(t *testing.T) {
 			s.send(fmt.Sprintf("s%02d-joined", i))
 		}
 		s.run()
-		wait(0) // 2 and 3 are under way
+		wait(0) // attempts for 2 and 3 are in progress
 		s.send("s02-ended")
 		for i := range 7 {
 			s.send(fmt.Sprintf("t%d-joined", i))
@@ -406,7 +407,7 @@ refresher_events_queued 10
 	})
 }
 
-// If attempts for all events in a full queue are in progress, the new event is dropped.
+// If every event of a full queue has an attempt in progress, Send drops the new event.
 func TestTinyQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents = 1 }).run()
@@ -421,7 +422,7 @@ func TestTinyQueue(t *testing.T) {
 	})
 }
 
-// Events are dropped at the maximum age, even if nothing else happens.
+// Events are dropped at the maximum age, even if no other event arrives.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxAge = time.Minute }).run()
@@ -440,7 +441,7 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// settled may call Send: no mutex is held during settled.
+// settled may call Send: no mutex is held while it runs.
 func TestSettledMaySend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents = 2 }).run()
@@ -463,7 +464,7 @@ func TestSettledMaySend(t *testing.T) {
 		wait(time.Minute)
 		caller.Lock()
 		defer caller.Unlock()
-		if count != 24 { // the five, and one for each of the first 19 settled
+		if count != 24 { // the first five, and one more for each of the first 19 settled events
 			t.Errorf("settled %d times", count)
 		}
 	})

@@ -20,13 +20,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Secrets of a back end; prefixedSecret has the form whsec_ and base64.
+// secrets of a back end; prefixedSecret has the form "whsec_" and base64
 const (
 	testSecret     = "a secret of more than 24 bytes"
 	prefixedSecret = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
 )
 
-// counts compares the metrics with these names with text.
+// counts compares the named metrics with the expected text.
 func counts(t *testing.T, r *prometheus.Registry, text string, names ...string) {
 	t.Helper()
 	if err := testutil.GatherAndCompare(r, strings.NewReader(text), names...); err != nil {
@@ -34,7 +34,7 @@ func counts(t *testing.T, r *prometheus.Registry, text string, names ...string) 
 	}
 }
 
-// reply is a back end's answer. retryAfter and body may be empty.
+// reply is a simulated back end's answer. retryAfter and body may be empty.
 type reply struct {
 	status     int
 	retryAfter string
@@ -43,21 +43,21 @@ type reply struct {
 
 var errRefused = errors.New("connection refused")
 
-// down answers nothing.
+// down refuses every request, as if the back end did not run.
 func down[R any](context.Context, R) (reply, error) { return reply{}, errRefused }
 
-// hang answers only when the request is cancelled.
+// hang never answers; it returns when the request is cancelled.
 func hang[R any](ctx context.Context, _ R) (reply, error) {
 	<-ctx.Done()
 	return reply{}, ctx.Err()
 }
 
-// status answers with that status code.
+// status returns a back end that always answers with this code.
 func status[R any](code int) func(context.Context, R) (reply, error) {
 	return func(context.Context, R) (reply, error) { return reply{status: code}, nil }
 }
 
-// after answers after d.
+// after delays the answer by d.
 func after[R any](d time.Duration, answer func(context.Context, R) (reply, error)) func(context.Context, R) (reply, error) {
 	return func(ctx context.Context, r R) (reply, error) {
 		select {
@@ -69,13 +69,13 @@ func after[R any](d time.Duration, answer func(context.Context, R) (reply, error
 	}
 }
 
-// wait lets simulated time pass, and then everything settle.
+// wait advances the simulated time by d and waits until all goroutines block.
 func wait(d time.Duration) {
 	time.Sleep(d) // bubble
 	synctest.Wait()
 }
 
-// logBuffer is a log that can be read while it is written.
+// logBuffer collects log output; it may be read during writes.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
@@ -87,14 +87,13 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// String returns the log so far.
 func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()
 }
 
-// lines returns how many lines contain text.
+// lines counts the log lines that contain text.
 func (b *logBuffer) lines(text string) int {
 	n := 0
 	for line := range strings.Lines(b.String()) {

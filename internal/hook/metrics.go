@@ -10,23 +10,23 @@ import (
 	"refresher/internal/session"
 )
 
-// result is the outcome of a request, as a label of metrics.
+// result is a request's outcome as a metric label.
 type result string
 
 const (
-	ok        result = "ok"        // delivered, or with decisions
+	ok        result = "ok"        // the event was delivered, or the batch has decisions
 	refused   result = "refused"   // another status
-	malformed result = "malformed" // 200, but no decisions
+	malformed result = "malformed" // status 200, but the body has no valid decisions
 	failed    result = "failed"    // no answer
 )
 
-// eventMetrics count events by type and outcome ("delivered", "dropped"), and attempts by result.
+// eventMetrics counts events by type and outcome ("delivered" or "dropped"), and attempts by result.
 type eventMetrics struct {
 	events, attempts *prometheus.CounterVec
 	delivery         prometheus.Histogram
 }
 
-// newEventMetrics registers the metrics. queued returns how many events are not settled yet.
+// newEventMetrics registers the metrics. queued returns the number of pending events.
 func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetrics {
 	auto := promauto.With(r)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
@@ -63,8 +63,8 @@ type approvalMetrics struct {
 	requests *prometheus.CounterVec
 }
 
-// newApprovalMetrics registers the metrics. waiting returns how many calls of Request wait, and
-// open whether the circuit is open.
+// newApprovalMetrics registers the metrics. waiting returns the number of waiting calls of Request; open
+// reports whether the circuit is open.
 func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func() bool) *approvalMetrics {
 	auto := promauto.With(r)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
@@ -100,7 +100,7 @@ func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func
 	return m
 }
 
-// asked counts one call of Request by its outcome.
+// asked counts a finished call of Request by its outcome.
 func (m *approvalMetrics) asked(a Answer, err error, after time.Duration) {
 	o := "denied"
 	switch {

@@ -2,7 +2,7 @@ package hook
 
 import "slices"
 
-// order is a sorted list. Adding at the end and removing near either end are fast.
+// order is a sorted list. It is fast when items are added at the end and removed near either end.
 type order[T any] struct {
 	items   []*T
 	compare func(a, b *T) int
@@ -23,7 +23,7 @@ func (o *order[T]) add(item *T) {
 	o.items = slices.Insert(o.items, i, item)
 }
 
-// remove removes item and reports whether it was in the list.
+// remove removes item and reports whether the list contained it.
 func (o *order[T]) remove(item *T) bool {
 	i, found := slices.BinarySearchFunc(o.items, item, o.compare)
 	switch {

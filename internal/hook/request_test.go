@@ -13,7 +13,8 @@ import (
 	"refresher/internal/session"
 )
 
-// TestRequest compares a request with its golden file, since back ends depend on the format.
+// TestRequest compares the JSON of an approval request with its golden file, since back ends depend on the
+// format.
 func TestRequest(t *testing.T) {
 	var batch batch
 	for i, q := range []Request{

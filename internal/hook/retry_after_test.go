@@ -30,7 +30,7 @@ func TestReadRetryAfter(t *testing.T) {
 	}
 }
 
-// FuzzRetryAfter checks that any Retry-After gives a wait within the limits.
+// FuzzRetryAfter checks that every Retry-After yields a wait within the limits.
 func FuzzRetryAfter(f *testing.F) {
 	f.Add("120")
 	f.Add("Fri, 15 Jan 2027 08:00:30 GMT")
@@ -41,7 +41,7 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-// A Retry-After counts only with status 429 and 503, and is limited.
+// A Retry-After is honoured only with status 429 and 503, and only up to the limit.
 func TestRetryAfter(t *testing.T) {
 	for status, want := range map[int]time.Duration{429: 20 * time.Second, 503: 20 * time.Second, 200: 0, 301: 0, 500: 0} {
 		r := &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {"60"}}}

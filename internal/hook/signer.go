@@ -11,12 +11,12 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// signer signs requests with each of its keys. During a change of the secret there are two keys,
-// and a receiver accepts a signature by either.
+// signer signs each request with all of its keys. While a secret is being replaced there are two keys, and a
+// receiver may verify with either.
 type signer []*standardwebhooks.Webhook
 
-// newSigner parses the secrets of the flags "<name>-secret" and "<name>-previous-secret". The
-// previous secret may be empty.
+// newSigner parses the values of the flags "<name>-secret" and "<name>-previous-secret". The previous secret
+// may be empty.
 func newSigner(name, secret, previous string) (signer, error) {
 	key, err := parseSecret(name+"-secret", secret)
 	if err != nil || previous == "" {
@@ -26,12 +26,12 @@ func newSigner(name, secret, previous string) (signer, error) {
 	return signer{key, before}, err
 }
 
-// By the specification a key has minKey to maxKey bytes. A secret without the prefix may be
-// longer, since each character of a text has less entropy than a random byte.
+// minKey and maxKey are the sizes of a signing key in bytes that Standard Webhooks allows. A secret without
+// the prefix whsec_ may be longer than maxKey, since a character of text has less entropy than a random byte.
 const minKey, maxKey = 24, 64
 
-// parseSecret returns the signing key of a secret: the decoded base64 after "whsec_", or the
-// secret itself if it has no such prefix. Errors repeat no part of the secret.
+// parseSecret returns the signing key of a secret: the decoded base64 after "whsec_", or the secret itself
+// without that prefix. Errors contain no part of the secret.
 func parseSecret(flag, secret string) (*standardwebhooks.Webhook, error) {
 	const prefix = "whsec_"
 	encoded, prefixed := strings.CutPrefix(secret, prefix)
@@ -54,7 +54,7 @@ func parseSecret(flag, secret string) (*standardwebhooks.Webhook, error) {
 	return standardwebhooks.NewWebhookRaw(key)
 }
 
-// sign sets the headers with the id, the timestamp and the signatures of body.
+// sign sets the webhook headers: id, timestamp and signatures of body.
 func (s signer) sign(header http.Header, id string, at time.Time, body []byte) error {
 	var signatures []string
 	for _, key := range s {

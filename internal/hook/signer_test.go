@@ -41,10 +41,10 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// A secret that is too short or malformed is refused. The error names the flag and does not contain
+// A secret that is too short or malformed is refused with an error that names the flag and does not contain
 // the secret.
 func TestSecretsThatCannotBeMeant(t *testing.T) {
-	const base64Of24 = "aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo" // "hush" six times
+	const base64Of24 = "aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo" // base64 of "hush" six times
 	for secret, want := range map[string]string{
 		"":                                  "want at least 24 bytes, have 0",
 		"hush, hush, hush, hush":            "want at least 24 bytes, have 22",
@@ -56,9 +56,9 @@ func TestSecretsThatCannotBeMeant(t *testing.T) {
 		"whsec_hush-hush, which is text, not base64":                          "what follows whsec_ is not base64",
 		"whsec_" + base64Of24 + "a":                                           "what follows whsec_ is not base64",
 		"whsec_" + base64Of24 + "aHVz=":                                       "what follows whsec_ is not base64",
-		"whsec_" + base64Of24 + "aHVzaGh1c2g":                                 "what follows whsec_ is not base64", // without its padding
-		"whsec_" + base64Of24 + "aB==":                                        "what follows whsec_ is not base64", // bits left over
-		"whsec_" + base64Of24 + "_-_-":                                        "what follows whsec_ is not base64", // as in URLs
+		"whsec_" + base64Of24 + "aHVzaGh1c2g":                                 "what follows whsec_ is not base64", // padding is missing
+		"whsec_" + base64Of24 + "aB==":                                        "what follows whsec_ is not base64", // base64 with unused bits set
+		"whsec_" + base64Of24 + "_-_-":                                        "what follows whsec_ is not base64", // base64 for URLs
 		"whsec_" + base64Of24[:16] + "\n" + base64Of24[16:] + " ":             "what follows whsec_ is not base64",
 	} {
 		for flag, c := range map[string]Config{
@@ -66,7 +66,7 @@ func TestSecretsThatCannotBeMeant(t *testing.T) {
 			"x-previous-secret: ": {Secret: testSecret, PreviousSecret: secret},
 		} {
 			if secret == "" && c.Secret != "" {
-				continue // there is none before
+				continue // an empty previous secret is valid
 			}
 			c.URL = "https://app.test"
 			_, err := newEndpoint("x", &c, limits{})

@@ -1,5 +1,5 @@
-// Package hooktest is the receiver of signed requests in tests. It verifies them with the library
-// that docs/build/events.md recommends.
+// Package hooktest verifies the signatures of webhook requests in tests, with the library that
+// docs/build/events.md recommends.
 package hooktest
 
 import (
@@ -10,8 +10,8 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// Verify returns an error if the signature or the timestamp of a received request is wrong.
-// secret is the node's setting, and body is the unchanged body of the request.
+// Verify returns an error if the signature or timestamp of a received request is wrong. secret is the secret
+// as configured on the node; body is the received body, byte for byte.
 func Verify(secret string, header http.Header, body []byte) error {
 	w, err := standardwebhooks.NewWebhook(LibrarySecret(secret))
 	if err != nil {
@@ -20,8 +20,8 @@ func Verify(secret string, header http.Header, body []byte) error {
 	return w.Verify(body, header)
 }
 
-// LibrarySecret converts a node's secret to the form of the Standard Webhooks libraries: a secret
-// without the prefix whsec_ is encoded in base64.
+// LibrarySecret converts a configured secret to the form that Standard Webhooks libraries expect: a secret
+// without the prefix whsec_ is base64-encoded.
 func LibrarySecret(secret string) string {
 	if strings.HasPrefix(secret, "whsec_") {
 		return secret

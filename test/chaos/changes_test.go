@@ -9,8 +9,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node that is stopped (SIGSTOP) acts on an operator's changes of its sessions when it
-// goes on. Until then the answer says that it has not confirmed.
+// A stopped node (SIGSTOP) applies an operator's changes to its sessions when it continues.
+// Until then the answer to the operator says that the node has not confirmed.
 func TestChangesOfPausedNode(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -25,7 +25,7 @@ func TestChangesOfPausedNode(t *testing.T) {
 	}
 	w.fault("%s is paused", paused.Name())
 	paused.Pause()
-	left := 0 // changes that the paused node has to act on
+	left := 0 // changes that the paused node has not applied yet
 	for _, session := range page.Sessions {
 		status, text := ask(t, other, http.MethodPatch, "/v1/sessions/"+session.ID, `{"renew": true}`)
 		unconfirmed := strings.Contains(text, `"applied":false`) && strings.Contains(text, "has not confirmed yet")
@@ -35,7 +35,7 @@ func TestChangesOfPausedNode(t *testing.T) {
 		if unconfirmed {
 			left++
 		}
-		if left == 2 { // each is waited for, for most of a second
+		if left == 2 { // each request waits up to a second for the paused owner
 			break
 		}
 	}

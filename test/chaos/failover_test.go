@@ -7,7 +7,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// The master dies, and the sentinels make its replica the master.
+// The master dies, and the sentinels promote its replica.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)
@@ -39,7 +39,7 @@ func TestClusterFailover(t *testing.T) {
 	cluster.AwaitFailover(master)
 	over := time.Now()
 	w.say("its replica is master")
-	w.fleet.Await(storeBack) // none misses that a master is gone: no shard is served then
+	w.fleet.Await(storeBack) // every node notices, since the cluster serves no shard while one has no master
 	w.demandSoon(over)
 	w.calls.AwaitRenewals(mark, 2)
 	w.pass(0.4)
@@ -49,12 +49,11 @@ func TestClusterFailover(t *testing.T) {
 	w.verdict()
 }
 
-// soon is how long a node may take to find a new master: for as long as its lease
-// holds, nobody takes it for dead.
+// soon is the longest time in which a node may find a new master. It equals the time for which
+// a node's lease holds, so no node counts as dead meanwhile.
 const soon = 10 * time.Second
 
-// demandSoon demands that it took the nodes no longer than that from the end of
-// a failover until now.
+// demandSoon demands that the nodes found the new master within soon of the end of a failover.
 func (w *world) demandSoon(over time.Time) {
 	w.t.Helper()
 	took := time.Since(over)

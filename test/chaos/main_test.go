@@ -10,10 +10,10 @@ import (
 	"refresher/test/nodetest"
 )
 
-// What the settings are for, see the package's documentation.
+// The package's documentation explains the settings.
 var (
-	length  time.Duration // of a scenario
-	callers int           // calls held in each
+	length  time.Duration // duration of a scenario
+	callers int           // number of calls in each scenario
 )
 
 func TestMain(m *testing.M) {

@@ -11,8 +11,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node that is killed takes the connections of its calls with it. They come
-// back on the others, and the node comes back without anybody noticing.
+// A killed node loses the connections of its calls. The calls resume on the other nodes, and
+// are not interrupted when the node comes back.
 func TestNodesAreKilled(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -31,7 +31,7 @@ func TestNodesAreKilled(t *testing.T) {
 	w.verdict()
 }
 
-// A new release is rolled out node by node.
+// A new release is deployed node by node.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -49,9 +49,9 @@ func TestRollingRestart(t *testing.T) {
 	w.verdict()
 }
 
-// The App Certificate is rotated while a node is killed and Redis is away: all calls have
-// tokens of the new one within the spread, and none needs the old one when Agora takes it
-// no more.
+// The App Certificate is rotated while a node is killed and Redis is down. All calls have
+// tokens of the new certificate within the spread, so none is dropped when Agora no longer
+// accepts the old one.
 func TestCertificateIsRotated(t *testing.T) {
 	t.Parallel()
 	const next = "0123456789abcdef0123456789ABCDEF"
@@ -87,16 +87,15 @@ func TestCertificateIsRotated(t *testing.T) {
 	w.verdict()
 }
 
-// pausedTTL is the lifetime of tokens whose clients notice within 6 s that their node is
-// silent: they ping every 2 s, and wait for an answer for 4 s.
+// pausedTTL is the lifetime of the tokens. With it, clients notice within 6 s that their node
+// is silent: they ping every 2 s and wait 4 s for an answer.
 const pausedTTL = 32 * time.Second
 
-// pastLease is longer than a node owns its sessions without a word, 10 s.
+// pastLease is longer than a node's lease, which is 10 s.
 const pastLease = 13 * time.Second
 
-// A node whose machine hung while its calls went elsewhere wakes up and thinks
-// that they are still its own. It has to find out that they are not, and to
-// leave them alone.
+// A node hangs while its calls move to other nodes. When it continues, it still believes that
+// it owns them. It must find out that it does not, and must not touch them.
 func TestPausedNode(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

@@ -7,7 +7,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// Redis goes away, and comes back without its data. No call notices.
+// Redis stops and comes back without its data. No call is interrupted.
 func TestRedisIsKilled(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -34,9 +34,9 @@ func TestRedisIsKilled(t *testing.T) {
 	w.verdict()
 }
 
-// Redis cannot be reached for longer than the nodes' leases last, and has kept
-// its data. Whoever is first to reach it again finds there that all sessions of
-// the others are overdue and their owners gone. They are not.
+// Redis is unreachable for longer than the nodes' leases last, and keeps its data. The first
+// node to reach it again finds all sessions of the other nodes overdue and their leases
+// expired, although these nodes are alive.
 func TestRedisIsCutOff(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -64,8 +64,8 @@ func TestRedisIsCutOff(t *testing.T) {
 	w.verdict()
 }
 
-// A node dies whose sessions no Redis knows of. Its calls have nothing but their
-// keys to go on with elsewhere, and that is enough.
+// A node dies while Redis is down and does not have its sessions. Its calls continue on other
+// nodes by their resume keys alone.
 func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -99,8 +99,7 @@ func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 	w.verdict()
 }
 
-// Redis answers, but slowly. No push waits for it, and no client that comes
-// back.
+// Redis answers slowly. Neither a push nor a resuming client waits for it.
 func TestSlowRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -127,8 +126,8 @@ func TestSlowRedis(t *testing.T) {
 		all += lag[1]
 	}
 	w.say("%.0f of %.0f pushes were written within 100 ms of their due time", within, all)
-	// Each push that waited for Redis would be late. A machine with other things
-	// to do makes a few late by itself.
+	// A push that waited for Redis would be late. A busy machine makes a few pushes late
+	// anyway.
 	if all == 0 || within < 0.95*all {
 		t.Errorf("%.0f of %.0f pushes were written within 100 ms of their due time; want 95%%", within, all)
 	}

@@ -11,9 +11,9 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node starts while Redis refuses every write and answers reads. It knows what
-// was revoked, takes calls, and says that it is degraded; Redis is told of the
-// calls once it takes writes again.
+// A node starts while Redis refuses every write but answers reads. It reads the revocations,
+// accepts calls, and reports that it is degraded. It writes the calls to Redis when Redis
+// accepts writes again.
 func TestNodeStartsWhileRedisRefusesWrites(t *testing.T) {
 	t.Parallel()
 	for _, why := range redistest.Refusals {
@@ -61,7 +61,7 @@ func ask(t *testing.T, n *nodetest.Node, method, path, body string) (status int,
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Close = true // or its connection would outlive the test
+	request.Close = true // an idle connection would outlive the test
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)

@@ -9,14 +9,14 @@ import (
 	"refresher/test/redistest"
 )
 
-// secured are the flags of a node whose Redis has TLS and asks for a certificate.
+// secured returns the flags of a node whose Redis uses TLS and asks for a client certificate.
 func secured(a *redistest.Authority, url string) []string {
 	certFile, keyFile := a.Issue("refresher")
 	return []string{"--redis-url=" + url, "--redis-ca-file=" + a.CAFile, "--redis-cert-file=" + certFile, "--redis-key-file=" + keyFile}
 }
 
-// Each server of a cluster has a certificate of its own. One of three masters dies,
-// and its replica takes over.
+// Each server of a cluster has its own certificate. One of three masters dies, and its replica
+// takes over.
 func TestClusterFailoverOverTLS(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -38,8 +38,8 @@ func TestClusterFailoverOverTLS(t *testing.T) {
 	w.verdict()
 }
 
-// Redis has TLS, and closes connections that are idle for a second. After each pause
-// all calls of a node come back to another at once, which asks Redis about each.
+// Redis uses TLS and closes connections that are idle for a second. After each pause all calls
+// of a node resume on another node at once, which reads each session from Redis.
 func TestRedisClosesIdleConnections(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -59,8 +59,8 @@ func TestRedisClosesIdleConnections(t *testing.T) {
 	w.verdict()
 }
 
-// demandNoLostConnections demands that no operation of a node's store has met a
-// connection that was closed. One that takes too long on a busy machine is none.
+// demandNoLostConnections demands that no store operation of a node failed on a closed
+// connection. Operations that timed out on a busy machine do not count.
 func (w *world) demandNoLostConnections(n *nodetest.Node) {
 	w.t.Helper()
 	for _, message := range []string{storeAway, storeSilent} {

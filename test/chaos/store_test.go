@@ -9,19 +9,19 @@ import (
 	"refresher/test/redistest"
 )
 
-// How what a node logs of its store begins.
+// Beginnings of log lines in which a node reports about its store.
 const (
 	storeAway = "the store cannot be reached"
 	storeBack = "the store is back"
-	// storeSilent is of a resume that the store did not answer in time.
+	// storeSilent is logged for a resume if the store did not answer in time.
 	storeSilent = "the store does not answer"
-	// storeRewritten comes of a store that was away, and of one that may have
-	// lost something without having been missed, as in a failover.
+	// storeRewritten is logged when the store was unreachable, and when it may have lost data
+	// without having been unreachable, as in a failover.
 	storeRewritten = "writing sessions to the store again"
 )
 
-// demandStoreUp demands that every node is ready, and says of its store that it
-// is there, or that it is not.
+// demandStoreUp demands that every node is ready and reports its store as reachable or
+// unreachable, as up says.
 func (w *world) demandStoreUp(up bool) {
 	w.t.Helper()
 	want := 0.0
@@ -30,7 +30,7 @@ func (w *world) demandStoreUp(up bool) {
 	}
 	for _, n := range w.fleet {
 		status, text := n.Get("/readyz")
-		// One that started without its store cannot know what was revoked.
+		// A node that started without its store cannot know the revocations.
 		starting := !up && status == http.StatusServiceUnavailable && strings.Contains(text, "starting")
 		if !starting && (status != http.StatusOK || strings.Contains(text, "degraded") == up) {
 			w.t.Errorf("%s: /readyz answers %d, %q; the store is up: %v", n.Name(), status, text, up)
@@ -41,8 +41,7 @@ func (w *world) demandStoreUp(up bool) {
 	}
 }
 
-// demandStored demands that Redis has every session in its schedule, and no
-// other.
+// demandStored demands that the schedule in Redis has every session and no other.
 func (w *world) demandStored(server func(key string) *redistest.Server) {
 	w.t.Helper()
 	stored := 0
@@ -60,12 +59,12 @@ func (w *world) demandStored(server func(key string) *redistest.Server) {
 	}
 }
 
-// shards is how many parts the schedule is kept in.
+// shards is the number of parts of the schedule.
 const shards = 64
 
 func dueKey(shard int) string { return fmt.Sprintf("{refresher:%02d}:due", shard) }
 
-// on is a Redis that has all keys on one server.
+// on returns the given server for every key.
 func on(s *redistest.Server) func(key string) *redistest.Server {
 	return func(string) *redistest.Server { return s }
 }

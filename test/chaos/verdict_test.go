@@ -6,8 +6,8 @@ import (
 	"refresher/test/nodetest/calls"
 )
 
-// verdict ends the calls, and demands that none of them noticed anything. Then
-// the nodes have to stop in good order.
+// verdict ends the calls and demands that none of them was interrupted. Then the nodes must
+// stop without an error.
 func (w *world) verdict() {
 	w.t.Helper()
 	if expired := w.fleet.Sum(`refresher_renewals_total{outcome="expired"}`); expired != 0 {
@@ -22,8 +22,8 @@ func (w *world) verdict() {
 	}
 }
 
-// demandConnected demands that no call has lost its connection since a mark: what
-// befalls Redis is nothing that a caller should notice.
+// demandConnected demands that no call has lost its connection since the mark, since a failure
+// of Redis must not reach the calls.
 func (w *world) demandConnected(mark []calls.Tally) {
 	w.t.Helper()
 	lost := 0

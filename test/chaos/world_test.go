@@ -9,15 +9,15 @@ import (
 	"refresher/test/nodetest/calls"
 )
 
-// serviceURL is where the calls find the service. The name is never looked up:
-// each connection goes where the fleet sends it.
+// serviceURL is the address that the calls use. Its name is never looked up: the fleet chooses
+// the node of each connection.
 const serviceURL = "ws://localhost/v1/ws"
 
-// ttl is how long tokens live where a scenario does not say otherwise. Renewals
-// come after 3 to 6 s then, and 6 s are left for whatever goes wrong.
+// ttl is the lifetime of the tokens unless a scenario sets another. With it, renewals come
+// after 3 to 6 s, and 6 s are left to get over a fault.
 const ttl = 12 * time.Second
 
-// world is a fleet, and calls that go on while it is broken.
+// world has a fleet of nodes, and calls that go on while the nodes and their Redis fail.
 type world struct {
 	t     *testing.T
 	fleet nodetest.Fleet
@@ -27,7 +27,7 @@ type world struct {
 	faults int
 }
 
-// newWorld starts nodes and calls, and returns when all calls are in.
+// newWorld starts nodes and calls, and returns when all calls are connected.
 func newWorld(t *testing.T, nodes int, ttl time.Duration, flags ...string) *world {
 	t.Helper()
 	w := &world{t: t, began: time.Now(), fleet: nodetest.StartFleet(t, nodes, flags...)}
@@ -35,14 +35,14 @@ func newWorld(t *testing.T, nodes int, ttl time.Duration, flags ...string) *worl
 	return w
 }
 
-// say tells what happens, and when.
+// say logs what happens, with the time since the start.
 func (w *world) say(format string, args ...any) {
 	w.t.Helper()
 	w.t.Logf("%5.1fs  %s", time.Since(w.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// fault announces what is about to break. It returns how the calls stand, and
-// has the nodes' await look from here on.
+// fault logs the fault that is about to happen. It returns the state of the calls, and makes
+// the nodes' Await ignore earlier log lines.
 func (w *world) fault(format string, args ...any) []calls.Tally {
 	w.t.Helper()
 	w.say(format, args...)
@@ -51,13 +51,13 @@ func (w *world) fault(format string, args ...any) []calls.Tally {
 	return w.calls.Mark()
 }
 
-// pass lets a part of the scenario's length go by.
+// pass waits for a part of the scenario's duration.
 func (w *world) pass(part float64) {
 	w.t.Helper()
 	w.wait(time.Duration(part * float64(length)))
 }
 
-// wait lets time go by, where time itself is what matters.
+// wait lets time pass, for faults that are caused by time itself.
 func (w *world) wait(d time.Duration) {
 	w.t.Helper()
 	timer := time.NewTimer(d)

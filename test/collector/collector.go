@@ -15,9 +15,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Collector keeps what it is sent. It is safe for concurrent use.
+// Collector keeps the traces that it receives. It is safe for concurrent use.
 type Collector struct {
-	// URL is where it is, for OTEL_EXPORTER_OTLP_ENDPOINT.
+	// URL is the collector's address, for OTEL_EXPORTER_OTLP_ENDPOINT.
 	URL string
 
 	mu        sync.Mutex
@@ -25,11 +25,11 @@ type Collector struct {
 	spans     []Span              // guarded by mu
 }
 
-// Span is a part of a trace. Ids are in hex.
+// Span is one span of a trace. Its ids are in hex.
 type Span struct {
 	Trace, ID, Parent string // Parent is empty for a root
 	Name              string
-	Attributes        map[string]string // those that are text
+	Attributes        map[string]string // only attributes whose values are text
 }
 
 // Start runs a collector until the test ends.
@@ -42,14 +42,14 @@ func Start(t testing.TB) *Collector {
 	return c
 }
 
-// Spans are those that have come.
+// Spans returns the spans received so far.
 func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.spans
 }
 
-// Resources are the attributes of who has sent them, for each request.
+// Resources returns the resource attributes of the sender, for each request.
 func (c *Collector) Resources() []map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -31,7 +31,7 @@ import (
 
 const chartDir = "../../deploy/helm/refresher"
 
-// The values that each set adds to the chart's own.
+// Sets of values for the chart, by name. They override the chart's defaults.
 var valueSets = map[string]string{
 	"minimal": `
 replicas: 1
@@ -102,10 +102,10 @@ autoscaling: {enabled: true, sessionsPerPod: 0}
 `,
 }
 
-// fine is the least that several pods need.
+// fine is the smallest set of values that several pods need.
 const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
 
-// render is helm template: the objects by file.
+// render renders the chart like helm template, and returns the objects by file.
 func render(t *testing.T, values string) (map[string]string, error) {
 	t.Helper()
 	c, err := loader.Load(chartDir)
@@ -123,7 +123,7 @@ func render(t *testing.T, values string) (map[string]string, error) {
 	return engine.Render(c, all)
 }
 
-// objects are what the chart makes, by kind.
+// objects are the Kubernetes objects of a rendered chart, by kind.
 type objects struct {
 	deployment  *apps.Deployment
 	services    []*core.Service
@@ -139,8 +139,8 @@ type objects struct {
 	text, notes string
 }
 
-// decode reads the rendered files into Kubernetes' types; a field that a type does
-// not have fails the test.
+// decode reads the rendered files into Kubernetes' types. It fails the test on a field that
+// the type does not have.
 func decode(t *testing.T, files map[string]string) *objects {
 	t.Helper()
 	o := &objects{}
@@ -219,7 +219,7 @@ func (o *objects) add(t *testing.T, name string, document []byte) {
 	}
 }
 
-// dashboard is the text of the Grafana dashboard that the chart makes a ConfigMap of.
+// dashboard returns the Grafana dashboard in the chart's ConfigMap.
 func (o *objects) dashboard(t *testing.T) string {
 	t.Helper()
 	for _, m := range o.configMaps {
@@ -268,8 +268,8 @@ func TestChart(t *testing.T) {
 	}
 }
 
-// OpenShift gives each namespace users of its own and refuses pods that name another;
-// what they read must not depend on the user.
+// OpenShift assigns each namespace its own users and refuses pods that name another user. So
+// the permissions of the files that a pod reads must not depend on the user.
 func TestNoFixedUser(t *testing.T) {
 	files, err := render(t, valueSets["several pods"])
 	if err != nil {
@@ -294,7 +294,7 @@ func TestNoFixedUser(t *testing.T) {
 	}
 }
 
-// Every value that is handed through arrives where Kubernetes looks for it.
+// Each value that the chart passes through is in the field that Kubernetes reads.
 func TestHandedThrough(t *testing.T) {
 	files, err := render(t, valueSets["everything"])
 	if err != nil {
@@ -390,7 +390,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The image may be named by what it contains.
+// The image may be named by its digest.
 func TestDigest(t *testing.T) {
 	const digest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	files, err := render(t, fine+"image: {repository: r.example.com/refresher, digest: '"+digest+"'}")
@@ -402,7 +402,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// What is given as a number arrives as it was written.
+// A setting that is given as a number is passed on exactly as it was written.
 func TestSettings(t *testing.T) {
 	files, err := render(t, valueSets["everything"])
 	if err != nil {
@@ -451,11 +451,11 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 	}
 	drain := seconds(t, environment["REFRESHER_DRAIN_WINDOW"].Value)
 	stop := c.Lifecycle.PreStop.Sleep.Seconds
-	// As docs/operate/runbook.md has it: the window, and 15 s more.
+	// docs/operate/runbook.md: the drain window and 15 s more.
 	if grace := *pod.TerminationGracePeriodSeconds; grace < stop+drain+15 {
 		t.Errorf("%d s to stop in, with %d s before and %d s of draining", grace, stop, drain)
 	}
-	mounted := make(map[string]string) // path to volume
+	mounted := make(map[string]string) // volume by mount path
 	for _, m := range c.VolumeMounts {
 		mounted[m.MountPath] = m.Name
 		if !m.ReadOnly && strings.HasPrefix(m.MountPath, "/etc/refresher") || !slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == m.Name }) {
@@ -624,7 +624,8 @@ func checkServices(t *testing.T, o *objects) {
 		if m.Spec.Endpoints[0].Port != ops.Spec.Ports[0].Name {
 			t.Errorf("it scrapes %v", m.Spec.Endpoints)
 		}
-		// Releases share labels, and those of two namespaces may share the service's name.
+		// Releases have common labels, and releases in two namespaces may have services of one
+		// name.
 		var sources []monitoring.LabelName
 		for _, r := range m.Spec.Endpoints[0].RelabelConfigs {
 			if r.TargetLabel == "job" && (r.Action == "" || r.Action == "replace") && r.Regex == "" {
@@ -640,8 +641,8 @@ func checkServices(t *testing.T, o *objects) {
 	}
 }
 
-// The chart has copies of the rules and the dashboard, since Helm reads nothing
-// beside the chart.
+// The chart has copies of the rules and the dashboard, since Helm cannot read files outside
+// the chart.
 func TestCopies(t *testing.T) {
 	for copied, original := range map[string]string{
 		"refresher.rules.yml": "../../deploy/prometheus/refresher.rules.yml",
@@ -676,7 +677,7 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// What would not work, or not do what it seems to, is refused, and the message says
+// The chart refuses values that would not work, or not as they seem to, and the message says
 // what to do.
 func TestMistakes(t *testing.T) {
 	for values, want := range map[string]string{
@@ -729,7 +730,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// What Go collects garbage by follows the pod's memory.
+// GOMEMLIMIT, the memory at which Go collects garbage, follows the pod's memory limit.
 func TestMemory(t *testing.T) {
 	for values, want := range map[string]string{
 		"":                                          "921MiB",
@@ -758,7 +759,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// One value says where alerts and panels lead.
+// One value sets the runbook's address for alerts and panels.
 func TestRunbookURL(t *testing.T) {
 	const place = "https://docs.example.com/refresher/runbook.md"
 	for _, at := range []string{place, "https://wiki.example.com/calls"} {
@@ -787,7 +788,7 @@ func TestRunbookURL(t *testing.T) {
 	}
 }
 
-// Clients are told of TLS where the pods speak it.
+// The notes tell clients to use TLS if the pods serve it.
 func TestNotes(t *testing.T) {
 	for values, want := range map[string]string{
 		"":                             "connect to ws://calls-refresher.rtc:80/v1/ws",
@@ -803,7 +804,7 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// README.md has every value.
+// The chart's README.md documents every value.
 func TestValuesAreDocumented(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chartDir, "README.md"))
 	if err != nil {

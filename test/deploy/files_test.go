@@ -51,7 +51,7 @@ func TestCompose(t *testing.T) {
 		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 			t.Errorf("%s may do more than it has to", name)
 		}
-		if s.HealthCheck == nil && name != "node1" && name != "node2" { // those have it in their image
+		if s.HealthCheck == nil && name != "node1" && name != "node2" { // their images have a health check
 			t.Errorf("%s has no health check", name)
 		}
 		for _, v := range s.Volumes {
@@ -65,8 +65,8 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s may write to %s", name, v.Source)
 			}
 		}
-		// Compose copies what is no file into the container, which is refused where
-		// nothing can be written.
+		// Compose copies a config that is not a file into the container, and fails if the
+		// container's file system is read-only.
 		for _, c := range s.Configs {
 			if p.Configs[c.Source].File == "" {
 				t.Errorf("%s cannot be given %s, which is not a file", name, c.Source)
@@ -113,8 +113,8 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// TestComposeMistake finds misspelt keys, which Compose's own loader lets pass as
-// extensions only with x-.
+// TestComposeMistake finds misspelt keys. Compose's own loader accepts an unknown key only as
+// an extension, with the prefix x-.
 func TestComposeMistake(t *testing.T) {
 	text := strings.Replace(read(t, "../../deploy/compose.yaml"), "stop_grace_period", "stop_grace", 1)
 	_, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
@@ -125,7 +125,7 @@ func TestComposeMistake(t *testing.T) {
 	}
 }
 
-// The programs themselves read what the Compose file mounts.
+// The programs accept the configuration files that the Compose file mounts.
 func TestComposeMounts(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "prometheus.yml")
 	text := strings.ReplaceAll(read(t, "../../deploy/compose/prometheus.yml"), "refresher.rules.yml", absolute(t, "../../deploy/prometheus/refresher.rules.yml"))
@@ -142,7 +142,7 @@ func TestComposeMounts(t *testing.T) {
 	}
 }
 
-// Redis is started by the Compose file's own command, and knows its password.
+// The Compose file's command starts Redis with its password.
 func TestComposeRedis(t *testing.T) {
 	p, err := compose(t, maps.Clone(composeEnvironment))
 	if err != nil {
@@ -197,7 +197,7 @@ func TestComposeRedis(t *testing.T) {
 			t.Errorf("%v: %q, want %q", args, got, want)
 		}
 	}
-	// A signal to the command reaches Redis, which saves and ends.
+	// A signal to the command reaches Redis, which saves its data and ends.
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func absolute(t *testing.T, path string) string {
 func TestUnit(t *testing.T) {
 	const source = "../../deploy/systemd/refresher.service"
 	text := read(t, source)
-	// Verify looks for the program: it is given one.
+	// systemd-analyze verify requires that the program of the unit exists.
 	unit := filepath.Join(t.TempDir(), "refresher.service")
 	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(text, "/usr/local/bin/refresher", built(t))), 0o600); err != nil {
 		t.Fatal(err)
@@ -251,8 +251,8 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-// docker stop kills after 10 s by default, in the middle of the drain: 20 s by
-// default, and what is to be done after it.
+// By default docker stop kills after 10 s, in the middle of the drain. The drain takes 20 s by
+// default, and the node needs some more to finish.
 func TestDockerRunWaitsForTheDrain(t *testing.T) {
 	seen := 0
 	for _, path := range []string{"README.md", "docs/operate/deploy.md", "deploy/Dockerfile"} {
@@ -274,7 +274,7 @@ func TestDockerRunWaitsForTheDrain(t *testing.T) {
 	}
 }
 
-// docs/operate/scaling.md: every node is given a rate at which clients come back.
+// Every deployment sets a rate limit for joins, as docs/operate/scaling.md requires.
 func TestJoinRate(t *testing.T) {
 	for _, path := range []string{"deploy/compose.yaml", "deploy/helm/refresher/values.yaml", "deploy/systemd/refresher.env", "render.yaml"} {
 		if !regexp.MustCompile(`(?m)^[^#\n]*\bREFRESHER_JOIN_RATE\b`).MatchString(read(t, "../..", path)) {

@@ -27,7 +27,7 @@ import (
 
 const dockerfile = "../../deploy/Dockerfile"
 
-// stages reads the Dockerfile, and returns what BuildKit's linter says of it.
+// stages reads the Dockerfile, and returns its stages and the warnings of BuildKit's linter.
 func stages() (all []instructions.Stage, warnings []string, err error) {
 	text, err := os.ReadFile(dockerfile)
 	if err != nil {
@@ -114,7 +114,7 @@ func build() (string, error) {
 }
 
 func TestIgnoredFilesAreInNoCommit(t *testing.T) {
-	// Go calls a build modified in which a committed file is missing.
+	// Go marks a build as modified if a committed file is missing.
 	listed, err := exec.CommandContext(t.Context(), "git", "-C", "../..", "ls-files").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestIgnoredFilesAreInNoCommit(t *testing.T) {
 	}
 }
 
-// What holds secrets, or is made here, goes to no builder.
+// The build context has no files that hold secrets, and none that were built here.
 func TestSecretsStayOutOfTheContext(t *testing.T) {
 	ignored := ignored(t)
 	for _, path := range []string{
@@ -144,7 +144,8 @@ func TestSecretsStayOutOfTheContext(t *testing.T) {
 	}
 }
 
-// ignored tells, by BuildKit's own rules, what is left out of the build context.
+// ignored returns a function that reports whether BuildKit leaves a path out of the build
+// context.
 func ignored(t *testing.T) func(path string) bool {
 	t.Helper()
 	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, "../../deploy/Dockerfile.dockerignore")))
@@ -189,14 +190,14 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// inside is a command in the empty root, as the image's user.
+// inside returns a command that runs in the image's file system, as the image's user.
 func inside(ctx context.Context, t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("an empty root wants root: run the tests of test/deploy as root, as a container's build does")
 	}
 	cmd := exec.CommandContext(ctx, "/refresher", args...)
-	cmd.Path, cmd.Err = "/refresher", nil // looked up inside
+	cmd.Path, cmd.Err = "/refresher", nil // exec looks the path up inside the new root
 	cmd.Dir, cmd.Env = "/", env
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Chroot: dir, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}, Pdeathsig: syscall.SIGKILL,
@@ -204,10 +205,10 @@ func inside(ctx context.Context, t *testing.T, dir string, env []string, args ..
 	return cmd
 }
 
-// TestImage runs what the image holds, and no more, as a container would: in an
-// empty root that belongs to somebody else, by an unprivileged user.
+// TestImage runs the image's contents as a container would: in a file system with nothing
+// else, whose root belongs to another user, and as an unprivileged user.
 func TestImage(t *testing.T) {
-	runtime.LockOSThread() // its death would kill what it has started
+	runtime.LockOSThread() // the end of this thread would kill the processes that it started
 	dir := root(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -268,7 +269,7 @@ func TestImage(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v:\n%s", err, log)
 	}
-	// It has written nothing: the root may be read-only.
+	// The program wrote no file, so the root may be read-only.
 	var files []string
 	if err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
 		if err == nil && !info.IsDir() {
@@ -283,7 +284,7 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// lines keeps a log, and finds the line that says where it serves.
+// lines keeps a log, and finds the line with the address on which the node serves.
 type lines struct {
 	mu    sync.Mutex
 	text  bytes.Buffer

@@ -18,7 +18,7 @@ type bufferedReader = bufio.Reader
 
 func newBufferedReader(text string) *bufferedReader { return bufio.NewReader(strings.NewReader(text)) }
 
-// program is the binary, built as the Dockerfile builds it; scratch is where it is.
+// program builds the binary as the Dockerfile does; scratch is the folder for it.
 var (
 	scratch string
 	program = sync.OnceValues(build)
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built is the path of the binary.
+// built returns the path of the binary.
 func built(t *testing.T) string {
 	t.Helper()
 	path, err := program()
@@ -44,7 +44,7 @@ func built(t *testing.T) string {
 	return path
 }
 
-// serveEnvironment are the names of the environment variables of refresher serve.
+// serveEnvironment returns the names of the environment variables of refresher serve.
 func serveEnvironment(t *testing.T) map[string]bool {
 	t.Helper()
 	help, err := exec.CommandContext(t.Context(), built(t), "serve", "--help").CombinedOutput()
@@ -70,7 +70,7 @@ func seconds(t *testing.T, text string) int64 {
 	return int64(d / time.Second)
 }
 
-// memory is an amount as GOMEMLIMIT has it, in bytes.
+// memory parses an amount in the format of GOMEMLIMIT, and returns bytes.
 func memory(t *testing.T, text string) int64 {
 	t.Helper()
 	q, err := resource.ParseQuantity(strings.TrimSuffix(text, "B"))

@@ -1,3 +1,3 @@
-// Package logs holds docs/operate/logs.md against the source: each message that the
-// service logs stands there, with its level and its keys, and nothing else does.
+// Package logs compares docs/operate/logs.md with the source: the page has each message that
+// the service logs, with its level and keys, and no other message.
 package logs

@@ -10,8 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// table reads the rows of the table in docs/operate/logs.md whose first column has that
-// title.
+// table reads the rows of the table in docs/operate/logs.md whose first column has this title.
 func table(t *testing.T, title string) (rows [][]string) {
 	t.Helper()
 	page, err := os.ReadFile(root + "/docs/operate/logs.md")
@@ -41,7 +40,7 @@ func table(t *testing.T, title string) (rows [][]string) {
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-// codes are the words of a cell that are in backquotes.
+// codes returns the words in backquotes of a table cell.
 func codes(cell string) (words []string) {
 	for _, m := range quoted.FindAllStringSubmatch(cell, -1) {
 		words = append(words, m[1])

@@ -14,35 +14,35 @@ import (
 
 const root = "../.."
 
-// folders hold the service. The stand-in for Agora's edge and the tests of stores
-// have lines of their own, which are not the service's.
+// folders contain the service's source. The stand-in for Agora's edge and the test suites of
+// stores are excluded, since the service does not log their messages.
 var folders = []string{"internal", "cmd/refresher", "web/demo"}
 
 var apart = []string{"web/demo/edge", "internal/store/storetest"}
 
-// levels are slog's methods, and its constants without "Level".
+// levels are the names of slog's logging methods, and of its level constants without "Level".
 var levels = []string{"Debug", "Info", "Warn", "Error"}
 
-// line is a message in the source, with the keys that its call gives.
+// line is a message in the source, with the keys that its call passes.
 type line struct {
 	level, message string
 	keys           []string
 	at             string
 }
 
-// source is what was found in the service's files.
+// source collects the messages in the service's files.
 type source struct {
 	lines      []line
-	carried    []string // keys that a logger was given by With
+	carried    []string // keys that With added to a logger
 	components []string
-	problems   []string // calls that could not be read
+	problems   []string // calls that this test could not parse
 }
 
-// file is one that is being read.
+// file is the file that is being read.
 type file struct {
 	*source
 	set  *token.FileSet
-	same []*ast.File // of the package
+	same []*ast.File // files of the package
 }
 
 func readSource(t *testing.T) *source {
@@ -71,7 +71,7 @@ func readSource(t *testing.T) *source {
 	return s
 }
 
-// readPackage reads the files of one folder that are no tests.
+// readPackage reads the files of one folder, without its tests.
 func (s *source) readPackage(folder string) error {
 	paths, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
@@ -101,8 +101,8 @@ func (s *source) readPackage(folder string) error {
 	return nil
 }
 
-// read takes down a call, if it logs, or gives a logger keys. within is the
-// declaration that it stands in.
+// read records a call if it logs or adds keys to a logger. within is the declaration that
+// contains the call.
 func (f *file) read(call *ast.CallExpr, within ast.Decl) {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -118,7 +118,7 @@ func (f *file) read(call *ast.CallExpr, within ast.Decl) {
 	}
 }
 
-// isLogger goes by the names that loggers have here.
+// isLogger recognises a logger by the names that loggers have in this repository.
 func isLogger(x ast.Expr) bool {
 	name := ""
 	switch x := x.(type) {
@@ -130,7 +130,8 @@ func isLogger(x ast.Expr) bool {
 	return slices.Contains([]string{"l", "log", "logger", "Logger"}, name)
 }
 
-// levelOf reads slog.LevelInfo and the like; empty: it is something else.
+// levelOf reads slog.LevelInfo and other level constants. It returns "" for any other
+// expression.
 func levelOf(x ast.Expr) string {
 	s, ok := x.(*ast.SelectorExpr)
 	if !ok {
@@ -143,12 +144,12 @@ func levelOf(x ast.Expr) string {
 	return strings.ToLower(level)
 }
 
-// with takes down the keys that a logger is given for good.
+// with records the keys that With adds to a logger.
 func (f *file) with(call *ast.CallExpr) {
 	for i := 0; i < len(call.Args); i += 2 {
 		key, ok := text(call.Args[i])
 		if !ok {
-			continue // WithLabelValues' cousin: no logger
+			continue // not a logger's With, whose arguments are keys and values
 		}
 		f.carried = append(f.carried, key)
 		if value, ok := text(call.Args[min(i+1, len(call.Args)-1)]); ok && key == "component" {
@@ -157,7 +158,7 @@ func (f *file) with(call *ast.CallExpr) {
 	}
 }
 
-// add takes down one line, or one for each text that its message may be.
+// add records one line for each text that the message can have.
 func (f *file) add(call *ast.CallExpr, level string, message ast.Expr, args []ast.Expr, within ast.Decl) {
 	at := f.set.Position(call.Pos()).String()
 	keys, ok := f.keys(call, args, within)
@@ -175,7 +176,8 @@ func (f *file) add(call *ast.CallExpr, level string, message ast.Expr, args []as
 	}
 }
 
-// keys reads those of a call: its own, or those of the slice that it passes on.
+// keys returns the keys of a call: its own arguments, or the elements of the slice that it
+// passes on.
 func (f *file) keys(call *ast.CallExpr, args []ast.Expr, within ast.Decl) (keys []string, ok bool) {
 	if call.Ellipsis.IsValid() {
 		name, named := args[len(args)-1].(*ast.Ident)
@@ -195,7 +197,7 @@ func (f *file) keys(call *ast.CallExpr, args []ast.Expr, within ast.Decl) (keys 
 	return keys, true
 }
 
-// collected is what a slice is made of, and what is appended to it.
+// collected returns the elements of a slice: those of its literal, and those appended to it.
 func collected(slice string, within ast.Decl) (args []ast.Expr) {
 	ast.Inspect(within, func(n ast.Node) bool {
 		assign, ok := n.(*ast.AssignStmt)
@@ -216,7 +218,7 @@ func collected(slice string, within ast.Decl) (args []ast.Expr) {
 	return args
 }
 
-// given finds the constants that a function is called with for a parameter.
+// given finds the constants that callers pass for a parameter of a function.
 func (f *file) given(parameter string, within ast.Decl) (values []string) {
 	function, ok := within.(*ast.FuncDecl)
 	if !ok {

@@ -10,7 +10,7 @@ import (
 
 const dashboardFile = "../../deploy/grafana/dashboards/refresher.json"
 
-// dashboard is as much of Grafana's as the tests look at.
+// dashboard has the fields of a Grafana dashboard that the tests read.
 type dashboard struct {
 	UID        string
 	Panels     []panel
@@ -53,7 +53,7 @@ type panel struct {
 	Links []struct{ Title, URL string }
 }
 
-// unit is that of a query's values.
+// unit is the unit of a query's values.
 func (p *panel) unit(query string) string {
 	for _, o := range p.FieldConfig.Overrides {
 		if o.Matcher.Options == query && o.Properties[0].ID == "unit" {
@@ -77,7 +77,7 @@ func readDashboard(t *testing.T) dashboard {
 	return d
 }
 
-// anchors are those of the headings of a page, as a browser of it makes them.
+// anchors returns the anchors that a browser gives to the headings of a page.
 func anchors(t *testing.T, path string) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -143,7 +143,7 @@ func TestLayout(t *testing.T) {
 			if !strings.Contains(target.Expr, narrowed) {
 				t.Errorf("%q is not narrowed to what was chosen: %s", p.Title, target.Expr)
 			}
-			// A number of things is no rate of them.
+			// A rate must not have the unit of a number of things.
 			if unit := p.unit(target.RefID); (unit == "ops" || unit == "reqps") && !strings.Contains(target.Expr, "rate(") {
 				t.Errorf("%q shows as a rate what is none: %s", p.Title, target.Expr)
 			}
@@ -156,8 +156,8 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// The first row is green where nothing is wrong: what is not there says why, and what
-// ran out is of clients that were connected, not of closed tabs.
+// The first row is green if nothing is wrong. A panel without data says why, and expired
+// tokens count only for clients that were connected, not for closed tabs.
 func TestFirstRowIsCalm(t *testing.T) {
 	for _, p := range readDashboard(t).Panels[:6] {
 		expr := p.Targets[0].Expr
@@ -171,7 +171,7 @@ func TestFirstRowIsCalm(t *testing.T) {
 	}
 }
 
-// One command sets where the runbook is read, in the rules and in the dashboard.
+// One command replaces the runbook's address in the rules and in the dashboard.
 func TestRunbookAddress(t *testing.T) {
 	const address = "https://docs.example.com/refresher/runbook.md"
 	found := false

@@ -31,13 +31,13 @@ var panels = flag.Bool("panels", false, "print what each panel of the dashboard 
 
 func TestMain(m *testing.M) { nodetest.Main(m) }
 
-// tokens live so long in the tests, and are renewed after half of it.
+// lifetime of the tokens, which are renewed after half of it
 const tokens = 12 * time.Second
 
-// secret signs what is asked of the back end.
+// secret signs the requests to the back end.
 const secret = "what signs questions and events"
 
-// stack is what an operator has: nodes, Redis, a back end, a collector, calls.
+// stack is the set-up of an operator: nodes, Redis, a back end, a collector, calls.
 type stack struct {
 	t         *testing.T
 	redis     *redistest.Server
@@ -64,7 +64,7 @@ func startStack(t *testing.T) *stack {
 	return s
 }
 
-// decide is a back end that approves everything, and accepts all events.
+// decide is a back end that approves every renewal and accepts every event.
 func decide(w http.ResponseWriter, r *http.Request) {
 	var request struct{ Requests []struct{ ID string } }
 	if err := json.NewDecoder(r.Body).Decode(&request); err != nil || r.URL.Path != "/may" {
@@ -89,7 +89,7 @@ func (s *stack) targets() []string {
 	return all
 }
 
-// use makes requests as other clients and operators do.
+// use makes the requests of other clients and of operators.
 func (s *stack) use() {
 	for _, n := range s.fleet {
 		for _, path := range []string{"/ping", "/rtc/daily/publisher/uid/1/", "/v1/sessions?limit=5", "/nothing"} {
@@ -108,15 +108,15 @@ func (s *stack) use() {
 	}
 }
 
-// labelValues is the query of one of the dashboard's variables.
+// labelValues matches the query of a variable of the dashboard.
 var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 
-// shown is a dashboard's expression as Grafana asks for it, with everything chosen:
-// each variable stands for all values that its query finds.
+// shown returns an expression as Grafana sends it with "All" selected: each variable stands
+// for all values that its query finds.
 func (p *prometheus) shown(t *testing.T, d *dashboard, expr string) string {
 	t.Helper()
 	expr = strings.ReplaceAll(expr, "$__rate_interval", "1m")
-	for _, v := range slices.Backward(d.Templating.List) { // the later ones use the earlier ones
+	for _, v := range slices.Backward(d.Templating.List) { // a variable may use earlier ones
 		if v.Type != "query" || !strings.Contains(expr, "$"+v.Name) {
 			continue
 		}
@@ -138,7 +138,7 @@ func (p *prometheus) shown(t *testing.T, d *dashboard, expr string) string {
 	return expr
 }
 
-// empty are the panels that show nothing here, and why.
+// empty maps each panel that shows nothing in this test to the reason.
 var empty = map[string]string{
 	"Credentials": "the nodes ask for none",
 }
@@ -152,7 +152,7 @@ func TestLive(t *testing.T) {
 		got, err := p.query(`sum(rate(refresher_renewals_total{outcome="acked"}[1m]))`)
 		return err == nil && len(got) == 1 && got[0].value > 1, fmt.Sprint(got, err)
 	})
-	// Some begin now, with what they count being watched already.
+	// These calls begin after the first scrape, so that Prometheus sees their counters increase.
 	late := calls.Hold(t, calls.Config{Count: 6, TTL: tokens, URL: "ws://localhost/v1/ws", Transport: s.fleet.Transport})
 	late.AwaitRenewals(late.Mark(), 1)
 
@@ -172,7 +172,7 @@ func TestLive(t *testing.T) {
 				t.Errorf("%s: %v %v", expr, got, err)
 			}
 		}
-		native.is("RefresherNoBuckets", true) // it was not told to keep classic ones too
+		native.is("RefresherNoBuckets", true) // Prometheus was not configured to keep the classic histograms too
 		p.is("RefresherNoBuckets", false)
 	})
 	t.Run("exemplars lead to traces", func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestLive(t *testing.T) {
 	t.Log(s.calls.Verdict(1))
 }
 
-// is waits until an alert is pending, or is not.
+// is waits until an alert is active (pending or firing), or until it is inactive.
 func (p *prometheus) is(name string, pending bool) {
 	p.t.Helper()
 	p.eventually(fmt.Sprintf("%s: pending %v", name, pending), func() (bool, string) {
@@ -215,8 +215,8 @@ func (p *prometheus) is(name string, pending bool) {
 	})
 }
 
-// urgent are the alerts that somebody would have to do something about. Tokens of
-// 12 s cannot be renewed 30 s before their end, so what speaks of that speaks here.
+// urgent returns the active alerts that need an operator. It ignores alerts about
+// little time left, since tokens of 12 s cannot be renewed 30 s before their end.
 func urgent(all []alert) []alert {
 	return slices.DeleteFunc(all, func(a alert) bool {
 		short := []string{"RefresherSessionsAtRisk", "RefresherAtRiskLingers", "RefresherBudgetBurnsFast", "RefresherBudgetBurnsSlowly", "RefresherPeakAhead"}
@@ -224,8 +224,8 @@ func urgent(all []alert) []alert {
 	})
 }
 
-// selectors checks each selector of the dashboard and the rules by itself: a name
-// that is misspelt, and a label that is not there, finds nothing.
+// selectors checks each selector of the dashboard and the rules by itself. A selector with a
+// misspelt name or an unknown label matches nothing.
 func (s *stack) selectors(t *testing.T, p *prometheus) {
 	d := readDashboard(t)
 	seen := make(map[string]bool)
@@ -264,7 +264,7 @@ func (s *stack) selectors(t *testing.T, p *prometheus) {
 	}
 }
 
-// absent are metrics that need what is not here.
+// absent are metrics of features that this test does not use.
 var absent = map[string]string{
 	"refresher_credentials_total":               "the nodes ask for none",
 	"refresher_jwks_age_seconds":                "there is no key set",
@@ -274,30 +274,30 @@ var absent = map[string]string{
 	"ALERTS": "nothing is wrong",
 }
 
-// rightlyEmpty reports that a selector asks for what has not happened: its metric
-// and labels are there all the same.
+// rightlyEmpty reports whether a selector matches nothing only because the event did not
+// happen: its metric and its labels exist.
 func rightlyEmpty(selector string) bool {
 	return strings.Contains(selector, `outcome=`) || strings.Contains(selector, `code=`)
 }
 
-// withoutRecords is a rule file without comments, and without the names of recorded
-// series and alerts, which hold those of metrics.
+// withoutRecords returns a rule file without comments and without the names of recorded series
+// and alerts, since these contain names of metrics.
 func withoutRecords(text string) string {
 	text = regexp.MustCompile(`(?m)#.*$|^\s*- (alert|record):.*$|^\s*- name:.*$|^\s*(summary|description|runbook_url):.*$`).ReplaceAllString(text, "")
 	return recorded.ReplaceAllString(text, "")
 }
 
-// recorded are the names of series that the rules record.
+// recorded are the names of the series that the rules record.
 var recorded = regexp.MustCompile(`\b(?:job|instance)[a-z_]*:[a-z0-9_]+:[a-z0-9_]+`)
 
-// selectorsIn are the selectors of an expression: a metric's name with its braces.
+// selectorsIn returns the selectors of an expression: a metric's name with its braces.
 func selectorsIn(expr string) []string {
-	expr = regexp.MustCompile(`\b(?:by|without|on|ignoring) *\([^)]*\)`).ReplaceAllString(expr, "") // those are labels
+	expr = regexp.MustCompile(`\b(?:by|without|on|ignoring) *\([^)]*\)`).ReplaceAllString(expr, "") // words in these brackets are labels
 	expr = recorded.ReplaceAllString(expr, "")
 	return regexp.MustCompile(`\b(?:refresher_|go_|process_|up\b|ALERTS\b)[a-z0-9_]*(?:\{(?:[^"{}]|"[^"]*")*\})?`).FindAllString(expr, -1)
 }
 
-// panels evaluates each query as its panel does, and prints what is shown.
+// panels evaluates each query as its panel does, and prints the result.
 func (s *stack) panels(t *testing.T, p *prometheus) {
 	out := tabwriter.NewWriter(io.Discard, 0, 0, 2, ' ', 0)
 	if *panels {
@@ -344,7 +344,7 @@ func (s *stack) panels(t *testing.T, p *prometheus) {
 	}
 }
 
-// legend is a series' name. Nodes have names here in place of their addresses.
+// legend returns the name of a series, with the node's name in place of its address.
 func (s *stack) legend(format string, labels map[string]string) string {
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		value := labels[key]
@@ -358,7 +358,7 @@ func (s *stack) legend(format string, labels map[string]string) string {
 	return regexp.MustCompile(`\{\{\w+\}\}`).ReplaceAllString(format, "")
 }
 
-// inUnit is a value as a panel shows it, roughly.
+// inUnit formats a value roughly as a panel shows it.
 func inUnit(v float64, unit string) string {
 	switch unit {
 	case "s":

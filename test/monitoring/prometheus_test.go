@@ -21,18 +21,18 @@ import (
 	"refresher/test/program"
 )
 
-// scrapeEvery is how often Prometheus looks, and the rules are evaluated: a
-// deployment's, shortened.
+// scrapeEvery is the interval of scrapes and of rule evaluations, shorter than in a
+// deployment.
 const scrapeEvery = 500 * time.Millisecond
 
-// prometheus is a real one.
+// prometheus is a running Prometheus server.
 type prometheus struct {
 	t   *testing.T
 	url string
 }
 
-// startPrometheus scrapes some addresses as the job "refresher", and itself as another
-// service, with the rules that are shipped.
+// startPrometheus starts Prometheus with the rules of deploy/prometheus. It scrapes the
+// targets as the job "refresher", and itself as another job.
 func startPrometheus(t *testing.T, targets []string, flags ...string) *prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -86,13 +86,13 @@ scrape_configs:
 	return &prometheus{t, "http://" + address}
 }
 
-// sample is a value with its labels.
+// sample is one value of a query's result, with its labels.
 type sample struct {
 	labels map[string]string
 	value  float64
 }
 
-// result is what Prometheus answers to a query.
+// result is one series in Prometheus's answer to a query.
 type result struct {
 	Metric    map[string]string
 	Value     []any
@@ -160,7 +160,7 @@ func number(pair []any) (float64, error) {
 	return strconv.ParseFloat(text, 64)
 }
 
-// alert is one that is pending or fires.
+// alert is a pending or firing alert.
 type alert struct {
 	Labels map[string]string
 	State  string
@@ -172,7 +172,7 @@ func (p *prometheus) alerts() ([]alert, error) {
 	return data.Alerts, err
 }
 
-// exemplars are the trace ids that a metric has.
+// exemplars returns the trace ids in a metric's exemplars.
 func (p *prometheus) exemplars(metric string) ([]string, error) {
 	var data []struct {
 		Exemplars []struct{ Labels map[string]string }
@@ -190,7 +190,7 @@ func (p *prometheus) exemplars(metric string) ([]string, error) {
 	return ids, err
 }
 
-// get asks Prometheus, and reads the data of its answer.
+// get sends a request to Prometheus, and reads the data of the answer.
 func (p *prometheus) get(path string, values url.Values, data any) error {
 	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.url+path, strings.NewReader(values.Encode()))
 	if err != nil {
@@ -200,7 +200,7 @@ func (p *prometheus) get(path string, values url.Values, data any) error {
 		request.Method = http.MethodGet
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.Close = true // or its connection would outlive the test
+	request.Close = true // an idle connection would outlive the test
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
@@ -223,8 +223,8 @@ func (p *prometheus) get(path string, values url.Values, data any) error {
 	return nil
 }
 
-// eventually waits for something that Prometheus finds out with a scrape: it has
-// nothing to tell it by, so it is asked once a scrape. why says what is missing.
+// eventually waits until holds returns true. It checks once for each scrape, since Prometheus
+// cannot notify of a result. why says what is missing.
 func (p *prometheus) eventually(what string, holds func() (ok bool, why string)) {
 	p.t.Helper()
 	tick := time.NewTicker(scrapeEvery)

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// Fleet is nodes behind a load balancer.
+// Fleet is a group of nodes behind a simulated load balancer.
 type Fleet []*Node
 
-// StartFleet runs some nodes with the same flags: "node 0", "node 1" and so on.
+// StartFleet starts nodes with the same flags, named "node 0", "node 1" and so on.
 func StartFleet(t testing.TB, nodes int, flags ...string) Fleet {
 	t.Helper()
 	var f Fleet
@@ -25,14 +25,14 @@ func StartFleet(t testing.TB, nodes int, flags ...string) Fleet {
 	return f
 }
 
-// Transport connects to any node that takes the connection, whatever address is
-// asked for, and reports which it was. It is for any goroutine.
+// Transport returns a transport that connects to any node that accepts the connection,
+// whatever address the request has, and reports the node to reached. Any goroutine may use it.
 func (f Fleet) Transport(reached func(*Node)) *http.Transport {
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		failed := []error{errors.New("no node takes connections")}
 		for _, i := range rand.Perm(len(f)) { //nolint:gosec // to spread the calls, not to be unpredictable.
 			if f[i].Paused() {
-				continue // the system would take it, and the call wait for an answer
+				continue // the system would accept the connection, and the call would wait for an answer
 			}
 			conn, err := new(net.Dialer).DialContext(ctx, network, f[i].address)
 			if err == nil {
@@ -46,7 +46,7 @@ func (f Fleet) Transport(reached func(*Node)) *http.Transport {
 	return &http.Transport{DialContext: dial, DisableKeepAlives: true}
 }
 
-// Await waits until every node has logged a message since its mark.
+// Await waits until every node has logged the message since its mark.
 func (f Fleet) Await(message string) {
 	for _, n := range f {
 		n.t.Helper()
@@ -54,14 +54,14 @@ func (f Fleet) Await(message string) {
 	}
 }
 
-// Mark has Await look at what is logged from now on.
+// Mark makes Await ignore the log lines so far.
 func (f Fleet) Mark() {
 	for _, n := range f {
 		n.Mark()
 	}
 }
 
-// Sum adds up a metric of all nodes.
+// Sum adds up a metric over all nodes.
 func (f Fleet) Sum(metric string) float64 {
 	var sum float64
 	for _, n := range f {

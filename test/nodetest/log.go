@@ -8,8 +8,8 @@ import (
 	"refresher/test/program"
 )
 
-// entry is what tests look at in a line of the log. A line that is no JSON, such
-// as those of a panic, has nothing of it.
+// entry has the fields of a log line that tests read. For a line that is not JSON, such as a
+// line of a panic, all fields are empty.
 type entry struct {
 	Level      string `json:"level"`
 	Message    string `json:"msg"`
@@ -24,8 +24,8 @@ func parse(line program.Line) entry {
 	return e
 }
 
-// Await waits until the node has logged a message that begins like this so many
-// times since the last mark.
+// Await waits until the node has logged, this many times since the last mark, a message that
+// begins with the given text.
 func (n *Node) Await(times int, message string) {
 	n.t.Helper()
 	if _, err := n.await(n.mark, times, message); err != nil {
@@ -33,7 +33,7 @@ func (n *Node) Await(times int, message string) {
 	}
 }
 
-// await returns the last of the lines it waits for.
+// await returns the last of the lines that it waited for.
 func (n *Node) await(from, times int, message string) (found entry, err error) {
 	seen := 0
 	err = n.log.Await(from, n.process.Done(), Patience, func(line program.Line) bool {
@@ -50,7 +50,7 @@ func (n *Node) await(from, times int, message string) (found entry, err error) {
 	return found, nil
 }
 
-// Logged are the lines of the log that contain a text.
+// Logged returns the log lines that contain a text.
 func (n *Node) Logged(text string) []string {
 	var found []string
 	for _, line := range n.log.Lines(0) {
@@ -61,8 +61,8 @@ func (n *Node) Logged(text string) []string {
 	return found
 }
 
-// Errors are the lines of the log that report a failure of the service's own, and
-// those that are no log at all, such as a panic's.
+// Errors returns the log lines that report an internal failure of the service, and the lines
+// that are not log entries, such as those of a panic.
 func (n *Node) Errors() []string {
 	var found []string
 	for _, line := range n.log.Lines(0) {

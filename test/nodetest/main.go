@@ -13,22 +13,22 @@ import (
 
 	"go.uber.org/goleak"
 
-	// The service is run, not imported. This import, and the look at the
-	// command's folder below, tell go test's cache that the tests depend on it.
+	// The tests run the service as a program instead of importing it. This import and the
+	// reading of the command's folder below tell go test's cache that the tests depend on it.
 	_ "refresher/internal/app"
 )
 
-// The Agora project that nodes serve: made up.
+// A made-up Agora project, which the nodes serve.
 const (
 	AppID       = "970CA35de60c44645bbae8a215061b33"
 	Certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 )
 
-// folder is where the program is built; empty until then.
+// folder is the folder of the built program. It is empty until the program is built.
 var folder string
 
-// Main runs the tests of a package that uses nodes, demands that they leave no
-// goroutine behind, and exits.
+// Main runs the tests of a package that uses nodes, demands that no goroutine is left at the
+// end, and exits.
 func Main(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if err := os.RemoveAll(folder); err != nil {
@@ -38,13 +38,13 @@ func Main(m *testing.M) {
 	}))
 }
 
-// Built is the environment variable with the path of the service's program, if it was
-// built already: make test builds it once for all packages and the browser tests.
+// Built names the environment variable with the path of the service's program, if it is
+// already built: make test builds it once for all packages and the browser tests.
 const Built = "BUILT_REFRESHER"
 
-// Program returns the path of the service's program, and builds it first if
-// nobody has. What is raced for lies between processes, so it is built without
-// the race detector.
+// Program returns the path of the service's program, and builds it on the first call. The
+// program is built without the race detector, since these tests look for races between
+// processes.
 func Program(t testing.TB) string {
 	t.Helper()
 	program, err := build()
@@ -77,8 +77,8 @@ var build = sync.OnceValues(func() (program string, err error) {
 	return program, nil
 })
 
-// moduleRoot is the service's folder, above that of the tests, which may be of a
-// module within it.
+// moduleRoot returns the folder of the service's module, above the tests. The tests may be in
+// a module inside of it.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

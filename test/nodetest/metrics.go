@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Metric reads one value from the node's metrics, named as it stands there:
+// Metric reads one value from the node's metrics, by its name there, such as
 // refresher_sessions{state="attached"}.
 func (n *Node) Metric(name string) float64 {
 	n.t.Helper()
 	return n.Metrics(name)[0]
 }
 
-// Metrics reads several values, all of the same moment.
+// Metrics reads several values from one scrape.
 func (n *Node) Metrics(names ...string) []float64 {
 	n.t.Helper()
 	_, text := n.Get("/metrics")
@@ -41,7 +41,7 @@ func (n *Node) Get(path string) (status int, text string) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	request.Close = true // or its connection would outlive the test
+	request.Close = true // an idle connection would outlive the test
 	client := &http.Client{Timeout: Patience}
 	response, err := client.Do(request)
 	if err != nil {

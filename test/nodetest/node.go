@@ -13,39 +13,39 @@ import (
 	"refresher/test/program"
 )
 
-// Patience is how long anything that is waited for may take. Only a test that
-// fails anyway waits so long.
+// Patience is the longest that a test waits for anything. Only a failing test waits for so
+// long.
 const Patience = 90 * time.Second
 
-// tailLines is how much of a node's log a failed test shows.
+// tailLines is the number of log lines that a failed test shows.
 const tailLines = 40
 
-// DrainWindow is a deployment's, shortened: nodes have it unless their flags say
-// otherwise.
+// DrainWindow is the drain window of nodes unless their flags set another. It is shorter than
+// in a deployment.
 const DrainWindow = 2 * time.Second
 
-// Node is one `refresher serve`, over all its runs. Its methods fail the test, so
-// they are for the test's goroutine, but for Name, Addr and Paused.
+// Node is one `refresher serve` on one address, over all its runs. Only the test's goroutine
+// may use its methods, since they can fail the test; Name, Addr and Paused are the exceptions.
 type Node struct {
 	t         testing.TB
 	name      string
 	address   string
 	flags     []string
-	env       []string // beside the project's
+	env       []string // beside the variables of project
 	log       program.Journal
-	artifacts string // the folder for what is kept of a failed test
+	artifacts string // folder for the files of a failed test
 
 	process *program.Process
-	ops     string      // address of the operations port; of this run
-	mark    int         // lines in the log when Await's span began
-	ending  bool        // the test ended it
+	ops     string      // address of the operations port in the current run
+	mark    int         // number of log lines at the last mark
+	ending  bool        // true when the test ends the node
 	paused  atomic.Bool // read by fleets
 }
 
-// New prepares a node that does not run yet, under a name for the test's log.
+// New prepares a node, which Start runs. The test's log uses the name.
 func New(t testing.TB, name string, flags ...string) *Node {
 	t.Helper()
-	// Asked for here, the folder is still there in the cleanup.
+	// The folder must be requested here to exist still in the cleanup.
 	n := &Node{t: t, name: name, address: program.Address(t), flags: flags, artifacts: t.ArtifactDir()}
 	t.Cleanup(func() {
 		if n.process == nil {
@@ -62,7 +62,7 @@ func New(t testing.TB, name string, flags ...string) *Node {
 	return n
 }
 
-// Setenv gives the node's next runs a variable besides, as name=value.
+// Setenv adds a variable, as name=value, to the environment of the node's next runs.
 func (n *Node) Setenv(variable string) { n.env = append(n.env, variable) }
 
 // Start runs the node and returns when it serves.
@@ -84,8 +84,8 @@ func (n *Node) Start() {
 	n.ops = serving.OpsAddress
 }
 
-// project is the environment of the tests' project, without the certificate if the test
-// has a file for it.
+// project returns the environment of the tests' project, without the certificate if the flags
+// name a file for it.
 func (n *Node) project() []string {
 	env := []string{"AGORA_APP_ID=" + AppID}
 	if !slices.ContainsFunc(n.flags, func(f string) bool { return strings.HasPrefix(f, "--app-certificate-file=") }) {
@@ -94,7 +94,7 @@ func (n *Node) project() []string {
 	return env
 }
 
-// args are a node's flags: the test's, and what it left open.
+// args returns the node's flags: the test's own, and defaults for the others.
 func (n *Node) args() []string {
 	args := append([]string{"serve"}, n.flags...)
 	for _, usual := range []string{
@@ -109,13 +109,13 @@ func (n *Node) args() []string {
 	return args
 }
 
-// Kill ends the node as a crash would.
+// Kill ends the node like a crash, by SIGKILL.
 func (n *Node) Kill() {
 	n.mark, n.ending = n.log.Len(), true
 	n.process.Kill()
 }
 
-// Terminate asks the node to stop, as a deployment does, and does not wait.
+// Terminate asks the node to stop, as a deployment does, and returns at once.
 func (n *Node) Terminate() {
 	n.t.Helper()
 	n.mark, n.ending = n.log.Len(), true
@@ -124,8 +124,8 @@ func (n *Node) Terminate() {
 	}
 }
 
-// Stop ends the node as a deployment does, and returns when it has. It fails the
-// test if the exit status is not 0.
+// Stop ends the node as a deployment does, and returns when it has ended. It fails the test if
+// the exit status is not 0.
 func (n *Node) Stop() {
 	n.t.Helper()
 	n.Terminate()
@@ -147,8 +147,8 @@ func (n *Node) AwaitEnd() {
 	}
 }
 
-// Pause stops the node in its tracks, as if its machine hung: connections stay,
-// the system even takes new ones, and nothing is answered.
+// Pause stops the node by SIGSTOP, as if its machine hung. Its connections stay open and the
+// system even accepts new ones, but nothing is answered.
 func (n *Node) Pause() {
 	n.t.Helper()
 	n.paused.Store(true)
@@ -158,7 +158,7 @@ func (n *Node) Pause() {
 	n.Mark()
 }
 
-// Resume lets a paused node run again.
+// Resume continues a paused node.
 func (n *Node) Resume() {
 	n.t.Helper()
 	if err := n.process.Resume(); err != nil {
@@ -167,25 +167,25 @@ func (n *Node) Resume() {
 	n.paused.Store(false)
 }
 
-// Paused tells whether the node is paused. It is for any goroutine.
+// Paused reports whether the node is paused. Any goroutine may call it.
 func (n *Node) Paused() bool { return n.paused.Load() }
 
-// Name is what the test calls the node.
+// Name returns the node's name in the test's log.
 func (n *Node) Name() string { return n.name }
 
-// Addr is the public port, as host:port, the same in each run.
+// Addr returns the public address, as host:port. It is the same in each run.
 func (n *Node) Addr() string { return n.address }
 
-// OpsAddr is the operations port, as host:port, of the run that began last.
+// OpsAddr returns the address of the operations port in the last run, as host:port.
 func (n *Node) OpsAddr() string { return n.ops }
 
-// Ended tells whether the node does not run.
+// Ended reports whether the node is not running.
 func (n *Node) Ended() bool { return n.process == nil || n.process.Ended() }
 
-// Mark has Await look at what is logged from now on, as Kill, Stop and Pause do.
+// Mark makes Await ignore the log lines so far. Kill, Stop and Pause do so too.
 func (n *Node) Mark() { n.mark = n.log.Len() }
 
-// show shows the end of the log, and keeps all of it where go test was asked to.
+// show prints the end of the log, and keeps the whole log if go test has -artifacts.
 func (n *Node) show() {
 	n.t.Logf("the log of %s ends with:\n%s", n.name, n.log.Tail(tailLines))
 	file := filepath.Join(n.artifacts, n.name+".log")

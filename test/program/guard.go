@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// guard starts a process group, for a program to join, that is killed when the
-// test binary dies before release: its first member waits for a line that the
-// binary's death makes impossible.
+// guard starts a process group for a program, which is killed when the test binary dies before
+// it calls release. The group's first process waits for a line from the test binary. If the
+// binary dies, the line cannot come, and the process kills the group.
 func guard() (group int, release func(), err error) {
 	cmd := exec.CommandContext(context.Background(), "/bin/sh", "-c", "read line || kill -9 -$$")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -23,6 +23,6 @@ func guard() (group int, release func(), err error) {
 	return cmd.Process.Pid, func() {
 		_, _ = line.Write([]byte("\n"))
 		_ = line.Close()
-		_ = cmd.Wait() // it was killed, or read the line
+		_ = cmd.Wait() // an error says only that the process was killed
 	}, nil
 }

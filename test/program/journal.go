@@ -10,35 +10,35 @@ import (
 	"time"
 )
 
-// Journal keeps what a program says, over all its runs. The zero Journal is
-// empty and ready. It is safe for concurrent use.
+// Journal keeps the output of a program over all its runs. The zero Journal is empty and
+// ready. It is safe for concurrent use.
 type Journal struct {
 	mu    sync.Mutex
 	lines []Line        // guarded by mu
-	more  chan struct{} // guarded by mu; closed by the next line; nil while nobody waits
+	more  chan struct{} // guarded by mu; closed by the next line; nil if no Await waits
 }
 
-// Line is one line that a program said.
+// Line is one line of a program's output.
 type Line struct {
 	Read time.Time
-	Text string // without its end
+	Text string // without its newline
 }
 
-// Len is how many lines there are.
+// Len returns the number of lines.
 func (j *Journal) Len() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return len(j.lines)
 }
 
-// Lines are those from the given one on.
+// Lines returns the lines from the given index on.
 func (j *Journal) Lines(from int) []Line {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.lines[from:])
 }
 
-// Tail is the end of what was said, so many lines of it.
+// Tail returns the last lines of the output, as many as given.
 func (j *Journal) Tail(lines int) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -49,9 +49,9 @@ func (j *Journal) Tail(lines int) string {
 	return b.String()
 }
 
-// Await shows each line from the given one on to found, those to come too, until
-// it is content. It gives up with ErrEnded when ended is closed and there is no
-// other line, and with another error after patience.
+// Await calls found with each line from the given index on, and with later lines as they come,
+// until found returns true. It returns ErrEnded if ended is closed and there is no further
+// line, and another error after patience.
 func (j *Journal) Await(from int, ended <-chan struct{}, patience time.Duration, found func(Line) bool) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
@@ -67,17 +67,17 @@ func (j *Journal) Await(from int, ended <-chan struct{}, patience time.Duration,
 		select {
 		case <-more:
 		case <-ended:
-			last = true // once more, for what it said at the end
+			last = true // read again: the program may have written before it ended
 		case <-timeout.C:
 			return fmt.Errorf("no such line within %v", patience)
 		}
 	}
 }
 
-// copy takes in all that comes from a program, to its end.
+// copy reads a program's output until its end.
 func (j *Journal) copy(output io.Reader) {
-	// Not a bufio.Scanner: it gives up on a long line, and the program would
-	// hang once nobody empties the pipe.
+	// A bufio.Scanner would give up on a long line. Then the pipe would fill up, and the
+	// program would hang.
 	reader := bufio.NewReader(output)
 	for {
 		text, err := reader.ReadString('\n')
@@ -100,7 +100,7 @@ func (j *Journal) add(text string) {
 	}
 }
 
-// after returns the lines from the given one on, and what the next one closes.
+// after returns the lines from the given index on, and a channel that the next line closes.
 func (j *Journal) after(n int) ([]Line, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -8,31 +8,30 @@ import (
 	"testing"
 )
 
-// Loopback is the one address that programs of tests listen on.
+// Loopback is the address on which all programs of the tests listen.
 const Loopback = "127.0.0.1"
 
-// Ports are drawn from below those that the system hands out by itself (32768
-// and up on Linux), and above those of redistest and of its cluster buses: a
-// program that is started again wants its port back, and nothing else must have
-// it by then.
+// The range of Port is below the ports that the system assigns by itself (32768 and up on
+// Linux), and above those of redistest and its cluster buses. A program that is restarted
+// needs its old port again, so no other program may take it in between.
 const (
 	firstPort = 30_000
 	endPort   = 32_768
 )
 
-// Address is Loopback with a Port.
+// Address returns Loopback with a free port.
 func Address(t testing.TB) string {
 	t.Helper()
 	return At(Port(t))
 }
 
-// Port is one that is free at the moment. Somebody else may still be faster.
+// Port returns a port that is free at the moment. Another program may still take it first.
 func Port(t testing.TB) int {
 	t.Helper()
 	return PortIn(t, firstPort, endPort, Free)
 }
 
-// PortIn is a port of a range, without its end, that suits.
+// PortIn returns a port from first to below end for which suits returns true.
 func PortIn(t testing.TB, first, end int, suits func(testing.TB, int) bool) int {
 	t.Helper()
 	const tries = 1000
@@ -46,7 +45,7 @@ func PortIn(t testing.TB, first, end int, suits func(testing.TB, int) bool) int 
 	return 0
 }
 
-// Free tells whether a port can be listened on.
+// Free reports whether a program can listen on the port.
 func Free(t testing.TB, port int) bool {
 	listener, err := new(net.ListenConfig).Listen(context.WithoutCancel(t.Context()), "tcp", At(port))
 	if err != nil {
@@ -56,5 +55,5 @@ func Free(t testing.TB, port int) bool {
 	return true
 }
 
-// At is a port of Loopback, as host:port.
+// At returns the address of a port of Loopback, as host:port.
 func At(port int) string { return net.JoinHostPort(Loopback, strconv.Itoa(port)) }

@@ -8,45 +8,42 @@ import (
 	"syscall"
 )
 
-// ErrEnded says that a program has ended.
+// ErrEnded means that the program has ended.
 var ErrEnded = errors.New("the program has ended")
 
-// Command is what Start runs.
+// Command is a program to run, for Start.
 type Command struct {
-	// Path is the program, as exec.Command takes it.
+	// Path is the program, as in exec.Command.
 	Path string
-	// Args are its arguments, without its name.
+	// Args are the arguments, without the program's name.
 	Args []string
-	// Dir is the folder in which it runs. Empty means the test's.
+	// Dir is the program's working folder. Empty means that of the test.
 	Dir string
-	// Env is its whole environment. Nil means the test's.
+	// Env is the program's whole environment. Nil means that of the test.
 	Env []string
-	// Guarded is for a program whose children do not die with it, such as
-	// nginx: they die with a test binary that is killed, too.
+	// Guarded is for a program such as nginx, whose child processes outlive it. With Guarded
+	// they too are killed if the test binary is killed.
 	Guarded bool
 }
 
-// Process is one run of a program. It has a process group of its own, so that a Ctrl-C is
-// for the tests alone, and Kill and Pause reach its children too. It is safe for
-// concurrent use.
+// Process is one run of a program. It has a process group of its own, so that a Ctrl-C reaches
+// only the tests, and Kill and Pause reach its children too. It is safe for concurrent use.
 type Process struct {
 	pid   int
-	group int              // that it is in
-	done  chan struct{}    // closed when it has ended and all it said is read
-	state *os.ProcessState // how it ended; set before done is closed
+	group int              // its process group
+	done  chan struct{}    // closed when the program has ended and all its output is read
+	state *os.ProcessState // its exit state; set before done is closed
 }
 
-// Start runs a program, and copies what it says, on both its outputs, to the
-// journal.
+// Start runs a program, and copies its standard output and standard error to the journal.
 func Start(log *Journal, c Command) (*Process, error) {
 	p := &Process{done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		defer close(p.done)
-		// The signal that comes with a parent's death comes with the death of
-		// the thread that started the process. So that thread stays for as long
-		// as the process does, and as it is never unlocked it ends with this
-		// goroutine.
+		// Linux sends the signal of a parent's death when the thread that started the process
+		// ends. So this goroutine keeps its thread for as long as the process runs. It never
+		// unlocks the thread, so the thread ends with the goroutine.
 		runtime.LockOSThread()
 		cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // the test's own; Kill ends it, after the test's context too.
 		cmd.Dir, cmd.Env = c.Dir, c.Env
@@ -75,7 +72,7 @@ func Start(log *Journal, c Command) (*Process, error) {
 		}
 		started <- nil
 		log.copy(output)
-		_ = cmd.Wait() // the state says it as well
+		_ = cmd.Wait() // its error repeats the state
 		p.state = cmd.ProcessState
 	}()
 	if err := <-started; err != nil {
@@ -84,14 +81,14 @@ func Start(log *Journal, c Command) (*Process, error) {
 	return p, nil
 }
 
-// PID is the program's process id.
+// PID returns the program's process id.
 func (p *Process) PID() int { return p.pid }
 
-// Done is closed when the program has ended, its children have let go of its
-// outputs, and all that they said is in the journal.
+// Done returns a channel that is closed when the program has ended, its children have closed
+// its outputs, and all their output is in the journal.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Ended tells whether Done is closed.
+// Ended reports whether Done is closed.
 func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
@@ -101,7 +98,7 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// State is how the program ended; nil while it runs.
+// State returns the program's exit state, or nil while it runs.
 func (p *Process) State() *os.ProcessState {
 	if !p.Ended() {
 		return nil
@@ -109,18 +106,17 @@ func (p *Process) State() *os.ProcessState {
 	return p.state
 }
 
-// Signal sends a signal to the program, and not to its children.
+// Signal sends a signal to the program but not to its children.
 func (p *Process) Signal(signal syscall.Signal) error { return p.send(p.pid, signal) }
 
-// Kill ends the program and its children, paused or not, and returns when they
-// are gone.
+// Kill ends the program and its children, even paused ones, and returns when they have ended.
 func (p *Process) Kill() {
-	_ = p.send(-p.group, syscall.SIGKILL) // it may have ended by itself
+	_ = p.send(-p.group, syscall.SIGKILL) // it may have ended already
 	<-p.done
 }
 
-// Pause halts the program and its children, as if their machine hung, and returns
-// when the program runs no more.
+// Pause stops the program and its children by SIGSTOP, as if their machine hung, and returns
+// when the program has stopped.
 func (p *Process) Pause() error {
 	if err := p.send(-p.group, syscall.SIGSTOP); err != nil {
 		return err
@@ -133,11 +129,11 @@ func (p *Process) Pause() error {
 	}
 }
 
-// Resume lets a paused program go on.
+// Resume continues a paused program.
 func (p *Process) Resume() error { return p.send(-p.group, syscall.SIGCONT) }
 
 func (p *Process) send(to int, signal syscall.Signal) error {
-	// The number of a process that has ended may be another's by now.
+	// After a process has ended, its id may belong to another process.
 	if p.Ended() {
 		return ErrEnded
 	}

@@ -4,8 +4,8 @@ package program
 
 import "syscall"
 
-// attributes gives a process a group of its own. It does not die with a test binary
-// that is killed: only Linux knows that.
+// attributes gives a process its own group. Here it survives if the test binary is killed:
+// only Linux can end a child with its parent.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

@@ -17,12 +17,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 30 * time.Second
 
-// asChild names the variable that makes the test binary the one to be killed, and
-// says where its program writes to.
+// asChild names an environment variable. If it is set, the test binary acts as the child that
+// the test kills; its value is the file to which the child's program writes.
 const asChild = "PROGRAM_AS_CHILD"
 
-// A program and its children die with a test binary that is killed. They hold a
-// pipe open, which ends with the last of them.
+// If a test binary is killed, its program and the program's children die too. They hold a pipe
+// open, which ends when the last of them is dead.
 func TestDiesWithTheTests(t *testing.T) {
 	if fifo := os.Getenv(asChild); fifo != "" {
 		script := "exec 3>" + fifo + "; sleep 600 & echo up >&3; sleep 600"
@@ -59,7 +59,7 @@ func TestDiesWithTheTests(t *testing.T) {
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = child.Wait() // says that it was killed
+	_ = child.Wait() // the error says that the child was killed
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

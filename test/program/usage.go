@@ -7,31 +7,32 @@ import (
 	"time"
 )
 
-// CPU is the processor time that a process has used, in user and kernel mode, as Linux
-// counts it: in steps of 10 ms.
+// CPU returns the processor time that a process has used, in user and kernel mode. Linux
+// counts it in steps of 10 ms.
 func CPU(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name in brackets may have spaces; utime and stime are fields 14 and 15.
+	// The name in brackets may contain spaces. utime and stime are fields 14 and 15.
 	_, rest, _ := strings.Cut(string(text), ") ")
 	var user, system int64
 	if fields := strings.Fields(rest); len(fields) > 12 {
 		_, err = fmt.Sscan(fields[11]+" "+fields[12], &user, &system)
 	}
-	return time.Duration(user+system) * 10 * time.Millisecond, err // USER_HZ is 100 everywhere
+	return time.Duration(user+system) * 10 * time.Millisecond, err // USER_HZ, the number of steps in a second, is 100 on all of Linux's platforms
 }
 
-// Resident is the resident memory of a process in bytes.
+// Resident returns the resident memory of a process in bytes.
 func Resident(pid int) (int64, error) {
 	return kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmRSS:")
 }
 
-// Slab is what the kernel of the machine holds in slabs, in bytes. Sockets are there.
+// Slab returns the memory of the kernel's slab allocator in bytes, for the whole machine. It
+// includes sockets.
 func Slab() (int64, error) { return kilobytes("/proc/meminfo", "Slab:") }
 
-// kilobytes reads a line such as "VmRSS:  123 kB" of a file, as bytes.
+// kilobytes reads a line such as "VmRSS:  123 kB" of a file, and returns bytes.
 func kilobytes(file, name string) (int64, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

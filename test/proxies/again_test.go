@@ -15,8 +15,8 @@ import (
 	"refresher/test/program"
 )
 
-// What a node does not take goes to another, bodies too. Caddy 2.6 has closed the
-// body by then: it answers with 502, until it knows that the node is gone.
+// The proxy sends a request that a node refuses to another node, with its body. Caddy 2.6 has
+// closed the body by then: it answers 502 until it knows that the node is gone.
 func TestRefusedConnections(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 2)
@@ -34,7 +34,8 @@ func TestRefusedConnections(t *testing.T) {
 	})
 }
 
-// A POST that a node has is never sent again, were the node to die of it.
+// The proxy never repeats a POST that a node has received, even if the node dies while it
+// handles it.
 func TestPostIsSentOnce(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		var posts atomic.Int32
@@ -43,7 +44,7 @@ func TestPostIsSentOnce(t *testing.T) {
 				if r.Method == http.MethodPost {
 					_, _ = io.Copy(io.Discard, r.Body)
 					posts.Add(1)
-					panic(http.ErrAbortHandler) // the connection breaks without an answer
+					panic(http.ErrAbortHandler) // breaks the connection without an answer
 				}
 			}))
 			t.Cleanup(s.Close)
@@ -61,13 +62,13 @@ func TestPostIsSentOnce(t *testing.T) {
 	})
 }
 
-// post asks for a token.
+// post requests a token by POST.
 func (p *proxy) post(t *testing.T) (status int, err error) {
 	t.Helper()
 	return p.send(t, http.MethodPost, "/getToken", `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"1","expire":3600}`)
 }
 
-// send makes a request, on a connection of its own.
+// send makes a request on a connection of its own.
 func (p *proxy) send(t *testing.T, method, path, body string) (status int, err error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, p.url("https", path), strings.NewReader(body))

@@ -12,14 +12,14 @@ import (
 	"refresher/test/redistest"
 )
 
-// Tokens live so long: half of it is left when a renewal comes.
+// Half of the lifetime is left when a renewal comes.
 const (
 	ttl     = 12 * time.Second
 	callers = 20
 )
 
-// Calls go on through a proxy that is reloaded under them, a node that is deployed
-// anew and one that is killed, and no call-second is lost.
+// Calls continue through a proxy while the proxy is reloaded, a node is deployed anew and a
+// node is killed. No call-second is lost.
 func TestCalls(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		redis := redistest.Start(t)
@@ -46,17 +46,17 @@ func TestCalls(t *testing.T) {
 				reconnected++
 			}
 		}
-		// Caddy 2.6 ends WebSockets when it reads its file; see docs/operate/proxies.md.
+		// Caddy 2.6 closes WebSockets when it reloads its file; see docs/operate/proxies.md.
 		if reconnected > 0 && k != &caddy {
 			t.Errorf("%d calls had to connect again when the proxy was reloaded; want none", reconnected)
 		}
 		t.Logf("reloaded twice: %d of %d calls connected again", reconnected, callers)
 
-		// A node with half of the calls is deployed anew. While it drains it has the
-		// fewest connections, so calls may come back to it and be sent on.
+		// A node with half of the calls is deployed anew. While it drains, it has the fewest
+		// connections, so the proxy may send calls to it, and it sends them on.
 		dials := p.dials.Load()
 		nodes[0].Stop()
-		held.AwaitRenewals(held.Mark(), 1) // by the node that is left
+		held.AwaitRenewals(held.Mark(), 1) // renewed by the other node
 		dials = p.dials.Load() - dials
 		if b := nodes[1].Metric(name); b != callers {
 			t.Errorf("the node that is left has %v calls; want %d", b, callers)
@@ -64,7 +64,7 @@ func TestCalls(t *testing.T) {
 		t.Logf("a node with half of %d calls drained: they connected %d times", callers, dials)
 		nodes[0].Start()
 
-		// The other one, which has all calls, dies. The new one takes them at once.
+		// The other node, which has all calls, dies. The new node takes them over at once.
 		nodes[1].Kill()
 		held.AwaitRenewals(held.Mark(), 1)
 		if a := nodes[0].Metric(name); a != callers {

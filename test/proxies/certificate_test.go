@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// writeCertificate makes a certificate for localhost, in the forms that proxies
-// want it, and returns what a client needs to believe it.
+// writeCertificate makes a certificate for localhost in the file formats of the proxies, and
+// returns the TLS configuration of a client that trusts it.
 func writeCertificate(t *testing.T, dir string) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

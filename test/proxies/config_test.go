@@ -11,11 +11,11 @@ import (
 	"refresher/test/program"
 )
 
-// heartbeat is the service's default: the node hangs up after two without a
-// ping, and says so up to a second later.
+// heartbeat is the service's default. A node closes a connection that sent no ping for two
+// heartbeats, and up to a second later.
 const heartbeat = 50 * time.Second
 
-// The programs find nothing wrong with the files.
+// Each proxy program accepts its configuration files.
 func TestFilesAreValid(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		p := prepare(t, k, program.Address(t), program.Address(t))
@@ -24,8 +24,8 @@ func TestFilesAreValid(t *testing.T) {
 	})
 }
 
-// Every time-out that an idle call meets is longer than the node's own, so that
-// it is the node that hangs up on a client that is gone.
+// Every time-out that applies to an idle call is longer than the node's own. So the node, not
+// the proxy, closes the connection of a lost client.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	for _, of := range []struct {
@@ -48,7 +48,7 @@ func TestTimeouts(t *testing.T) {
 			}
 		}
 	}
-	// These have none for WebSockets, and none is set.
+	// These proxies have no time-out for WebSockets by default, and the files set none.
 	for file, words := range map[string][]string{
 		"Caddyfile":           {"stream_timeout", "read_timeout", "write_timeout"},
 		"traefik-dynamic.yml": {"readIdleTimeout"},
@@ -61,7 +61,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// The port that says everything of a node is in no rule.
+// No rule exposes the operations port, which reveals everything about a node.
 func TestOperationsPortIsNotExposed(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"nginx.conf", "haproxy.cfg", "Caddyfile", "traefik.yml", "traefik-dynamic.yml"} {

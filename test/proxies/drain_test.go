@@ -15,8 +15,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node that HAProxy was told to drain keeps its calls, and gets no others: when
-// it is stopped, each of them connects once.
+// A node that HAProxy drains keeps its calls and gets no new ones. When the node is stopped,
+// each of its calls reconnects exactly once.
 func TestDrainFirst(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -50,8 +50,8 @@ func TestDrainFirst(t *testing.T) {
 	t.Log(held.Verdict(1))
 }
 
-// The lines for a check of readiness, which are a comment in the file, are valid in
-// place of those for /ping.
+// The file has lines for a readiness check in a comment. They are valid in place of those for
+// /ping.
 func TestReadinessCheckIsValid(t *testing.T) {
 	t.Parallel()
 	p := prepare(

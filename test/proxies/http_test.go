@@ -16,11 +16,11 @@ import (
 	"refresher/test/program"
 )
 
-// What must not be in a log.
+// secret must not appear in a log.
 const secret = "SECRETSECRETSECRET"
 
-// Token endpoints of classic servers pass with their bodies, what is too large
-// gets a clear answer, and the log keeps nothing that it should not.
+// Requests to the classic token endpoints pass with their bodies, a request that is too large
+// gets a clear answer, and the log has no secrets.
 func TestHTTP(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 2)
@@ -48,7 +48,7 @@ func TestHTTP(t *testing.T) {
 				t.Fatalf("%s %s: %v", method, path, err)
 			}
 			var a answer
-			_ = json.Unmarshal(text, &a) // what the proxy says itself is no JSON
+			_ = json.Unmarshal(text, &a) // an answer of the proxy itself is not JSON
 			return response.StatusCode, a
 		}
 
@@ -59,7 +59,7 @@ func TestHTTP(t *testing.T) {
 		if status != 200 || !strings.HasPrefix(a.RTCToken, "007") {
 			t.Errorf("GET /rtc: %d, %v", status, a)
 		}
-		// The node reads paths itself, and this is a channel.
+		// The node decodes the path itself, and the encoded part is a channel.
 		if status, a := ask("GET", "/rtc/a%2Fb%20c/publisher/uid/1/", ""); status != 400 || a.Error == "" {
 			t.Errorf("GET /rtc of a channel with a slash: %d, %v; want the node's own refusal", status, a)
 		}
@@ -79,16 +79,16 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("GET /metrics: %d; want 404", status)
 		}
 
-		// As UIKits ask, with a credential in the path.
+		// A request with a credential in the path, as UIKits send it.
 		if status, _ := ask("GET", "/with/"+secret+"/rtc/c/publisher/uid/7/?credential="+secret, ""); status != 404 {
 			t.Errorf("GET /with: %d; want 404, since the nodes take no credentials in paths", status)
 		}
-		// A base URL with a slash too many.
+		// A base URL with an additional slash.
 		if status, _ := ask("GET", "//with//"+secret+"/rtm/c/", ""); status != 404 {
 			t.Errorf("GET //with//: %d; want 404", status)
 		}
 
-		// With no node, what went wrong is logged too.
+		// With no node, the proxy also logs errors.
 		for _, n := range nodes {
 			n.Kill()
 		}
@@ -100,7 +100,7 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("GET /with without nodes: %d; want 502 or 503", status)
 		}
 
-		// The log, which comes after the answer.
+		// The proxy writes the log line after the answer.
 		err := p.log.Await(0, p.process.Done(), nodetest.Patience, func(l program.Line) bool { return accessLine(l.Text, "/rtm/gone/") })
 		if err != nil {
 			t.Errorf("no line of the access log for the last request: %v", err)
@@ -115,7 +115,7 @@ func TestHTTP(t *testing.T) {
 	})
 }
 
-// A body that does not come is waited for by HAProxy, and not by a node; for so long.
+// HAProxy waits for a slow body, for a limited time, so that no node has to wait.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.StartFleet(t, 1)
@@ -125,12 +125,12 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// Limits are those of the client's address, whatever it claims to be.
+// The limits apply to the client's real address, whatever its headers claim.
 func TestClientAddress(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 1, "--trusted-proxies=127.0.0.1", "--address-rate=3", "--log-level=debug")
 		p := start(t, k, nodes)
-		// get asks for a token, and claims to be another client each time.
+		// get requests a token, and claims another address in its headers each time.
 		get := func(from string, i int) int {
 			t.Helper()
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url("https", "/rtc/c/publisher/uid/1/"), nil)
@@ -164,9 +164,9 @@ func TestClientAddress(t *testing.T) {
 	})
 }
 
-// sendRaw sends a request as it is, and returns the status of its answer. That may come,
-// and the connection be closed, before all is sent, which net/http's client takes for
-// an error.
+// sendRaw sends a request as it is, and returns the status of its answer. The proxy may answer
+// and close the connection before it has the whole request; net/http's client would treat that
+// as an error.
 func (p *proxy) sendRaw(request string) int {
 	p.t.Helper()
 	conn, err := p.transport("127.0.0.2").DialContext(p.t.Context(), "tcp", p.address)
@@ -190,13 +190,13 @@ func (p *proxy) sendRaw(request string) int {
 	return response.StatusCode
 }
 
-// accessLine tells whether a line is of the access log and has a path.
+// accessLine reports whether a line is an access log entry for the path.
 func accessLine(line, path string) bool {
 	return strings.Contains(line, path) && !strings.Contains(line, " [error] ") && !strings.Contains(line, "http.log.error")
 }
 
-// logged is all that the proxy logs as its file says. What nginx says on its
-// error output is the tests' own second log.
+// logged returns all log lines that the proxy's own configuration causes. It leaves out
+// nginx's error output, which is a second log for the tests alone.
 func (p *proxy) logged() string {
 	p.t.Helper()
 	if p.kind != &nginx {
@@ -208,7 +208,7 @@ func (p *proxy) logged() string {
 	}
 	logged := []string{string(text)}
 	for _, line := range p.log.Lines(0) {
-		if !strings.Contains(line.Text, "#") { // process and thread, in every line of an error log
+		if !strings.Contains(line.Text, "#") { // nginx puts process and thread into each line of an error log
 			logged = append(logged, line.Text)
 		}
 	}

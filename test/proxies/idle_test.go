@@ -15,13 +15,13 @@ import (
 	"refresher/test/nodetest"
 )
 
-// A call with nothing to say but its heartbeats lives as long as the proxy's
-// time-out is longer than they are apart, and no longer. Both are scaled down:
-// a heartbeat of a second for 50, and three for the 150 of the files.
+// A call that sends only heartbeats lives while the proxy's time-out is longer than the
+// interval of heartbeats, and is cut otherwise. Both are scaled down: the heartbeat from 50 s
+// to 1 s, and the time-out from the 150 s of the files to 3 s.
 func TestIdle(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 1, "--heartbeat=1s")
-		if k == &caddy { // it has no such time-out; its idle one is for HTTP
+		if k == &caddy { // Caddy has no such time-out; its idle time-out is for HTTP
 			p := start(t, k, nodes, "idle 30s", "idle 2s")
 			if err := p.idle(t, 4); err != nil {
 				t.Errorf("an idle call ended before its fourth heartbeat: %v", err)
@@ -45,8 +45,8 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// idle joins a call and sends so many heartbeats. It returns how the connection
-// ended, if it did.
+// idle joins a call and sends this many heartbeats. It returns the error that ended the
+// connection, if any.
 func (p *proxy) idle(t *testing.T, heartbeats int) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), nodetest.Patience)

@@ -15,7 +15,8 @@ import (
 	"refresher/test/nodetest"
 )
 
-// status asks for a token through the proxy, from an address of this machine.
+// status requests a token through the proxy from a local address, and returns the status of
+// the answer.
 func (p *proxy) status(from, path string) int {
 	p.t.Helper()
 	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.url("https", path), nil)
@@ -30,7 +31,7 @@ func (p *proxy) status(from, path string) int {
 	return response.StatusCode
 }
 
-// joins joins a call through the proxy.
+// joins demands that a call from this address can join through the proxy.
 func (p *proxy) joins(from, path string) {
 	p.t.Helper()
 	c, _, err := websocket.Dial(p.t.Context(), p.url("wss", path), &websocket.DialOptions{HTTPClient: &http.Client{Transport: p.transport(from)}})
@@ -46,7 +47,7 @@ func (p *proxy) joins(from, path string) {
 	}
 }
 
-// HAProxy that passes on bytes names the client in a PROXY header; TLS is the node's.
+// HAProxy in TCP mode passes the client's address in a PROXY header; the node serves TLS.
 func TestProxyProtocol(t *testing.T) {
 	t.Parallel()
 	node := nodetest.New(t, "node")
@@ -85,8 +86,7 @@ backend nodes
 	p.joins("127.0.0.4", "/v1/ws")
 }
 
-// nginx reaches a node by its Unix socket, and passes on a path that other services
-// share the host with.
+// nginx reaches a node by its Unix socket, under a path of a host that other services use too.
 func TestUnixSocketUnderAPath(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "node-") //nolint:usetesting // t.TempDir's name is too long for a Unix socket.
@@ -94,7 +94,7 @@ func TestUnixSocketUnderAPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	// nginx' workers may be another user.
+	// the workers of nginx may run as another user
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -20,27 +20,27 @@ import (
 	"refresher/test/program"
 )
 
-// Where the files have the nodes, and the name that they serve.
+// The nodes' addresses and the service's name in the shipped files.
 const (
 	nodeA = "10.0.0.11:8080"
 	nodeB = "10.0.0.12:8080"
 )
 
-// kind is a program that proxies.
+// kind is a proxy program with its configuration file.
 type kind struct {
 	name string
 	file string // in deploy/proxies
-	// places are the addresses and paths in the file, with what takes their place.
+	// places maps the addresses and paths in the file to their replacements in the test.
 	places func(p *proxy) map[string]string
-	// command runs it with a file.
+	// command returns the command that runs the proxy with a file.
 	command func(p *proxy) program.Command
-	// check has the program look at the file.
+	// check returns the command by which the program validates its file.
 	check func(p *proxy) []string
-	// ready is part of what it says when it serves, and when it serves anew.
+	// ready is part of the log line that the proxy writes when it serves, also after a reload.
 	ready string
-	// What it answers to bodies and headers that are too large.
+	// The statuses of its answers to bodies and headers that are too large.
 	bodyTooLarge, headerTooLarge int
-	// reload has it read its file again.
+	// reload makes the proxy read its file again.
 	reload func(p *proxy)
 }
 
@@ -57,7 +57,7 @@ var nginx = kind{
 	command: func(p *proxy) program.Command {
 		return program.Command{
 			Path: "nginx",
-			// The second log is for the lines that tests wait for.
+			// The tests wait for lines of this second log.
 			Args: []string{"-c", p.config, "-g", "daemon off; error_log stderr notice;"},
 		}
 	},
@@ -101,7 +101,7 @@ var caddy = kind{
 
 var kinds = []*kind{&nginx, &haproxy, &caddy}
 
-// each runs a test with each proxy.
+// each runs a test with each kind of proxy.
 func each(t *testing.T, test func(t *testing.T, k *kind)) {
 	t.Parallel()
 	for _, k := range kinds {
@@ -112,23 +112,23 @@ func each(t *testing.T, test func(t *testing.T, k *kind)) {
 	}
 }
 
-// proxy is one that runs. Its methods fail the test.
+// proxy is a proxy in a test. Its methods can fail the test.
 type proxy struct {
 	t       *testing.T
 	kind    *kind
 	dir     string
-	config  string // the file, in dir
-	address string // of the port that calls come to
-	admin   string // of caddy's own port
-	socket  string // of haproxy's commands
+	config  string // path of the configuration file, in dir
+	address string // address of the port for calls
+	admin   string // address of Caddy's admin port
+	socket  string // socket for HAProxy's commands
 	log     program.Journal
 	process *program.Process
 	roots   *tls.Config
-	dials   atomic.Int64 // connections that were begun
+	dials   atomic.Int64 // connections opened so far
 }
 
-// prepare writes the shipped file, with addresses and paths of the test's own,
-// and other texts replaced besides.
+// prepare writes the shipped file with the addresses and paths of the test, and with further
+// replacements.
 func prepare(t *testing.T, k *kind, a, b string, others ...string) *proxy {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "proxy-") //nolint:usetesting // t.TempDir's name is too long for a Unix socket.
@@ -165,7 +165,7 @@ func prepare(t *testing.T, k *kind, a, b string, others ...string) *proxy {
 	return p
 }
 
-// start runs a proxy before two nodes, and returns when it serves.
+// start runs a proxy in front of two nodes, and returns when it serves.
 func start(t *testing.T, k *kind, nodes nodetest.Fleet, others ...string) *proxy {
 	t.Helper()
 	p := prepare(t, k, nodes[0].Addr(), nodes[len(nodes)-1].Addr(), others...)
@@ -192,7 +192,7 @@ func (p *proxy) start() {
 	p.await(0, p.kind.ready)
 }
 
-// await waits for a line with a text, from a line on.
+// await waits for a log line with a text, from the given line on.
 func (p *proxy) await(from int, text string) {
 	p.t.Helper()
 	err := p.log.Await(from, p.process.Done(), nodetest.Patience, func(line program.Line) bool { return strings.Contains(line.Text, text) })
@@ -201,12 +201,12 @@ func (p *proxy) await(from int, text string) {
 	}
 }
 
-// reloaded has the proxy read its file again, and returns when it serves anew.
+// reloaded reloads the proxy, and returns when it serves with the new file.
 func (p *proxy) reloaded() {
 	p.t.Helper()
 	from := p.log.Len()
 	p.kind.reload(p)
-	if p.kind != &caddy { // its command waits by itself
+	if p.kind != &caddy { // Caddy's command itself waits for the reload
 		p.await(from, p.kind.ready)
 	}
 }
@@ -218,7 +218,7 @@ func (p *proxy) signal(s syscall.Signal) {
 	}
 }
 
-// run runs a command of the proxy's to its end.
+// run runs a command of the proxy, and waits for its end.
 func (p *proxy) run(name string, args ...string) {
 	p.t.Helper()
 	cmd := exec.CommandContext(p.t.Context(), name, args...)
@@ -230,13 +230,13 @@ func (p *proxy) run(name string, args ...string) {
 
 func (p *proxy) path(name string) string { return filepath.Join(p.dir, name) }
 
-// url is an address of the service as clients have it.
+// url returns an address of the service for clients, through the proxy.
 func (p *proxy) url(scheme, path string) string {
 	return scheme + "://localhost:" + port(p.address) + path
 }
 
-// transport connects to the proxy from an address of this machine, anew for each
-// request.
+// transport returns a transport that connects to the proxy from a local address, with a new
+// connection for each request.
 func (p *proxy) transport(from string) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {

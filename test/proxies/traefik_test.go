@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// static is what traefik.yml may say: the part of Traefik's own structure that it
-// uses, by the names of its reference.
+// static has the fields of Traefik's static configuration that traefik.yml uses, by the names
+// in Traefik's reference.
 type static struct {
 	Global struct {
 		CheckNewVersion    bool `yaml:"checkNewVersion"`
@@ -59,7 +59,7 @@ type static struct {
 	} `yaml:"accessLog"`
 }
 
-// dynamic is what traefik-dynamic.yml may say.
+// dynamic has the fields of Traefik's dynamic configuration that traefik-dynamic.yml uses.
 type dynamic struct {
 	TLS struct {
 		Certificates []struct {
@@ -115,7 +115,7 @@ type dynamic struct {
 	} `yaml:"http"`
 }
 
-// strictly reads a file and refuses what the structure does not have.
+// strictly reads a file, and fails the test on a field that the structure does not have.
 func strictly(t *testing.T, file string, into any) {
 	t.Helper()
 	decoder := yaml.NewDecoder(strings.NewReader(shipped(t, file)))
@@ -125,8 +125,9 @@ func strictly(t *testing.T, file string, into any) {
 	}
 }
 
-// Traefik itself is not run: see docs/operate/proxies.md. What the files name has to be
-// there, in the shape of Traefik's reference.
+// The test does not run Traefik; docs/operate/proxies.md says why. It checks that the files
+// have the structure of Traefik's reference and that the names in them refer to existing
+// parts.
 func TestTraefik(t *testing.T) {
 	t.Parallel()
 	var s static

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// What servers log when a replica has all that its master has.
+// Log lines of servers when a replica has all data of its master.
 const (
 	replicaSynced = `MASTER <-> REPLICA sync: (Finished with success|Master accepted a Partial Resynchronization)`
 	masterSynced  = `Synchronization with replica \S+ succeeded`
@@ -19,28 +19,28 @@ const (
 
 const clusterIsUp = `Cluster state changed: ok`
 
-// masters is how many shards a cluster has, and so how many replicas.
+// masters is the number of masters of a cluster, each of which has one replica.
 const masters = 3
 
 // Cluster is a Redis Cluster of three masters with a replica each.
 type Cluster struct {
-	// Servers are all six, the three first masters before their replicas.
+	// Servers are all six servers, the three initial masters first.
 	Servers []*Server
 
 	t         testing.TB
-	authority *Authority // nil: without TLS
+	authority *Authority // nil without TLS
 	ids       map[*Server]string
 }
 
-// StartCluster runs a cluster, and returns when all its nodes know each other
-// and every replica is synchronised.
+// StartCluster runs a cluster, and returns when all its nodes know each other and every
+// replica is synchronised.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
 	return startCluster(t, nil)
 }
 
-// StartClusterTLS is StartCluster with TLS. Each server has a loopback address of
-// its own, and a certificate for nothing but that; it asks clients for one.
+// StartClusterTLS is StartCluster with TLS. Each server has its own loopback address and a
+// certificate for only this address, and requires a certificate of its clients.
 func StartClusterTLS(t testing.TB, a *Authority) *Cluster {
 	t.Helper()
 	return startCluster(t, a)
@@ -59,12 +59,12 @@ func startCluster(t testing.TB, a *Authority) *Cluster {
 		s.start(append(config,
 			"cluster-enabled yes",
 			"cluster-node-timeout 1500",
-			// As it is where nobody changes it: while one shard has no master, no
-			// node takes commands for any shard. That is the worst that a client
-			// meets in a failover, and makes every node log the begin and the end.
+			// The default: while one shard has no master, no node accepts commands for any
+			// shard. This is the worst that a client meets in a failover, and it makes every
+			// node of the service log the beginning and the end.
 			"cluster-require-full-coverage yes",
-			// Nodes list a replica to clients once its master has sent it
-			// something, were it a ping; those come every ten seconds otherwise.
+			// Nodes show a replica to clients only after its master has sent it something. A
+			// ping is enough, but by default pings come every ten seconds.
 			"repl-ping-replica-period 1",
 		)...)
 		c.Servers = append(c.Servers, s)
@@ -89,20 +89,20 @@ func (c *Cluster) cli(args ...string) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "redis-cli", args...) //nolint:gosec // the arguments are this package's own.
-	cmd.Env = []string{}                                  // it takes passwords from there
+	cmd.Env = []string{}                                  // redis-cli would take passwords from the environment
 	if output, err := cmd.CombinedOutput(); err != nil {
 		c.t.Fatalf("redistest: redis-cli (make setup installs it): %v\n%s", err, output)
 	}
 }
 
-// URL is the cluster's address as a client takes it, with the three first
-// masters: redis+cluster://host:port?addr=host:port&addr=host:port.
+// URL returns the cluster's address for a client, with the three initial masters:
+// redis+cluster://host:port?addr=host:port&addr=host:port.
 func (c *Cluster) URL() string {
 	return manyURL("cluster", c.Servers[:masters], nil)
 }
 
-// MasterOf is the master that has the key, according to the newest that any node
-// knows: one that comes back takes itself for the master until others tell it.
+// MasterOf returns the master of the key. It uses the newest information of all nodes, since a
+// former master that comes back takes itself for the master until the others tell it.
 func (c *Cluster) MasterOf(key string) *Server {
 	c.t.Helper()
 	var newest int64 = -1
@@ -125,12 +125,12 @@ func (c *Cluster) MasterOf(key string) *Server {
 	return master
 }
 
-// ownerOf is the master of a slot that a witness knows, and in which epoch it became
-// that; -1 where it knows none.
+// ownerOf returns the master of a slot as the witness knows it, and the epoch in which it
+// became master; -1 if the witness knows no master.
 func (c *Cluster) ownerOf(slot int, witness *Server) (*Server, int64) {
 	c.t.Helper()
-	// One node a line: id, address, flags, master, two times, epoch, state of the link,
-	// and then the ranges of slots, which only a master has.
+	// One line for each node: id, address, flags, master, two times, epoch, state of the link.
+	// For a master, the ranges of its slots follow.
 	const epochField, slotsField = 6, 8
 	for line := range strings.Lines(witness.Do("CLUSTER", "NODES")) {
 		fields := strings.Fields(line)
@@ -152,7 +152,7 @@ func (c *Cluster) ownerOf(slot int, witness *Server) (*Server, int64) {
 	return nil, -1
 }
 
-// inRange tells whether a range such as 0-5460, or a single slot, has the slot.
+// inRange reports whether a range such as 0-5460, or a single slot, contains the slot.
 func inRange(slot int, slots string) bool {
 	first, last, ok := strings.Cut(slots, "-")
 	if !ok {
@@ -166,8 +166,8 @@ func inRange(slot int, slots string) bool {
 	return err == nil && low <= slot && slot <= high
 }
 
-// AwaitFailover returns when a replica has taken the place of a master that was
-// killed or paused, and every node that runs knows it.
+// AwaitFailover returns when a replica has replaced a killed or paused master, and every
+// running node knows it.
 func (c *Cluster) AwaitFailover(dead *Server) {
 	c.t.Helper()
 	if dead.answers() {
@@ -176,14 +176,14 @@ func (c *Cluster) AwaitFailover(dead *Server) {
 	failed := `(about|Marking node) ` + c.ids[dead]
 	for _, s := range c.Servers {
 		if s.answers() {
-			// Up means that every slot has a master that is not failed.
+			// The state is up when every slot has a master that has not failed.
 			s.await(dead.gone, failed, clusterIsUp)
 		}
 	}
 }
 
-// newMember prepares the i-th server of a group, and its settings so far. With an
-// authority it has TLS, a loopback address of its own, and a certificate for that.
+// newMember prepares the i-th server of a group, with its settings so far. With an authority
+// the server uses TLS, and has its own loopback address and a certificate for it.
 func newMember(t testing.TB, a *Authority, plain, secure kind, i int) (s *Server, config []string) {
 	t.Helper()
 	if a == nil {
@@ -194,7 +194,7 @@ func newMember(t testing.TB, a *Authority, plain, secure kind, i int) (s *Server
 	return s, append(a.settings(s.host), "tls-replication yes")
 }
 
-// anyAnswering is the first server that runs.
+// anyAnswering returns the first server that runs.
 func anyAnswering(t testing.TB, servers []*Server) *Server {
 	t.Helper()
 	for _, s := range servers {
@@ -206,8 +206,8 @@ func anyAnswering(t testing.TB, servers []*Server) *Server {
 	return nil
 }
 
-// manyURL is the address of several servers: the first as the host, the others
-// as parameters addr.
+// manyURL returns the address of several servers: the first as the host, the others as
+// parameters addr.
 func manyURL(kind string, servers []*Server, query url.Values) string {
 	u := url.URL{Scheme: servers[0].kind.scheme + "+" + kind, Host: servers[0].Addr()}
 	var parameters []string
@@ -215,7 +215,7 @@ func manyURL(kind string, servers []*Server, query url.Values) string {
 		parameters = append(parameters, query.Encode())
 	}
 	for _, s := range servers[1:] {
-		parameters = append(parameters, "addr="+s.Addr()) // readable: its colon needs no escape
+		parameters = append(parameters, "addr="+s.Addr()) // more readable, and a colon needs no escape here
 	}
 	u.RawQuery = strings.Join(parameters, "&")
 	return u.String()

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// The user that this package logs in as. Anybody may know its password: the
-// server is reachable from this machine alone, and gone with the test.
+// The user by which this package logs in. Its password need not be secret: the server can only
+// be reached from this machine, and ends with the test.
 const (
 	ownUser     = "redistest"
 	ownPassword = "redistest"
 )
 
-// Do has the server carry out one command and returns the reply as text: a
-// number in decimal, no value as (nil), the elements of an array one a line.
-// An error fails the test. Every command has a connection of its own.
+// Do executes one command on the server and returns the reply as text: a number in decimal, a
+// missing value as (nil), an array with one element on each line. An error fails the test.
+// Every command has a connection of its own.
 func (s *Server) Do(args ...string) string {
 	s.t.Helper()
 	text, err := s.Try(args...)
@@ -40,7 +40,7 @@ func (s *Server) Try(args ...string) (string, error) {
 	return decode(replies)
 }
 
-// send opens a connection with a command, and returns where its replies are read.
+// send sends a command on a new connection, and returns a reader for its replies.
 func (s *Server) send(args ...string) (net.Conn, *bufio.Reader, error) {
 	if !s.answers() {
 		return nil, nil, errors.New("the server is killed or paused")
@@ -64,7 +64,7 @@ func (s *Server) send(args ...string) (net.Conn, *bufio.Reader, error) {
 	return conn, replies, nil
 }
 
-// encode writes a command as RESP has it: an array of strings.
+// encode returns a command in the format of RESP: an array of strings.
 func encode(args ...string) []byte {
 	b := fmt.Appendf(nil, "*%d\r\n", len(args))
 	for _, arg := range args {
@@ -75,12 +75,12 @@ func encode(args ...string) []byte {
 
 const none = "(nil)"
 
-// replyError is an error that the server replied.
+// replyError is an error reply of the server.
 type replyError string
 
 func (e replyError) Error() string { return string(e) }
 
-// decode reads a reply of RESP2 as text.
+// decode reads a RESP2 reply as text.
 func decode(reader *bufio.Reader) (string, error) {
 	line, err := reader.ReadString('\n')
 	if err != nil {
@@ -134,7 +134,7 @@ func decodeArray(reader *bufio.Reader, size string) (string, error) {
 	for range n {
 		element, err := decode(reader)
 		if refusal, ok := errors.AsType[replyError](err); ok {
-			// As EXEC has them: one of its results.
+			// an error inside an array, such as a result of EXEC
 			element = "(error) " + refusal.Error()
 		} else if err != nil {
 			return "", err

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// CPU is the processor time that the server's main thread, which carries out all
-// commands, has taken since it started.
+// CPU returns the processor time that the server's main thread, which executes all commands,
+// has used since it started.
 func (s *Server) CPU() time.Duration {
 	s.t.Helper()
 	info := s.info("cpu")
 	var total time.Duration
 	for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
 		seconds, ok := info[field+"_main_thread"]
-		if !ok { // Not every system can tell the threads apart.
+		if !ok { // Not every system can report a thread's time.
 			seconds = info[field]
 		}
 		spent, err := time.ParseDuration(seconds + "s")
@@ -26,26 +26,26 @@ func (s *Server) CPU() time.Duration {
 	return total
 }
 
-// UsedMemory is how many bytes the server has allocated.
+// UsedMemory returns the number of bytes that the server has allocated.
 func (s *Server) UsedMemory() int64 {
 	s.t.Helper()
 	return s.number("memory", "used_memory")
 }
 
-// Traffic is how many bytes the server has received and sent over the network since it
-// started, with those of this package's own questions.
+// Traffic returns how many bytes the server has received and sent over the network since it
+// started, including this package's own requests.
 func (s *Server) Traffic() (received, sent int64) {
 	s.t.Helper()
 	return s.number("stats", "total_net_input_bytes"), s.number("stats", "total_net_output_bytes")
 }
 
-// Commands counts the commands that the server has carried out since it started,
-// those within scripts and transactions too. What Do and Try ran counts, what
-// this package asked for itself does not. Replicas and sentinels talk to their
-// servers in commands as well: there, the count grows by itself.
+// Commands counts the commands that the server has executed since it started, including those
+// within scripts and transactions. It counts the commands of Do and Try, but not this
+// package's own requests. Replicas and sentinels talk to their servers by commands too, so
+// with them the count grows by itself.
 func (s *Server) Commands() int64 {
 	s.t.Helper()
-	own := s.own.Load() + 1 // logging in to ask
+	own := s.own.Load() + 1 // the login before the INFO command
 	return s.number("stats", "total_commands_processed") - own
 }
 

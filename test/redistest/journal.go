@@ -8,16 +8,16 @@ import (
 	"refresher/test/program"
 )
 
-// patience is how long a server may take for anything. It is generous, because
-// only a test that fails anyway ever waits so long.
+// patience is the longest time that a server may take for anything. Only a failing test waits
+// for so long.
 const patience = 30 * time.Second
 
-// tailLines is how much of a log a failed test shows.
+// tailLines is the number of log lines that a failed test shows.
 const tailLines = 40
 
-// awaitLines returns when lines that match the patterns were logged since then,
-// in their order, with any others between. It gives up when ended is closed, or
-// after patience.
+// awaitLines returns when the log has, since the given time, lines that match the patterns, in
+// their order but not necessarily adjacent. It gives up when ended is closed, or after
+// patience.
 func awaitLines(log *program.Journal, since time.Time, ended <-chan struct{}, patterns ...string) error {
 	wanted := regexp.MustCompile(patterns[0])
 	err := log.Await(0, ended, patience, func(line program.Line) bool {

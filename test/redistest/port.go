@@ -7,21 +7,20 @@ import (
 	"refresher/test/program"
 )
 
-// loopback is the one address that anything here listens on.
+// loopback is the address on which all servers listen.
 const loopback = program.Loopback
 
-// Ports are drawn below those that the system hands out by itself (32768 and up
-// on Linux). A server that is killed wants its port back; with one of the
-// system's, any connection or listener of another test could have it by then.
-// Half of the range is for servers, the other for their cluster buses.
+// The range of freePort is below the ports that the system assigns by itself (32768 and up on
+// Linux). A server that was killed needs its port again; a connection or a listener of another
+// test could have taken one of the system's range. Half of the range is for servers, the other
+// half for their cluster buses.
 const (
 	firstPort = 10_000
-	busOffset = 10_000 // Redis's own: a node's bus is so far above its port
+	busOffset = 10_000 // set by Redis: the distance of a node's cluster bus port from its port
 )
 
-// freePort returns a port that is free at the moment, and whose cluster bus is.
-// Somebody else may still be faster, so whoever binds it must be ready to try
-// another.
+// freePort returns a port that is free at the moment, like its cluster bus port. Another
+// program may still take it first, so the caller must be ready to try again.
 func freePort(t testing.TB) int {
 	t.Helper()
 	return program.PortIn(t, firstPort, firstPort+busOffset, func(t testing.TB, port int) bool {

@@ -14,12 +14,10 @@ import (
 	"github.com/Shopify/toxiproxy/v2/stream"
 )
 
-// Proxy is a network between a client and a server, which fails as told.
-//
-// The bytes flow through toxiproxy, between connections that are this package's
-// own: toxiproxy cannot reset one, delivers what it held back when a blackhole
-// opens, and leaves goroutines behind where a client goes away before it has
-// read its answer.
+// Proxy is a network between a client and a server that can fail on request. The bytes flow
+// through toxiproxy, but the connections are this package's own, since toxiproxy has three
+// flaws: it cannot reset a connection, it delivers the bytes of a blackhole when that ends,
+// and it leaves goroutines behind if a client disconnects before it has read its answer.
 type Proxy struct {
 	t        testing.TB
 	addr     string
@@ -27,20 +25,20 @@ type Proxy struct {
 	toxics   *toxiproxy.ToxicCollection
 	black    atomic.Bool
 
-	listener  net.Listener // nil while cut
+	listener  net.Listener // nil after Cut
 	accepting sync.WaitGroup
 	links     sync.WaitGroup
-	opened    int // connections so far; toxiproxy wants a name for each
+	opened    int // number of connections so far; toxiproxy wants a name for each
 
 	mu    sync.Mutex
-	conns map[*net.TCPConn]struct{} // of both sides
+	conns map[*net.TCPConn]struct{} // clients' and servers' connections
 }
 
-// StartProxy runs a proxy before the server at the address, on a port of its own.
+// StartProxy runs a proxy in front of the server at the address, on a port of its own.
 func StartProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
 	p := &Proxy{t: t, upstream: upstream, conns: make(map[*net.TCPConn]struct{})}
-	// Not toxiproxy.NewProxy, which wants a logger.
+	// toxiproxy.NewProxy would need a logger.
 	p.toxics = toxiproxy.NewToxicCollection(new(toxiproxy.Proxy))
 	t.Cleanup(p.close)
 	const tries = 10
@@ -56,28 +54,28 @@ func StartProxy(t testing.TB, upstream string) *Proxy {
 	}
 }
 
-// Addr is where the proxy listens, as host:port.
+// Addr returns the proxy's address, as host:port.
 func (p *Proxy) Addr() string { return p.addr }
 
-// Slow delays every answer by d: half of it on the way there, half on the way
-// back. It replaces an earlier delay.
+// Slow delays every answer by d: the request by half of it, the answer by the other half. It
+// replaces an earlier delay.
 func (p *Proxy) Slow(d time.Duration) {
 	p.t.Helper()
 	p.hurry()
-	there := (d / 2).Truncate(time.Millisecond) // what toxiproxy counts in
+	there := (d / 2).Truncate(time.Millisecond) // toxiproxy counts in milliseconds
 	p.delay(slowThere, stream.Upstream, there)
 	p.delay(slowBack, stream.Downstream, d-there)
 }
 
-// Blackhole swallows every byte, both ways. Connections stay, and new ones are
-// taken.
+// Blackhole discards every byte in both directions. Connections stay open, and new ones are
+// accepted.
 func (p *Proxy) Blackhole() { p.black.Store(true) }
 
 // Cut resets all connections and refuses new ones.
 func (p *Proxy) Cut() { p.close() }
 
-// Heal undoes every fault. Connections that were slow go on; those in a
-// blackhole have lost bytes, and are reset.
+// Heal ends every fault. Slow connections continue. Connections in a blackhole have lost
+// bytes, and are reset.
 func (p *Proxy) Heal() {
 	p.t.Helper()
 	p.hurry()
@@ -98,7 +96,7 @@ const (
 	slowBack  = "slow_back"
 )
 
-// delay slows all connections, in one direction.
+// delay delays all connections in one direction.
 func (p *Proxy) delay(name string, direction stream.Direction, d time.Duration) {
 	p.t.Helper()
 	toxic := fmt.Sprintf(`{"name":%q,"type":"latency","stream":%q,"attributes":{"latency":%d}}`, name, direction, d.Milliseconds())
@@ -107,11 +105,11 @@ func (p *Proxy) delay(name string, direction stream.Direction, d time.Duration) 
 	}
 }
 
-// hurry ends the delays; what they held back flows on at once.
+// hurry ends the delays, and the delayed bytes flow at once.
 func (p *Proxy) hurry() {
 	for _, name := range []string{slowThere, slowBack} {
 		if p.toxics.GetToxic(name) != nil {
-			// It fails only on a name that is not there.
+			// fails only for an unknown name
 			_ = p.toxics.RemoveToxic(lasting(p.t), name)
 		}
 	}
@@ -136,8 +134,7 @@ func (p *Proxy) open() error {
 	return nil
 }
 
-// close resets all connections, refuses new ones, and returns when no goroutine
-// is left.
+// close resets all connections, refuses new ones, and returns when all goroutines have ended.
 func (p *Proxy) close() {
 	if p.listener != nil {
 		p.listener.Close()
@@ -149,11 +146,11 @@ func (p *Proxy) close() {
 		reset(conn)
 	}
 	p.mu.Unlock()
-	p.hurry() // what is under way has nowhere to go; waiting for it is no use
+	p.hurry() // bytes under way are lost anyway, so waiting for their delay would be useless
 	p.links.Wait()
 }
 
-// connect links a client's connection to one of its own to the server.
+// connect links a client's connection to a new connection to the server.
 func (p *Proxy) connect(client *net.TCPConn) {
 	dialer := net.Dialer{Timeout: patience}
 	conn, err := dialer.DialContext(lasting(p.t), "tcp", p.upstream)
@@ -165,7 +162,7 @@ func (p *Proxy) connect(client *net.TCPConn) {
 	p.mu.Lock()
 	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
 	p.mu.Unlock()
-	// It wants somewhere to look for its metrics, and finds none.
+	// toxiproxy requires a place for its metrics; here it is empty
 	api := &toxiproxy.ApiServer{Metrics: toxiproxy.NewMetricsContainer(nil)}
 	p.opened++
 	name := strconv.Itoa(p.opened)
@@ -174,15 +171,14 @@ func (p *Proxy) connect(client *net.TCPConn) {
 	p.toxics.StartLink(api, name+" back", server, &outlet{proxy: p, to: client, from: server}, stream.Downstream)
 }
 
-// reset closes a connection so that the other side sees an error, not an end.
+// reset closes a connection so that the other side sees an error instead of an end.
 func reset(conn *net.TCPConn) {
 	_ = conn.SetLinger(0) // it may be closed already
 	conn.Close()
 }
 
-// outlet is where one direction of a connection comes out. It takes all that is
-// written to it, even if nobody is there any more: toxiproxy abandons its
-// goroutines with what they hold when a write fails.
+// outlet is the end of one direction of a connection. It accepts all writes, even after its
+// connection has closed, since toxiproxy leaks its goroutines if a write fails.
 type outlet struct {
 	proxy    *Proxy
 	to, from *net.TCPConn
@@ -193,13 +189,13 @@ func (o *outlet) Write(b []byte) (int, error) {
 	if !o.failed && !o.proxy.black.Load() {
 		if _, err := o.to.Write(b); err != nil {
 			o.failed = true
-			o.from.Close() // the source of it all; then toxiproxy comes to its end
+			o.from.Close() // closes the source, so that toxiproxy comes to its end
 		}
 	}
 	return len(b), nil
 }
 
-// Close is called once, when all has been written.
+// toxiproxy calls Close once, after the last write.
 func (o *outlet) Close() error {
 	o.proxy.mu.Lock()
 	delete(o.proxy.conns, o.to)

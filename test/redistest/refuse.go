@@ -6,32 +6,32 @@ import (
 	"time"
 )
 
-// Refusal is a reason for which a server refuses every write and answers reads.
+// Refusal is a reason for which a server refuses every write but answers reads.
 type Refusal string
 
 // Refusals, each named by the first word of the server's error.
 const (
-	// OutOfMemory is a server whose memory is full and that evicts nothing.
+	// OutOfMemory: the server's memory is full, and it evicts nothing.
 	OutOfMemory Refusal = "OOM"
-	// ReadOnly is a replica; its master is gone.
+	// ReadOnly: the server is a replica whose master is gone.
 	ReadOnly Refusal = "READONLY"
-	// SaveFailed is a server whose last snapshot could not be written to disk.
+	// SaveFailed: the server could not write its last snapshot to disk.
 	SaveFailed Refusal = "MISCONF"
-	// NoReplicas is a master with fewer replicas than min-replicas-to-write.
+	// NoReplicas: the server is a master with fewer replicas than min-replicas-to-write.
 	NoReplicas Refusal = "NOREPLICAS"
 )
 
-// Refusals are all of them.
+// Refusals has all of them.
 var Refusals = []Refusal{OutOfMemory, ReadOnly, SaveFailed, NoReplicas}
 
-// RefuseWrites has the server refuse every write until AcceptWrites is called.
+// RefuseWrites makes the server refuse every write until AcceptWrites is called.
 func (s *Server) RefuseWrites(why Refusal) {
 	s.t.Helper()
 	switch why {
 	case OutOfMemory:
 		s.Do("CONFIG", "SET", "maxmemory", "1")
 	case ReadOnly:
-		s.Do("REPLICAOF", loopback, "1") // nobody listens there
+		s.Do("REPLICAOF", loopback, "1") // a port on which no server listens
 	case SaveFailed:
 		s.failToSave()
 	case NoReplicas:
@@ -42,13 +42,13 @@ func (s *Server) RefuseWrites(why Refusal) {
 	}
 }
 
-// failToSave has a snapshot fail: a folder stands where the file has to go.
+// failToSave makes a snapshot fail: a folder is in the place of its file.
 func (s *Server) failToSave() {
 	s.t.Helper()
 	if err := os.Mkdir(s.snapshot(), 0o700); err != nil {
 		s.t.Fatalf("redistest: %v", err)
 	}
-	s.Do("CONFIG", "SET", "save", "86400 1000000") // without one, a failure makes no difference
+	s.Do("CONFIG", "SET", "save", "86400 1000000") // without a schedule of snapshots, a failed one does not stop writes
 	began := time.Now()
 	s.Do("BGSAVE")
 	s.await(began, "Background saving error")

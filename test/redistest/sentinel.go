@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// masterName is what the sentinels call the master they watch.
+// masterName is the sentinels' name of the master that they watch.
 const masterName = "main"
 
 // Sentinel is a master and its replica, watched by three sentinels.
 type Sentinel struct {
-	// Servers are the two that hold data: the first master, the first replica.
+	// Servers are the two with data, the initial master first.
 	Servers []*Server
-	// Sentinels are the three that watch them.
+	// Sentinels are the three that watch Servers.
 	Sentinels []*Server
 
 	t testing.TB
@@ -31,9 +31,9 @@ func StartSentinel(t testing.TB) *Sentinel {
 	return startSentinel(t, nil)
 }
 
-// StartSentinelTLS is StartSentinel with TLS. Each server, and each sentinel, has a
-// loopback address of its own, and a certificate for nothing but that; it asks
-// clients for one.
+// StartSentinelTLS is StartSentinel with TLS. Each server and each sentinel has its own
+// loopback address and a certificate for only this address, and requires a certificate of its
+// clients.
 func StartSentinelTLS(t testing.TB, a *Authority) *Sentinel {
 	t.Helper()
 	return startSentinel(t, a)
@@ -46,8 +46,7 @@ func startSentinel(t testing.TB, a *Authority) *Sentinel {
 	master.start(append(config, "replica-announce-ip "+master.host)...)
 	replica, config := newMember(t, a, plainKind, tlsKind, 1)
 	replica.start(append(config, "replica-announce-ip "+replica.host, "replicaof "+master.host+" "+strconv.Itoa(master.port))...)
-	// A sentinel asks the master for its replicas at once, and then not again
-	// for a while.
+	// A sentinel asks the master for its replicas at once, and then only after a while.
 	replica.await(began, replicaSynced)
 	master.await(began, masterSynced)
 
@@ -55,17 +54,17 @@ func startSentinel(t testing.TB, a *Authority) *Sentinel {
 	monitor := []string{
 		"sentinel monitor " + masterName + " " + master.host + " " + strconv.Itoa(master.port) + " 2",
 		"sentinel down-after-milliseconds " + masterName + " 1000",
-		// A failover that came to nothing is tried again after twice this time.
+		// A failed failover is repeated after twice this time.
 		"sentinel failover-timeout " + masterName + " 3000",
 	}
 	for i := range 3 {
 		s, config := newMember(t, a, sentinelKind, tlsSentinel, i+2)
 		s.start(append(append(config, "sentinel announce-ip "+s.host), monitor...)...)
-		// Sentinels find each other through what they publish, every two seconds
-		// otherwise, and wait four of these periods before they make a replica of
-		// a former master. They ask for a server's state every ten seconds; here
-		// every one, and no more often: a state three times so old counts as
-		// unknown, but a replica without its master is asked once a second.
+		// Sentinels find each other by messages that they publish, by default every two
+		// seconds, and wait for four of these periods before they make a former master a
+		// replica. By default they ask for a server's state every ten seconds; here they ask
+		// every second. They must not ask more often: a state that is three periods old counts
+		// as unknown, but they ask a replica without its master only once a second.
 		s.Do("SENTINEL", "DEBUG", "PUBLISH-PERIOD", "200", "INFO-PERIOD", "1000")
 		g.Sentinels = append(g.Sentinels, s)
 	}
@@ -76,13 +75,13 @@ func startSentinel(t testing.TB, a *Authority) *Sentinel {
 	return g
 }
 
-// URL is the address as a client takes it, with all three sentinels:
+// URL returns the address for a client, with all three sentinels:
 // redis+sentinel://host:port?master_name=main&addr=host:port&addr=host:port.
 func (g *Sentinel) URL() string {
 	return manyURL("sentinel", g.Sentinels, url.Values{"master_name": {masterName}})
 }
 
-// Master is the server that the sentinels name as the master.
+// Master returns the server that the sentinels name as the master.
 func (g *Sentinel) Master() *Server {
 	g.t.Helper()
 	reply := anyAnswering(g.t, g.Sentinels).Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName)
@@ -96,10 +95,10 @@ func (g *Sentinel) Master() *Server {
 	return nil
 }
 
-// Failover has the sentinels make the replica the master, and returns when all
-// of them have and the former master is a synchronised replica. Until it is, for
-// about a second, it is a second master, and what is written there is lost. A
-// former master that was killed must have been restarted.
+// Failover makes the sentinels promote the replica. It returns when all of them know the new
+// master, and the former master is a synchronised replica. Until then, for about a second, the
+// former master accepts writes that will be lost. A former master that was killed must have
+// been restarted.
 func (g *Sentinel) Failover() {
 	g.t.Helper()
 	former := g.Master()
@@ -108,7 +107,7 @@ func (g *Sentinel) Failover() {
 		g.t.Fatalf("redistest: wait for the sentinels to ask %s for its state: %v", replica.Addr(), err)
 	}
 	began := time.Now()
-	// On a busy machine a sentinel may have begun a failover by itself: that one does.
+	// On a busy machine a sentinel may have begun a failover by itself, which is as good.
 	sentinel := anyAnswering(g.t, g.Sentinels)
 	if _, err := sentinel.Try("SENTINEL", "FAILOVER", masterName); err != nil && !strings.HasPrefix(err.Error(), "INPROG") {
 		g.t.Fatalf("redistest: %s: %v", sentinel.Addr(), err)
@@ -117,8 +116,8 @@ func (g *Sentinel) Failover() {
 	former.await(began, replicaSynced)
 }
 
-// KillMaster ends the master as a crash would, and returns it when all sentinels
-// have made the replica the master. There is no replica until it is restarted.
+// KillMaster ends the master like a crash, and returns it when all sentinels have promoted the
+// replica. There is no replica until the former master is restarted.
 func (g *Sentinel) KillMaster() (former *Server) {
 	g.t.Helper()
 	former = g.Master()
@@ -128,7 +127,7 @@ func (g *Sentinel) KillMaster() (former *Server) {
 	return former
 }
 
-// replicaOf returns the other server when it is a synchronised replica.
+// replicaOf returns the other server if it is a synchronised replica.
 func (g *Sentinel) replicaOf(master *Server) *Server {
 	g.t.Helper()
 	replica := g.Servers[0]
@@ -139,10 +138,11 @@ func (g *Sentinel) replicaOf(master *Server) *Server {
 	return replica
 }
 
-// awaitInquiries returns when every sentinel has asked a server for its state.
-// One that was made a replica has closed their connections. For up to a second
-// they have none, and do not take it for a replica that could be a master. Such a
-// change closes the connection that watches them, too, and then it begins anew.
+// awaitInquiries returns when every sentinel has asked a server for its state. A server that
+// becomes a replica closes the sentinels' connections. They are without one for up to a
+// second, and do not accept the server as a possible master meanwhile. The change also closes
+// the connection by which this package watches the sentinels' requests, so the watch begins
+// again.
 func (g *Sentinel) awaitInquiries(s *Server) (err error) {
 	for range 5 {
 		if err = g.watchInquiries(s); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
@@ -165,7 +165,7 @@ func (g *Sentinel) watchInquiries(s *Server) error {
 		}
 	}
 	for asked := make(map[string]bool); len(asked) < sentinels; {
-		line, err := decode(replies) // such as: 1795447413.397131 [0 127.0.0.1:50034] "INFO"
+		line, err := decode(replies) // a line such as: 1795447413.397131 [0 127.0.0.1:50034] "INFO"
 		if err != nil {
 			return err
 		}

@@ -18,30 +18,30 @@ import (
 	"refresher/test/program"
 )
 
-// Server is a redis-server of a test's own.
+// Server is a redis-server process of a test.
 type Server struct {
 	t      testing.TB
 	kind   kind
 	dir    string
-	host   string // the address that it listens on
+	host   string // the address on which it listens
 	port   int
 	config []string
 	log    program.Journal
-	own    atomic.Int64 // commands of this run that are this package's, not the test's
+	own    atomic.Int64 // number of this package's own commands in the current run
 
 	mu      sync.Mutex
 	process *program.Process
 	paused  bool
-	began   time.Time // when it was last started
-	gone    time.Time // when it was last killed or paused
+	began   time.Time // time of the last start
+	gone    time.Time // time of the last kill or pause
 }
 
-// kind is what differs between the ways to run redis-server.
+// kind has the differences between the ways to run redis-server.
 type kind struct {
 	scheme string
-	port   string   // the setting that takes the port
-	args   []string // after the configuration file
-	ready  string   // what it logs when clients can connect
+	port   string   // the setting for the port
+	args   []string // arguments after the configuration file
+	ready  string   // log line when clients can connect
 }
 
 var (
@@ -51,9 +51,9 @@ var (
 	tlsSentinel  = kind{scheme: "rediss", port: "tls-port", args: sentinelKind.args, ready: sentinelKind.ready}
 )
 
-// Start runs a server that keeps nothing on disk. The lines of config are added
-// to its configuration file and win over what stands there, such as
-// "appendonly yes" or "user default off".
+// Start runs a server that keeps nothing on disk. The lines of config are appended to its
+// configuration file and override the lines before, such as "appendonly yes" or "user default
+// off".
 func Start(t testing.TB, config ...string) *Server {
 	t.Helper()
 	s := newServer(t, plainKind)
@@ -61,7 +61,7 @@ func Start(t testing.TB, config ...string) *Server {
 	return s
 }
 
-// newServer prepares a server that does not run yet.
+// newServer prepares a server, which start runs.
 func newServer(t testing.TB, kind kind) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "redis-") //nolint:usetesting // t.TempDir has the test's name in it, too long for a Unix socket.
@@ -77,7 +77,7 @@ func newServer(t testing.TB, kind kind) *Server {
 			t.Errorf("redistest: %v", err)
 		}
 	})
-	// What the system has room for in a socket's address, on Linux.
+	// the longest path of a Unix socket on Linux
 	const longest = 107
 	if len(s.socket()) > longest {
 		t.Fatalf("redistest: no Unix socket can have so long a name: %s: set TMPDIR to a shorter folder", s.socket())
@@ -85,7 +85,7 @@ func newServer(t testing.TB, kind kind) *Server {
 	return s
 }
 
-// start runs the server for the first time, on a port of its own.
+// start runs the server for the first time, on a new port.
 func (s *Server) start(config ...string) {
 	s.t.Helper()
 	s.config = config
@@ -103,20 +103,20 @@ func (s *Server) start(config ...string) {
 	}
 }
 
-// configure writes the configuration file. That happens once: sentinels, and
-// the servers they watch, change theirs and need it as they left it.
+// configure writes the configuration file. It runs once, since sentinels and the servers that
+// they watch change their files and need the changes after a restart.
 func (s *Server) configure() {
 	s.t.Helper()
 	lines := append([]string{
-		"port 0", // for TLS, which has a setting of its own below
+		"port 0", // the port for TLS has its own setting below
 		s.kind.port + " " + strconv.Itoa(s.port),
 		"bind " + s.host,
 		"unixsocket " + s.socket(),
 		"dir " + s.dir,
-		`logfile ""`, // the standard output
+		`logfile ""`, // log to the standard output
 		`save ""`,
 		"appendonly no",
-		"rdb-del-sync-files yes", // or a replica would come back with its last synchronisation
+		"rdb-del-sync-files yes", // otherwise a replica would come back with the data of its last synchronisation
 		"repl-diskless-sync-delay 0",
 		"user " + ownUser + " on >" + ownPassword + " ~* &* +@all",
 	}, s.config...)
@@ -125,8 +125,8 @@ func (s *Server) configure() {
 	}
 }
 
-// run starts the process and returns when it takes connections, or else says
-// whether somebody else had its port.
+// run starts the process and returns when it accepts connections. It returns taken if another
+// program has its port.
 func (s *Server) run() (taken bool, err error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -150,15 +150,14 @@ func (s *Server) run() (taken bool, err error) {
 	return taken, err
 }
 
-// Kill ends the server with SIGKILL, as a crash would, and returns when it is
-// gone. Killing one that is gone does nothing.
+// Kill ends the server with SIGKILL, like a crash, and returns when it has ended. It does
+// nothing if the server is not running.
 func (s *Server) Kill() {
 	s.leave(false).Kill()
 }
 
-// Restart runs a server again that was killed, with the same port, folder and
-// configuration, and returns when it takes connections. It has no data unless
-// the configuration made it keep them.
+// Restart runs a killed server again with the same port, folder and configuration, and returns
+// when it accepts connections. Its data are lost unless the configuration keeps them on disk.
 func (s *Server) Restart() {
 	s.t.Helper()
 	if !s.process.Ended() {
@@ -169,8 +168,8 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the server with SIGSTOP, as if its machine hung: connections stay,
-// the system even takes new ones, and nothing is answered.
+// Pause stops the server with SIGSTOP, as if its machine hung. Its connections stay open and
+// the system even accepts new ones, but nothing is answered.
 func (s *Server) Pause() {
 	s.t.Helper()
 	if !s.answers() {
@@ -181,7 +180,7 @@ func (s *Server) Pause() {
 	}
 }
 
-// Continue lets a paused server run again.
+// Continue continues a paused server.
 func (s *Server) Continue() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -192,7 +191,7 @@ func (s *Server) Continue() {
 	s.paused = false
 }
 
-// leave notes when the server stopped answering.
+// leave records the time at which the server stops answering.
 func (s *Server) leave(paused bool) *program.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,21 +202,21 @@ func (s *Server) leave(paused bool) *program.Process {
 	return s.process
 }
 
-// answers tells whether the server runs, as far as the test let it.
+// answers reports whether the server runs and is not paused.
 func (s *Server) answers() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.paused && !s.process.Ended()
 }
 
-// AwaitLog returns when lines that match the patterns were logged since then, in
+// AwaitLog returns when the log has, since the given time, lines that match the patterns, in
 // their order.
 func (s *Server) AwaitLog(since time.Time, patterns ...string) {
 	s.t.Helper()
 	s.await(since, patterns...)
 }
 
-// await waits for lines of the server's log.
+// await waits for lines in the server's log.
 func (s *Server) await(since time.Time, patterns ...string) {
 	s.t.Helper()
 	if err := awaitLines(&s.log, since, s.process.Done(), patterns...); err != nil {
@@ -225,19 +224,19 @@ func (s *Server) await(since time.Time, patterns ...string) {
 	}
 }
 
-// Addr is where the server listens, as host:port.
+// Addr returns the server's address, as host:port.
 func (s *Server) Addr() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
-// URL is the server's address as a client takes it: redis://127.0.0.1:port, or
-// rediss:// with TLS.
+// URL returns the server's address for a client: redis://127.0.0.1:port, or rediss:// with
+// TLS.
 func (s *Server) URL() string { return s.kind.scheme + "://" + s.Addr() }
 
-// UnixURL is the server's Unix socket as a client takes it: unix:///folder/redis.sock.
+// UnixURL returns the server's Unix socket for a client: unix:///folder/redis.sock.
 func (s *Server) UnixURL() string { return "unix://" + s.socket() }
 
 func (s *Server) socket() string     { return filepath.Join(s.dir, "redis.sock") }
 func (s *Server) configFile() string { return filepath.Join(s.dir, "redis.conf") }
 
-// lasting is the test's context without its end, which comes before the cleanups
-// that may still need the server.
+// lasting returns the test's context without its end, since the cleanups after that end may
+// still need the server.
 func lasting(t testing.TB) context.Context { return context.WithoutCancel(t.Context()) }

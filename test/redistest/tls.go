@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// StartTLS is Start with TLS on the server's port. It returns with the server
-// the PEM file of the authority that signed its certificate, which is for
-// 127.0.0.1 and localhost. Clients need none.
+// StartTLS is Start with TLS on the server's port. It returns the server, and the PEM file of
+// the authority that signed the server's certificate, which is for 127.0.0.1 and localhost.
+// Clients need no certificate.
 func StartTLS(t testing.TB, config ...string) (s *Server, ca string) {
 	t.Helper()
 	a := NewAuthority(t)
@@ -27,8 +27,8 @@ func StartTLS(t testing.TB, config ...string) (s *Server, ca string) {
 	return s, a.CAFile
 }
 
-// StartTLSFor is Start with TLS on the server's port, with a certificate for a name
-// or an address. The server asks clients for one of the same authority.
+// StartTLSFor is Start with TLS on the server's port, with a certificate for a name or an
+// address. The server requires its clients to have a certificate of the same authority.
 func StartTLSFor(t testing.TB, a *Authority, host string, config ...string) *Server {
 	t.Helper()
 	s := newServer(t, tlsKind)
@@ -36,8 +36,7 @@ func StartTLSFor(t testing.TB, a *Authority, host string, config ...string) *Ser
 	return s
 }
 
-// Authority signs the certificates of servers and clients. Its methods fail the
-// test.
+// Authority signs the certificates of servers and clients. Its methods can fail the test.
 type Authority struct {
 	// CAFile holds the authority's own certificate, in PEM.
 	CAFile string
@@ -51,7 +50,7 @@ type Authority struct {
 
 const day = 24 * time.Hour
 
-// NewAuthority makes an authority of the test's own.
+// NewAuthority makes a certificate authority for the test.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{t: t, dir: t.TempDir(), ca: &x509.Certificate{
@@ -69,8 +68,8 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue makes a certificate for names and addresses, for servers and clients alike,
-// and returns the files, in PEM, that hold it and its key.
+// Issue makes a certificate for names and addresses, usable by servers and clients. It returns
+// the PEM files of the certificate and its key.
 func (a *Authority) Issue(hosts ...string) (certFile, keyFile string) {
 	a.t.Helper()
 	a.issued++
@@ -101,8 +100,8 @@ func (a *Authority) Issue(hosts ...string) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// settings are a server's that has a certificate for hosts, and asks clients for
-// one, as it does by default.
+// settings returns the settings of a server with a certificate for hosts. By default such a
+// server requires a certificate of its clients.
 func (a *Authority) settings(hosts ...string) []string {
 	a.t.Helper()
 	certFile, keyFile := a.Issue(hosts...)
@@ -118,7 +117,7 @@ func (a *Authority) newKey() *ecdsa.PrivateKey {
 	return key
 }
 
-// sign returns a certificate of the key, in DER.
+// sign returns a certificate for the key, in DER.
 func (a *Authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey) []byte {
 	a.t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, c, a.ca, &key.PublicKey, a.key)

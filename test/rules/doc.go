@@ -1,5 +1,4 @@
-// Package rules holds the alerts in deploy/prometheus against Prometheus's own
-// tool, docs/operate/metrics.md and the runbook in docs/operate/runbook.md.
-//
-// The tests with promtool have the build tag "programs".
+// Package rules checks the alerts in deploy/prometheus with Prometheus's own tool, and
+// compares them with docs/operate/metrics.md and docs/operate/runbook.md. The tests with
+// promtool have the build tag "programs".
 package rules

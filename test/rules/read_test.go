@@ -16,7 +16,7 @@ const (
 	folder = root + "/deploy/prometheus"
 )
 
-// rule is a rule as Prometheus reads it.
+// rule is a rule in Prometheus's format.
 type rule struct {
 	Record      string            `yaml:"record"`
 	Alert       string            `yaml:"alert"`
@@ -25,7 +25,7 @@ type rule struct {
 	Annotations map[string]string `yaml:"annotations"`
 }
 
-// suite is a file of promtool's tests.
+// suite is a file of tests for promtool.
 type suite struct {
 	Tests []struct {
 		Name   string `yaml:"name"`
@@ -52,7 +52,7 @@ func decode(t *testing.T, path string, into any) {
 	}
 }
 
-// allRules are those of the file, in its order.
+// allRules returns the rules of the file, in its order.
 func allRules(t *testing.T) (rules []rule) {
 	t.Helper()
 	var file struct {
@@ -81,7 +81,7 @@ func suites(t *testing.T) []string {
 
 var row = regexp.MustCompile("(?m)^\\| `(refresher_[a-z0-9_]+)` \\| (\\w+) \\| ([^|]*) \\|")
 
-// documented are the metrics of docs/operate/metrics.md and their labels.
+// documented returns the metrics of docs/operate/metrics.md with their labels.
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	metrics := make(map[string][]string)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Each alert, in each of its severities and windows, has a test in which it
-// fires, and one in which it does not.
+// Each alert has, for each of its severities and windows, a test in which it fires and a test
+// in which it does not.
 func TestEachAlertIsTested(t *testing.T) {
 	t.Parallel()
 	fires, silent := make(map[string]bool), make(map[string]bool)
@@ -43,10 +43,10 @@ func TestEachAlertIsTested(t *testing.T) {
 
 var heading = regexp.MustCompile(`(?m)^#{2,6} (.+)$`)
 
-// parts are what each section of the runbook has, in this order.
+// parts are the paragraphs that each section of the runbook must have, in this order.
 var parts = []string{"**What it means.** ", "**What callers notice.** ", "**What to look at.** ", "**What to do.** "}
 
-// sections are those of the runbook, by their anchors.
+// sections returns the sections of the runbook, by their anchors.
 func sections(t *testing.T) map[string]string {
 	t.Helper()
 	page := read(t, root+"/docs/operate/runbook.md")
@@ -71,8 +71,8 @@ func sections(t *testing.T) map[string]string {
 	return found
 }
 
-// runbook is what operators replace by where they read docs/operate/runbook.md: the same in
-// the rules and the dashboard, so that one command, or one value, does it.
+// runbook is the placeholder for the runbook's address, the same in the rules and the
+// dashboard, so that an operator replaces it with one command or one value.
 const runbook = "https://docs.example.com/refresher/runbook.md"
 
 func TestEachAlertHasItsRunbook(t *testing.T) {
@@ -114,7 +114,7 @@ func TestEachAlertHasItsRunbook(t *testing.T) {
 	}
 }
 
-// A section without an alert is one that was forgotten.
+// Each section of the runbook belongs to an alert.
 func TestEachSectionHasItsAlert(t *testing.T) {
 	t.Parallel()
 	alerts := make(map[string]bool)
@@ -129,14 +129,14 @@ func TestEachSectionHasItsAlert(t *testing.T) {
 }
 
 var (
-	// constants are strings, and spans of time in brackets.
+	// constants matches strings, and time spans in brackets.
 	constants = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\[[^]]*\]`)
 	selector  = regexp.MustCompile(`([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?`)
 	matcher   = regexp.MustCompile(`([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)`)
 	grouping  = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 )
 
-// ofOthers are the metrics that are not the service's own.
+// ofOthers are the metrics that the service does not define itself.
 var ofOthers = []string{"up", "process_open_fds", "process_max_fds", "process_resident_memory_bytes", "process_start_time_seconds", "go_gc_gomemlimit_bytes"}
 
 func TestMetricsAndLabelsExist(t *testing.T) {
@@ -173,7 +173,7 @@ func TestMetricsAndLabelsExist(t *testing.T) {
 				labels = every
 			case strings.HasPrefix(name, "refresher_") && !ours:
 				t.Errorf("%s%s: docs/operate/metrics.md has no %s", r.Record, r.Alert, name)
-			case !ours && !slices.Contains(ofOthers, name): // a function, a keyword, a part of a number
+			case !ours && !slices.Contains(ofOthers, name): // a function, a keyword or a part of a number
 				if m[2] != "" {
 					t.Errorf("%s%s: nobody has the metric %s", r.Record, r.Alert, name)
 				}

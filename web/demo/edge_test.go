@@ -23,13 +23,13 @@ func serve(t *testing.T, d *Demo) *httptest.Server {
 	return server
 }
 
-// socket is a page's connection to the edge.
+// socket is the WebSocket of a page to the edge.
 type socket struct {
 	*websocket.Conn
 	t *testing.T
 }
 
-// dial gives nil where the handshake is refused, with its status and header.
+// dial returns nil if the handshake is refused, with the status and header of the answer.
 func dial(t *testing.T, server *httptest.Server, origin string) (*socket, int, http.Header) {
 	t.Helper()
 	o := &websocket.DialOptions{HTTPHeader: http.Header{}}
@@ -56,7 +56,7 @@ func mustDial(t *testing.T, server *httptest.Server) *socket {
 	return s
 }
 
-// say sends a frame.
+// say sends a text frame.
 func (s *socket) say(frame string) {
 	s.t.Helper()
 	if err := s.Write(s.t.Context(), websocket.MessageText, []byte(frame)); err != nil {
@@ -64,7 +64,7 @@ func (s *socket) say(frame string) {
 	}
 }
 
-// hear reads a frame, which must be a line by itself.
+// hear reads a text frame, which must be one line.
 func (s *socket) hear() map[string]any {
 	s.t.Helper()
 	kind, frame, err := s.Read(s.t.Context())
@@ -101,11 +101,11 @@ func TestEdgeAdmitsByTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page.say(string(renewed) + "\n") // with its newline, which is none of a second line
+	page.say(string(renewed) + "\n") // a newline at its end does not make a second line
 	if got := page.hear(); got["ok"] != true || got["id"] != 2.0 {
 		t.Errorf("renewed: %v", got)
 	}
-	// It lives for less than the edge's warning comes ahead.
+	// The token lives for less time than WarnBefore, so the warning comes at once.
 	if diff := cmp.Diff(map[string]any{"event": "token-privilege-will-expire", "leg": "rtc"}, page.hear()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -114,7 +114,7 @@ func TestEdgeAdmitsByTheToken(t *testing.T) {
 	}
 }
 
-// The service names the origins that it allows in the answer's header.
+// The service names the allowed origin in the header of its answer.
 func TestPagesOfAllowedOriginsReachTheEdge(t *testing.T) {
 	handler := newDemo(t, func(c *Config) { c.WithoutPage = true }).Handler(metrics)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +160,7 @@ func TestFramesThatAreNoLines(t *testing.T) {
 func TestEdgeIsForPagesOfItsOrigin(t *testing.T) {
 	server := serve(t, newDemo(t, nil))
 	for origin, want := range map[string]int{
-		server.URL: http.StatusSwitchingProtocols, "": http.StatusSwitchingProtocols, // none: not a page
+		server.URL: http.StatusSwitchingProtocols, "": http.StatusSwitchingProtocols, // no Origin header: not a page
 		"https://evil.example": http.StatusForbidden, "http://127.0.0.1:1": http.StatusForbidden, "null": http.StatusForbidden,
 	} {
 		if _, status, _ := dial(t, server, origin); status != want {
@@ -177,7 +177,7 @@ func TestRequestThatIsNoHandshake(t *testing.T) {
 
 func TestEdgesAreCounted(t *testing.T) {
 	d := newDemo(t, func(c *Config) { c.MaxEdges = 3 })
-	handler, gone := d.Handler(metrics), make(chan int, 9) // each handler that has returned
+	handler, gone := d.Handler(metrics), make(chan int, 9) // counts the handlers that have returned
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r)
 		gone <- 1
@@ -190,7 +190,8 @@ func TestEdgesAreCounted(t *testing.T) {
 	if _, status, header := dial(t, server, server.URL); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Fatalf("a fourth: %d %v", status, header)
 	}
-	// A refused handshake takes no place, and one that has gone gives its own back.
+	// A refused handshake does not count as a connection, and a closed connection no longer
+	// counts.
 	for range 5 {
 		if page, status, _ := dial(t, server, "https://evil.example"); page != nil {
 			t.Fatalf("another origin: %d", status)
@@ -199,7 +200,7 @@ func TestEdgesAreCounted(t *testing.T) {
 	if err := pages[0].Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	for range 7 { // the fourth, the five of another origin, and the one that was closed
+	for range 7 { // the fourth, the five of another origin, and the closed one
 		<-gone
 	}
 	mustDial(t, server)
@@ -208,7 +209,7 @@ func TestEdgesAreCounted(t *testing.T) {
 func TestCloseEndsTheConnectionsAtOnce(t *testing.T) {
 	d := newDemo(t, nil)
 	server := serve(t, d)
-	page, silent := mustDial(t, server), mustDial(t, server) // one that never reads: it cannot answer a close
+	page, silent := mustDial(t, server), mustDial(t, server) // a client that never reads, so it cannot answer a close frame
 	if got := page.join(token(t, testCert, time.Minute)); got["ok"] != true {
 		t.Fatal(got)
 	}
@@ -236,5 +237,5 @@ func TestCloseEndsTheConnectionsAtOnce(t *testing.T) {
 	if _, status, _ := dial(t, server, server.URL); status != http.StatusServiceUnavailable {
 		t.Errorf("after that: %d", status)
 	}
-	d.Close() // twice is as good as once
+	d.Close() // closing twice does no harm
 }

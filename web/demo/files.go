@@ -23,8 +23,8 @@ import (
 //go:embed *.html *.css *.js
 var page embed.FS
 
-// contentTypes has the extensions of the files that are served. The mime package is not
-// asked: it reads the machine's table, which may lack them or differ.
+// contentTypes has the extensions of the files that are served. The mime package would read
+// the machine's table, which may lack some of them or differ.
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -43,8 +43,8 @@ type content struct {
 	etag  string
 }
 
-// loadFiles returns the files by the paths that they are served at: the browser library, and
-// the page if it is wanted.
+// loadFiles returns the files by the paths at which they are served: the browser library, and
+// the page if withPage is set.
 func loadFiles(withPage bool) (map[string]*file, error) {
 	files := make(map[string]*file)
 	if err := loadFolder(files, "/client/", client.FS); err != nil || !withPage {

@@ -37,7 +37,7 @@ func newEdge(t *testing.T) *edge.Edge {
 	return e
 }
 
-// newDemo makes a demo with an edge, and closes it in the end.
+// newDemo makes a demo with an edge, and closes it at the end of the test.
 func newDemo(t *testing.T, change func(*Config)) *Demo {
 	t.Helper()
 	c := Config{AppID: testApp, Version: "v1.2.3", TTL: 30 * time.Second, MinTTL: 10 * time.Second, MaxTTL: time.Hour, WarnBefore: 6 * time.Second, Edge: newEdge(t), Logger: quiet}
@@ -52,12 +52,12 @@ func newDemo(t *testing.T, change func(*Config)) *Demo {
 	return d
 }
 
-// metrics stands for those of the service.
+// metrics stands for the service's metrics endpoint.
 var metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "refresher_sessions 2\n")
 })
 
-// ask sends a request without a network.
+// ask passes a request to the handler directly.
 func (d *Demo) ask(t *testing.T, method, path string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(context.Background(), method, "http://127.0.0.1:8080/", strings.NewReader(""))

@@ -281,7 +281,7 @@ export class Participant {
     // A library that was switched on during the call does not know the token before, so it has no
     // margin. This page knows both.
     const leadMs = Number.isFinite(marginMs) ? marginMs : this.call.state === "in" ? this.leftMs() : 0;
-    const inTime = !rejoin && services.length > 0; // without services no SDK has taken the token
+    const inTime = !rejoin && services.length > 0; // without services, no SDK has taken the token
     logRenewal(this, renewal, inTime ? leadMs : 0);
     this.token.replaced(expiresAt, this.now(), inTime ? leadMs : 0);
     void this.#showToken(refresher);

@@ -17,9 +17,9 @@ const signPatience = 10 * time.Second
 
 // rotation is the state of the App Certificate.
 type rotation struct {
-	certificate string    // the one that signs
-	running     bool      // whether it is being replaced
-	until       time.Time // when the old one is refused; zero until the service signs with the new one
+	certificate string    // the certificate that signs tokens
+	running     bool      // whether the certificate is being replaced
+	until       time.Time // when the edge refuses the old certificate; zero until the service signs with the new one
 }
 
 // started is the outcome of the start of a rotation: the service signs with the new
@@ -112,7 +112,7 @@ func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 		outcome <- started{err: err}
 		return old
 	}
-	refusedAt := time.Now().Add(d.config.Grace + time.Second - 1).Truncate(time.Second) // a whole second, as the answer has it
+	refusedAt := time.Now().Add(d.config.Grace + time.Second - 1).Truncate(time.Second) // rounded to a whole second, as in the answer
 	d.mu.Lock()
 	d.rotation.until = refusedAt
 	d.mu.Unlock()
@@ -125,7 +125,7 @@ func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 	return next
 }
 
-// elapse waits for d, and returns false if ctx was done before.
+// elapse waits for d, and returns false if ctx ends first.
 func elapse(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -15,12 +15,12 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// signing is a service that signs with the first of the certificates it was given.
+// signing stands for a service that signs with the first of its certificates.
 type signing struct {
 	mu    sync.Mutex
 	has   []string      // guarded by mu
 	fails error         // guarded by mu
-	takes time.Duration // how long it takes to take others
+	takes time.Duration // how long a change of certificates takes
 }
 
 func (s *signing) sign(ctx context.Context, certificates []string) (string, error) {
@@ -47,7 +47,7 @@ func newRolling(t *testing.T, s *signing) *Demo {
 	return newDemo(t, func(c *Config) { c.Certificate, c.Sign = testCert, s.sign })
 }
 
-// begun is the answer to a replacement.
+// begun is the answer to a request for a rotation.
 type begun struct {
 	Certificate  string
 	OldRefusedAt int64
@@ -64,7 +64,7 @@ func (d *Demo) replaceNow(t *testing.T) (*httptest.ResponseRecorder, begun) {
 	return w, b
 }
 
-// admits reports whether the edge admits with a token of a certificate.
+// admits reports whether the edge admits a client with a token of this certificate.
 func (d *Demo) admits(t *testing.T, certificate string) bool {
 	t.Helper()
 	call, err := d.config.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "room", User: "7", Token: token(t, certificate, time.Minute)})
@@ -100,7 +100,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 				t.Errorf("the service was given %d certificates, the old one not second", len(has))
 			}
 
-			// One at a time.
+			// A second rotation is refused while the first one runs.
 			again, refused := d.replaceNow(t)
 			wait, err := strconv.Atoi(again.Header().Get("Retry-After"))
 			if again.Code != http.StatusConflict || refused.Error == "" || err != nil || s.certificate() != next {
@@ -124,7 +124,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 	})
 }
 
-// Of many who ask at once one is served, and the rest told to wait.
+// Of many requests at the same time one starts a rotation, and the others are told to wait.
 func TestReplacementsDoNotMix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &signing{takes: time.Second}
@@ -163,8 +163,8 @@ func TestReplacementThatFailsChangesNothing(t *testing.T) {
 	})
 }
 
-// A service that is slow to sign holds up the request for a while, and the
-// replacement goes on.
+// If the service is slow to sign, the request ends with an error after a while, but the
+// rotation goes on.
 func TestReplacementGoesOnWithoutItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &signing{takes: time.Minute}
@@ -186,7 +186,7 @@ func TestReplacementGoesOnWithoutItsRequest(t *testing.T) {
 }
 
 func TestCloseCutsAReplacementShort(t *testing.T) {
-	for _, takes := range []time.Duration{0, time.Hour} { // waiting for the grace, and for the service
+	for _, takes := range []time.Duration{0, time.Hour} { // while it waits for the grace, and while it waits for the service
 		synctest.Test(t, func(t *testing.T) {
 			d := newRolling(t, &signing{takes: takes})
 			began := time.Now()

@@ -15,19 +15,19 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// Config says what calls to hold.
+// Config describes the calls.
 type Config struct {
 	Count int
-	// TTL is how long their tokens live.
+	// TTL is the lifetime of the tokens.
 	TTL time.Duration
-	// URL is the service's WebSocket.
+	// URL is the WebSocket address of the service.
 	URL string
-	// Transport connects one call, and may report which node it reached.
+	// Transport connects one call, and may report to reached which node it connected to.
 	Transport func(reached func(*nodetest.Node)) *http.Transport
 }
 
-// Calls are held until their test ends, or HangUp. Their methods are for the
-// test's goroutine.
+// Calls are calls that last until their test ends, or until HangUp. Only the test's goroutine
+// may use their methods.
 type Calls struct {
 	t       *testing.T
 	config  Config
@@ -41,7 +41,7 @@ type Calls struct {
 	changed chan struct{} // guarded by mu; closed by the next change
 }
 
-// Hold begins calls, each in voice and in messages, and returns when all are in.
+// Hold starts the calls, each with RTC and RTM, and returns when all are connected.
 func Hold(t *testing.T, config Config) *Calls {
 	t.Helper()
 	judge, err := edge.New(edge.Config{AppID: nodetest.AppID, Certificate: nodetest.Certificate})
@@ -67,8 +67,8 @@ func (c *Calls) HangUp() {
 	c.running.Wait()
 }
 
-// Accept has the judge take tokens of these certificates alone, as a change at Agora
-// does. An empty secondary is none.
+// Accept makes the judge accept only tokens signed with these certificates, like a change at
+// Agora. An empty secondary means that there is only one certificate.
 func (c *Calls) Accept(primary, secondary string) {
 	c.t.Helper()
 	if err := c.edge.SetCertificates(primary, secondary); err != nil {
@@ -76,7 +76,7 @@ func (c *Calls) Accept(primary, secondary string) {
 	}
 }
 
-// Record is the judge's.
+// Record returns the judge's record of all calls.
 func (c *Calls) Record() edge.Record { return c.edge.Record() }
 
 func (c *Calls) hold(i int) {
@@ -117,7 +117,7 @@ func (c *Calls) hold(i int) {
 	})
 }
 
-// change notes what happened to a call, and wakes those who wait for it.
+// change updates the tally of a call, and wakes the goroutines that wait for a change.
 func (c *Calls) change(i int, note func(*Tally)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,13 +128,13 @@ func (c *Calls) change(i int, note func(*Tally)) {
 	}
 }
 
-// Mark is how the calls stand.
+// Mark returns the current tallies, as a reference for later comparisons.
 func (c *Calls) Mark() []Tally {
 	now, _ := c.watch()
 	return now
 }
 
-// watch is how the calls stand, and what the next change closes.
+// watch returns the current tallies, and a channel that the next change closes.
 func (c *Calls) watch() ([]Tally, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,7 +144,8 @@ func (c *Calls) watch() ([]Tally, <-chan struct{}) {
 	return append([]Tally(nil), c.tallies...), c.changed
 }
 
-// Await waits until something holds for each call, that was so at a mark.
+// Await waits until holds is true for each call. It compares the call's tally at the mark with
+// the current one.
 func (c *Calls) Await(what string, mark []Tally, holds func(then, now Tally) bool) {
 	c.t.Helper()
 	timeout := time.NewTimer(nodetest.Patience)
@@ -171,15 +172,14 @@ func (c *Calls) Await(what string, mark []Tally, holds func(then, now Tally) boo
 	}
 }
 
-// AwaitRenewals waits until each call has been renewed so many times since a
-// mark.
+// AwaitRenewals waits until each call was renewed this many times since a mark.
 func (c *Calls) AwaitRenewals(mark []Tally, times int) {
 	c.t.Helper()
 	c.Await("been renewed", mark, func(then, now Tally) bool { return now.Renewals-then.Renewals >= times })
 }
 
-// AwaitReturn waits until the calls that were on a node at a mark have connected
-// again, and have been renewed since.
+// AwaitReturn waits until the calls that were on a node at the mark have reconnected, and were
+// renewed since then.
 func (c *Calls) AwaitReturn(mark []Tally, from *nodetest.Node) {
 	c.t.Helper()
 	c.Await("come back", mark, func(then, now Tally) bool {

@@ -8,22 +8,21 @@ import (
 	"refresher/test/nodetest"
 )
 
-// Tally is a call's own record, of what the service told it.
+// Tally is a call's record of the tokens and events that it received from the service.
 type Tally struct {
-	// Node is the one that it is, or was last, connected to, if the transport
-	// reports it.
+	// Node is the node of the call's current or last connection, if the transport reports it.
 	Node *nodetest.Node
 
-	Sessions  int           // opened: one, unless a key was refused
-	Connected int           // connections on which it joined or resumed
-	Renewals  int           // bundles applied to the call as it went on
-	Rejoins   int           // bundles that came with the advice to join again
-	Late      int           // bundles that came after the tokens before had run out
-	LeastLeft time.Duration // in the tokens before, when a bundle came
-	LastLoss  error         // of the connection
+	Sessions  int           // sessions opened; more than one means that a key was refused
+	Connected int           // connections on which the call joined or resumed
+	Renewals  int           // bundles applied during the call
+	Rejoins   int           // bundles with the action rejoin
+	Late      int           // bundles that arrived after the previous tokens had expired
+	LeastLeft time.Duration // shortest remaining life of the previous tokens when a bundle arrived
+	LastLoss  error         // why the last connection was lost
 
-	expiresAt time.Time // of the tokens in use
-	joinedAt  time.Time // when it had its first tokens
+	expiresAt time.Time // expiry of the tokens in use
+	joinedAt  time.Time // time of the first tokens
 }
 
 // applied counts a bundle.
@@ -48,7 +47,7 @@ func (t *Tally) applied(b client.Tokens) {
 	}
 }
 
-// noticed counts what happened to the connection.
+// noticed counts an event of the connection.
 func (t *Tally) noticed(n client.Event) {
 	switch n.Kind {
 	case client.Connected:
@@ -56,11 +55,11 @@ func (t *Tally) noticed(n client.Event) {
 	case client.Lost:
 		t.LastLoss = n.Err
 		if errors.Is(n.Err, client.ErrUnknownSession) {
-			t.Sessions++ // it joins afresh
+			t.Sessions++ // the client will join afresh
 		}
 	case client.Moved, client.Refused:
 	}
 }
 
-// reconnects is how often the call came back.
+// reconnects returns how often the call reconnected.
 func (t *Tally) reconnects() int { return max(0, t.Connected-1) }

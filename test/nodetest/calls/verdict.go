@@ -7,9 +7,8 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// Verdict ends the calls, and demands of the judge's record and of the calls' own
-// that none of them noticed anything, though so many faults came. It returns the
-// figures in a line.
+// Verdict ends the calls. It demands of the judge's record and of each tally that no call was
+// interrupted, in spite of this number of faults. It returns the figures as one line.
 func (c *Calls) Verdict(faults int) string {
 	c.t.Helper()
 	record, tallies, now := c.Record(), c.Mark(), time.Now()
@@ -30,7 +29,7 @@ func (c *Calls) Verdict(faults int) string {
 		record.Total.LostSeconds, record.Total.HeldSeconds+record.Total.LostSeconds)
 }
 
-// judge demands that no call was interrupted at the judge.
+// judge demands that the judge saw no call interrupted.
 func (c *Calls) judge(record edge.Record) {
 	c.t.Helper()
 	if want := 2 * c.config.Count; len(record.Calls) != want {
@@ -43,10 +42,9 @@ func (c *Calls) judge(record edge.Record) {
 	}
 }
 
-// examine demands that a call knows of nothing that should not have happened,
-// and that it was renewed as often as its time asks for. Tokens of less than a
-// minute and a half are renewed by half of their life; each fault may put one
-// renewal off, but never to the end of it.
+// examine demands of a call's tally that nothing went wrong, and that the call was renewed as
+// often as its duration requires. Tokens of less than 90 s are renewed by half of their life.
+// Each fault may delay one renewal, but never beyond the end of the tokens.
 func (c *Calls) examine(i int, t *Tally, now time.Time, faults int) {
 	c.t.Helper()
 	held := now.Sub(t.joinedAt)

@@ -28,7 +28,7 @@ type state int
 
 const (
 	inCall  state = iota
-	dropped       // thrown out for its token
+	dropped       // removed because its token expired
 	left
 )
 

@@ -16,7 +16,7 @@ type Client struct {
 	nc     net.Conn
 	events mailbox
 	gone   chan struct{} // closed when the reading goroutine has gone
-	err    error         // why it went; valid once gone is closed
+	err    error         // why the goroutine ended; valid once gone is closed
 
 	writing sync.Mutex // held while a line is written
 
@@ -112,7 +112,7 @@ func (c *Client) ask(ctx context.Context, q request) (publish bool, err error) {
 		err = c.err
 	}
 	select {
-	case r := <-answer: // it came first
+	case r := <-answer: // the reply came first
 		return r.outcome()
 	default:
 		return false, err
@@ -138,7 +138,7 @@ func (c *Client) write(ctx context.Context, line []byte) error {
 	}
 	c.nc.SetWriteDeadline(deadline)
 	if _, err := c.nc.Write(line); err != nil {
-		c.nc.Close() // half a line may be out: nothing more can follow it
+		c.nc.Close() // part of the line may have been sent, so no other line can follow
 		return fmt.Errorf("edge: send: %w", err)
 	}
 	return nil
@@ -180,7 +180,7 @@ func (c *Client) readLines() error {
 		answer := c.waiting[in.ID]
 		delete(c.waiting, in.ID)
 		c.mu.Unlock()
-		if answer != nil { // nil: whoever asked did not wait
+		if answer != nil { // nil if the request's ask has returned already
 			answer <- in.reply
 		} else if in.ID == 0 {
 			return fmt.Errorf("the edge did not understand a line: %s", in.Error)

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClientLegs has one client hold all three legs, each with a token of its own.
+// TestClientLegs has one client hold all three legs, each with its own token.
 func TestClientLegs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -54,10 +54,10 @@ func TestClientLegs(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		if err := client.Leave(t.Context(), RTM); err != nil { // ends its loss
+		if err := client.Leave(t.Context(), RTM); err != nil { // leaving ends its loss
 			t.Error(err)
 		}
-		join(inRoom("7", rtc("7", time.Hour))) // ends its loss too
+		join(inRoom("7", rtc("7", time.Hour))) // leaving ends its loss too
 		pass(10 * s)
 		if err := client.Close(); err != nil {
 			t.Error(err)
@@ -68,7 +68,7 @@ func TestClientLegs(t *testing.T) {
 		for _, call := range e.Record().Calls {
 			lost = append(lost, call.LostSeconds)
 		}
-		if diff := cmp.Diff([]float64{10, 200, 100}, lost); diff != "" { // chat, rtc, rtm
+		if diff := cmp.Diff([]float64{10, 200, 100}, lost); diff != "" { // sorted: chat, rtc, rtm
 			t.Errorf("lost, -want +got:\n%s", diff)
 		}
 	})
@@ -100,8 +100,8 @@ func TestClientReconnects(t *testing.T) {
 	})
 }
 
-// TestOtherChannelAfterDrop has a client turn to another channel: it won't be
-// back in the first.
+// TestOtherChannelAfterDrop joins another channel after a drop, which ends the loss in the
+// first channel.
 func TestOtherChannelAfterDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -139,7 +139,7 @@ func TestClientErrors(t *testing.T) {
 		if _, err := client.Renew(t.Context(), RTC, strings.Repeat("x", MaxLine)); codeOf(t, err) != CodeInvalidParams {
 			t.Errorf("long line: %v", err)
 		}
-		fmt.Fprintln(near, `{"id":99,"ok":true}`) // an answer that nobody waits for
+		fmt.Fprintln(near, `{"id":99,"ok":true}`) // an answer to a request that was never sent
 		waiting := make(chan error)
 		go func() { waiting <- client.Leave(t.Context(), RTC) }()
 		synctest.Wait()

@@ -6,16 +6,16 @@ import (
 )
 
 const (
-	never          = math.MaxInt64 // the end of what never ends
-	maxLifeSeconds = 24 * 60 * 60  // the longest that Agora lets a token live
+	never          = math.MaxInt64 // stands for an expiry that never comes
+	maxLifeSeconds = 24 * 60 * 60  // Agora's limit for the lifetime of a token
 )
 
 // grant is the rights of a token, with their expiries in Unix seconds.
 type grant struct {
 	tokenEnds   int64
-	joinEnds    int64 // the join privilege's; may be never
-	publishEnds int64 // the earliest of the publishing privileges'; may be never
-	publish     bool  // all of audio (2), video (3) and data (4) are there: the publisher's role
+	joinEnds    int64 // expiry of the join privilege; may be never
+	publishEnds int64 // earliest expiry of the publishing privileges; may be never
+	publish     bool  // the token has all of audio (2), video (3) and data (4): the publisher's role
 }
 
 // newGrant makes a grant from privileges with their expiries. It refuses a token without the privilege

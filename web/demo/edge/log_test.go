@@ -35,7 +35,7 @@ func TestLog(t *testing.T) {
 		if err := call.Renew(tokens[0]); err != nil {
 			t.Error(err)
 		}
-		first.Break() // has ended: no line
+		first.Break() // leaving an ended call writes no line
 		pass(time.Minute)
 		e.Close()
 		var got []string

@@ -24,16 +24,16 @@ type CallRecord struct {
 
 // Tally has the figures of a call, or the totals. Times are in seconds.
 type Tally struct {
-	LostSeconds      float64  `json:"lostSeconds"` // the one that matters
+	LostSeconds      float64  `json:"lostSeconds"` // the most important figure
 	HeldSeconds      float64  `json:"heldSeconds"`
 	Joins            int      `json:"joins"`
-	JoinsRefused     int      `json:"joinsRefused"` // for their tokens; the total includes those of unknown calls
+	JoinsRefused     int      `json:"joinsRefused"` // refused because of their tokens; the total includes the joins of unknown calls
 	RenewalsAccepted int      `json:"renewalsAccepted"`
 	RenewalsRefused  int      `json:"renewalsRefused"`
 	Drops            int      `json:"drops"`
-	SilentDrops      int      `json:"silentDrops"`      // those of Drops that no event told of
-	Breaks           int      `json:"breaks"`           // connections that broke in the call or after its drop
-	MinMarginSeconds *float64 `json:"minMarginSeconds"` // null: nothing was renewed
+	SilentDrops      int      `json:"silentDrops"`      // the part of Drops for which no event was sent
+	Breaks           int      `json:"breaks"`           // connections that broke during the call or after its drop
+	MinMarginSeconds *float64 `json:"minMarginSeconds"` // null if nothing was renewed
 }
 
 // Record returns the record. Calls and losses in progress count up to now; nothing is changed.
@@ -67,7 +67,7 @@ type history struct {
 	droppedAt time.Time // zero unless dropped, and neither back nor left since
 	brokeAt   time.Time // when the connection broke after the drop; zero if it did not
 
-	held, lost       time.Duration // what is closed
+	held, lost       time.Duration // figures of the ended calls and losses
 	joins            int
 	joinsRefused     int
 	renewalsAccepted int

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestLostSeconds plays one call of 60 s tokens at a time and looks at what is
-// lost of it.
+// TestLostSeconds plays one call with tokens of 60 s in each case, and checks its lost
+// seconds.
 func TestLostSeconds(t *testing.T) {
 	minute := func() mint { return rtc("7", time.Minute) }
 	sleep := func(seconds float64) { pass(time.Duration(seconds * float64(time.Second))) }
@@ -204,7 +204,7 @@ func TestManyCalls(t *testing.T) {
 			Joins: calls * rounds, RenewalsAccepted: calls * rounds, Drops: calls * rounds, MinMarginSeconds: &margin,
 		}
 		total := e.Record().Total
-		// Those who were through early are still dropped: their loss is open.
+		// Calls that were finished early are still dropped, so their losses are open.
 		for i := range calls {
 			want.LostSeconds += rounds * float64(calls-1-i)
 		}

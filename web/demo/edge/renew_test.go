@@ -39,17 +39,17 @@ func TestRenewSetsDeadlines(t *testing.T) {
 		e := newEdge(t)
 		call := mustJoin(t, e, inRoom("7", rtc("7", 100*s)))
 		events := listen(call, start)
-		pass(80 * s) // warned at 70
+		pass(80 * s) // the warning comes at second 70
 		mustRenew(t, call, rtc("7", 100*s))
 		if ends := call.granted.ends(); !ends.Equal(start.Add(180 * s)) {
 			t.Errorf("ends at %s", ends)
 		}
 		pass(10 * s)
-		mustRenew(t, call, rtc("7", 40*s)) // sooner than before: at 130
+		mustRenew(t, call, rtc("7", 40*s)) // the end moves forward, to second 130
 		pass(5 * s)
-		mustRenew(t, call, rtc("7", 10*s)) // at 105, warned at once
+		mustRenew(t, call, rtc("7", 10*s)) // the end is at second 105, so the warning comes at once
 		pass(5 * s)
-		silent := rtc("7", 50*s) // at 150, of which nothing tells
+		silent := rtc("7", 50*s) // the end is at second 150, without any event
 		silent.parts[0].privileges = []uint32{1, 0}
 		mustRenew(t, call, silent)
 		pass(45 * s)
@@ -110,8 +110,8 @@ func TestRenewRefused(t *testing.T) {
 	})
 }
 
-// TestRenewAtTheEnd comes in the very second that the token names, in which it
-// is over, whether the timer or the renewal is first.
+// TestRenewAtTheEnd renews in the second of the expiry, in which the token is already invalid,
+// whether the timer or the renewal comes first.
 func TestRenewAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -170,7 +170,7 @@ func TestRTMSameTokenIsIgnored(t *testing.T) {
 		if err := call.Renew(token); err != nil {
 			t.Fatal(err)
 		}
-		want := []timed{{30 * time.Second, WillExpire}, {60 * time.Second, DidExpire}} // no second warning
+		want := []timed{{30 * time.Second, WillExpire}, {60 * time.Second, DidExpire}} // the client is not warned again
 		if diff := cmp.Diff(want, events()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
@@ -180,7 +180,7 @@ func TestRTMSameTokenIsIgnored(t *testing.T) {
 	})
 }
 
-// TestRTCSameTokenCounts is otherwise than in RTM: the edge takes it for new, and
+// TestRTCSameTokenCounts: unlike in RTM, the edge treats the same token as a new one, and
 // warns of its end again.
 func TestRTCSameTokenCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -233,7 +233,7 @@ func TestSetCertificates(t *testing.T) {
 			m.cert = cert
 			return m
 		}
-		// use replaces the certificates, and says what is made of each one's tokens.
+		// use replaces the certificates, and demands how the edge answers the tokens of each.
 		use := func(primary, secondary string, want map[string]int) {
 			t.Helper()
 			if err := e.SetCertificates(primary, secondary); err != nil {
@@ -255,11 +255,12 @@ func TestSetCertificates(t *testing.T) {
 		lost := mustJoin(t, e, inRoom("8", rtc("8", time.Minute)))
 		events := listen(lost, time.Now())
 
-		// The new one is enabled, the old one made secondary: both are good.
+		// The new certificate is enabled and the old one made secondary: both are accepted.
 		use(secondCert, testCert, map[string]int{secondCert: 0, testCert: 0})
 		mustRenew(t, kept, signed(testCert, "7", 40*time.Second))
 
-		// The old one is deleted: its tokens are void, and calls that they opened go on.
+		// The old certificate is deleted: its tokens are refused, but the calls that they
+		// opened continue.
 		use(secondCert, "", map[string]int{secondCert: 0, testCert: CodeInvalidToken})
 		for _, call := range []*Call{kept, lost} {
 			if err := call.Renew(rtc("7", time.Hour).token()); codeOf(t, err) != CodeInvalidToken || !call.InCall() {
@@ -268,7 +269,7 @@ func TestSetCertificates(t *testing.T) {
 		}
 		mustRenew(t, kept, signed(secondCert, "7", time.Hour))
 
-		// Without a renewal that is the end of a call, and the old tokens don't help.
+		// Without a renewal the call ends, and the old tokens do not bring it back.
 		pass(time.Minute)
 		want := []timed{{30 * time.Second, WillExpire}, {time.Minute, DidExpire}}
 		if diff := cmp.Diff(want, events()); diff != "" {

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// connect gives the far end of a connection that the edge serves, and a way to
-// end it that waits until the edge has done so.
+// connect returns the client's end of a connection that the edge serves, and a function that
+// closes it and waits until the edge has ended its side.
 func connect(t *testing.T, e *Edge) (nc net.Conn, end func()) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -32,8 +32,8 @@ func connect(t *testing.T, e *Edge) (nc net.Conn, end func()) {
 	}
 }
 
-// TestAnswerBeforeEvent joins and renews with tokens that warn at once: the
-// answer comes first.
+// TestAnswerBeforeEvent joins and renews with tokens whose warning is due at once. The answer
+// must come first.
 func TestAnswerBeforeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, end := connect(t, newEdge(t))
@@ -78,7 +78,7 @@ func TestBadLines(t *testing.T) {
 			nc, end := connect(t, newEdge(t))
 			defer end()
 			reader := bufio.NewReader(nc)
-			// After the bad line a good one: the connection goes on.
+			// A valid line after the invalid one shows that the connection goes on.
 			for _, exchange := range []struct{ line, want string }{c, {`{"id":5,"op":"leave","leg":"chat"}`, `{"id":5,`}} {
 				go fmt.Fprintln(nc, exchange.line)
 				got, err := reader.ReadString('\n')
@@ -90,7 +90,8 @@ func TestBadLines(t *testing.T) {
 	}
 }
 
-// TestCutLine breaks the connection within a line: it must not be acted on.
+// TestCutLine closes the connection in the middle of a line. The edge must not act on this
+// line.
 func TestCutLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -103,8 +104,8 @@ func TestCutLine(t *testing.T) {
 	})
 }
 
-// TestDeafClient joins with tokens that warn at once and reads nothing: it must
-// lose its connection, and hold up nobody.
+// TestDeafClient joins with tokens whose warning is due at once, and reads nothing. It must
+// lose its connection, and must not delay other clients.
 func TestDeafClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -126,8 +127,8 @@ func TestDeafClient(t *testing.T) {
 	})
 }
 
-// TestEagerClient asks and asks and reads nothing: it is cut off before the time
-// that a slow reader has.
+// TestEagerClient sends requests without reading the answers. It is disconnected before the
+// time-out of a slow reader.
 func TestEagerClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -146,8 +147,7 @@ func TestEagerClient(t *testing.T) {
 	})
 }
 
-// TestServe is the one test with real sockets: two clients over TCP, and the end
-// of the server.
+// TestServe is the one test with real sockets: two clients over TCP, then the server's end.
 func TestServe(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -209,7 +209,7 @@ func TestServeListenerFails(t *testing.T) {
 	}
 }
 
-// crowded is a listener that is out of descriptors at first.
+// crowded is a listener that has no file descriptors left at first.
 type crowded struct {
 	net.Listener
 	refusals int
@@ -225,7 +225,7 @@ func (c *crowded) Accept() (net.Conn, error) {
 
 func (c *crowded) Close() error { return nil }
 
-// TestServeOutOfDescriptors goes on until the listener fails for good.
+// TestServeOutOfDescriptors: the server continues until the listener fails for good.
 func TestServeOutOfDescriptors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// vector is a token out of the test suites of Agora's own builders.
+// vector is a token from the test suites of Agora's own builders.
 type vector struct {
 	Token   string `json:"token"`
 	From    string `json:"from"`
@@ -28,7 +28,7 @@ type vector struct {
 	} `json:"decoded"`
 }
 
-// vectorNames are what the vectors were made for: 006 tokens hold only a CRC.
+// The channel and user of the vectors, which a 006 token contains only as a CRC.
 var vectorChannel, vectorUser = "7d72365eb983485397e3e3f9d460bdda", "2882341273"
 
 func readVectors(t testing.TB) []vector {
@@ -90,7 +90,7 @@ func checkVector006(t *testing.T, v vector) {
 	case want.CRCUID == "0x0":
 		uid = ""
 	case want.CRCUID == "0xf4dbdf21":
-		uid = "0" // the classic mistake: uid 0 written out
+		uid = "0" // a common mistake: uid 0 written as "0"
 	}
 	if !got.signedBy(testCert, channel, uid) {
 		t.Error("signature does not hold")
@@ -135,8 +135,7 @@ func checkVector007(t *testing.T, v vector) {
 	}
 }
 
-// TestVectorsVerify takes the vectors through the whole check, which knows no
-// clock and so does not mind that they are from 1970.
+// TestVectorsVerify verifies the vectors completely but for their expiry, which is in 1970.
 func TestVectorsVerify(t *testing.T) {
 	keys := keyring{appID: testApp, certificates: []string{secondCert, testCert}}
 	admitted := map[Leg]int{}

@@ -1,8 +1,7 @@
-// Package deploy checks what is in deploy/ as far as that can be without a
-// container engine and a cluster: the chart is rendered by Helm's own library and
-// decoded strictly into Kubernetes' types, the compose file is loaded by Compose's,
-// the Dockerfile is read by BuildKit's and its build step run by hand, and the
-// binary runs in an empty root. There is nothing here but tests.
+// Package deploy tests the files in deploy/ without a container engine and a cluster. Helm's
+// own library renders the chart, and the result is decoded strictly into Kubernetes' types.
+// Compose's library loads the compose file. BuildKit's library parses the Dockerfile, whose
+// build step the tests run by themselves. The binary runs in an otherwise empty file system.
 //
-// It is a module of its own: none of those libraries is in the product.
+// It is a module of its own, so that the service does not depend on these libraries.
 package deploy

@@ -1,8 +1,7 @@
-// Package monitoring looks at the service as its operators do: a real Prometheus
-// scrapes three nodes with calls on them, and the dashboard's queries and the alerts
-// are evaluated there. There is nothing here but tests.
+// Package monitoring tests the dashboard and the alerts: a real Prometheus scrapes three nodes
+// with calls, and evaluates the dashboard's queries and the alert rules.
 //
 //	go test -tags programs -run TestLive -panels -v ./test/monitoring
 //
-// prints what each panel of the dashboard shows, as text: `make panels`.
+// prints what each panel of the dashboard shows, as text. make panels runs this command.
 package monitoring

@@ -1,15 +1,13 @@
-// Package proxies tests the files of deploy/proxies with the programs that they
-// are for: nginx, HAProxy and Caddy of Debian, each before two real nodes with a
-// real Redis. There is nothing here but tests:
+// Package proxies tests the files of deploy/proxies with Debian's nginx, HAProxy and Caddy,
+// each in front of two real nodes with a real Redis. Run the tests with:
 //
 //	go test -tags programs ./test/proxies
 //
-// The files are used as they are shipped. A test changes addresses and paths in
-// them, each of which must be there; and in TestIdle the one time-out that it is
-// about. Traefik is in no Debian release: its files are only read, strictly, by
-// the shape that its documentation gives them.
+// The tests use the files as they are shipped. They replace only the addresses and paths in
+// them, and fail if one of these is missing; TestIdle also replaces a time-out, which it
+// tests. Debian has no Traefik, so its files are only parsed, strictly, by the structure in
+// Traefik's documentation.
 //
-// Calls are held at the judge of web/demo/edge, as in test/chaos. The client's
-// address is one of 127.0.0.0/8 that is not the proxy's, which only Linux has
-// without being asked to.
+// Calls are held at the judge of web/demo/edge, as in test/chaos. The client's address is one
+// of 127.0.0.0/8 other than the proxy's. Only Linux has these addresses without configuration.
 package proxies

@@ -1,36 +1,36 @@
-// Package redistest starts real Redis servers for tests, the redis-server of
-// Debian, and breaks them on purpose.
+// Package redistest starts real Redis servers for tests, from Debian's redis-server, and makes
+// them fail on purpose.
 //
 //   - Start: one server, on a TCP port of 127.0.0.1 and a Unix socket.
-//   - StartTLS: the same with TLS, under a certificate authority of its own.
-//   - StartTLSFor, StartClusterTLS, StartSentinelTLS: with certificates of an
-//     Authority, one for each server's own address or name, and asking for one.
+//   - StartTLS: the same with TLS, under its own certificate authority.
+//   - StartTLSFor, StartClusterTLS, StartSentinelTLS: servers with certificates of an
+//     Authority, each for the server's own address or name. They require a certificate of
+//     their clients.
 //   - StartCluster: three masters with a replica each.
 //   - StartSentinel: a master, a replica, and three sentinels that watch them.
-//   - StartProxy: a TCP proxy before a server, for a network that fails.
+//   - StartProxy: a TCP proxy in front of a server, to simulate a network that fails.
 //
-// A server can be killed, restarted on its port, and stopped as if its machine
-// hung, and can refuse writes for each reason that Redis has (RefuseWrites). It is asked for its CPU time, memory and commands, so that a test can
-// say what a piece of work costs Redis.
+// A test can kill a server, restart it on its port, stop it as if its machine hung, and make
+// it refuse writes for each reason that Redis has (RefuseWrites). A server reports its CPU
+// time, memory and number of commands, so that a test can measure what an operation costs
+// Redis.
 //
-// # What holds
+// # Rules
 //
-//   - Nothing polls or sleeps. What a server does is read from its log, and a
-//     test waits there for the line that says so. Half a minute without it fails
-//     the test, with the end of the log.
-//   - A test touches only what it has started itself, and everything is gone at
-//     its end: processes, files, goroutines. The processes even die with a test
-//     binary that is killed (on Linux).
+//   - The package does not poll or sleep. A test waits for a line in a server's log; after
+//     half a minute without this line the test fails, and shows the end of the log.
+//   - A test affects only the servers that it started itself. Their processes, files and
+//     goroutines are gone at its end. On Linux the processes also die if the test binary is
+//     killed.
 //   - A machine without redis-server fails the test; make setup installs it.
-//   - The methods fail the test that started the server, so they are for its
-//     goroutine. Try alone is for any.
+//   - Only the goroutine of the test that started the server may use the methods, since they
+//     can fail the test. Any goroutine may use Try.
 //
 // # Differences from a server in production
 //
-// Nothing is kept on disk, unless the configuration says so: a server comes back
-// empty from Restart. Every server knows a user named redistest that may do all,
-// so that Do gets in whatever the configuration says of the others; for that, a
-// configuration cannot have an aclfile. Replicas are synchronised at once, and
-// clusters and sentinels notice a dead server in one or two seconds rather than
-// fifteen or thirty.
+// A server keeps nothing on disk unless its configuration says so: after Restart it is empty.
+// Every server has a user named redistest with all rights, so that Do works whatever the
+// configuration says about other users. For this reason a configuration cannot have an
+// aclfile. Replicas are synchronised at once, and clusters and sentinels notice a dead server
+// within one or two seconds instead of fifteen or thirty.
 package redistest

@@ -1,106 +1,106 @@
-// Package edge is a stand-in for Agora's edge, the media servers that admit calls
-// by token and end them when the token runs out. It is two things:
+// Package edge is a stand-in for Agora's edge: the media servers that admit calls by token and
+// end them when the token expires. It has two uses:
 //
-//   - The judge of the end-to-end tests. They put calls on it, let the service
-//     keep them in tokens, and then ask one figure of it: how many call-seconds
-//     were lost.
-//   - What holds the call of the demo page, so that `refresher demo` shows a call
-//     that lives and dies by its real tokens, with no Agora project and no network.
+//   - It is the judge of the end-to-end tests. Their calls are held here with the tokens of
+//     the service, and the tests check how many call-seconds were lost.
+//   - It holds the call of the demo page. So `refresher demo` shows a call that depends on its
+//     real tokens, without an Agora project and without a network.
 //
-// # What it knows and must not
+// # Independence
 //
-// It knows Agora's token formats, what Agora's edge and SDKs do with tokens, and
-// nothing else. It shares no code with the product and none with Agora's
-// builders: it imports the standard library alone, and a test holds it to that.
-// A judge that parsed tokens with the parser of the accused would agree with
-// every mistake in it. For the same reason the service does not know it: tests,
-// web/demo and the commands may import it, and no other package.
+// The package knows Agora's token formats and what Agora's edge and SDKs do with tokens, and
+// nothing else. It shares no code with the service or with Agora's token builders: it imports
+// only the standard library, and a test checks that. A judge with the service's own parser
+// would not notice a mistake in that parser. For the same reason only tests, web/demo and the
+// commands may import this package.
 //
-// Where Agora's behaviour is not documented it is the stricter of what is
-// plausible, so that a product which passes here need not rely on leniency.
+// Where Agora's behaviour is not documented, the edge does the stricter of the plausible
+// things, so that the service does not come to depend on leniency.
 //
 // # Admission
 //
-// A token of version 006 or 007 admits if it is 1 to 2047 bytes long, well
-// formed, for this App ID, signed with one of the certificates, for this channel
-// and user (an RTC token with an empty uid is for any user; uid 123 and account
-// "123" are the same), holds the privilege to join, and has run out neither
-// itself nor in that privilege. It ends in the second that it names, not after:
+// A token of version 006 or 007 admits a client if all of this holds:
+//
+//   - It is 1 to 2047 bytes long and well formed.
+//   - It is for this App ID, and signed with one of the certificates.
+//   - It is for this channel and user. An RTC token with an empty uid is for any user; uid 123
+//     and account "123" are the same user.
+//   - It has the privilege to join, and neither the token nor this privilege has expired.
+//
+// A token is invalid from the second of its expiry on:
 //
 //	       token                        privilege to join
 //	007    issued + expire              issued + its seconds; 0 = never
 //	006    ts                           its seconds; 0 = never
 //
-// In 007 both are cut to 24 h. A client that joins RTC as user "" or "0" leaves
-// the uid to Agora, so only a token with an empty uid admits it; this edge
-// assigns no uid, all of them are user "0" here. Two clients in a channel as the
-// same user do not go together: the later throws the earlier out.
+// In 007 both are limited to 24 h. A client that joins RTC as user "" or "0" leaves the choice
+// of the uid to Agora, so only a token with an empty uid admits it. This edge assigns no uid:
+// all such clients are user "0" here. If a second client joins a channel as the same user, the
+// edge removes the first one.
 //
-// Refusals carry the numbers of Agora's native SDKs: see the Code constants. An
-// unknown App ID is 101 in a join, and 110 in a renewal.
+// Refusals have the error numbers of Agora's native SDKs: see the Code constants. An unknown
+// App ID is 101 in a join, and 110 in a renewal.
 //
 // # In a call
 //
-// Let the end be the earlier of the token's and the privilege's. WarnBefore (30
-// s) before it, or at once if less is left, goes token-privilege-will-expire, one
-// for each token. At the end the call is dropped: token-privilege-did-expire goes
-// and the client is out. But the SDKs watch the privilege only: where the token
-// ends before it, the drop comes in silence, with no event before or after.
+// The end of a call is the expiry of the token or of the privilege, whichever is earlier.
+// WarnBefore (30 s) before the end, or at once if less time is left, the edge sends
+// token-privilege-will-expire, once for each token. At the end it sends
+// token-privilege-did-expire and drops the call. But the SDKs watch the privilege only: if the
+// token expires before its privilege, the call is dropped without any event.
 //
-// A renewal must pass what a join must, for the same channel and user. Accepted,
-// it sets the end and the right to publish by the new token, be it more or less.
-// Refused, it leaves all as it was. In RTM the token in use, handed in again, is
-// accepted and ignored. After a drop a renewal is refused with INVALID_OPERATION
-// (113), and only a join helps.
+// A renewal must fulfil the same conditions as a join, for the same channel and user. An
+// accepted renewal sets the end and the right to publish by the new token, even if these are
+// less than before. A refused renewal changes nothing. In RTM, a renewal with the token that
+// is already in use is accepted and ignored. After a drop a renewal is refused with
+// INVALID_OPERATION (113), and the client must join again.
 //
-// To publish means to hold all of the privileges audio, video and data (2 to 4)
-// unexpired, as a publisher's token does.
+// A client may publish if its token has all of the privileges audio, video and data (2 to 4),
+// unexpired, like a publisher's token.
 //
 // # Certificates
 //
-// Two may be valid at once, and [Edge.SetCertificates] replaces them while calls
-// go on, as an operator does in Agora's console. Tokens of one that is gone are
-// void at once: they admit nobody and renew nothing, and are refused as invalid
-// (110). Who is in a call by such a token stays in it up to the token's end, since
-// a token is looked at only when it is handed in. A renewal with one that is signed
-// with a valid certificate keeps the call; without it the call is dropped, and the
-// old tokens don't bring it back.
+// Two certificates may be valid at once. [Edge.SetCertificates] replaces them during calls,
+// like an operator in Agora's console. Tokens of a removed certificate are refused at once, as
+// invalid (110), in joins and renewals. A client that is in a call with such a token stays
+// until the token expires, since the edge checks a token only when it receives it. A renewal
+// with a token of a valid certificate keeps the call. Without one the call is dropped, and
+// tokens of the removed certificate cannot join it again.
 //
 // # What counts
 //
-// A call is one user in one channel (RTC) or one user's login (RTM, Chat), over
-// however many joins. Of each call the record holds:
+// A call is one user in one channel (RTC) or one user's login (RTM, Chat), over all its joins.
+// The record has for each call:
 //
-//   - Held seconds: from each admission to its drop, leave, break, or ousting by
-//     the same user; or up to now.
-//   - Lost seconds: from each drop, that is from the second at which the token or
-//     its privilege ended, to the next admission to the same call, on whichever
-//     connection, or to the leave that says that the user won't come back; or up to
-//     now. A refused join does not end a loss. A second before the first admission
-//     is neither held nor lost.
-//   - Renewals accepted, without RTM's ignored ones; and refused, with those that
-//     came after a drop, without those after a leave.
-//   - Minimum margin: the least life that was left in the old token, by its end as
+//   - Held seconds: from each admission until the call's drop, leave or break, until the same
+//     user joins elsewhere, or until now.
+//   - Lost seconds: from each drop, which is the second in which the token or its privilege
+//     expired, until the next admission to the same call on any connection, until a leave,
+//     which says that the user will not come back, or until now. A refused join does not end a
+//     loss. Time before the first admission is neither held nor lost.
+//   - Renewals accepted, except those that RTM ignores. Renewals refused, including those
+//     after a drop but not those after a leave.
+//   - Minimum margin: the shortest remaining life of the old token, until the end as defined
 //     above, when a renewal was accepted.
 //   - Drops, and how many of them were silent; joins, accepted and refused.
 //   - Breaks: connections that ended without a leave.
 //
-// A connection that ends with a call on it stands for a broken media connection:
-// the call is left, and what follows is not charged to tokens. As this could hide
-// a failure, breaks are counted: a test in which no network fails can demand that
-// there be none but its own. A connection that breaks after the drop does not end
-// the loss if the same call is joined again later, since the user was without it all
-// the while; if it never is, the loss ends at the break.
+// If a connection ends during a call, that stands for a broken media connection: the call is
+// left, and the time afterwards does not count as lost to a token. Since this could hide a
+// failure, breaks are counted, and a test without network failures can demand that there are
+// no others than its own. If a connection breaks after a drop, the loss goes on if the same
+// call is joined again later, since the user was out of the call all the time. Otherwise the
+// loss ends at the break.
 //
 // Reading the record changes nothing, and the total is the sum over the calls.
 //
 // # Line protocol
 //
-// Over TCP, one JSON object a line, 8 KiB at most with its newline; the demo's
-// WebSocket has each line in a text frame. A connection stands for one client and
-// holds up to three legs: rtc, rtm, chat. Requests are carried out in order, and
-// each is answered by one line with its id (1 or more). Events come in between;
-// none caused by a token precedes the answer that accepted it.
+// The protocol runs over TCP, with one JSON object on each line of at most 8 KiB, including
+// the newline. The demo's WebSocket has each line in a text frame. A connection stands for one
+// client and has up to three legs: rtc, rtm, chat. The edge executes requests in order, and
+// answers each by one line with its id (1 or more). Events may come in between, but an event
+// that a token causes never precedes the answer that accepts the token.
 //
 //	→ {"op":"join","leg":…,"channel":…,"user":…,"token":…,"id":…}   channel for rtc only
 //	→ {"op":"renew","leg":…,"token":…,"id":…}
@@ -111,14 +111,14 @@
 //	← {"event":"token-privilege-did-expire","leg":…}
 //	← {"event":"connection-state-change","leg":…,"reason":"UID_CONFLICT"}   or SAME_USER_LOGIN
 //
-// A line that is not understood is answered with code 2, and with id 0 if its id
-// cannot be made out; the connection goes on. A client that doesn't read what it
-// is sent is cut off.
+// A line that cannot be parsed is answered with code 2, and with id 0 if its id cannot be read
+// either; the connection stays open. A client that does not read the lines that it is sent is
+// disconnected.
 //
-// A worked transcript, which a test plays. P60 is a publisher's token for user 7
-// in channel room that lives 60 s from the start, A200 one of 200 s in the role of
-// audience, P400 a publisher's again; HALL is for channel hall, and M is user 7's
-// RTM token.
+// A test plays the following transcript. The tokens are for user 7 in channel room, unless
+// another is named. P60 is a publisher's token that expires 60 s after the start, A200 a
+// token for the audience that expires 200 s after it, P400 a publisher's token again. HALL is for
+// channel hall, and M is an RTM token.
 //
 //	> {"op":"join","leg":"rtc","channel":"room","user":"7","token":"P60","id":1}
 //	< {"id":1,"ok":true,"publish":true}
@@ -145,8 +145,8 @@
 //
 // # Time
 //
-// Ends are whole Unix seconds of the wall clock. A timer wakes a call, the wall
-// clock decides; and every operation first drops what is over, so that no figure
-// depends on how punctual a timer was. All of it runs in a testing/synctest bubble,
-// the line protocol too over net.Pipe.
+// Ends are whole Unix seconds of the wall clock. A timer wakes a call, but the wall clock
+// decides whether it has ended. Every operation first drops the calls that have ended, so that
+// no figure depends on the accuracy of a timer. The package works in a testing/synctest
+// bubble, including the line protocol over net.Pipe.
 package edge

@@ -10,22 +10,23 @@ import (
 )
 
 const (
-	// acquireTimeout bounds one request to the store. Without an answer the session
-	// continues from the content of its resume key.
+	// acquireTimeout bounds one request to the store. If the store does not answer in time, the
+	// session continues from the content of its resume key.
 	acquireTimeout = 400 * time.Millisecond
-	// acquiresAtOnce limits the concurrent requests, so that in a reconnect storm they do
-	// not time out. acquireQueue is how long a returning client waits for its turn.
+	// acquiresAtOnce limits the concurrent requests, since more of them would time out in a
+	// reconnect storm. acquireQueue is how long a returning client waits for a free slot.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
-	// acquireCooldown is how long no request is sent after one without an answer.
+	// acquireCooldown is how long Acquire sends no request after one that the store left
+	// unanswered.
 	acquireCooldown = time.Second
 )
 
-// Acquire makes this node the owner of a session whose resume key a client presented. If the
-// store is down, or left a request unanswered within the last acquireCooldown, it falls back
-// to the epoch in the resume key. The error is an EndedError, or the error of ctx. Once the
-// request is sent, the end of ctx is ignored, since the node must learn whether it owns the
-// session.
+// Acquire makes this node the owner of a session whose resume key a client presented. If the store
+// is down, or left a request unanswered within the last acquireCooldown, Acquire falls back to the
+// epoch in the resume key. The error is an EndedError, or the error of ctx. Once the request is
+// sent, Acquire waits for the answer even if ctx ends, since the node must learn whether it owns
+// the session.
 func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach bool) (store.Acquired, error) {
 	byKey := store.Acquired{Epoch: k.Epoch + 1}
 	if !c.pending.shardUp(k.Session) {
@@ -39,7 +40,7 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	case <-wait.Done():
 		return byKey, ctx.Err()
 	}
-	if err := ctx.Err(); err != nil { // the client gave up as a slot became free
+	if err := ctx.Err(); err != nil { // select may take a slot although ctx has ended
 		return byKey, err
 	}
 	before := c.cooldown.Load()
@@ -52,24 +53,25 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		return held, ended
 	}
-	if errors.Is(err, store.ErrUnreadable) { // the store has logged it
+	if errors.Is(err, store.ErrUnreadable) { // package store has logged the refusal
 		return byKey, nil
 	}
 	if err != nil {
-		if c.cooldown.CompareAndSwap(before, int64(c.now()+acquireCooldown)) { // logged once for many failures
+		// one log line stands for many failures
+		if c.cooldown.CompareAndSwap(before, int64(c.now()+acquireCooldown)) {
 			c.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
 		}
 		return byKey, nil
 	}
-	if held.Known && !held.Record.Fits(k) { // of another project, subject or user
+	if held.Known && !held.Record.Fits(k) { // the record is of another project, subject or user
 		c.config.Logger.Error("a session's record does not match its key; the key counts", "session", k.Session)
 		return store.Acquired{Epoch: held.Epoch}, nil
 	}
 	return held, nil
 }
 
-// Get returns a session's record, or false if the store has none that fits the key, or does
-// not answer within acquireTimeout.
+// Get returns a session's record. It returns false if the store has no record that matches the key,
+// or does not answer within acquireTimeout.
 func (c *Cluster) Get(ctx context.Context, k *session.ResumeClaims) (store.Record, bool) {
 	if !c.pending.shardUp(k.Session) {
 		return store.Record{}, false

@@ -13,50 +13,52 @@ import (
 	"refresher/internal/store"
 )
 
-// Store keeps the records and leases that must outlive this node. Package store describes
-// the operations. They are safe for concurrent use.
+// Store keeps the records and leases that must survive the end of this node. Package store
+// describes the operations. They are safe for concurrent use.
 type Store interface {
-	// Acquire makes a node the owner of a session whose resume key a client presented. The
-	// error is a *session.EndedError if the key is refused; any other error means that the
-	// store could not answer.
+	// Acquire makes a node the owner of a session whose resume key a client presented. The error is
+	// a *session.EndedError if the key is refused. Any other error means that the store could not
+	// answer.
 	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
-	// Save writes records, each by itself, by the rule of store.Resolve. It returns an
-	// outcome for each record. The error, if any, says why some outcomes are Retry.
+	// Save writes records independently of each other, by the rules of store.Resolve. It returns
+	// one outcome for each record. The error says why outcomes are Retry; nil if none is.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
 	// Sweep renews the node's lease, and returns the overdue sessions whose owner's lease has
-	// expired, or does a part of this, see store.Doing. On an error the lease was not renewed
-	// and no session is returned.
+	// expired. With do, the caller can limit it to the lease, or end the lease. On an error the
+	// lease was not renewed and no session is returned.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
-	// Watch calls notice for each session that another node acquires from this one, until ctx
-	// is done or the subscription breaks. It calls connected when it has subscribed; notices
-	// from before may have been missed.
+	// Watch calls notice for each session that another node acquires from this one, until ctx is
+	// done or the subscription breaks. It calls connected once it has subscribed; earlier notices
+	// may have been lost.
 	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
 }
 
-// Records reads a session's record from the store, and writes operators' wishes into it. It
-// is safe for concurrent use.
+// Records reads sessions' records from the store, and writes wishes into them. A wish is an
+// operator's change to one session: a new role, new tokens, or its end. Records is safe for
+// concurrent use.
 type Records interface {
 	store.Getter
-	// Wish writes a wish into a session's record and notifies the owner. It returns the
-	// changed record. The error is store.ErrNoSession if no such session is open.
+	// Wish writes a wish into a session's record and notifies the session's owner. It returns the
+	// changed record. The error is store.ErrNoSession if the store has no such open session.
 	Wish(ctx context.Context, w store.Wish) (store.Record, error)
 }
 
-// Node is the engine: it keeps the sessions of this node. Its methods are safe for concurrent
-// use.
+// Node is the engine (package scheduler), which keeps the sessions of this node. Its methods are
+// safe for concurrent use.
 type Node interface {
-	// Adopt takes over a session whose owner is gone.
+	// Adopt takes over a session of a dead node.
 	Adopt(r *store.Record)
-	// SaveAgain enqueues the record of a session even if it has not changed, and
-	// SaveAllAgain the records of all open sessions of some shards.
+	// SaveAgain enqueues a session's record even if it has not changed. SaveAllAgain does so for
+	// all open sessions of some shards.
 	SaveAgain(id string)
 	SaveAllAgain(shards *store.ShardSet)
-	// Find returns the resume claims of an open session of a project, or false if it is not
-	// on this node.
+	// Find returns the resume claims of an open session of a project, or false if the session is
+	// not on this node.
 	Find(app, id string) (session.ResumeClaims, bool)
-	// ApplyWish applies an operator's wish. asked is the result so far. The channel receives
-	// the result once the session's lock is free. It is closed without a result if the
-	// session is no longer on this node, or if another node owns it by the record.
+	// ApplyWish applies a wish to a session. asked is the result so far: whether the store has the
+	// wish, and the session's record. The channel receives the result once the session's lock is
+	// free. The channel is closed without a result if the session is no longer on this node, or if
+	// its record names another node as the owner.
 	ApplyWish(w store.Wish, asked store.WishResult) <-chan store.WishResult
 }
 
@@ -64,7 +66,7 @@ type Node interface {
 type Config struct {
 	Store   Store
 	Records Records
-	// Node is the name of this node in the store. No other process ever has it.
+	// Node is this node's name in the store. No other process may ever have the same name.
 	Node       string
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -74,28 +76,28 @@ type Config struct {
 // concurrent use.
 type Cluster struct {
 	config  Config
-	began   time.Time     // zero of the monotonic clock
+	began   time.Time     // when the monotonic clock was zero
 	node    Node          // set by Run before running is closed
 	running chan struct{} // closed by Run
 	wishes  *prometheus.CounterVec
 
 	pending  writeBehind
 	outage   outage
-	answers  sync.WaitGroup // goroutines that call Writer.Acknowledge
-	slots    chan struct{}  // limits the concurrent requests to acquire a session
-	cooldown atomic.Int64   // Acquire asks the store again after this, on the monotonic clock
+	answers  sync.WaitGroup // counts the goroutines that call Writer.Acknowledge
+	slots    chan struct{}  // limits the concurrent requests of Acquire
+	cooldown atomic.Int64   // on the monotonic clock: until then, Acquire does not ask the store
 }
 
 const (
-	// storeTimeout bounds a request to the store that no client waits for.
+	// storeTimeout bounds each request to the store for which no client waits.
 	storeTimeout = 3 * time.Second
-	// stopTimeout bounds the saving of the last records when the node stops.
+	// stopTimeout bounds the time to save the last records when the node stops.
 	stopTimeout = 3 * time.Second
-	// watchPause is how long watch waits before it subscribes to notices again.
+	// watchPause is the wait before watch subscribes to notices again after an error.
 	watchPause = time.Second
 )
 
-// New returns a Cluster. Records wait in the write-behind until Run is called.
+// New returns a Cluster. Until Run is called, records stay in the write-behind.
 func New(c Config) *Cluster {
 	k := &Cluster{
 		config: c, began: time.Now(), running: make(chan struct{}), slots: make(chan struct{}, acquiresAtOnce),
@@ -108,14 +110,14 @@ func New(c Config) *Cluster {
 	return k
 }
 
-// Degraded reports whether the store, or a part of it, cannot be reached, or the node has no
-// lease. Sessions are renewed all the same.
+// Degraded reports whether part or all of the store is unreachable, or the node's lease could not
+// be renewed. The node renews its sessions even then.
 func (c *Cluster) Degraded() bool { return c.outage.kind.Load() != "" }
 
-// Run synchronises the store with the sessions of node until ctx is done: it saves changed
-// records, renews the node's lease, adopts overdue sessions of dead nodes, and receives
-// notices of sessions that other nodes acquire. At the end it saves the remaining records
-// and ends the lease, so that other nodes need not wait until it expires.
+// Run synchronises the store with the sessions of node until ctx is done: it saves changed records,
+// renews the node's lease, adopts overdue sessions of dead nodes, and receives notices of sessions
+// that other nodes acquire. Before it returns, it saves the remaining records and gives up the
+// lease, so that other nodes need not wait until the lease expires.
 func (c *Cluster) Run(ctx context.Context, node Node) {
 	c.node = node
 	close(c.running)
@@ -131,12 +133,13 @@ func (c *Cluster) Run(ctx context.Context, node Node) {
 func (c *Cluster) writeLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	c.answers.Wait() // the writers may enqueue more records
+	c.answers.Wait() // answers from the store can make writers enqueue more records
 	for ctx.Err() == nil {
 		c.pending.makeAllDue()
 		at := c.pending.next()
 		if at == never {
-			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave) // on an error the lease expires by itself
+			// the error does not matter: without this call the lease expires by itself
+			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave)
 			return
 		}
 		if pause(ctx, at-c.now()) != nil {
@@ -149,13 +152,13 @@ func (c *Cluster) writeLast() {
 	c.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "unwritten", unwritten)
 }
 
-// watch receives the notices of sessions that other nodes have acquired. It saves each of
-// these sessions again; the store's answer says what this node must do.
+// watch receives the notices of sessions that other nodes have acquired. It saves each of these
+// sessions again, because the store's answer to the save says what this node must do with it.
 func (c *Cluster) watch(ctx context.Context) {
 	first := true
 	for {
 		err := c.config.Store.Watch(ctx, c.config.Node, func() {
-			if !first { // notices may have been lost while Watch was interrupted
+			if !first { // notices sent while no subscription existed are lost
 				c.node.SaveAllAgain(store.AllShards())
 			}
 			first = false
@@ -163,7 +166,7 @@ func (c *Cluster) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !c.Degraded() { // else the outage was logged
+		if !c.Degraded() { // an error while the store is down was logged with the outage
 			c.config.Logger.Warn("notices of what other nodes take are interrupted; trying again", "error", err)
 		}
 		if pause(ctx, watchPause) != nil {
@@ -175,7 +178,7 @@ func (c *Cluster) watch(ctx context.Context) {
 // now returns the time on the monotonic clock.
 func (c *Cluster) now() time.Duration { return time.Since(c.began) }
 
-// never is later than any time on the monotonic clock.
+// never is a time on the monotonic clock that is later than any other.
 const never = time.Duration(1<<63 - 1)
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -10,7 +10,7 @@
 //	engine: Resume ───Acquire──────────────────────────► Store.Acquire
 //	engine: Adopt  ◄──overdue, owner's lease expired──── Store.Sweep (renews the lease)
 //	engine: SaveAgain ◄─another node acquired a session─ Store.Watch
-//	api:    Wish ──► written into the record ──► the owner's next answer has it
+//	api:    Wish ──► written into the record ──► store's answer to the owner's next save
 //
 // # Rules
 //
@@ -20,10 +20,11 @@
 //   - While the store is down, records wait. Sessions are renewed, clients resume by the
 //     content of their keys, joins are accepted, and the node reports that it is degraded.
 //   - When a shard is reachable again, or has lost data, all its sessions are saved again, in
-//     batches: each is sent when the one before it was answered.
+//     batches: each is sent once the one before it was answered.
 //   - When a node dies, its lease expires. Its sessions are adopted, once they are overdue, by
-//     the node that sweeps next, as detached sessions.
-//   - When another node acquires a session, its previous owner learns of it by a notice, or by
-//     the answer to its next record, and drops the session.
-//   - The lock of the write-behind is a leaf, and no lock is held across a call of the store.
+//     the next node that sweeps. They are then detached.
+//   - When another node acquires a session, its previous owner learns of it from a notice, or
+//     from the store's answer to its next save, and drops the session.
+//   - No other lock is taken under the write-behind's lock, and no lock is held during a call
+//     of the store.
 package cluster

@@ -11,10 +11,10 @@ import (
 	"refresher/internal/store"
 )
 
-// gatherFor is the minimum time that records wait, so that more of them share a batch.
+// gatherFor is how long a record waits at least, so that more records share a batch.
 const gatherFor = 100 * time.Millisecond
 
-// write saves the records of the write-behind when they are due, until ctx is done.
+// write saves the records of the write-behind as they become due, until ctx is done.
 func (c *Cluster) write(ctx context.Context) {
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
@@ -32,8 +32,8 @@ func (c *Cluster) write(ctx context.Context) {
 	}
 }
 
-// flush saves one batch of the records that are due, and passes the store's answers to the
-// writers. It reports whether records are left for another batch.
+// flush saves one batch of the due records and passes the store's answers to their writers. It
+// reports whether more records are due.
 func (c *Cluster) flush() bool {
 	batch, more := c.pending.dequeue(c.now())
 	if len(batch) == 0 {
@@ -43,7 +43,8 @@ func (c *Cluster) flush() bool {
 	for i, p := range batch {
 		records[i] = *p.record
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // not write's ctx: at the stop of the node it would cut the batch off
+	// not the ctx of write, whose end would interrupt a batch when the node stops
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	ctx, span := traceBatch(ctx, batch)
 	outcomes, err := c.config.Store.Save(ctx, records)
@@ -60,35 +61,36 @@ func (c *Cluster) flush() bool {
 		c.acknowledge(p, &outcomes[i])
 	}
 	back := c.noteStoreAnswer(&reached, &failed, err)
-	c.node.SaveAllAgain(&back) // a shard that was down may have lost its data
+	c.node.SaveAllAgain(&back) // a shard that was down may have lost its data, so save all its sessions
 	return more
 }
 
-// acknowledge gives the store's answer to the writer of a record.
+// acknowledge passes the store's answer to the writer of a record.
 func (c *Cluster) acknowledge(p *pendingRecord, o *store.Outcome) {
 	p.endSpan()
 	if *o == (store.Outcome{Action: store.Done}) {
 		p.writer.Acknowledge(p.record, *o)
-	} else { // the writer may have to write to a slow client
+	} else { // in a goroutine, because the writer may have to wait for a slow client
 		c.answers.Go(func() { p.writer.Acknowledge(p.record, *o) })
 	}
 }
 
-// beginSpan begins a child of the span of ctx. It returns nil if either is not recorded.
+// beginSpan begins a child of the span in ctx. It returns nil if the parent or the child is not
+// recorded.
 func beginSpan(ctx context.Context, name string) trace.Span {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
 		return nil
 	}
 	_, span := parent.TracerProvider().Tracer("refresher/internal/cluster").Start(ctx, name)
-	if !span.IsRecording() { // a sampler may leave out children
+	if !span.IsRecording() { // a sampler can decide to record the parent without its children
 		return nil
 	}
 	return span
 }
 
-// traceBatch begins the span of a batch. Its parent is the first record that is traced; the
-// spans of the others have a link to it.
+// traceBatch begins the span of a batch. Its parent is the span of the first traced record; the
+// spans of the other records get a link to it.
 func traceBatch(ctx context.Context, batch []pendingRecord) (context.Context, trace.Span) {
 	first := slices.IndexFunc(batch, func(p pendingRecord) bool { return p.span != nil })
 	if first < 0 {
@@ -105,7 +107,7 @@ func traceBatch(ctx context.Context, batch []pendingRecord) (context.Context, tr
 
 func (p *pendingRecord) endSpan() { endSpan(p.span, nil) }
 
-// endSpan ends a span, which may be nil, and records err if it is not nil.
+// endSpan ends a span and records err. Both may be nil.
 func endSpan(span trace.Span, err error) {
 	if span == nil {
 		return

@@ -10,7 +10,7 @@ import (
 	"refresher/internal/store"
 )
 
-// register registers the metrics.
+// register registers the metrics with r.
 func (c *Cluster) register(r prometheus.Registerer) {
 	auto := promauto.With(r)
 	c.wishes = auto.NewCounterVec(prometheus.CounterOpts{
@@ -38,7 +38,7 @@ func (c *Cluster) register(r prometheus.Registerer) {
 	}, func() float64 { _, _, dropped := c.pending.state(); return float64(dropped) })
 }
 
-// countWish counts an operator's wish, unless the request was wrong.
+// countWish counts an operator's wish by its result. It does not count invalid requests.
 func (c *Cluster) countWish(kind store.WishKind, result *store.WishResult, err error) {
 	outcome := "applied"
 	switch refused, _ := errors.AsType[*session.Error](err); {

@@ -8,17 +8,17 @@ import (
 	"refresher/internal/store"
 )
 
-// outage is the state of an outage of the store, or of a part of it.
+// outage is the state of an outage: a time in which part or all of the store is unreachable.
 type outage struct {
-	kind atomic.Value // a string: the kind of error of the outage; empty if all of the store is reachable
+	kind atomic.Value // kind of error of the outage (a string); empty if there is no outage
 
-	mu       sync.Mutex // serialises the answers of the store; locked before the write-behind's lock
+	mu       sync.Mutex // serialises the handling of the store's answers; taken before the write-behind's lock
 	logged   int        // number of unreachable shards in the last log line; guarded by mu
 	unleased bool       // the last sweep could not renew the node's lease; guarded by mu
 }
 
-// noteStoreAnswer records which shards were reached and which were not, because of err. It
-// returns the shards that are reachable again.
+// noteStoreAnswer records which shards were reached, and which failed with err. It returns the
+// shards that were down and are reachable again.
 func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (back store.ShardSet) {
 	o := &c.outage
 	o.mu.Lock()
@@ -31,9 +31,9 @@ func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (b
 			c.config.Logger.Info("the store is back", "away_seconds", since.Seconds(), "unwritten", unwritten)
 		}
 	case err != nil:
-		// It is logged again if the kind of error changes, for example because a password
-		// was changed while the server was down, and if twice as many shards are
-		// unreachable, since the first failing write knows of its own shards only.
+		// An outage that continues is logged again if the kind of error changes, for example
+		// because the password was changed while the server was down. It is also logged again if
+		// twice as many shards are unreachable, since the first failed write knows only its own.
 		if kind := errorKind(err); o.kind.Swap(kind) != kind || away >= 2*max(1, o.logged) {
 			o.logged = away
 			c.config.Logger.Warn("the store cannot be reached, or refuses; calls go on without it", "shards", away, "error", err)
@@ -49,7 +49,8 @@ func (c *Cluster) noteLeaseAnswer(err error) {
 	c.outage.unleased = err != nil
 }
 
-// errorKind returns the error code of a Redis server, such as OOM or WRONGPASS, or noAnswer.
+// errorKind returns the error code from Redis, such as OOM or WRONGPASS, or noAnswer if err
+// contains none.
 func errorKind(err error) string {
 	if code := errorCode.FindString(err.Error()); code != "" && code != "EOF" {
 		return code

@@ -8,17 +8,18 @@ import (
 	"refresher/internal/store"
 )
 
-// sweeper holds the state between the sweeps of a node.
+// sweeper holds a node's state between two sweeps.
 type sweeper struct {
 	*Cluster
 	generations [store.Shards]string
-	// claimFrom is when the node may claim sessions again after an outage of the store. If
-	// the store was down for all nodes, all leases have expired and every session is
-	// overdue. The delay lets the other nodes renew their leases first.
+	// claimFrom is when the node may adopt sessions again after an outage of the store. If no node
+	// could reach the store, all leases have expired and every session looks overdue. The delay
+	// gives the other nodes time to renew their leases.
 	claimFrom time.Duration
 }
 
-// sweep renews the node's lease and adopts overdue sessions of dead nodes, until ctx is done.
+// sweep renews the node's lease and adopts overdue sessions of dead nodes, at intervals, until ctx
+// is done.
 func (c *Cluster) sweep(ctx context.Context) {
 	tick := time.NewTicker(store.SweepEvery)
 	defer tick.Stop()

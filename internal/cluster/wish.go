@@ -10,29 +10,28 @@ import (
 )
 
 const (
-	// wishTimeout bounds each request to the store that an operator waits for.
+	// wishTimeout bounds each request to the store for which an operator waits.
 	wishTimeout = time.Second
-	// ownerTimeout is how long an operator waits until the session's owner has applied a
-	// wish. The notice, the owner's save and the one after that take about 250 ms.
+	// ownerTimeout is how long an operator waits for the session's owner to apply a wish. Usually
+	// this takes about 250 ms: the notice, and two saves by the owner.
 	ownerTimeout = 900 * time.Millisecond
-	// heldTimeout is how long an operator waits for a session that another goroutine has
-	// locked.
+	// heldTimeout is how long an operator waits for a session whose lock another goroutine holds.
 	heldTimeout = 700 * time.Millisecond
-	// pollEvery is how often the session's record is read during ownerTimeout.
+	// pollEvery is the interval at which the session's record is read during ownerTimeout.
 	pollEvery = 50 * time.Millisecond
 )
 
-// Refusals of wishes.
+// Errors for an operator whose wish was not applied.
 var (
 	errNoRTC   = session.Errorf(session.CodeBadRequest, "rtc: the session has no RTC token")
 	errNoGrant = session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
-	// errStoreAway: the session is not on this node, and the store did not answer, or refused
-	// the write.
+	// errStoreAway means that the session is not on this node, and that the store could not be
+	// reached or refused the write.
 	errStoreAway = unavailable("the store cannot be reached, or refuses, and the session is not on this node; nothing was changed, calls go on, try again")
-	// errNoAnswer: the store did not answer the write, so the wish may be stored.
+	// errNoAnswer means that the store did not answer the write, so it may have stored the wish.
 	errNoAnswer = unavailable("the store stopped answering, and the session is not on this node; whether the change was made is not known, calls go on, try again")
-	// errBusy: another goroutine has locked the session, to write to its client, and there is
-	// no stored record to answer with.
+	// errBusy means that another goroutine holds the session's lock, to write to its client, and
+	// that the store has no record of the session from which to answer.
 	errBusy = unavailable("the session's client is slow to take a message, and the store has no record to go by; the change is made after that, try again")
 )
 
@@ -40,10 +39,10 @@ func unavailable(message string) *session.Error {
 	return &session.Error{Code: session.CodeUnavailable, RetryAfter: 5 * time.Second, Message: message}
 }
 
-// Wish applies an operator's wish to a session of the project app, on any node: it writes the
-// wish into the session's record, which notifies the owner, and waits up to ownerTimeout
-// until the owner has applied it. If the session is on this node, the wish is applied even if
-// the store is down. Errors are *session.Errors.
+// Wish applies an operator's change to a session of the project app, on any node. It writes the
+// wish into the session's record, which notifies the session's owner, and waits up to ownerTimeout
+// until the owner has applied it. If the session is on this node, the wish is applied even if the
+// store is down. Errors are *session.Errors.
 func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result store.WishResult, err error) {
 	select {
 	case <-c.running:
@@ -64,7 +63,7 @@ func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result st
 	return result, err
 }
 
-// mayWish returns an error if the session's grant does not permit the wish.
+// mayWish returns an error if the credential that opened the session does not permit the wish.
 func mayWish(k *session.ResumeClaims, w *store.Wish) error {
 	switch {
 	case w.Kind != store.WishRole:
@@ -110,7 +109,7 @@ func (c *Cluster) writeWish(ctx context.Context, w store.Wish) (store.Record, er
 	return c.config.Records.Wish(ctx, w)
 }
 
-// awaitOwner waits until the owner of a session has applied the wish in its record r.
+// awaitOwner waits until the session's owner has applied the wish in its record r.
 func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResult {
 	result := store.WishResult{Version: r.WishVersion, Record: r, Stored: true}
 	result.Applied = c.poll(ctx, r.Session, func(now *store.Record, known bool) bool {
@@ -121,7 +120,8 @@ func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResu
 		case now.HasEnded():
 			result.Record.State, result.Record.Reason = now.State, now.Reason
 			result.Record.ExpiresAt = max(result.Record.ExpiresAt, now.ExpiresAt)
-			return !r.HasEnded() || now.IsTombstone() || now.Version > r.Version // the owner has written since
+			// the owner has saved the record since the wish was written into it
+			return !r.HasEnded() || now.IsTombstone() || now.Version > r.Version
 		}
 		result.Record = *now
 		return !now.WishPending
@@ -129,7 +129,7 @@ func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResu
 	return result
 }
 
-// poll reads a session's record until done returns true, for up to ownerTimeout.
+// poll reads a session's record repeatedly until done returns true, for up to ownerTimeout.
 func (c *Cluster) poll(ctx context.Context, id string, done func(r *store.Record, known bool) bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, ownerTimeout)
 	defer cancel()
@@ -157,17 +157,19 @@ func (c *Cluster) wishHere(ctx context.Context, k *session.ResumeClaims, w store
 		switch {
 		case carried:
 			result = done
-		case err == nil: // another node has acquired it meanwhile
+		case err == nil: // another node has acquired the session meanwhile
 			return c.awaitOwner(ctx, r), nil
 		default:
 			return result, session.ErrNotOpen
 		}
-	case <-time.After(heldTimeout): // another goroutine has locked it, for example to write to a slow client; the wish is applied after that
+	case <-time.After(heldTimeout):
+		// Another goroutine holds the session's lock, for example to write to a slow client. It
+		// applies the wish when it unlocks.
 		if err != nil {
 			return result, errBusy
 		}
 	}
-	if errors.Is(err, store.ErrNoSession) { // joined a moment ago: its first record is not saved yet
+	if errors.Is(err, store.ErrNoSession) { // the session was joined just now, and its first record is not saved yet
 		result.Stored = c.poll(ctx, w.Session, func(now *store.Record, known bool) bool {
 			return known && (now.HasEnded() || now.WishVersion >= result.Version)
 		})

@@ -11,61 +11,63 @@ import (
 )
 
 const (
-	// shardBatch is how many records of one shard are saved at once.
+	// shardBatch is the maximum number of one shard's records in a batch.
 	shardBatch = 64
-	// minRetry and maxRetry bound the wait before a shard that could not be written is tried
-	// again.
+	// minRetry and maxRetry bound the wait before the next write to a shard after a failed one.
 	minRetry = 100 * time.Millisecond
 	maxRetry = 2 * time.Second
-	// maxEnded bounds the waiting records of ended sessions while the store is down (about
-	// 600 MB). Records of open sessions need no bound, since the sessions are limited.
+	// maxEnded bounds the records of ended sessions that wait while the store is down; this many
+	// take about 600 MB. Records of open sessions need no such bound, since the number of sessions
+	// is limited.
 	maxEnded = 1_000_000
-	// roomKept is the size up to which an empty map is reused. A larger one is replaced, to
-	// free its memory.
+	// roomKept is the maximum size of a map that is reused when it is empty. A larger one is
+	// replaced, to free its memory.
 	roomKept = 1 << 12
 )
 
-// writeBehind holds the records that are not saved yet: for each writer the newest one. It is
-// safe for concurrent use. Its lock is a leaf.
+// writeBehind holds the records that are not saved yet: the newest one of each writer. It is safe
+// for concurrent use. No other lock is taken while its lock is held.
 type writeBehind struct {
-	wake chan struct{} // tells Cluster.write that its alarm is too late
+	wake chan struct{} // tells Cluster.write that a record is due before its alarm
 
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	allBy   time.Duration // when the first record that was enqueued with a long within is due, and all shards with it; never: there is none
-	alarm   time.Duration // when Cluster.write next flushes without being woken
-	ended   int           // number of records of ended sessions
-	most    int           // the largest size that the map has had
-	dropped uint64        // records refused because of maxEnded
+	// allBy is when the first record whose wait is longer than gatherFor must be saved. The records
+	// of all shards are then due. It is never if there is no such record.
+	allBy   time.Duration
+	alarm   time.Duration // when Cluster.write will flush next, unless wake tells it to flush before
+	ended   int           // number of waiting records of ended sessions
+	most    int           // the largest size of the map so far
+	dropped uint64        // number of records that were refused because of maxEnded
 }
 
-// pendingRecord is a record on its way to the store.
+// pendingRecord is a record that waits to be saved.
 type pendingRecord struct {
 	writer store.Writer
 	record *store.Record
-	span   trace.Span // ends when it is saved; nil: it is not traced
+	span   trace.Span // ends when the record is saved; nil if the record is not traced
 }
 
-// shardQueue is the queue of pending records of one shard. Shards are retried separately,
-// since one can be down while others are not.
+// shardQueue holds the pending records of one shard. Each shard is retried separately, since one
+// can be down while the others are not.
 type shardQueue struct {
-	writers  []store.Writer // of the pending records, the oldest first
-	by       time.Duration  // when the records are due, unless allBy is earlier
+	writers  []store.Writer // writers of the pending records, the oldest record's first
+	by       time.Duration  // when the shard's records are due, unless allBy is earlier
 	failures int            // number of consecutive failed writes
-	retryAt  time.Duration  // no record is due before this, after a failure
-	downFrom time.Duration  // when the first of these writes failed; 0 if the shard is not down
+	retryAt  time.Duration  // earliest time of the next write after a failed one
+	downFrom time.Duration  // when the first of these failed writes was; 0 if the shard is not down
 }
 
-// Enqueue adds a session's record to the write-behind, replacing an older record of the same
-// writer that waits there. The record is saved with the next batch of its shard, or after
-// within, together with the records of all shards. Enqueue returns false if the session has
-// ended and too many records of ended sessions wait. ctx is for the trace.
+// Enqueue adds a session's record to the write-behind. It replaces a waiting record of the same
+// writer. The record may wait up to within, or until the next batch of its shard, so that more
+// records share a batch. Enqueue returns false if the session has ended and too many records of
+// ended sessions wait. ctx is used for the trace only.
 func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool {
 	return c.pending.enqueue(pendingRecord{w, r, beginSpan(ctx, "record")}, c.now(), within)
 }
 
-// enqueue adds a record, or replaces an older one of its writer.
+// enqueue adds a record, or replaces the waiting record of its writer.
 func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +82,7 @@ func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 		if p.span == nil {
 			p.span = old.span
 		} else {
-			old.endSpan() // only the newer record is traced, since it replaces the older one
+			old.endSpan() // the older record, which is never saved, needs no trace
 		}
 	} else {
 		b.append(q, p.writer)
@@ -103,8 +105,8 @@ func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 	return true
 }
 
-// requeue adds a record that could not be saved, unless a newer one of its writer waits. It
-// is due when its shard is tried again.
+// requeue puts back a record that could not be saved, unless a newer one of its writer waits. The
+// record becomes due when its shard is tried again.
 func (b *writeBehind) requeue(p pendingRecord) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -119,7 +121,7 @@ func (b *writeBehind) requeue(p pendingRecord) {
 	q.by = 0
 }
 
-// append adds a writer to its shard's queue. b.mu is held.
+// append adds a writer to its shard's queue. The caller holds b.mu.
 func (b *writeBehind) append(q *shardQueue, w store.Writer) {
 	if len(q.writers) == 0 {
 		q.by = never
@@ -128,16 +130,16 @@ func (b *writeBehind) append(q *shardQueue, w store.Writer) {
 	b.most = max(b.most, len(b.records)+1)
 }
 
-// countEnd adds n to b.ended if r is the record of an end. b.mu is held.
+// countEnd adds n to b.ended if r is the record of an ended session. The caller holds b.mu.
 func (b *writeBehind) countEnd(r *store.Record, n int) {
 	if r.HasEnded() {
 		b.ended += n
 	}
 }
 
-// dequeue removes and returns a batch of due records, with up to shardBatch of each shard. It
-// reports whether more are due. It locks b for one shard at a time, so that commits, which
-// enqueue, do not wait long.
+// dequeue removes and returns a batch of due records, up to shardBatch from each shard. It reports
+// whether more are due. It locks b for one shard at a time, so that callers of Enqueue wait only
+// briefly.
 func (b *writeBehind) dequeue(now time.Duration) (batch []pendingRecord, more bool) {
 	if b.allDue(now) {
 		b.makeAllDue()
@@ -150,7 +152,7 @@ func (b *writeBehind) dequeue(now time.Duration) (batch []pendingRecord, more bo
 	return batch, more
 }
 
-// allDue reports whether allBy has come, which makes the records of all shards due.
+// allDue reports whether the records of all shards are due, because allBy has come.
 func (b *writeBehind) allDue(now time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -167,8 +169,8 @@ func (b *writeBehind) makeAllDue() {
 	}
 }
 
-// dequeueShard appends up to shardBatch due records of a shard to batch. It reports whether
-// more of the shard are due.
+// dequeueShard appends up to shardBatch due records of a shard to batch. It reports whether the
+// shard has more due records.
 func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pendingRecord) (_ []pendingRecord, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -185,7 +187,7 @@ func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pen
 	rest := copy(q.writers, q.writers[n:])
 	clear(q.writers[rest:])
 	if q.writers = q.writers[:rest]; rest == 0 && cap(q.writers) > shardBatch {
-		q.writers = nil // frees the memory that a reconnect storm took
+		q.writers = nil // frees the memory that was needed for a reconnect storm
 	}
 	if len(b.records) == 0 && b.most > roomKept {
 		b.records, b.most = make(map[store.Writer]pendingRecord), 0
@@ -193,8 +195,8 @@ func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pen
 	return batch, rest > 0
 }
 
-// next returns when the next record is due; never if none waits. If enqueue adds an earlier
-// one, it wakes Cluster.write.
+// next returns when the next record is due, or never if none waits. It also sets b.alarm to that
+// time: an Enqueue with an earlier due time then wakes Cluster.write.
 func (b *writeBehind) next() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -207,9 +209,9 @@ func (b *writeBehind) next() time.Duration {
 	return b.alarm
 }
 
-// noteAnswers records which shards were reached and which failed. It returns the shards that
-// are reachable again, the number of shards that are down, and the longest time that one of
-// the returned shards was down.
+// noteAnswers records which shards were reached and which failed. It returns the shards that are
+// reachable again (back), how many shards are down, and the longest time that a shard in back was
+// down.
 func (b *writeBehind) noteAnswers(reached, failed *store.ShardSet, now time.Duration) (back store.ShardSet, away int, since time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -242,8 +244,7 @@ func (b *writeBehind) shardUp(id string) bool {
 	return b.shards[store.ShardOf(id)].downFrom == 0
 }
 
-// state returns the number of shards that are down, of records that wait, and of records that
-// were dropped.
+// state returns the number of shards that are down, of waiting records, and of dropped records.
 func (b *writeBehind) state() (away, waiting int, dropped uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -22,8 +22,8 @@ const (
 	TypePing   = "ping"
 )
 
-// ClientMessage is any message from a client. Type decides which fields are used; all other
-// fields, and unknown ones, are ignored.
+// ClientMessage is any message from a client. Type decides which fields are read; all other fields,
+// known or unknown, are ignored.
 type ClientMessage struct {
 	Type string `json:"type"`
 
@@ -33,7 +33,7 @@ type ClientMessage struct {
 	RTM  *User  `json:"rtm,omitempty"`
 	Chat *User  `json:"chat,omitempty"`
 	TTL  *int64 `json:"ttl,omitempty"` // seconds
-	// TokenFormat is nil to leave the format to the credential and the operator.
+	// TokenFormat is nil if the credential or the operator chooses the format.
 	TokenFormat *session.Format `json:"tokenFormat,omitempty"`
 
 	// resume
@@ -41,7 +41,7 @@ type ClientMessage struct {
 	Key       string          `json:"key,omitempty"`
 	ExpiresAt session.UnixSec `json:"expiresAt,omitempty"`
 
-	// resume, ack, nack
+	// in the messages resume, ack and nack
 	Seq *uint64 `json:"seq,omitempty"`
 
 	// nack
@@ -49,8 +49,7 @@ type ClientMessage struct {
 	Message string  `json:"message,omitempty"`
 }
 
-// RTC is the rtc object of a join: a numeric uid or a string account, never
-// both.
+// RTC is the rtc object of a join message. It contains either a numeric uid or a string account.
 type RTC struct {
 	Channel string       `json:"channel"`
 	UID     *uint32      `json:"uid,omitempty"`
@@ -58,15 +57,16 @@ type RTC struct {
 	Role    session.Role `json:"role"`
 }
 
-// User is the rtm or chat object of a join.
+// User is the rtm or chat object of a join message.
 type User struct {
 	UserID string `json:"userId"`
 }
 
-// SDKCode is an error code of an Agora SDK: a string on the web, a number elsewhere.
+// SDKCode is an error code of an Agora SDK. The web SDK's codes are strings, those of the other
+// SDKs are numbers.
 type SDKCode string
 
-// UnmarshalJSON accepts a string or a number.
+// UnmarshalJSON accepts a JSON string or number.
 func (c *SDKCode) UnmarshalJSON(text []byte) error {
 	if len(text) > 0 && text[0] == '"' {
 		return json.Unmarshal(text, (*string)(c))
@@ -79,7 +79,7 @@ func (c *SDKCode) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// wants has, for each field, the value that it wants, for error messages.
+// wants maps each field to a description of a valid value, for error messages.
 var wants = map[string]string{
 	"type":        "a string, such as \"join\"",
 	"rtc":         "an object with channel and uid or account",
@@ -101,8 +101,8 @@ var wants = map[string]string{
 	"message":     "a string",
 }
 
-// DecodeClient reads one message from a client. The error says what is wrong and what would
-// be right.
+// DecodeClient decodes one message from a client. The error says what is wrong and what would be
+// right.
 func DecodeClient(data []byte) (ClientMessage, *session.Error) {
 	var m ClientMessage
 	err := json.Unmarshal(data, &m)
@@ -125,7 +125,7 @@ func DecodeClient(data []byte) (ClientMessage, *session.Error) {
 	return m, nil
 }
 
-// Join reads m as a join.
+// Join converts m to a join request.
 func (m *ClientMessage) Join() (session.Join, *session.Error) {
 	var j session.Join
 	if r := m.RTC; r != nil {
@@ -148,7 +148,7 @@ func (m *ClientMessage) Join() (session.Join, *session.Error) {
 		j.Identity.RTM = &session.RTM{UserID: r.UserID}
 	}
 	if r := m.Chat; r != nil {
-		if r.UserID == "" { // would request the application token
+		if r.UserID == "" { // an empty name would request Chat's application token
 			return j, session.Errorf(session.CodeBadRequest, "chat.userId: is missing or empty")
 		}
 		j.Identity.Chat = &session.Chat{UserID: r.UserID}
@@ -167,7 +167,7 @@ func (m *ClientMessage) Join() (session.Join, *session.Error) {
 	return j, nil
 }
 
-// Resume reads m as a resume.
+// Resume converts m to a resume request.
 func (m *ClientMessage) Resume() (session.Resume, *session.Error) {
 	if m.Session == "" || m.Key == "" {
 		return session.Resume{}, session.Errorf(session.CodeBadRequest, "resume: want session and key, as the last joined message gave them")
@@ -179,7 +179,7 @@ func (m *ClientMessage) Resume() (session.Resume, *session.Error) {
 	return r, nil
 }
 
-// Answer reads the seq of an ack or a nack.
+// Answer returns the seq of an ack or a nack.
 func (m *ClientMessage) Answer() (uint64, *session.Error) {
 	if m.Seq == nil {
 		return 0, session.Errorf(session.CodeBadRequest, "%s.seq: missing; want the seq of the tokens that it answers", m.Type)
@@ -187,13 +187,13 @@ func (m *ClientMessage) Answer() (uint64, *session.Error) {
 	return *m.Seq, nil
 }
 
-// SDKError returns the SDK's code and message of a nack for the log: cut to a maximum length,
-// and without the tokens that they may quote.
+// SDKError returns the SDK's error code and message from a nack, for the log. They are cut to a
+// maximum length, and tokens quoted in them are removed.
 func (m *ClientMessage) SDKError() (code, message string) {
 	return clip(opaque.ReplaceAllString(string(m.Code), "…"), 64), clip(opaque.ReplaceAllString(m.Message, "…"), 256)
 }
 
-// opaque matches words that are long enough to be tokens or keys.
+// opaque matches texts that are long enough to be a token or a resume key.
 var opaque = regexp.MustCompile(`[A-Za-z0-9+/=_.%-]{40,}`)
 
 func clip(s string, most int) string {
@@ -203,7 +203,7 @@ func clip(s string, most int) string {
 	return strings.ToValidUTF8(s, "")
 }
 
-// UnknownType refuses a message of a type that the protocol does not have.
+// UnknownType returns the error for a message whose type is not in the protocol.
 func UnknownType(t string) *session.Error {
 	return session.Errorf(session.CodeUnknownType, "type %s: want join, resume, ack, nack, renew, leave or ping", fmt.Sprintf("%.32q", t))
 }

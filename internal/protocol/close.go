@@ -10,7 +10,7 @@ import (
 // CloseCode is the status code of a WebSocket close frame.
 type CloseCode int
 
-// Close codes. CloseCodes says when each is sent, and what a client does then.
+// Close codes. CloseCodes says when the service sends each code, and what a client does then.
 const (
 	CloseLeft            CloseCode = 1000
 	CloseGoingAway       CloseCode = 1001
@@ -36,13 +36,13 @@ const (
 type AfterClose string
 
 const (
-	// Stop means that connecting again as before would end the same way.
+	// Stop means that the client must not reconnect, because the same close would follow.
 	Stop AfterClose = "stop"
-	// JoinAfresh means that the session is not known: a client that has one drops it
-	// and joins, once. A client that has none stops.
+	// JoinAfresh means that the node does not know the session. A client with a session forgets it
+	// and joins, once. A client without one stops.
 	JoinAfresh AfterClose = "join afresh"
-	// Retry means to wait, for afterMs if a reconnect message named it, else for the
-	// backoff; then to connect and resume, or join if the client has no session.
+	// Retry means that the client waits, then connects and resumes, or joins if it has no session.
+	// It waits for afterMs if a reconnect message contained it, otherwise for its own backoff.
 	Retry AfterClose = "retry"
 )
 
@@ -50,20 +50,20 @@ const (
 type Close struct {
 	Code CloseCode
 	Then AfterClose
-	// Needs is the type of the message that must come before the close. Without it the
-	// client must Retry, since proxies and libraries use the same code. It is empty if only
-	// the service sends the code.
+	// Needs is the type of the message that must precede the close for After to apply. Without that
+	// message the client must Retry, since proxies and libraries use the same code. Needs is empty
+	// if only the service sends the code.
 	Needs string
-	// Errors are the codes of the error message that may come before the close.
+	// Errors are the codes of the error messages that may precede the close.
 	Errors []session.Code
-	// Reasons are the reasons of the ended or reconnect message that may come before it.
+	// Reasons are the reasons of the ended or reconnect messages that may precede the close.
 	Reasons []string
-	When    string // a sentence for the documents
+	When    string // when the code is sent: a sentence for the documents
 }
 
-// closeCodes defines all close codes, in ascending order. The tables in docs and the cases of
-// the browser library's test are generated from it (run `go generate ./test/docs` after a
-// change), and the Go clients call After.
+// closeCodes defines all close codes, in ascending order. The Go clients use it through After. The
+// tables in docs and the test cases of the browser library are generated from it: run `go generate
+// ./test/docs` after a change.
 var closeCodes = []Close{
 	{Code: CloseLeft, Then: Stop, Needs: TypeEnded, Reasons: ends(session.EndLeft), When: "The client left."},
 	{Code: CloseGoingAway, Then: Retry, When: "The node, or a proxy before it, went away."},
@@ -98,16 +98,16 @@ func ends(reasons ...session.EndReason) []string {
 // CloseCodes returns all close codes of the protocol, in ascending order.
 func CloseCodes() []Close { return slices.Clone(closeCodes) }
 
-// Known reports whether the protocol has this code.
+// Known reports whether the protocol defines this code.
 func (c CloseCode) Known() bool {
 	_, known := c.find()
 	return known
 }
 
 // After returns what a client must do after a close with code c. last is the type of the last
-// message before the close, or "". After an ended message the client stops, whatever the
-// code, since the close frame may be lost. The client retries after a code that is not of
-// this protocol, since it comes from a proxy or a library.
+// message before the close, or "" if there was none. After an ended message the client stops,
+// whatever the code, since the close frame may be lost. After a code that the protocol does not
+// define the client retries, since a proxy or a library has sent it.
 func (c CloseCode) After(last string) AfterClose {
 	row, known := c.find()
 	switch {

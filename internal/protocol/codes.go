@@ -11,11 +11,11 @@ const Subprotocol = "refresher.v1"
 
 // Limits of one connection.
 const (
-	MaxMessage          = 8 << 10          // bytes of a message from the client
-	FirstMessageTimeout = 10 * time.Second // from the handshake to the join or resume
-	WriteTimeout        = 5 * time.Second  // for the client to take one message
-	// The message rate is far above a client's needs, and far below one that would overload
-	// a node.
+	MaxMessage          = 8 << 10          // maximum size of a message from the client, in bytes
+	FirstMessageTimeout = 10 * time.Second // maximum time from the handshake to the join or resume message
+	WriteTimeout        = 5 * time.Second  // maximum time of a write to the client
+	// MessagesPerSecond is far more than a client needs, and far less than what would overload a
+	// node.
 	MessagesPerSecond = 10
 	MessageBurst      = 50
 )
@@ -40,7 +40,7 @@ func CloseForError(code session.Code) CloseCode {
 	}
 }
 
-// CloseForEnd returns the close code after an `ended` message on an open session.
+// CloseForEnd returns the close code after an `ended` message on the session's connection.
 func CloseForEnd(reason session.EndReason) CloseCode {
 	switch reason {
 	case session.EndLeft:
@@ -52,8 +52,9 @@ func CloseForEnd(reason session.EndReason) CloseCode {
 	}
 }
 
-// CloseForReturn returns the close code for a client that resumes a session that has ended
-// with this reason. Unlike CloseForEnd, a session that was left closes with CloseEnded.
+// CloseForReturn returns the close code for a client that resumes a session which has ended with
+// this reason. It differs from CloseForEnd for a session that the client has left: the code is
+// CloseEnded.
 func CloseForReturn(reason session.EndReason) CloseCode {
 	if reason == session.EndSuperseded {
 		return CloseSuperseded

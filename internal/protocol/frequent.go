@@ -7,12 +7,13 @@ import (
 	"refresher/internal/session"
 )
 
-// PingText is a ping exactly as JSON.stringify and encoding/json write it.
+// PingText is a ping message exactly as JSON.stringify and encoding/json write it.
 const PingText = `{"type":"ping"}`
 
-// Frequent is a fast path for the three frequent messages, ack, ping and renew, exactly as
-// JSON.stringify and encoding/json write them. It uses no reflection and little stack. seq is
-// the seq of an ack. For any other text ok is false.
+// Frequent decodes the three most frequent messages, ack, ping and renew, if they look exactly as
+// JSON.stringify and encoding/json write them. It uses no reflection and little stack. kind is the
+// message's type, seq the seq of an ack. ok is false for any other text, which DecodeClient
+// decodes.
 func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	switch string(data) {
 	case PingText:
@@ -37,7 +38,7 @@ func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	return TypeAck, seq, true
 }
 
-// AppendPong appends a Pong to b as encoding/json would write it.
+// AppendPong appends a Pong to b, in the same form as encoding/json.
 func AppendPong(b []byte, now session.UnixMilli) []byte {
 	b = append(b, `{"type":"pong","now":`...)
 	return append(strconv.AppendInt(b, int64(now), 10), '}')

@@ -2,15 +2,16 @@ package protocol
 
 import "refresher/internal/session"
 
-// Identity is the JSON form of a session's identity for back ends and operators. It is for
-// embedding.
+// Identity is the JSON form of a session's identity in messages to back ends and operators. Other
+// message types embed it.
 type Identity struct {
-	RTC  *RTC  `json:"rtc,omitempty"` // with a uid, which may be 0, or an account, never both
+	RTC  *RTC  `json:"rtc,omitempty"` // contains either a uid, which may be 0, or an account
 	RTM  *User `json:"rtm,omitempty"`
 	Chat *User `json:"chat,omitempty"`
 }
 
-// IdentityOf returns the JSON form of id. It shares no memory with id, whose role may change.
+// IdentityOf returns the JSON form of id. The result shares no memory with id, since the session
+// can change the role in id later.
 func IdentityOf(id session.Identity) Identity {
 	var w Identity
 	if r := id.RTC; r != nil {

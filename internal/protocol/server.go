@@ -17,13 +17,13 @@ const (
 	TypeError      = "error"
 )
 
-// Actions: what a client must do with the tokens of a message.
+// Actions say what a client must do with the tokens of a message.
 const (
-	ActionRenew  = "renew"  // hand them to the SDK's renewToken
+	ActionRenew  = "renew"  // pass them to the SDK's renewToken
 	ActionRejoin = "rejoin" // join the call again with them
 )
 
-// Reasons of a Reconnect.
+// Reasons of a reconnect message.
 const (
 	ReasonDrain    = "drain"
 	ReasonOverload = "overload"
@@ -35,14 +35,14 @@ type Token struct {
 	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
-// Tokens is a bundle: a token for each service of the session.
+// Tokens is a bundle in a message: a token for each service of the session.
 type Tokens struct {
 	RTC  *Token `json:"rtc,omitempty"`
 	RTM  *Token `json:"rtm,omitempty"`
 	Chat *Token `json:"chat,omitempty"`
 }
 
-// Joined answers a join or a resume.
+// Joined is the answer to a join or a resume.
 type Joined struct {
 	Type        string            `json:"type"`
 	Session     string            `json:"session"`
@@ -56,34 +56,34 @@ type Joined struct {
 	Now         session.UnixMilli `json:"now"`
 }
 
-// TokenPrivilege is a message with new tokens: token-privilege-will-expire, or
-// token-privilege-did-expire if the old tokens have expired.
+// TokenPrivilege is the message with new tokens. Its type is token-privilege-will-expire, or
+// token-privilege-did-expire if the previous tokens have expired.
 type TokenPrivilege struct {
 	Type              string            `json:"type"`
 	Seq               uint64            `json:"seq"`
 	Tokens            Tokens            `json:"tokens"`
-	PreviousExpiresAt session.UnixSec   `json:"previousExpiresAt"` // 0 = not known
+	PreviousExpiresAt session.UnixSec   `json:"previousExpiresAt"` // 0 if unknown
 	Action            string            `json:"action"`
 	Attempt           int               `json:"attempt"`
 	Cause             string            `json:"cause"`
 	Now               session.UnixMilli `json:"now"`
 }
 
-// Reconnect asks the client to connect again after AfterMs.
+// Reconnect is the message that asks the client to reconnect after AfterMs milliseconds.
 type Reconnect struct {
 	Type    string `json:"type"`
 	AfterMs int64  `json:"afterMs"`
 	Reason  string `json:"reason"`
 }
 
-// Ended says that the session is over.
+// Ended is the message that the session has ended.
 type Ended struct {
 	Type         string            `json:"type"`
 	Reason       session.EndReason `json:"reason"`
-	AccessEndsAt session.UnixSec   `json:"accessEndsAt"` // 0 = not known
+	AccessEndsAt session.UnixSec   `json:"accessEndsAt"` // 0 if unknown
 }
 
-// Pong answers a ping.
+// Pong is the answer to a ping.
 type Pong struct {
 	Type string            `json:"type"`
 	Now  session.UnixMilli `json:"now"`
@@ -96,7 +96,7 @@ type Error struct {
 	Message string       `json:"message"`
 }
 
-// FromTokens returns the wire form of t.
+// FromTokens converts t to its JSON form.
 func FromTokens(t session.Tokens) Tokens {
 	token := func(s string) *Token {
 		if s == "" {
@@ -107,8 +107,8 @@ func FromTokens(t session.Tokens) Tokens {
 	return Tokens{RTC: token(t.RTC), RTM: token(t.RTM), Chat: token(t.Chat)}
 }
 
-// FromJoined returns the wire form of j. heartbeat is the setting --heartbeat, the maximum
-// interval of pings; the function Heartbeat computes the interval for this client.
+// FromJoined converts j to its JSON form. heartbeat is the maximum interval of pings, from the flag
+// --heartbeat; the function Heartbeat computes this client's interval from it.
 func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	m := Joined{
 		Type: TypeJoined, Session: j.Session, Key: j.Key, Resumed: j.Resumed, Seq: j.Seq,
@@ -121,16 +121,16 @@ func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	return m
 }
 
-// Heartbeat returns the interval of a client's pings: a sixth of the head start of its
-// renewals, at most longest, in whole seconds, and at least one second. A client waits for the
-// answer to a ping for at most two heartbeats (client.Patience). So with a head start of 6 s
-// or more it detects a dead connection within half the head start, and has the other half to
-// connect again before its tokens expire.
+// Heartbeat returns the interval of a client's pings, in whole seconds: a sixth of the head start
+// of its renewals, between one second and longest. A client waits at most two heartbeats for the
+// answer to a ping (client.Patience). So with a head start of 6 s or more it detects a dead
+// connection within half the head start. The other half remains for reconnecting before its tokens
+// expire.
 func Heartbeat(longest, headStart time.Duration) time.Duration {
 	return max(min(longest, headStart/6).Truncate(time.Second), time.Second)
 }
 
-// FromPush returns the wire form of p.
+// FromPush converts p to its JSON form.
 func FromPush(p session.Push) TokenPrivilege {
 	m := TokenPrivilege{
 		Type: TypeWillExpire, Seq: p.Seq, Tokens: FromTokens(p.Tokens), PreviousExpiresAt: p.PreviousExpiresAt,
@@ -140,17 +140,17 @@ func FromPush(p session.Push) TokenPrivilege {
 		m.Type = TypeDidExpire
 	}
 	if p.Cause == session.CauseResume {
-		m.Cause = string(session.CauseRenew) // on the wire, a resume is a request for tokens like renew
+		m.Cause = string(session.CauseRenew) // in messages, a push after a resume has the cause "renew"
 	}
 	return m
 }
 
-// FromEnding returns the wire form of e.
+// FromEnding converts e to its JSON form.
 func FromEnding(e session.Ending) Ended {
 	return Ended{Type: TypeEnded, Reason: e.Reason, AccessEndsAt: e.AccessEndsAt}
 }
 
-// FromError returns the wire form of e.
+// FromError converts e to its JSON form.
 func FromError(e *session.Error) Error {
 	return Error{Type: TypeError, Code: e.Code, Message: e.Message}
 }

@@ -76,9 +76,7 @@ func TestSlowNode(t *testing.T) {
 		}
 		slow.wantRevoked(7, true)   // it has effect before sessions have ended
 		time.Sleep(2 * time.Second) // bubble
-		if _, p, err := c.Get(t.Context(), "app", r.ID); err != nil || !p.Complete || p.Ended != 1 {
-			t.Errorf("afterwards: %+v, %v", p, err)
-		}
+		c.wantEnded(r.ID, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		began = time.Now()
@@ -94,8 +92,7 @@ func TestSlowNode(t *testing.T) {
 // TestSlowHere: the answer includes the sessions that other nodes have ended, though this
 // node took longer.
 func TestSlowHere(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *shared) {
-		a, b := start(t, s, "a"), start(t, s, "b")
+	inPair(t, func(t *testing.T, s *shared, a, b *node) {
 		a.join("S", 7)
 		b.join("T", 7)
 		a.setSlow(2 * patience)
@@ -108,8 +105,7 @@ func TestSlowHere(t *testing.T) {
 // TestCompleteCountsAll: the progress of a complete revocation counts the sessions of every
 // node, even if a node finished between two reads of the store.
 func TestCompleteCountsAll(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *shared) {
-		a, b := start(t, s, "a"), start(t, s, "b")
+	inPair(t, func(t *testing.T, s *shared, a, b *node) {
 		b.join("S", 7)
 		b.setSlow(45 * time.Millisecond)
 		a.link.set(func(l *link) { l.lag = 30 * time.Millisecond })
@@ -122,8 +118,7 @@ func TestCompleteCountsAll(t *testing.T) {
 // TestNotCompleteWhileAddEnds: a stored revocation is not complete while the node that
 // added it is still ending sessions.
 func TestNotCompleteWhileAddEnds(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *shared) {
-		a, b := start(t, s, "a"), start(t, s, "b")
+	inPair(t, func(t *testing.T, s *shared, a, b *node) {
 		a.join("S", 7)
 		a.setSlow(time.Second)
 		go func() {
@@ -140,16 +135,13 @@ func TestNotCompleteWhileAddEnds(t *testing.T) {
 			t.Errorf("meanwhile: %+v, %v", p, err)
 		}
 		time.Sleep(time.Second) // bubble
-		if _, p, err := b.Get(t.Context(), "app", page[0].ID); err != nil || !p.Complete || p.Ended != 1 {
-			t.Errorf("afterwards: %+v, %v", p, err)
-		}
+		b.wantEnded(page[0].ID, 1)
 	})
 }
 
 // TestNodeThatIsGone: Add does not wait for a node whose lease has expired.
 func TestNodeThatIsGone(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *shared) {
-		a, b := start(t, s, "a"), start(t, s, "b")
+	inPair(t, func(t *testing.T, s *shared, a, b *node) {
 		b.link.set(cutOff)
 		r, p := a.add(revocation(7))
 		if p.Complete || !slices.Equal(p.WaitingFor, []string{"b"}) {
@@ -208,8 +200,7 @@ func TestOnlyTheProjects(t *testing.T) {
 
 // TestLog: each change is one log line, without the names that the revocation matches.
 func TestLog(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *shared) {
-		a, other := start(t, s, "a"), start(t, s, "b")
+	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		r := revocation(7)
 		r.User, r.Channel, r.Subject = "the-user", "the-channel", "the-subject"
 		r, _ = a.add(r)

@@ -57,6 +57,12 @@ func newShared() *shared {
 	return s
 }
 
+// inPair runs a test with two nodes and a new store, in a bubble.
+func inPair(t *testing.T, test func(t *testing.T, s *shared, a, other *node)) {
+	t.Helper()
+	inBubble(t, func(t *testing.T, s *shared) { test(t, s, start(t, s, "a"), start(t, s, "b")) })
+}
+
 // inBubble runs a test with a new store, in a bubble.
 func inBubble(t *testing.T, test func(t *testing.T, s *shared)) {
 	t.Helper()
@@ -92,6 +98,16 @@ func (s *shared) counts() (readings, full int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.readings, s.full
+}
+
+// wantReads expects all revocations to be read at most so often during f.
+func (s *shared) wantReads(t *testing.T, most int, f func()) {
+	t.Helper()
+	_, before := s.counts()
+	f()
+	if _, after := s.counts(); after-before > most {
+		t.Errorf("everything was read %d times, want at most %d", after-before, most)
+	}
 }
 
 // set changes how the store behaves.
@@ -443,6 +459,21 @@ func (n *node) lacks() int {
 	n.Set.mu.RLock()
 	defer n.Set.mu.RUnlock()
 	return len(n.unsaved)
+}
+
+func (n *node) wantLacks(want int) {
+	n.t.Helper()
+	if got := n.lacks(); got != want {
+		n.t.Errorf("%s: the store lacks %d, want %d", n.name, got, want)
+	}
+}
+
+// wantEnded expects a revocation to be complete, and to have ended so many sessions.
+func (n *node) wantEnded(id string, sessions int) {
+	n.t.Helper()
+	if _, p, err := n.Get(n.t.Context(), "app", id); err != nil || !p.Complete || p.Ended != sessions {
+		n.t.Errorf("%s: progress %+v, %v, want complete with %d sessions", n.name, p, err, sessions)
+	}
 }
 
 // logBuffer is a log that can be read meanwhile.

@@ -10,10 +10,6 @@ import (
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
-
-	"refresher/internal/session"
-	"refresher/internal/store"
-	"refresher/test/redistest"
 )
 
 // A command is sent once more when its connection was closed before an answer came,
@@ -81,30 +77,5 @@ func TestNotSentAgain(t *testing.T) {
 	closed := func(context.Context, goredis.Cmder) error { sent++; return io.EOF }
 	if err := (again{}).ProcessHook(closed)(ctx, goredis.NewCmd(ctx, "x")); !errors.Is(err, io.EOF) || sent != 1 {
 		t.Errorf("nobody waits: sent %d times, %v", sent, err)
-	}
-}
-
-// A command that is executed twice does no harm: a second acquire raises the epoch again
-// and keeps the rest of the record; an end stays.
-func TestAcquireTwice(t *testing.T) {
-	t.Parallel()
-	s := open(t, redistest.Start(t).UnixURL(), nil)
-	r := record("S")
-	s.saved(t, store.Done, r)
-	var epoch uint64
-	for range 2 {
-		held, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "b", Attach: true})
-		if err != nil || !held.Known || held.Epoch <= epoch || held.Record.Seq != r.Seq || held.Record.Identity.RTC.UID != r.Identity.RTC.UID {
-			t.Fatalf("%+v, %v", held, err)
-		}
-		epoch = held.Epoch
-	}
-	r.Epoch, r.Node, r.Version = epoch, "b", 1
-	s.saved(t, store.Done, r)
-	for range 2 {
-		ended, err := s.Wish(within(t), store.Wish{Session: "S", Kind: store.WishEnd, At: r.Due})
-		if err != nil || ended.State != session.Ended {
-			t.Fatalf("%+v, %v", ended, err)
-		}
 	}
 }

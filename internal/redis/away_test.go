@@ -119,43 +119,32 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 	}
 }
 
-func TestNobodyThere(t *testing.T) {
+// TestAway checks that operations fail in time, however the store cannot be reached, and
+// work again when it can.
+func TestAway(t *testing.T) {
 	t.Parallel()
-	server, s := startStore(t)
-	server.Kill()
-	s.fails(t, "never reached", 5*time.Second)
-	server.Restart()
-	s.again(t)
-	server.Kill()
-	s.fails(t, "killed", 5*time.Second)
-	server.Restart()
-	s.again(t)
-	server.Pause()
-	s.fails(t, "paused", 300*time.Millisecond)
-	server.Continue()
-	s.again(t)
-}
-
-func TestNetworkFails(t *testing.T) {
-	t.Parallel()
-	proxy := redistest.StartProxy(t, redistest.Start(t).Addr())
-	s := open(t, "redis://"+proxy.Addr(), nil)
-	proxy.Blackhole()
-	s.fails(t, "no answer to the first connection", 300*time.Millisecond)
-	proxy.Heal()
-	s.again(t)
-	proxy.Blackhole()
-	s.fails(t, "no answer", 300*time.Millisecond)
-	proxy.Heal()
-	s.again(t)
-	proxy.Cut()
-	s.fails(t, "cut", 5*time.Second)
-	proxy.Heal()
-	s.again(t)
-	proxy.Slow(700 * time.Millisecond)
-	s.fails(t, "slow", 300*time.Millisecond)
-	proxy.Heal()
-	s.again(t)
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr())
+	direct, through := open(t, server.UnixURL(), nil), open(t, "redis://"+proxy.Addr(), nil)
+	for _, away := range []struct {
+		what        string
+		s           *stage
+		limit       time.Duration
+		fails, back func()
+	}{
+		{"never reached", direct, 5 * time.Second, server.Kill, server.Restart},
+		{"killed", direct, 5 * time.Second, server.Kill, server.Restart},
+		{"paused", direct, 300 * time.Millisecond, server.Pause, server.Continue},
+		{"no answer to the first connection", through, 300 * time.Millisecond, proxy.Blackhole, proxy.Heal},
+		{"no answer", through, 300 * time.Millisecond, proxy.Blackhole, proxy.Heal},
+		{"cut", through, 5 * time.Second, proxy.Cut, proxy.Heal},
+		{"slow", through, 300 * time.Millisecond, func() { proxy.Slow(700 * time.Millisecond) }, proxy.Heal},
+	} {
+		away.fails()
+		away.s.fails(t, away.what, away.limit)
+		away.back()
+		away.s.again(t)
+	}
 }
 
 // TestCancelled expects operations to end with their context.
@@ -190,16 +179,6 @@ func TestCancelled(t *testing.T) {
 	s.allWork(t)
 }
 
-func TestNothingToSave(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	server.Kill()
-	s := open(t, server.URL(), nil)
-	if outcomes, err := s.Save(within(t), nil); err != nil || len(outcomes) != 0 {
-		t.Errorf("%v, %v", outcomes, err)
-	}
-}
-
 // TestClosed expects operations after Close to fail, and those under way to end.
 func TestClosed(t *testing.T) {
 	t.Parallel()
@@ -215,6 +194,9 @@ func TestClosed(t *testing.T) {
 	s.fails(t, "closed", 5*time.Second)
 	if err := s.Watch(within(t), "b", func() { t.Error("connected") }, func(string) {}); err == nil {
 		t.Error("watch: no error")
+	}
+	if err := s.WatchRevocations(within(t), func(store.RevocationsChange) { t.Error("connected") }); err == nil {
+		t.Error("watch revocations: no error")
 	}
 	server.Kill()
 	if err := await(t, watched); err == nil {

@@ -59,23 +59,19 @@ func TestSessionIsSmall(t *testing.T) {
 //	random      256 of any at once: the worst order for a processor's caches, in
 //	            which clients come that ask for tokens by themselves
 func BenchmarkRenewal(b *testing.B) {
-	for _, sessions := range benchSizes() {
-		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
-			c := fill(b, sessions)
-			due := func() int { return c.queue[0] }
-			b.Run("flush=128", func(b *testing.B) { c.renew(b, 128, due) })
-			b.Run("flush=1280", func(b *testing.B) { c.renew(b, 1280, due) })
-			b.Run("flush=4096", func(b *testing.B) { c.renew(b, 4096, due) })
-			b.Run("random", func(b *testing.B) { c.renew(b, 256, func() int { return rand.IntN(sessions) }) })
-		})
-	}
+	benchEach(b, func(b *testing.B, c *crowd, sessions int) {
+		due := func() int { return c.queue[0] }
+		b.Run("flush=128", func(b *testing.B) { c.renew(b, 128, due) })
+		b.Run("flush=1280", func(b *testing.B) { c.renew(b, 1280, due) })
+		b.Run("flush=4096", func(b *testing.B) { c.renew(b, 4096, due) })
+		b.Run("random", func(b *testing.B) { c.renew(b, 256, func() int { return rand.IntN(sessions) }) })
+	})
 }
 
 // renew renews the sessions that next returns, and saves flush of them at once.
 func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	records := make([]store.Record, 0, flush)
-	c.server.Do("CONFIG", "RESETSTAT")
-	cpu, commands := c.server.CPU(), c.server.Commands()
+	report := c.measure(b, "renewal")
 	for b.Loop() {
 		if records = append(records, c.renewed(next())); len(records) == flush {
 			c.save(records)
@@ -83,8 +79,7 @@ func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 		}
 	}
 	c.save(records)
-	b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/renewal")
-	b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/renewal")
+	report(b.N)
 	b.ReportMetric(c.memory, "B/session")
 	b.ReportMetric(c.hold(), "µs/call")
 }
@@ -105,14 +100,11 @@ redis.call('ZADD', KEYS[1], unpack(moved))`
 // same sessions in the same Redis, in batches of as many as one call saves at a time
 // there (2, 20 and 64), and of 256.
 func BenchmarkBare(b *testing.B) {
-	for _, sessions := range benchSizes() {
-		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
-			c := fill(b, sessions)
-			for _, batch := range []int{128 / store.Shards, 1280 / store.Shards, 4096 / store.Shards, 256} {
-				b.Run("batch="+strconv.Itoa(batch), func(b *testing.B) { c.reschedule(b, batch) })
-			}
-		})
-	}
+	benchEach(b, func(b *testing.B, c *crowd, _ int) {
+		for _, batch := range []int{128 / store.Shards, 1280 / store.Shards, 4096 / store.Shards, 256} {
+			b.Run("batch="+strconv.Itoa(batch), func(b *testing.B) { c.reschedule(b, batch) })
+		}
+	})
 }
 
 // reschedule runs the bare script on one shard after the other.
@@ -123,7 +115,7 @@ func (c *crowd) reschedule(b *testing.B, batch int) {
 	}
 	calls := make([]call, 0, store.Shards)
 	score := time.Now().Add(24 * time.Hour).UnixMilli()
-	cpu, commands := c.server.CPU(), c.server.Commands()
+	report := c.measure(b, "item")
 	done := 0
 	for shard := 0; done < b.N; shard = (shard + 1) % store.Shards {
 		score++
@@ -135,8 +127,7 @@ func (c *crowd) reschedule(b *testing.B, batch int) {
 			calls = calls[:0]
 		}
 	}
-	b.ReportMetric(per(c.server.CPU()-cpu, done), "redis-µs/item")
-	b.ReportMetric(float64(c.server.Commands()-commands)/float64(done), "commands/item")
+	report(done)
 }
 
 // BenchmarkClaim reports what it costs Redis to hand over one session of a dead node, in
@@ -151,7 +142,7 @@ func BenchmarkClaim(b *testing.B) {
 	later := time.Now()
 	c.store.now = func() time.Time { return later }
 	var claimed, left int
-	cpu, commands := c.server.CPU(), c.server.Commands()
+	report := c.measure(b, "item")
 	for b.Loop() {
 		if left == 0 {
 			left = c.sweep()
@@ -164,17 +155,15 @@ func BenchmarkClaim(b *testing.B) {
 		claimed++
 	}
 	claimed += left
-	b.ReportMetric(per(c.server.CPU()-cpu, claimed), "redis-µs/item")
-	b.ReportMetric(float64(c.server.Commands()-commands)/float64(claimed), "commands/item")
+	report(claimed)
 }
 
 // BenchmarkJoin reports what the first save of a session costs Redis, with as many
 // records at once as in a storm.
 func BenchmarkJoin(b *testing.B) {
-	c := fill(b, benchSizes()[0])
-	c.server.Do("CONFIG", "RESETSTAT")
+	c := fill(b, 25_000)
 	records := make([]store.Record, 0, 4096)
-	cpu, first := c.server.CPU(), len(c.versions)
+	report, first := c.measure(b, "join"), len(c.versions)
 	for i := 0; b.Loop(); i++ {
 		c.versions, c.due = append(c.versions, 0), append(c.due, session.MilliOf(time.Now()))
 		c.queue, c.at = append(c.queue, first+i), append(c.at, first+i)
@@ -184,54 +173,59 @@ func BenchmarkJoin(b *testing.B) {
 		}
 	}
 	c.save(records)
-	b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/join")
+	report(b.N)
 	b.ReportMetric(c.hold(), "µs/call")
 }
 
 // BenchmarkAcquire reports what an acquire by another node costs Redis. The nodes take
 // turns, so that each acquire changes the owner.
 func BenchmarkAcquire(b *testing.B) {
-	for _, sessions := range benchSizes() {
-		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
-			c := fill(b, sessions)
-			cpu, commands := c.server.CPU(), c.server.Commands()
-			for b.Loop() {
-				i := rand.IntN(sessions)
-				c.epochs[i]++
-				held, err := c.store.Acquire(b.Context(), store.AcquireRequest{
-					Session: sessionID(i), Epoch: uint64(c.epochs[i]), Node: fmt.Sprintf("refresher-7f9c4d8b5-x-%08d", c.epochs[i]), Attach: true,
-				})
-				if err != nil || !held.Known {
-					b.Fatalf("%+v, %v", held, err)
-				}
+	benchEach(b, func(b *testing.B, c *crowd, sessions int) {
+		report := c.measure(b, "acquire")
+		for b.Loop() {
+			i := rand.IntN(sessions)
+			c.epochs[i]++
+			held, err := c.store.Acquire(b.Context(), store.AcquireRequest{
+				Session: sessionID(i), Epoch: uint64(c.epochs[i]), Node: fmt.Sprintf("refresher-7f9c4d8b5-x-%08d", c.epochs[i]), Attach: true,
+			})
+			if err != nil || !held.Known {
+				b.Fatalf("%+v, %v", held, err)
 			}
-			b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/acquire")
-			b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/acquire")
-		})
-	}
+		}
+		report(b.N)
+	})
 }
 
 // BenchmarkSweep reports what a sweep of a node costs Redis while nothing is overdue.
 // Each node sweeps every two seconds.
 func BenchmarkSweep(b *testing.B) {
 	c := fill(b, 10_000)
-	cpu, commands := c.server.CPU(), c.server.Commands()
+	report := c.measure(b, "sweep")
 	for b.Loop() {
 		c.sweep()
 	}
-	b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/sweep")
-	b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/sweep")
+	report(b.N)
 }
 
-func benchSizes() []int {
-	if testing.Short() {
-		return []int{25_000}
+// measure returns a function that reports what Redis has done since, for each of n items.
+func (c *crowd) measure(b *testing.B, item string) (report func(n int)) {
+	c.server.Do("CONFIG", "RESETSTAT")
+	cpu, commands := c.server.CPU(), c.server.Commands()
+	return func(n int) {
+		b.ReportMetric(float64((c.server.CPU()-cpu).Nanoseconds())/1000/float64(n), "redis-µs/"+item)
+		b.ReportMetric(float64(c.server.Commands()-commands)/float64(n), "commands/"+item)
 	}
-	return []int{10_000, 25_000, 100_000, 1_000_000}
 }
 
-func per(d time.Duration, n int) float64 {
-	return float64(d.Nanoseconds()) / 1000 / float64(n)
+// benchEach runs a benchmark with each number of sessions.
+func benchEach(b *testing.B, run func(b *testing.B, c *crowd, sessions int)) {
+	sizes := []int{10_000, 25_000, 100_000, 1_000_000}
+	if testing.Short() {
+		sizes = sizes[1:2]
+	}
+	for _, sessions := range sizes {
+		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) { run(b, fill(b, sessions), sessions) })
+	}
 }
 
 // crowd is a Redis full of sessions.
@@ -371,19 +365,15 @@ func (c *crowd) sweep() (claimed int) {
 // BenchmarkList reports what a page of 200 sessions in the middle of a listing costs
 // Redis.
 func BenchmarkList(b *testing.B) {
-	for _, sessions := range benchSizes() {
-		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
-			c := fill(b, sessions)
-			q := store.ListQuery{Limit: 200}
-			cpu, commands := c.server.CPU(), c.server.Commands()
-			for b.Loop() {
-				var err error
-				if _, q.After, err = store.List(b.Context(), c.store, q); err != nil {
-					b.Fatal(err)
-				}
+	benchEach(b, func(b *testing.B, c *crowd, _ int) {
+		q := store.ListQuery{Limit: 200}
+		report := c.measure(b, "page")
+		for b.Loop() {
+			var err error
+			if _, q.After, err = store.List(b.Context(), c.store, q); err != nil {
+				b.Fatal(err)
 			}
-			b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/page")
-			b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/page")
-		})
-	}
+		}
+		report(b.N)
+	})
 }

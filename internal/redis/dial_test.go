@@ -3,8 +3,6 @@ package redis
 import (
 	"crypto/tls"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,24 +17,27 @@ type dialled struct {
 	Kind, Network, Address, Username, Password string
 	DB                                         int
 	TLS                                        bool
+	Idle                                       time.Duration // after which a connection is not reused
 }
 
 func TestURLs(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]dialled{
-		"redis://host":                              {Kind: "one", Network: "tcp", Address: "host:6379"},
-		"redis://host:6380/3":                       {Kind: "one", Network: "tcp", Address: "host:6380", DB: 3},
-		"redis://user:p%40ss%2Fword@host":           {Kind: "one", Network: "tcp", Address: "host:6379", Username: "user", Password: "p@ss/word"},
-		"redis://:pass@host":                        {Kind: "one", Network: "tcp", Address: "host:6379", Password: "pass"},
-		"rediss://host":                             {Kind: "one", Network: "tcp", Address: "host:6379", TLS: true},
-		"unix:///run/redis/redis.sock":              {Kind: "one", Network: "unix", Address: "/run/redis/redis.sock"},
-		"unix://user:pass@/run/redis.sock?db=2":     {Kind: "one", Network: "unix", Address: "/run/redis.sock", DB: 2, Username: "user", Password: "pass"},
-		"redis+cluster://host:7000":                 {Kind: "cluster", Address: "host:7000"},
-		"redis+cluster://u:p@a:7000?addr=b:7001":    {Kind: "cluster", Address: "a:7000 b:7001", Username: "u", Password: "p"},
-		"rediss+cluster://host":                     {Kind: "cluster", Address: "host:6379", TLS: true},
-		"redis+sentinel://host?master_name=main":    {Kind: "one", Network: "tcp", Address: "FailoverClient"},
-		"rediss+sentinel://h?master_name=m&db=4":    {Kind: "one", Network: "tcp", Address: "FailoverClient", DB: 4, TLS: true},
-		"redis+sentinel://h?master_name=m&addr=b:2": {Kind: "one", Network: "tcp", Address: "FailoverClient"},
+		"redis://host":                                                    {Kind: "one", Network: "tcp", Address: "host:6379"},
+		"redis://host?conn_max_idle_time=5s":                              {Kind: "one", Network: "tcp", Address: "host:6379", Idle: 5 * time.Second},
+		"redis+cluster://host?conn_max_idle_time=5s":                      {Kind: "cluster", Address: "host:6379", Idle: 5 * time.Second},
+		"redis://host:6380/3":                                             {Kind: "one", Network: "tcp", Address: "host:6380", DB: 3},
+		"redis://user:p%40ss%2Fword@host":                                 {Kind: "one", Network: "tcp", Address: "host:6379", Username: "user", Password: "p@ss/word"},
+		"redis://:pass@host":                                              {Kind: "one", Network: "tcp", Address: "host:6379", Password: "pass"},
+		"rediss://host":                                                   {Kind: "one", Network: "tcp", Address: "host:6379", TLS: true},
+		"unix:///run/redis/redis.sock":                                    {Kind: "one", Network: "unix", Address: "/run/redis/redis.sock"},
+		"unix://user:pass@/run/redis.sock?db=2":                           {Kind: "one", Network: "unix", Address: "/run/redis.sock", DB: 2, Username: "user", Password: "pass"},
+		"redis+cluster://host:7000":                                       {Kind: "cluster", Address: "host:7000"},
+		"redis+cluster://u:p@a:7000?addr=b:7001":                          {Kind: "cluster", Address: "a:7000 b:7001", Username: "u", Password: "p"},
+		"rediss+cluster://host":                                           {Kind: "cluster", Address: "host:6379", TLS: true},
+		"redis+sentinel://host?master_name=main":                          {Kind: "one", Network: "tcp", Address: "FailoverClient"},
+		"rediss+sentinel://h?master_name=m&db=4":                          {Kind: "one", Network: "tcp", Address: "FailoverClient", DB: 4, TLS: true},
+		"redis+sentinel://h?master_name=m&addr=b:2&conn_max_idle_time=5s": {Kind: "one", Network: "tcp", Address: "FailoverClient", Idle: 5 * time.Second},
 		"redis+sentinel://a:b@h?master_name=m&username=u&password=p@ss": {
 			Kind: "one", Network: "tcp", Address: "FailoverClient", Username: "u", Password: "p@ss",
 		},
@@ -51,14 +52,14 @@ func TestURLs(t *testing.T) {
 		switch c := client.(type) {
 		case *goredis.Client:
 			o := c.Options()
-			got = dialled{Kind: "one", Network: o.Network, Address: o.Addr, Username: o.Username, Password: o.Password, DB: o.DB}
+			got = dialled{Kind: "one", Network: o.Network, Address: o.Addr, Username: o.Username, Password: o.Password, DB: o.DB, Idle: o.ConnMaxIdleTime}
 			secured = o.TLSConfig
 			if o.PoolSize != poolSize || o.MaxRetries > 0 || !o.ContextTimeoutEnabled || o.ReadTimeout != readTimeout {
 				t.Errorf("%s: limits are %+v", url, o)
 			}
 		case *goredis.ClusterClient:
 			o := c.Options()
-			got = dialled{Kind: "cluster", Address: strings.Join(o.Addrs, " "), Username: o.Username, Password: o.Password}
+			got = dialled{Kind: "cluster", Address: strings.Join(o.Addrs, " "), Username: o.Username, Password: o.Password, Idle: o.ConnMaxIdleTime}
 			secured = o.TLSConfig
 			if o.PoolSize != poolSize || o.MaxRetries > 0 || !o.ContextTimeoutEnabled || o.ReadTimeout != readTimeout {
 				t.Errorf("%s: limits are %+v", url, o)
@@ -67,38 +68,14 @@ func TestURLs(t *testing.T) {
 		if got.TLS = secured != nil; got.TLS && (secured.MinVersion != tls.VersionTLS12 || secured.InsecureSkipVerify) {
 			t.Errorf("%s: %+v", url, secured)
 		}
+		if want.Idle == 0 {
+			want.Idle = 30 * time.Second
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", url, diff)
 		}
 		if err := client.Close(); err != nil {
 			t.Errorf("%s: %v", url, err)
-		}
-	}
-}
-
-// TestIdleTimes checks that a connection is not reused after half a minute without use,
-// or after the time that the URL gives.
-func TestIdleTimes(t *testing.T) {
-	t.Parallel()
-	for query, want := range map[string]time.Duration{"": 30 * time.Second, "&conn_max_idle_time=5s": 5 * time.Second} {
-		for _, scheme := range []string{"redis", "rediss", "rediss+sentinel", "redis+cluster"} {
-			address := scheme + "://h?dial_timeout=1s" + query
-			if strings.HasSuffix(scheme, "sentinel") {
-				address += "&master_name=main"
-			}
-			client, err := dial(&Config{URL: address})
-			must(t, err)
-			var got time.Duration
-			switch c := client.(type) {
-			case *goredis.Client:
-				got = c.Options().ConnMaxIdleTime
-			case *goredis.ClusterClient:
-				got = c.Options().ConnMaxIdleTime
-			}
-			if got != want {
-				t.Errorf("%s: %v, want %v", address, got, want)
-			}
-			client.Close()
 		}
 	}
 }
@@ -148,21 +125,6 @@ func TestBadURLs(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: the password is in the error: %v", url, err)
-		}
-	}
-}
-
-func TestCAFiles(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	none := filepath.Join(dir, "none.pem")
-	must(t, os.WriteFile(none, []byte("-----BEGIN NOTHING-----\n"), 0o600))
-	for file, want := range map[string]string{
-		filepath.Join(dir, "absent.pem"): "redis-ca-file: open " + dir + "/absent.pem: no such file or directory",
-		none:                             "redis-ca-file: " + none + " holds no certificate in PEM",
-	} {
-		if _, err := dial(&Config{URL: "rediss://user:hunter2@host", CAFile: file}); err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s", file, err, want)
 		}
 	}
 }

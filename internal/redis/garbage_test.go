@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -147,58 +146,6 @@ func TestGarbageInRecords(t *testing.T) {
 	}
 	if answer, text := second.Ops("/readyz"); answer.StatusCode != http.StatusOK || strings.Contains(text, "degraded") {
 		t.Errorf("/readyz: %d %s", answer.StatusCode, text)
-	}
-}
-
-// TestGarbageInRevocations has the store hold what no node puts there: a node leaves alone
-// what it cannot read, learns the rest, and goes on.
-func TestGarbageInRevocations(t *testing.T) {
-	t.Parallel()
-	redis := redistest.Start(t)
-	log := &awaited{text: "revocation=the last", found: make(chan struct{})}
-	n := apptest.StartLogged(t, func(c *app.Config) { c.Redis.URL = redis.URL() }, log)
-	ws := n.Dial()
-	ws.Send(`{"type":"join","rtc":{"channel":"c","uid":7,"role":"publisher"}}`)
-	ws.Expect("joined")
-	put := func(id, field, value string) {
-		fields := map[string]string{
-			"id": strconv.Quote(id), "app": strconv.Quote(apptest.AppID), "subject": `"another"`,
-			"since": "1000000000000", "until": "4102444800", "version": "1",
-		}
-		fields[field] = value
-		var pairs []string
-		for name, text := range fields {
-			pairs = append(pairs, strconv.Quote(name)+":"+text)
-		}
-		redis.Do("HSET", "{refresher:revocations}:all", id, "1 1 {"+strings.Join(pairs, ",")+"}")
-	}
-	for _, field := range []string{"id", "app", "channel", "user", "subject", "since", "until", "lifted", "version"} {
-		for i, value := range []string{`""`, "null", "-1", "1e3", "9223372036854775807", "-9223372036854775808", "1e300", "[]", "{}", "true", `"\u0000\u202e"`, "x"} {
-			put(fmt.Sprintf("%s %d", field, i), field, value)
-		}
-	}
-	for i, value := range []string{"", "1", "1 1", "1 1 ", "1 1 x", "x y {}", "-1 -1 {}", "1e300 1e300 {}"} {
-		redis.Do("HSET", "{refresher:revocations}:all", fmt.Sprintf("value %d", i), value)
-	}
-	put("the last", "since", "2000000000000")
-	redis.Do("SET", "{refresher:revocations}:version", "no version")
-	redis.Do("PUBLISH", "refresher:revocations", "no change")
-	select {
-	case <-log.found:
-	case <-time.After(20 * time.Second):
-		t.Fatal("the revocations are not learned")
-	}
-	ws.Send(`{"type":"ping"}`)
-	for m, code := ws.Next(); m.Type != "pong"; m, code = ws.Next() {
-		if code != 0 {
-			t.Fatalf("the call was closed with %d", code)
-		}
-	}
-	if answer, text := n.Do(http.MethodPost, "/v1/revocations", `{"channel":"c","for":60}`); answer.StatusCode != http.StatusOK || !strings.Contains(text, `"ended":1`) {
-		t.Errorf("a revocation: %d %s", answer.StatusCode, text)
-	}
-	if _, metrics := n.Ops("/metrics"); !strings.Contains(metrics, `refresher_panics_total{part="session"} 0`) {
-		t.Error("something has panicked")
 	}
 }
 

@@ -71,22 +71,6 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestListsBesideRemoved checks that sessions that were removed by hand do not stop a
-// listing.
-func TestListsBesideRemoved(t *testing.T) {
-	t.Parallel()
-	server, s := startAt(t)
-	want := []string{idIn(3, 0), idIn(3, 1), idIn(3, 2)}
-	slices.Sort(want)
-	s.saved(t, store.Done, overdue(want[0]), overdue(want[1]), overdue(want[2]))
-	server.Do("DEL", s.hash(want[0]), s.hash(want[1]))
-	for _, limit := range []int{1, 2, 10} {
-		if got := s.listAll(t, limit); !slices.Equal(got, want[2:]) {
-			t.Errorf("in pages of %d: listed %q, want %q", limit, got, want[2:])
-		}
-	}
-}
-
 // TestListHold checks that no command of a listing holds Redis for a millisecond, with as
 // many sessions in a shard as a service with a million has.
 func TestListHold(t *testing.T) {

@@ -187,32 +187,6 @@ func TestRevocationsLeaveNothing(t *testing.T) {
 	}
 }
 
-// TestWatchRevocationsBroken checks that WatchRevocations returns an error when its
-// connection breaks, or is silent.
-func TestWatchRevocationsBroken(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	proxy := redistest.StartProxy(t, server.Addr())
-	s := open(t, "redis://"+proxy.Addr(), nil)
-	s.silence = 200 * time.Millisecond
-	for i, breaks := range []func(){
-		func() { server.Do("CLIENT", "KILL", "TYPE", "pubsub") },
-		proxy.Blackhole,
-	} {
-		changes, done := make(chan store.RevocationsChange, 8), make(chan error, 1)
-		go func() { done <- s.WatchRevocations(t.Context(), func(c store.RevocationsChange) { changes <- c }) }()
-		await(t, changes)
-		s.put(t, revocation(strconv.Itoa(i)))
-		if c := await(t, changes); len(c.Changed) != 1 {
-			t.Errorf("told of %+v", c)
-		}
-		breaks()
-		if err := await(t, done); err == nil {
-			t.Error("no error")
-		}
-	}
-}
-
 // TestReadWithoutScripts: a user who may only read is enough to learn the revocations.
 func TestReadWithoutScripts(t *testing.T) {
 	t.Parallel()

@@ -108,6 +108,8 @@ func TestClientCertificate(t *testing.T) {
 func TestSettingsOfTLS(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := redistest.NewAuthority(t).Issue("refresher")
+	none := filepath.Join(t.TempDir(), "none.pem")
+	must(t, os.WriteFile(none, []byte("-----BEGIN NOTHING-----\n"), 0o600))
 	const plain = ": set, but redis-url does not ask for TLS; want rediss://"
 	for name, c := range map[string]struct {
 		config Config
@@ -118,10 +120,12 @@ func TestSettingsOfTLS(t *testing.T) {
 		"certificate, no TLS":    {Config{URL: "redis://h", CertFile: certFile, KeyFile: keyFile}, "redis-cert-file" + plain},
 		"authority, no TLS":      {Config{URL: "redis+cluster://h", CAFile: certFile}, "redis-ca-file" + plain},
 		"server_name, no TLS":    {Config{URL: "redis://h?server_name=x"}, "redis-url: server_name" + plain},
+		"no authority":           {Config{URL: "rediss://user:hunter2@host", CAFile: "/nowhere"}, "redis-ca-file: open /nowhere: no such file or directory"},
+		"an empty authority":     {Config{URL: "rediss://user:hunter2@host", CAFile: none}, "redis-ca-file: " + none + " holds no certificate in PEM"},
 		"not a pair":             {Config{URL: "rediss://h", CertFile: keyFile, KeyFile: keyFile}, "redis-cert-file, redis-key-file: certificate " + keyFile + " and key " + keyFile + ": "},
 		"a file that is missing": {Config{URL: "rediss://h", CertFile: certFile, KeyFile: "/nowhere"}, "open /nowhere: no such file or directory"},
 	} {
-		if _, err := dial(&c.config); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := dial(&c.config); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}

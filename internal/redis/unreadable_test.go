@@ -362,13 +362,19 @@ func TestAddedFields(t *testing.T) {
 	}
 }
 
-// TestLostHashes checks that sessions whose hash was removed by hand leave the schedule.
+// TestLostHashes checks that sessions whose hash was removed by hand do not stop a listing,
+// and leave the schedule.
 func TestLostHashes(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
 	lost, kept := overdue(idIn(4, 0)), overdue(idIn(4, 1))
 	s.saved(t, store.Done, lost, kept)
 	server.Do("DEL", s.hash(lost.Session))
+	for _, limit := range []int{1, 10} {
+		if got := s.listAll(t, limit); !slices.Equal(got, []string{kept.Session}) {
+			t.Errorf("in pages of %d: listed %q", limit, got)
+		}
+	}
 	if claimed := s.swept(t, "b"); len(claimed) != 1 || claimed[kept.Session].Node != "b" {
 		t.Errorf("claimed %v", claimed)
 	}

@@ -110,9 +110,8 @@ func TestRequestEndsWithItsContext(t *testing.T) {
 			began := time.Now()
 			err := request(ctx)
 			cancel()
-			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
-				t.Errorf("%s: %v after %s", name, err, took)
-			}
+			took := time.Since(began)
+			check(t, errors.Is(err, context.DeadlineExceeded) && took == time.Second, "%s: %v after %s", name, err, took)
 		}
 		wait(time.Second)
 		if got := p.got(); len(s.table.open) != 1 || got.ended != nil || got.lost {
@@ -138,9 +137,8 @@ func TestEachApprovalIsRequestedOnceAndAhead(t *testing.T) {
 			}
 			require(t, asked[0] == session.ActionJoin && asked[1] == session.ActionRenew, "asked about %v", asked)
 			for i, pushed := range got.at[:min(len(got.at), len(at)-1)] {
-				if ahead := pushed.Sub(at[i+1]); ahead < min(ttl/20, 15*time.Second) || ahead > 15*time.Second {
-					t.Errorf("%s: asked %s ahead of renewal %d", ttl, ahead, i)
-				}
+				ahead := pushed.Sub(at[i+1])
+				check(t, ahead >= min(ttl/20, 15*time.Second) && ahead <= 15*time.Second, "%s: asked %s ahead of renewal %d", ttl, ahead, i)
 			}
 		}
 	})
@@ -174,9 +172,8 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 		last := got.at[len(got.at)-1]
 		// Each approval permits one bundle, which then lives for its whole lifetime.
 		most := c.Policy.ApprovalGrace + 10*time.Minute
-		if since := last.Sub(began); since > most || since < most-10*time.Minute {
-			t.Errorf("the last renewal came %s after the last yes, want up to %s", since, most)
-		}
+		since := last.Sub(began)
+		check(t, since <= most && since >= most-10*time.Minute, "the last renewal came %s after the last yes, want up to %s", since, most)
 		require(t, got.ended != nil && got.ended.Reason == session.EndDenied, "ended %+v", got.ended)
 		asked, _ := b.questions()
 		check(t, len(asked)-len(got.pushes) >= 10, "asked %d times more than needed: nothing was tried again", len(asked)-len(got.pushes))
@@ -190,9 +187,8 @@ func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 		b.delay(9 * time.Second)
 		wait(time.Hour)
 		for i, push := range p.got().pushes {
-			if left := push.PreviousExpiresAt - session.SecOf(p.got().at[i]); left < 55 {
-				t.Errorf("renewal %d with %d s left", i, left)
-			}
+			left := push.PreviousExpiresAt - session.SecOf(p.got().at[i])
+			check(t, left >= 55, "renewal %d with %d s left", i, left)
 		}
 	})
 }
@@ -241,7 +237,7 @@ func TestResumeAndRenewalNeedApproval(t *testing.T) {
 		if _, err := s.RenewByKey(context.Background(), back.resumeRequest()); !endedWith(err, session.EndDenied) {
 			t.Fatalf("denied: %v", err)
 		}
-		require(t, back.got().ended != nil && back.got().ended.Reason == session.EndDenied, "its connection was told %+v", back.got().ended)
+		back.wantTold(session.EndDenied)
 	})
 }
 
@@ -259,9 +255,8 @@ func TestUnansweredRequestHoldsRenewalAfterTheGracePeriod(t *testing.T) {
 		wait(time.Minute)
 		got := p.got()
 		for _, at := range got.at {
-			if since := at.Sub(began); since > 11*time.Second {
-				t.Errorf("renewed %s after the last yes", since)
-			}
+			since := at.Sub(began)
+			check(t, since <= 11*time.Second, "renewed %s after the last yes", since)
 		}
 		check(t, got.ended != nil && got.ended.Reason == session.EndDenied, "%d pushes, ended %+v", len(got.pushes), got.ended)
 	})
@@ -318,9 +313,8 @@ func TestShortenedTermsAreStored(t *testing.T) {
 		for _, r := range kept.records {
 			check(t, r.TermsChanged == (r.Terms.Until != joined), "changed %t: until %d after %d", r.TermsChanged, r.Terms.Until, joined)
 		}
-		if last := kept.records[len(kept.records)-1]; last.Terms.Until != b.until {
-			t.Errorf("stored until %d, want %d", last.Terms.Until, b.until)
-		}
+		last := kept.records[len(kept.records)-1]
+		check(t, last.Terms.Until == b.until, "stored until %d, want %d", last.Terms.Until, b.until)
 	})
 }
 
@@ -371,8 +365,7 @@ func TestOutageWithinTheGracePeriodEndsNoSession(t *testing.T) {
 		for range 40 {
 			b.set(true, errDown)
 			wait(9 * time.Minute)
-			next := p.again()
-			must(t, next.resume(p))
+			next := p.comesBack()
 			must(t, next.current().Ack(next.got().joined.Seq))
 			p = next
 			b.set(true, nil)
@@ -391,8 +384,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 		p.current().Renew() // asks
 		wait(time.Second)
 		b.delay(0)
-		next := p.again()
-		must(t, next.resume(p)) // has tokens minted meanwhile
+		next := p.comesBack() // has tokens minted meanwhile
 		_ = next.current().Ack(next.got().joined.Seq)
 		wait(10 * time.Second) // the first answer is in
 		b.set(false, nil)
@@ -408,16 +400,12 @@ func TestRepeatSpendsNoAnswer(t *testing.T) {
 		s, b, _ := startWithApproval(t)
 		p := joined(t, s, time.Hour)
 		for range 2 { // the second is answered with the tokens of the first
-			if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); err != nil {
-				t.Fatal(err)
-			}
+			p.renewOn(s)
 		}
 		b.set(false, nil)
 		wait(10 * time.Second)
 		_ = p.current().Ack(2)
 		wait(2 * time.Hour)
-		if got := p.got(); got.ended == nil || got.ended.Reason != session.EndDenied {
-			t.Errorf("%d pushes, ended %+v", len(got.pushes), got.ended)
-		}
+		p.wantTold(session.EndDenied)
 	})
 }

@@ -138,12 +138,9 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 				must(t, err)
 				pass(time.Second)
 				s.fails(c.place, func() { err = c.what(s, bad) })
-				if err != nil && !errors.Is(err, panics.ErrPanicked) {
-					t.Errorf("error %v", err)
-				}
-				if text := s.log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "session="+bad.resumeRequest().Session) {
-					t.Errorf("logged %s", text)
-				}
+				check(t, err == nil || errors.Is(err, panics.ErrPanicked), "error %v", err)
+				text := s.log.String()
+				check(t, strings.Contains(text, "level=ERROR") && strings.Contains(text, "session="+bad.resumeRequest().Session), "logged %s", text)
 				check(t, bad.got().lost, "the connection stays open")
 				again := &fakeClient{t: t, scheduler: s.Scheduler}
 				if err := again.resume(bad); err != nil {
@@ -269,9 +266,8 @@ func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 				check(t, len(moved.got().pushes) >= 3, "%d renewals", len(moved.got().pushes))
 				e := second.table.open[p.resumeRequest().Session]
 				check(t, e != nil && e.session.App == "app" && e.session.Identity.RTC.UID == 1, "it is %+v", e)
-				if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
-					t.Errorf("logged %d errors: %s", n, log)
-				}
+				n := strings.Count(log.String(), "level=ERROR")
+				check(t, n == 1, "logged %d errors: %s", n, log)
 			})
 		})
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -41,9 +42,7 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 		wait(time.Second)
 		p.current().Detach()
 		wait(time.Second)
-		if _, err := b.RenewByKey(context.Background(), p.resumeRequest()); err != nil {
-			t.Fatal(err)
-		}
+		p.renewOn(b.Scheduler)
 		wait(time.Second)
 		slow.late.Store(true)
 		call := p.move(d)
@@ -53,9 +52,7 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 		call.wantServed(10)
 		call.current().Leave()
 		wait(time.Second)
-		if err := call.on(a).resume(call); !endedWith(err, session.EndLeft) {
-			t.Errorf("the key of the session that was left, on another node: %v", err)
-		}
+		wantEnded(t, call.on(a).resume(call), session.EndLeft)
 	})
 }
 
@@ -77,20 +74,22 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 	})
 }
 
-// A failed resume leaves the session detached, on the node and in the store.
+// A failed resume closes the older connection, and leaves the session detached, on the node
+// and in the store. The client may resume again.
 func TestFailedResumeLeavesTheSessionDetached(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
-		a, b := c.start("a"), c.start("b")
-		p := joined(t, a.Scheduler, 10*time.Minute)
-		wait(time.Second)
-		next := p.on(b)
-		next.refuse = true
-		if err := next.resume(p); err == nil {
-			t.Fatal("resumed")
+	onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
+		for _, m := range []*member{a, b} {
+			broken := p.on(m)
+			broken.refuse = true
+			err := broken.resume(p)
+			require(t, errors.Is(err, errGone), "resume: %v", err)
+			wait(5 * time.Second)
+			got := p.got()
+			check(t, got.ended == nil && got.lost, "the older connection was told %+v, lost %v; want it to come back", got.ended, got.lost)
+			r, _, err := c.store.Get(t.Context(), p.id())
+			check(t, err == nil && r.State == session.Detached, "the store has %+v, %v", r, err)
 		}
-		wait(5 * time.Second)
-		held, err := c.store.Acquire(t.Context(), store.AcquireRequest{Session: p.got().joined.Session, Epoch: 1, Node: "judge"})
-		check(t, err == nil && held.Record.State == session.Detached, "the store has %+v, %v", held.Record, err)
+		p.move(a)
 	})
 }
 
@@ -160,9 +159,7 @@ func TestWritesPerRenewal(t *testing.T) {
 		s := start(t, c.config)
 		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 			pass(300 * time.Millisecond) // longer than records are gathered for
-			if err := p.current().Ack(push.Seq); err != nil {
-				t.Error(err)
-			}
+			p.ack(push.Seq)
 		}}
 		p.join(time.Minute)
 		must(t, p.current().Ack(1))

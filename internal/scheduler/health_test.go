@@ -69,7 +69,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		c.Minter, c.Registerer, c.Logger = m, registry, slog.New(slog.NewTextHandler(log, nil))
 		s := start(t, c)
 		for range 20 {
-			(&fakeClient{t: t, scheduler: s}).join(10 * time.Minute)
+			joined(t, s, 10*time.Minute)
 		}
 		m.broken.Store(true)
 		wait(9*time.Minute + 5*time.Second)
@@ -102,7 +102,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		c.Slots = 1
 		s := start(t, c)
 		for range 3 {
-			(&fakeClient{t: t, scheduler: s}).join(10 * time.Minute)
+			joined(t, s, 10*time.Minute)
 		}
 		s.workers.slots <- struct{}{} // which is not given back
 		wait(8*time.Minute + 30*time.Second)

@@ -13,24 +13,20 @@ import (
 // leaves ends the client's session over HTTP, on a node.
 func (p *fakeClient) leaves(s *Scheduler) {
 	p.t.Helper()
-	if err := s.LeaveByKey(context.Background(), p.resumeRequest()); err != nil {
-		p.t.Fatalf("leave over HTTP: %v", err)
-	}
+	err := s.LeaveByKey(context.Background(), p.resumeRequest())
+	require(p.t, err == nil, "leave over HTTP: %v", err)
 }
 
 // wantLeft checks that a client's key is refused everywhere, since the client has left.
 func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
 	t.Helper()
 	for _, m := range nodes {
-		if err := p.on(m).resume(p); !endedWith(err, session.EndLeft) {
-			t.Errorf("resume after the leave: %v", err)
-		}
-		if err := m.LeaveByKey(context.Background(), p.resumeRequest()); !endedWith(err, session.EndLeft) {
-			t.Errorf("left again: %v", err)
-		}
+		wantEnded(t, p.on(m).resume(p), session.EndLeft)
+		wantEnded(t, m.LeaveByKey(context.Background(), p.resumeRequest()), session.EndLeft)
 	}
 }
 
+// A client leaves over HTTP, on any node, and no approval is requested for it.
 func TestLeaveByKey(t *testing.T) {
 	for name, test := range map[string]struct {
 		owner, asked string // nodes
@@ -46,6 +42,10 @@ func TestLeaveByKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inCluster(t, func(t *testing.T, c *cluster) {
+				c.config.Approve = func(_ context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
+					check(t, action == session.ActionJoin || action == session.ActionResume, "an approval of %s was requested", action)
+					return Answer{Agreed: true}, nil
+				}
 				nodes := map[string]*member{"a": c.start("a"), "b": c.start("b")}
 				p := joined(t, nodes[test.owner].Scheduler, time.Minute)
 				if test.detached {
@@ -95,16 +95,11 @@ func TestLeaveByKeyWhileTheStoreIsAway(t *testing.T) {
 }
 
 func TestLeaveByKeyOfAnOlderConnectionEndsNothing(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
-		a, b := c.start("a"), c.start("b")
-		p := joined(t, a.Scheduler, time.Hour)
-		wait(time.Second)
+	onTwoNodes(t, time.Hour, func(t *testing.T, _ *cluster, a, b *member, p *fakeClient) {
 		newer := p.move(b)
 		wait(time.Second)
 		for _, m := range []*member{a, b} {
-			if err := m.LeaveByKey(context.Background(), p.resumeRequest()); !endedWith(err, session.EndSuperseded) {
-				t.Errorf("the older key: %v", err)
-			}
+			wantEnded(t, m.LeaveByKey(context.Background(), p.resumeRequest()), session.EndSuperseded)
 		}
 		if err := a.LeaveByKey(context.Background(), session.Resume{Session: "nobody", Key: p.resumeRequest().Key}); !errors.Is(err, session.ErrUnknown) {
 			t.Errorf("a key of another session: %v", err)
@@ -113,25 +108,6 @@ func TestLeaveByKeyOfAnOlderConnectionEndsNothing(t *testing.T) {
 		if got := newer.got(); got.ended != nil || got.lost || len(got.pushes) == 0 {
 			t.Errorf("the newer connection: %+v", got)
 		}
-	})
-}
-
-// No approval is requested for a leave.
-func TestLeaveByKeyNeedsNoApproval(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
-		a := c.start("a")
-		p := joined(t, a.Scheduler, time.Hour)
-		p.current().Detach()
-		b := c.startWith("b", func(s *settings, _ *link) {
-			s.Approve = func(context.Context, session.Action, session.ResumeClaims) (Answer, error) {
-				t.Error("the back end was asked")
-				return Answer{}, nil
-			}
-		})
-		wait(time.Second)
-		p.leaves(b.Scheduler)
-		wait(time.Second)
-		wantLeft(t, p, a)
 	})
 }
 

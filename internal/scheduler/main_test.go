@@ -241,6 +241,13 @@ func (p *fakeClient) wantServed(pushes int) {
 	}
 }
 
+// wantTold checks that the client was told that its session has ended, for this reason.
+func (p *fakeClient) wantTold(reason session.EndReason) {
+	p.t.Helper()
+	ended := p.got().ended
+	require(p.t, ended != nil && ended.Reason == reason, "told %+v, want %s", ended, reason)
+}
+
 // fakeClient is a client that records what it receives, and answers as configured.
 type fakeClient struct {
 	t         *testing.T
@@ -318,6 +325,29 @@ func (p *fakeClient) resume(from *fakeClient) error {
 	return nil
 }
 
+// ack confirms a push.
+func (p *fakeClient) ack(seq uint64) {
+	p.t.Helper()
+	err := p.current().Ack(seq)
+	check(p.t, err == nil, "ack: %v", err)
+}
+
+// comesBack resumes on a new connection to the same node.
+func (p *fakeClient) comesBack() *fakeClient {
+	p.t.Helper()
+	next := p.again()
+	must(p.t, next.resume(p))
+	return next
+}
+
+// renewOn renews the session over HTTP, on a node.
+func (p *fakeClient) renewOn(s *Scheduler) session.Push {
+	p.t.Helper()
+	push, err := s.RenewByKey(context.Background(), p.resumeRequest())
+	must(p.t, err)
+	return push
+}
+
 func (p *fakeClient) current() session.Attachment {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -349,8 +379,8 @@ func (p *fakeClient) Push(push session.Push) error {
 	go func() {
 		if p.answer != nil {
 			p.answer(p, push)
-		} else if err := p.current().Ack(push.Seq); err != nil {
-			p.t.Error(err)
+		} else {
+			p.ack(push.Seq)
 		}
 	}()
 	return nil

@@ -48,7 +48,20 @@ type member struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t, config: testConfig(t), store: store.NewMemory(time.Now), announced: make(map[string]int)}
+	c.config.Minter = roleMinter{}
 	return c
+}
+
+// onTwoNodes runs a test with a cluster of nodes a and b, in a bubble. A client with tokens
+// of this lifetime has joined on node a, and its record is stored.
+func onTwoNodes(t *testing.T, ttl time.Duration, test func(t *testing.T, c *cluster, a, b *member, p *fakeClient)) {
+	t.Helper()
+	inCluster(t, func(t *testing.T, c *cluster) {
+		a, b := c.start("a"), c.start("b")
+		p := joined(t, a.Scheduler, ttl)
+		wait(time.Second)
+		test(t, c, a, b, p)
+	})
 }
 
 // start adds a node. name must not have been used before.
@@ -162,78 +175,62 @@ func (l *link) isDead() bool {
 	return l.isGone
 }
 
-// around does an operation, unless the link is broken.
-func (l *link) around(f func() error) error {
+// through does an operation, unless the link is broken. The answer to an operation may be lost.
+func through[T any](l *link, operation func() (T, error)) (answer T, err error) {
 	l.await()
 	l.mu.Lock()
 	before, after := l.fault, l.after
 	l.mu.Unlock()
+	var nothing T
 	if before != nil {
 		if err := before(); err != nil {
-			return err
+			return nothing, err
 		}
 	}
-	err := f()
-	if after != nil {
-		if lost := after(); lost != nil {
-			return lost
-		}
+	if answer, err = operation(); err == nil && after != nil {
+		err = after()
 	}
-	return err
+	if err != nil {
+		return nothing, err
+	}
+	return answer, nil
 }
 
-func (l *link) Acquire(ctx context.Context, g store.AcquireRequest) (held store.Acquired, err error) {
-	err = l.around(func() error {
-		held, err = l.store.Acquire(ctx, g)
-		return err
-	})
-	if err != nil {
-		held = store.Acquired{}
-	}
-	return held, err
+func (l *link) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
+	return through(l, func() (store.Acquired, error) { return l.store.Acquire(ctx, g) })
 }
 
 func (l *link) Get(ctx context.Context, id string) (r store.Record, known bool, err error) {
-	err = l.around(func() error {
+	r, err = through(l, func() (store.Record, error) {
 		r, known, err = l.store.Get(ctx, id)
-		return err
+		return r, err
 	})
 	return r, known, err
 }
 
-func (l *link) Wish(ctx context.Context, w store.Wish) (r store.Record, err error) {
-	err = l.around(func() error {
-		r, err = l.store.Wish(ctx, w)
-		return err
-	})
-	return r, err
+func (l *link) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
+	return through(l, func() (store.Record, error) { return l.store.Wish(ctx, w) })
 }
 
-func (l *link) Save(ctx context.Context, records []store.Record) (outcomes []store.Outcome, err error) {
-	err = l.around(func() error {
-		outcomes, err = l.store.Save(ctx, records)
-		return err
-	})
+func (l *link) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
+	outcomes, err := through(l, func() ([]store.Outcome, error) { return l.store.Save(ctx, records) })
 	if err != nil {
 		outcomes = make([]store.Outcome, len(records))
 	}
 	return outcomes, err
 }
 
-func (l *link) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
+func (l *link) Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error) {
 	l.mu.Lock()
 	lease := l.lease
 	l.mu.Unlock()
 	if lease != nil {
 		do = store.Leave
 	}
-	err = l.around(func() error {
-		swept, err = l.store.Sweep(ctx, node, do)
-		return err
-	})
+	swept, err := through(l, func() ([store.Shards]store.Swept, error) { return l.store.Sweep(ctx, node, do) })
 	if err != nil {
 		for i := range swept {
-			swept[i] = store.Swept{Err: err}
+			swept[i].Err = err
 		}
 	}
 	return swept, cmp.Or(err, lease)
@@ -275,9 +272,8 @@ func (p *fakeClient) on(m *member) *fakeClient {
 func (p *fakeClient) move(m *member) *fakeClient {
 	p.t.Helper()
 	next := p.on(m)
-	if err := next.resume(p); err != nil {
-		p.t.Fatalf("resume: %v", err)
-	}
+	err := next.resume(p)
+	require(p.t, err == nil, "resume: %v", err)
 	must(p.t, next.current().Ack(next.got().joined.Seq))
 	return next
 }
@@ -286,6 +282,13 @@ func (p *fakeClient) move(m *member) *fakeClient {
 func (c *cluster) stored() int {
 	open, _ := c.store.Len()
 	return open
+}
+
+// wantStored checks the number of open sessions and of tombstones in the store.
+func (c *cluster) wantStored(open, tombstones int) {
+	c.t.Helper()
+	o, d := c.store.Len()
+	check(c.t, o == open && d == tombstones, "the store has %d open sessions and %d tombstones, want %d and %d", o, d, open, tombstones)
 }
 
 // open returns the number of open sessions of a node.
@@ -314,14 +317,12 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 			t.Errorf("resumed with %+v after %+v", got, last)
 		}
 		wait(time.Second)
-		check(t, p.got().ended != nil && p.got().ended.Reason == session.EndSuperseded, "the connection on the old node was told %+v", p.got().ended)
+		p.wantTold(session.EndSuperseded)
 		if a.open() != 0 || b.open() != 1 || c.stored() != 1 {
 			t.Errorf("%d, %d and %d sessions on the old node, the new one and in the store", a.open(), b.open(), c.stored())
 		}
-		for name, m := range map[string]*member{"old": a, "new": b} { // with the key that the move has outdated
-			if err := p.on(m).resume(p); !endedWith(err, session.EndSuperseded) {
-				t.Errorf("an older key on the %s node: %v", name, err)
-			}
+		for _, m := range []*member{a, b} { // with the key that the move has outdated
+			wantEnded(t, p.on(m).resume(p), session.EndSuperseded)
 		}
 		back := moved.move(a)
 		if got, was := back.got().joined.Push.Seq, moved.got().joined.Push.Seq; got != was+1 {
@@ -335,10 +336,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 // A node that was paused while its client moved to another node overwrites nothing when it
 // continues.
 func TestPausedNodeWritesNothingBack(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
-		a, b := c.start("a"), c.start("b")
-		p := joined(t, a.Scheduler, time.Minute)
-		wait(time.Second)
+	onTwoNodes(t, time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
 		a.link.fail(away) // it goes on by itself, and heaps up what it wants to write
 		wait(2 * store.Lease)
 		moved := p.move(b)
@@ -473,9 +471,8 @@ func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 		check(t, adopted() == 0 && !b.cluster.Degraded(), "with a new lease: %v adopted, degraded %t", adopted(), b.cluster.Degraded())
 		wait(2*store.SweepEvery + time.Second)
 		check(t, adopted() == 1, "a lease later: %v adopted", adopted())
-		if said := strings.Count(log.String(), "no such luck"); said != 1 {
-			t.Errorf("logged %d times:\n%s", said, log.String())
-		}
+		said := strings.Count(log.String(), "no such luck")
+		check(t, said == 1, "logged %d times:\n%s", said, log.String())
 	})
 }
 
@@ -493,9 +490,8 @@ func TestSlowStoreDelaysNoPush(t *testing.T) {
 			p := &fakeClient{t: t, scheduler: a.Scheduler}
 			began := time.Now()
 			p.join(time.Minute)
-			if d := time.Since(began); d != 0 {
-				t.Fatalf("a join waited %s for the store", d)
-			}
+			d := time.Since(began)
+			require(t, d == 0, "a join waited %s for the store", d)
 		}
 		wait(time.Hour)
 		sum, count := lagOf(t, a)
@@ -564,10 +560,7 @@ func TestUnknownAttachmentDoesNotHarmTheClient(t *testing.T) {
 // A renewal over HTTP on another node acquires the session, so that the connection of its
 // owner is closed and the client resumes.
 func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
-		a, b := c.start("a"), c.start("b")
-		p := joined(t, a.Scheduler, time.Minute)
-		wait(time.Second)
+	onTwoNodes(t, time.Minute, func(t *testing.T, _ *cluster, a, b *member, p *fakeClient) {
 		push, err := b.RenewByKey(context.Background(), p.resumeRequest())
 		require(t, err == nil && push.Seq == 3, "%+v, %v", push, err) // 2 may be on its way
 		wait(time.Second)

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -43,9 +42,8 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 		}
 		whole(t, s)
 		back := first.again()
-		if err := back.resume(first); err != nil {
-			t.Fatalf("one that gave way: %v", err)
-		}
+		err := back.resume(first)
+		require(t, err == nil, "one that gave way: %v", err)
 		check(t, back.got().joined.Session == first.got().joined.Session && back.got().joined.Seq == 2, "joined %+v", back.got().joined)
 		wait(10 * time.Hour)
 		for _, p := range []*fakeClient{stays, good, back} {
@@ -77,26 +75,9 @@ func TestLongestDetachedIsRemoved(t *testing.T) {
 		wait(time.Second)
 		next.join(time.Hour)
 		wait(time.Second)
-		if want := long.got().joined.Session + " expired"; len(ended) != 1 || ended[0] != want {
-			t.Errorf("ended %v, want %s", ended, want)
-		}
+		want := long.got().joined.Session + " expired"
+		check(t, len(ended) == 1 && ended[0] == want, "ended %v, want %s", ended, want)
 		check(t, s.table.open[short.got().joined.Session] != nil, "the one that is detached for a shorter time gave way")
-	})
-}
-
-// As many sessions as there may be are not too many.
-func TestNoSessionIsRemovedBelowTheLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := testConfig(t)
-		c.MaxSessions = 2
-		s := start(t, c)
-		first, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
-		first.join(time.Hour)
-		first.current().Detach()
-		wait(time.Second)
-		next.join(time.Hour)
-		wait(time.Second)
-		check(t, s.table.open[first.got().joined.Session] != nil, "a session gave way to the last one that there is room for")
 	})
 }
 
@@ -122,9 +103,7 @@ func TestClientsThatRenewOverHTTPAreRemovedLast(t *testing.T) {
 			p.current().Detach()
 			wait(time.Second)
 		}
-		if _, err := s.RenewByKey(context.Background(), asks.resumeRequest()); err != nil {
-			t.Fatal(err)
-		}
+		asks.renewOn(s)
 		next.join(time.Hour)
 		wait(time.Second)
 		if s.table.open[asks.got().joined.Session] == nil || s.table.open[hungUp.got().joined.Session] != nil {
@@ -225,7 +204,7 @@ func (w *crowd) join() {
 	p := &fakeClient{t: w.t, scheduler: w.s}
 	full := len(w.here) >= w.room
 	a, err := w.s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p)
-	if errors.Is(err, errFull) != full || !full && err != nil {
+	if (code(err) == session.CodeUnavailable) != full || !full && err != nil {
 		w.t.Errorf("%d are attached, with room for %d: %v", len(w.here), w.room, err)
 	}
 	if err == nil {

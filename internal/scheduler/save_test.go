@@ -22,9 +22,8 @@ func TestSaveWithin(t *testing.T) {
 		time.Hour:               time.Second,
 		24 * time.Hour:          time.Second,
 	} {
-		if got := saveWithin(ttl); got != want {
-			t.Errorf("%s for tokens of %s, want %s", got, ttl, want)
-		}
+		got := saveWithin(ttl)
+		check(t, got == want, "%s for tokens of %s, want %s", got, ttl, want)
 	}
 }
 
@@ -92,8 +91,7 @@ func TestWhichRecordsGather(t *testing.T) {
 			{"the renewal that brings the role", ack, later},
 			{"detach", now(func() { p.current().Detach() }), soon},
 			{"resume, which the store knows of, and its ack", now(func() {
-				next := p.again()
-				must(t, next.resume(p))
+				next := p.comesBack()
 				p = next
 				acks <- p.got().joined.Seq
 				ack()

@@ -150,9 +150,8 @@ func (c *caller) play() {
 	pass(10 * c.script.ttl)
 	got := c.fakeClient.got()
 	check(c.t, !got.lost && got.ended == nil, "a client that answers was lost (%v) or ended (%v)", got.lost, got.ended)
-	if n := len(got.pushes) - before; n < 9 {
-		c.t.Errorf("%d renewals in ten lifetimes", n)
-	}
+	n := len(got.pushes) - before
+	check(c.t, n >= 9, "%d renewals in ten lifetimes", n)
 	for i := before; i < len(got.pushes); i++ {
 		c.onTime(got.pushes[i], got.at[i])
 	}

@@ -135,9 +135,7 @@ func TestTracesOfFailures(t *testing.T) {
 				}
 			case push.Attempt == 1:
 			default:
-				if err := p.current().Ack(push.Seq); err != nil {
-					t.Error(err)
-				}
+				p.ack(push.Seq)
 			}
 		}}
 		p.join(10 * time.Minute)
@@ -149,9 +147,7 @@ func TestTracesOfFailures(t *testing.T) {
 		must(t, again.current().Ack(again.got().joined.Seq))
 		wait(time.Second)
 		again.answer = silent
-		if _, err := s.RenewByKey(context.Background(), again.resumeRequest()); err != nil {
-			t.Fatal(err)
-		}
+		again.renewOn(s)
 		if _, err := s.Resume(context.Background(), session.Resume{Session: "S", Key: "no key"}, &fakeClient{t: t}); !errors.Is(err, session.ErrUnknown) {
 			t.Fatal(err)
 		}
@@ -204,7 +200,7 @@ func TestTracesOfABatch(t *testing.T) {
 		r := traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
 		for range 3 {
-			(&fakeClient{t: t, scheduler: s}).join(time.Hour)
+			joined(t, s, time.Hour)
 		}
 		wait(time.Second)
 		saves, linked := 0, 0
@@ -303,8 +299,7 @@ func TestTracesContinueInRequests(t *testing.T) {
 		s := start(t, c)
 		p := joined(t, s, 10*time.Minute)
 		wait(9*time.Minute + 30*time.Second)
-		again := p.again()
-		must(t, again.resume(p))
+		p.comesBack()
 		wait(time.Second)
 		want := []string{"acquire", "ask join", "ask renew", "ask resume", "save"}
 		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(inside))); diff != "" {

@@ -21,20 +21,6 @@ func (roleMinter) Mint(_ string, id session.Identity, _ session.Format, _ sessio
 	return session.Tokens{RTC: roleOf(id).String(), ExpiresAt: expiresAt}, nil
 }
 
-// wishCluster returns a cluster with a roleMinter.
-func wishCluster(t *testing.T) *cluster {
-	t.Helper()
-	c := newCluster(t)
-	c.config.Minter = roleMinter{}
-	return c
-}
-
-// inWishCluster runs a test with a wishCluster, in a bubble.
-func inWishCluster(t *testing.T, test func(t *testing.T, c *cluster)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, wishCluster(t)) })
-}
-
 // want applies a wish, which must succeed.
 func (m *member) want(w store.Wish) store.WishResult {
 	result, err := m.Wish(context.Background(), "app", w)
@@ -77,73 +63,40 @@ func applied(t *testing.T, result store.WishResult, node string, role session.Ro
 	}
 }
 
-func TestWishOfASessionHere(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
-		a := c.start("a")
-		p := joinAs(t, a.Scheduler, "a", 1, "ana")
-		wait(time.Second)
-		began := time.Now()
-		applied(t, a.setRole(p.id(), session.Publisher), "a", session.Publisher, session.Attached)
-		if took := time.Since(began); took > 0 {
-			t.Errorf("answered after %s", took)
-		}
-		p.wantPushed(1, session.CauseRole, session.Publisher)
-		wait(time.Second)
-		applied(t, a.want(store.Wish{Session: p.id(), Kind: store.WishRenew}), "a", session.Publisher, session.Attached)
-		p.wantPushed(2, session.CauseRenew, session.Publisher)
-		wait(time.Second)
-		if r, _, _ := c.store.Get(t.Context(), p.id()); r.WishPending || roleOf(r.Identity) != session.Publisher || r.HeldSeq != p.newest().Seq {
-			t.Errorf("stored %+v", r)
-		}
-		end := a.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
-		check(t, end.Applied && end.Stored && end.Record.ExpiresAt == p.newest().Tokens.ExpiresAt, "ended %+v", end)
-		if e := p.got().ended; e == nil || e.Reason != session.EndRevoked || e.AccessEndsAt != end.Record.ExpiresAt {
-			t.Errorf("the client was told %+v", e)
-		}
-		wait(time.Second)
-		if open, tombstones := c.store.Len(); open != 0 || tombstones != 1 {
-			t.Errorf("%d open, %d tombstones", open, tombstones)
-		}
-		p.wantPushed(2, session.CauseRenew, session.Publisher)
-		_, err := a.Resume(context.Background(), p.resumeRequest(), p.again())
-		wantEnded(t, err, session.EndRevoked)
-		for outcome, n := range map[string]float64{"role": 1, "renew": 1, "end": 1} {
-			if got := counterOf(t, a.registry, "refresher_wishes_total", outcome, "applied"); got != n {
-				t.Errorf("%v wishes of kind %s counted", got, outcome)
+// A wish reaches a session at once on its own node, and within half a second on another node.
+func TestWishIsApplied(t *testing.T) {
+	for asked, most := range map[string]time.Duration{"a": 0, "b": 500 * time.Millisecond} {
+		onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
+			m := map[string]*member{"a": a, "b": b}[asked]
+			began := time.Now()
+			applied(t, m.setRole(p.id(), session.Publisher), "a", session.Publisher, session.Attached)
+			check(t, time.Since(began) <= most, "answered after %s", time.Since(began))
+			p.wantPushed(1, session.CauseRole, session.Publisher)
+			wait(time.Second)
+			applied(t, m.want(store.Wish{Session: p.id(), Kind: store.WishRenew}), "a", session.Publisher, session.Attached)
+			p.wantPushed(2, session.CauseRenew, session.Publisher)
+			wait(time.Second)
+			r, _, _ := c.store.Get(t.Context(), p.id())
+			check(t, !r.WishPending && roleOf(r.Identity) == session.Publisher && r.HeldSeq == p.newest().Seq, "stored %+v", r)
+			end := m.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
+			check(t, end.Applied && end.Stored && end.Record.ExpiresAt == p.newest().Tokens.ExpiresAt, "ended %+v", end)
+			p.wantTold(session.EndRevoked)
+			check(t, p.got().ended.AccessEndsAt == end.Record.ExpiresAt, "the client was told %+v", p.got().ended)
+			wait(time.Second)
+			c.wantStored(0, 1)
+			check(t, a.open() == 0 && c.count(p.id(), store.DeliveredEnd) == 1, "%d sessions, the end was delivered %d times", a.open(), c.count(p.id(), store.DeliveredEnd))
+			p.wantPushed(2, session.CauseRenew, session.Publisher)
+			wantEnded(t, p.again().resume(p), session.EndRevoked)
+			for _, kind := range []string{"role", "renew", "end"} {
+				check(t, counterOf(t, m.registry, "refresher_wishes_total", kind, "applied") == 1, "not counted: %s", kind)
 			}
-		}
-	})
-}
-
-func TestWishOfASessionElsewhere(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
-		a, b := c.start("a"), c.start("b")
-		p := joinAs(t, a.Scheduler, "a", 1, "ana")
-		wait(time.Second)
-		began := time.Now()
-		applied(t, b.setRole(p.id(), session.Publisher), "a", session.Publisher, session.Attached)
-		p.wantPushed(1, session.CauseRole, session.Publisher)
-		if took := time.Since(began); took > 500*time.Millisecond {
-			t.Errorf("it took %s", took)
-		}
-		wait(time.Second)
-		applied(t, b.want(store.Wish{Session: p.id(), Kind: store.WishRenew}), "a", session.Publisher, session.Attached)
-		p.wantPushed(2, session.CauseRenew, session.Publisher)
-		end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
-		if e := p.got().ended; e == nil || e.Reason != session.EndRevoked || !end.Applied || e.AccessEndsAt != end.Record.ExpiresAt {
-			t.Errorf("ended %+v, the client was told %+v", end, e)
-		}
-		wait(time.Second)
-		if n := c.count(p.id(), store.DeliveredEnd); n != 1 || a.open() != 0 {
-			t.Errorf("the end was delivered %d times; %d sessions are left", n, a.open())
-		}
-		p.wantPushed(2, session.CauseRenew, session.Publisher)
-	})
+		})
+	}
 }
 
 // The client's tokens may be newer than the stored record.
 func TestEndSaysWhenTheNewestTokensEnd(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Minute)
@@ -163,10 +116,7 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 		"role": {Kind: store.WishRole, Role: session.Publisher}, "renew": {Kind: store.WishRenew}, "end": {Kind: store.WishEnd},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWishCluster(t, func(t *testing.T, c *cluster) {
-				a, b := c.start("a"), c.start("b")
-				p := joinAs(t, a.Scheduler, "a", 1, "ana")
-				wait(time.Second)
+			onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
 				a.kill()
 				w := w
 				w.Session = p.id()
@@ -219,7 +169,7 @@ func (l *link) await() {
 
 // A paused node applies a wish when it continues.
 func TestWishOfAPausedNodesSession(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
 		wait(time.Second)
@@ -233,13 +183,13 @@ func TestWishOfAPausedNodesSession(t *testing.T) {
 		goOn()
 		wait(time.Second)
 		ana.wantPushed(1, session.CauseRole, session.Publisher)
-		check(t, bob.got().ended != nil && bob.got().ended.Reason == session.EndRevoked, "told %+v", bob.got().ended)
+		bob.wantTold(session.EndRevoked)
 	})
 }
 
 // A wish for a detached session is applied when its client returns, on any node.
 func TestWishOfADetachedSession(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
 		ana.current().Detach()
@@ -257,8 +207,7 @@ func TestWishOfADetachedSession(t *testing.T) {
 			end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
 			check(t, end.Applied && end.Record.ExpiresAt == back.newest().Tokens.ExpiresAt, "ended %+v", end)
 			for _, m := range []*member{a, b} {
-				_, err := m.Resume(context.Background(), back.resumeRequest(), back.on(m))
-				wantEnded(t, err, session.EndRevoked)
+				wantEnded(t, back.on(m).resume(back), session.EndRevoked)
 			}
 		}
 	})
@@ -267,7 +216,7 @@ func TestWishOfADetachedSession(t *testing.T) {
 // A renewal over HTTP applies a wish, even if the client would otherwise get the same
 // tokens again.
 func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		p.current().Detach()
@@ -279,14 +228,12 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 		}
 		first := renew(a)
 		a.setRole(p.id(), session.Publisher)
-		if second := renew(a); second.Seq != first.Seq+1 || second.Tokens.RTC != "publisher" {
-			t.Errorf("after a wish here: %+v after %+v", second, first)
-		}
+		second := renew(a)
+		check(t, second.Seq == first.Seq+1 && second.Tokens.RTC == "publisher", "after a wish here: %+v after %+v", second, first)
 		wait(time.Second)
 		b.setRole(p.id(), session.Subscriber)
-		if third := renew(a); third.Seq != first.Seq+2 || third.Tokens.RTC != "subscriber" {
-			t.Errorf("after a wish elsewhere: %+v", third)
-		}
+		third := renew(a)
+		check(t, third.Seq == first.Seq+2 && third.Tokens.RTC == "subscriber", "after a wish elsewhere: %+v", third)
 		goOn := a.link.pause() // the wish is in the store alone
 		b.setRole(p.id(), session.Publisher)
 		if push := renew(b); push.Tokens.RTC != "publisher" {
@@ -299,7 +246,7 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 // While the store is down, a node applies wishes to its own sessions, and stores them
 // later.
 func TestWishWhileTheStoreIsAway(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
 		wait(time.Second)
@@ -316,9 +263,8 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 			if refused == nil || refused.Code != session.CodeUnavailable || refused.RetryAfter == 0 || !strings.Contains(refused.Message, "nothing was changed") {
 				t.Errorf("elsewhere: %v", err)
 			}
-			if took := time.Since(began); took > time.Second {
-				t.Errorf("it took %s", took)
-			}
+			took := time.Since(began)
+			check(t, took <= time.Second, "it took %s", took)
 		}
 		wait(5 * time.Second)
 		if after, _, _ := c.store.Get(t.Context(), ana.id()); after.WishVersion != 0 || after.Version != before.Version || len(ana.got().pushes) != 0 || ana.got().ended != nil {
@@ -331,17 +277,15 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 			t.Errorf("here: %+v, %+v", role, end)
 		}
 		ana.wantPushed(1, session.CauseRole, session.Publisher)
-		check(t, bob.got().ended != nil && bob.got().ended.Reason == session.EndRevoked, "told %+v", bob.got().ended)
-		_, err := a.Resume(context.Background(), bob.resumeRequest(), bob.again())
-		wantEnded(t, err, session.EndRevoked)
+		bob.wantTold(session.EndRevoked)
+		wantEnded(t, bob.again().resume(bob), session.EndRevoked)
 		for _, m := range []*member{a, b} {
 			m.link.fail(nil)
 		}
 		wait(5 * time.Second)
 		stored, _, _ := c.store.Get(t.Context(), ana.id())
 		check(t, roleOf(stored.Identity) == session.Publisher && stored.WishVersion == role.Version && !stored.WishPending, "stored %+v", stored)
-		_, err = b.Resume(context.Background(), bob.resumeRequest(), bob.on(b))
-		wantEnded(t, err, session.EndRevoked)
+		wantEnded(t, bob.on(b).resume(bob), session.EndRevoked)
 		// The next one comes after it.
 		if next := b.setRole(ana.id(), session.Subscriber); next.Version <= role.Version || !next.Applied {
 			t.Errorf("then %+v", next)
@@ -361,10 +305,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 func TestUnstoredWishFollowsItsSession(t *testing.T) {
 	for _, ownerFirst := range []bool{true, false} {
 		for _, kind := range []store.WishKind{store.WishRole, store.WishEnd} {
-			inWishCluster(t, func(t *testing.T, c *cluster) {
-				a, b := c.start("a"), c.start("b")
-				p := joinAs(t, a.Scheduler, "a", 1, "ana")
-				wait(time.Second)
+			onTwoNodes(t, 10*time.Minute, func(t *testing.T, _ *cluster, a, b *member, p *fakeClient) {
 				a.link.fail(away)
 				b.link.fail(away)
 				wait(5 * time.Second)
@@ -382,8 +323,8 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 				wait(20 * time.Second)
 				if kind == store.WishRole {
 					check(t, moved.newest().Tokens.RTC == "publisher", "owner first %t: has %+v", ownerFirst, moved.newest())
-				} else if e := moved.got().ended; e == nil || e.Reason != session.EndRevoked {
-					t.Errorf("owner first %t: told %+v", ownerFirst, e)
+				} else {
+					moved.wantTold(session.EndRevoked)
 				}
 			})
 		}
@@ -410,7 +351,7 @@ func (refusing) Wish(context.Context, store.Wish) (store.Record, error) {
 // If the store refuses writes, a wish is applied only if the session is on the node that
 // was asked.
 func TestWishThatTheStoreRefuses(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		refuse := func(config *settings, l *link) { config.Records = refusing{l} }
 		a, b := c.startWith("a", refuse), c.startWith("b", refuse)
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
@@ -428,7 +369,7 @@ func TestWishThatTheStoreRefuses(t *testing.T) {
 
 // The store may execute a wish whose answer is lost.
 func TestWishWhoseAnswerIsLost(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.startWith("b", func(config *settings, l *link) { config.Records = losing{l} })
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -443,14 +384,12 @@ func TestWishWhoseAnswerIsLost(t *testing.T) {
 
 // Many wishes cause at most one push a second, and the last wish is applied.
 func TestManyWishes(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		p.answer = func(p *fakeClient, push session.Push) {
 			pass(700 * time.Millisecond)
-			if err := p.current().Ack(push.Seq); err != nil {
-				t.Error(err)
-			}
+			p.ack(push.Seq)
 		}
 		wait(time.Second)
 		for i := range 100 {
@@ -462,9 +401,8 @@ func TestManyWishes(t *testing.T) {
 		wait(3 * time.Second)
 		got := p.got()
 		for i := 1; i < len(got.at); i++ {
-			if gap := got.at[i].Sub(got.at[i-1]); gap < time.Second {
-				t.Errorf("push %d came %s after the one before", i+1, gap)
-			}
+			gap := got.at[i].Sub(got.at[i-1])
+			check(t, gap >= time.Second, "push %d came %s after the one before", i+1, gap)
 		}
 		if n := len(got.pushes); n < 5 || n > 8 || p.newest().Tokens.RTC != "publisher" {
 			t.Errorf("%d pushes, the newest %+v", n, p.newest())
@@ -475,7 +413,7 @@ func TestManyWishes(t *testing.T) {
 // Of two concurrent wishes, the one with the higher version wins, and both answers show its
 // version.
 func TestWishesOfTwoOperators(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		nodes := []*member{c.start("a"), c.start("b"), c.start("c")}
 		p := joinAs(t, nodes[0].Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -499,16 +437,14 @@ func TestWishesOfTwoOperators(t *testing.T) {
 			check(t, p.newest().Tokens.RTC == roles[last].String(), "the client has %+v", p.newest())
 			for _, result := range results {
 				// A wish that was answered before the other came has its own version.
-				if result.Record.WishVersion == r.WishVersion && roleOf(result.Record.Identity) != roles[last] {
-					t.Errorf("answered %+v", result)
-				}
+				check(t, result.Record.WishVersion != r.WishVersion || roleOf(result.Record.Identity) == roles[last], "answered %+v", result)
 			}
 		}
 	})
 }
 
 func TestWishRefusals(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		c.config.Serves = func(string) bool { return true }
 		a, b := c.start("a"), c.start("b")
 		listener := session.Caller{App: "app", Grant: session.Grant{Channels: []string{"*"}, UIDs: []string{"*"}, Roles: []session.Role{session.Subscriber}}}
@@ -562,7 +498,7 @@ func TestWishRefusals(t *testing.T) {
 
 // A wish succeeds for a session that was joined a moment ago, on every node.
 func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		for _, m := range []*member{a, b} {
 			p := joinAs(t, a.Scheduler, "a", 1, "ana")
@@ -574,16 +510,14 @@ func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 				t.Errorf("ended %+v", end)
 			}
 		}
-		if open, tombstones := c.store.Len(); open != 2 || tombstones != 2 {
-			t.Errorf("%d open, %d tombstones", open, tombstones)
-		}
+		c.wantStored(2, 2)
 	})
 }
 
 // A wish does not wait for a session that is locked while a push is written; it is applied
 // afterwards.
 func TestWishOfABusySession(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -595,9 +529,8 @@ func TestWishOfABusySession(t *testing.T) {
 		wait(time.Second)
 		began := time.Now()
 		end := a.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
-		if took := time.Since(began); took > time.Second || end.Applied || !end.Stored || end.Record.Node != "a" {
-			t.Errorf("took %s: %+v", took, end)
-		}
+		took := time.Since(began)
+		check(t, took <= time.Second && !end.Applied && end.Stored && end.Record.Node == "a", "took %s: %+v", took, end)
 		wait(5 * time.Second)
 		check(t, p.got().ended != nil, "not ended")
 
@@ -622,18 +555,14 @@ func TestWishOfABusySession(t *testing.T) {
 // If the client leaves before the session's node knows of an operator's end, the keys are
 // refused for as long as after the operator's end.
 func TestEndOfASessionThatLeaves(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
-		a, b := c.start("a"), c.start("b")
-		p := joinAs(t, a.Scheduler, "a", 1, "ana")
-		wait(time.Second)
+	onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
 		goOn := a.link.pause()
 		b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
 		p.current().Leave()
 		goOn()
 		wait(3 * time.Hour)
 		for _, m := range []*member{a, b} {
-			_, err := m.Resume(context.Background(), p.resumeRequest(), p.on(m))
-			wantEnded(t, err, session.EndRevoked)
+			wantEnded(t, p.on(m).resume(p), session.EndRevoked)
 		}
 		check(t, c.count(p.id(), store.DeliveredEnd) == 1, "the end was delivered %d times", c.count(p.id(), store.DeliveredEnd))
 	})
@@ -650,7 +579,7 @@ func (unnotified) Watch(ctx context.Context, _ string, connected func(), _ func(
 
 // A node that missed the notice of an end finds the session among its overdue ones.
 func TestEndWhoseNoticeIsLost(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.startWith("a", func(config *settings, l *link) { config.Store = unnotified{l} }), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
@@ -658,13 +587,13 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 			t.Errorf("%+v", end)
 		}
 		wait(5 * time.Minute) // b, if it looks first, leaves it alone for a while
-		check(t, p.got().ended != nil && p.got().ended.Reason == session.EndRevoked, "told %+v", p.got().ended)
+		p.wantTold(session.EndRevoked)
 	})
 }
 
 // A wish for a role needs an approval for that role.
 func TestWishIsApproved(t *testing.T) {
-	inWishCluster(t, func(t *testing.T, c *cluster) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		var mu sync.Mutex
 		var asked []string // guarded by mu
 		c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = time.Second, time.Hour
@@ -701,9 +630,7 @@ func TestWishIsApproved(t *testing.T) {
 		goOn := b.link.pause() // the wish is in the store alone
 		a.setRole(ana.id(), session.Subscriber)
 		back.current().Detach()
-		if _, err := a.RenewByKey(context.Background(), back.resumeRequest()); err != nil {
-			t.Fatal(err)
-		}
+		back.renewOn(a.Scheduler)
 		wantAsked("renew subscriber")
 		goOn()
 
@@ -720,7 +647,7 @@ func TestWishIsApproved(t *testing.T) {
 func TestApprovalIsOfARole(t *testing.T) {
 	for name, after := range map[string]time.Duration{"asked": time.Second, "approved": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
-			inWishCluster(t, func(t *testing.T, c *cluster) {
+			inCluster(t, func(t *testing.T, c *cluster) {
 				c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = 10*time.Second, time.Hour
 				questions := make(chan session.Role, 8)
 				c.config.Approve = func(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
@@ -738,9 +665,8 @@ func TestApprovalIsOfARole(t *testing.T) {
 				if e := p.got().ended; e == nil || e.Reason != session.EndDenied || len(p.got().pushes) != 0 {
 					t.Errorf("ended %+v, pushed %+v", e, p.got().pushes)
 				}
-				if role := <-questions; role != session.Publisher || len(questions) != 0 {
-					t.Errorf("asked about a %s, and %d more", role, len(questions))
-				}
+				role := <-questions
+				check(t, role == session.Publisher && len(questions) == 0, "asked about a %s, and %d more", role, len(questions))
 			})
 		})
 	}
@@ -757,7 +683,7 @@ func TestWishesConverge(t *testing.T) {
 	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
-			c := wishCluster(t)
+			c := newCluster(t)
 			nodes := []*member{c.start("a"), c.start("b"), c.start("c")}
 			p := joinAs(t, nodes[0].Scheduler, "a", 1, "ana")
 			wait(time.Second)
@@ -814,8 +740,7 @@ func TestWishesConverge(t *testing.T) {
 				t.Errorf("seed %d: %d sessions are open, the client was told %+v", seed, open, p.got().ended)
 			}
 			for _, m := range nodes {
-				_, err := m.Resume(context.Background(), p.resumeRequest(), p.on(m))
-				wantEnded(t, err, session.EndRevoked)
+				wantEnded(t, p.on(m).resume(p), session.EndRevoked)
 			}
 		})
 	}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,68 +76,44 @@ func TestOneWakeUpForManyRenewals(t *testing.T) {
 	})
 }
 
-// Clients that do not read delay other renewals by milliseconds only, however many they
-// are.
-func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := build(t, testConfig(t))
-		for range 900 {
-			p := &fakeClient{t: t, scheduler: n.Scheduler, answer: silent, take: func() error {
-				pass(5 * time.Second)
-				return errGone
-			}}
-			p.join(10 * time.Minute)
-		}
-		good := &fakeClient{t: t, scheduler: n.Scheduler}
-		good.join(10*time.Minute + time.Second) // the last in the order
-		pass(9*time.Minute + 30*time.Second)
-		began := time.Now()
-		n.start(t)
-		wait(time.Second)
-		if at := good.got().at; len(at) != 1 || at[0].Sub(began) > 50*time.Millisecond {
-			t.Errorf("pushed at %v, all were due at %v", at, began)
-		}
-		good.current().Leave()
-		wait(session.MaxLifetime)
-	})
+// overdue returns a node that has not begun, with clients whose renewals are due. Each write to
+// a client takes this long, and fails.
+func overdue(t *testing.T, clients int, write time.Duration) *node {
+	t.Helper()
+	n := build(t, testConfig(t))
+	for range clients {
+		p := &fakeClient{t: t, scheduler: n.Scheduler, answer: silent, take: func() error { pass(write); return errGone }}
+		p.join(10 * time.Minute)
+	}
+	return n
 }
 
-// If each push takes a millisecond, workers are added.
-func TestClientsThatTakeAMillisecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const count = 2000
-		n := build(t, testConfig(t))
-		began, slowest := time.Time{}, atomic.Int64{}
-		for range count {
-			p := &fakeClient{t: t, scheduler: n.Scheduler, answer: silent, take: func() error {
-				pass(time.Millisecond)
-				slowest.Store(int64(time.Since(began)))
-				return errGone
-			}}
-			p.join(10 * time.Minute)
-		}
-		pass(9*time.Minute + 30*time.Second)
-		began = time.Now()
-		n.start(t)
-		wait(3 * time.Second)
-		if took := time.Duration(slowest.Load()); took > 200*time.Millisecond {
-			t.Errorf("%d pushes of a millisecond each took %s", count, took)
-		}
-		wait(session.MaxLifetime)
-	})
+// Clients that do not read delay other renewals by milliseconds only, however many they
+// are. If each push takes a millisecond, workers are added.
+func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
+	for _, c := range []struct {
+		clients     int
+		write, most time.Duration
+	}{{900, 5 * time.Second, 50 * time.Millisecond}, {2000, time.Millisecond, 200 * time.Millisecond}} {
+		synctest.Test(t, func(t *testing.T) {
+			n := overdue(t, c.clients, c.write)
+			good := joined(t, n.Scheduler, 10*time.Minute+time.Second) // the last in the order
+			pass(9*time.Minute + 30*time.Second)
+			began := time.Now()
+			n.start(t)
+			wait(time.Second)
+			at := good.got().at
+			check(t, len(at) == 1 && at[0].Sub(began) <= c.most, "pushed at %v, all were due at %v", at, began)
+			good.current().Leave()
+			wait(session.MaxLifetime)
+		})
+	}
 }
 
 // Workers that make progress do not become more because Run is woken often.
 func TestNoMoreWorkersForWakeUps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := build(t, testConfig(t))
-		for range 5000 {
-			p := &fakeClient{t: t, scheduler: n.Scheduler, answer: silent, take: func() error {
-				pass(50 * time.Microsecond)
-				return errGone
-			}}
-			p.join(10 * time.Minute)
-		}
+		n := overdue(t, 5000, 50*time.Microsecond)
 		pass(9*time.Minute + 30*time.Second)
 		n.start(t)
 		most := 0

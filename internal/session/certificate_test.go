@@ -48,9 +48,8 @@ func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
 	w := rotating(t, time.Hour, true)
 	w.pass(time.Minute)
 	w.sign(certB)
-	if wait := w.passTo(); wait != w.place() {
-		t.Errorf("due after %s, want %s", wait, w.place())
-	}
+	wait := w.passTo()
+	check(t, wait == w.place(), "due after %s, want %s", wait, w.place())
 	if cause := w.due(Renew); cause != CauseCertificate {
 		t.Errorf("renewed for %q", cause)
 	}
@@ -72,9 +71,8 @@ func TestScheduleComesFirst(t *testing.T) {
 	w.attach()
 	w.sign(certB)
 	w.passTo()
-	if cause := w.due(Renew); cause != CauseSchedule {
-		t.Fatalf("renewed for %q", cause)
-	}
+	cause := w.due(Renew)
+	require(t, cause == CauseSchedule, "renewed for %q", cause)
 	w.ack(w.issue(CauseSchedule).Seq)
 	check(t, !w.s.outdated(), "outdated after a renewal")
 }
@@ -115,9 +113,8 @@ func TestASecondRotationWithinTheFirst(t *testing.T) {
 			w.pass(w.place() / 2)
 		}
 		w.sign(certC)
-		if wait := w.passTo(); wait != w.place() {
-			t.Errorf("renewed %v: due after %s, want %s", renewed, wait, w.place())
-		}
+		wait := w.passTo()
+		check(t, wait == w.place(), "renewed %v: due after %s, want %s", renewed, wait, w.place())
 		p := w.issue(w.due(Renew))
 		if w.ack(p.Seq); w.s.Certificate() != certC || w.s.outdated() {
 			t.Errorf("renewed %v: holds %s", renewed, w.s.Certificate())
@@ -137,9 +134,8 @@ func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
 	w.pass(w.policy.AckTimeout / 2)
 	w.ack(p.Seq)
 	w.pass(w.place())
-	if cause := w.due(Renew); cause != CauseCertificate {
-		t.Errorf("renewed for %q", cause)
-	}
+	cause := w.due(Renew)
+	check(t, cause == CauseCertificate, "renewed for %q", cause)
 }
 
 // TestTheLastTokensAreRenewedForTheCertificate: once, even if the new tokens cannot expire
@@ -151,9 +147,8 @@ func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 	require(t, w.s.final(), "not final")
 	w.sign(certB)
 	w.passTo()
-	if cause := w.due(Renew); cause != CauseCertificate {
-		t.Fatalf("renewed for %q", cause)
-	}
+	cause := w.due(Renew)
+	require(t, cause == CauseCertificate, "renewed for %q", cause)
 	p := w.issue(CauseCertificate)
 	check(t, p.Tokens.ExpiresAt == w.s.Terms.Until, "expires at %d, terms until %d", p.Tokens.ExpiresAt, w.s.Terms.Until)
 	w.ack(p.Seq)
@@ -221,9 +216,8 @@ func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
 				w.issue(CauseSchedule)
 			}
 			w.s.Confirm(w.s.issued.seq+1, expiresAt*w.s.issued.expiresAt, w.now)
-			if f := w.s.Certificate(); f != 0 {
-				t.Errorf("unconfirmed %v, expiry %d: signed with %s", unconfirmed, expiresAt, f)
-			}
+			f := w.s.Certificate()
+			check(t, f == 0, "unconfirmed %v, expiry %d: signed with %s", unconfirmed, expiresAt, f)
 		}
 	}
 }
@@ -236,12 +230,10 @@ func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 		w.sign(certB)
 		w.now.Wall = w.now.Wall.Add(step)
 		w.s.ClockStepped(step, 30*time.Second, w.now)
-		if wait := w.passTo(); wait != w.place() {
-			t.Errorf("step of %s: due after %s, want %s", step, wait, w.place())
-		}
-		if cause := w.due(Renew); cause != CauseCertificate {
-			t.Errorf("step of %s: renewed for %q", step, cause)
-		}
+		wait := w.passTo()
+		check(t, wait == w.place(), "step of %s: due after %s, want %s", step, wait, w.place())
+		cause := w.due(Renew)
+		check(t, cause == CauseCertificate, "step of %s: renewed for %q", step, cause)
 	}
 }
 
@@ -261,9 +253,8 @@ func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	require(t, w.s.AwaitsApproval(seq), "the answer does not count")
 	w.s.Approve(0, w.now)
 	w.passTo()
-	if cause := w.due(Renew); cause != CauseCertificate {
-		t.Fatalf("renewed for %q", cause)
-	}
+	cause := w.due(Renew)
+	require(t, cause == CauseCertificate, "renewed for %q", cause)
 	if at := w.now.Mono - began; at-asked < 15*time.Second || at > w.policy.CertificateSpread {
 		t.Errorf("asked after %s, renewed after %s", asked, at)
 	}
@@ -302,9 +293,8 @@ func TestRotationIsSpreadEvenly(t *testing.T) {
 				w.rotate(c.changes, renewals[:], questions[:])
 			}
 			for name, each := range map[string][]int{"renewals": renewals[:], "questions": questions[:]} {
-				if most := slices.Max(each); most > 2*sessions/spread {
-					t.Errorf("%d %s in a second; twice the share is %d", most, name, 2*sessions/spread)
-				}
+				most := slices.Max(each)
+				check(t, most <= 2*sessions/spread, "%d %s in a second; twice the share is %d", most, name, 2*sessions/spread)
 			}
 			t.Logf("at most %d renewals and %d questions in a second, of %d sessions over %d s", slices.Max(renewals[:]), slices.Max(questions[:]), sessions, spread)
 		})
@@ -344,8 +334,7 @@ func (w *world) rotate(changes []change, renewals, questions []int) {
 
 func TestFingerprintInHexadecimal(t *testing.T) {
 	for f, want := range map[Fingerprint]string{0: "", 0xabc: "00000abc", 0xffffffff: "ffffffff"} {
-		if got := f.String(); got != want {
-			t.Errorf("%d: %q, want %q", uint32(f), got, want)
-		}
+		got := f.String()
+		check(t, got == want, "%d: %q, want %q", uint32(f), got, want)
 	}
 }

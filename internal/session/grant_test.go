@@ -59,9 +59,8 @@ func TestAnyUserWantsAGrantOfItsOwn(t *testing.T) {
 		{nil, []string{"0"}, true}, {nil, []string{"*"}, true}, {[]string{"*", "0"}, []string{"1*", "1001"}, false},
 	} {
 		g := Grant{Channels: []string{"daily"}, UIDs: c.uids, Accounts: c.accounts, Roles: []Role{Subscriber}}
-		if err := g.Covers(Identity{RTC: &RTC{Channel: "daily"}}); (err == nil) != c.covered {
-			t.Errorf("accounts %q, uids %q: %v", c.accounts, c.uids, err)
-		}
+		err := g.Covers(Identity{RTC: &RTC{Channel: "daily"}})
+		check(t, (err == nil) == c.covered, "accounts %q, uids %q: %v", c.accounts, c.uids, err)
 	}
 }
 

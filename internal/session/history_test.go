@@ -164,9 +164,7 @@ func (h *history) Wait(t *rapid.T) {
 	case Unreachable:
 		require(t, !attached, "unreachable with its client there")
 	case TokensExpired, Expire:
-		if attached && h.now.Sec() < h.s.Terms.Until {
-			t.Fatal("ended under its client, before its time")
-		}
+		require(t, !attached || h.now.Sec() >= h.s.Terms.Until, "ended under its client, before its time")
 		if task == Expire {
 			h.s.End()
 		}
@@ -266,13 +264,10 @@ func (h *history) Move(t *rapid.T) {
 	h.s.SetSigner(&h.signer)
 	h.refused, h.asked, h.unheard, h.answered = 0, 0, 0, 0 // what the other node does not know
 	if was.State() == Detached {
-		if moved := h.s.Record("", h.now); moved != r {
-			t.Fatalf("recorded as %+v, was %+v", moved, r)
-		}
+		moved := h.s.Record("", h.now)
+		require(t, moved == r, "recorded as %+v, was %+v", moved, r)
 		// Wall-clock times are whole seconds and milliseconds.
-		if d := h.s.Deadline() - was.Deadline(); d.Abs() > time.Second && h.lead == 0 {
-			t.Fatalf("the deadline moved by %s", d)
-		}
+		require(t, (h.s.Deadline()-was.Deadline()).Abs() <= time.Second || h.lead != 0, "the deadline moved by %s", h.s.Deadline()-was.Deadline())
 	}
 }
 
@@ -296,9 +291,7 @@ func (h *history) Rotate(t *rapid.T) {
 func (h *history) Check(t *rapid.T) {
 	require(t, h.s.Epoch() >= h.epoch, "epoch %d after %d", h.s.Epoch(), h.epoch)
 	h.epoch = h.s.Epoch()
-	if h.s.State() != Ended && h.s.Deadline() == never {
-		t.Fatal("a session without a deadline")
-	}
+	require(t, h.s.State() == Ended || h.s.Deadline() != never, "a session without a deadline")
 	if d := h.s.Deadline(); h.s.State() == Attached && h.s.outdated() && !h.s.Unconfirmed() && d > max(h.now.Mono, h.signer.Since+h.policy.CertificateSpread) {
 		t.Fatalf("signed with %s, and due in %s only", h.s.issued.certificate, d-h.now.Mono)
 	}

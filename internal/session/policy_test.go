@@ -49,9 +49,8 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	} {
 		p := testPolicy()
 		spoil(&p)
-		if err := p.Check(); err == nil || !strings.HasPrefix(err.Error(), name) || !strings.Contains(err.Error(), ": want ") {
-			t.Errorf("%s: %v", name, err)
-		}
+		err := p.Check()
+		check(t, err != nil && strings.HasPrefix(err.Error(), name) && strings.Contains(err.Error(), ": want "), "%s: %v", name, err)
 	}
 }
 

@@ -21,9 +21,8 @@ func TestRenewalIsDueBeforeExpiry(t *testing.T) {
 		latest := ttl - before
 		// Expiries are whole seconds, rounded down.
 		check(t, wait <= latest && wait >= latest-before/2-time.Second, "ttl %s: due after %s, want within %s before %s", ttl, wait, before/2, latest)
-		if cause := w.due(Renew); cause != CauseSchedule {
-			t.Errorf("cause %q", cause)
-		}
+		cause := w.due(Renew)
+		check(t, cause == CauseSchedule, "cause %q", cause)
 	}
 }
 
@@ -55,9 +54,8 @@ func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 	w.pass(time.Second)
 	acked := w.now.Sec()
 	a := w.ack(2)
-	if got := w.s.Record("", w.now).AckedAt; got != acked {
-		t.Errorf("the record has an ack at %d, want %d", got, acked)
-	}
+	got := w.s.Record("", w.now).AckedAt
+	check(t, got == acked, "the record has an ack at %d, want %d", got, acked)
 	require(t, a.Settled && a.After == time.Second && a.Margin > 0, "ack %+v", a)
 	if d := w.s.Deadline() - w.now.Mono; d < 50*time.Minute {
 		t.Fatalf("next due in %s", d)
@@ -117,14 +115,12 @@ func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
 		}
 	}
 	require(t, w.now.Mono == held.expires, "woke %s after the expiry", w.now.Mono-held.expires)
-	if cause := w.due(Renew); cause != CauseSchedule {
-		t.Fatalf("cause %q", cause)
-	}
+	cause := w.due(Renew)
+	require(t, cause == CauseSchedule, "cause %q", cause)
 	p := w.issue(CauseSchedule)
 	require(t, p.Rejoin && p.Seq == 3 && p.PreviousExpiresAt == held.expiresAt, "push %+v", p)
-	if a := w.ack(3); !a.Settled || a.Margin != 0 {
-		t.Fatalf("ack %+v", a)
-	}
+	a := w.ack(3)
+	require(t, a.Settled && a.Margin == 0, "ack %+v", a)
 }
 
 func TestNackBringsAnotherBundle(t *testing.T) {
@@ -141,15 +137,13 @@ func TestNackBringsAnotherBundle(t *testing.T) {
 	if cause := w.due(Renew); cause != CauseNack { // at once
 		t.Fatalf("cause %q", cause)
 	}
-	if p := w.issue(CauseNack); p.Seq != 3 || p.Attempt != 1 {
-		t.Fatalf("push %+v", p)
-	}
+	p := w.issue(CauseNack)
+	require(t, p.Seq == 3 && p.Attempt == 1, "push %+v", p)
 	if _, err := w.s.Nack(3, w.now); err != nil {
 		t.Fatal(err)
 	}
-	if d := w.passTo(); d != w.policy.AckTimeout { // an SDK that refuses all is not flooded
-		t.Fatalf("third bundle after %s", d)
-	}
+	d := w.passTo()
+	require(t, d == w.policy.AckTimeout, "third bundle after %s", d) // an SDK that refuses all is not flooded
 	if cause := w.due(Renew); cause != CauseNack {
 		t.Fatalf("cause %q", cause)
 	}
@@ -160,9 +154,8 @@ func TestNackOfConfirmedTokens(t *testing.T) {
 	if news, err := w.s.Nack(1, w.now); err != nil || !news { // what came with joined
 		t.Fatalf("nack: %v, %v", news, err)
 	}
-	if cause := w.due(Renew); cause != CauseNack {
-		t.Fatalf("cause %q", cause)
-	}
+	cause := w.due(Renew)
+	require(t, cause == CauseNack, "cause %q", cause)
 }
 
 func TestFutureSeqIsRefused(t *testing.T) {
@@ -187,14 +180,12 @@ func TestAskingOnTheConnection(t *testing.T) {
 	p := w.issue(CauseRenew)
 	for range 3 {
 		w.pass(renewEvery - 1)
-		if task := w.s.RenewRequested(w.now); task != Wait {
-			t.Fatalf("asked within a second of the last push: task %d", task)
-		}
+		task := w.s.RenewRequested(w.now)
+		require(t, task == Wait, "asked within a second of the last push: task %d", task)
 		w.pass(1)
 		require(t, w.s.RenewRequested(w.now) == Repeat, "asked a second later: want the bundle that waits for its ack")
-		if again := w.s.Again(w.now); again.Seq != p.Seq || again.Tokens != p.Tokens || again.Attempt != p.Attempt+1 {
-			t.Fatalf("again %+v, was %+v", again, p)
-		}
+		again := w.s.Again(w.now)
+		require(t, again.Seq == p.Seq && again.Tokens == p.Tokens && again.Attempt == p.Attempt+1, "again %+v, was %+v", again, p)
 		p.Attempt++
 	}
 }
@@ -351,9 +342,8 @@ func TestResumeAfterRunningOutIsARejoin(t *testing.T) {
 	w.s.Detach(1, w.now)
 	w.pass(time.Minute)
 	must(t, w.s.Admit(1))
-	if p := w.attach(); !p.Rejoin || p.Seq != 2 {
-		t.Fatalf("push %+v", p)
-	}
+	p := w.attach()
+	require(t, p.Rejoin && p.Seq == 2, "push %+v", p)
 }
 
 func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
@@ -362,12 +352,10 @@ func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
 	w.due(Renew)
 	w.issue(CauseSchedule)
 	w.s.Detach(1, w.now) // the ack was lost with the connection
-	if a := w.s.Confirm(2, 0, w.now); !a.Settled {
-		t.Fatalf("confirm: %+v", a)
-	}
-	if p := w.attach(); p.Seq != 3 || p.PreviousExpiresAt == 0 {
-		t.Fatalf("push %+v", p)
-	}
+	a := w.s.Confirm(2, 0, w.now)
+	require(t, a.Settled, "confirm: %+v", a)
+	p := w.attach()
+	require(t, p.Seq == 3 && p.PreviousExpiresAt != 0, "push %+v", p)
 }
 
 func TestRefusedTokensAreNotAssumedTaken(t *testing.T) {
@@ -375,9 +363,8 @@ func TestRefusedTokensAreNotAssumedTaken(t *testing.T) {
 	if _, err := w.s.Nack(1, w.now); err != nil {
 		t.Fatal(err)
 	}
-	if a := w.s.AssumeTaken(w.now); a.Settled || w.s.RenewRequestedOverHTTP(w.now) != Renew {
-		t.Fatal("the SDK refused these tokens")
-	}
+	a := w.s.AssumeTaken(w.now)
+	require(t, !a.Settled && w.s.RenewRequestedOverHTTP(w.now) == Renew, "the SDK refused these tokens")
 }
 
 func TestSessionRebuiltFromItsKey(t *testing.T) {
@@ -411,9 +398,8 @@ func TestRefusalByARebuiltClientMeansRejoin(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.due(Renew)
-	if p := w.issue(CauseNack); !p.Rejoin {
-		t.Fatal("nothing is known of what it held, and it refused: want a rejoin")
-	}
+	p := w.issue(CauseNack)
+	require(t, p.Rejoin, "nothing is known of what it held, and it refused: want a rejoin")
 }
 
 func TestClaimedExpiryCannotStretchTokens(t *testing.T) {

@@ -14,17 +14,17 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Sizes of the library's buffers in bytes. net/http's own take 4 KiB for each direction. Nearly
-// every message of a client fits in readBuffer. writeBuffer holds the longest control frame, so
-// that the library sends each frame with one write; messages do not pass through it.
+// Sizes in bytes of the buffers that the WebSocket library reads and writes through; net/http would give it 4
+// KiB for each direction. Nearly every message of a client fits in readBuffer. writeBuffer holds the longest
+// control frame, so that the library sends each with one write; messages do not pass through it.
 const (
 	readBuffer  = 64
 	writeBuffer = 128
 )
 
-// sendBuffer is the size of the kernel's send buffer in bytes (Linux doubles it). It holds the
-// longest message and a few ordinary ones. The kernel's default grows to 4 MiB, so writes to a
-// client that has stopped reading would succeed for minutes before one blocks.
+// sendBuffer is the size of the kernel's send buffer in bytes (Linux doubles it). It holds the longest
+// message and a few ordinary ones. The kernel's default grows to 4 MiB: a write to a client that has stopped
+// reading would then succeed for minutes before one blocks.
 const sendBuffer = 16 << 10
 
 // accept upgrades an HTTP request to a WebSocket. The connection keeps no reference to the
@@ -33,7 +33,8 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
 	var c *conn // set before anything is read
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
-		// The library answers pings itself; they count for the message rate, against floods.
+		// The library answers pings itself. They still count for the message rate, or a client could flood
+		// the node with them.
 		OnPingReceived: func(context.Context, []byte) bool { return c.charge() },
 		OnPongReceived: func(context.Context, []byte) {
 			if c.charge() {
@@ -47,29 +48,29 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The library has made the reader read the early bytes before the socket.
+	// The library has set the reader up so that it returns the early bytes before those of the socket.
 	if lean.early == 0 {
 		lean.socket.reader.Reset(lean.socket)
-	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // buffer them, for await
+	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // so that await finds them in the reader
 		return nil, err
 	}
-	library.SetReadLimit(-1) // conn.check has its own limit and tells the client about it
+	library.SetReadLimit(-1) // no limit: conn.check limits the size and tells the client why
 	c = newConn(h, library, lean.socket, h.config.Access.ClientAddr(r))
 	return c, nil
 }
 
-// leanHijacker gives the library a connection with small buffers instead of net/http's.
+// leanHijacker hands the connection to the library with small buffers in place of net/http's.
 type leanHijacker struct {
 	http.ResponseWriter
 	writeTimeout time.Duration
 	socket       *socket // set by Hijack
-	early        int     // bytes that the client sent with its request; set by Hijack
+	early        int     // number of bytes that the client sent together with its request; set by Hijack
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *leanHijacker) WriteHeader(status int) {
 	if status == http.StatusSwitchingProtocols {
-		w.Header()["Date"] = nil // saves formatting it; RFC 9110, section 6.6.1, asks for no Date in a 1xx
+		w.Header()["Date"] = nil // suppress Date: formatting it costs time, and RFC 9110, section 6.6.1, requires none in a 1xx
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -80,12 +81,12 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if c, ok := bottom(netConn).(interface{ SetWriteBuffer(bytes int) error }); ok { // a pipe has none
-		_ = c.SetWriteBuffer(sendBuffer) // fails when the connection is closed, as the writes will
+	if c, ok := bottom(netConn).(interface{ SetWriteBuffer(bytes int) error }); ok { // an in-memory pipe does not have this method
+		_ = c.SetWriteBuffer(sendBuffer) // fails only if the connection is closed, and then writes fail too
 	}
 	s := &socket{Conn: netConn, writeTimeout: w.writeTimeout, writing: newLock()}
 	w.socket = s
-	// net/http may already have read bytes that the client sent after its request.
+	// net/http may have read bytes that the client sent right behind its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	var source io.Reader = s
 	if len(early) > 0 {
@@ -100,7 +101,7 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return s, bufio.NewReadWriter(s.reader, bufio.NewWriterSize(s, writeBuffer)), nil
 }
 
-// bottom returns the socket under c's layers, such as TLS and the reader of a PROXY header.
+// bottom returns the socket beneath the layers of c, such as TLS or the reader of a PROXY header.
 func bottom(c net.Conn) net.Conn {
 	for {
 		layer, ok := c.(interface{ NetConn() net.Conn })

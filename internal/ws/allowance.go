@@ -7,7 +7,8 @@ import (
 )
 
 // allowance is the message rate limiter of one connection: protocol.MessagesPerSecond, with a burst of
-// protocol.MessageBurst. It is a token bucket kept as one time (GCRA): 8 bytes instead of rate.Limiter's 80.
+// protocol.MessageBurst. It is a token bucket that stores only one time (GCRA): 8 bytes, where rate.Limiter
+// takes 80.
 type allowance struct {
 	full time.Duration // when the bucket will be full again, on the hub's clock
 }

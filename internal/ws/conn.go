@@ -20,17 +20,17 @@ import (
 type conn struct {
 	hub     *Hub
 	library *websocket.Conn
-	socket  *socket       // under the library
+	socket  *socket       // the network connection that library uses
 	address netip.Addr    // the client's
-	gone    chan struct{} // closed by Hub.remove; nil unless the hub drains; guarded by the shard's mutex
+	gone    chan struct{} // guarded by the shard's mutex; closed by Hub.remove; nil unless the hub drains
 
-	place    *place       // in its shard; holds the deadline for the client's next message
+	place    *place       // entry in the shard; holds the deadline for the client's next message
 	heard    atomic.Int64 // when the last message was handled, on the hub's clock
-	probing  atomic.Bool  // a ping was sent and nothing has been received since
+	probing  atomic.Bool  // a ping was sent and is unanswered
 	attached atomic.Bool
 	closing  atomic.Int32 // the close code; 0 while the connection is open
 
-	// Owned by the connection's goroutine; see serve.
+	// The fields below belong to the connection's goroutine; see serve.
 	attachment session.Attachment
 	greeted    bool // the first message was received
 	messages   allowance
@@ -42,10 +42,9 @@ func newConn(h *Hub, library *websocket.Conn, s *socket, from netip.Addr) *conn 
 	return c
 }
 
-// charge counts one message for the message rate. It returns false if the rate is exceeded, and
-// closes the connection; messages that arrive before the connection is closed are ignored. The
-// library calls charge during a read, so charge must not close the library's connection itself:
-// that would deadlock with the read.
+// charge counts one message for the message rate. If the rate is exceeded, it starts closing the connection
+// and returns false; messages that still arrive are ignored. The library calls charge while it reads. Closing
+// the library's connection in charge would therefore deadlock, so it is closed in the background.
 func (c *conn) charge() bool {
 	if c.messages.take(c.hub.now()) {
 		return true
@@ -54,8 +53,8 @@ func (c *conn) charge() bool {
 	return false
 }
 
-// write sends one message. Any goroutine may call it. If the client does not read the message
-// within the write timeout, which includes the wait for other writes, the connection is cut.
+// write sends one message; any goroutine may call it. If the client has not taken the message within the
+// write timeout, which includes the wait for other writes, write cuts the connection.
 func (c *conn) write(message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
@@ -64,7 +63,7 @@ func (c *conn) write(message any) error {
 	return c.writeText(data)
 }
 
-// writeText sends a message that is already encoded.
+// writeText sends a message that is already encoded as JSON.
 func (c *conn) writeText(data []byte) error {
 	if c.closing.Load() != 0 {
 		return errClosing
@@ -78,7 +77,7 @@ func (c *conn) writeText(data []byte) error {
 	return nil
 }
 
-// send sends a frame. On an error it cuts the connection, unless a close frame was sent before.
+// send sends a frame. On an error it cuts the connection, unless a close frame was already sent.
 func (c *conn) send(frame []byte) error {
 	err := c.socket.send(frame, time.Now().Add(c.hub.writeTimeout))
 	if err != nil && !errors.Is(err, errClosing) {
@@ -87,7 +86,7 @@ func (c *conn) send(frame []byte) error {
 	return err
 }
 
-// codeOf returns the close code of a connection whose write failed with err.
+// codeOf returns the close code for a connection whose write failed with err.
 func codeOf(err error) protocol.CloseCode {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return protocol.CloseTooSlow
@@ -95,12 +94,12 @@ func codeOf(err error) protocol.CloseCode {
 	return protocol.CloseAbnormal
 }
 
-// linger is how long a client has to answer a close frame before its connection is closed
-// anyway. The kernel still sends the data in its buffer afterwards.
+// linger is how long the node waits for the client's answer to a close frame before it closes the connection.
+// The kernel still delivers the data in its send buffer afterwards.
 const linger = 2 * time.Second
 
-// close sends last, if it is not nil, and a close frame in one write. Only the first call has
-// an effect. The connection's goroutine ends when the client answers, or after linger.
+// close sends the message last, if it is not nil, and a close frame, in one write. Only the first call has an
+// effect. The connection's goroutine ends when the client answers the close frame, or after linger.
 func (c *conn) close(code protocol.CloseCode, text string, last any) {
 	if c.closing.CompareAndSwap(0, int32(code)) {
 		c.sendClose(code, text, last)
@@ -114,13 +113,13 @@ func (c *conn) closeSoon(code protocol.CloseCode, text string, last any) {
 	}
 }
 
-// sendClose sends last, if it is not nil, and a close frame.
+// sendClose sends the message last, if it is not nil, and a close frame.
 func (c *conn) sendClose(code protocol.CloseCode, text string, last any) {
 	frame := frames.Get().(*[]byte)
 	defer recycle(frame)
 	*frame = (*frame)[:0]
 	if last != nil {
-		if data, err := json.Marshal(last); err == nil { // never fails for the protocol's messages
+		if data, err := json.Marshal(last); err == nil { // the protocol's messages can always be encoded
 			*frame = appendText(*frame, data)
 		}
 	}
@@ -129,7 +128,7 @@ func (c *conn) sendClose(code protocol.CloseCode, text string, last any) {
 		c.cut(codeOf(err))
 		return
 	}
-	_ = c.socket.SetReadDeadline(time.Now().Add(linger)) // fails when the connection is closed
+	_ = c.socket.SetReadDeadline(time.Now().Add(linger)) // fails only if the connection is already closed
 }
 
 // inBackground runs f in a new goroutine. A panic in f ends the connection.
@@ -149,7 +148,7 @@ func (c *conn) inBackground(f func()) {
 // cut closes the connection without a close frame.
 func (c *conn) cut(code protocol.CloseCode) {
 	c.closing.CompareAndSwap(0, int32(code))
-	_ = c.socket.Close()     // CloseNow alone would wait for a write in progress
+	_ = c.socket.Close()     // first the socket: CloseNow waits for a write in progress
 	_ = c.library.CloseNow() // fails only if the connection is already closed
 }
 
@@ -166,5 +165,5 @@ func (c *conn) End(e session.Ending) {
 	c.closeSoon(protocol.CloseForEnd(e.Reason), string(e.Reason), protocol.FromEnding(e))
 }
 
-// Lost implements session.Client.
+// CloseDead implements session.Client.
 func (c *conn) CloseDead() { c.closeSoon(protocol.CloseLost, "no ack", nil) }

@@ -11,15 +11,16 @@ import (
 	"refresher/internal/session"
 )
 
-// Drain tells each client to reconnect after a delay, spread evenly over window, and closes its
-// connection after that delay. Clients that connect from now on are refused and told when to
-// reconnect. Drain returns when all connections are closed, or ctx is done.
+// Drain tells each client to reconnect after a delay, and closes the client's connection after that delay.
+// The delays are spread evenly over window. New clients are refused and told when to reconnect. Drain returns
+// when all connections are closed, or ctx is done.
 func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	h.drainsBy.Store(int64(h.now() + window + 1))
 	conns := h.all()
 	start := time.Now()
 	step := window / time.Duration(max(1, len(conns)))
-	// A connection is closed after two steps: its client was told, and its delay is over.
+	// A connection is closed once two steps are done, in any order: the client was told its delay, and the
+	// delay has passed.
 	steps := make([]atomic.Int32, len(conns))
 	advance := func(i int) {
 		if steps[i].Add(1) == 2 {
@@ -28,7 +29,7 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 	var telling sync.WaitGroup
 	defer telling.Wait()
-	telling.Go(func() { tell(ctx, conns, step, advance) }) // apart, so that slow clients do not delay the closes
+	telling.Go(func() { tell(ctx, conns, step, advance) }) // concurrently, so that a client that does not read delays no close
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i, c := range conns {
@@ -50,11 +51,11 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 }
 
-// tellAtOnce is how many clients are told concurrently. A write usually takes microseconds, but
+// tellAtOnce is how many clients Drain informs concurrently. A write usually takes microseconds, but takes
 // the whole write timeout if the client does not read.
 const tellAtOnce = 1024
 
-// tell tells the ith client to reconnect after i steps, and then calls told(i).
+// tell asks client i to reconnect after i steps, and then calls told(i).
 func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i int)) {
 	var telling sync.WaitGroup
 	defer telling.Wait()
@@ -74,17 +75,17 @@ func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i in
 	}
 }
 
-// A client of a draining node waits at most 1/drainPart of the time left until its tokens
-// expire: in a rolling restart it may reach several draining nodes, one after the other. It
-// waits at least minReturn.
+// A client that connects to a draining node is told to wait at least minReturn, and at most 1/drainPart of
+// the time until its tokens expire: in a rolling restart it may reach several draining nodes, one after the
+// other.
 const (
 	drainPart = 6
 	minReturn = 200 * time.Millisecond
 )
 
-// drainDelay reports whether the hub is draining, and how long a client that connects now must
-// wait before it reconnects: a random part of the rest of the window. expiresAt is when the
-// client's tokens expire by its own word; 0 if unknown.
+// drainDelay reports whether the hub is draining. If so, it also returns how long a client that connects now
+// must wait before it reconnects: a random part of the remaining window. expiresAt is when the client's
+// tokens expire, as the client reports it; 0 if unknown.
 func (h *Hub) drainDelay(expiresAt session.UnixSec) (time.Duration, bool) {
 	by := h.drainsBy.Load()
 	if by == 0 {

@@ -7,30 +7,30 @@ import (
 	"refresher/internal/protocol"
 )
 
-// First bytes of WebSocket frames (RFC 6455, section 5.2). This package writes all messages and
-// reads short ones by itself, one frame for each message. The library does the rest: handshakes,
-// long and fragmented messages of clients, and control frames.
+// First bytes of WebSocket frames (RFC 6455, section 5.2). This package writes all messages, and reads short
+// ones, without the library, one frame for each message. The library does the handshakes, control frames, and
+// long or fragmented messages of clients.
 const (
-	textFrame  = 0x81 // with the FIN bit: a whole message
+	textFrame  = 0x81 // FIN bit set: the frame is a whole message
 	closeFrame = 0x88
 	pingFrame  = 0x89
 	pongFrame  = 0x8a
 	masked     = 0x80
-	maxShort   = 125 // bytes in a frame whose length takes one byte
+	maxShort   = 125 // longest payload, in bytes, whose length fits in the frame's second byte
 )
 
-// frames is a pool of buffers for frames to clients. The longest common message, a push for
-// three services, has about 1,400 bytes.
+// frames pools the buffers in which frames to clients are built. The longest common message, a push for three
+// services, has about 1,400 bytes.
 var frames = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
 
-// recycle puts a buffer back into frames, unless a rare long message has made it large.
+// recycle returns a buffer to frames, unless a long message has made it large.
 func recycle(frame *[]byte) {
 	if cap(*frame) <= 16<<10 {
 		frames.Put(frame)
 	}
 }
 
-// appendText appends a text message.
+// appendText appends text to b as one text frame.
 func appendText(b, text []byte) []byte {
 	switch n := len(text); {
 	case n <= maxShort:
@@ -43,19 +43,19 @@ func appendText(b, text []byte) []byte {
 	return append(b, text...)
 }
 
-// appendClose appends a close frame. text has at most 123 bytes.
+// appendClose appends a close frame to b. text has at most 123 bytes.
 func appendClose(b []byte, code protocol.CloseCode, text string) []byte {
 	b = append(b, closeFrame, byte(2+len(text)), byte(code>>8), byte(code))
 	return append(b, text...)
 }
 
-// short is a buffer for the payload of a short frame.
+// short is a buffer that holds the payload of a short frame.
 type short [maxShort]byte
 
-// readShort returns the unmasked payload if data is exactly one short frame of the given kind,
-// such as textFrame.
+// readShort unmasks the payload if data is exactly one short frame whose first byte is kind, such as
+// textFrame. Otherwise ok is false.
 func (s *short) readShort(kind byte, data []byte) (payload []byte, ok bool) {
-	const header = 6 // two bytes and the mask
+	const header = 6 // first byte, length, and mask of 4 bytes
 	if len(data) < header || data[0] != kind || len(data)-header > maxShort || data[1] != masked|byte(len(data)-header) {
 		return nil, false
 	}

@@ -15,7 +15,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Control frames and empty fragments, which the WebSocket library handles itself, count as messages.
+// Control frames and empty fragments count for the message rate, though the library handles them itself.
 func TestFloodOfFramesIsRefused(t *testing.T) {
 	mask := "\x00\x00\x00\x00"
 	for name, frames := range map[string]struct{ first, then string }{
@@ -54,7 +54,7 @@ func TestFloodOfFramesIsRefused(t *testing.T) {
 	}
 }
 
-// exchange sends frames on a new connection, and returns the answers and the close code.
+// exchange sends frames on a new connection, and returns the messages it receives and the close code.
 func (s *stage) exchange(frames ...[]byte) (messages []map[string]any, code int) {
 	s.t.Helper()
 	c, err := s.pipes.dial(s.t.Context(), "", "")

@@ -19,8 +19,7 @@ var (
 	errJoined   = session.Errorf(session.CodeBadRequest, "this connection has its session; one connection per call")
 )
 
-// dispatch handles one message. It ignores write errors, since a failed write closes the
-// connection.
+// dispatch handles one message. It ignores write errors, since a failed write already closes the connection.
 func (c *conn) dispatch(ctx context.Context, data []byte) {
 	if c.attachment != nil && c.dispatchFrequent(data) {
 		return
@@ -52,13 +51,13 @@ func (c *conn) dispatch(ctx context.Context, data []byte) {
 	case protocol.TypeJoin, protocol.TypeResume:
 		_ = c.write(protocol.FromError(errJoined))
 	default:
-		// The client may be newer than this node, so the connection stays open.
+		// A newer client may send types that this node does not know, so the connection stays open.
 		_ = c.write(protocol.FromError(protocol.UnknownType(m.Type)))
 	}
 }
 
-// dispatchFrequent handles the messages that clients send repeatedly, without decoding JSON. It
-// returns false for other messages.
+// dispatchFrequent handles the message types that clients send all the time, without decoding JSON. It
+// returns false for all others.
 func (c *conn) dispatchFrequent(data []byte) bool {
 	kind, seq, ok := protocol.Frequent(data)
 	switch kind {
@@ -72,7 +71,7 @@ func (c *conn) dispatchFrequent(data []byte) bool {
 	return ok
 }
 
-// answer passes the sequence number of an ack or nack to the session.
+// answer passes an ack or nack to the session by its sequence number.
 func (c *conn) answer(m *protocol.ClientMessage, pass func(seq uint64) error) {
 	seq, missing := m.Answer()
 	if missing != nil {
@@ -82,7 +81,7 @@ func (c *conn) answer(m *protocol.ClientMessage, pass func(seq uint64) error) {
 	c.tell(pass(seq))
 }
 
-// tell sends the client the session's error about an ack or nack, if err is not nil.
+// tell reports the session's error about an ack or nack to the client. It does nothing if err is nil.
 func (c *conn) tell(err error) {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		_ = c.write(protocol.FromError(refused))
@@ -91,9 +90,9 @@ func (c *conn) tell(err error) {
 	}
 }
 
-// attach handles the first message, a join or a resume, and returns its outcome for the metric.
-// ctx is cancelled when the client hangs up. Only a well-formed message with a valid credential
-// or resume key counts for JoinRate, so that invalid ones cannot use up the rate.
+// attach handles a connection's first message, a join or a resume, and returns the outcome for the metric.
+// ctx is cancelled when the client hangs up. Invalid messages, credentials and resume keys do not count for
+// JoinRate, so they cannot use it up.
 func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome string) {
 	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
 		c.refuse(errGreeting)
@@ -160,24 +159,24 @@ func (c *conn) refuseAttach(ctx context.Context, err error) (outcome string) {
 	return string(refused.Code)
 }
 
-// askToReconnect tells the client when to reconnect, closes the connection, and returns reason.
+// askToReconnect tells the client to reconnect after a delay, closes the connection, and returns reason.
 func (c *conn) askToReconnect(code protocol.CloseCode, reason string, after time.Duration) string {
 	c.close(code, reason, protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: reason})
 	return reason
 }
 
-// refuse tells the client the reason and closes the connection. err is a *session.Error or
-// a *session.EndedError; the client is not told the text of other errors.
+// refuse tells the client why it is refused, and closes the connection. err is a *session.Error or a
+// *session.EndedError; of any other error, the client does not see the text.
 func (c *conn) refuse(err error) {
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		c.close(protocol.CloseForReturn(ended.Reason), string(ended.Reason), protocol.FromEnding(ended.Ending))
 		return
 	}
 	refused := public(err)
-	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // a panic is already logged
+	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // panics are logged where they are recovered
 		c.hub.config.Logger.Error("request failed", "error", err)
 	}
-	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // send both the error and when to reconnect
+	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // besides the error, tell the client when to reconnect
 		if c.write(protocol.FromError(refused)) == nil {
 			c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 		}
@@ -186,7 +185,7 @@ func (c *conn) refuse(err error) {
 	c.close(protocol.CloseForError(refused.Code), string(refused.Code), protocol.FromError(refused))
 }
 
-// public returns the error that the client may see in place of err.
+// public returns the error that the client sees instead of err.
 func public(err error) *session.Error {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		return refused

@@ -16,8 +16,8 @@ import (
 	"refresher/internal/ws/admission"
 )
 
-// raw opens a WebSocket without a library, so that tests can send malformed frames. It discards the
-// server's output; done is closed when the server closes the connection.
+// raw opens a WebSocket without a library, so that tests can send malformed frames. It discards what the
+// server sends; done is closed when the server closes the connection.
 func (s *stage) raw() (c net.Conn, done <-chan struct{}) {
 	s.t.Helper()
 	c, err := s.pipes.dial(s.t.Context(), "", "")
@@ -43,17 +43,17 @@ func (s *stage) raw() (c net.Conn, done <-chan struct{}) {
 	return c, gone
 }
 
-// write sends bytes, and ignores errors if the server has closed the connection.
+// write sends bytes. It ignores errors, since the server may already have closed the connection.
 func write(c net.Conn, parts ...[]byte) {
 	for _, p := range parts {
 		_, _ = c.Write(p)
 	}
 }
 
-// half is an incomplete text frame: the first byte of 100.
+// half is an incomplete text frame: its header announces 100 bytes, and one byte follows.
 var half = []byte{0x81, 0x80 | 100, 0, 0, 0, 0, 'x'}
 
-// text is a whole text frame; its mask is zero.
+// text returns s as a text frame with a mask of zeros.
 func text(s string) []byte { return append([]byte{0x81, 0x80 | byte(len(s)), 0, 0, 0, 0}, s...) }
 
 const joinText = `{"type":"join","rtm":{"userId":"u"}}`
@@ -113,7 +113,7 @@ func TestNoWriterWaitsForAConnectionThatIsClosing(t *testing.T) {
 func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.JoinRate = 10 })
-		for range 1000 { // not well formed: costs nobody a turn
+		for range 1000 { // malformed, so it must not use up the join rate
 			p := s.dial()
 			p.send(`{"type":"resume"}`)
 			p.closed(protocol.CloseMalformed)
@@ -134,8 +134,8 @@ func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
 	})
 }
 
-// No client is told to wait longer than a third of the time until its tokens expire. Clients whose
-// tokens have expired may retry soon, at the node's join rate.
+// No client is told to wait longer than a third of the time until its tokens expire. Clients whose tokens
+// have expired may retry soon, but at most as many a second as the join rate.
 func TestOverloadMindsTheTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate = 10
@@ -150,7 +150,7 @@ func TestOverloadMindsTheTokens(t *testing.T) {
 			s.join()
 		}
 		for range 28 * rate {
-			told(time.Hour) // until no slot is left before 28 s
+			told(time.Hour) // reserves all retry slots of the next 28 s
 		}
 		for range 100 {
 			if after := told(12 * time.Second); after > 4*time.Second {
@@ -201,7 +201,7 @@ func TestDrainSpreadsThoseWhoComeLate(t *testing.T) {
 func TestDrainStopsTellingWhenItIsCutShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
-		for range 300 { // who read nothing
+		for range 300 { // clients that read nothing
 			s.join()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -258,7 +258,7 @@ func TestClientThatHangsUpBeforeItsAnswer(t *testing.T) {
 	}
 }
 
-// Messages that arrive before the join is answered are handled after it.
+// Messages that arrive before the node has answered the join are handled after the join.
 func TestMessagesBeforeTheAnswerWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
@@ -277,7 +277,7 @@ func TestMessagesBeforeTheAnswerWait(t *testing.T) {
 	})
 }
 
-// knownAccess refuses the credential "stranger", and rate-limits "busy".
+// knownAccess refuses the credential "stranger", and rate-limits the credential "busy".
 type knownAccess struct{ openAccess }
 
 func (knownAccess) Authenticate(_ context.Context, credential string) (session.Caller, error) {

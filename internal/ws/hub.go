@@ -24,23 +24,20 @@ import (
 // Sessions attaches connections to sessions.
 type Sessions interface {
 	Join(context.Context, session.Join, session.Client) (session.Attachment, error)
-	// Open decrypts the resume key of r into r's claims. It returns the same errors as
-	// Resume.
+	// Open decrypts r's resume key and stores its claims in r. It returns the same errors as Resume.
 	Open(r *session.Resume) error
 	Resume(context.Context, session.Resume, session.Client) (session.Attachment, error)
 }
 
 // Access authenticates clients and limits their rates. It is safe for concurrent use.
 type Access interface {
-	// Authenticate returns the caller whom the credential names. An empty string means that
-	// the client sent no credential. The error is a *session.Error, with CodeRateLimited if
-	// the credential's holder exceeds its rate.
+	// Authenticate returns the caller that the credential names. The credential is empty if the client sent
+	// none. The error is a *session.Error; its code is CodeRateLimited if the caller exceeds its rate.
 	Authenticate(ctx context.Context, credential string) (session.Caller, error)
-	// RateLimit returns how long a client at an address must wait before it may join or
-	// resume; 0 admits it now.
+	// RateLimit returns how long a client with this address must wait before it may join or resume; 0 means
+	// that it may now.
 	RateLimit(from netip.Addr) (wait time.Duration)
-	// ClientAddr returns the address of the client that made a request, behind trusted
-	// proxies.
+	// ClientAddr returns the address of the client that made a request, even if trusted proxies forwarded it.
 	ClientAddr(r *http.Request) netip.Addr
 }
 
@@ -48,28 +45,26 @@ type Access interface {
 type Config struct {
 	Sessions Sessions
 	Access   Access
-	// Heartbeat is the longest time between two heartbeats of a client, in whole seconds;
-	// clients with short tokens are told a shorter one. A connection is closed after two
-	// heartbeats without a message, or after four if the client answers WebSocket pings.
+	// Heartbeat is the longest time between two heartbeats of a client, in whole seconds; clients with
+	// short-lived tokens are told a shorter one. A connection is closed after two heartbeats without a
+	// message, or after four if the client answers WebSocket pings.
 	Heartbeat time.Duration
-	// JoinRate is how many joins and resumes are admitted a second. Other clients are told
-	// when to retry. Zero means no limit.
+	// JoinRate is how many joins and resumes are admitted per second. Other clients are told when to retry. 0
+	// means no limit.
 	JoinRate float64
 	Origins  *origin.Checker
-	// Panics reports panics in the handling of a connection. If it is nil, a panic ends the
-	// process.
+	// Panics reports a panic while a connection is handled. If Panics is nil, a panic ends the process.
 	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// shardCount is how many shards hold the connections, so that neither a sweep nor an accept
-// holds a mutex for long.
+// shardCount is the number of shards that the connections are distributed over. Sweeps and accepts lock one
+// shard at a time, and so only briefly.
 const shardCount = 64
 
-// Each connection's deadline is checked every sweepEvery. A sweep checks shardCount/sweeps
-// shards, so the node wakes up sweeps times in that interval. With 5,000 idle connections, waking
-// up once for each shard took 18 ms of CPU time a second; four sweeps take 5 ms.
+// Each connection's deadline is checked every sweepEvery. One wake-up checks shardCount/sweeps shards. With
+// 5,000 idle connections, a wake-up for every shard took 18 ms of CPU time a second; four wake-ups take 5 ms.
 const (
 	sweepEvery = time.Second
 	sweeps     = 4
@@ -78,24 +73,24 @@ const (
 // Hub holds all connections of a node. It is an http.Handler that upgrades requests.
 type Hub struct {
 	config       Config
-	writeTimeout time.Duration // shorter in tests with real sockets
+	writeTimeout time.Duration // shortened by tests with real sockets
 	metrics      *metrics
-	began        time.Time            // when the hub's clock is zero
+	began        time.Time            // origin of the hub's clock
 	admission    *admission.Admission // nil means no limit
-	lead         time.Duration        // how long before its deadline a sweep first checks a connection
+	lead         time.Duration        // a sweep checks a connection from this long before its deadline on
 	seed         maphash.Seed
 
-	running  sync.WaitGroup // the connections' goroutines, including those in the background
-	drainsBy atomic.Int64   // when the drain ends, on the hub's clock; 0 unless it drains
+	running  sync.WaitGroup // counts the goroutines of all connections, including background ones
+	drainsBy atomic.Int64   // end of the drain, on the hub's clock; 0 if the hub is not draining
 	shards   [shardCount]shard
 }
 
-// New makes a Hub.
+// New returns a Hub for c, or an error if c is invalid.
 func New(c Config) (*Hub, error) {
 	if c.Heartbeat < time.Second {
 		return nil, errors.New("heartbeat: want at least 1s")
 	}
-	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) { // not NaN either
+	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) { // this form of the comparison also refuses NaN
 		return nil, errors.New("join-rate: want 0 (unlimited) or more")
 	}
 	h := &Hub{config: c, writeTimeout: protocol.WriteTimeout, began: time.Now(), seed: maphash.MakeSeed(), lead: probeLead(c.Heartbeat)}
@@ -122,7 +117,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = c.library.CloseNow() // the hub is closed
 		return
 	}
-	go c.serve(nil) // counted by add
+	go c.serve(nil) // add has counted it in running
 }
 
 // Run checks the liveness of connections until ctx is done.
@@ -153,8 +148,7 @@ func (h *Hub) sweep(s *shard) {
 	}
 }
 
-// Close cuts all open connections, refuses new ones, and returns when all of the hub's
-// goroutines have ended.
+// Close cuts all open connections, refuses new ones, and returns once all goroutines of the hub have ended.
 func (h *Hub) Close() {
 	for i := range h.shards {
 		s := &h.shards[i]
@@ -165,7 +159,8 @@ func (h *Hub) Close() {
 	h.running.Wait()
 }
 
-// all returns the open connections, and gives each a gone channel.
+// all returns the open connections. It gives each a gone channel, so that Drain learns when the connection is
+// removed.
 func (h *Hub) all() []*conn {
 	var conns []*conn
 	for i := range h.shards {
@@ -182,7 +177,7 @@ func (h *Hub) all() []*conn {
 	return conns
 }
 
-// open returns the number of open connections, for the metric.
+// open returns the number of open connections.
 func (h *Hub) open() float64 {
 	n := 0
 	for i := range h.shards {
@@ -221,5 +216,5 @@ func (h *Hub) remove(c *conn) {
 	}
 }
 
-// now returns the time on the hub's monotonic clock, which began at New.
+// now returns the time since New, by a monotonic clock: the hub's clock.
 func (h *Hub) now() time.Duration { return time.Since(h.began) }

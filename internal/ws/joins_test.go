@@ -110,7 +110,7 @@ func TestResumes(t *testing.T) {
 	first.Send(apptest.JoinText)
 	joined := first.Expect(protocol.TypeJoined)
 
-	// A second connection resumes while the first is open: the newer wins.
+	// A second connection resumes while the first is still open: the second takes the session over.
 	second := n.Dial()
 	second.Send(apptest.ResumeText(joined, 1))
 	resumed := second.Expect(protocol.TypeJoined)
@@ -147,7 +147,7 @@ func TestResumes(t *testing.T) {
 		t.Errorf("an absurd seq: %+v", m)
 	}
 
-	// The refused attempts did not affect the session.
+	// The refused attempts did not change the session.
 	second.Send(`{"type":"renew"}`)
 	if m := second.Expect(protocol.TypeWillExpire); m.Seq != 3 || m.Cause != "renew" || m.Attempt != 1 {
 		t.Errorf("renewal %+v", m)
@@ -164,7 +164,7 @@ func TestResumes(t *testing.T) {
 	ended.Closed(protocol.CloseEnded)
 }
 
-// flip changes the middle of a key.
+// flip changes one character in the middle of a key.
 func flip(s string) string {
 	b := []byte(s)
 	if b[len(b)/2] == 'A' {
@@ -254,7 +254,7 @@ func TestUnmaskedFrameIsRefused(t *testing.T) {
 	if _, err := c.Write([]byte{0x81, 0x02, '{', '}'}); err != nil {
 		t.Fatal(err)
 	}
-	for { // the server hangs up
+	for { // reads until the server hangs up
 		if _, err := r.ReadByte(); err != nil {
 			return
 		}

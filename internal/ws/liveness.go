@@ -7,7 +7,7 @@ import (
 	"refresher/internal/session"
 )
 
-// awaitMessage sets the deadline for the client's next message.
+// awaitMessage sets the deadline for the client's next message, counted from now.
 func (c *conn) awaitMessage() {
 	now := c.hub.now()
 	c.heard.Store(int64(now))
@@ -15,32 +15,32 @@ func (c *conn) awaitMessage() {
 	c.place.deadline.Store(int64(now + silence*c.hub.config.Heartbeat))
 }
 
-// How many heartbeats may pass without a message before the connection is closed: silence if
-// the client does not answer pings, answeredSilent if it does. A browser answers pings even for
-// a background page whose timers it runs only once a minute.
+// Numbers of heartbeats that may pass without a message before a connection is closed: silence applies if the
+// client does not answer pings, answeredSilent if it does. A browser answers pings even for a background
+// page, whose timers it runs only once a minute.
 const (
 	silence        = 2
 	answeredSilent = 4
 )
 
-// probeAfter returns how long after a client's last message the node pings it: 1.25 heartbeats,
-// but at most 5 s after the missing heartbeat. That way a proxy that closes idle connections
-// after 60 s still sees traffic when a browser throttles the page's timers.
+// probeAfter returns how long after a client's last message the node pings the client: 1.25 heartbeats, but
+// at most 5 s after the heartbeat was due. A proxy that closes connections after 60 s of silence then still
+// sees traffic when a browser throttles the page's timers.
 func probeAfter(heartbeat time.Duration) time.Duration {
 	return heartbeat + min(heartbeat/4, 5*time.Second)
 }
 
-// probeLead returns how long before its message deadline a client is pinged.
+// probeLead returns how long before its deadline for the next message a client is pinged.
 func probeLead(heartbeat time.Duration) time.Duration {
 	return silence*heartbeat - probeAfter(heartbeat)
 }
 
-// ping is a ping frame without a payload. The library's Ping would need a goroutine that waits
-// for the pong, and would keep 208 bytes for each connection.
+// ping is a ping frame without a payload. The library's Ping is not used: it would need a goroutine that
+// waits for the pong, and keep 208 bytes for each connection.
 var ping = []byte{pingFrame, 0}
 
-// checkLiveness pings a client that has sent nothing for probeAfter, and closes the
-// connection after the deadline for its next message.
+// checkLiveness pings a client that has sent no message for probeAfter, and closes its connection once the
+// deadline for the next message has passed.
 func (c *conn) checkLiveness(now time.Duration) {
 	heartbeat, by := c.hub.config.Heartbeat, time.Duration(c.place.deadline.Load())
 	switch {
@@ -54,8 +54,8 @@ func (c *conn) checkLiveness(now time.Duration) {
 	}
 }
 
-// ponged handles a pong. If it answers a ping of the node, the deadline for the client's next
-// message is extended.
+// ponged handles a pong. If it answers a ping of this node, ponged extends the deadline for the client's next
+// message.
 func (c *conn) ponged() {
 	if !c.probing.CompareAndSwap(true, false) {
 		return
@@ -63,6 +63,6 @@ func (c *conn) ponged() {
 	heartbeat, by := c.hub.config.Heartbeat, c.place.deadline.Load()
 	longer := min(c.hub.now()+silence*heartbeat, time.Duration(c.heard.Load())+answeredSilent*heartbeat)
 	if by < int64(longer) {
-		c.place.deadline.CompareAndSwap(by, int64(longer)) // unless a message has arrived meanwhile
+		c.place.deadline.CompareAndSwap(by, int64(longer)) // no effect if a message has changed the deadline meanwhile
 	}
 }

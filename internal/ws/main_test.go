@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stage is a hub behind a real HTTP server that uses pipes instead of sockets, so that it works in a
+// stage runs a hub behind a real HTTP server. The connections are pipes in memory, so that a stage works in a
 // synctest bubble.
 type stage struct {
 	t        *testing.T
@@ -62,7 +62,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	return s
 }
 
-// ownOrigin lets in pages of the service's own origin.
+// ownOrigin returns a checker that allows only pages of the service's own origin.
 func ownOrigin(t *testing.T) *origin.Checker {
 	t.Helper()
 	checker, err := origin.New(origin.Config{Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
@@ -72,7 +72,7 @@ func ownOrigin(t *testing.T) *origin.Checker {
 	return checker
 }
 
-// pipes is a listener with connections in memory.
+// pipes is a listener whose connections are pipes in memory.
 type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -100,7 +100,7 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// dial opens a connection.
+// dial opens a WebSocket to the hub.
 func (s *stage) dial() *peer {
 	s.t.Helper()
 	transport := &http.Transport{DialContext: s.pipes.dial}
@@ -115,7 +115,7 @@ func (s *stage) dial() *peer {
 	return &peer{t: s.t, socket: socket}
 }
 
-// join opens a connection and joins a session.
+// join opens a WebSocket and joins a session.
 func (s *stage) join() *peer {
 	s.t.Helper()
 	p := s.dial()
@@ -126,7 +126,7 @@ func (s *stage) join() *peer {
 	return p
 }
 
-// peer is a client.
+// peer is a test's client.
 type peer struct {
 	t      *testing.T
 	socket *websocket.Conn
@@ -152,7 +152,7 @@ func (p *peer) read() map[string]any {
 	return m
 }
 
-// closed waits until the connection is closed with code, and returns the messages before that.
+// closed waits until the connection is closed with code. It returns the messages that arrived before.
 func (p *peer) closed(code protocol.CloseCode) (before []map[string]any) {
 	p.t.Helper()
 	for {
@@ -171,16 +171,16 @@ func (p *peer) closed(code protocol.CloseCode) (before []map[string]any) {
 	}
 }
 
-// sessions fakes Sessions: its attachments record their calls.
+// sessions is a fake Sessions whose attachments record their calls.
 type sessions struct {
 	t      *testing.T
 	refuse error
-	// beforeJoined is called before joined is written; may be nil.
+	// beforeJoined, if not nil, is called before the joined message is written.
 	beforeJoined func()
-	// asks makes joins and resumes wait until their context ends, like a back end that never
-	// answers.
+	// asks makes each join and resume wait until its context is done, as if the back end never answered the
+	// approval request.
 	asks    bool
-	waiting atomic.Int32 // how many wait for it
+	waiting atomic.Int32 // number of joins and resumes that wait because of asks
 
 	mu   sync.Mutex
 	open []*attachment // guarded by mu
@@ -210,7 +210,6 @@ func (s *sessions) Join(ctx context.Context, _ session.Join, c session.Client) (
 	return s.attach(ctx, c, false)
 }
 
-// Open accepts every key except "made up".
 func (s *sessions) Open(r *session.Resume) error {
 	if r.Key == "made up" {
 		return session.ErrUnknown
@@ -222,7 +221,6 @@ func (s *sessions) Resume(ctx context.Context, _ session.Resume, c session.Clien
 	return s.attach(ctx, c, true)
 }
 
-// last returns the attachment of the newest connection.
 func (s *sessions) last() *attachment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -276,19 +274,19 @@ func (a *attachment) Leave() {
 	a.client.End(session.Ending{Reason: session.EndLeft, AccessEndsAt: 9})
 }
 
-// counted reports whether any join had this outcome.
+// counted reports whether the metric has counted a join with this outcome.
 func counted(t *testing.T, s *stage, outcome string) bool {
 	t.Helper()
 	return testutil.ToFloat64(s.hub.metrics.joins.WithLabelValues(outcome)) > 0
 }
 
-// wait lets simulated time pass, and then everything settle.
+// wait advances the simulated time by d and waits until all goroutines block.
 func wait(d time.Duration) {
 	time.Sleep(d) // bubble
 	synctest.Wait()
 }
 
-// openAccess accepts every credential and grants everything.
+// openAccess accepts every credential and grants every request.
 type openAccess struct{}
 
 func (openAccess) Authenticate(context.Context, string) (session.Caller, error) {

@@ -28,7 +28,7 @@ func newMetrics(r prometheus.Registerer, open func() float64) *metrics {
 		Name: "refresher_connections",
 		Help: "Open WebSocket connections, attached to a session or not yet.",
 	}, open))
-	// Create the series, so that a rate is 0 instead of missing until the first count.
+	// Create the series now, so that a query for the rate yields 0 before the first count.
 	for _, outcome := range []string{"joined", "resumed"} {
 		m.joins.WithLabelValues(outcome)
 	}
@@ -38,8 +38,8 @@ func newMetrics(r prometheus.Registerer, open func() float64) *metrics {
 	return m
 }
 
-// closed counts a closed connection. A client may close with any code, so only codes of the
-// protocol become labels.
+// closed counts a closed connection by its code. Clients may close with any code, so codes outside the
+// protocol share one label.
 func (m *metrics) closed(code protocol.CloseCode) {
 	label := "other"
 	if code.Known() {

@@ -12,8 +12,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// A panic in the handling of a message closes only the connection that sent it, and detaches its
-// session.
+// A panic while a message is handled closes only the connection of that message, and detaches its session.
 func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
@@ -41,7 +40,8 @@ func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	})
 }
 
-// If reading panics while the client's join is handled, the session that the join opens is detached.
+// If reading from a connection panics while the client's join is still handled, the session that the join
+// opens is detached.
 func TestPanicOfTheReaderDetachesTheSessionThatIsBeingJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
@@ -52,7 +52,7 @@ func TestPanicOfTheReaderDetachesTheSessionThatIsBeingJoined(t *testing.T) {
 		write(c, text(joinText))
 		synctest.Wait()
 		for _, conn := range s.hub.all() {
-			conn.socket.conn = nil // so that what is read next makes the reader panic
+			conn.socket.conn = nil // makes the next read panic
 		}
 		write(c, []byte{0x81, 0x80 | 126, 0x10, 0, 0, 0, 0, 0}, make([]byte, 2*freeBytes))
 		synctest.Wait()

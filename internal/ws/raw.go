@@ -8,23 +8,23 @@ import (
 	"syscall"
 )
 
-// raw reads and writes a socket by its own system calls. A goroutine that waits for input in it
-// keeps a stack of 2 KiB; waiting in net.Conn.Read under the library takes 4 KiB, and nearly all
-// connections wait. A write sets a deadline, and so a timer, only if the kernel's buffer is full.
+// raw reads and writes a socket by direct system calls. A goroutine that waits for input in raw keeps a stack
+// of 2 KiB; in net.Conn.Read under the library it would keep 4 KiB, and nearly all connections are waiting. A
+// write needs a deadline, and so a timer, only if the kernel's buffer is full.
 //
-// raw is used only for plain sockets. A layer such as TLS, or the reader of a PROXY header, may
-// hold data that it has already read from the socket.
+// raw works only for plain sockets: a layer such as TLS, or the reader of a PROXY header, may hold data that
+// it has already read from the socket.
 type raw struct {
 	socket syscall.RawConn
 
-	// Owned by the connection's goroutine.
-	tryRead func(fd uintptr) bool // raw.readOnce; kept to allocate the method value once
+	// The fields below belong to the connection's goroutine.
+	tryRead func(fd uintptr) bool // method value of readOnce, kept so that it is allocated only once
 	buffer  *input                // nil if there is no unread input
 	unread  []byte                // the unread part of buffer
 	readErr error
 
-	// Owned by the holder of socket.writing.
-	tryWrite func(fd uintptr) bool // raw.writeOnce; kept to allocate the method value once
+	// The field below belongs to the holder of socket.writing.
+	tryWrite func(fd uintptr) bool // method value of writeOnce, kept so that it is allocated only once
 	unsent   []byte
 	writeErr error
 }
@@ -32,10 +32,10 @@ type raw struct {
 // input is a buffer for one read.
 type input [1 << 10]byte
 
-// inputs is a pool of buffers. A connection holds one only while it has unread input.
+// inputs is a pool of read buffers. A connection holds one only while it has unread input.
 var inputs = sync.Pool{New: func() any { return new(input) }}
 
-// newRaw returns nil if c is not a plain socket.
+// newRaw returns a raw for c, or nil if c is not a plain socket.
 func newRaw(c net.Conn) *raw {
 	var socket syscall.RawConn
 	var err error
@@ -55,7 +55,7 @@ func newRaw(c net.Conn) *raw {
 	return r
 }
 
-// await blocks until there is input in buffer. The error is io.EOF if the client closed its side.
+// await blocks until buffer contains input. The error is io.EOF if the client has closed its side.
 func (r *raw) await() error {
 	if err := r.socket.Read(r.tryRead); err != nil {
 		return err
@@ -63,8 +63,8 @@ func (r *raw) await() error {
 	return r.readErr
 }
 
-// readOnce reads the available input. It returns false if there is none, so that the runtime
-// waits and calls it again.
+// readOnce reads the input that is available. It returns false if there is none; the runtime then waits for
+// input and calls readOnce again.
 func (r *raw) readOnce(fd uintptr) bool {
 	b := inputs.Get().(*input)
 	n, err := readFD(fd, b[:])
@@ -97,7 +97,7 @@ func (r *raw) drop() {
 	r.buffer, r.unread = nil, nil
 }
 
-// write writes as much as the kernel accepts without blocking, and returns the rest.
+// write writes as many bytes of p as the kernel accepts without blocking, and returns the rest.
 func (r *raw) write(p []byte) (rest []byte, err error) {
 	r.unsent, r.writeErr = p, nil
 	if err = r.socket.Write(r.tryWrite); err == nil {

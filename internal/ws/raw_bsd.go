@@ -9,7 +9,7 @@ import (
 
 const haveDescriptors = true
 
-// readFD and writeFD read and write a non-blocking file descriptor.
+// readFD and writeFD read and write a file descriptor that is in non-blocking mode.
 
 func readFD(fd uintptr, p []byte) (int, error) {
 	for {

@@ -24,11 +24,11 @@ import (
 	"refresher/internal/protocol"
 )
 
-// handshake is a request to upgrade.
+// handshake is the HTTP request that upgrades a connection to a WebSocket.
 const handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// frame returns a client's frame; first is its first byte, and its mask is not zero.
+// frame returns a client's frame with a mask that is not zero. first is the frame's first byte.
 func frame(first byte, payload string) []byte {
 	f := []byte{first}
 	switch n := len(payload); {
@@ -45,8 +45,7 @@ func frame(first byte, payload string) []byte {
 	return f
 }
 
-// Messages are handled once and in order, however the network and the buffers split the client's
-// bytes.
+// Each message is handled once and in order, however the network and the buffers split the client's bytes.
 func TestMessagesInAnySegments(t *testing.T) {
 	for name, listen := range map[string]func(*httptest.Server){
 		"TCP": func(s *httptest.Server) { s.Start() },
@@ -84,10 +83,10 @@ func TestMessagesInAnySegments(t *testing.T) {
 				}
 				return c
 			}
-			for length := range 140 { // each place where a buffer of the server may end
+			for length := range 140 { // shifts the messages by one byte each time, so that each byte may be the last of a server's buffer
 				c := dial()
 				sent := append([]byte(handshake), frame(textFrame, joinText)...)
-				if length%2 == 0 { // the join comes with the handshake, or the messages come with the join
+				if length%2 == 0 { // alternately send the join right behind the handshake, or the messages right behind the join
 					exchange(t, c, sent, `"joined"`)
 					sent = nil
 				}
@@ -103,7 +102,7 @@ func TestMessagesInAnySegments(t *testing.T) {
 	}
 }
 
-// inAnySegments sends random messages in random segments, and checks the session's calls.
+// inAnySegments sends random messages in random segments, and checks that the session received all of them.
 func inAnySegments(t *testing.T, c net.Conn, sessions *sessions, random *rand.Rand) {
 	t.Helper()
 	defer c.Close()
@@ -166,7 +165,7 @@ func inAnySegments(t *testing.T, c net.Conn, sessions *sessions, random *rand.Ra
 	}
 }
 
-// A client that exceeds the message rate and reads nothing is cut, and its session is detached.
+// A client that exceeds the message rate and reads nothing is disconnected, and its session is detached.
 func TestFloodByAClientThatDoesNotRead(t *testing.T) {
 	for name, flood := range map[string][]byte{
 		"pongs":     frame(0x8a, ""),
@@ -232,8 +231,8 @@ func TestNothingFollowsTheLibrarysCloseFrame(t *testing.T) {
 	}
 }
 
-// If a write is in progress when a ping is due, the ping is sent after it, and its answer keeps the
-// connection of a page with throttled timers.
+// If a write is in progress when a ping is due, the ping is sent after that write. The pong to it keeps the
+// connection of a page whose timers are throttled.
 func TestProbeWhileAMessageIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
@@ -252,7 +251,7 @@ func TestProbeWhileAMessageIsWritten(t *testing.T) {
 	})
 }
 
-// secure is the TLS over a connection to a server.
+// secure returns a TLS client connection over c that trusts the server.
 func secure(ctx context.Context, c net.Conn, server *httptest.Server) (net.Conn, error) {
 	config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	config.ServerName = "example.com"
@@ -260,7 +259,7 @@ func secure(ctx context.Context, c net.Conn, server *httptest.Server) (net.Conn,
 	return over, over.HandshakeContext(ctx)
 }
 
-// exchange writes a request and reads until the answer has arrived.
+// exchange writes a request and reads until the expected answer has arrived.
 func exchange(t *testing.T, c net.Conn, request []byte, answer string) {
 	t.Helper()
 	if _, err := c.Write(request); err != nil {

@@ -14,11 +14,10 @@ import (
 	"refresher/internal/protocol"
 )
 
-// serve is the connection's goroutine. It waits for input, handles one message, and then starts
-// a new goroutine in its place: handling a message grows the stack, which a goroutine would
-// keep, while a new one waits with 2 KiB. One goroutine at a time owns the fields that belong
-// to "the connection's goroutine". before is the connection's first message if it is still
-// being handled, else nil.
+// serve is the connection's goroutine. It waits for input, handles one message, and then starts a new
+// goroutine for the connection and ends. Handling a message grows the stack, and a goroutine keeps a grown
+// stack; the new goroutine waits with 2 KiB. Fields that belong to "the connection's goroutine" always have
+// exactly one owner. before is the connection's first message while it is still being handled, else nil.
 func (c *conn) serve(before *greeting) {
 	err := c.socket.await()
 	for err == nil && before == nil && c.answerHeartbeat() {
@@ -27,7 +26,7 @@ func (c *conn) serve(before *greeting) {
 	c.proceed(before, err)
 }
 
-// proceed handles the input, or the error, that serve has waited for.
+// proceed handles the input that serve has waited for, or the error of waiting.
 func (c *conn) proceed(before *greeting, err error) {
 	growStack()
 	var m message
@@ -40,18 +39,18 @@ func (c *conn) proceed(before *greeting, err error) {
 	}
 	switch {
 	case first != nil && err != nil:
-		c.cut(protocol.CloseAbnormal) // the new goroutine's read fails, and it finishes c
+		c.cut(protocol.CloseAbnormal) // makes the new goroutine's read fail, so that it finishes c
 	case first != nil:
 	case err != nil:
 		c.finish(err)
 	default:
-		go c.serve(nil) // counted by Hub.add
+		go c.serve(nil) // Hub.add has counted it in running
 	}
 }
 
-// handleNext handles m, or if m is empty the next message that it reads. For the first message of
-// a connection it has also started the new goroutine, and returns that message as first. An error
-// ends the connection.
+// handleNext handles m, or the next message that it reads if m is empty. For a connection's first message it
+// starts the next goroutine before handling, and returns the message as first; otherwise the caller starts
+// that goroutine. An error ends the connection.
 func (c *conn) handleNext(m message) (first *greeting, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	if m.buffer == nil {
@@ -79,9 +78,9 @@ func (c *conn) handleNext(m message) (first *greeting, err error) {
 	return first, nil
 }
 
-// handleShort handles the input if it is exactly one frequent message or pong, without the
-// library. It returns false for any other input. The library takes 2 µs more for a message, and
-// after a pong it would wait for the next message with a large stack.
+// handleShort handles the input without the library if it is exactly one frequent message or pong. Otherwise
+// it returns false. The library would take 2 µs longer for a message, and after a pong it would wait for the
+// next message with a large stack.
 func (c *conn) handleShort() bool {
 	if c.attachment == nil || c.closing.Load() != 0 {
 		return false
@@ -107,17 +106,17 @@ func (c *conn) handleShort() bool {
 	return ok
 }
 
-// greeting is the first message of a connection, a join or a resume, while it is handled.
+// greeting is a connection's first message, a join or a resume, while it is handled.
 type greeting struct {
 	ctx    context.Context
 	hangUp context.CancelFunc // cancels ctx
 	done   chan struct{}      // closed when the message was handled
 }
 
-// wait blocks until the first message was handled, and returns the next message if the client
-// has sent one meanwhile. broken is the error of waiting for input. If the client has hung up,
-// wait cancels the first message, which may be waiting for the back end. It reads at most one
-// message, so it does not notice a client that hangs up after that.
+// wait blocks until the first message is handled, and returns the next message if the client has sent one
+// meanwhile. broken is the error of waiting for input. If the client has hung up, wait cancels the first
+// message, which may be waiting for the back end. It reads one message at most, so it does not notice when
+// the client hangs up after that.
 func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	defer g.hangUp()
 	if err = broken; err == nil {
@@ -136,31 +135,30 @@ func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	return next, err
 }
 
-// tryReceive calls receive and returns a panic as an error, since its caller must still wait
-// for the first message.
+// tryReceive calls receive and returns a panic as an error: its caller must still wait for the first message.
 func (c *conn) tryReceive() (m message, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	return c.receive()
 }
 
-// message is a client's message that is not checked yet.
+// message is a client's message before check.
 type message struct {
 	kind   websocket.MessageType
 	buffer *[protocol.MaxMessage + 1]byte // from buffers
 	length int
-	rest   io.Reader // the part that did not fit into buffer
+	rest   io.Reader // yields the bytes that did not fit into buffer
 }
 
 func (m *message) data() []byte { return m.buffer[:m.length] }
 
-// buffers is a pool of buffers for the longest message. One extra byte shows that a message is
-// too long.
+// buffers is a pool of buffers for one message each. They have one byte more than the longest message, to
+// detect messages that are too long.
 var buffers = sync.Pool{New: func() any { return new([protocol.MaxMessage + 1]byte) }}
 
-// receive waits for the next message. The caller puts its buffer back into buffers.
+// receive waits for the next message. The caller must return its buffer to buffers.
 func (c *conn) receive() (message, error) {
-	// A context that can be cancelled would cost a goroutine and a lock for each message;
-	// closing the connection ends the read as well.
+	// No cancellable context: it would cost a goroutine and a lock for each message. Closing the connection
+	// also ends the read.
 	kind, r, err := c.library.Reader(context.Background())
 	if err != nil {
 		return message{}, err
@@ -174,9 +172,9 @@ func (c *conn) receive() (message, error) {
 	return message{kind, buffer, n, r}, nil
 }
 
-// check reports whether a message should be handled. If the message is too long, not UTF-8 text,
-// or above the message rate, check closes the connection. It returns false for messages that
-// arrive after a close. An error ends the connection.
+// check reports whether a message should be handled. It closes the connection if the message is too long, not
+// UTF-8 text, or above the message rate. It returns false for messages that arrive after a close. An error
+// ends the connection.
 func (c *conn) check(m message) (bool, error) {
 	switch {
 	case m.length == len(m.buffer):
@@ -195,7 +193,7 @@ func (c *conn) check(m message) (bool, error) {
 	return false, nil
 }
 
-// finish ends the connection after reading from it failed with err.
+// finish ends the connection after a read from it failed with err.
 func (c *conn) finish(err error) {
 	defer c.hub.running.Done()
 	defer c.hub.remove(c)
@@ -208,8 +206,8 @@ func (c *conn) finish(err error) {
 	c.hub.config.Logger.Debug("connection closed", "code", int(code), "error", err)
 }
 
-// lost records the close code of a connection that the client closed or that broke, unless this
-// side has closed it before. It frees the library's resources.
+// lost records the close code of a connection that the client closed or that broke, unless the node has
+// closed it first. It frees the library's resources.
 func (c *conn) lost(err error) {
 	closed, ok := errors.AsType[websocket.CloseError](err)
 	code := protocol.CloseCode(closed.Code)
@@ -217,17 +215,17 @@ func (c *conn) lost(err error) {
 	case !ok:
 		code = protocol.CloseAbnormal
 	case !utf8.ValidString(closed.Reason):
-		code = protocol.CloseNotUTF8 // the same code as in socket.Write's answer
+		code = protocol.CloseNotUTF8 // socket.Write answers with the same code
 	}
 	if !c.closing.CompareAndSwap(0, int32(code)) && ok {
-		// If a write had already failed because the client closed the connection, record
-		// the client's code instead.
+		// If a write failed because the client had closed the connection, replace the code of that write by
+		// the client's code.
 		c.closing.CompareAndSwap(int32(protocol.CloseAbnormal), int32(code))
 	}
-	_ = c.library.CloseNow() // fails if it is closed already
+	_ = c.library.CloseNow() // fails only if the connection is already closed
 }
 
-// handle handles one message. A panic closes the connection with CodeInternal.
+// handle handles one message. It recovers a panic and closes the connection with CodeInternal.
 func (c *conn) handle(ctx context.Context, data []byte) {
 	var failed error
 	defer func() {
@@ -237,6 +235,6 @@ func (c *conn) handle(ctx context.Context, data []byte) {
 		c.awaitMessage()
 	}()
 	defer c.hub.config.Panics.Recover(panics.Connection, &failed)
-	c.place.deadline.Store(math.MaxInt64) // no deadline while a message is handled
+	c.place.deadline.Store(math.MaxInt64) // suspends the deadline while the message is handled
 	c.dispatch(ctx, data)
 }

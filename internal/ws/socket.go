@@ -12,24 +12,24 @@ import (
 	"refresher/internal/protocol"
 )
 
-// socket is the network connection under the WebSocket library. It waits for input with a small
-// stack, writes whole frames, each with a deadline, and counts the bytes read. One goroutine at
-// a time may read; any goroutine may write.
+// socket is the network connection below the WebSocket library. It waits for input with a small stack, writes
+// whole frames with a deadline, and counts the bytes read. Only one goroutine may read at a time; any
+// goroutine may write.
 type socket struct {
 	net.Conn
 	writeTimeout time.Duration
-	conn         *conn         // the connection it belongs to; set before the first read
-	reader       *bufio.Reader // the library's; it reads from this socket
-	raw          *raw          // nil if the connection has a layer, such as TLS
-	uncounted    int           // bytes read that do not count for the message rate yet
+	conn         *conn         // the client's connection; set before the first read
+	reader       *bufio.Reader // the library's reader, which reads from this socket
+	raw          *raw          // nil if a layer such as TLS lies over the network connection
+	uncounted    int           // bytes read that are not yet counted for the message rate
 
-	writing lock        // held during a write, for writeTimeout at most
-	ended   error       // guarded by writing; set once a close frame, or only part of a frame, was written
+	writing lock        // held during each write, for writeTimeout at most
+	ended   error       // guarded by writing; error of all later writes: set once a close frame, or only a part of a frame, was written
 	stuck   atomic.Bool // a write has missed its deadline
 }
 
-// lock is a mutex made of a channel: testing/synctest counts a goroutine that waits for it as
-// durably blocked, but not one that waits for a sync.Mutex.
+// lock is a mutex made from a channel. Unlike sync.Mutex, testing/synctest counts a goroutine that waits for
+// a lock as durably blocked, so simulated time can advance.
 type lock chan struct{}
 
 func newLock() lock    { return make(lock, 1) }
@@ -44,11 +44,11 @@ func (l lock) TryLock() bool {
 	}
 }
 
-// freeBytes is how many bytes of a message count as one message for the message rate; each
-// further freeBytes count as another. This way empty fragments, which the library skips, count too.
+// freeBytes is how many bytes of a message are included in its one count for the message rate; each further
+// freeBytes count as one more message. This counts empty fragments too, which the library skips.
 const freeBytes = 1 << 10
 
-// await blocks until there is input to read.
+// await blocks until input can be read.
 func (s *socket) await() error {
 	if s.reader.Buffered() > 0 || s.raw != nil && s.raw.buffer != nil {
 		return nil
@@ -60,8 +60,8 @@ func (s *socket) await() error {
 	return err
 }
 
-// peek returns the input that the library has not read yet, between two messages. It returns nil
-// if only the library can read the next message.
+// peek returns the input that the library has not read yet; call it between two messages. It returns nil if
+// only the library can read the next message.
 func (s *socket) peek() []byte {
 	if s.raw == nil || s.reader.Buffered() > 0 {
 		return nil
@@ -82,11 +82,11 @@ func (s *socket) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// errClosing is the error of a write after a close frame.
+// errClosing is what a write after a close frame returns.
 var errClosing = errors.New("closing")
 
-// Write implements net.Conn, for the library. p is one whole control frame, since the library's
-// write buffer has room for the longest.
+// Write implements net.Conn, for the library. p is always one whole control frame, since the library's write
+// buffer holds the longest.
 func (s *socket) Write(p []byte) (int, error) {
 	by := time.Now().Add(s.writeTimeout)
 	var err error
@@ -99,20 +99,20 @@ func (s *socket) Write(p []byte) (int, error) {
 		err = s.send(p, by)
 	}
 	if errors.Is(err, errClosing) {
-		err = nil // the library answers the client's close frame, but ours was sent before
+		err = nil // the library wants to answer the client's close frame, but this node has already sent its own
 	}
 	return len(p), err
 }
 
-// send writes frames with the deadline by. Any goroutine may call it. It returns errClosing after
-// a close frame.
+// send writes frames before the time by. Any goroutine may call it. It returns errClosing after a close
+// frame.
 func (s *socket) send(frames []byte, by time.Time) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	return s.write(frames, by)
 }
 
-// sendLast sends frames that end with a close frame; later writes fail.
+// sendLast sends frames, the last of which is a close frame. Later writes fail.
 func (s *socket) sendLast(frames []byte, by time.Time) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -123,7 +123,7 @@ func (s *socket) sendLast(frames []byte, by time.Time) error {
 	return err
 }
 
-// write writes p with the deadline by. The caller holds s.writing.
+// write writes p before the time by. The caller holds s.writing.
 func (s *socket) write(p []byte, by time.Time) error {
 	if s.ended != nil {
 		return s.ended
@@ -137,7 +137,7 @@ func (s *socket) write(p []byte, by time.Time) error {
 	return s.ended
 }
 
-// wait writes p and blocks until the kernel has accepted it. The caller holds s.writing.
+// wait writes p and blocks until the kernel has taken all of it. The caller holds s.writing.
 func (s *socket) wait(p []byte, by time.Time) error {
 	if err := s.SetWriteDeadline(by); err != nil {
 		return err
@@ -146,29 +146,28 @@ func (s *socket) wait(p []byte, by time.Time) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.stuck.Store(true)
 	}
-	_ = s.SetWriteDeadline(time.Time{}) // with a past deadline raw.write would fail
+	_ = s.SetWriteDeadline(time.Time{}) // reset the deadline: a passed one would make raw.write fail
 	return err
 }
 
 // notUTF8 is a close frame with code 1007.
 var notUTF8 = appendClose(nil, protocol.CloseNotUTF8, "")
 
-// isCloseNotUTF8 reports whether p is a close frame whose text is not UTF-8. The library echoes
-// a client's close frame, but RFC 6455 requires code 1007 for such a text.
+// isCloseNotUTF8 reports whether p is a close frame whose text is not UTF-8. The library would echo such a
+// frame of a client, but RFC 6455 requires the answer to have code 1007.
 func isCloseNotUTF8(p []byte) bool {
 	return len(p) > 4 && p[0] == closeFrame && int(p[1]) == len(p)-2 && !utf8.Valid(p[4:])
 }
 
-// Close closes the connection. If a write has missed its deadline, it discards the unsent data:
-// otherwise TLS would wait 5 s to send its close_notify, and the kernel would keep the data for
-// minutes.
+// Close closes the connection. If a write has missed its deadline, Close discards the unsent data: otherwise
+// TLS would wait 5 s to send its close_notify, and the kernel would keep the data for minutes.
 func (s *socket) Close() error {
 	if !s.stuck.Load() {
 		return s.Conn.Close()
 	}
 	b := bottom(s.Conn)
 	if tcp, ok := b.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // fails when the connection is closed
+		_ = tcp.SetLinger(0) // fails only if the connection is already closed
 	}
 	return b.Close()
 }

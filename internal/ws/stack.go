@@ -1,10 +1,10 @@
 package ws
 
-// deep is a little more stack, in bytes, than the handling of a message needs.
+// deep is a stack size in bytes, a little above what handling a message needs.
 const deep = 12 << 10
 
-// growStack grows the goroutine's stack to 16 KiB in one step, while there is little to copy.
-// Otherwise the runtime would double the stack, and copy it, several times during a message.
+// growStack grows the goroutine's stack to 16 KiB in one step, while there is little to copy. Otherwise the
+// runtime would double and copy the stack several times while a message is handled.
 //
 //go:noinline
 func growStack() byte {
@@ -12,4 +12,4 @@ func growStack() byte {
 	return room[one]
 }
 
-var one = 1 // so that room is not optimised away
+var one = 1 // a variable, so that the compiler keeps room

@@ -13,9 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A waiting connection has the smallest stack, even after messages and heartbeats, and its memory
-// does not grow beyond the measured bytes. The test does not run under the race detector, which makes
-// functions use more stack.
+// After messages and heartbeats, an idle connection keeps the smallest stack, and its memory stays within
+// measured bounds. The race detector makes functions use more stack, so the test does not run under it.
 func TestStack(t *testing.T) {
 	hub, err := New(Config{
 		Sessions: &sessions{t: t}, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute,
@@ -39,7 +38,7 @@ func TestStack(t *testing.T) {
 		conns[i] = c
 		exchange(t, c, []byte(handshake), "\r\n\r\n")
 		exchange(t, c, text(joinText), "joined")
-		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // by the library
+		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // the trailing space makes the library read it
 	}
 	for _, c := range conns {
 		exchange(t, c, text(`{"type":"ack","seq":1}`), "")
@@ -50,9 +49,9 @@ func TestStack(t *testing.T) {
 		conn.probing.Store(true)
 	}
 	for _, c := range conns {
-		exchange(t, c, frame(pongFrame, ""), "") // the answer to a probe
+		exchange(t, c, frame(pongFrame, ""), "") // the pong that answers the probe
 	}
-	for hub.probed() { // until the pongs are read
+	for hub.probed() { // waits until the pongs are handled
 		runtime.Gosched()
 	}
 	stackNow, heapNow := stackAndHeap()
@@ -66,9 +65,9 @@ func TestStack(t *testing.T) {
 	}
 }
 
-// stackAndHeap returns the bytes that the process uses, without garbage.
+// stackAndHeap returns how many bytes of stack and heap the process uses after garbage collection.
 func stackAndHeap() (stack, heap uint64) {
-	for range 3 { // a stack shrinks by half at a time
+	for range 3 { // three times, since one collection halves a stack at most
 		runtime.GC()
 	}
 	var m runtime.MemStats
@@ -76,7 +75,7 @@ func stackAndHeap() (stack, heap uint64) {
 	return m.StackInuse, m.HeapAlloc
 }
 
-// probed reports whether any connection waits for a pong.
+// probed reports whether any connection still waits for a pong.
 func (h *Hub) probed() bool {
 	for _, c := range h.all() {
 		if c.probing.Load() {

@@ -16,8 +16,8 @@ import (
 	"refresher/internal/session"
 )
 
-// For a client that does not read, the kernel on the node's side buffers a limited number of bytes.
-// The test uses real sockets.
+// The kernel of the node's host buffers only a limited number of bytes for a client that does not read. The
+// test uses real sockets.
 func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{"plain": httptest.NewServer, "TLS": httptest.NewTLSServer} {
 		t.Run(name, func(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// A client that never reads and renews as often as allowed is cut after two pushes without an ack,
-// and the kernel buffers few bytes for it until then.
+// A client that never reads and requests renewals as often as allowed is disconnected after two pushes
+// without an ack. Until then the kernel buffers few bytes for it.
 func TestClientThatAsksAndNeverReadsIsCut(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.Policy.AckTimeout = 200 * time.Millisecond })
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", n.App.Addr().String())
@@ -30,7 +30,7 @@ func TestClientThatAsksAndNeverReadsIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	say := func(text string) error {
-		_, err := conn.Write(append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)) // masked with zeros
+		_, err := conn.Write(append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)) // the mask is zero
 		return err
 	}
 	if _, err := io.WriteString(conn, "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
@@ -57,14 +57,13 @@ func TestClientThatAsksAndNeverReadsIsCut(t *testing.T) {
 			t.Fatalf("it is still there after a minute; %d bytes wait for it", most)
 		}
 	}
-	// 0.4 s for the pushes, 2 s for an answer to the close frame.
+	// 0.4 s for the pushes, and 2 s of waiting for an answer to the close frame.
 	if took := time.Since(began); took > 10*time.Second || most > 64<<10 {
 		t.Errorf("cut off after %s; %d bytes waited for it", took, most)
 	}
 }
 
-// unread returns how many bytes the kernel holds on a connection that the peer has not read, from
-// Linux's /proc.
+// unread returns how many bytes the kernel holds that the peer has not read, according to Linux's /proc.
 func unread(t *testing.T, from, to net.Addr) int {
 	t.Helper()
 	text, err := os.ReadFile("/proc/net/tcp")
@@ -76,7 +75,7 @@ func unread(t *testing.T, from, to net.Addr) int {
 		ip := at.Addr().As4()
 		return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], at.Port())
 	}
-	// Only this line is taken apart: there may be tens of thousands, of others on this machine.
+	// Only the line of this connection is parsed: the machine may have tens of thousands of others.
 	_, line, found := strings.Cut(string(text), " "+name(from)+" "+name(to)+" ")
 	if fields := strings.Fields(line[:min(len(line), 100)]); found && len(fields) > 1 {
 		sent, _, _ := strings.Cut(fields[1], ":")

@@ -94,7 +94,7 @@ func TestConnectionThatNeverJoins(t *testing.T) {
 func TestHeartbeatIsSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
-		quiet, alive := s.join(), s.join() // the library answers pings of those who read
+		quiet, alive := s.join(), s.join() // both answer pings, since the library does so while they read
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -116,13 +116,13 @@ func TestHeartbeatIsSwept(t *testing.T) {
 	})
 }
 
-// The connection of a hidden page, whose timers a browser runs only once a minute, stays open.
+// A connection stays open if the page is hidden, though browsers then run its timers only once a minute.
 func TestThrottledPageStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
 		p := s.join()
 		pongs := make(chan map[string]any)
-		go func() { // a browser reads all the time
+		go func() { // reads all the time, as a browser does
 			defer close(pongs)
 			for range 20 {
 				pongs <- p.read()
@@ -138,7 +138,7 @@ func TestThrottledPageStays(t *testing.T) {
 	})
 }
 
-// While a join is handled, its client is not closed for sending nothing.
+// A client is not closed for silence while its join is handled.
 func TestSlowAnswerIsNotTheClientsFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.Heartbeat = time.Second })
@@ -147,7 +147,7 @@ func TestSlowAnswerIsNotTheClientsFault(t *testing.T) {
 	})
 }
 
-// A client that reads slowly, a part of a message at a time, does not get a longer write deadline.
+// A client that reads a message slowly, piece by piece, does not get a longer write deadline.
 func TestSlowReaderHasOneDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
@@ -190,9 +190,9 @@ func TestSlowReaderHasOneDeadline(t *testing.T) {
 func TestHalfOpenConnectionIsCutAndDetached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
-		s.join() // and never reads nor writes again
+		s.join() // this client never reads or writes again
 		wait(time.Minute)
-		wait(15 * time.Second) // the closing handshake is given up
+		wait(15 * time.Second) // time for the closing handshake to fail
 		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
 			t.Errorf("the session was told %v", said)
 		}
@@ -202,7 +202,7 @@ func TestHalfOpenConnectionIsCutAndDetached(t *testing.T) {
 func TestClientThatDoesNotReadIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
-		s.join() // a pipe holds nothing: whoever writes waits for a reader
+		s.join() // a pipe has no buffer, so a write blocks until the peer reads
 		began := time.Now()
 		if err := s.sessions.last().client.Push(session.Push{}); err == nil {
 			t.Fatal("a push that nobody took succeeded")
@@ -225,7 +225,7 @@ func TestRefusedMessages(t *testing.T) {
 		joined bool
 		send   string
 		code   string
-		closes protocol.CloseCode // 0 = stays open
+		closes protocol.CloseCode // 0 means that the connection stays open
 	}{
 		"no JSON":                  {false, `{"type":`, "bad_request", protocol.CloseMalformed},
 		"no JSON, later":           {true, `{"type":`, "bad_request", protocol.CloseMalformed},
@@ -253,7 +253,7 @@ func TestRefusedMessages(t *testing.T) {
 				if c.joined {
 					p = s.join()
 				}
-				go func() { // beside the reader: a pipe holds nothing
+				go func() { // in a goroutine, since a pipe has no buffer and a write blocks until the peer reads
 					_ = p.socket.Write(t.Context(), websocket.MessageText, []byte(c.send))
 				}()
 				var m map[string]any
@@ -354,7 +354,7 @@ func TestFloodIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
 		p := s.join()
-		go func() { // until the connection is closed under it
+		go func() { // sends until the server closes the connection
 			for range 1000 {
 				if p.socket.Write(t.Context(), websocket.MessageText, []byte(`{"type":"ack","seq":1}`)) != nil {
 					return
@@ -427,7 +427,7 @@ func TestDrainSpreadsTheClients(t *testing.T) {
 					t.Errorf("told %v", m)
 				}
 				told := time.Duration(m["afterMs"].(float64) * float64(time.Millisecond))
-				p.closed(protocol.CloseDrain) // one that stays is closed at its time
+				p.closed(protocol.CloseDrain) // the node closes the connection after the announced delay
 				moves <- left{told, time.Since(began)}
 			}()
 		}
@@ -458,13 +458,13 @@ func TestDrainSpreadsTheClients(t *testing.T) {
 	})
 }
 
-// During a drain, clients that do not read delay neither the messages to others nor the end of the
+// During a drain, clients that do not read delay neither the messages to other clients nor the end of the
 // drain.
 func TestDrainDespiteClientsThatDoNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
 		for range 640 {
-			s.join() // and does not read from here on
+			s.join() // this client does not read any more
 		}
 		const good = 50
 		told := make(chan bool, good)
@@ -513,7 +513,7 @@ func TestMetricsAreWellNamed(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := newMetrics(registry, func() float64 { return 0 })
 	m.closed(protocol.CloseLeft)
-	m.closed(4999) // whatever a client makes up
+	m.closed(4999) // a code that only clients use
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v, %v", problems, err)
@@ -539,7 +539,7 @@ func TestConfigErrorsNameTheSetting(t *testing.T) {
 	}
 }
 
-// An upgrade has no Date; other answers need one (RFC 9110, section 6.6.1).
+// The answer to an upgrade has no Date; other answers must have one (RFC 9110, section 6.6.1).
 func TestDateOfAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)

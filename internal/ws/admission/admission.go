@@ -1,6 +1,5 @@
-// Package admission limits how many clients a node admits per second. In a reconnect storm,
-// clients whose tokens expire soonest are told the shortest delays. tools/plan simulates storms
-// with this package.
+// Package admission limits how many clients a node admits per second. In a reconnect storm, the clients whose
+// tokens expire first get the shortest retry delays. tools/plan simulates storms with this package.
 package admission
 
 import (
@@ -12,25 +11,25 @@ import (
 )
 
 const (
-	// minDelay and MaxDelay bound the delay that a client is told. A longer delay could
-	// outlast the tokens that it holds.
+	// minDelay and MaxDelay bound the delay that Delay returns. A longer delay could outlast the client's
+	// tokens.
 	minDelay = time.Second
 	MaxDelay = 30 * time.Second
-	// A client waits at most 1/lifePart of the time left until its tokens expire, so it can
-	// retry several times before they do.
+	// A delay is at most 1/lifePart of the time until the client's tokens expire, so that the client can
+	// retry several times before.
 	lifePart = 3
 )
 
 // Admission limits the rate of joins and resumes. It is safe for concurrent use.
 type Admission struct {
-	admits  *rate.Limiter // clients admitted now
-	slots   *rate.Limiter // times at which delayed clients retry
-	expired *rate.Limiter // delayed clients whose tokens have expired, and who retry after minDelay
+	admits  *rate.Limiter // limits clients admitted at once
+	slots   *rate.Limiter // reserves the times at which delayed clients retry
+	expired *rate.Limiter // limits the delayed clients whose tokens have expired; they retry after minDelay
 	spread  func(time.Duration) time.Duration
 }
 
-// New returns an Admission of perSecond clients a second. spread returns a random duration of
-// at most its argument.
+// New returns an Admission that admits perSecond clients a second. spread returns a random duration of at
+// most its argument.
 func New(perSecond float64, spread func(time.Duration) time.Duration) *Admission {
 	limit, burst := rate.Limit(perSecond), max(1, int(perSecond))
 	return &Admission{
@@ -38,8 +37,8 @@ func New(perSecond float64, spread func(time.Duration) time.Duration) *Admission
 	}
 }
 
-// Delay returns how long the client must wait before it retries; 0 admits it now. expiresAt is
-// when the client's tokens expire by its own word; 0 if it has none. A nil Admission admits all.
+// Delay returns how long the client must wait before it retries; 0 admits it now. expiresAt is when the
+// client's tokens expire, as the client reports it, or 0 if it has none. A nil Admission admits every client.
 func (a *Admission) Delay(now time.Time, expiresAt session.UnixSec) time.Duration {
 	if a == nil || a.admits.AllowN(now, 1) {
 		return 0
@@ -56,7 +55,7 @@ func (a *Admission) Delay(now time.Time, expiresAt session.UnixSec) time.Duratio
 	case expiresAt == 0:
 	case left > 0:
 		delay = min(delay, max(minDelay, left/lifePart))
-	case a.expired.AllowN(now, 1): // Agora has disconnected it from its call
+	case a.expired.AllowN(now, 1): // without valid tokens, Agora has already disconnected the client's call
 		delay = min(delay, minDelay)
 	}
 	return max(time.Millisecond, delay)

@@ -9,13 +9,13 @@ import (
 
 var start = time.Unix(1_800_000_000, 0)
 
-// half replaces the random spread by half of the duration.
+// half replaces the random spread: it returns half of the duration.
 func half(d time.Duration) time.Duration { return d / 2 }
 
-// in returns an expiry so many seconds after the start.
+// in returns a token expiry the given number of seconds after start.
 func in(seconds int) session.UnixSec { return session.SecOf(start) + session.UnixSec(seconds) }
 
-// busy returns an Admission of ten a second that has already admitted ten clients.
+// busy returns an Admission of ten clients a second whose burst of ten is used up.
 func busy(t *testing.T) *Admission {
 	t.Helper()
 	a := New(10, half)
@@ -31,7 +31,7 @@ func busy(t *testing.T) *Admission {
 // MaxDelay. No delay is longer than a third of the time until the client's tokens expire.
 func TestDelay(t *testing.T) {
 	for name, c := range map[string]struct {
-		slots   int // that others have
+		slots   int // slots that other clients have reserved
 		expires session.UnixSec
 		want    time.Duration
 	}{
@@ -55,8 +55,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// Clients whose tokens have expired are told the shortest delay, at the rate of admission; the others
-// wait for their slot.
+// Clients whose tokens have expired get the shortest delay, at most at the rate of admission. Beyond that
+// rate they wait for a slot.
 func TestExpiredClientsHaveARate(t *testing.T) {
 	a := busy(t)
 	for range 100 {
@@ -79,7 +79,7 @@ func TestAdmissionAtTheRate(t *testing.T) {
 		t.Errorf("without a limit: %s", d)
 	}
 	a, admitted := busy(t), 0
-	for i := range 100 { // ten seconds, ten clients a second
+	for i := range 100 { // ten clients a second for ten seconds
 		if a.Delay(start.Add(time.Duration(i+1)*100*time.Millisecond), 0) == 0 {
 			admitted++
 		}

@@ -191,6 +191,7 @@ Stop with Ctrl-C.
   classic    curl http%[2]s://%[3]s/rtc/demo/publisher/uid/1/
 
 App ID %[5]s, %[6]s
+Credentials are not checked; --auth=jwt checks them.
 Stop with Ctrl-C.
 
 `, c.TokenTTL, tls, at, a.OpsAddr(), c.AppID, held)

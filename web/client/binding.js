@@ -1,5 +1,5 @@
-// An SDK that is bound to the tokens of one service: its state, and the delivery of a
-// token in each state.
+// An SDK that is bound to the tokens of one service. A binding has the SDK's state, and delivers
+// tokens as that state requires.
 
 /** @import { Alarms } from "./time.js" */
 /** @import { BindingEvent, BindingState } from "./states.js" */
@@ -10,14 +10,14 @@ import { failure } from "./time.js";
 /**
  * The functions that connect an SDK to the library.
  * @typedef {object} Sdk
- * @property {(token: string) => unknown} renew gives the SDK a new token while it is in the call, as `renewToken()` does. It refuses the token by a promise that rejects, or by a negative number, as Agora's native SDKs do
- * @property {(token: string) => unknown} [rejoin] joins the call again with a new token, after the SDK left because its token expired. It refuses as renew does
+ * @property {(token: string) => unknown} renew gives the SDK a new token while it is in the call, as `renewToken()` does. To refuse the token, it returns a promise that rejects, or a negative number, as Agora's native SDKs do
+ * @property {(token: string) => unknown} [rejoin] joins the call again with a new token, after the SDK left because its token expired. It refuses a token as renew does
  * @property {() => boolean} [isJoined] tells whether the SDK is in the call now. Leave it out for an SDK that cannot tell
  * @property {(reports: Reports) => (() => void)} [listen] subscribes to the SDK's events and calls the matching report for each; returns a function that unsubscribes
  */
 
 /**
- * The functions by which an SDK reports the events of its token and its call.
+ * The functions by which an SDK reports events that concern its token or its call.
  * @typedef {object} Reports
  * @property {() => void} willExpire the SDK's token expires soon
  * @property {() => void} expired the SDK's token expired, and the SDK has left the call
@@ -25,16 +25,16 @@ import { failure } from "./time.js";
  * @property {() => void} joined the SDK is in the call: the app has joined it, perhaps again
  */
 
-/** How long an SDK may take to answer, in milliseconds. SDKs usually answer sooner. The limit is less than two ack timeouts (10 s), after which the service closes the connection. */
+/** The longest time that an SDK may take to answer, in milliseconds. SDKs usually answer sooner. It must be less than two ack timeouts (10 s), after which the service closes the connection. */
 const sdkTimeout = 8_000;
 
-/** An SDK, bound to the tokens of one service. */
+/** Binds one SDK to the tokens of one service. */
 export class Binding {
   #sdk;
   #alarms;
   /** @type {BindingState} */
   #state = "idle";
-  /** Whether a call of the app's rejoin is still running. It may take longer than sdkTimeout, and go on after the state `rejoining`. */
+  /** Whether a call of the app's rejoin is still running. The call may take longer than sdkTimeout, and outlast the state `rejoining`. */
   #rejoinPending = false;
   /** How many tokens in a row the SDK has refused. */
   refusals = 0;
@@ -52,18 +52,18 @@ export class Binding {
     return this.#state;
   }
 
-  /** Whether the SDK may get tokens at all: it has not left, and is still bound. */
+  /** Whether the SDK accepts tokens at all: it has not left the call, and is still bound. */
   get wantsTokens() {
     return this.state !== "left" && this.state !== "unbound";
   }
 
-  /** Whether the SDK waits for a token to rejoin with. */
+  /** Whether the SDK needs a token to rejoin the call with. */
   get needsRejoin() {
     return this.state === "expired" && !this.#rejoinPending;
   }
 
   /**
-   * Changes the state as the table says.
+   * Changes the state according to the table bindingTransitions.
    * @param {BindingEvent} event
    * @returns {boolean} whether it changed
    */
@@ -74,18 +74,19 @@ export class Binding {
   }
 
   /**
-   * Records that the SDK has left the call for another reason than its token.
+   * Records that the SDK has left the call for another reason than an expired token.
    * @param {boolean} [failed] whether something other than the user caused it
    */
   left(failed) {
-    // A rejoin of RTM begins with a logout, which is not the user's. SDKs with isJoined report no such logout.
+    // A rejoin of RTM begins with a logout that the user did not cause, so it is ignored. SDKs with
+    // isJoined have no such logout.
     if (this.state === "rejoining" && !this.#sdk.isJoined) return;
     this.dispatch(failed === true ? "failed" : "left");
   }
 
   /**
-   * Delivers a token to the SDK: calls renew, or rejoin if the SDK left the call
-   * because its token expired. Rejects with the SDK's own error if it refuses.
+   * Delivers a token to the SDK. Calls renew; or rejoin, if the SDK left the call because its token
+   * expired. Rejects with the SDK's own error if the SDK refuses the token.
    * @param {string} token
    * @param {boolean} previousExpired whether the tokens before this one have expired
    * @returns {Promise<boolean>} whether the SDK took it; false if it needs none now
@@ -96,7 +97,7 @@ export class Binding {
     const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined if the SDK cannot tell
     if (inCall || returned) this.dispatch("inCall");
     if (!this.wantsTokens || (this.state === "idle" && !inCall)) return false;
-    // Without isJoined and rejoin, only a call of renew shows whether the SDK is in the call.
+    // Without isJoined and rejoin, only a call of renew can show whether the SDK is in the call.
     const mustTry = !sdk.rejoin && inCall === undefined;
     if (!this.#isOut && (!previousExpired || inCall || mustTry)) {
       try {
@@ -105,7 +106,8 @@ export class Binding {
       } catch (error) {
         const expired = previousExpired || this.#isOut; // the SDK's token may have expired while renew ran
         if (mustTry || !expired || this.state === "returned") throw error;
-        // The SDK is out of the call, so renew had to fail. The rejoin below reports its own failure.
+        // The SDK has left the call, so renew was bound to fail. If the rejoin below fails, it
+        // reports its own error.
       }
     }
     if (!this.wantsTokens) return false; // the SDK left while renew ran
@@ -134,8 +136,8 @@ export class Binding {
   }
 
   /**
-   * Resolves when the SDK has accepted a token. Rejects if it refuses, or takes longer
-   * than sdkTimeout.
+   * Resolves when the SDK has accepted a token. Rejects if the SDK refuses it, or takes longer than
+   * sdkTimeout.
    * @param {unknown} answer
    */
   #answer(answer) {
@@ -152,15 +154,14 @@ function accept(answer) {
 }
 
 /**
- * Replaces tokens and credentials in a text.
+ * Replaces tokens and credentials in a text by "(token)".
  * @param {string} text
  */
 export const withoutTokens = (text) => text.replace(/(?:eyJ|00[67])[\w+/=%.-]{12,}/g, "(token)");
 
 /**
- * Describes an SDK's error for the service: within the lengths that the service
- * accepts, and without the tokens that some SDKs quote. Objects without a text of their
- * own become JSON.
+ * Describes an SDK's error for the service: within the lengths that the service accepts, and
+ * without the tokens that some SDKs quote. An object without a message becomes JSON.
  * @param {any} error
  */
 export function describeRefusal(error) {
@@ -170,7 +171,7 @@ export function describeRefusal(error) {
       const words = typeof value === "object" && !value?.toString ? "[object]" : String(value);
       return withoutTokens(words.startsWith("[object") ? JSON.stringify(value) : words).slice(0, limit) || fallback;
     } catch {
-      return fallback; // it cannot be converted to text
+      return fallback; // the value cannot be converted to text
     }
   };
   return {

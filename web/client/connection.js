@@ -1,5 +1,5 @@
-// The connection to the service: it opens one WebSocket after the other, with backoff,
-// and detects dead ones. It knows nothing of tokens and sessions.
+// The connection to the service. It opens one WebSocket after another, with backoff, and detects
+// dead ones. It does not know tokens or sessions.
 
 /** @import { Platform, WebSocketLike } from "./platform.js" */
 /** @import { Alarms, Clock } from "./time.js" */
@@ -9,32 +9,32 @@ import { subprotocol } from "./protocol.js";
 import { backoff } from "./time.js";
 
 /**
- * How long a socket may take to open, in milliseconds; then the next attempt begins at
- * once. After a failure, Firefox holds connections to the same host back for up to a
- * minute. It connects the attempt that is open when this time ends, so there must be no
- * gap between attempts. Closing an attempt does not extend this time.
+ * How long a socket may take to open, in milliseconds. After that, the next attempt begins at once.
+ * After failures, Firefox delays connections to a host for up to a minute, and then connects the
+ * attempt that is open at that moment. So there must be no gap between attempts. Closing an attempt
+ * does not extend Firefox's delay.
  */
 const connectTimeout = 60_000;
 /** The longest wait for the answer to join, resume or ping, in milliseconds. */
 const answerTimeout = 10_000;
 /** The longest wait for a pong if the connection may be dead, in milliseconds. */
 const probeTimeout = 5_000;
-/** The shortest wait for a pong, in milliseconds. */
+/** The shortest limit for the wait for a pong, in milliseconds. */
 const minPongTimeout = 2_000;
 /** A connection that was live for this long, in milliseconds, resets the count of failures. */
 const stableAfter = 5_000;
-/** An alarm that is later than this, in milliseconds, means that the device slept or the timers were throttled. The answer may have come in time, so a second ping is sent. */
+/** If an alarm rings later than this, in milliseconds, the device slept or the timers were throttled. The answer may have come in time, so the connection sends a second ping. */
 const lateLimit = 2_000;
-/** A wake restarts an attempt that has taken longer than this, in milliseconds. */
+/** If an attempt has taken longer than this, in milliseconds, wake() replaces it by another. */
 const restartAfter = 1_000;
-/** The close code of a socket that the library abandons: the service keeps the session. */
+/** The close code for a socket that the library abandons. The service then keeps the session, so that it can be resumed. */
 const resumable = 4000;
 
 /**
  * The session's members that the connection uses.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {() => Promise<() => object>} prepare is called before each attempt; returns a function that makes the first message when the socket is open
@@ -45,7 +45,7 @@ const resumable = 4000;
  */
 
 /**
- * An attempt to connect, and the connection that it becomes.
+ * An attempt to connect. When its socket is open, it is the connection.
  * @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt
  */
 
@@ -57,19 +57,19 @@ export class Connection {
   #closed = false;
   /** How many attempts in a row have failed. */
   #failures = 0;
-  /** When the service answered join or resume, by the clock; -1 before that. */
+  /** When the service answered join or resume, by the clock; -1 before the answer. */
   #joinedAt = -1;
   /** When the current attempt began, by the clock. */
   #startedAt = 0;
   /** The interval between pings, in milliseconds. */
   #heartbeat = 0;
-  /** How long the answer to a ping may take, in milliseconds. It is shorter with short-lived tokens, whose heartbeat is short. */
+  /** How long the service may take to answer a ping, in milliseconds. Short-lived tokens have a short heartbeat, and then this is shorter too. */
   #pongTimeout = answerTimeout;
-  /** Whether a second ping was sent, since the device may have slept when the answer to the first was due. */
+  /** Whether a second ping was sent, because the device may have slept when the first answer was due. */
   #probed = false;
-  /** When each join, resume and ping that has no answer yet was sent, by the clock, oldest first. Answers come in this order. @type {number[]} */
+  /** The times at which unanswered messages (join, resume, ping) were sent, by the clock, oldest first. The service answers in this order. @type {number[]} */
   #unanswered = [];
-  /** The current attempt; events of an older one are ignored. @type {Attempt | null} */
+  /** The current attempt. Events of earlier attempts are ignored. @type {Attempt | null} */
   #attempt = null;
 
   /** @param {Parts} session */
@@ -84,7 +84,7 @@ export class Connection {
     return this.#joinedAt >= 0;
   }
 
-  /** Begins an attempt now, in place of the current one. */
+  /** Begins an attempt now. It replaces the current one. */
   async open() {
     if (this.#closed) return;
     this.#discard();
@@ -127,7 +127,8 @@ export class Connection {
     try {
       this.#attempt.socket?.send(JSON.stringify(message));
     } catch {
-      // Some sockets throw when they are closing. Nothing is lost: onclose follows, and the service repeats.
+      // Some sockets throw while they are closing. Nothing is lost: onclose follows, the client
+      // resumes, and the service repeats its last bundle.
     }
   }
 
@@ -144,8 +145,8 @@ export class Connection {
   }
 
   /**
-   * Connects again after a time that the service set. The socket stays open until
-   * then, unless the service closes it.
+   * Connects again after a time that the service has set. The current socket stays open until then,
+   * unless the service closes it.
    * @param {number} afterMs
    * @param {string} reason
    */
@@ -157,10 +158,10 @@ export class Connection {
   }
 
   /**
-   * Pings a live connection. Without one, begins an attempt now, unless the service has
-   * set the time of the next. An attempt that has been connecting for longer than
-   * restartAfter is replaced: it may be bound to a network that is gone, and browsers
-   * open one WebSocket to a host at a time, so a second would queue.
+   * Pings a live connection. If there is none, begins an attempt now, unless the service has set
+   * the time of the next attempt. An attempt that has taken longer than restartAfter is replaced:
+   * it may use a network that is gone. It must be closed first, since browsers open one WebSocket
+   * to a host at a time.
    */
   wake() {
     if (this.live) this.#probe();
@@ -168,14 +169,14 @@ export class Connection {
   }
 
   /**
-   * Gives the current attempt up and begins another at once: its session has ended.
+   * Abandons the current attempt and begins another at once, because the session has ended.
    * @param {string} reason
    */
   restart(reason) {
     if (this.#attempt) this.#lost(reason, 0);
   }
 
-  /** Closes the connection, for good. */
+  /** Closes the connection. No attempt follows. */
   close() {
     this.#closed = true;
     this.#discard();
@@ -185,7 +186,7 @@ export class Connection {
   /** @param {unknown} data */
   #receive(data) {
     this.#probed = false;
-    if (this.live) this.#alarms.clear("answer"); // before joined, only joined is an answer
+    if (this.live) this.#alarms.clear("answer"); // before `joined` arrives, nothing else answers the first message
     let message;
     try {
       message = JSON.parse(String(data));
@@ -194,13 +195,13 @@ export class Connection {
     }
     this.#clock.sync(message?.now, this.#isPrompt(message?.type));
     if (typeof message?.type === "string") this.#session.onMessage(message);
-    this.#alarms.check(); // in a background page, messages arrive sooner than timers
+    this.#alarms.check(); // in a background page, a message may arrive while the timer is delayed, so due alarms ring now
   }
 
   /**
-   * Whether a message answers a question that was sent within the last pongTimeout. Any
-   * other may have waited in the socket while the page was frozen, also one that
-   * arrives soon after an overdue ping: its `now` is old.
+   * Whether a message is the answer to a join, resume or ping that was sent within the last
+   * pongTimeout. Any other message may have waited in the socket while the page was frozen, so its
+   * `now` may be old. That includes a message that arrives soon after an overdue ping.
    * @param {unknown} type
    */
   #isPrompt(type) {
@@ -229,7 +230,7 @@ export class Connection {
   }
 
   /**
-   * Sets the deadline of an answer.
+   * Sets the time by which an answer must arrive.
    * @param {number} ms from now; an earlier deadline stays
    */
   #expectAnswer(ms) {
@@ -237,15 +238,15 @@ export class Connection {
     this.#alarms.set("answer", ms, (lateMs) => {
       if (this.#attempt && !this.#attempt.open) return this.#lost("no answer", 0);
       if (!this.live || this.#probed || lateMs <= lateLimit) return this.#lost("no answer");
-      this.#probed = true; // the answer may wait in the socket; after a second timeout, the connection is dead
+      this.#probed = true; // the answer may already be in the socket; if a second ping also times out, the connection is dead
       this.#probe();
     });
   }
 
   /**
-   * Gives the current attempt up, and sets the time of the next.
+   * Abandons the current attempt, and sets the time of the next.
    * @param {string} reason
-   * @param {number} [afterMs] milliseconds to the next attempt; without it, as the service has set, or else by the backoff
+   * @param {number} [afterMs] milliseconds to the next attempt; by default the time that the service has set, or else the backoff
    */
   #lost(reason, afterMs) {
     if (this.#closed) return;
@@ -265,11 +266,12 @@ export class Connection {
     this.#probed = false;
     this.#unanswered = [];
     this.#alarms.clear("answer", "ping", "retry");
-    // The event onclose is not awaited: on a half-open connection it takes minutes.
+    // Do not wait for onclose: on a half-open connection it takes minutes.
     try {
       socket?.close(resumable);
     } catch {
-      // Some sockets that are not open yet refuse a close code. From here on, their events are ignored anyway.
+      // Some sockets refuse a close code before they are open. Their events are ignored from here
+      // on, so they can stay open.
     }
   }
 }

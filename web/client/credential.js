@@ -1,18 +1,18 @@
-// The credential that opens a session, and the app's function that fetches it.
+// The credential with which a session is opened, and the app's function that fetches it.
 
 /** @import { Alarms } from "./time.js" */
 
 import { parseCredential } from "./diagnose.js";
 
-/** How long the app's function may take, in milliseconds. */
+/** The longest time that the app's function may take, in milliseconds. */
 const fetchTimeout = 30_000;
 
 export class Credential {
   #source;
   #alarms;
-  /** The credential for the next session, fetched or being fetched. @type {Promise<string> | null} */
+  /** The credential for the next session, or the fetch that is running. @type {Promise<string> | null} */
   #fetched = null;
-  /** Whether the service refused the last credential, and another one is being tried. */
+  /** Whether the service refused the last credential, and the next one has not been accepted yet. */
   #refused = false;
 
   /**
@@ -30,20 +30,20 @@ export class Credential {
   }
 
   /**
-   * The credential for the next session. One fetch serves all connection attempts,
-   * so that an outage of the service does not become a load on the app's back end.
+   * Returns the credential for the next session. All attempts to connect share one fetch, so that
+   * an outage of the service does not load the app's back end.
    * @returns {string | undefined | Promise<string>}
    */
   get() {
     if (typeof this.#source !== "function") return this.#source;
     if (!this.#fetched) {
       this.#fetched = this.#fetch(this.#source);
-      this.#fetched.catch(() => this.discard()); // the caller gets the rejection; the next call fetches again
+      this.#fetched.catch(() => this.discard()); // the caller handles the rejection; here it only makes the next call fetch again
     }
     return this.#fetched;
   }
 
-  /** Forgets the credential: the next session fetches another one. */
+  /** Forgets the credential, so that the next session fetches another one. */
   discard() {
     this.#fetched = null;
   }
@@ -55,8 +55,8 @@ export class Credential {
   }
 
   /**
-   * Records that the service refused the credential, most likely since it expired.
-   * @returns {boolean} whether another one can be tried: once in a row, and only if a function fetches it
+   * Records that the service refused the credential, most likely because it expired.
+   * @returns {boolean} whether to try another credential: only if a function can fetch it, and only once in a row
    */
   refused() {
     if (this.#refused || typeof this.#source !== "function") return false;

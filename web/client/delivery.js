@@ -1,6 +1,6 @@
-// The queue of bundles before the SDKs. It delivers the newest bundle only, one
-// at a time, and remembers the outcome, so that a bundle which the service sends
-// again is answered again and not delivered twice.
+// The queue of bundles for the SDKs. It delivers one bundle at a time, and always the newest. It
+// remembers the outcome: when the service sends a bundle again, the queue repeats the answer
+// instead of delivering the bundle twice.
 
 /** @import { BundleInfo, Cause, Via } from "./events.js" */
 /** @import { Service, Tokens } from "./protocol.js" */
@@ -23,8 +23,8 @@
 /** @typedef {{service: Service, code: string, message: string}} Refusal an SDK's refusal of a token */
 
 /**
- * The outcome of a delivery. `took` lists the services whose SDK took its token. `ok` can be true
- * in spite of a refusal: see BindingRegistry.deliver.
+ * The outcome of a delivery. `took` lists the services whose SDK accepted its token. `ok` can be
+ * true despite a refusal: see BindingRegistry.deliver.
  * @typedef {{took: Service[]} & ({ok: true, refusal?: Refusal | null} | {ok: false, refusal: Refusal})} Outcome
  */
 
@@ -39,13 +39,13 @@
 export class DeliveryQueue {
   #session;
   #delivering = false;
-  /** How many times reset was called. A delivery that ends after a reset belongs to an earlier session. */
+  /** How many times reset was called. If it changes during a delivery, that delivery belongs to an earlier session. */
   #resets = 0;
   /** The bundle to deliver next. @type {Bundle | null} */
   #next = null;
-  /** The last delivery that was completed. @type {{bundle: Bundle, outcome: Outcome} | null} */
+  /** The last complete delivery. @type {{bundle: Bundle, outcome: Outcome} | null} */
   #last = null;
-  /** The newest bundle that was received. @type {Bundle | null} */
+  /** The newest bundle that has arrived. @type {Bundle | null} */
   newest = null;
 
   /** @param {Parts} session */
@@ -63,14 +63,14 @@ export class DeliveryQueue {
     return this.newest?.expiresAt ?? 0;
   }
 
-  /** Whether the newest bundle was delivered, and refused. */
+  /** Whether the SDKs have refused the newest bundle. */
   get refused() {
     return this.#last?.bundle === this.newest && !this.#last?.outcome.ok;
   }
 
   /**
-   * Accepts a bundle that was received. It is not delivered if it is older than the
-   * newest, or was received before.
+   * Takes a bundle that has arrived. It delivers the bundle unless it is older than the newest, or
+   * has arrived before.
    * @param {Bundle} bundle
    * @returns {boolean} whether it is new
    */
@@ -82,20 +82,21 @@ export class DeliveryQueue {
       return true;
     }
     if (bundle.seq < this.seq) return false;
-    // The service repeats the newest bundle, since it got no answer: the answer is sent again.
+    // The service sends the newest bundle again, since it got no answer. So the answer is sent
+    // again.
     if (this.#last?.bundle === this.newest) this.#session.onDelivered(this.#last.bundle, this.#last.outcome);
-    // There is no answer, and no delivery runs: a clock that was ahead took the bundle for expired.
+    // The bundle was not delivered: the clock was ahead, so the bundle seemed to have expired.
     else if (!this.#delivering) this.redeliver();
     return false;
   }
 
-  /** Delivers the newest bundle again, unless a newer one waits already. */
+  /** Delivers the newest bundle again, unless a newer one is waiting. */
   redeliver() {
     this.#next ??= this.newest;
     void this.#run();
   }
 
-  /** Forgets everything: another session begins. */
+  /** Forgets all bundles, because another session begins. */
   reset() {
     this.newest = this.#next = this.#last = null;
     this.#resets++;
@@ -119,8 +120,8 @@ export class DeliveryQueue {
 }
 
 /**
- * Describes a bundle for events: without its tokens, and without the queue's own
- * fields.
+ * Describes a bundle for events: without its tokens, and without the fields that only the library
+ * uses.
  * @param {Bundle} bundle
  * @returns {BundleInfo}
  */

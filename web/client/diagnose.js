@@ -1,5 +1,5 @@
-// Messages for the mistakes that keep an app from its first session: in its options, its
-// credential function, and the way to the service. None contains a secret.
+// Messages about mistakes that keep an app from opening its first session: in its options, in its
+// credential function, or in its network. No message contains a secret.
 
 /** @import { Platform } from "./platform.js" */
 /** @import { State } from "./events.js" */
@@ -8,8 +8,9 @@
 import { describeRefusal, withoutTokens } from "./binding.js";
 
 /**
- * Returns the service's address after "http" or "ws", such as "s://calls.example.com". It
- * accepts the address of the WebSocket too. Throws a TypeError that says what to write.
+ * Returns the service's address without its scheme's "http" or "ws": "s://calls.example.com" for
+ * "https://calls.example.com". Also accepts the WebSocket's address. Throws a TypeError that says
+ * what to write.
  * @param {unknown} url the option
  */
 export function parseUrl(url) {
@@ -23,10 +24,10 @@ export function parseUrl(url) {
 }
 
 /**
- * Returns a credential without the spaces around it. Throws a TypeError if the value cannot
- * be one.
+ * Returns a credential without surrounding spaces. Throws a TypeError if the value cannot be a
+ * credential.
  * @param {any} value
- * @param {string} source where the value is from: the message begins with it
+ * @param {string} source the value's source, with which the error's message begins
  * @returns {string}
  */
 export function parseCredential(value, source) {
@@ -37,7 +38,7 @@ export function parseCredential(value, source) {
 }
 
 /**
- * Describes a value that is no credential, without its content.
+ * Describes a value that is not a credential, without revealing its content.
  * @param {any} value
  * @returns {string | undefined} undefined if it may be a credential
  */
@@ -51,7 +52,7 @@ function mistakeIn(value) {
   if (typeof value !== "object") return `a ${typeof value}`;
   if (value.then) return "a promise: pass the function that returns it";
   if (value.text) return "a Response: read its text with await response.text()";
-  const field = Object.keys(value).find((key) => /^eyJ/.test(value[key])); // as every JWT begins
+  const field = Object.keys(value).find((key) => /^eyJ/.test(value[key])); // every JWT begins like this
   return `an object${field ? `: take its field ${field}` : ""}`;
 }
 
@@ -59,15 +60,15 @@ function mistakeIn(value) {
  * The session's members that a Diagnosis uses.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
  * @property {State} state
  * @property {{token: ResumeToken | null}} resume
  */
 
-/** Warns in the console, once for each cause, until the session has joined for the first time. */
+/** Warns in the console until the session has joined for the first time, once for each cause. */
 export class Diagnosis {
   #session;
-  /** The causes of the warnings so far. @type {Set<string>} */
+  /** The causes that it has warned about. @type {Set<string>} */
   #causes = new Set();
 
   /** @param {Parts} session */
@@ -81,11 +82,11 @@ export class Diagnosis {
   }
 
   /**
-   * Warns about an attempt to connect that failed without an answer of the service.
+   * Warns about an attempt to connect that failed before the service answered.
    * @param {string} reason of the event `lost`
    */
   notConnected(reason) {
-    if (!/1006|no answer|not connected/.test(reason)) return; // the service itself has closed the connection
+    if (!/1006|no answer|not connected/.test(reason)) return; // the service itself closed the connection, so the network works
     const { address } = this.#session;
     const { origin = "", protocol } = globalThis.location ?? {};
     const checks = [
@@ -105,7 +106,7 @@ export class Diagnosis {
    * @param {boolean} hasCredential whether the app passes a credential
    */
   refused(code, message, hasCredential) {
-    if (this.#session.resume.token) return; // a session that has ended is no mistake
+    if (this.#session.resume.token) return; // the app has had a session, so its setup has no mistake
     this.#warn(code, `the service refused to join: ${code}: ${message}${code === "unauthenticated" && !hasCredential ? ". The option credential is missing" : ""}`);
   }
 

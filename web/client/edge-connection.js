@@ -1,4 +1,4 @@
-// A WebSocket to the stand-in for Agora's edge: it carries requests, their answers, and
+// A WebSocket to the demo's substitute for Agora's edge. It carries requests, their answers, and
 // events.
 
 /** @import { Platform } from "./platform.js" */
@@ -9,7 +9,7 @@
 export class EdgeConnection {
   #socket;
   #opened;
-  /** Whether the edge has ever answered the handshake. */
+  /** Whether the edge has accepted the WebSocket handshake. */
   reached = false;
   #lastId = 0;
   /** @type {Map<number, (answer?: Answer) => void>} */
@@ -46,7 +46,7 @@ export class EdgeConnection {
   }
 
   /**
-   * Resolves with the answer, or with undefined if the connection breaks before.
+   * Sends a request. Resolves with the answer, or with undefined if the connection breaks first.
    * @param {string} op
    * @param {object} fields
    * @returns {Promise<Answer | undefined>}

@@ -1,4 +1,4 @@
-// Requests over HTTP, for a client without a connection: to renew, and to leave.
+// Requests over HTTP, to renew and to leave. The client uses them while it has no connection.
 
 /** @import { Platform } from "./platform.js" */
 /** @import { Push } from "./protocol.js" */
@@ -7,8 +7,8 @@
 import { hasBundle } from "./protocol.js";
 
 /**
- * The service's answer: `push` with tokens; `over` if the session gets no more tokens; or neither,
- * if the service cannot answer now: `retryInMs` is then the time that it asks to wait, or 0.
+ * The service's answer: `push` has tokens; `over` means that the session gets no more tokens.
+ * Without both, the service cannot answer now, and `retryInMs` is the wait that it asks for, or 0.
  * @typedef {{push?: Push, over?: {status: number, reason: string, message: string, accessEndsAt: number}, retryInMs?: number}} Answer
  */
 
@@ -16,7 +16,7 @@ import { hasBundle } from "./protocol.js";
  * The session's members that a request uses.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
  */
 
 /**
@@ -31,8 +31,8 @@ function post({ platform, address }, session, action, body, init) {
 }
 
 /**
- * Requests fresh tokens. Rejects if no answer came, or if it is not the service's (a
- * proxy's error page).
+ * Requests new tokens. Rejects if there is no answer, or if the answer is not the service's (such
+ * as a proxy's error page).
  * @param {Parts} parts
  * @param {ResumeToken} token
  * @param {any} signal an AbortSignal
@@ -48,7 +48,7 @@ export async function renewByHttp(parts, { session, key, ...body }, signal) {
   if (response.status === 429 || response.status >= 500) {
     return { retryInMs: Number(response.headers.get("retry-after")) * 1000 || 0 };
   }
-  // A refusal by a proxy has another form, and says nothing about the session.
+  // If a proxy refused the request, the body has another form, and tells nothing about the session.
   const problem = response.status === 404 || response.status === 410 ? await response.json().catch(() => null) : null;
   const reason = problem?.reason ?? problem?.code;
   if (!reason) throw new Error(`HTTP status ${response.status}`);
@@ -63,9 +63,8 @@ export async function renewByHttp(parts, { session, key, ...body }, signal) {
 }
 
 /**
- * Ends a session. Browsers send this request to another origin without a CORS
- * preflight, and also after the page is gone. Rejects if the service did not end the
- * session.
+ * Ends a session. Browsers send this request without a CORS preflight, and complete it even after
+ * the page is gone. Rejects if the service did not end the session.
  * @param {Parts} parts
  * @param {ResumeToken} token
  */

@@ -1,21 +1,20 @@
-// The parts of a browser that the library uses. The option `platform` replaces any of
-// them: in tests, in Node.js 20 (which has no WebSocket) and in React Native (which has
-// no page events).
+// The browser functions that the library uses. The option `platform` replaces any of them: in
+// tests, in Node.js 20 (which has no WebSocket) and in React Native (which has no page events).
 
 /**
- * The part of a browser that the library uses.
+ * The browser functions that the library uses.
  * @typedef {object} Platform
  * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket the constructor of WebSockets
- * @property {(url: string, init: {method: string, headers?: Record<string, string>, body: string, signal?: any, keepalive?: boolean}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
+ * @property {(url: string, init: {method: string, headers?: Record<string, string>, body: string, signal?: any, keepalive?: boolean}) => Promise<ResponseLike>} fetch the browser's fetch(). The signal is an AbortSignal; it is `any` here because only the DOM's types declare it
  * @property {(run: () => void, ms: number) => unknown} setTimeout calls run once, after ms milliseconds; returns the timer
  * @property {(timer: any) => void} clearTimeout stops such a timer
  * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
- * @property {() => number} steadyNow milliseconds of a clock that is never set: performance.now()
+ * @property {() => number} steadyNow milliseconds of a clock that nobody can set: performance.now()
  * @property {() => number} random a random number from 0 to 1: Math.random()
  * @property {(text: string) => void} warn shows a message about a mistake that keeps the app from its first session: console.warn()
- * @property {(hide: () => void) => () => void} [onHide] calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
- * @property {() => boolean} [isHidden] whether the page is hidden or going away. Its messages on a WebSocket may be lost then. Leave it out where there is no page
- * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
+ * @property {(hide: () => void) => () => void} [onHide] calls hide whenever the page goes away, even if it may come back; returns a function that unsubscribes. Leave it out where there is no page
+ * @property {() => boolean} [isHidden] whether the page is hidden or going away. Its messages on a WebSocket may then be lost. Leave it out where there is no page
+ * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or the network has changed; returns a function that unsubscribes
  */
 
 /**
@@ -35,7 +34,7 @@
  */
 
 /**
- * Returns the browser's own platform, with the parts that the app replaces.
+ * Returns the browser's functions, except for those that the app replaces.
  * @param {Partial<Platform>} [own]
  * @returns {Platform}
  */
@@ -43,8 +42,8 @@ export function platform(own) {
   const { WebSocket, performance, document, window } = /** @type {any} */ (globalThis);
   return {
     WebSocket,
-    // Looked up at each call, since pages replace these functions; called as methods
-    // of globalThis, since browsers refuse another object.
+    // Looked up at each call, because pages may replace these functions later. Called as methods of
+    // globalThis, because browsers reject any other `this`.
     fetch: (url, init) => globalThis.fetch(url, init),
     setTimeout: (run, ms) => globalThis.setTimeout(run, ms),
     clearTimeout: (timer) => globalThis.clearTimeout(timer),
@@ -57,9 +56,9 @@ export function platform(own) {
   };
 }
 
-/** The parts that only a page has. */
+/** The functions that exist only in a page. */
 const page = {
-  // During pagehide and beforeunload, the state is still "visible".
+  // During pagehide and beforeunload, visibilityState is still "visible".
   isHidden: () => document.visibilityState === "hidden" || /pagehide|unload/.test(/** @type {any} */ (window).event?.type),
   onHide: (/** @type {() => void} */ hide) => {
     window.addEventListener("pagehide", hide);

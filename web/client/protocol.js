@@ -1,16 +1,16 @@
-// The messages of refresher.v1, as in docs/build/protocol.md. Expiries are Unix seconds and
-// `now` is Unix milliseconds, both by the service's clock.
+// The messages of refresher.v1: see docs/build/protocol.md. Expiries are Unix seconds and `now` is
+// Unix milliseconds, both by the service's clock.
 
 export const subprotocol = "refresher.v1";
 
-/** The close codes that end a session. */
+/** The close codes that always end a session. */
 const final = new Set([4400, 4401, 4403, 4404, 4409, 4410, 4429]);
 
 /**
- * Whether a close ends the session, and not the connection alone. After any other close
- * the client backs off, connects again, and resumes or joins. Proxies send 1000, 1007
- * and 1009 too, so these end it only after the service's own message. A test compares
- * this with the table of close codes in docs/build/protocol.md.
+ * Whether a close ends the session. After any other close the client waits for its backoff,
+ * connects again, and resumes or joins. Any code ends it after the message `ended`. Proxies also
+ * send 1007 and 1009, so these end it only after `ended` or `error`. A test compares this function
+ * with the table of close codes in docs/build/protocol.md.
  * @param {number} code
  * @param {string} [last] the type of the last message before the close
  */

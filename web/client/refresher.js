@@ -1,4 +1,4 @@
-// The interface of the library: one Refresher for each call.
+// The interface of the library: an app makes one Refresher for each call.
 
 /** @import { Reports, Sdk } from "./binding.js" */
 /** @import { Events } from "./events.js" */
@@ -19,8 +19,8 @@ import { Session } from "./session.js";
  */
 
 /**
- * Keeps the tokens of one call fresh. It connects as soon as it is constructed,
- * and works until leave() or close(), or until the service ends the session.
+ * Keeps the tokens of one call fresh. It connects when it is constructed, and works until leave()
+ * or close() is called, or the service ends the session.
  */
 export class Refresher {
   /** @type {Identity} */
@@ -37,34 +37,34 @@ export class Refresher {
     this.#session = new Session(address, this.#identity, { credential, storage }, platform);
   }
 
-  /** The users, the channel and the tokens' options, as passed to the constructor. */
+  /** The users, the channel and the tokens' options, as they were passed to the constructor. */
   get identity() {
     return this.#identity;
   }
 
-  /** "connecting" until the service has answered for the first time, then "live", "away" while the connection is lost, and "ended" in the end. */
+  /** The connection's state: "connecting" until the service has answered for the first time, then "live"; "away" while the connection is lost; "ended" at last. */
   get state() {
     return this.#session.state;
   }
 
-  /** The session's id, for the service's operators and logs; null until the service has answered. It is not secret. */
+  /** The session's id, by which operators find the session in logs; null until the service has answered. It is not secret. */
   get session() {
     return this.#session.resume.token?.session ?? null;
   }
 
-  /** When the newest tokens expire, in Unix seconds by the service's clock; 0 before the first. */
+  /** When the newest tokens expire, in Unix seconds by the service's clock; 0 before the first tokens. */
   get expiresAt() {
     return this.#session.deliveries.expiresAt;
   }
 
-  /** The time by the service's clock, in Unix milliseconds. */
+  /** Returns the time by the service's clock, in Unix milliseconds. */
   now() {
     return this.#session.clock.serverNow();
   }
 
   /**
-   * Resolves with a token to join the call with: the newest one, or the first that
-   * arrives; never with one that has expired. Rejects with an EndedError if the session has ended.
+   * Resolves with a token to join the call with: the newest one, or the first one that arrives. It
+   * is never an expired one. Rejects with an EndedError if the session has ended.
    * @param {Service} service
    * @returns {Promise<string>}
    */
@@ -85,7 +85,7 @@ export class Refresher {
   }
 
   /**
-   * Calls the listeners of an event, as the library itself does.
+   * Calls the listeners of an event. The library itself also emits its events by this.
    * @template {keyof Events} E
    * @param {E} event
    * @param {Events[E]} detail
@@ -95,8 +95,9 @@ export class Refresher {
   }
 
   /**
-   * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc,
-   * bindRtm, bindStreamChannel, bindChat or bindEngine instead, which call this.
+   * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc, bindRtm,
+   * bindStreamChannel, bindChat or bindEngine instead: they know the SDK's events, and call this
+   * function.
    * @param {Service} service
    * @param {Sdk} sdk
    * @returns {Reports & {unbind: () => void}} `unbind` ends the binding. The other functions are those that `sdk.listen` gets, for an app that calls them itself
@@ -109,22 +110,22 @@ export class Refresher {
     return bound;
   }
 
-  /** Requests new tokens now, on the connection or, while there is none, over HTTP. */
+  /** Requests new tokens now: on the connection, or over HTTP if there is no connection. */
   renew() {
     if (this.state !== "ended") this.#session.renewals.request();
   }
 
-  /** Checks the connection and all deadlines now. Call it when the device woke up or changed its network, where the page has no event for that. */
+  /** Checks the connection and all deadlines now. Call it when the device woke up or changed its network, where the page gets no event for that. */
   wake() {
     this.#session.wake();
   }
 
-  /** Ends the session: the call is over. */
+  /** Ends the session, because the call is over. */
   leave() {
     this.#session.leave();
   }
 
-  /** Stops, and keeps the session in the storage, so that this page resumes it after a reload. */
+  /** Stops, but keeps the session in the storage, so that this page can resume it after a reload. */
   close() {
     this.#session.close();
   }

@@ -1,5 +1,5 @@
-// The bindings of a session: which SDKs are bound to which service, and how a
-// bundle gets to all of them.
+// The bindings of a session: which SDKs are bound to which service. Delivers a bundle to all of
+// them.
 
 /** @import { Bundle, DeliveryQueue, Outcome, Refusal } from "./delivery.js" */
 /** @import { Reports, Sdk } from "./binding.js" */
@@ -10,7 +10,7 @@
 import { Binding, describeRefusal } from "./binding.js";
 import { callSafely } from "./emitter.js";
 
-/** If an SDK has refused more tokens in a row than this, its refusal no longer fails a bundle that others took. */
+/** An SDK that has refused more tokens in a row than this no longer makes a bundle fail that other SDKs accepted. */
 const maxRefusals = 3;
 
 /**
@@ -26,7 +26,7 @@ export class BindingRegistry {
   #session;
   /** @type {Map<Service, Set<Binding>>} */
   #bindings = new Map();
-  /** For each service that the app joined: the number of the bundle whose token it joined with, or 0 if the token came from elsewhere. @type {Map<Service, number>} */
+  /** The services that the app has joined, each with the number of the bundle whose token it joined with, or 0 if that token came from elsewhere. @type {Map<Service, number>} */
   #joinedWith = new Map();
   /** The function `unbind` of each binding. @type {Set<() => void>} */
   #unbinds = new Set();
@@ -37,7 +37,7 @@ export class BindingRegistry {
   }
 
   /**
-   * Binds an SDK. If its listen throws, nothing is bound.
+   * Binds an SDK. If the SDK's listen throws, it is not bound.
    * @param {Service} service
    * @param {Sdk} sdk
    * @returns {Reports & {unbind: () => void}}
@@ -47,7 +47,8 @@ export class BindingRegistry {
     const reports = this.#reports(service, binding);
     const stopListening = sdk.listen?.(reports);
     const others = this.#bindings.get(service);
-    // The SDK that had joined was unbound, and this one is not in the call: the app has to join it.
+    // The app unbound the SDK that had joined, and this SDK is not in the call. So the app must
+    // join it first.
     if (others?.size === 0 && sdk.isJoined?.() === false) this.#joinedWith.delete(service);
     const bindings = others ?? new Set();
     this.#bindings.set(service, bindings.add(binding));
@@ -56,7 +57,7 @@ export class BindingRegistry {
     const unbind = () => {
       if (!this.#unbinds.delete(unbind)) return;
       bindings.delete(binding);
-      // This SDK has left the call. When it is bound again, it must not be rejoined.
+      // This SDK has left the call. If it is bound again, it must not be rejoined.
       if (binding.state === "left" && bindings.size === 0) this.#joinedWith.delete(service);
       binding.dispatch("unbind");
       callSafely(stopListening); // an SDK that was released may throw
@@ -65,12 +66,12 @@ export class BindingRegistry {
     return { ...reports, unbind };
   }
 
-  /** Unbinds all: the session has ended. */
+  /** Unbinds all SDKs, because the session has ended. */
   close() {
     for (const unbind of this.#unbinds) unbind();
   }
 
-  /** Prepares for another session, which numbers its bundles from 1: tokens of the old session now count as from elsewhere. */
+  /** Prepares for another session. It numbers its bundles from 1, so a token of the old session now counts as one from elsewhere. */
   reset() {
     for (const service of this.#joinedWith.keys()) this.#joinedWith.set(service, 0);
   }
@@ -78,7 +79,7 @@ export class BindingRegistry {
   /**
    * Records that the app took a token to join with.
    * @param {Service} service
-   * @param {number} seq number of the bundle that the token is from; 0 if it is from elsewhere
+   * @param {number} seq number of the token's bundle; 0 if the token came from elsewhere
    */
   tokenTaken(service, seq) {
     this.#joinedWith.set(service, seq);
@@ -86,18 +87,17 @@ export class BindingRegistry {
   }
 
   /**
-   * Delivers a bundle to all bound SDKs at the same time, and waits for all of them.
-   *
-   * The bundle is refused if one of them refused, since the service can make another. But an
-   * SDK that always refuses must not cause new bundles for ever: after maxRefusals in a row,
-   * its refusal no longer fails a bundle that others took.
+   * Delivers a bundle to all bound SDKs at once, and waits for all of them. If one SDK refuses, the
+   * bundle counts as refused, since the service can make another. But an SDK that always refuses
+   * must not cause new bundles for ever. After maxRefusals in a row, its refusal no longer makes a
+   * bundle fail that other SDKs accepted.
    * @param {Bundle} bundle
    * @returns {Promise<Outcome>}
    */
   async deliver({ tokens, rejoin }) {
     /** @type {Set<Service>} */
     const took = new Set();
-    /** The refusal by the SDK with the fewest refusals in a row. @type {Refusal | null} */
+    /** The refusal of the SDK that has refused the fewest tokens in a row. @type {Refusal | null} */
     let refusal = null;
     let fewest = Infinity;
     const services = /** @type {[Service, Token][]} */ (Object.entries(tokens));
@@ -106,7 +106,8 @@ export class BindingRegistry {
         if (await binding.deliver(token, rejoin)) took.add(service);
         binding.refusals = 0;
       } catch (error) {
-        if (!binding.wantsTokens || ++binding.refusals > fewest) return; // the SDK has left or was unbound meanwhile, or the refusal of another one counts
+        // Skip this refusal: the SDK has left or was unbound meanwhile, or another SDK's refusal is preferred.
+        if (!binding.wantsTokens || ++binding.refusals > fewest) return;
         fewest = binding.refusals;
         refusal = { service, ...describeRefusal(error) };
       }
@@ -137,19 +138,19 @@ export class BindingRegistry {
   /** @param {Binding} binding */
   async #expired(binding) {
     binding.dispatch("expired");
-    await null; // the SDK may still be leaving while it emits this event
+    await null; // the SDK emits this event while it may still be leaving
     if (!binding.needsRejoin) return;
     if (this.#session.clock.hasPassed(this.#session.deliveries.expiresAt - 1)) this.#session.renewals.request();
     else this.#session.deliveries.redeliver();
   }
 
   /**
-   * Delivers the newest bundle again if it is newer than the one that the app joined with.
+   * Delivers the newest bundle again if it is newer than the bundle that the app joined with.
    * @param {Service} service
    */
   async #catchUp(service) {
     if (this.#session.deliveries.seq <= (this.#joinedWith.get(service) ?? Infinity)) return;
-    await null; // the SDK may refuse tokens while it emits the event that it has joined
+    await null; // the SDK may refuse tokens while it emits its event for the join
     this.#session.deliveries.redeliver();
   }
 }

@@ -1,6 +1,6 @@
-// Renewals that the client requests: normally the service pushes new tokens in
-// time. Where a push is overdue, or an SDK says that its token expires soon, the
-// client requests them, on the connection if that is live, and else over HTTP.
+// Renewals that the client requests. Normally the service pushes new tokens in time. If a push is
+// overdue, or an SDK warns that its token expires soon, the client requests tokens: on the
+// connection if it is live, over HTTP otherwise.
 
 /** @import { Connection } from "./connection.js" */
 /** @import { DeliveryQueue } from "./delivery.js" */
@@ -13,16 +13,16 @@
 import { renewByHttp } from "./http.js";
 import { backoff } from "./time.js";
 
-/** A push is overdue when less than this share of renewBefore is left. */
+/** A push is overdue when the tokens' remaining time is less than this share of renewBefore. */
 const overdueShare = 0.8;
-/** How long the answer to a request may take, in milliseconds, on the connection or over HTTP. */
+/** How long the service may take to answer a request, on the connection or over HTTP, in milliseconds. */
 const answerTimeout = 8_000;
 
 /**
  * The session's members that renewals use.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {Connection} connection
@@ -37,15 +37,15 @@ export class Renewals {
   #session;
   /** How long before the tokens' expiry the service pushes new ones, in seconds. */
   #renewBefore = 0;
-  /** Number of the newest bundle when a renewal was last requested on the connection; -1 before that. Each bundle gets one request. */
+  /** The number of the bundle that was the newest when a renewal was last requested on the connection; -1 before that. Each bundle allows one request. */
   #requestedAfter = -1;
   /** The earliest time for the next request over HTTP, in milliseconds by the clock. */
   #notBefore = 0;
-  /** How many requests in a row brought no tokens that the SDKs took. The backoff grows with it. */
+  /** How many requests in a row brought no tokens that the SDKs accepted. The backoff grows with this number. */
   #failures = 0;
-  /** Aborts the request over HTTP that is under way. @type {AbortController | null} */
+  /** Aborts the running request over HTTP. @type {AbortController | null} */
   #request = null;
-  /** When the tokens that were applied last expire, in Unix seconds; 0 before the first. */
+  /** When the tokens that the SDKs accepted last expire, in Unix seconds; 0 before the first. */
   appliedUntil = 0;
 
   /** @param {Parts} session */
@@ -59,12 +59,12 @@ export class Renewals {
     this.#renewBefore = renewBefore > 0 ? renewBefore : 0;
   }
 
-  /** Prepares for another session, which numbers its bundles from 1. */
+  /** Prepares for another session, whose bundles are numbered from 1. */
   reset() {
     this.#requestedAfter = -1;
   }
 
-  /** Aborts the request over HTTP that is under way. */
+  /** Aborts the running request over HTTP. */
   stop() {
     this.#request?.abort();
   }
@@ -75,12 +75,12 @@ export class Renewals {
     else void this.#requestByHttp();
   }
 
-  /** Handles an SDK's warning that its token expires soon: requests new tokens if the push is late. */
+  /** Handles an SDK's warning that its token expires soon. Requests new tokens if the service's push is late. */
   willExpire() {
     if (this.#session.clock.hasPassed(this.appliedUntil - this.#renewBefore)) this.#requestOnce();
   }
 
-  /** Handles a bundle that had expired when it arrived: it was delayed, or this clock is ahead. A ping corrects the clock; new tokens are requested. */
+  /** Handles a bundle that had expired when it arrived. It was delayed, or this device's clock is ahead. A ping corrects the clock, and new tokens are requested. */
   arrivedExpired() {
     if (!this.#session.connection.live) return;
     this.#session.connection.wake();
@@ -89,13 +89,14 @@ export class Renewals {
 
   /**
    * Records that a new bundle arrived.
-   * @param {number} previousSeq of the bundle that was the newest before
-   * @param {number} previousExpiresAt of the same
+   * @param {number} previousSeq number of the previous bundle
+   * @param {number} previousExpiresAt expiry of the previous bundle, in Unix seconds
    */
   arrived(previousSeq, previousExpiresAt) {
     const { seq, expiresAt } = this.#session.deliveries;
     if (expiresAt > previousExpiresAt) this.#notBefore = 0;
-    // The requested tokens expire no later than those before them, so further requests would bring nothing either.
+    // The requested tokens expire no later than the previous ones, so another request would gain
+    // nothing.
     else if (previousSeq === this.#requestedAfter) {
       this.#requestedAfter = seq;
       this.#notBefore = Infinity;
@@ -103,9 +104,9 @@ export class Renewals {
   }
 
   /**
-   * Records that tokens were applied.
+   * Records that the SDKs accepted tokens.
    * @param {number} expiresAt in Unix seconds
-   * @returns {number} milliseconds that the tokens before had left; Infinity if there were none
+   * @returns {number} milliseconds that the previous tokens still had; Infinity if there were none
    */
   applied(expiresAt) {
     if (expiresAt > this.appliedUntil) this.#failures = 0;
@@ -114,14 +115,15 @@ export class Renewals {
     return marginMs;
   }
 
-  /** Sets the alarm for the time at which the next push is overdue. */
+  /** Sets the alarm for the moment when the next push is overdue. */
   schedule() {
     const { newest, refused } = this.#session.deliveries;
     const { live } = this.#session.connection;
     if (!newest) return;
     const overdueMs = (newest.expiresAt - overdueShare * this.#renewBefore) * 1000 - this.#now();
     if (live && this.#requestedAfter !== newest.seq) return this.#session.alarms.set("overdue", overdueMs, () => this.#requestOnce());
-    // Without a connection no nack reaches the service, so the client itself requests other tokens.
+    // If the SDKs refused the tokens while there is no connection, the service cannot learn that.
+    // So the client requests other tokens itself.
     const dueMs = refused && !live ? 0 : overdueMs;
     this.#session.alarms.set("overdue", Math.max(dueMs, this.#notBefore - this.#session.clock.now()), () => void this.#requestByHttp());
   }
@@ -135,7 +137,7 @@ export class Renewals {
     this.schedule();
   }
 
-  /** Requests tokens, once for each bundle. If no answer comes within answerTimeout, requests them over HTTP. */
+  /** Requests tokens on the connection, once for each bundle. If no answer comes within answerTimeout, requests them over HTTP. */
   #requestOnce() {
     if (this.#requestedAfter === this.#session.deliveries.seq) return;
     this.#requestedAfter = this.#session.deliveries.seq;
@@ -159,7 +161,8 @@ export class Renewals {
         this.#session.onPush(push);
         if (this.#session.deliveries.expiresAt > expiresAt) return;
       } else if (over) {
-        if (this.#session.resume.token.key === token.key) this.#session.onOver(over); // with a newer key, this answer is outdated
+        // If the key has changed since the request, the answer is outdated.
+        if (this.#session.resume.token.key === token.key) this.#session.onOver(over);
         return;
       } else later = retryInMs;
     } catch (error) {

@@ -1,6 +1,6 @@
-// The resume token, with which a client resumes its session. It is kept in a storage,
-// so that a session outlives a reload of the page. Its key is a secret of the page;
-// sessionStorage is open to the same origin and tab only.
+// The resume token, with which a client resumes its session. A storage keeps it, so that the
+// session survives a reload of the page. Its key is secret: sessionStorage shows it to the same
+// origin in the same tab only.
 
 /**
  * @typedef {object} ResumeToken
@@ -11,7 +11,7 @@
  */
 
 /**
- * The part of the browser's Storage that the library uses.
+ * The part of the browser's Storage interface that the library uses.
  * @typedef {{getItem: (key: string) => string | null, setItem: (key: string, value: string) => void, removeItem: (key: string) => void}} Store
  */
 
@@ -22,7 +22,7 @@ export class ResumeStore {
   #exclusive;
   /** The resume token; null while there is no session. @type {ResumeToken | null} */
   token = null;
-  /** Whether the token is from the storage, and the service has not accepted it yet, on a connection or over HTTP. */
+  /** Whether the token came from the storage and the service has not accepted it yet. */
   unproven = false;
 
   /**
@@ -47,22 +47,22 @@ export class ResumeStore {
     if (!this.#exclusive) this.save();
   }
 
-  /** Writes the token to the storage, for the next page of this tab. */
+  /** Writes the token to the storage, for the next page in this tab. */
   save() {
     if (!this.token) return;
     try {
       this.#storage?.setItem(this.#name, JSON.stringify(this.token));
     } catch {
-      // The storage is full: a reload opens a new session.
+      // The storage is full, so a reload of the page will open a new session.
     }
   }
 
-  /** Removes the token from the storage while this page uses it, if it is exclusive. */
+  /** Removes an exclusive token from the storage while this page uses it. */
   claim() {
     if (this.#exclusive) this.#remove();
   }
 
-  /** Forgets the token, here and in the storage. */
+  /** Forgets the token, and removes it from the storage. */
   clear() {
     this.#remove();
     this.token = null;
@@ -74,7 +74,7 @@ export class ResumeStore {
     try {
       this.#storage?.removeItem(this.#name);
     } catch {
-      // The page may not use the storage, so nothing was saved.
+      // The page may not use the storage, so no token was saved there.
     }
   }
 
@@ -83,7 +83,7 @@ export class ResumeStore {
     try {
       return JSON.parse(this.#storage?.getItem(this.#name) ?? "null");
     } catch {
-      return undefined; // not readable, or not JSON: this library did not write it, so it is not removed
+      return undefined; // the entry is not readable JSON, so this library did not write it: leave it alone
     }
   }
 }
@@ -92,6 +92,6 @@ function tabStorage() {
   try {
     return globalThis.sessionStorage ?? null;
   } catch {
-    return null; // the page is not allowed to use it
+    return null; // the page may not use the storage
   }
 }

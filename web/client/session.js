@@ -30,7 +30,7 @@ const defaultHeartbeat = 25;
 /** A session and its parts. The parts know each other through it; an app gets to it through its Refresher only. */
 export class Session {
   platform;
-  /** The service's address after "http" or "ws", such as "s://calls.example.com". */
+  /** The service's address without "http" or "ws", such as "s://calls.example.com". */
   address;
   clock;
   alarms;

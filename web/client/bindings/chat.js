@@ -27,10 +27,10 @@ export function bindChat(refresher, client, { rejoin } = {}) {
   }).unbind;
 }
 
-/** agora-chat's statusCode WEBIM_TOKEN_EXPIRED: its server refused a reconnect with an expired token. */
+/** agora-chat's statusCode WEBIM_TOKEN_EXPIRED: Chat's server refused a reconnect because the token had expired. */
 const tokenExpired = 56;
 
-let handlers = 0; // for handler ids that are unique in the page
+let handlers = 0; // makes handler ids that are unique in the page
 
 /**
  * @param {ChatClient} client
@@ -40,10 +40,11 @@ function listen(client, { willExpire, expired, left, joined }) {
   const id = `refresher ${++handlers}`;
   let hasExpired = false;
   const onTokenExpired = () => {
-    hasExpired = true; // the connection closes after that, which is reported as onDisconnected
+    hasExpired = true; // the connection closes after this event, and then onDisconnected is called
     expired();
   };
-  // The SDK takes no token while it reconnects. Once it is connected, joined() delivers the newest.
+  // The SDK accepts no token while it reconnects. When it is connected, joined() delivers the
+  // newest one.
   const onGone = () => {
     if (!hasExpired) left();
   };

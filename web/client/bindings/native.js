@@ -24,7 +24,7 @@
 const disconnected = 1, connected = 3, reconnecting = 4, failed = 5;
 const tokenExpired = 9;
 
-/** How long to wait for onRenewTokenResult, in milliseconds. The limit is less than the library's sdkTimeout: this renewal must end before the library delivers the next token. */
+/** How long to wait for onRenewTokenResult, in milliseconds. It must be less than the library's sdkTimeout, so that this renewal ends before the library delivers the next token. */
 const resultTimeout = 7_000;
 
 /**

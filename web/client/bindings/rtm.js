@@ -56,8 +56,9 @@ function bind(refresher, service, client, channelName, sdk) {
 }
 
 /**
- * A client reports on its login and on all of its stream channels by the same events.
- * Only those about the given channel, or about the login, are passed on.
+ * Subscribes to the client's events. A client reports on its login and on all of its stream
+ * channels by the same events; only events about the given channel, or about the login, reach the
+ * reports.
  * @param {RtmClient} client
  * @param {string} channelName of a stream channel; empty for the login
  * @param {Reports} reports
@@ -79,7 +80,7 @@ function listen(client, channelName, { willExpire, expired, left, joined }) {
     if (["CONNECTED", 2].includes(currentState)) joined();
     if (failed || ["IDLE", 0].includes(currentState)) (/expired|^17$/i.test(reasonCode ?? reason) ? expired : left)(failed);
   };
-  /** agora-rtm 2.1 has only this event. Later versions emit it beside linkState, which says more. @param {any} status */
+  /** agora-rtm 2.1 has only this event. Later versions emit it as well as linkState, which has more details, so it is then ignored. @param {any} status */
   const onStatus = ({ channelName: channel, state, reason }) => {
     if (hasLinkState || channel || channelName) return;
     if (state === "CONNECTED") joined();

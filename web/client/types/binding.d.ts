@@ -2,11 +2,11 @@ import type { Alarms } from "./time.js";
 import type { BindingEvent, BindingState } from "./states.js";
 export type Sdk = {
     /**
-     * gives the SDK a new token while it is in the call, as `renewToken()` does. It refuses the token by a promise that rejects, or by a negative number, as Agora's native SDKs do
+     * gives the SDK a new token while it is in the call, as `renewToken()` does. To refuse the token, it returns a promise that rejects, or a negative number, as Agora's native SDKs do
      */
     renew: (token: string) => unknown;
     /**
-     * joins the call again with a new token, after the SDK left because its token expired. It refuses as renew does
+     * joins the call again with a new token, after the SDK left because its token expired. It refuses a token as renew does
      */
     rejoin?: (token: string) => unknown;
     /**
@@ -36,7 +36,7 @@ export type Reports = {
      */
     joined: () => void;
 };
-/** An SDK, bound to the tokens of one service. */
+/** Binds one SDK to the tokens of one service. */
 export declare class Binding {
     #private;
     /** How many tokens in a row the SDK has refused. */
@@ -47,24 +47,24 @@ export declare class Binding {
      */
     constructor(sdk: Sdk, alarms: Alarms);
     get state(): BindingState;
-    /** Whether the SDK may get tokens at all: it has not left, and is still bound. */
+    /** Whether the SDK accepts tokens at all: it has not left the call, and is still bound. */
     get wantsTokens(): boolean;
-    /** Whether the SDK waits for a token to rejoin with. */
+    /** Whether the SDK needs a token to rejoin the call with. */
     get needsRejoin(): boolean;
     /**
-     * Changes the state as the table says.
+     * Changes the state according to the table bindingTransitions.
      * @param {BindingEvent} event
      * @returns {boolean} whether it changed
      */
     dispatch(event: BindingEvent): boolean;
     /**
-     * Records that the SDK has left the call for another reason than its token.
+     * Records that the SDK has left the call for another reason than an expired token.
      * @param {boolean} [failed] whether something other than the user caused it
      */
     left(failed?: boolean): void;
     /**
-     * Delivers a token to the SDK: calls renew, or rejoin if the SDK left the call
-     * because its token expired. Rejects with the SDK's own error if it refuses.
+     * Delivers a token to the SDK. Calls renew; or rejoin, if the SDK left the call because its token
+     * expired. Rejects with the SDK's own error if the SDK refuses the token.
      * @param {string} token
      * @param {boolean} previousExpired whether the tokens before this one have expired
      * @returns {Promise<boolean>} whether the SDK took it; false if it needs none now
@@ -72,14 +72,13 @@ export declare class Binding {
     deliver(token: string, previousExpired: boolean): Promise<boolean>;
 }
 /**
- * Replaces tokens and credentials in a text.
+ * Replaces tokens and credentials in a text by "(token)".
  * @param {string} text
  */
 export declare const withoutTokens: (text: string) => string;
 /**
- * Describes an SDK's error for the service: within the lengths that the service
- * accepts, and without the tokens that some SDKs quote. Objects without a text of their
- * own become JSON.
+ * Describes an SDK's error for the service: within the lengths that the service accepts, and
+ * without the tokens that some SDKs quote. An object without a message becomes JSON.
  * @param {any} error
  */
 export declare function describeRefusal(error: any): {

@@ -4,7 +4,7 @@ import type { ServerMessage } from "./protocol.js";
 export type Parts = {
     platform: Platform;
     /**
-     * the service's address after "http" or "ws", such as "s://calls.example.com"
+     * the service's address without "http" or "ws", such as "s://calls.example.com"
      */
     address: string;
     clock: Clock;
@@ -41,7 +41,7 @@ export type Attempt = {
  * The session's members that the connection uses.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {() => Promise<() => object>} prepare is called before each attempt; returns a function that makes the first message when the socket is open
@@ -51,7 +51,7 @@ export type Attempt = {
  * @property {(error: unknown) => void} onError something failed, and is retried
  */
 /**
- * An attempt to connect, and the connection that it becomes.
+ * An attempt to connect. When its socket is open, it is the connection.
  * @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt
  */
 export declare class Connection {
@@ -60,7 +60,7 @@ export declare class Connection {
     constructor(session: Parts);
     /** Whether the service has answered join or resume on this connection. */
     get live(): boolean;
-    /** Begins an attempt now, in place of the current one. */
+    /** Begins an attempt now. It replaces the current one. */
     open(): Promise<void>;
     /** @param {object} message dropped if no socket is open: the service repeats each message that needs an answer */
     send(message: object): void;
@@ -70,24 +70,24 @@ export declare class Connection {
      */
     joined(heartbeatMs: number): void;
     /**
-     * Connects again after a time that the service set. The socket stays open until
-     * then, unless the service closes it.
+     * Connects again after a time that the service has set. The current socket stays open until then,
+     * unless the service closes it.
      * @param {number} afterMs
      * @param {string} reason
      */
     move(afterMs: number, reason: string): void;
     /**
-     * Pings a live connection. Without one, begins an attempt now, unless the service has
-     * set the time of the next. An attempt that has been connecting for longer than
-     * restartAfter is replaced: it may be bound to a network that is gone, and browsers
-     * open one WebSocket to a host at a time, so a second would queue.
+     * Pings a live connection. If there is none, begins an attempt now, unless the service has set
+     * the time of the next attempt. An attempt that has taken longer than restartAfter is replaced:
+     * it may use a network that is gone. It must be closed first, since browsers open one WebSocket
+     * to a host at a time.
      */
     wake(): void;
     /**
-     * Gives the current attempt up and begins another at once: its session has ended.
+     * Abandons the current attempt and begins another at once, because the session has ended.
      * @param {string} reason
      */
     restart(reason: string): void;
-    /** Closes the connection, for good. */
+    /** Closes the connection. No attempt follows. */
     close(): void;
 }

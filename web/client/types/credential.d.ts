@@ -9,18 +9,18 @@ export declare class Credential {
     /** Whether the app has passed a credential, or a function that fetches one. */
     get given(): boolean;
     /**
-     * The credential for the next session. One fetch serves all connection attempts,
-     * so that an outage of the service does not become a load on the app's back end.
+     * Returns the credential for the next session. All attempts to connect share one fetch, so that
+     * an outage of the service does not load the app's back end.
      * @returns {string | undefined | Promise<string>}
      */
     get(): string | undefined | Promise<string>;
-    /** Forgets the credential: the next session fetches another one. */
+    /** Forgets the credential, so that the next session fetches another one. */
     discard(): void;
     /** Records that the service accepted the credential, or the session's resume key. */
     accepted(): void;
     /**
-     * Records that the service refused the credential, most likely since it expired.
-     * @returns {boolean} whether another one can be tried: once in a row, and only if a function fetches it
+     * Records that the service refused the credential, most likely because it expired.
+     * @returns {boolean} whether to try another credential: only if a function can fetch it, and only once in a row
      */
     refused(): boolean;
 }

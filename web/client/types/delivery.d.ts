@@ -72,8 +72,8 @@ export type Parts = {
  */
 /** @typedef {{service: Service, code: string, message: string}} Refusal an SDK's refusal of a token */
 /**
- * The outcome of a delivery. `took` lists the services whose SDK took its token. `ok` can be true
- * in spite of a refusal: see BindingRegistry.deliver.
+ * The outcome of a delivery. `took` lists the services whose SDK accepted its token. `ok` can be
+ * true despite a refusal: see BindingRegistry.deliver.
  * @typedef {{took: Service[]} & ({ok: true, refusal?: Refusal | null} | {ok: false, refusal: Refusal})} Outcome
  */
 /**
@@ -85,7 +85,7 @@ export type Parts = {
  */
 export declare class DeliveryQueue {
     #private;
-    /** The newest bundle that was received. @type {Bundle | null} */
+    /** The newest bundle that has arrived. @type {Bundle | null} */
     newest: Bundle | null;
     /** @param {Parts} session */
     constructor(session: Parts);
@@ -93,23 +93,23 @@ export declare class DeliveryQueue {
     get seq(): number;
     /** When the newest bundle expires, in Unix seconds; 0 before the first. */
     get expiresAt(): number;
-    /** Whether the newest bundle was delivered, and refused. */
+    /** Whether the SDKs have refused the newest bundle. */
     get refused(): boolean;
     /**
-     * Accepts a bundle that was received. It is not delivered if it is older than the
-     * newest, or was received before.
+     * Takes a bundle that has arrived. It delivers the bundle unless it is older than the newest, or
+     * has arrived before.
      * @param {Bundle} bundle
      * @returns {boolean} whether it is new
      */
     offer(bundle: Bundle): boolean;
-    /** Delivers the newest bundle again, unless a newer one waits already. */
+    /** Delivers the newest bundle again, unless a newer one is waiting. */
     redeliver(): void;
-    /** Forgets everything: another session begins. */
+    /** Forgets all bundles, because another session begins. */
     reset(): void;
 }
 /**
- * Describes a bundle for events: without its tokens, and without the queue's own
- * fields.
+ * Describes a bundle for events: without its tokens, and without the fields that only the library
+ * uses.
  * @param {Bundle} bundle
  * @returns {BundleInfo}
  */

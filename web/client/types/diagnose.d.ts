@@ -2,23 +2,24 @@ import type { Platform } from "./platform.js";
 import type { State } from "./events.js";
 import type { ResumeToken } from "./resume.js";
 /**
- * Returns the service's address after "http" or "ws", such as "s://calls.example.com". It
- * accepts the address of the WebSocket too. Throws a TypeError that says what to write.
+ * Returns the service's address without its scheme's "http" or "ws": "s://calls.example.com" for
+ * "https://calls.example.com". Also accepts the WebSocket's address. Throws a TypeError that says
+ * what to write.
  * @param {unknown} url the option
  */
 export declare function parseUrl(url: unknown): string;
 /**
- * Returns a credential without the spaces around it. Throws a TypeError if the value cannot
- * be one.
+ * Returns a credential without surrounding spaces. Throws a TypeError if the value cannot be a
+ * credential.
  * @param {any} value
- * @param {string} source where the value is from: the message begins with it
+ * @param {string} source the value's source, with which the error's message begins
  * @returns {string}
  */
 export declare function parseCredential(value: any, source: string): string;
 export type Parts = {
     platform: Platform;
     /**
-     * the service's address after "http" or "ws", such as "s://calls.example.com"
+     * the service's address without "http" or "ws", such as "s://calls.example.com"
      */
     address: string;
     state: State;
@@ -30,11 +31,11 @@ export type Parts = {
  * The session's members that a Diagnosis uses.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
  * @property {State} state
  * @property {{token: ResumeToken | null}} resume
  */
-/** Warns in the console, once for each cause, until the session has joined for the first time. */
+/** Warns in the console until the session has joined for the first time, once for each cause. */
 export declare class Diagnosis {
     #private;
     /** @param {Parts} session */
@@ -42,7 +43,7 @@ export declare class Diagnosis {
     /** Warns about a credential that could not be fetched. @param {unknown} error of the app's credential function, or of parseCredential */
     credentialFailed(error: unknown): void;
     /**
-     * Warns about an attempt to connect that failed without an answer of the service.
+     * Warns about an attempt to connect that failed before the service answered.
      * @param {string} reason of the event `lost`
      */
     notConnected(reason: string): void;

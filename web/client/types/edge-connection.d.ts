@@ -15,7 +15,7 @@ export type EdgeEvent = {
 /** @typedef {{event: string, reason?: string}} EdgeEvent */
 export declare class EdgeConnection {
     #private;
-    /** Whether the edge has ever answered the handshake. */
+    /** Whether the edge has accepted the WebSocket handshake. */
     reached: boolean;
     /** Resolves when the connection breaks; close() does not resolve it. @type {Promise<void>} */
     lost: Promise<void>;
@@ -26,7 +26,7 @@ export declare class EdgeConnection {
      */
     constructor(WebSocket: Platform["WebSocket"], url: string, onevent: (event: EdgeEvent) => void);
     /**
-     * Resolves with the answer, or with undefined if the connection breaks before.
+     * Sends a request. Resolves with the answer, or with undefined if the connection breaks first.
      * @param {string} op
      * @param {object} fields
      * @returns {Promise<Answer | undefined>}

@@ -1,6 +1,6 @@
 /**
- * Calls listeners of named events. If a listener throws, the others are still called,
- * and the error goes to the page's own error reporting.
+ * Calls the listeners of named events. If a listener throws, the other listeners are still called,
+ * and the page reports the error as uncaught.
  * @template {object} Events
  */
 export declare class Emitter<Events extends object> {
@@ -20,8 +20,7 @@ export declare class Emitter<Events extends object> {
     emit<E extends keyof Events>(event: E, detail: Events[E]): void;
 }
 /**
- * Calls a function of the app. If it throws, the error goes to the page's own error
- * reporting.
+ * Calls a function of the app. If it throws, the page reports the error as uncaught.
  * @param {((detail?: any) => void) | void} run
  * @param {unknown} [detail]
  */

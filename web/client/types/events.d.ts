@@ -28,7 +28,7 @@ export type BundleInfo = {
 };
 export type Renewal = {
     /**
-     * the services whose SDK took its token; empty while no SDK is in the call, and the tokens are kept for the next join
+     * the services whose SDK accepted its token; empty if no SDK is in the call: the tokens are then kept for the next join
      */
     services: Service[];
     /**
@@ -36,7 +36,7 @@ export type Renewal = {
      */
     tookMs: number;
     /**
-     * milliseconds that the tokens before had left; negative if they had expired, Infinity if there were none
+     * milliseconds that the previous tokens still had; negative if they had expired, Infinity if there were none
      */
     marginMs: number;
 };
@@ -94,7 +94,8 @@ export type Events = {
  * @typedef {"connecting" | "live" | "away" | "ended"} State
  */
 /**
- * Why the service made a bundle. The library itself sets "join" and "resume"; a newer service may have other causes.
+ * Why the service made a bundle. The library sets "join" and "resume" itself; a newer service may
+ * have further causes.
  * @typedef {"join" | "resume" | "schedule" | "renew" | "nack" | "role" | "certificate" | (string & {})} Cause
  */
 /**
@@ -117,11 +118,11 @@ export type Events = {
  * @property {Via} via
  */
 /**
- * Describes a renewal that was acknowledged to the service.
+ * Describes a renewal that the client has acknowledged to the service.
  * @typedef {object} Renewal
- * @property {Service[]} services the services whose SDK took its token; empty while no SDK is in the call, and the tokens are kept for the next join
+ * @property {Service[]} services the services whose SDK accepted its token; empty if no SDK is in the call: the tokens are then kept for the next join
  * @property {number} tookMs milliseconds from the bundle's arrival to the last SDK's answer
- * @property {number} marginMs milliseconds that the tokens before had left; negative if they had expired, Infinity if there were none
+ * @property {number} marginMs milliseconds that the previous tokens still had; negative if they had expired, Infinity if there were none
  */
 /**
  * Every event, with the argument of its listeners. `identity` is set if the event is about a second

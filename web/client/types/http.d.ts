@@ -14,13 +14,13 @@ export type Answer = {
 export type Parts = {
     platform: Platform;
     /**
-     * the service's address after "http" or "ws", such as "s://calls.example.com"
+     * the service's address without "http" or "ws", such as "s://calls.example.com"
      */
     address: string;
 };
 /**
- * Requests fresh tokens. Rejects if no answer came, or if it is not the service's (a
- * proxy's error page).
+ * Requests new tokens. Rejects if there is no answer, or if the answer is not the service's (such
+ * as a proxy's error page).
  * @param {Parts} parts
  * @param {ResumeToken} token
  * @param {any} signal an AbortSignal
@@ -28,9 +28,8 @@ export type Parts = {
  */
 export declare function renewByHttp(parts: Parts, { session, key, ...body }: ResumeToken, signal: any): Promise<Answer>;
 /**
- * Ends a session. Browsers send this request to another origin without a CORS
- * preflight, and also after the page is gone. Rejects if the service did not end the
- * session.
+ * Ends a session. Browsers send this request without a CORS preflight, and complete it even after
+ * the page is gone. Rejects if the service did not end the session.
  * @param {Parts} parts
  * @param {ResumeToken} token
  */

@@ -4,7 +4,7 @@ export type Platform = {
      */
     WebSocket: new (url: string, protocols: string) => WebSocketLike;
     /**
-     * as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
+     * the browser's fetch(). The signal is an AbortSignal; it is `any` here because only the DOM's types declare it
      */
     fetch: (url: string, init: {
         method: string;
@@ -26,7 +26,7 @@ export type Platform = {
      */
     wallNow: () => number;
     /**
-     * milliseconds of a clock that is never set: performance.now()
+     * milliseconds of a clock that nobody can set: performance.now()
      */
     steadyNow: () => number;
     /**
@@ -38,15 +38,15 @@ export type Platform = {
      */
     warn: (text: string) => void;
     /**
-     * calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
+     * calls hide whenever the page goes away, even if it may come back; returns a function that unsubscribes. Leave it out where there is no page
      */
     onHide?: (hide: () => void) => () => void;
     /**
-     * whether the page is hidden or going away. Its messages on a WebSocket may be lost then. Leave it out where there is no page
+     * whether the page is hidden or going away. Its messages on a WebSocket may then be lost. Leave it out where there is no page
      */
     isHidden?: () => boolean;
     /**
-     * calls wake when the device or the page may have slept, or has another network; returns a function that stops that
+     * calls wake when the device or the page may have slept, or the network has changed; returns a function that unsubscribes
      */
     onWake: (wake: () => void) => () => void;
 };
@@ -66,19 +66,19 @@ export type ResponseLike = {
     json(): Promise<any>;
 };
 /**
- * The part of a browser that the library uses.
+ * The browser functions that the library uses.
  * @typedef {object} Platform
  * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket the constructor of WebSockets
- * @property {(url: string, init: {method: string, headers?: Record<string, string>, body: string, signal?: any, keepalive?: boolean}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
+ * @property {(url: string, init: {method: string, headers?: Record<string, string>, body: string, signal?: any, keepalive?: boolean}) => Promise<ResponseLike>} fetch the browser's fetch(). The signal is an AbortSignal; it is `any` here because only the DOM's types declare it
  * @property {(run: () => void, ms: number) => unknown} setTimeout calls run once, after ms milliseconds; returns the timer
  * @property {(timer: any) => void} clearTimeout stops such a timer
  * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
- * @property {() => number} steadyNow milliseconds of a clock that is never set: performance.now()
+ * @property {() => number} steadyNow milliseconds of a clock that nobody can set: performance.now()
  * @property {() => number} random a random number from 0 to 1: Math.random()
  * @property {(text: string) => void} warn shows a message about a mistake that keeps the app from its first session: console.warn()
- * @property {(hide: () => void) => () => void} [onHide] calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
- * @property {() => boolean} [isHidden] whether the page is hidden or going away. Its messages on a WebSocket may be lost then. Leave it out where there is no page
- * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
+ * @property {(hide: () => void) => () => void} [onHide] calls hide whenever the page goes away, even if it may come back; returns a function that unsubscribes. Leave it out where there is no page
+ * @property {() => boolean} [isHidden] whether the page is hidden or going away. Its messages on a WebSocket may then be lost. Leave it out where there is no page
+ * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or the network has changed; returns a function that unsubscribes
  */
 /**
  * The part of a WebSocket that the library uses.
@@ -95,7 +95,7 @@ export type ResponseLike = {
  * @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike
  */
 /**
- * Returns the browser's own platform, with the parts that the app replaces.
+ * Returns the browser's functions, except for those that the app replaces.
  * @param {Partial<Platform>} [own]
  * @returns {Platform}
  */

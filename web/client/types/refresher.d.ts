@@ -29,26 +29,26 @@ export type Options = {
  * @property {Partial<Platform>} [platform] replaces parts of the browser: in tests, in Node.js and in React Native
  */
 /**
- * Keeps the tokens of one call fresh. It connects as soon as it is constructed,
- * and works until leave() or close(), or until the service ends the session.
+ * Keeps the tokens of one call fresh. It connects when it is constructed, and works until leave()
+ * or close() is called, or the service ends the session.
  */
 export declare class Refresher {
     #private;
     /** @param {Identity & Options} options */
     constructor({ url, credential, storage, platform: ownPlatform, rtc, rtm, chat, ttl, tokenFormat }: Identity & Options);
-    /** The users, the channel and the tokens' options, as passed to the constructor. */
+    /** The users, the channel and the tokens' options, as they were passed to the constructor. */
     get identity(): Identity;
-    /** "connecting" until the service has answered for the first time, then "live", "away" while the connection is lost, and "ended" in the end. */
+    /** The connection's state: "connecting" until the service has answered for the first time, then "live"; "away" while the connection is lost; "ended" at last. */
     get state(): import("./events.js").State;
-    /** The session's id, for the service's operators and logs; null until the service has answered. It is not secret. */
+    /** The session's id, by which operators find the session in logs; null until the service has answered. It is not secret. */
     get session(): string | null;
-    /** When the newest tokens expire, in Unix seconds by the service's clock; 0 before the first. */
+    /** When the newest tokens expire, in Unix seconds by the service's clock; 0 before the first tokens. */
     get expiresAt(): number;
-    /** The time by the service's clock, in Unix milliseconds. */
+    /** Returns the time by the service's clock, in Unix milliseconds. */
     now(): number;
     /**
-     * Resolves with a token to join the call with: the newest one, or the first that
-     * arrives; never with one that has expired. Rejects with an EndedError if the session has ended.
+     * Resolves with a token to join the call with: the newest one, or the first one that arrives. It
+     * is never an expired one. Rejects with an EndedError if the session has ended.
      * @param {Service} service
      * @returns {Promise<string>}
      */
@@ -62,15 +62,16 @@ export declare class Refresher {
      */
     on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
     /**
-     * Calls the listeners of an event, as the library itself does.
+     * Calls the listeners of an event. The library itself also emits its events by this.
      * @template {keyof Events} E
      * @param {E} event
      * @param {Events[E]} detail
      */
     emit<E extends keyof Events>(event: E, detail: Events[E]): void;
     /**
-     * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc,
-     * bindRtm, bindStreamChannel, bindChat or bindEngine instead, which call this.
+     * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc, bindRtm,
+     * bindStreamChannel, bindChat or bindEngine instead: they know the SDK's events, and call this
+     * function.
      * @param {Service} service
      * @param {Sdk} sdk
      * @returns {Reports & {unbind: () => void}} `unbind` ends the binding. The other functions are those that `sdk.listen` gets, for an app that calls them itself
@@ -78,12 +79,12 @@ export declare class Refresher {
     bind(service: Service, sdk: Sdk): Reports & {
         unbind: () => void;
     };
-    /** Requests new tokens now, on the connection or, while there is none, over HTTP. */
+    /** Requests new tokens now: on the connection, or over HTTP if there is no connection. */
     renew(): void;
-    /** Checks the connection and all deadlines now. Call it when the device woke up or changed its network, where the page has no event for that. */
+    /** Checks the connection and all deadlines now. Call it when the device woke up or changed its network, where the page gets no event for that. */
     wake(): void;
-    /** Ends the session: the call is over. */
+    /** Ends the session, because the call is over. */
     leave(): void;
-    /** Stops, and keeps the session in the storage, so that this page resumes it after a reload. */
+    /** Stops, but keeps the session in the storage, so that this page can resume it after a reload. */
     close(): void;
 }

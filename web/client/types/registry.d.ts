@@ -22,7 +22,7 @@ export declare class BindingRegistry {
     /** @param {Parts} session */
     constructor(session: Parts);
     /**
-     * Binds an SDK. If its listen throws, nothing is bound.
+     * Binds an SDK. If the SDK's listen throws, it is not bound.
      * @param {Service} service
      * @param {Sdk} sdk
      * @returns {Reports & {unbind: () => void}}
@@ -30,22 +30,21 @@ export declare class BindingRegistry {
     bind(service: Service, sdk: Sdk): Reports & {
         unbind: () => void;
     };
-    /** Unbinds all: the session has ended. */
+    /** Unbinds all SDKs, because the session has ended. */
     close(): void;
-    /** Prepares for another session, which numbers its bundles from 1: tokens of the old session now count as from elsewhere. */
+    /** Prepares for another session. It numbers its bundles from 1, so a token of the old session now counts as one from elsewhere. */
     reset(): void;
     /**
      * Records that the app took a token to join with.
      * @param {Service} service
-     * @param {number} seq number of the bundle that the token is from; 0 if it is from elsewhere
+     * @param {number} seq number of the token's bundle; 0 if the token came from elsewhere
      */
     tokenTaken(service: Service, seq: number): void;
     /**
-     * Delivers a bundle to all bound SDKs at the same time, and waits for all of them.
-     *
-     * The bundle is refused if one of them refused, since the service can make another. But an
-     * SDK that always refuses must not cause new bundles for ever: after maxRefusals in a row,
-     * its refusal no longer fails a bundle that others took.
+     * Delivers a bundle to all bound SDKs at once, and waits for all of them. If one SDK refuses, the
+     * bundle counts as refused, since the service can make another. But an SDK that always refuses
+     * must not cause new bundles for ever. After maxRefusals in a row, its refusal no longer makes a
+     * bundle fail that other SDKs accepted.
      * @param {Bundle} bundle
      * @returns {Promise<Outcome>}
      */

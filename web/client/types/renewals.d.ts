@@ -8,7 +8,7 @@ import type { Alarms, Clock } from "./time.js";
 export type Parts = {
     platform: Platform;
     /**
-     * the service's address after "http" or "ws", such as "s://calls.example.com"
+     * the service's address without "http" or "ws", such as "s://calls.example.com"
      */
     address: string;
     clock: Clock;
@@ -33,7 +33,7 @@ export type Parts = {
  * The session's members that renewals use.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {Connection} connection
@@ -45,35 +45,35 @@ export type Parts = {
  */
 export declare class Renewals {
     #private;
-    /** When the tokens that were applied last expire, in Unix seconds; 0 before the first. */
+    /** When the tokens that the SDKs accepted last expire, in Unix seconds; 0 before the first. */
     appliedUntil: number;
     /** @param {Parts} session */
     constructor(session: Parts);
     /** Records that the service answered join or resume. @param {number} renewBefore in seconds */
     connected(renewBefore: number): void;
-    /** Prepares for another session, which numbers its bundles from 1. */
+    /** Prepares for another session, whose bundles are numbered from 1. */
     reset(): void;
-    /** Aborts the request over HTTP that is under way. */
+    /** Aborts the running request over HTTP. */
     stop(): void;
     /** Requests new tokens now. */
     request(): void;
-    /** Handles an SDK's warning that its token expires soon: requests new tokens if the push is late. */
+    /** Handles an SDK's warning that its token expires soon. Requests new tokens if the service's push is late. */
     willExpire(): void;
-    /** Handles a bundle that had expired when it arrived: it was delayed, or this clock is ahead. A ping corrects the clock; new tokens are requested. */
+    /** Handles a bundle that had expired when it arrived. It was delayed, or this device's clock is ahead. A ping corrects the clock, and new tokens are requested. */
     arrivedExpired(): void;
     /**
      * Records that a new bundle arrived.
-     * @param {number} previousSeq of the bundle that was the newest before
-     * @param {number} previousExpiresAt of the same
+     * @param {number} previousSeq number of the previous bundle
+     * @param {number} previousExpiresAt expiry of the previous bundle, in Unix seconds
      */
     arrived(previousSeq: number, previousExpiresAt: number): void;
     /**
-     * Records that tokens were applied.
+     * Records that the SDKs accepted tokens.
      * @param {number} expiresAt in Unix seconds
-     * @returns {number} milliseconds that the tokens before had left; Infinity if there were none
+     * @returns {number} milliseconds that the previous tokens still had; Infinity if there were none
      */
     applied(expiresAt: number): number;
-    /** Sets the alarm for the time at which the next push is overdue. */
+    /** Sets the alarm for the moment when the next push is overdue. */
     schedule(): void;
     /**
      * Delays the next request over HTTP by the backoff.

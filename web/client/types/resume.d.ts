@@ -29,7 +29,7 @@ export type Store = {
  * @property {number} expiresAt when the tokens of that bundle expire, in Unix seconds; 0 before the first
  */
 /**
- * The part of the browser's Storage that the library uses.
+ * The part of the browser's Storage interface that the library uses.
  * @typedef {{getItem: (key: string) => string | null, setItem: (key: string, value: string) => void, removeItem: (key: string) => void}} Store
  */
 /** Keeps the resume token of one call, in memory and in the storage. */
@@ -37,7 +37,7 @@ export declare class ResumeStore {
     #private;
     /** The resume token; null while there is no session. @type {ResumeToken | null} */
     token: ResumeToken | null;
-    /** Whether the token is from the storage, and the service has not accepted it yet, on a connection or over HTTP. */
+    /** Whether the token came from the storage and the service has not accepted it yet. */
     unproven: boolean;
     /**
      * @param {Store | null | undefined} storage where to keep the token: sessionStorage (if there is one) without it, memory only if it is null
@@ -47,10 +47,10 @@ export declare class ResumeStore {
     constructor(storage: Store | null | undefined, name: string, exclusive: boolean);
     /** @param {ResumeToken} token replaces the one before */
     update(token: ResumeToken): void;
-    /** Writes the token to the storage, for the next page of this tab. */
+    /** Writes the token to the storage, for the next page in this tab. */
     save(): void;
-    /** Removes the token from the storage while this page uses it, if it is exclusive. */
+    /** Removes an exclusive token from the storage while this page uses it. */
     claim(): void;
-    /** Forgets the token, here and in the storage. */
+    /** Forgets the token, and removes it from the storage. */
     clear(): void;
 }

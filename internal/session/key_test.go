@@ -23,6 +23,14 @@ func sealer(t testing.TB, secrets ...string) *Sealer {
 	return s
 }
 
+// seal returns the resume key for claims.
+func seal(t testing.TB, s *Sealer, k ResumeClaims) string {
+	t.Helper()
+	sealed, err := s.Seal(k)
+	must(t, err)
+	return sealed
+}
+
 const (
 	secretA = "a secret of more than 16 bytes"
 	secretB = "another secret of as many bytes"
@@ -82,10 +90,8 @@ func TestSealedKeyOpens(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	s := sealer(t, secretA)
 	k := sampleClaims()
-	sealed, err := s.Seal(k)
-	must(t, err)
-	other, err := sealer(t, secretB).Seal(k)
-	must(t, err)
+	sealed := seal(t, s, k)
+	other := seal(t, sealer(t, secretB), k)
 	cases := map[string][2]string{
 		"nothing":               {k.Session, ""},
 		"a letter":              {k.Session, "A"},
@@ -109,8 +115,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestAnAlteredKeyDoesNotOpen(t *testing.T) {
 	s := sealer(t, secretA)
-	sealed, err := s.Seal(sampleClaims())
-	must(t, err)
+	sealed := seal(t, s, sampleClaims())
 	raw, err := base64.RawURLEncoding.DecodeString(sealed)
 	must(t, err)
 	for i := range raw {
@@ -125,15 +130,12 @@ func TestAnAlteredKeyDoesNotOpen(t *testing.T) {
 }
 
 func TestSecretsRotate(t *testing.T) {
-	sealed, err := sealer(t, secretA).Seal(sampleClaims())
-	must(t, err)
+	sealed := seal(t, sealer(t, secretA), sampleClaims())
 	both := sealer(t, secretB, secretA)
 	if _, err := both.Open("4QX2", sealed); err != nil {
 		t.Fatalf("under the previous secret: %v", err)
 	}
-	if sealed, err = both.Seal(sampleClaims()); err != nil {
-		t.Fatal(err)
-	}
+	sealed = seal(t, both, sampleClaims())
 	if _, err := sealer(t, secretB).Open("4QX2", sealed); err != nil {
 		t.Fatalf("sealed under the new secret: %v", err)
 	}
@@ -142,10 +144,8 @@ func TestSecretsRotate(t *testing.T) {
 func TestKeyGivesNothingAway(t *testing.T) {
 	s := sealer(t, secretA)
 	k := sampleClaims()
-	first, err := s.Seal(k)
-	must(t, err)
-	second, err := s.Seal(k)
-	must(t, err)
+	first := seal(t, s, k)
+	second := seal(t, s, k)
 	check(t, first != second, "two seals of one key are alike")
 	raw, err := base64.RawURLEncoding.DecodeString(first)
 	must(t, err)
@@ -164,10 +164,7 @@ func TestSecretsHaveALeastLength(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	s := sealer(f, secretA, secretB)
-	sealed, err := s.Seal(sampleClaims())
-	if err != nil {
-		f.Fatal(err)
-	}
+	sealed := seal(f, s, sampleClaims())
 	f.Add("4QX2", sealed)
 	f.Add("", "")
 	f.Add("4QX2", "AQ")
@@ -193,10 +190,7 @@ func BenchmarkSeal(b *testing.B) {
 
 func BenchmarkOpen(b *testing.B) {
 	s, k := sealer(b, secretA), sampleClaims()
-	sealed, err := s.Seal(k)
-	if err != nil {
-		b.Fatal(err)
-	}
+	sealed := seal(b, s, k)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := s.Open(k.Session, sealed); err != nil {
@@ -217,8 +211,7 @@ func TestCursors(t *testing.T) {
 	if again, _ := s.SealCursor("app", "at this place"); again == sealed {
 		t.Error("two cursors of one place are equal")
 	}
-	key, err := s.Seal(ResumeClaims{Session: cursorName("app"), App: "app"})
-	must(t, err)
+	key := seal(t, s, ResumeClaims{Session: cursorName("app"), App: "app"})
 	for name, c := range map[string][2]string{
 		"of another project": {"else", sealed}, "a key": {"app", key}, "nothing": {"app", ""}, "cut": {"app", sealed[:8]},
 		"altered": {"app", sealed[:len(sealed)-8] + "AAAAAAAA"}, "too long": {"app", sealed + strings.Repeat("A", maxSealed)},

@@ -96,6 +96,49 @@ func (w *world) due(task Task) Cause {
 	return cause
 }
 
+// next passes to the deadline, and expects this task.
+func (w *world) next(task Task) {
+	w.t.Helper()
+	w.passTo()
+	w.due(task)
+}
+
+// dueFor expects the deadline to have come, with a renewal for this cause.
+func (w *world) dueFor(want Cause) {
+	w.t.Helper()
+	cause := w.due(Renew)
+	require(w.t, cause == want, "renewed for %q, want %q", cause, want)
+}
+
+// nextFor passes to the deadline, and expects a renewal for this cause.
+func (w *world) nextFor(want Cause) {
+	w.t.Helper()
+	w.passTo()
+	w.dueFor(want)
+}
+
+// renew passes to the scheduled renewal, and pushes new tokens.
+func (w *world) renew() Push {
+	w.t.Helper()
+	w.next(Renew)
+	return w.issue(CauseSchedule)
+}
+
+// passBy passes to the deadline, and expects it after this time.
+func (w *world) passBy(want time.Duration) {
+	w.t.Helper()
+	wait := w.passTo()
+	require(w.t, wait == want, "due after %s, want %s", wait, want)
+}
+
+// nack refuses a bundle, and reports whether that counts.
+func (w *world) nack(seq uint64) bool {
+	w.t.Helper()
+	news, err := w.s.Nack(seq, w.now)
+	must(w.t, err)
+	return news
+}
+
 func (w *world) ack(seq uint64) Acked {
 	w.t.Helper()
 	a, err := w.s.Ack(seq, w.now)

@@ -21,31 +21,22 @@ func TestRenewalIsDueBeforeExpiry(t *testing.T) {
 		latest := ttl - before
 		// Expiries are whole seconds, rounded down.
 		check(t, wait <= latest && wait >= latest-before/2-time.Second, "ttl %s: due after %s, want within %s before %s", ttl, wait, before/2, latest)
-		cause := w.due(Renew)
-		check(t, cause == CauseSchedule, "cause %q", cause)
+		w.dueFor(CauseSchedule)
 	}
 }
 
 func TestExplicitRenewBeforeIsAtMostHalfTheLife(t *testing.T) {
 	p := testPolicy()
 	p.RenewBefore = time.Minute
-	if got := p.HeadStart(time.Hour); got != time.Minute {
-		t.Errorf("an hour: %s", got)
-	}
-	if got := p.HeadStart(30 * time.Second); got != 15*time.Second {
-		t.Errorf("30 s: %s", got)
-	}
+	check(t, p.HeadStart(time.Hour) == time.Minute, "an hour: %s", p.HeadStart(time.Hour))
+	check(t, p.HeadStart(30*time.Second) == 15*time.Second, "30 s: %s", p.HeadStart(30*time.Second))
 }
 
 func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 	w := attached(t, time.Hour)
-	w.passTo()
-	w.due(Renew)
-	first := w.issue(CauseSchedule)
+	first := w.renew()
 	require(t, first.Seq == 2 && first.Attempt == 1 && !first.Rejoin, "first push %+v", first)
-	if d := w.passTo(); d != w.policy.AckTimeout {
-		t.Fatalf("repeat after %s", d)
-	}
+	w.passBy(w.policy.AckTimeout)
 	w.due(Repeat)
 	second := w.repeat()
 	if second.Seq != first.Seq || second.Attempt != 2 || second.Tokens != first.Tokens || second.PreviousExpiresAt != first.PreviousExpiresAt {
@@ -57,56 +48,40 @@ func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 	got := w.s.Record("", w.now).AckedAt
 	check(t, got == acked, "the record has an ack at %d, want %d", got, acked)
 	require(t, a.Settled && a.After == time.Second && a.Margin > 0, "ack %+v", a)
-	if d := w.s.Deadline() - w.now.Mono; d < 50*time.Minute {
-		t.Fatalf("next due in %s", d)
-	}
-	if a := w.ack(2); a.Settled {
-		t.Fatal("an ack counted twice")
-	}
-	if a := w.ack(1); a.Settled {
-		t.Fatal("an outdated ack counted")
-	}
+	d := w.s.Deadline() - w.now.Mono
+	require(t, d >= 50*time.Minute, "next due in %s", d)
+	require(t, !w.ack(2).Settled, "an ack counted twice")
+	require(t, !w.ack(1).Settled, "an outdated ack counted")
 }
 
 func TestConnectionOfASilentClientIsClosed(t *testing.T) {
 	w := attached(t, time.Hour)
-	w.passTo()
-	w.due(Renew)
-	w.issue(CauseSchedule)
-	w.passTo()
-	w.due(Repeat)
+	w.renew()
+	w.next(Repeat)
 	w.repeat()
-	w.passTo()
-	w.due(CloseDead)
+	w.next(CloseDead)
 	require(t, w.s.Detach(w.s.Epoch(), w.now), "not detached")
 	// The client resumes, and gets a new bundle.
 	must(t, w.s.Admit(1))
 	w.s.Confirm(1, 0, w.now)
 	p := w.attach()
 	require(t, p.Seq == 3 && !p.Rejoin && p.Attempt == 1, "resumed with %+v", p)
-	w.passTo()
-	w.due(Repeat) // a resume wants to be confirmed
+	w.next(Repeat) // a resume wants to be confirmed
 }
 
 func TestAnyAckOrNackEndsTheSilence(t *testing.T) {
 	w := attached(t, time.Hour)
-	w.passTo()
-	w.due(Renew)
-	w.issue(CauseSchedule)
-	w.passTo()
-	w.due(Repeat)
+	w.renew()
+	w.next(Repeat)
 	w.repeat()
 	w.ack(1) // outdated, but a sign of life
-	w.passTo()
-	w.due(Repeat)
+	w.next(Repeat)
 }
 
 func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
 	w := attached(t, 10*time.Second)
 	held := w.s.held
-	w.passTo()
-	w.due(Renew)
-	w.issue(CauseSchedule)
+	w.renew()
 	for w.now.Mono < held.expires {
 		w.passTo()
 		if w.now.Mono < held.expires {
@@ -115,8 +90,7 @@ func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
 		}
 	}
 	require(t, w.now.Mono == held.expires, "woke %s after the expiry", w.now.Mono-held.expires)
-	cause := w.due(Renew)
-	require(t, cause == CauseSchedule, "cause %q", cause)
+	w.dueFor(CauseSchedule)
 	p := w.issue(CauseSchedule)
 	require(t, p.Rejoin && p.Seq == 3 && p.PreviousExpiresAt == held.expiresAt, "push %+v", p)
 	a := w.ack(3)
@@ -125,37 +99,23 @@ func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
 
 func TestNackBringsAnotherBundle(t *testing.T) {
 	w := attached(t, time.Hour)
-	w.passTo()
-	w.due(Renew)
-	w.issue(CauseSchedule)
-	if news, err := w.s.Nack(2, w.now); err != nil || !news {
-		t.Fatalf("nack: %v, %v", news, err)
-	}
+	w.renew()
+	require(t, w.nack(2), "a refusal that does not count")
 	if news, _ := w.s.Nack(2, w.now); news {
 		t.Fatal("the same refusal counted twice")
 	}
-	if cause := w.due(Renew); cause != CauseNack { // at once
-		t.Fatalf("cause %q", cause)
-	}
+	w.dueFor(CauseNack) // at once
 	p := w.issue(CauseNack)
 	require(t, p.Seq == 3 && p.Attempt == 1, "push %+v", p)
-	if _, err := w.s.Nack(3, w.now); err != nil {
-		t.Fatal(err)
-	}
-	d := w.passTo()
-	require(t, d == w.policy.AckTimeout, "third bundle after %s", d) // an SDK that refuses all is not flooded
-	if cause := w.due(Renew); cause != CauseNack {
-		t.Fatalf("cause %q", cause)
-	}
+	w.nack(3)
+	w.passBy(w.policy.AckTimeout) // an SDK that refuses all is not flooded
+	w.dueFor(CauseNack)
 }
 
 func TestNackOfConfirmedTokens(t *testing.T) {
 	w := attached(t, time.Hour)
-	if news, err := w.s.Nack(1, w.now); err != nil || !news { // what came with joined
-		t.Fatalf("nack: %v, %v", news, err)
-	}
-	cause := w.due(Renew)
-	require(t, cause == CauseNack, "cause %q", cause)
+	require(t, w.nack(1), "a refusal that does not count") // what came with joined
+	w.dueFor(CauseNack)
 }
 
 func TestFutureSeqIsRefused(t *testing.T) {
@@ -222,9 +182,7 @@ func TestOnlyTheFirstAckOrNackIsAnAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := attached(t, time.Hour)
 			w.ack(1)
-			w.passTo()
-			w.due(Renew)
-			w.issue(CauseSchedule)
+			w.renew()
 			began := w.now.Mono
 			for task := Wait; task != CloseDead; {
 				step := min(100*time.Millisecond, w.s.Deadline()-w.now.Mono)
@@ -261,9 +219,7 @@ func TestRefusalsArePacedByTime(t *testing.T) {
 			bundles := 0
 			for began := w.now.Mono; w.now.Mono < began+31*time.Second; {
 				between(w)
-				if _, err := w.s.Nack(w.s.issued.seq, w.now); err != nil {
-					t.Fatal(err)
-				}
+				w.nack(w.s.issued.seq)
 				if task, cause := w.s.TakeTask(w.now); task == Renew && cause == CauseNack {
 					w.issue(cause)
 					bundles++
@@ -332,8 +288,7 @@ func TestDetachedSessionLivesAsLongAsItsTokens(t *testing.T) {
 	wait := w.passTo()
 	require(t, wait >= time.Hour-w.s.RenewBefore() && wait <= time.Hour-w.s.RenewBefore()/2, "nobody there for a renewal, noticed after %s", wait)
 	w.due(Unreachable)
-	w.passTo()
-	w.due(TokensExpired)
+	w.next(TokensExpired)
 	w.due(Expire) // the window was over long before
 }
 
@@ -348,9 +303,7 @@ func TestResumeAfterRunningOutIsARejoin(t *testing.T) {
 
 func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
 	w := attached(t, time.Hour)
-	w.passTo()
-	w.due(Renew)
-	w.issue(CauseSchedule)
+	w.renew()
 	w.s.Detach(1, w.now) // the ack was lost with the connection
 	a := w.s.Confirm(2, 0, w.now)
 	require(t, a.Settled, "confirm: %+v", a)
@@ -360,9 +313,7 @@ func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
 
 func TestRefusedTokensAreNotAssumedTaken(t *testing.T) {
 	w := attached(t, time.Hour)
-	if _, err := w.s.Nack(1, w.now); err != nil {
-		t.Fatal(err)
-	}
+	w.nack(1)
 	a := w.s.AssumeTaken(w.now)
 	require(t, !a.Settled && w.s.RenewRequestedOverHTTP(w.now) == Renew, "the SDK refused these tokens")
 }
@@ -394,9 +345,7 @@ func TestRefusalByARebuiltClientMeansRejoin(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.s = New(ResumeClaims{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
 	w.attach()
-	if _, err := w.s.Nack(1, w.now); err != nil {
-		t.Fatal(err)
-	}
+	w.nack(1)
 	w.due(Renew)
 	p := w.issue(CauseNack)
 	require(t, p.Rejoin, "nothing is known of what it held, and it refused: want a rejoin")
@@ -414,9 +363,7 @@ func TestSessionEndsWithItsTerms(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.s.Terms.Until = w.now.Sec() + 90*60
 	w.attach()
-	w.passTo()
-	w.due(Renew)
-	p := w.issue(CauseSchedule)
+	p := w.renew()
 	require(t, p.Tokens.ExpiresAt == w.s.Terms.Until, "tokens until %d, terms until %d", p.Tokens.ExpiresAt, w.s.Terms.Until)
 	w.ack(p.Seq)
 	w.passTo()
@@ -430,18 +377,13 @@ func TestSessionEndsWithItsTerms(t *testing.T) {
 
 func TestDeferredRenewal(t *testing.T) {
 	w := attached(t, time.Hour)
-	w.passTo()
-	w.due(Renew)
+	w.next(Renew)
 	w.s.Defer(time.Second, w.now)
-	if d := w.passTo(); d != time.Second {
-		t.Fatalf("again after %s", d)
-	}
+	w.passBy(time.Second)
 	w.due(Renew)
 	w.issue(CauseSchedule)
 	w.s.Defer(time.Second, w.now)
-	if d := w.passTo(); d != time.Second {
-		t.Fatalf("again after %s", d)
-	}
+	w.passBy(time.Second)
 }
 
 func TestClockSteps(t *testing.T) {
@@ -459,11 +401,8 @@ func TestClockSteps(t *testing.T) {
 		if d := w.s.Deadline() - w.now.Mono; d < 0 || d > window {
 			t.Fatalf("due in %s, want within %s", d, window)
 		}
-		w.passTo()
-		w.due(Renew)
-		if p := w.issue(CauseSchedule); p.Rejoin {
-			t.Fatal("a step is no proof that the tokens ran out")
-		}
+		w.next(Renew)
+		require(t, !w.issue(CauseSchedule).Rejoin, "a step is no proof that the tokens ran out")
 	})
 	t.Run("ahead of the renewals of many", func(t *testing.T) {
 		least, most := window, time.Duration(0)
@@ -479,9 +418,7 @@ func TestClockSteps(t *testing.T) {
 	})
 	t.Run("ahead while a push is on its way", func(t *testing.T) {
 		w := attached(t, time.Hour)
-		w.passTo()
-		w.due(Renew)
-		p := w.issue(CauseSchedule)
+		p := w.renew()
 		w.now.Wall = w.now.Wall.Add(2 * time.Hour)
 		w.s.ClockStepped(2*time.Hour, window, w.now)
 		w.pass(time.Second)
@@ -497,10 +434,7 @@ func TestClockSteps(t *testing.T) {
 		w.now.Wall = w.now.Wall.Add(-2 * time.Hour)
 		w.s.ClockStepped(-2*time.Hour, window, w.now)
 		require(t, w.s.Deadline() == due, "the renewal moved")
-		w.passTo()
-		w.due(Renew)
-		if p := w.issue(CauseSchedule); p.Tokens.ExpiresAt < first.Tokens.ExpiresAt {
-			t.Fatal("the new tokens are shorter than the old")
-		}
+		w.next(Renew)
+		require(t, w.issue(CauseSchedule).Tokens.ExpiresAt >= first.Tokens.ExpiresAt, "the new tokens are shorter than the old")
 	})
 }

@@ -52,6 +52,13 @@ func (b *backEnd) set(agrees bool, down error) {
 	b.agrees, b.down = agrees, down
 }
 
+// shorten moves the end of the sessions that it approves.
+func (b *backEnd) shorten(seconds session.UnixSec) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.until -= seconds
+}
+
 func (b *backEnd) questions() (asked []session.Action, at []time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -60,12 +67,25 @@ func (b *backEnd) questions() (asked []session.Action, at []time.Time) {
 
 var errDown = errors.New("no answer")
 
-func startWithApproval(t *testing.T) (*Scheduler, *backEnd, settings) {
+// approvalGrace is the grace period of withApproval.
+const approvalGrace = 90 * time.Minute
+
+// withApproval runs a test with a Scheduler that works alone and a back end that agrees, in a
+// bubble.
+func withApproval(t *testing.T, test func(t *testing.T, s *Scheduler, b *backEnd)) {
 	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		b := c.asks(approvalGrace)
+		test(t, start(t, c), b)
+	})
+}
+
+// asks requires approvals of a back end, which agrees.
+func (c *settings) asks(grace time.Duration) *backEnd {
 	b := &backEnd{agrees: true}
-	c := testConfig(t)
-	c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, 90*time.Minute
-	return start(t, c), b, c
+	c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, grace
+	return b
 }
 
 func code(err error) session.Code {
@@ -76,17 +96,27 @@ func code(err error) session.Code {
 	return refused.Code
 }
 
+// tryJoin returns the error of a join.
+func tryJoin(s *Scheduler) error {
+	_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{})
+	return err
+}
+
+// wantCode checks the code of a refusal.
+func wantCode(t *testing.T, err error, want session.Code) {
+	t.Helper()
+	check(t, code(err) == want, "have %v, want %s", err, want)
+}
+
 func TestJoinNeedsApproval(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		for _, c := range []struct {
 			agrees bool
 			down   error
 			want   session.Code
 		}{{false, nil, session.CodeForbidden}, {true, errDown, session.CodeUnavailable}} {
 			b.set(c.agrees, c.down)
-			_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{t: t})
-			check(t, code(err) == c.want, "%v: %v", c, err)
+			wantCode(t, tryJoin(s), c.want)
 		}
 		check(t, len(s.table.open) == 0, "a session is open all the same")
 	})
@@ -94,8 +124,7 @@ func TestJoinNeedsApproval(t *testing.T) {
 
 // A join or resume ends when its client disconnects while an approval is awaited.
 func TestRequestEndsWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
 		b.delay(9 * time.Second)
 		for name, request := range map[string]func(context.Context) error{
@@ -125,9 +154,8 @@ func TestRequestEndsWithItsContext(t *testing.T) {
 }
 
 func TestEachApprovalIsRequestedOnceAndAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, ttl := range []time.Duration{12 * time.Second, time.Minute, time.Hour} {
-			s, b, _ := startWithApproval(t)
+	for _, ttl := range []time.Duration{12 * time.Second, time.Minute, time.Hour} {
+		withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 			p := joined(t, s, ttl)
 			wait(10 * ttl)
 			got := p.got()
@@ -140,13 +168,12 @@ func TestEachApprovalIsRequestedOnceAndAhead(t *testing.T) {
 				ahead := pushed.Sub(at[i+1])
 				check(t, ahead >= min(ttl/20, 15*time.Second) && ahead <= 15*time.Second, "%s: asked %s ahead of renewal %d", ttl, ahead, i)
 			}
-		}
-	})
+		})
+	}
 }
 
 func TestDenialEndsTheSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Minute)
 		b.set(false, nil)
 		wait(2 * time.Minute)
@@ -162,8 +189,7 @@ func TestDenialEndsTheSession(t *testing.T) {
 }
 
 func TestRenewalsGoOnForTheGrace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, c := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, 10*time.Minute)
 		began := time.Now()
 		b.set(true, errDown)
@@ -171,7 +197,7 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 		got := p.got()
 		last := got.at[len(got.at)-1]
 		// Each approval permits one bundle, which then lives for its whole lifetime.
-		most := c.Policy.ApprovalGrace + 10*time.Minute
+		most := approvalGrace + 10*time.Minute
 		since := last.Sub(began)
 		check(t, since <= most && since >= most-10*time.Minute, "the last renewal came %s after the last yes, want up to %s", since, most)
 		require(t, got.ended != nil && got.ended.Reason == session.EndDenied, "ended %+v", got.ended)
@@ -181,8 +207,7 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 }
 
 func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, 10*time.Minute)
 		b.delay(9 * time.Second)
 		wait(time.Hour)
@@ -194,8 +219,7 @@ func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 }
 
 func TestRenewMessageNeedsApproval(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
 		p.attachment.Renew()
 		wait(time.Second)
@@ -210,8 +234,7 @@ func TestRenewMessageNeedsApproval(t *testing.T) {
 }
 
 func TestResumeAndRenewalNeedApproval(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, c := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
 		resumeRequest := p.resumeRequest()
 		p.attachment.Detach()
@@ -220,7 +243,7 @@ func TestResumeAndRenewalNeedApproval(t *testing.T) {
 		if _, err := s.RenewByKey(context.Background(), resumeRequest); err != nil {
 			t.Fatalf("within the grace: %v", err)
 		}
-		wait(time.Hour + c.Policy.ApprovalGrace + time.Second)
+		wait(time.Hour + approvalGrace + time.Second)
 		resumeRequest.ExpiresAt = session.SecOf(time.Now().Add(time.Minute))
 		if _, err := s.RenewByKey(context.Background(), resumeRequest); code(err) != session.CodeUnavailable {
 			t.Fatalf("after it: %v", err)
@@ -245,9 +268,8 @@ func TestResumeAndRenewalNeedApproval(t *testing.T) {
 // most until the tokens expire.
 func TestUnansweredRequestHoldsRenewalAfterTheGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, time.Second
+		b := c.asks(time.Second)
 		s := start(t, c)
 		p := joined(t, s, 10*time.Second)
 		began := time.Now()
@@ -263,13 +285,10 @@ func TestUnansweredRequestHoldsRenewalAfterTheGracePeriod(t *testing.T) {
 }
 
 func TestApprovalShortensTheSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		b.until = session.SecOf(time.Now().Add(10 * time.Minute))
 		p := joined(t, s, 5*time.Minute)
-		b.mu.Lock()
-		b.until -= 60
-		b.mu.Unlock()
+		b.shorten(60)
 		wait(time.Hour)
 		got := p.got()
 		if got.ended == nil || got.ended.Reason != session.EndExpired || got.expiresAt != b.until {
@@ -304,9 +323,7 @@ func TestShortenedTermsAreStored(t *testing.T) {
 		joined(t, s, 5*time.Minute)
 		joined := b.until
 		wait(time.Second)
-		b.mu.Lock()
-		b.until -= 60
-		b.mu.Unlock()
+		b.shorten(60)
 		wait(6 * time.Minute)
 		kept.mu.Lock()
 		defer kept.mu.Unlock()
@@ -329,8 +346,7 @@ func TestEveryBundleNeedsApproval(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, b, _ := startWithApproval(t)
+			withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 				p := &fakeClient{t: t, scheduler: s, answer: answer}
 				p.join(time.Minute)
 				wait(5 * time.Minute)
@@ -357,16 +373,15 @@ func TestEveryBundleNeedsApproval(t *testing.T) {
 // resume.
 func TestOutageWithinTheGracePeriodEndsNoSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, 10*time.Minute
+		b := c.asks(10 * time.Minute)
 		s := start(t, c)
 		p := joined(t, s, time.Hour)
 		for range 40 {
 			b.set(true, errDown)
 			wait(9 * time.Minute)
 			next := p.comesBack()
-			must(t, next.current().Ack(next.got().joined.Seq))
+			next.ack(next.got().joined.Seq)
 			p = next
 			b.set(true, nil)
 			wait(50 * time.Minute)
@@ -377,8 +392,7 @@ func TestOutageWithinTheGracePeriodEndsNoSession(t *testing.T) {
 
 // An approval counts only for the bundle that it was requested for.
 func TestLateAnswerDoesNotCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
 		b.delay(5 * time.Second)
 		p.current().Renew() // asks
@@ -396,8 +410,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 }
 
 func TestRepeatSpendsNoAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, b, _ := startWithApproval(t)
+	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
 		for range 2 { // the second is answered with the tokens of the first
 			p.renewOn(s)

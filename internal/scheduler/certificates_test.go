@@ -83,9 +83,7 @@ func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 		away := joined(t, s, 2*time.Hour)
 		away.current().Detach()
 		wait(time.Minute)
-		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
-			t.Errorf("%d certificates before the change", n)
-		}
+		equal(t, "certificates before the change", testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"), 1)
 		signs.change(2, s)
 		began := time.Now()
 		wait((spread + 1) * time.Second)
@@ -113,10 +111,8 @@ refresher_sessions_by_certificate{fingerprint="00000002"} %d
 		check(t, len(away.got().pushes) == 0, "a client that is away was pushed %+v", away.got().pushes)
 		back := away.comesBack()
 		check(t, back.got().holds() == 2, "a client that is back holds %s", back.got().holds())
-		must(t, back.current().Ack(back.got().joined.Seq))
-		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
-			t.Errorf("%d certificates at the end, of which one counts no sessions", n)
-		}
+		back.ack(back.got().joined.Seq)
+		equal(t, "certificates at the end", testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"), 1)
 	})
 }
 
@@ -213,9 +209,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					next.scheduler = nodes[random.IntN(3)].Scheduler
 					must(t, next.resume(p))
 					check(t, !next.got().joined.Rejoin, "tokens ran out")
-					if err := next.current().Ack(next.got().joined.Seq); err != nil {
-						t.Error(err)
-					}
+					next.ack(next.got().joined.Seq)
 					clients[i] = next
 				}
 				changing.Wait()
@@ -231,9 +225,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					}
 				}
 				for _, node := range nodes {
-					if n := testutil.ToFloat64(node.metrics.ranOut["attached"]) + testutil.ToFloat64(node.metrics.ranOut["detached"]); n != 0 {
-						t.Errorf("tokens of %v clients ran out", n)
-					}
+					equal(t, "clients whose tokens ran out", testutil.ToFloat64(node.metrics.ranOut["attached"])+testutil.ToFloat64(node.metrics.ranOut["detached"]), 0)
 				}
 			})
 		})

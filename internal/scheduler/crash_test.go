@@ -80,9 +80,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 			left = append(left, p)
 		case 4:
 			p.current().Detach()
-			next := p.on(a)
-			must(t, next.resume(p))
-			must(t, next.current().Ack(next.got().joined.Seq))
+			next := p.move(a)
 			back = append(back, next)
 		case 5:
 			left = append(left, p)

@@ -129,9 +129,7 @@ func TestEndIsSentOnce(t *testing.T) {
 		gone.current().Detach()
 		wait(20 * time.Minute)
 		check(t, ends.Load() == 2, "two ends announced %d times", ends.Load())
-		if n := testutil.ToFloat64(s.metrics.moves["adopted"]); n != 0 {
-			t.Errorf("%v sessions adopted by the node that has them", n)
-		}
+		equal(t, "sessions adopted by the node that has them", testutil.ToFloat64(s.metrics.moves["adopted"]), 0)
 	})
 }
 
@@ -145,9 +143,7 @@ func TestEventsAreSentByNodesWithWebhooks(t *testing.T) {
 		wait(time.Minute)
 		call.current().Leave()
 		wait(time.Minute)
-		if n := c.count(p.got().joined.Session, store.DeliveredEnd); n != 1 {
-			t.Errorf("its end was told %d times", n)
-		}
+		equal(t, "deliveries of its end", c.count(p.got().joined.Session, store.DeliveredEnd), 1)
 	})
 }
 
@@ -162,7 +158,7 @@ func TestWritesPerRenewal(t *testing.T) {
 			p.ack(push.Seq)
 		}}
 		p.join(time.Minute)
-		must(t, p.current().Ack(1))
+		p.ack(1)
 		wait(time.Second)
 		before := counted.n.Load()
 		wait(2 * time.Hour)

@@ -34,18 +34,14 @@ func TestHealth(t *testing.T) {
 			t.Error("it has begun before Run")
 		default:
 		}
-		if still := s.Stalled(); still != 0 {
-			t.Errorf("it has stood still for %v before it began", still)
-		}
+		equal(t, "time without progress before it began", s.Stalled(), 0)
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
 		s.Run(ctx)
 		<-s.Begun()
 		wait(time.Hour)
 		healthy(t, s, "stand still, for 3600 s")
-		if still := s.Stalled(); still != time.Hour {
-			t.Errorf("it has stood still for %v, want an hour", still)
-		}
+		equal(t, "time without progress", s.Stalled(), time.Hour)
 	})
 	t.Run("idle", func(t *testing.T) {
 		withScheduler(t, func(t *testing.T, s *Scheduler) {
@@ -82,11 +78,9 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		// The renewals are due over about 30 s, each is tried every second, and one failure
 		// in ten seconds is logged.
 		check(t, failed >= 40 && lines >= 2 && lines <= 8, "%v failures, %d lines", failed, lines)
-		if n := testutil.ToFloat64(s.metrics.renewals["acked"]); n != 20 {
-			t.Errorf("%v renewals", n)
-		}
+		equal(t, "renewals", testutil.ToFloat64(s.metrics.renewals["acked"]), 20)
 		m.broken.Store(true)
-		if _, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{t: t}); err == nil {
+		if err := tryJoin(s); err == nil {
 			t.Error("joined without tokens")
 		}
 		healthy(t, s, "cannot be minted")

@@ -62,9 +62,7 @@ func TestLeaveByKey(t *testing.T) {
 				if !test.detached && !released && (got.ended == nil || got.ended.Reason != session.EndLeft || got.lost) {
 					t.Errorf("the connection was told %+v, lost %v", got.ended, got.lost)
 				}
-				if open := nodes["a"].open() + nodes["b"].open() + c.stored(); open != 0 {
-					t.Errorf("%d sessions are open", open)
-				}
+				equal(t, "open sessions", nodes["a"].open()+nodes["b"].open()+c.stored(), 0)
 				if n := c.count(p.id(), store.DeliveredEnd); n == 0 || test.wait < time.Hour && n > 1 {
 					t.Errorf("its end was announced %d times", n)
 				}

@@ -193,6 +193,12 @@ func check(t testing.TB, ok bool, format string, args ...any) {
 	}
 }
 
+// equal fails the test unless what it has is what it wants.
+func equal[T comparable](t testing.TB, what string, have, want T) {
+	t.Helper()
+	check(t, have == want, "%s: have %v, want %v", what, have, want)
+}
+
 // require ends the test, with a message, unless ok.
 func require(t testing.TB, ok bool, format string, args ...any) {
 	t.Helper()

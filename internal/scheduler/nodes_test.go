@@ -364,9 +364,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 		require(t, b.open()+d.open() == 1, "%d nodes took the session over", b.open()+d.open())
 		check(t, c.count(id, store.DeliveredUnreachable) == 1, "nobody said that the client is not there for its renewal")
 		wait(time.Minute + 50*time.Second)
-		if n := testutil.ToFloat64(b.metrics.renewals["expired"]) + testutil.ToFloat64(d.metrics.renewals["expired"]); n != 1 {
-			t.Errorf("%v expired renewals counted", n)
-		}
+		equal(t, "expired renewals", testutil.ToFloat64(b.metrics.renewals["expired"])+testutil.ToFloat64(d.metrics.renewals["expired"]), 1)
 		wait(time.Minute)
 		if n := b.open() + d.open() + c.stored(); n != 0 || c.count(id, store.DeliveredEnd) != 1 {
 			t.Errorf("%d traces of it are left, its end told %d times", n, c.count(id, store.DeliveredEnd))
@@ -397,9 +395,7 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 			if i < 10 { // from the key alone
 				p.current().Detach()
 				clients[i] = p.move(b)
-				if seq := clients[i].got().joined.Push.Seq; seq != p.resumeRequest().Seq+1 {
-					t.Errorf("seq %d after %d", seq, p.resumeRequest().Seq)
-				}
+				equal(t, "seq", clients[i].got().joined.Push.Seq, p.resumeRequest().Seq+1)
 			}
 		}
 		c.store.Lose() // and comes back empty

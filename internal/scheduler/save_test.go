@@ -71,7 +71,7 @@ func TestWhichRecordsGather(t *testing.T) {
 			}
 		}
 		ack := now(func() {
-			must(t, p.current().Ack(<-acks))
+			p.ack(<-acks)
 		})
 		wish := func(role session.Role) {
 			if _, err := n.cluster.Wish(t.Context(), "app", store.Wish{Session: p.got().joined.Session, Kind: store.WishRole, Role: role}); err != nil {

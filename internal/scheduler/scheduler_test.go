@@ -163,8 +163,8 @@ func TestNewerConnectionWins(t *testing.T) {
 		p.current().Leave()
 		p.current().Detach()
 		p.current().Renew()
-		must(t, p.current().Ack(2))
-		must(t, newer.current().Ack(2))
+		p.ack(2)
+		newer.ack(2)
 		wait(time.Hour)
 		require(t, newer.got().ended == nil && len(newer.got().pushes) == 1, "ended %+v, %d pushes", newer.got().ended, len(newer.got().pushes))
 		wantEnded(t, p.again().resume(p), session.EndSuperseded)
@@ -203,9 +203,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 				t.Fatalf("renewal over HTTP: %v", err)
 			}
 			wait(time.Minute)
-			if n := len(s.table.open) + len(s.table.ended); n != 0 {
-				t.Errorf("%d ended sessions are kept that the store knows of", n)
-			}
+			equal(t, "ended sessions that the store knows of", len(s.table.open)+len(s.table.ended), 0)
 		}
 		wait(25 * time.Hour) // its terms are over, and with them its keys
 		if open, tombstones := shared.Len(); open+tombstones != 0 {
@@ -296,9 +294,7 @@ func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
 		must(t, elsewhere.resume(p))
 		elsewhere.renewOn(here)
 		p.wantTold(session.EndSuperseded)
-		if got := testutil.ToFloat64(here.metrics.sessions[session.Attached]); got != 0 {
-			t.Errorf("%v sessions count as attached", got)
-		}
+		equal(t, "attached sessions", testutil.ToFloat64(here.metrics.sessions[session.Attached]), 0)
 	})
 }
 
@@ -463,7 +459,7 @@ func TestAckAndNackInTurns(t *testing.T) {
 		written.records.Store(0)
 		for range 31 * 5 {
 			seq := p.got().joined.Seq + uint64(len(p.got().pushes))
-			must(t, p.current().Ack(seq))
+			p.ack(seq)
 			must(t, p.current().Nack(seq, "X", "no"))
 			wait(200 * time.Millisecond)
 		}

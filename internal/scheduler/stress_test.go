@@ -49,9 +49,7 @@ func TestConcurrentOperationsOnTheSameSessions(t *testing.T) {
 		whole(t, s)
 		wait(30 * time.Minute) // all terms are over
 		whole(t, s)
-		if n := len(s.table.open) + s.table.queue.Len() + len(s.table.ended); n != 0 {
-			t.Errorf("%d sessions, %d deadlines, %d endings are left", len(s.table.open), s.table.queue.Len(), len(s.table.ended))
-		}
+		equal(t, "sessions, deadlines and endings that are left", len(s.table.open)+s.table.queue.Len()+len(s.table.ended), 0)
 		for state, gauge := range s.metrics.sessions {
 			check(t, testutil.ToFloat64(gauge) == 0, "%v sessions count as in state %d", testutil.ToFloat64(gauge), state)
 		}

@@ -86,9 +86,8 @@ func attributeOf(s sdk.ReadOnlySpan, key string) string {
 
 func TestARenewalIsOneTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, time.Hour
+		c.asks(time.Hour)
 		r := traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
 		p := joined(t, s, 10*time.Minute)
@@ -99,9 +98,8 @@ func TestARenewalIsOneTrace(t *testing.T) {
 			"join (joined) [authorize, mint, push, record [save]]",
 			"renewal (acked) [ack (acked), authorize, mint, push, record [save]]",
 		}
-		if diff := cmp.Diff(want, outlines(t, r)); diff != "" {
-			t.Error(diff)
-		}
+		diff := cmp.Diff(want, outlines(t, r))
+		check(t, diff == "", "%s", diff)
 		for _, span := range r.Ended() {
 			if span.Name() == "renewal" {
 				for key, want := range map[string]string{"refresher.session": p.got().joined.Session, "refresher.cause": "schedule", "refresher.seq": "2"} {
@@ -144,7 +142,7 @@ func TestTracesOfFailures(t *testing.T) {
 		again := p.again()
 		again.answer = nil
 		must(t, again.resume(p))
-		must(t, again.current().Ack(again.got().joined.Seq))
+		again.ack(again.got().joined.Seq)
 		wait(time.Second)
 		again.answer = silent
 		again.renewOn(s)
@@ -160,9 +158,8 @@ func TestTracesOfFailures(t *testing.T) {
 			"renewal over HTTP (answered) [mint]",
 			"resume (refused)",
 		}
-		if diff := cmp.Diff(want, outlines(t, r)); diff != "" {
-			t.Error(diff)
-		}
+		diff := cmp.Diff(want, outlines(t, r))
+		check(t, diff == "", "%s", diff)
 	})
 }
 
@@ -302,9 +299,8 @@ func TestTracesContinueInRequests(t *testing.T) {
 		p.comesBack()
 		wait(time.Second)
 		want := []string{"acquire", "ask join", "ask renew", "ask resume", "save"}
-		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(inside))); diff != "" {
-			t.Error(diff)
-		}
+		diff := cmp.Diff(want, slices.Sorted(maps.Keys(inside)))
+		check(t, diff == "", "%s", diff)
 	})
 }
 
@@ -346,8 +342,7 @@ func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
 			"renewal over HTTP (refused) [mint, record]", // which the next renewal has replaced before it was saved
 			"renewal (acked) [ack (acked), mint, push, record [save]]",
 		}
-		if diff := cmp.Diff(want, outlines(t, r)); diff != "" {
-			t.Error(diff)
-		}
+		diff := cmp.Diff(want, outlines(t, r))
+		check(t, diff == "", "%s", diff)
 	})
 }

@@ -250,9 +250,8 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 		a, b := c.start("a"), c.start("b")
 		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
 		wait(time.Second)
-		for _, m := range []*member{a, b} {
-			m.link.fail(away)
-		}
+		a.link.fail(away)
+		b.link.fail(away)
 		wait(5 * time.Second)
 		before, _, _ := c.store.Get(t.Context(), ana.id())
 		for _, w := range []store.Wish{{Kind: store.WishRole, Role: session.Publisher}, {Kind: store.WishRenew}, {Kind: store.WishEnd}} {
@@ -279,9 +278,8 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 		ana.wantPushed(1, session.CauseRole, session.Publisher)
 		bob.wantTold(session.EndRevoked)
 		wantEnded(t, bob.again().resume(bob), session.EndRevoked)
-		for _, m := range []*member{a, b} {
-			m.link.fail(nil)
-		}
+		a.link.fail(nil)
+		b.link.fail(nil)
 		wait(5 * time.Second)
 		stored, _, _ := c.store.Get(t.Context(), ana.id())
 		check(t, roleOf(stored.Identity) == session.Publisher && stored.WishVersion == role.Version && !stored.WishPending, "stored %+v", stored)
@@ -291,12 +289,8 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 			t.Errorf("then %+v", next)
 		}
 		ana.wantPushed(2, session.CauseRole, session.Subscriber)
-		if got := counterOf(t, a.registry, "refresher_wishes_total", "role", "unstored"); got != 1 {
-			t.Errorf("%v counted as not stored", got)
-		}
-		if got := counterOf(t, b.registry, "refresher_wishes_total", "end", "failed"); got != 1 {
-			t.Errorf("%v counted as failed", got)
-		}
+		equal(t, "wishes counted as not stored", counterOf(t, a.registry, "refresher_wishes_total", "role", "unstored"), 1)
+		equal(t, "wishes counted as failed", counterOf(t, b.registry, "refresher_wishes_total", "end", "failed"), 1)
 	})
 }
 
@@ -310,9 +304,7 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 				b.link.fail(away)
 				wait(5 * time.Second)
 				a.want(store.Wish{Session: p.id(), Kind: kind, Role: session.Publisher})
-				moved := p.on(b)
-				must(t, moved.resume(p)) // its key is all that is known there
-				must(t, moved.current().Ack(moved.newest().Seq))
+				moved := p.move(b) // its key is all that is known there
 				first, second := a, b
 				if !ownerFirst {
 					first, second = b, a
@@ -697,11 +689,7 @@ func TestWishesConverge(t *testing.T) {
 				case 1, 2:
 					m.link.fail(nil)
 				case 3:
-					next := p.on(m)
-					if err := next.resume(p); err != nil {
-						t.Fatalf("seed %d: %v", seed, err)
-					}
-					must(t, next.current().Ack(next.newest().Seq))
+					next := p.move(m)
 					p = next
 				default:
 					w := store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Role(random.IntN(2))}

@@ -31,9 +31,9 @@ func refusedFor(why credential.Reason) string {
 // defect is a credential that must be refused, with the reason.
 type defect struct {
 	name   string
-	reason credential.Reason // as the log says; empty: it does not come that far
+	reason credential.Reason // the reason in the log; empty if the request is refused before its credential is parsed
 	make   func() string
-	header []string // over HTTP, in place of Authorization: Bearer
+	header []string // the HTTP headers that carry the credential, instead of "Authorization: Bearer"
 }
 
 // wrong returns a defect with a valid credential, except for some claims.
@@ -220,7 +220,7 @@ type endpoint struct {
 // fixtures has the ids of an existing session and revocation.
 type fixtures struct{ session, revocation string }
 
-// nothing has ids that do not exist.
+// nothing has ids of a session and a revocation that do not exist.
 var nothing = fixtures{"S", "R"}
 
 // endpoints returns all endpoints that need a credential; those that delete something come last.
@@ -272,7 +272,7 @@ func setUp(g *apptest.LoggedNode) fixtures {
 	s := g.Connect()
 	s.Send(`{"type":"join","auth":"` + apptest.Pass(map[string]any{"sub": "resident"}) + `","rtc":{"channel":"daily","uid":1}}`)
 	joined := s.Expect(protocol.TypeJoined)
-	_ = s.CloseNow()        // it stays open without a connection
+	_ = s.CloseNow()        // the session stays open without a connection
 	time.Sleep(time.Second) // bubble
 	return fixtures{joined.Session, revocation.ID}
 }
@@ -307,7 +307,7 @@ func TestDefectiveCredentials(t *testing.T) {
 						if cases++; testing.Short() && cases%4 != 0 {
 							continue
 						}
-						counted = refuses(g, &d, &e, counted, i%9 == 0) // a join, one for tokens, and one for operators
+						counted = refuses(g, &d, &e, counted, i%9 == 0) // checks the log line at every ninth endpoint, since each check waits untilLogged
 					}
 				}
 				t.Logf("%d cases: %d defects at %d endpoints", cases, len(defects(several)), len(endpoints(ids)))
@@ -353,9 +353,9 @@ func refuses(g *apptest.LoggedNode, d *defect, e *endpoint, before map[string]fl
 		message = needed
 	}
 	switch overSocket := e.Method == ""; {
-	case overSocket && len(text) > protocol.MaxMessage-100: // no message has room for it
+	case overSocket && len(text) > protocol.MaxMessage-100: // the credential alone exceeds the largest message
 		reason, closed, code, message = "", protocol.CloseTooLarge, "bad_request", "message too long; want at most 8192 bytes"
-	case reason == "": // nor a request
+	case reason == "": // the credential alone exceeds the largest header
 		status, code, message = http.StatusRequestHeaderFieldsTooLarge, "", ""
 	}
 	switch {
@@ -388,7 +388,7 @@ func refuses(g *apptest.LoggedNode, d *defect, e *endpoint, before map[string]fl
 	return after
 }
 
-// takes checks that each endpoint accepts a valid credential.
+// takes fails the test unless each endpoint accepts a valid credential.
 func takes(g *apptest.LoggedNode, t *testing.T, ids fixtures) {
 	t.Helper()
 	for _, e := range endpoints(ids) {
@@ -398,7 +398,7 @@ func takes(g *apptest.LoggedNode, t *testing.T, ids fixtures) {
 	}
 }
 
-// Claims at the limits are accepted, with each key.
+// Claims at the limits are accepted, whichever key signed them.
 func TestGoodCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -533,7 +533,8 @@ func TestKeySets(t *testing.T) {
 		counted := g.Metrics()
 		for _, e := range endpoints(ids) {
 			a := g.Enter(e.Request, d.make())
-			// A key that is not in the set may have been published since it was fetched.
+			// The node cannot rule out that an unknown key was published after its last fetch: it
+			// may answer "unavailable".
 			later := d.reason == credential.ReasonUnknownKey && a.Code == "unavailable"
 			if e.Method != http.MethodHead && !later && (a.Code != "unauthenticated" || a.Message != invalid) {
 				t.Errorf("%s at %s: %+v", d.name, e, a)
@@ -552,7 +553,7 @@ func TestKeySets(t *testing.T) {
 		t.Error("what was refused was done")
 	}
 
-	// Without any key set the client is told to retry, and the node is not ready.
+	// Without any key set, clients are asked to retry, and the node is not ready.
 	issuer.Close()
 	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"keys":[]}`)
@@ -573,7 +574,7 @@ func TestKeySets(t *testing.T) {
 	}
 }
 
-// setUpBy is setUp with another credential, for nodes that refuse the usual one.
+// setUpBy is setUp with the given credential, for nodes that do not accept the default one.
 func setUpBy(g *apptest.LoggedNode, credential string) fixtures {
 	g.T.Helper()
 	s := g.Connect()

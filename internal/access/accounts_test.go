@@ -28,7 +28,7 @@ func TestAccountsThatAreUids(t *testing.T) {
 			{list("*", "42*"), list(8), "4294967295", false},
 			{list("*"), list(7), "7", true},
 			{list(), list("*"), "7", true},
-			{list("7"), list(), "7", true}, // named in full
+			{list("7"), list(), "7", true},
 			{list("7"), list(), "77", false},
 		} {
 			grants := usualGrants()

@@ -94,8 +94,8 @@ func TestAuthorizeReasonIsLogged(t *testing.T) {
 		t.Errorf("a classic request: %d %s", answer.StatusCode, text)
 	}
 	logged("join", `""`)
-	const burst = 10      // of lines, for one holder of a credential
-	for range 3 * burst { // who asks on and on does not fill the log
+	const burst = 10 // log lines about denials of one subject
+	for range 3 * burst {
 		if answer, text := g.Visit(http.MethodGet, "/rtm/7", "", "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusForbidden {
 			t.Errorf("a classic request: %d %s", answer.StatusCode, text)
 		}
@@ -187,7 +187,7 @@ func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 		<-asked
 		_ = s.CloseNow()
 		g.Log.Await("connection closed")
-		answer <- struct{}{} // which comes too late
+		answer <- struct{}{} // the approval arrives after the client has hung up
 	}
 	m := g.Metrics()
 	if m[`refresher_joins_total{outcome="lost"}`] != 2 || m["refresher_authorize_waiting"] != 0 || m["refresher_sessions"] != 1 {
@@ -195,8 +195,8 @@ func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 	}
 }
 
-// While the back end fails, renewals continue for the grace after the last approved tokens; then the
-// session ends with its tokens. Joins are refused meanwhile.
+// While the back end fails, renewals continue until --authorize-grace after the last approved
+// tokens. Then the session ends. Joins are refused from the start of the failure.
 func TestAuthorizeGrace(t *testing.T) {
 	const ttl, grace = 4 * time.Second, 2 * time.Second
 	n, b, ana := apptest.Supervised(t, grace)
@@ -245,7 +245,7 @@ func TestAuthorizeGrace(t *testing.T) {
 	t.Logf("%d renewals within a grace of %v", renewals, grace)
 }
 
-// After an outage shorter than the grace, approval is requested again and decides.
+// If the back end recovers within --authorize-grace, the next renewal requests its approval again.
 func TestAuthorizeGoesOnAfterAnOutage(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	s := n.Dial()
@@ -292,7 +292,7 @@ func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
 	}
 }
 
-// If the back end limits the approval (until), no token lives longer, and the session ends then.
+// If the back end approves until a time, no token expires later, and the session ends at that time.
 func TestAuthorizeUntil(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	until := session.SecOf(time.Now()) + 4

@@ -43,7 +43,9 @@ func (a *Access) authorize(ctx context.Context, r *session.Request) session.Deci
 		case answer.Until > 0 && (until == 0 || answer.Until < until):
 			until = answer.Until
 		}
-		if d := a.Recheck(r.Claims); !d.Allowed { // for tokens without a session, nothing rechecks later
+		// A revocation may have been added while the back end decided. For tokens without a session
+		// no later check would notice it.
+		if d := a.Recheck(r.Claims); !d.Allowed {
 			return d
 		}
 	}

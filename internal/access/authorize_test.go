@@ -93,7 +93,7 @@ var requests = map[string]session.Request{
 // TestAuthorize authorizes each request in each state of the revocations and the back end. The decision
 // must depend on the state only.
 func TestAuthorize(t *testing.T) {
-	const hour = session.UnixSec(946684800 + 3600) // after the bubble's beginning
+	const hour = session.UnixSec(946684800 + 3600) // Unix time, one hour after the bubble's start
 	for name, state := range map[string]struct {
 		revocations revocations
 		backEnd     func(ctx context.Context) (hook.Answer, error)
@@ -180,7 +180,7 @@ func TestAuthorizeChecksTheGrant(t *testing.T) {
 		caller  *session.Caller
 		id      session.Identity
 		backEnd func(context.Context) (hook.Answer, error)
-		want    session.Decision // the Refusal has only its Message
+		want    session.Decision // its Refusal is compared by Message only
 		asked   int
 	}{
 		"another channel": {
@@ -195,7 +195,7 @@ func TestAuthorizeChecksTheGrant(t *testing.T) {
 		},
 		"over":                    {&session.Caller{Grant: session.Grant{All: true, Until: now}}, ana, allows, session.Refuse(session.Denied), 1},
 		"over, by the back end":   {&session.Caller{Grant: session.Grant{All: true}}, ana, until(now), session.Refuse(session.Denied), 1},
-		"over, and has a session": {nil, ana, until(now), session.Decision{Allowed: true, Until: now}, 1}, // whose end that is
+		"over, and has a session": {nil, ana, until(now), session.Decision{Allowed: true, Until: now}, 1}, // the engine ends the session at Until
 		"the sooner is the grant's": {
 			&session.Caller{Grant: session.Grant{All: true, Until: now + 100}}, ana, until(now + 200), session.Decision{Allowed: true, Until: now + 100}, 1,
 		},
@@ -234,7 +234,7 @@ func TestDenialsAreLogged(t *testing.T) {
 		var log bytes.Buffer
 		a := newAccess(t, Config{Approval: &approval{answer: denies}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		for action, want := range map[string]int{"join": deniedBurst, "scheduled renewal": 3 * deniedBurst} {
-			time.Sleep(time.Minute) // bubble: the subject has all its lines again
+			time.Sleep(time.Minute) // bubble: the limit on log lines is back at its full burst
 			log.Reset()
 			for range 3 * deniedBurst {
 				a.Authorize(t.Context(), requests[action])

@@ -53,7 +53,7 @@ func TestAuthenticate(t *testing.T) {
 			t.Errorf("of another: %v", err)
 		}
 		known.matches = true
-		for range 2 { // who is revoked learns nothing of rates
+		for range 2 { // the second call exceeds the subject's rate, but the revocation is what the caller learns
 			if _, err := a.Authenticate(t.Context(), signed(t, "ana")); !errors.Is(err, session.ErrRevoked) {
 				t.Errorf("of one who is revoked: %v", err)
 			}
@@ -63,7 +63,7 @@ func TestAuthenticate(t *testing.T) {
 
 func TestAuthenticateWithoutCredentials(t *testing.T) {
 	a := newAccess(t, Config{Rules: Rules{SubjectRate: 1}})
-	for _, text := range []string{"", "whatever", ""} { // they have no names, so there is no rate
+	for _, text := range []string{"", "whatever", ""} { // callers without a credential have no subject, so SubjectRate does not apply
 		if c, err := a.Authenticate(t.Context(), text); err != nil || c.App != "app" || !c.Grant.All {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}

@@ -1,4 +1,5 @@
-// Package access decides who may have tokens, and how often. No other package does.
+// Package access decides which callers may have tokens, and how often. No other package decides
+// this.
 //
 // # The checks, in order
 //

@@ -28,10 +28,10 @@ import (
 // wish is the user, channel and role for which a caller requests tokens.
 type wish struct {
 	channel, uid, account, role, rtm, chat string
-	ttl                                    int64 // seconds; 0 = does not say
+	ttl                                    int64 // seconds; 0 if the request has no lifetime
 }
 
-// usualWish is within the grants of usualGrants.
+// usualWish is covered by usualGrants.
 var usualWish = wish{channel: "daily-1", uid: "1001", account: "ana", role: "publisher", rtm: "1001", chat: "ana"}
 
 func usualGrants() map[string]any {
@@ -43,25 +43,25 @@ func usualGrants() map[string]any {
 	}
 }
 
-// giver is an endpoint that gives tokens: an HTTP request, or without a method a join.
+// giver is an endpoint that issues tokens: an HTTP request, or without a method a join.
 type giver struct {
 	name     string
 	ask      func(w *wish) apptest.Request
-	needs    []string // of a grant, in the order in which it is looked at
-	asStream []string // what it needs besides, as the RTC user of the RTM user's name
-	operator bool     // it needs the scope of one
+	needs    []string // the fields of the grants that the request needs, in the order of the checks
+	asStream []string // further fields of the RTC grants, if the RTM user also enters stream channels
+	operator bool     // the request needs the scope "admin"
 	tokens   []expected
-	stream   bool // its RTM token also opens stream channels, as the RTC user of its name
+	stream   bool // the RTM token also grants stream channels, to the RTC user with the RTM user's name
 }
 
-// expected is a token in a giver's answer: its field, its service, and its user.
+// expected describes a token in a giver's answer: its field, its service, and its user.
 type expected struct {
 	name string
 	leg  edge.Leg
 	user func(w *wish) string
 }
 
-// Users of a wish.
+// The users of a wish in each service.
 func uidOf(w *wish) string     { return w.uid }
 func accountOf(w *wish) string { return w.account }
 func rtmOf(w *wish) string     { return w.rtm }
@@ -255,16 +255,17 @@ var givers = []giver{
 	},
 }
 
-// grantCase is a change of one field of the usual grants or of the usual wish, and the field that the
-// grant does not cover then.
+// grantCase changes one field of the usual grants or of the usual wish, and names the field that
+// the grant then does not cover.
 type grantCase struct {
 	grant  grantChange
 	wish   func(w *wish)
-	denied string // empty: all is granted
-	// noStream is what is not granted of RTC as the RTM user; empty: all is.
+	denied string // the field that is not granted; empty if everything is granted
+	// noStream is the RTC field that is not granted to the RTM user, so it cannot enter stream
+	// channels; empty if it can.
 	noStream string
 	admin    bool
-	life     int64 // what the tokens live, in seconds; 0 = an hour
+	life     int64 // the expected lifetime of the tokens in seconds; 0 means an hour
 }
 
 // grantChange sets one field of a service's grants, or if service is empty, of the grants
@@ -328,7 +329,7 @@ func grantCases() []grantCase {
 		{grant: channels("weekly-*", "aily-*"), denied: "rtc.channel"},
 		{grant: channels(), denied: "rtc.channel"},
 		{grant: without("rtc", "channels"), denied: "rtc.channel"},
-		{grant: without("rtc", "channels"), denied: "rtc.channel", admin: true}, // an operator is no caller
+		{grant: without("rtc", "channels"), denied: "rtc.channel", admin: true}, // the scope "admin" grants no tokens
 		{grant: without("", "rtc"), denied: "rtc.channel"},
 		{grant: set("rtc", map[string]any{}), denied: "rtc.channel"},
 		{wish: wants(func(w *wish) { w.channel = "daily-1*" }), denied: "rtc.channel"},
@@ -343,7 +344,7 @@ func grantCases() []grantCase {
 		{grant: without("rtc", "uids"), denied: "rtc.uid", noStream: "rtc.account"},
 		{wish: uid("10010"), denied: "rtc.uid"},
 		{wish: uid("4294967295"), denied: "rtc.uid"},
-		// A token for uid 0 is for every uid, so it must be granted as such.
+		// A token for uid 0 works for every uid, so uid 0 must be granted explicitly.
 		{wish: uid("0"), denied: "rtc.uid"},
 		{grant: uids("1*", 1001), wish: uid("0"), denied: "rtc.uid"},
 		{grant: uids(0), wish: uid("0"), noStream: "rtc.account"},
@@ -401,7 +402,7 @@ func grantCases() []grantCase {
 	}
 }
 
-// refusal returns how the refusal of a giver's request begins; empty if the request is granted.
+// refusal returns the expected start of the refusal; empty if the request should be granted.
 func (c *grantCase) refusal(g *giver) string {
 	switch c.denied {
 	case "ttl":
@@ -539,14 +540,14 @@ func (e *expected) check(t *testing.T, what string, judge *edge.Edge, text strin
 	if got := int64(token.ExpiresAt - session.SecOf(time.Now())); got != life || token.ValidUntil != token.ExpiresAt {
 		t.Errorf("%s: lives %d s, want %d", what, got, life)
 	}
-	if e.user == nil { // the judge has no calls of an application
+	if e.user == nil { // Chat's app token belongs to no user, so the fake edge has no call to join with it
 		if err := token.Verify(apptest.Certificate, agora.Holder{}); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		return
 	}
 	if channel == "*" {
-		channel = "daily-1" // or any other
+		channel = "daily-1" // a token for "*" works in any channel
 	}
 	call, err := judge.Join(edge.JoinRequest{Leg: e.leg, Channel: channel, User: user, Token: text})
 	if err != nil {
@@ -614,7 +615,7 @@ type step struct {
 type action struct {
 	name    string
 	do      func(h *apptest.Holder)
-	offline bool // it needs no connection
+	offline bool // the action needs no connection
 }
 
 func (a action) String() string { return a.name }
@@ -684,7 +685,7 @@ func (s *script) play(t *testing.T) int {
 	h.Connect(`{"type":"join","auth":"` + apptest.Pass(map[string]any{"grants": grants}) + `","rtc":{"channel":"c","uid":1},"rtm":{"userId":"1"}` + ttl + `}`)
 	for _, step := range s.steps {
 		switch _, _, ended, closed := h.State(); {
-		case ended != "": // the rest is for after the end
+		case ended != "": // the session has ended, so the remaining steps are skipped
 		case closed != 0 && !step.offline:
 			resumes(h)
 		default:
@@ -696,7 +697,7 @@ func (s *script) play(t *testing.T) int {
 		time.Sleep(time.Duration(left)*time.Second + 5*time.Second) // bubble
 	}
 
-	// The session has ended: for the open connection and for a resume.
+	// After the session's end, its connection is closed, and a resume is refused.
 	_, joined, ended, closed := h.State()
 	if closed == 0 || ended != "" && ended != "expired" {
 		t.Errorf("after until: ended %q, closed with %d", ended, closed)
@@ -729,7 +730,7 @@ func TestRoleChangesStayWithinTheGrant(t *testing.T) {
 			{[]any{"publisher", "subscriber"}, "subscriber", "publisher", http.StatusOK},
 			{[]any{"publisher", "subscriber"}, "publisher", "subscriber", http.StatusOK},
 			{[]any{"subscriber"}, "subscriber", "publisher", http.StatusForbidden},
-			{[]any{"publisher"}, "publisher", "subscriber", http.StatusOK}, // it is the lesser one
+			{[]any{"publisher"}, "publisher", "subscriber", http.StatusOK}, // a publisher's credential also allows the lower role
 		} {
 			grants := apptest.AllGrants()
 			grants["rtc"].(map[string]any)["roles"] = c.granted
@@ -758,7 +759,7 @@ func TestRoleChangesStayWithinTheGrant(t *testing.T) {
 			if publishes() != (want == "publisher") {
 				t.Errorf("%v, from %s to %s: publishes %t", c.granted, c.from, c.to, publishes())
 			}
-			// It stays so over a return.
+			// A resume does not change the role.
 			newest, joined, _, _ := h.State()
 			h.Connect(apptest.ResumeText(joined, newest.Seq))
 			if publishes() != (want == "publisher") {

@@ -34,7 +34,7 @@ func renewWith(g *apptest.LoggedNode, session, key string) (apptest.Reply, strin
 const unknownKey = "this session and key are not known here; join afresh"
 
 // TestForgedKeys changes a resume key in every possible way. Each forged key is refused, and the
-// answer does not tell why.
+// answer does not reveal why.
 func TestForgedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -70,7 +70,7 @@ func TestForgedKeys(t *testing.T) {
 			"a credential":           apptest.Pass(nil),
 			"null":                   "null",
 		}
-		// Of one value base64 has one form here.
+		// Another base64 text of the same bytes is not accepted.
 		if spare := len(raw) % 3; spare != 0 {
 			forged["in another form"] = joined.Key[:len(joined.Key)-1] + next(joined.Key[len(joined.Key)-1:])
 		}
@@ -93,7 +93,7 @@ func TestForgedKeys(t *testing.T) {
 				t.Errorf("a key %s: %d %s", name, r.StatusCode, text)
 			}
 			if len(key) > 8000 || key == "" {
-				continue // too long a body, or no key at all
+				continue // the body would be too long, or would have no key
 			}
 			if r, text := leaveWith(g, joined.Session, key); r.StatusCode != http.StatusNotFound || !strings.Contains(text, unknownKey) {
 				t.Errorf("left with a key %s: %d %s", name, r.StatusCode, text)
@@ -101,7 +101,7 @@ func TestForgedKeys(t *testing.T) {
 		}
 		for name, key := range forged {
 			if len(key) > 8000 || strings.Contains(name, "byte") && !strings.HasSuffix(name, "0 flipped") || strings.HasPrefix(name, "cut") && !strings.HasSuffix(name, "0") {
-				continue // over a connection, some do
+				continue // a few of the forged keys suffice over a connection
 			}
 			s := g.Connect()
 			s.Send(apptest.ResumeText(apptest.Message{Session: joined.Session, Key: key}, 1))
@@ -112,7 +112,7 @@ func TestForgedKeys(t *testing.T) {
 		}
 		t.Logf("%d forged keys", len(forged))
 
-		// The valid key with other session ids.
+		// The resume key is refused with another session's id.
 		for _, id := range []string{otherJoined.Session, foreignJoined.Session, strings.ToLower(joined.Session), joined.Session + "%20", "x", strings.Repeat("S", 5000)} {
 			if r, text := renewWith(g, id, joined.Key); r.StatusCode != http.StatusNotFound || !strings.Contains(text, unknownKey) {
 				t.Errorf("the key with id %.40s: %d %s", id, r.StatusCode, text)
@@ -143,7 +143,7 @@ func TestForgedKeys(t *testing.T) {
 			t.Error("the log has a key")
 		}
 
-		// The session itself is unchanged.
+		// The attempts have not changed the session.
 		if newest, _, ended, closed := victim.State(); newest.Seq != 1 || ended != "" || closed != 0 {
 			t.Errorf("the session: seq %d, ended %q, closed with %d", newest.Seq, ended, closed)
 		}
@@ -174,7 +174,7 @@ func TestSessionSecretIsChanged(t *testing.T) {
 				c.SessionSecret, c.PreviousSessionSecret = secret, previous
 			})
 		}
-		// move has a client's node stopped, and the client come to another.
+		// move stops the client's node and resumes the session on another node.
 		move := func(h *apptest.Holder, to *apptest.LoggedNode, want bool) {
 			t.Helper()
 			h.Reading.Wait()
@@ -188,7 +188,8 @@ func TestSessionSecretIsChanged(t *testing.T) {
 		g.Stop()
 		g = node(second, first)
 		move(h, g, true)
-		if r, text := renewWith(g, oldest.Session, oldest.Key); r.StatusCode != http.StatusGone { // read, and found too old
+		// The node can decrypt the key, but a newer key has replaced it.
+		if r, text := renewWith(g, oldest.Session, oldest.Key); r.StatusCode != http.StatusGone {
 			t.Errorf("the first key: %d %s", r.StatusCode, text)
 		}
 		_, newer, _, _ := h.State()
@@ -215,7 +216,7 @@ func TestCertificateFileChanges(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(6 * time.Second) // bubble: it is looked at every 5 s
+			time.Sleep(6 * time.Second) // bubble: the node checks the file every 5 s
 		}
 		write(apptest.Certificate + "\n")
 		node := func(certificates ...string) *apptest.LoggedNode {
@@ -227,12 +228,12 @@ func TestCertificateFileChanges(t *testing.T) {
 		}
 		g := node(apptest.Certificate)
 		h := apptest.FirstTenant.Open(g, nil)
-		late := apptest.FirstTenant.Open(g, map[string]any{"sub": "late"}) // has its first key to the end
+		late := apptest.FirstTenant.Open(g, map[string]any{"sub": "late"}) // keeps its first resume key until the end
 		_, lateJoined, _, _ := late.State()
 		late.Lose()
 		h.SignedBy(apptest.Certificate)
 
-		// The next one is known before it signs.
+		// A second certificate in the file is accepted before tokens are signed with it.
 		write(apptest.Certificate + "\n" + apptest.NewCertificate + "\n")
 		h.Lose()
 		if !h.Back() {

@@ -31,7 +31,7 @@ func tryJoin(g *apptest.LoggedNode, credential string, header ...string) (taken 
 		AfterMs            int64
 	}
 	if err == nil && json.Unmarshal(data, &m) == nil && m.Type == protocol.TypeError && m.Code == "unavailable" {
-		m.Type = "" // the time follows
+		m.Type = "" // the next message has the time to wait
 		if _, data, err = s.Conn.Read(g.T.Context()); err == nil {
 			err = json.Unmarshal(data, &m)
 		}
@@ -52,7 +52,7 @@ func tryJoin(g *apptest.LoggedNode, credential string, header ...string) (taken 
 	return false, time.Duration(m.AfterMs) * time.Millisecond
 }
 
-// tryVisit is tryJoin for an HTTP endpoint.
+// tryVisit does for an HTTP endpoint what tryJoin does for a join.
 func tryVisit(g *apptest.LoggedNode, e apptest.Request, credential string, header ...string) (taken bool, after time.Duration) {
 	g.T.Helper()
 	r, text := g.Visit(e.Method, e.Path, e.Body, append(header, "Authorization", "Bearer "+credential)...)
@@ -71,9 +71,9 @@ var (
 	listing  = apptest.Get("/v1/sessions")
 )
 
-// A client that sends too many requests is admitted at exactly the configured rate, and one that
-// waits for the announced time is admitted then. This holds for addresses and for subjects, at all
-// endpoints.
+// A client that sends too many requests is admitted at exactly the configured rate, and a client
+// that waits for the announced time is admitted then. This holds for addresses and for subjects, at
+// all endpoints.
 func TestRatesAreKept(t *testing.T) {
 	const rate, seconds = 5, 10
 	for name, set := range map[string]func(*app.Config){
@@ -99,7 +99,7 @@ func TestRatesAreKept(t *testing.T) {
 						t.Errorf("%d taken in %d s, at %d a second", taken, seconds, rate)
 					}
 					ok, after := true, time.Duration(0)
-					for ok { // one may just be due
+					for ok { // the rate may allow a few more requests by now
 						ok, after = try(g)
 					}
 					time.Sleep(after) // bubble
@@ -128,7 +128,7 @@ func TestSharesOfARate(t *testing.T) {
 		})
 		const proxy, outsider = "10.1.2.3:80", "192.0.2.1:4711"
 		for i, c := range []struct {
-			first, second             string // addresses of connections
+			first, second             string // the peers' addresses of two requests
 			firstClaims, secondClaims string // X-Forwarded-For
 			shared                    bool
 		}{
@@ -136,7 +136,7 @@ func TestSharesOfARate(t *testing.T) {
 			{outsider, "192.0.2.1:4712", "", "", true},
 			{outsider, "[::ffff:192.0.2.1]:1", "", "", true},
 			{outsider, "192.0.2.2:4711", "", "", false},
-			{"[2001:db8::1]:1", "[2001:db8::ffff:1]:1", "", "", true}, // of one /64
+			{"[2001:db8::1]:1", "[2001:db8::ffff:1]:1", "", "", true}, // both are in one /64
 			{"[2001:db8::1]:1", "[2001:db8:0:1::1]:1", "", "", false},
 			// The header of an untrusted client is ignored.
 			{outsider, outsider, "203.0.113.1", "203.0.113.2", true},
@@ -159,7 +159,7 @@ func TestSharesOfARate(t *testing.T) {
 				return []string{"X-Forwarded-For", claims}
 			}
 			for _, way := range []string{"join", "token"} {
-				time.Sleep(time.Minute) // bubble: everybody may again
+				time.Sleep(time.Minute) // bubble: all rates are back at their full burst
 				try := func(from, claims string) bool {
 					g := addresses.From(from)
 					if way == "join" {
@@ -191,7 +191,7 @@ func TestSharesOfARate(t *testing.T) {
 			{ana, sub(&apptest.FirstTenant, "Ana"), false},
 			{ana, sub(&apptest.SecondTenant, "ana"), false},
 			{ana, sub(&apptest.FirstTenant, nil), false},
-			{sub(&apptest.FirstTenant, nil), sub(&apptest.FirstTenant, ""), true}, // nobody in particular is one
+			{sub(&apptest.FirstTenant, nil), sub(&apptest.FirstTenant, ""), true}, // credentials without a subject share one rate
 			{sub(&apptest.FirstTenant, nil), sub(&apptest.SecondTenant, nil), false},
 			// Requests with an invalid credential do not use up a subject's rate.
 			{func() string { return apptest.SignWith(apptest.OtherSecret, apptest.GoodClaims(nil)) }, ana, false},
@@ -212,7 +212,7 @@ func TestOverload(t *testing.T) {
 		const crowd, rate = 200, 10
 		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); c.JoinRate = rate })
 		start := time.Now()
-		due := make([]time.Duration, crowd) // when each comes
+		due := make([]time.Duration, crowd) // times of the next attempts
 		tries := 0
 		for len(due) > 0 {
 			slices.Sort(due)
@@ -372,7 +372,7 @@ func TestOrigins(t *testing.T) {
 					}
 					r, _ = g.Visit("OPTIONS", e.Path, "", "Origin", origin, "Access-Control-Request-Method", e.Method, "Access-Control-Request-Headers", "authorization")
 					methods, headers := r.Header.Get("Access-Control-Allow-Methods"), r.Header.Get("Access-Control-Allow-Headers")
-					asked := e.Method != http.MethodHead // which needs no leave
+					asked := e.Method != http.MethodHead // a preflight does not name HEAD, which is always allowed
 					if asked && strings.Contains(methods, e.Method) != want || strings.Contains(headers, "Authorization") != want {
 						t.Errorf("%q from %q: preflight of %s allows %q, %q", c.allowed, origin, e, methods, headers)
 					}
@@ -409,7 +409,7 @@ func TestSizesAreBounded(t *testing.T) {
 		}
 		before := g.Metrics()
 		bodies := 0
-		for _, e := range endpoints(nothing) { // and those by a key: TestRenewOverHTTP, TestLeaveOverHTTPIsRefused
+		for _, e := range endpoints(nothing) { // TestRenewOverHTTP and TestLeaveOverHTTPIsRefused test the endpoints for resume keys
 			if e.Method != http.MethodPost && e.Method != http.MethodPatch {
 				continue
 			}
@@ -436,8 +436,7 @@ func TestSizesAreBounded(t *testing.T) {
 	})
 }
 
-// A page that is refused, by whichever way, leaves a line in the log and is counted
-// once.
+// A refused page is logged and counted once, by whichever endpoint it was refused.
 func TestRefusedOriginsAreSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {

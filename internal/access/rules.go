@@ -14,11 +14,11 @@ type Rules struct {
 	// other machines can reach the public port, unless Insecure is set.
 	Auth     string
 	Insecure bool
-	// CredentialInPath makes the classic endpoints accept credentials in the URL path too,
-	// for apps that cannot send a header.
+	// CredentialInPath makes the classic endpoints also accept credentials in the URL path, for
+	// apps that cannot send a header.
 	CredentialInPath bool
-	// AddressRate is how many requests a second one address may make, SubjectRate how many
-	// the holders of credentials with one subject. 0 means unlimited.
+	// AddressRate is how many requests a second one address may make. SubjectRate is the same for
+	// all holders of credentials with one subject. 0 means unlimited.
 	AddressRate, SubjectRate float64
 	// TrustedProxies are the addresses and networks of proxies whose forwarding headers are
 	// believed. With ProxyProtocol, each connection of a proxy begins with a PROXY header

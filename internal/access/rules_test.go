@@ -15,7 +15,7 @@ func TestRules(t *testing.T) {
 		rules    Rules
 		projects int
 		port     Port
-		want     string // empty: they are good
+		want     string // part of the error; empty if there is none
 	}{
 		"jwt":                              {Rules{Auth: "jwt"}, 2, open, ""},
 		"none, on this machine":            {Rules{Auth: "none"}, 1, local, ""},
@@ -63,7 +63,7 @@ func TestHasKeys(t *testing.T) {
 		want bool
 	}{
 		{credential.Keys{Secrets: []string{secret}}, true},
-		{credential.Keys{JWKSURL: "https://keys.example/"}, false}, // it was not fetched yet
+		{credential.Keys{JWKSURL: "https://keys.example/"}, false}, // the key set was not fetched yet
 	} {
 		a := newAccess(t, Config{Rules: Rules{Auth: "jwt"}, Projects: []credential.Project{{App: "app", Keys: c.keys}}})
 		if a.HasKeys() != c.want {

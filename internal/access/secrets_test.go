@@ -28,8 +28,8 @@ import (
 type journal struct {
 	mu     sync.Mutex
 	text   bytes.Buffer  // guarded by mu
-	looked int           // guarded by mu; how much of it was waited for
-	grown  chan struct{} // has an element when there is more
+	looked int           // guarded by mu; the length that await has already searched
+	grown  chan struct{} // has an element after a write
 }
 
 func (j *journal) Write(p []byte) (int, error) {
@@ -70,14 +70,14 @@ func (j *journal) await(t *testing.T, expression string) {
 	}
 }
 
-// secrets has the secrets that must not leak, by name. They are searched in the forms in which
-// programs print bytes, whole and in part.
+// secrets maps names to the secrets that must not leak. leaks searches for each in the forms in
+// which programs print bytes, whole and in part.
 type secrets map[string]string
 
-// forms returns the texts as which a secret may appear.
+// forms returns the texts in which a secret may appear.
 func forms(secret string) []string {
 	parts := []string{secret}
-	if len(secret) >= 32 { // one that was cut, at either end, is still shown
+	if len(secret) >= 32 { // a shortened secret is a leak, too
 		middle := len(secret) / 2
 		parts = append(parts, secret[len(secret)-16:], secret[middle-8:middle+8])
 	}
@@ -110,8 +110,8 @@ type keeper struct {
 	t       *testing.T
 	secrets secrets
 	log     *journal
-	file    string          // of the certificate
-	heard   strings.Builder // what it said to those whom the secrets are not for
+	file    string          // path of the certificate file
+	heard   strings.Builder // answers that do not belong to the owner of the secrets
 	backEnd *receiver
 }
 
@@ -119,7 +119,7 @@ type keeper struct {
 type receiver struct {
 	*httptest.Server
 	mu     sync.Mutex
-	bodies strings.Builder // guarded by mu
+	bodies strings.Builder // guarded by mu; of all requests
 	status int             // guarded by mu
 	allow  bool            // guarded by mu
 	called chan string     // the paths
@@ -153,7 +153,7 @@ func (r *receiver) behave(status int, allow bool) {
 	r.status, r.allow = status, allow
 }
 
-// known returns the secrets in a node's settings.
+// known returns the secrets in the settings of a test node.
 func known() secrets {
 	return secrets{
 		"certificate":               apptest.Certificate,
@@ -180,8 +180,8 @@ func (k *keeper) with(address, user, password, path, query string) string {
 	return strings.Replace(address, "://", "://"+user+":"+password+"@", 1) + path + "?key=" + query
 }
 
-// newKeeper starts a node with a secret in every setting that takes one. redisURL
-// may be empty.
+// newKeeper starts a node with a secret in every setting that can have one. Without a redisURL the
+// store is in memory.
 func newKeeper(t *testing.T, redisURL string) *keeper {
 	t.Helper()
 	k := &keeper{t: t, secrets: known(), log: &journal{grown: make(chan struct{}, 1)}, backEnd: newReceiver(t)}
@@ -306,7 +306,7 @@ func (k *keeper) overhear() {
 	}
 }
 
-// verdict checks that no secret has leaked, and that a leak would have been found.
+// verdict checks that no secret leaked, and that leaks would find each secret if it had leaked.
 func (k *keeper) verdict() {
 	k.t.Helper()
 	k.backEnd.mu.Lock()
@@ -323,7 +323,7 @@ func (k *keeper) verdict() {
 			}
 		}
 	}
-	for name, secret := range k.secrets { // the grep finds what there is to find
+	for name, secret := range k.secrets { // leaks finds each secret in a log that contains it
 		for _, form := range forms(secret) {
 			var log bytes.Buffer
 			slog.New(slog.NewJSONHandler(&log, nil)).Info("control", "error", fmt.Errorf("a <%s> of %s", form, name))
@@ -356,7 +356,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	k.verdict()
 }
 
-// aCall runs a session through its whole life.
+// aCall opens, renews and ends a session.
 func (k *keeper) aCall(user string) (session, key string) {
 	k.t.Helper()
 	s := k.Dial()
@@ -372,7 +372,7 @@ func (k *keeper) aCall(user string) (session, key string) {
 		push.Seq, push.Tokens.RTC.Token, joined.Key))
 	k.keep(s.Expect("token-privilege-will-expire"))
 	s.Send(`{"type":"nonsense ` + push.Tokens.RTM.Token + `"}`)
-	s.Expect("error") // names its own words to who said them
+	s.Expect("error") // the answer repeats the client's own text, so it is not searched
 	if err := s.CloseNow(); err != nil {
 		k.t.Fatal(err)
 	}
@@ -426,7 +426,7 @@ func (k *keeper) operators(session, key, user, admin string) {
 	s := k.Dial()
 	s.Send(apptest.JoinMessage(user, `"rtc":{"channel":"d","uid":8,"role":"publisher"},"ttl":4`))
 	joined := k.keep(s.Expect("joined"))
-	push := k.keep(s.Expect("token-privilege-will-expire")) // it is in the store by now
+	push := k.keep(s.Expect("token-privilege-will-expire")) // the session's record is in the store by now
 	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, push.Seq))
 	for _, request := range []apptest.Request{
 		apptest.Get("/v1/sessions"), apptest.Get("/v1/sessions?channel=c&limit=1"), apptest.Get("/v1/sessions/" + session), apptest.Ask("PATCH", "/v1/sessions/"+joined.Session, `{"rtc":{"role":"subscriber"}}`),
@@ -466,7 +466,7 @@ func (k *keeper) hook(user string) {
 		}
 	}
 	k.backEnd.CloseClientConnections()
-	k.backEnd.Close() // whoever calls now has an error of the network
+	k.backEnd.Close() // requests to the back end now fail with a network error
 	k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "unavailable")
 }
 
@@ -539,7 +539,7 @@ func TestSecretsAreNotInErrors(t *testing.T) {
 			t.Errorf("%s: taken as it is", name)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			_ = a.Run(ctx, ctx, nil) // closes its ports
+			_ = a.Run(ctx, ctx, nil) // a stopped context: Run only closes the ports
 			continue
 		}
 		if leaks := s.leaks(err.Error() + log.String()); len(leaks) > 0 {

@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	leeway     = 30 * time.Second // how far clocks may be apart
-	maxEntries = 1000             // names in all lists of grants
-	maxName    = 255              // bytes of a name
-	maxMaxTTL  = 1 << 31          // seconds; beyond any lifetime, and far from overflow
+	leeway     = 30 * time.Second // allowed clock skew
+	maxEntries = 1000             // of all lists of grants together
+	maxName    = 255              // of a name or a subject, in bytes
+	maxMaxTTL  = 1 << 31          // seconds; longer than any lifetime, and far from an overflow
 )
 
-// claims are the ones that this service knows. Others are ignored.
+// claims are the claims that this service reads. It ignores all others.
 type claims struct {
 	App       *string  `json:"app,omitzero"`
 	Subject   string   `json:"sub,omitzero"`
 	Scope     string   `json:"scope,omitzero"`
 	Audience  audience `json:"aud,omitzero"`
-	Issuer    any      `json:"iss,omitzero"` // a string if one is demanded, else anything
+	Issuer    any      `json:"iss,omitzero"` // must be a string if an issuer is configured; otherwise any value is accepted
 	Expires   *moment  `json:"exp,omitzero"`
 	NotBefore moment   `json:"nbf,omitzero"`
 	IssuedAt  moment   `json:"iat,omitzero"`
@@ -53,12 +53,12 @@ type (
 	users struct {
 		Users names `json:"users,omitempty"`
 	}
-	audience []string // in JSON a string or a list of them
+	audience []string // one string or a list of strings in JSON
 	names    []string
-	uids     []string        // in JSON numbers, strings of a number in decimal, and patterns
-	moment   session.UnixSec // in JSON it may have a fraction, as some libraries write one
-	seconds  int64           // from 1; zero is none
-	until    int64           // Unix seconds, from 1; zero is none
+	uids     []string        // numbers, decimal strings and patterns in JSON
+	moment   session.UnixSec // may have a fraction in JSON, since some JWT libraries write one
+	seconds  int64           // at least 1; 0 if the claim is absent
+	until    int64           // Unix seconds, at least 1; 0 if the claim is absent
 )
 
 const (
@@ -66,7 +66,7 @@ const (
 	wantTime  = "want Unix seconds, not milliseconds"
 )
 
-// wants says what each claim has to be.
+// wants has, for each claim, the text that an error gives for its valid values.
 var wants = map[string]string{
 	"app":                 "want a string",
 	"sub":                 "want a string of at most 255 bytes",
@@ -91,12 +91,13 @@ var wants = map[string]string{
 	"grants.tokenFormat":  `want "007", "006" or "007-single"`,
 }
 
-// errWrong is of a claim that is not what wants says.
+// errWrong means that a claim's value is not one that wants describes. The caller adds the claim's
+// name.
 var errWrong = errors.New("wrong")
 
 func wrong(claim string) error { return refuse(ReasonClaims, claim+": "+wants[claim]) }
 
-// read reads a value that has to be good.
+// read decodes a value and returns errWrong if good rejects it.
 func read[T any](d *jsontext.Decoder, into *T, good func(T) bool) error {
 	err := json.UnmarshalDecode(d, into)
 	if err == nil && !good(*into) {
@@ -114,8 +115,8 @@ func (a *audience) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return json.UnmarshalDecode(d, &(*a)[0])
 }
 
-// MarshalJSONTo implements json.MarshalerTo. Grant names one audience, and that is written
-// as a string.
+// MarshalJSONTo implements json.MarshalerTo. It writes a single string, since Grant sets one
+// audience.
 func (a audience) MarshalJSONTo(e *jsontext.Encoder) error { return json.MarshalEncode(e, a[0]) }
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
@@ -152,7 +153,7 @@ func (u *uids) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		for _, v := range values {
 			text, digits := string(v), string(v)
 			if v.Kind() == '"' {
-				unquoted, _ := jsontext.AppendUnquote(nil, v) // it is valid
+				unquoted, _ := jsontext.AppendUnquote(nil, v) // v is valid JSON, so this cannot fail
 				text = string(unquoted)
 				digits = strings.TrimSuffix(text, "*")
 			}
@@ -165,17 +166,16 @@ func (u *uids) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	})
 }
 
-// noNull refuses null for a claim that is read, so not for an issuer that is not demanded.
-// The decoder itself refuses a name that is there twice and text that is not UTF-8, and
-// takes a name only in its own case.
+// noNull refuses null as the value of a claim, except for an issuer that is not checked. The
+// decoder itself refuses duplicate names and invalid UTF-8, and matches names case-sensitively.
 var noNull = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, into any) error {
 	if _, anything := into.(*any); d.PeekKind() == 'n' && !anything {
 		return errWrong
 	}
-	return errors.ErrUnsupported // by the rules of its type
+	return errors.ErrUnsupported // decode it by the rules of its type
 }))
 
-// unmarshal reads a JSON object of a credential. Its error is a *RefusedError.
+// unmarshal decodes a JSON object of a credential. Its error is a *RefusedError.
 func unmarshal(text []byte, into any) error {
 	err := json.Unmarshal(text, into, noNull)
 	semantic, _ := errors.AsType[*json.SemanticError](err)
@@ -188,7 +188,7 @@ func unmarshal(text []byte, into any) error {
 		return refuse(ReasonMalformed, "want a JSON object")
 	}
 	place := dotted(semantic.JSONPointer)
-	for wants[place] == "" && place != "" { // an entry of a list
+	for wants[place] == "" && place != "" { // the error is in a list's entry: find the claim that contains it
 		place = place[:max(0, strings.LastIndexByte(place, '.'))]
 	}
 	return wrong(place)
@@ -198,12 +198,12 @@ func dotted(p jsontext.Pointer) string {
 	return strings.ReplaceAll(strings.TrimPrefix(string(p), "/"), "/", ".")
 }
 
-// checkCase refuses a name that is a claim's but for its case, such as maxTTL: it was
-// meant to bound a grant, and must not be ignored.
+// checkCase refuses a name that differs from a claim's name only in its case. For example, maxTTL
+// instead of maxTtl was meant to limit a grant; if it were ignored, the grant would be unlimited.
 func checkCase(text []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(text))
 	for d.PeekKind() != 0 { // the end
-		_, _ = d.ReadToken()                                                  // text is valid
+		_, _ = d.ReadToken()                                                  // text was decoded before, so it is valid
 		if kind, n := d.StackIndex(d.StackDepth()); kind != '{' || n%2 == 0 { // no name
 			continue
 		}
@@ -217,10 +217,11 @@ func checkCase(text []byte) error {
 	return nil
 }
 
-// rules are what a project's credentials must say.
-type rules struct{ app, audience, issuer string } // audience and issuer: empty: any
+// rules are the values that a project requires in some claims.
+type rules struct{ app, audience, issuer string } // an empty audience or issuer is not checked
 
-// caller reads claims that were signed. Its error is a *RefusedError.
+// caller decodes and checks the claims of a credential whose signature is valid. Its error is a
+// *RefusedError.
 func (r *rules) caller(text []byte) (session.Caller, error) {
 	var c claims
 	err := unmarshal(text, &c)
@@ -242,7 +243,7 @@ func (r *rules) caller(text []byte) (session.Caller, error) {
 	return caller, nil
 }
 
-// check looks at all but grants.
+// check checks all claims but the grants.
 func (r *rules) check(c *claims) error {
 	now := time.Now()
 	issuer, isText := c.Issuer.(string)
@@ -270,7 +271,7 @@ func (r *rules) check(c *claims) error {
 	}
 }
 
-// grant returns the grant that the claim allows. A part that is absent grants nothing.
+// grant returns what the claim grants. An absent part grants nothing.
 func (g *grants) grant() (session.Grant, error) {
 	left := maxEntries - len(g.RTC.Roles)
 	for _, list := range []struct {

@@ -1,24 +1,25 @@
-// Package credential turns a credential, the text of a JWT, into a session.Caller: who asks,
-// and which tokens it may have. Whether a grant covers what is asked for is for package session
-// to say. docs/understand/adr/0013-credentials.md has the reasons.
+// Package credential verifies credentials, which are JWTs. Verify returns a session.Caller: the
+// subject of the credential and the tokens that it may have. Package session checks whether a
+// request is within these grants. docs/understand/adr/0013-credentials.md has the reasons.
 //
-// Each project has keys of its own. With several projects the claim app names the one whose
-// keys are tried. Which algorithms are good follows from the keys, never from the header:
+// Each project has its own keys. With several projects, the claim app names the project whose
+// keys are tried. The keys determine the accepted algorithms; the header never does:
 //
 //	secret (two while it is changed)   HS256, HS384, HS512
 //	RSA, 2048 to 8192 bits             RS256, RS384, RS512, PS256, PS384, PS512
 //	EC on P-256, P-384, P-521          ES256, ES384, ES512, one for each curve
 //	Ed25519                            EdDSA
 //
-// Checked in this order: length, form, header, project, signature, claims. Claims are judged
-// once they are signed. One secret or key of the settings after another is tried, and one key
-// of the key set. Keys that a credential brings along (jwk, jku, x5c, x5u) are not looked at.
+// Verify checks the length, the form, the header, the project, the signature and the claims, in
+// this order: claims are read only if the signature is valid. It tries each configured secret or
+// public key, and then one key of the key set. Keys in a credential's header (jwk, jku, x5c, x5u)
+// are ignored.
 //
 // # Key sets
 //
-// A key set (JWKS) is fetched when Run starts, each refreshEvery, and when a credential names
-// a key that is not in it, for that once in cooldown at most. Verify waits for such a fetch,
-// for patience at most.
+// Run fetches a key set (JWKS) at its start and then every refreshEvery. A credential that names
+// an unknown key causes a further fetch, but at most one in each cooldown. Verify waits for that
+// fetch, for at most patience.
 //
 //	           ┌──────────┐ fetched ┌─────────┐ failed  ┌───────────┐
 //	  Run ────►│ no keys  │────────►│  good   │────────►│ last good │
@@ -26,13 +27,13 @@
 //	key known:  –                    verified   fetched  verified
 //	unknown:    unavailable          see below           unavailable
 //
-// A key that is not in the set may have been published since the set was fetched. So a
-// credential that names it is refused for good only if the last fetch began after the key was
-// first named, began less than cooldown ago, and did not find it. Otherwise the answer is
-// unavailable, with the time of the next fetch.
+// An unknown key may have been published since the set was fetched. So a credential that names it
+// is refused permanently only if the last fetch began after the key was first named, began less
+// than cooldown ago, and did not find it. Otherwise the answer is "unavailable", with the time
+// until the next fetch.
 //
 // # Refusals
 //
-// The caller learns one text for every defect. The log and refresher_credentials_total have
-// the Reason. Neither holds a credential or the value of a claim; the log has the key's id.
+// The caller gets the same text for every defect. The log and refresher_credentials_total have the
+// Reason. Neither contains a credential or the value of a claim; the log has the key's id.
 package credential

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// With real sockets, and our own client.
+// TestFetch fetches key sets over real sockets, with the Verifier's own HTTP client.
 func TestFetch(t *testing.T) {
 	set := setOf("one", "other")
 	var redirected bool
@@ -76,7 +76,7 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// The whole way: Run fetches from a server, and Verify waits for it.
+// Run fetches the key set from a real server; Verify waits for the first fetch.
 func TestVerifyWithServer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(setOf("one")))

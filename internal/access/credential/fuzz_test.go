@@ -8,9 +8,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Whatever comes, Verify neither panics nor takes what nobody signed; and of what
-// was signed, by a header and claims that are made up, it makes a caller within
-// bounds or none.
+// FuzzVerify checks that Verify never panics and accepts only credentials with a valid signature. A
+// caller from random signed claims has grants within the limits.
 func FuzzVerify(f *testing.F) {
 	f.Add(`{"alg":"HS256"}`, `{"exp":9999999999,"grants":{"rtc":{"uids":[1,"2*"],"roles":["publisher"]},"maxTtl":60}}`, "")
 	s := newStand(f, Config{Projects: []Project{

@@ -12,23 +12,23 @@ import (
 	"refresher/internal/session"
 )
 
-// GrantConfig is what a credential is to hold. Secret is required.
+// GrantConfig describes a credential to make. Secret is required.
 type GrantConfig struct {
-	// Secret signs it, by HS256; at least 32 bytes.
+	// Secret signs the credential with HS256. It has at least 32 bytes.
 	Secret string
-	// Caller is who it speaks for. Its App may be empty, for a service with one
-	// project. Grant.All cannot be had, and MaxTTL is whole seconds.
+	// Caller has the credential's subject, scope and grants. App may be empty if the service has
+	// one project. Grant.All is refused, and MaxTTL must be whole seconds.
 	Caller session.Caller
 	// Audience and Issuer may be empty.
 	Audience string
 	Issuer   string
-	// TTL is how long it is good, in whole seconds. Zero means 1 h.
+	// TTL is the credential's lifetime, in whole seconds. 0 means 1 h.
 	TTL time.Duration
 }
 
-// Grant makes a credential, for trying things out: in production your
-// back end makes them. Its error says why Verify would refuse the credential, and begins
-// with the path of the claim, if one claim is wrong.
+// Grant makes a credential, for trying the service out; in production your back end makes them. Its
+// error says why Verify would refuse the credential. If one claim is at fault, the error begins
+// with that claim's path.
 func Grant(c GrantConfig) (string, error) {
 	g := &c.Caller.Grant
 	if err := CheckSecret(c.Secret); err != nil {

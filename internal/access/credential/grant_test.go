@@ -13,7 +13,7 @@ import (
 	"refresher/internal/session"
 )
 
-// What Grant makes, Verify reads as it was meant; and no other project's does.
+// Verify returns the caller that was passed to Grant, and refuses a credential for another project.
 func TestGrantRoundTrip(t *testing.T) {
 	c := Config{Projects: []Project{
 		{App: appA, Keys: Keys{Secrets: []string{secretB, secretA}}, Audience: "calls"},

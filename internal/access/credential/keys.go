@@ -15,17 +15,17 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Bounds of keys.
+// Limits of keys.
 const (
-	minSecret  = 32 // bytes; what HS256 gives, and beyond guessing
-	maxSecrets = 2  // the one in use and the one before or after it
+	minSecret  = 32 // bytes: the output size of HS256, too long to guess
+	maxSecrets = 2  // the current secret, and the previous or next one during a change
 	maxPEMKeys = 8
 	minRSA     = 2048 // bits
-	maxRSA     = 8192 // bits; beyond, one signature takes a core for milliseconds
+	maxRSA     = 8192 // bits; a larger key needs milliseconds of CPU for each verification
 )
 
-// takes reports whether a signing method may use a key. The check is ours since the library
-// would use an EC key of any curve. No key is for the method "none".
+// takes reports whether a signing method may use a key. The library does not check an EC key's
+// curve, so takes does. No key may be used with the method "none".
 func takes(method jwt.SigningMethod, key any) bool {
 	ok := false
 	switch m := method.(type) {
@@ -42,8 +42,8 @@ func takes(method jwt.SigningMethod, key any) bool {
 	return ok
 }
 
-// verify checks who has signed s. fixed are secrets ([]byte) and public keys of the settings;
-// r may be nil. The error is a *RefusedError.
+// verify checks the signature of s. fixed are the configured secrets ([]byte) and public keys; r is
+// the key set, nil without one. The error is a *RefusedError.
 func (s *signed) verify(ctx context.Context, fixed []any, r *remote) error {
 	method := jwt.GetSigningMethod(*s.header.Alg)
 	tried := false
@@ -72,7 +72,7 @@ func (s *signed) verify(ctx context.Context, fixed []any, r *remote) error {
 	return refuse(ReasonSignature, "")
 }
 
-// readKeys reads the keys of the settings. Its errors repeat nothing of them.
+// readKeys parses the configured keys. Its errors contain no part of a key.
 func readKeys(k *Keys) ([]any, error) {
 	var keys []any
 	if len(k.Secrets) > maxSecrets {
@@ -98,7 +98,7 @@ func readKeys(k *Keys) ([]any, error) {
 	return keys, nil
 }
 
-// CheckSecret returns what is wrong with a secret. The error does not repeat it.
+// CheckSecret returns an error if a secret is unsuitable. The error does not contain the secret.
 func CheckSecret(secret string) error {
 	switch {
 	case strings.Contains(secret, "-----BEGIN"):
@@ -109,13 +109,13 @@ func CheckSecret(secret string) error {
 	return nil
 }
 
-// CheckPublicKeys returns what is wrong with the text of a file of public keys.
+// CheckPublicKeys returns an error if the text of a public key file is invalid.
 func CheckPublicKeys(text []byte) error {
 	_, err := readPEM(text)
 	return err
 }
 
-// readPEM reads public keys, one after another.
+// readPEM parses one or more public keys in PEM.
 func readPEM(text []byte) ([]any, error) {
 	var keys []any
 	for {
@@ -150,8 +150,8 @@ func readPEM(text []byte) ([]any, error) {
 	return keys, nil
 }
 
-// checkPublic refuses a public key that no algorithm here takes, or that is too
-// weak, or too large.
+// checkPublic returns an error for a public key that no supported algorithm can use, or whose size
+// is outside the limits.
 func checkPublic(key any) error {
 	switch k := key.(type) {
 	case *rsa.PublicKey:

@@ -21,7 +21,7 @@ func TestReadPEM(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
 		keys int
-		want string // in the error; empty: good
+		want string // part of the error; empty if there is none
 	}{
 		"one":            {publicPEM(ecKey()), 1, ""},
 		"several":        {"\n" + publicPEM(ecKey()) + "\n" + publicPEM(edKey()) + pkcs1 + "\n", 3, ""},
@@ -55,13 +55,14 @@ func TestReadPEM(t *testing.T) {
 	}
 }
 
-// noKeySets are what an endpoint answers, with status 200, while it is not well.
+// noKeySets returns bodies without a usable key set, which a faulty endpoint may send with status
+// 200.
 func noKeySets() []string {
 	set := setOf("one")
 	return []string{
 		``, `{}`, `[]`, `null`, `{"keys":null}`, `{"keys":{}}`, `<html>`, `{"error":"overloaded"}`,
 		set[:len(set)-1], set[:len(set)/2],
-		strings.TrimSuffix(strings.TrimPrefix(set, `{"keys":`), `}`), // the list alone
+		strings.TrimSuffix(strings.TrimPrefix(set, `{"keys":`), `}`), // only the list of keys, without the object around it
 		strings.Replace(set, `"keys"`, `"data"`, 1),
 		`{"keys":[]}`, `{"keys":[null,1,"a"]}`, `{"keys":[{}]}`,
 		jwks(jwk("one", rsaKey(), map[string]any{"use": "enc"}), jwk("two", ecKey(), map[string]any{"use": "enc"})),
@@ -107,7 +108,7 @@ func TestReadKeySet(t *testing.T) {
 		"not an EC curve": {jwk("a", edKey(), map[string]any{"kty": "EC"}), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// What is wrong with one key does not spoil the other.
+			// A key that is refused does not affect the other key in the set.
 			s, err := readKeySet([]byte(jwks(c.key, jwk("z", ecOther(), nil))))
 			if err != nil {
 				t.Fatal(err)
@@ -144,13 +145,13 @@ func TestPick(t *testing.T) {
 		{"other", "PS256", &rsaOther().PublicKey, nil},
 		{"ec", "ES256", &ecKey().PublicKey, nil},
 		{"", "EdDSA", edKey().Public(), nil},
-		{"", "ES256", &ecKey().PublicKey, nil}, // the only one that it can be
+		{"", "ES256", &ecKey().PublicKey, nil}, // only one key in the set can verify ES256
 		{"", "PS256", &rsaOther().PublicKey, nil},
 		{"", "RS256", nil, errAmbiguous},
 		{"", "ES384", nil, errNotInSet},
-		{"rsa", "RS384", nil, errMisfit}, // the key is for another
+		{"rsa", "RS384", nil, errMisfit}, // the key's alg is RS256
 		{"rsa", "ES256", nil, errMisfit},
-		{"ec", "ES384", nil, errMisfit}, // not its curve
+		{"ec", "ES384", nil, errMisfit}, // the key is on another curve
 		{"EC", "ES256", nil, errNotInSet},
 		{"gone", "ES256", nil, errNotInSet},
 	} {
@@ -183,7 +184,7 @@ func TestUpdate(t *testing.T) {
 		if err := s.Update(good, c.second); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
-		s.takes(t, of(secretA, "anybody")) // also the first, which was good, has changed nothing
+		s.takes(t, of(secretA, "anybody")) // a failed Update changed nothing, although its first project was valid
 		s.refuses(t, of(secretB, "login"), ReasonSignature)
 	}
 	if err := s.Update(good); err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxSetKeys is how many keys a key set may have.
+// maxSetKeys is the largest number of keys in a key set.
 const maxSetKeys = 100
 
-// keySet is what a JWKS held that is of use here. It is immutable.
+// keySet has the usable keys of a JWKS. It is immutable.
 type keySet struct {
 	keys    []setKey
 	leftOut int
@@ -21,12 +21,11 @@ type keySet struct {
 
 type setKey struct {
 	kid string // may be empty
-	alg string // the only one that it is for; may be empty
+	alg string // if not empty, the key is for this algorithm only
 	key any
 }
 
-// readKeySet reads a JWKS. A key that is of no use is left out; a set without any that is of
-// use is no key set.
+// readKeySet parses a JWKS and skips unusable keys. It returns an error if no usable key remains.
 func readKeySet(text []byte) (*keySet, error) {
 	var body struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -46,7 +45,7 @@ func readKeySet(text []byte) (*keySet, error) {
 		}
 	}
 	switch {
-	case len(body.Keys) == 0: // as an issuer's store is for a moment while it starts
+	case len(body.Keys) == 0: // an identity provider that is starting may publish an empty set for a moment
 		return nil, errors.New("the key set is empty")
 	case len(s.keys) == 0:
 		return nil, errors.New("the key set has no public key for signatures that is strong enough")
@@ -62,10 +61,10 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 	switch {
 	case m.USE != "" && m.USE != jwkset.UseSig,
 		m.KEYOPS != nil && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify),
-		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // secrets that everybody can fetch
+		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // symmetric and private keys, which must not be in a public key set
 		return setKey{}, errors.New("not a public key for signatures")
 	}
-	// The key itself counts, not a certificate that comes with it.
+	// Ignore certificates that come with a key: only the key itself is used.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipKeyOps: true})
 	if err != nil {
@@ -74,16 +73,16 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 	return setKey{m.KID, m.ALG.String(), jwk.Key()}, checkPublic(jwk.Key())
 }
 
-// What pick may find instead of a key.
+// Errors of pick.
 var (
 	errNotInSet  = refuse(ReasonUnknownKey, "not in the key set")
 	errAmbiguous = refuse(ReasonUnknownKey, "names none, and the key set has several")
 	errMisfit    = refuse(ReasonAlgorithm, "not what its key is for")
 )
 
-// pick returns the one key to check a credential with. A credential may name none if only one
-// key fits it. Of several keys of one id and algorithm the first counts. s may be nil: nothing
-// was fetched yet.
+// pick returns the key with which to verify a credential. kid may be empty if only one key fits the
+// method. Of several keys with the same id and algorithm it takes the first. s is nil before the
+// first successful fetch.
 func (s *keySet) pick(kid string, method jwt.SigningMethod) (any, error) {
 	if s == nil {
 		return nil, errNotInSet

@@ -41,7 +41,7 @@ const (
 	secretB = "the secret of project B, of 32 bytes or more"
 )
 
-// Keys that are slow to make are made once.
+// The keys are made once, since making them is slow.
 var (
 	rsaKey   = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
 	rsaOther = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
@@ -60,13 +60,13 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// publicPEM is the public half of a key.
+// publicPEM returns the public key of key, in PEM.
 func publicPEM(key crypto.Signer) string {
 	der := must(x509.MarshalPKIXPublicKey(key.Public()))
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
-// claimsWith are good claims with some put in; nil takes one out.
+// claimsWith returns valid claims with some changes; nil removes a claim.
 func claimsWith(extra map[string]any) jwt.MapClaims {
 	c := jwt.MapClaims{"sub": "ana", "exp": time.Now().Add(time.Hour).Unix(), "app": appA}
 	maps.Copy(c, extra)
@@ -74,7 +74,7 @@ func claimsWith(extra map[string]any) jwt.MapClaims {
 	return c
 }
 
-// sign makes a credential. kid may be empty.
+// sign makes a credential. An empty kid is left out of its header.
 func sign(alg, kid string, key any, claims jwt.MapClaims) string {
 	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), claims)
 	if kid != "" {
@@ -83,13 +83,13 @@ func sign(alg, kid string, key any, claims jwt.MapClaims) string {
 	return must(t.SignedString(key))
 }
 
-// signText makes a credential of a header and claims as they are.
+// signText makes a credential from the text of a header and of claims, without checking them.
 func signText(header, claims string) string {
 	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
 	return text + "." + base64.RawURLEncoding.EncodeToString(must(jwt.SigningMethodHS256.Sign(text, []byte(secretA))))
 }
 
-// stand is a Verifier with what it writes.
+// stand has a Verifier, its metrics and its log.
 type stand struct {
 	*Verifier
 	registry *prometheus.Registry
@@ -109,7 +109,7 @@ func newStand(t testing.TB, c Config) *stand {
 	return s
 }
 
-// one is the Config of a service with project A alone.
+// one returns the Config of a service whose only project is A.
 func one(k Keys) Config { return Config{Projects: []Project{{App: appA, Keys: k}}} }
 
 // run runs the Verifier until the returned function is called, or the test ends.
@@ -125,7 +125,7 @@ func (s *stand) run(t testing.TB) (stop func()) {
 	return stop
 }
 
-// refusal is why err is one.
+// refusal returns the *RefusedError in err, and fails the test if there is none.
 func refusal(t testing.TB, err error) *RefusedError {
 	t.Helper()
 	r, ok := errors.AsType[*RefusedError](err)
@@ -135,8 +135,8 @@ func refusal(t testing.TB, err error) *RefusedError {
 	return r
 }
 
-// refuses expects a refusal for that reason, counted and with the answer that
-// belongs to it, and returns its detail.
+// refuses checks that Verify refuses a credential for the given reason: the error's code and
+// message, and the metric. It returns the error's Detail.
 func (s *stand) refuses(t testing.TB, credential string, why Reason) (detail string) {
 	t.Helper()
 	before := s.count(string(why))
@@ -172,13 +172,13 @@ func (s *stand) takes(t testing.TB, credential string) session.Caller {
 	return c
 }
 
-// count is refresher_credentials_total of an outcome.
+// count returns the value of refresher_credentials_total for an outcome.
 func (s *stand) count(outcome string) float64 {
 	return testutil.ToFloat64(s.metrics.credentials.WithLabelValues(outcome))
 }
 
-// jwk is the public half of a key as it stands in a key set, with some members put
-// in; nil takes one out.
+// jwk returns the public key of key as an entry of a key set, with some changes; nil removes a
+// member.
 func jwk(kid string, key crypto.Signer, extra map[string]any) map[string]any {
 	b64 := base64.RawURLEncoding.EncodeToString
 	m := map[string]any{"kid": kid}
@@ -204,10 +204,10 @@ func jwks(keys ...map[string]any) string {
 	return string(must(json.Marshal(map[string]any{"keys": keys})))
 }
 
-// endpoint is a key set that is not on any network. It is safe for concurrent use.
+// endpoint fakes the HTTP transport to a key set's endpoint. It is safe for concurrent use.
 type endpoint struct {
 	mu      sync.Mutex
-	body    string // guarded by mu; empty: it does not answer
+	body    string // guarded by mu; empty: requests fail
 	fetches int    // guarded by mu
 	delay   time.Duration
 }
@@ -239,10 +239,10 @@ func (e *endpoint) RoundTrip(q *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(e.body)), Request: q}, nil
 }
 
-// withSet is the Config of project A with a key set.
+// withSet returns the Config of project A with a key set.
 func withSet() Config { return one(Keys{JWKSURL: "https://login.example.com/keys?hidden=1"}) }
 
-// newSetStand is newStand for a key set of e.
+// newSetStand is newStand with e as the key set's endpoint.
 func newSetStand(t testing.TB, c Config, e *endpoint) *stand {
 	t.Helper()
 	s := newStand(t, c)
@@ -250,7 +250,7 @@ func newSetStand(t testing.TB, c Config, e *endpoint) *stand {
 	return s
 }
 
-// logBuffer is a log that can be read while it is written.
+// logBuffer is a log that tests can read while the Verifier writes it.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu

@@ -6,10 +6,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are counters by outcome.
+// metrics counts credentials and fetches of key sets, by outcome.
 type metrics struct{ credentials, fetches *prometheus.CounterVec }
 
-// newMetrics registers the metrics; those of key sets only where there are some.
+// newMetrics registers the metrics. Without key sets it leaves out their metrics.
 func newMetrics(r prometheus.Registerer, remotes []*remote) metrics {
 	m := metrics{
 		prometheus.NewCounterVec(prometheus.CounterOpts{

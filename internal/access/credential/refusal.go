@@ -7,59 +7,59 @@ import (
 	"refresher/internal/session"
 )
 
-// Reason is why a credential was refused, as a word for the log and for a label.
+// Reason names the cause of a refusal in the log and in a metric label.
 // docs/start/troubleshooting.md has the remedy for each.
 type Reason string
 
 const (
-	ReasonMissing         Reason = "missing"          // there is none
-	ReasonTooLong         Reason = "too_long"         // it is longer than MaxCredential
-	ReasonMalformed       Reason = "malformed"        // it is not a JWT
-	ReasonCriticalHeader  Reason = "critical_header"  // its header has crit: an extension that must be understood
-	ReasonAlgorithm       Reason = "algorithm"        // the project has no key for its algorithm
-	ReasonUnknownKey      Reason = "unknown_key"      // it names a key that the project's key set does not have
+	ReasonMissing         Reason = "missing"          // the request has no credential
+	ReasonTooLong         Reason = "too_long"         // the credential is longer than MaxCredential
+	ReasonMalformed       Reason = "malformed"        // the credential is not a JWT
+	ReasonCriticalHeader  Reason = "critical_header"  // the header lists extensions in crit; this service supports none
+	ReasonAlgorithm       Reason = "algorithm"        // the project has no key for the credential's algorithm
+	ReasonUnknownKey      Reason = "unknown_key"      // the credential names a key that is not in the project's key set
 	ReasonKeysUnavailable Reason = "keys_unavailable" // the key set could not be fetched
-	ReasonSignature       Reason = "signature"        // no key of the project signed it
-	ReasonApp             Reason = "app"              // it names no project of this service
-	ReasonClaims          Reason = "claims"           // a claim has the wrong kind, case or value
-	ReasonNoExpiry        Reason = "no_expiry"        // it has no exp
+	ReasonSignature       Reason = "signature"        // no key of the project verifies the signature
+	ReasonApp             Reason = "app"              // the credential names no project of this service
+	ReasonClaims          Reason = "claims"           // a claim has the wrong type or value, or its name the wrong case
+	ReasonNoExpiry        Reason = "no_expiry"        // exp is missing
 	ReasonExpired         Reason = "expired"          // exp has passed
-	ReasonNotYetValid     Reason = "not_yet_valid"    // nbf is ahead
-	ReasonIssuedAhead     Reason = "issued_ahead"     // iat is ahead
+	ReasonNotYetValid     Reason = "not_yet_valid"    // nbf is in the future
+	ReasonIssuedAhead     Reason = "issued_ahead"     // iat is in the future
 	ReasonAudience        Reason = "audience"         // aud does not contain --jwt-audience
 	ReasonIssuer          Reason = "issuer"           // iss is not --jwt-issuer
 )
 
-// reasons are all of them.
+// reasons has all Reasons.
 var reasons = []Reason{
 	ReasonMissing, ReasonTooLong, ReasonMalformed, ReasonCriticalHeader, ReasonAlgorithm, ReasonUnknownKey,
 	ReasonKeysUnavailable, ReasonSignature, ReasonApp, ReasonClaims, ReasonNoExpiry, ReasonExpired,
 	ReasonNotYetValid, ReasonIssuedAhead, ReasonAudience, ReasonIssuer,
 }
 
-// awayRetry is the wait that clients are told while a key set cannot be fetched.
+// awayRetry is how long clients wait before they retry while a key set cannot be fetched.
 const awayRetry = 2 * time.Second
 
-// Errors that callers see.
+// The errors that callers get.
 var (
 	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is needed here")
 	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")
 )
 
-// RefusedError says why a credential was refused. Its text is that of the *session.Error that
-// it wraps, which the caller may see; Reason and Detail are for the log.
+// RefusedError is the error of Verify for a refused credential. Error returns the text that the
+// caller may see; Reason and Detail are for the log.
 type RefusedError struct {
 	Reason Reason
-	// Detail says which part is at fault; may be empty. It repeats nothing of the
+	// Detail names the claim or part at fault; it may be empty. It contains no value from the
 	// credential.
 	Detail string
 
-	retryAfter time.Duration // of ReasonKeysUnavailable; zero: awayRetry
+	retryAfter time.Duration // how long the client must wait, if Reason is ReasonKeysUnavailable; 0 means awayRetry
 }
 
 func (r *RefusedError) Error() string { return r.Unwrap().Error() }
 
-// Unwrap returns what the caller may see.
+// Unwrap returns the *session.Error for the caller.
 func (r *RefusedError) Unwrap() error {
 	switch r.Reason {
 	case ReasonMissing:

@@ -31,42 +31,43 @@ const (
 	// cooldown is the shortest time between two fetches for keys that are not in the set:
 	// otherwise each made-up key id would cause a fetch.
 	cooldown = 10 * time.Second
-	// patience is how long Verify waits for a fetch, and maxWaiting how many do so at once.
+	// patience is how long Verify waits for a fetch. maxWaiting is how many calls of Verify may
+	// wait at once; further ones get ReasonKeysUnavailable.
 	patience   = 2 * time.Second
 	maxWaiting = 64
-	// maxNamed is how many unknown keys are remembered.
+	// maxNamed is how many unknown keys a remote remembers.
 	maxNamed     = 1000
 	fetchTimeout = 10 * time.Second
 	maxKeySet    = 512 << 10 // bytes
 )
 
-// remote is a key set that is fetched. It is safe for concurrent use. Fetches are made by run
-// alone, one at a time.
+// remote is a key set at a URL. It is safe for concurrent use. Only run fetches the set, so one
+// fetch is made at a time.
 type remote struct {
 	url     *url.URL
 	client  *http.Client
-	logger  *slog.Logger           // names the endpoint
+	logger  *slog.Logger           // has the endpoint as an attribute
 	fetches *prometheus.CounterVec // by outcome
 
-	set     atomic.Pointer[keySet] // the last good one; nil: none yet
-	wake    chan struct{}          // buffers one; a fetch is asked for
-	waiting chan struct{}          // has an entry for each caller that waits for a fetch
+	set     atomic.Pointer[keySet] // the newest set; nil before the first successful fetch
+	wake    chan struct{}          // buffers one element, a request for a fetch
+	waiting chan struct{}          // has one element for each caller that waits for a fetch
 
 	mu       sync.Mutex
-	done     chan struct{} // guarded by mu; closed when the fetch under way, else the next, has ended
-	begun    int           // guarded by mu; fetches that began
-	began    time.Time     // guarded by mu; the last of them
-	fetching bool          // guarded by mu; it is under way
-	failing  bool          // guarded by mu; the last that ended has failed
-	fetched  time.Time     // guarded by mu; the set
-	stopped  bool          // guarded by mu; there will be no other fetch
-	// named are unknown keys, each with the number of fetches that had begun when it was
-	// asked for: the next one looks it up. Guarded by mu.
+	done     chan struct{} // guarded by mu; closed at the end of the current fetch, or of the next one if none is in progress
+	begun    int           // guarded by mu; how many fetches have begun
+	began    time.Time     // guarded by mu; start of the last fetch
+	fetching bool          // guarded by mu; a fetch is in progress
+	failing  bool          // guarded by mu; the last completed fetch failed
+	fetched  time.Time     // guarded by mu; end of the last successful fetch
+	stopped  bool          // guarded by mu; run has returned
+	// named has unknown keys. The value is begun at the time when the key was requested: a later
+	// fetch looks the key up. Guarded by mu.
 	named *simplelru.LRU[wanted, int]
 }
 
-// wanted is the hash of the key id and algorithm that a credential names. A hash, since a
-// client can make the id as long as a credential may be.
+// wanted is a hash of the key id and algorithm in a credential. The hash bounds the memory: a
+// client can make a key id almost as long as MaxCredential.
 type wanted uint64
 
 var wantedSeed = maphash.MakeSeed()
@@ -75,7 +76,8 @@ func wantedOf(kid string, method jwt.SigningMethod) wanted {
 	return wanted(maphash.String(wantedSeed, method.Alg()+" "+kid))
 }
 
-// CheckJWKSURL returns what is wrong with the URL of a key set. The error does not repeat it.
+// CheckJWKSURL returns an error if a URL is unsuitable for a key set. The error does not contain
+// the URL.
 func CheckJWKSURL(address string) error {
 	_, err := parseJWKSURL(address)
 	return err
@@ -92,22 +94,22 @@ func parseJWKSURL(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// newRemote returns the key set at an address, which is not fetched yet.
+// newRemote makes a remote. It does no I/O.
 func newRemote(address string, client *http.Client, logger *slog.Logger) (*remote, error) {
 	u, err := parseJWKSURL(address)
 	if err != nil {
 		return nil, fmt.Errorf("jwks-url: %w", err)
 	}
 	named, err := simplelru.NewLRU[wanted, int](maxNamed, nil)
-	endpoint := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path} // the query may be a secret
+	endpoint := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path} // without the query, which may contain a secret
 	return &remote{
 		url: u, client: client, logger: logger.With("endpoint", endpoint.String()),
 		wake: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting), done: make(chan struct{}), named: named,
 	}, err
 }
 
-// find returns the key that a credential was signed with. It may wait for a fetch. Its error
-// is a *RefusedError.
+// find returns the key with which to verify a credential. It may wait for a fetch. Its error is a
+// *RefusedError.
 func (r *remote) find(ctx context.Context, kid string, method jwt.SigningMethod) (any, error) {
 	key, err := r.set.Load().pick(kid, method)
 	//nolint:errorlint // pick returns these very values.
@@ -117,14 +119,15 @@ func (r *remote) find(ctx context.Context, kid string, method jwt.SigningMethod)
 	return r.lookUp(ctx, kid, method)
 }
 
-// lookUp returns a key that was not in the set a moment ago.
+// lookUp returns a key that find did not find in the set. It waits for a fetch if one may bring the
+// key.
 func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMethod) (any, error) {
 	w := wantedOf(kid, method)
 	done, refused := r.want(w)
 	if refused == nil {
 		refused = r.await(ctx, done, w)
 	}
-	// Look again, even after a refusal: a fetch may have brought the key since the first look.
+	// Try again, even after a refusal: a fetch may have brought the key since find looked.
 	key, err := r.set.Load().pick(kid, method)
 	//nolint:errorlint // pick returns these very values.
 	if err == errNotInSet {
@@ -133,8 +136,8 @@ func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMetho
 	return key, err
 }
 
-// want asks for a fetch that looks up an unknown key, unless the last one has. done is closed
-// when the fetch under way, else the next, has ended.
+// want requests a fetch, unless the last fetch has already looked for the key. done is closed at
+// the end of the current fetch, or of the next one if none is in progress.
 func (r *remote) want(w wanted) (done chan struct{}, refused error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,7 +148,7 @@ func (r *remote) want(w wanted) (done chan struct{}, refused error) {
 		r.named.Add(w, r.begun)
 		select {
 		case r.wake <- struct{}{}:
-		default: // asked for already
+		default: // a fetch is requested already
 		}
 	}
 	if !r.fetching && r.tooSoon() > patience {
@@ -154,7 +157,8 @@ func (r *remote) want(w wanted) (done chan struct{}, refused error) {
 	return r.done, nil
 }
 
-// await waits for a fetch, and returns the refusal that applies if its set lacks the key.
+// await waits for a fetch. It returns the refusal for a credential whose key is still not in the
+// set.
 func (r *remote) await(ctx context.Context, done <-chan struct{}, w wanted) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -174,7 +178,7 @@ func (r *remote) await(ctx context.Context, done <-chan struct{}, w wanted) erro
 	return r.refusal(w)
 }
 
-// tooSoon is how long it takes until there may be another fetch. mu is held.
+// tooSoon returns how long cooldown delays the next fetch. The caller holds mu.
 func (r *remote) tooSoon() time.Duration {
 	if r.began.IsZero() {
 		return 0
@@ -182,15 +186,16 @@ func (r *remote) tooSoon() time.Duration {
 	return max(0, time.Until(r.began.Add(cooldown)))
 }
 
-// lacks reports whether the last fetch looked for the key and did not find it. That counts
-// for the cooldown. mu is held.
+// lacks reports whether the last fetch, less than cooldown ago, looked for the key and did not find
+// it. The caller holds mu.
 func (r *remote) lacks(w wanted) bool {
 	n, ok := r.named.Peek(w)
 	return ok && n+1 == r.begun && !r.fetching && !r.failing && r.tooSoon() > 0
 }
 
-// refusal returns errNotInSet if the key was looked up and not found, and
-// ReasonKeysUnavailable if it was not looked up yet or the last fetch failed. mu is held.
+// refusal returns errNotInSet if the last fetch did not find the key. It returns
+// ReasonKeysUnavailable if no fetch has looked for the key yet, or if the last fetch failed. The
+// caller holds mu.
 func (r *remote) refusal(w wanted) error {
 	switch {
 	case r.stopped || r.failing || r.fetched.IsZero():
@@ -204,7 +209,7 @@ func (r *remote) refusal(w wanted) error {
 	}
 }
 
-// run fetches the set now, and again and again, until ctx is done.
+// run fetches the set at once and then periodically, until ctx is done.
 func (r *remote) run(ctx context.Context) {
 	defer r.stop()
 	retry := firstRetry
@@ -215,15 +220,15 @@ func (r *remote) run(ctx context.Context) {
 		} else {
 			wait, retry = retry, min(2*retry, lastRetry)
 		}
-		// Spread, so that nodes that start together do not ask together for ever.
+		// The jitter keeps nodes that started together from fetching at the same times.
 		if !r.pause(ctx, wait-rand.N(wait/10+1)) { //nolint:gosec // jitter, no secret
 			return
 		}
 	}
 }
 
-// pause waits until the next fetch: for so long, or until one is asked for and may be made.
-// It reports whether ctx is not done.
+// pause waits for the given time. It returns earlier if a fetch is requested and cooldown is over.
+// It returns false if ctx is done.
 func (r *remote) pause(ctx context.Context, wait time.Duration) bool {
 	next := time.Now().Add(wait)
 	timer := time.NewTimer(wait)
@@ -243,14 +248,14 @@ func (r *remote) pause(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-// refresh fetches the set once, and reports whether that went well.
+// refresh fetches the set once and reports whether that succeeded.
 func (r *remote) refresh(ctx context.Context) bool {
 	r.begin()
 	set, err := r.fetch(ctx)
 	if ctx.Err() != nil {
-		return false // ours to end, and no fault of the endpoint
+		return false // the service is stopping; the endpoint is not at fault
 	}
-	before, was := r.set.Load(), r.failing // nobody else writes them
+	before, was := r.set.Load(), r.failing // only this goroutine writes them
 	r.end(set)
 	if err != nil {
 		r.fetches.WithLabelValues("failed").Inc()
@@ -269,7 +274,7 @@ func (r *remote) refresh(ctx context.Context) bool {
 	return true
 }
 
-// fetch asks for the set once. Its errors do not repeat the address.
+// fetch sends one request for the set. Its errors do not contain the URL.
 func (r *remote) fetch(ctx context.Context) (*keySet, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -301,16 +306,16 @@ func (r *remote) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
-	case <-r.wake: // it asked for this fetch
+	case <-r.wake: // this fetch answers the request
 	default:
 	}
 	r.begun++
 	r.began, r.fetching = time.Now(), true
 }
 
-// end takes a set that was fetched, nil for none, and lets those go who wait. Keys that were asked
-// for while the fetch was under way are left to the next: they may have been published after the
-// endpoint had made its answer.
+// end stores the fetched set, nil after a failure, and wakes the callers that wait. Keys that were
+// requested during this fetch are looked up by the next one: they may have been published after the
+// endpoint made its answer.
 func (r *remote) end(set *keySet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -323,7 +328,7 @@ func (r *remote) end(set *keySet) {
 	r.done = make(chan struct{})
 }
 
-// stop lets those go who wait for a fetch that will not be.
+// stop wakes the callers that wait for a fetch; there will be no further one.
 func (r *remote) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -331,7 +336,7 @@ func (r *remote) stop() {
 	close(r.done)
 }
 
-// age is how old the set is, or, while there is none, how long after begin.
+// age returns the age of the set, or the time since begin if no set was fetched yet.
 func (r *remote) age(begin time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

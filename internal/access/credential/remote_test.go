@@ -19,13 +19,13 @@ import (
 	"refresher/internal/session"
 )
 
-// wait lets simulated time pass, and then everything settle.
+// wait lets simulated time pass, and then waits until all goroutines are blocked.
 func wait(d time.Duration) {
 	time.Sleep(d) // bubble
 	synctest.Wait()
 }
 
-// byKid are credentials signed by a key under an id, good for days.
+// byKid returns a credential signed with the key of the given id, valid for 1000 h.
 func byKid(kid string) string {
 	c := claimsWith(map[string]any{"exp": time.Now().Add(1000 * time.Hour).Unix()})
 	if kid == "other" {
@@ -54,14 +54,14 @@ func TestRotation(t *testing.T) {
 		wait(0)
 		one, other := byKid("one"), byKid("other")
 		s.takes(t, one)
-		s.takes(t, byKid("")) // the only key that it can be
+		s.takes(t, byKid("")) // without a key id, the set's only key is used
 		s.refuses(t, sign("ES256", "one", ecOther(), claimsWith(nil)), ReasonSignature)
 		s.refuses(t, sign("ES384", "one", ec384(), claimsWith(nil)), ReasonAlgorithm)
 		s.refuses(t, sign("HS256", "one", []byte(secretA), claimsWith(nil)), ReasonAlgorithm)
 		if n := e.fetched(); n != 1 {
 			t.Fatalf("%d fetches for what is known, want 1", n)
 		}
-		// Too soon after the last fetch for another.
+		// cooldown since the last fetch is not over, so the new key is not fetched yet.
 		e.set(setOf("one", "other"))
 		s.refuses(t, other, ReasonKeysUnavailable)
 		wait(cooldown)
@@ -70,7 +70,7 @@ func TestRotation(t *testing.T) {
 		if n := e.fetched(); n != 2 {
 			t.Fatalf("%d fetches, want 2", n)
 		}
-		// The old key goes with the next fetch.
+		// The next fetch removes the old key.
 		e.set(setOf("other"))
 		s.takes(t, one)
 		wait(10 * time.Minute)
@@ -79,8 +79,8 @@ func TestRotation(t *testing.T) {
 	})
 }
 
-// refusesInTime expects a credential under an unknown key to be refused for good, once
-// its key was looked up: at once, or when whoever shows it was told to come back.
+// refusesInTime checks that a credential with an unknown key is refused permanently, either at once
+// or after the client has retried at the time that the first answer gives.
 func (s *stand) refusesInTime(t *testing.T, credential string) {
 	t.Helper()
 	_, err := s.Verify(context.Background(), credential)
@@ -93,9 +93,8 @@ func (s *stand) refusesInTime(t *testing.T, credential string) {
 	s.refuses(t, credential, ReasonUnknownKey)
 }
 
-// TestNewKeySoonAfterAFetch: whoever shows a credential under a key that was published a
-// moment ago is never told that it is not valid, and gets in as soon as the key can have
-// been fetched.
+// A credential with a key that was published a moment ago is never refused permanently. The client
+// is asked to retry, and is admitted as soon as cooldown allows the next fetch.
 func TestNewKeySoonAfterAFetch(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Second, cooldown - patience, cooldown - time.Millisecond, cooldown} {
 		synctest.Test(t, func(t *testing.T) {
@@ -121,14 +120,14 @@ func TestNewKeySoonAfterAFetch(t *testing.T) {
 	}
 }
 
-// TestKeyPublishedDuringAFetch: what a fetch brings may be older than a credential that
-// came while it was under way, so it is looked up once more.
+// An answer that is still on its way may be older than a credential's key. So a key that is
+// requested during a fetch is looked up again by the next fetch.
 func TestKeyPublishedDuringAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one"), delay: time.Second}
 		s := newSetStand(t, withSet(), e)
 		s.run(t)
-		wait(500 * time.Millisecond) // the first fetch is under way
+		wait(500 * time.Millisecond) // the first fetch is in progress
 		s.refuses(t, byKid("other"), ReasonKeysUnavailable)
 		e.set(setOf("one", "other"))
 		wait(cooldown)
@@ -139,15 +138,15 @@ func TestKeyPublishedDuringAFetch(t *testing.T) {
 	})
 }
 
-// TestFetchThatEndsBetweenTwoLooks: a fetch may bring a key after the set was searched for
-// it, and before the next fetch is asked for. The credential is good then.
+// If a fetch brings a key after lookUp has missed it and before want is called, the credential is
+// accepted.
 func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
 	r := newStand(t, withSet()).remotes[0]
 	method := jwt.SigningMethodES256
 	if _, err := r.set.Load().pick("one", method); err != errNotInSet { //nolint:errorlint // pick returns these very values.
 		t.Fatal(err)
 	}
-	if _, err := r.want(wantedOf("one", method)); err != nil { // for another client
+	if _, err := r.want(wantedOf("one", method)); err != nil { // another client requests the same key
 		t.Fatal(err)
 	}
 	r.begin()
@@ -157,8 +156,8 @@ func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
 	}
 }
 
-// TestNoKeySetIsAFailedFetch: a set without a key that is of use does not replace one
-// that has some, and does not make a node ready.
+// A set without a usable key is a failed fetch: it does not replace a set with keys, and does not
+// make the node ready.
 func TestNoKeySetIsAFailedFetch(t *testing.T) {
 	for _, body := range noKeySets() {
 		synctest.Test(t, func(t *testing.T) {
@@ -193,7 +192,7 @@ func TestNoKeySetIsAFailedFetch(t *testing.T) {
 	}
 }
 
-// TestKeyThatWasTakenOut: a key that its issuer has replaced is good for nothing.
+// A key that is no longer in the key set is refused.
 func TestKeyThatWasTakenOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one")}
@@ -228,8 +227,8 @@ func TestHasKeys(t *testing.T) {
 	})
 }
 
-// However many ids are made up, the endpoint is asked once in cooldown, and what is kept
-// of them is bounded.
+// However many key ids are invented, the set is fetched at most once in each cooldown, and at most
+// maxNamed ids are remembered.
 func TestUnknownKeysAreRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one")}
@@ -251,7 +250,7 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 		}
 		wait(cooldown)
 		s.takes(t, byKid("one"))
-		_, _ = s.Verify(context.Background(), byKid("made-up")) // has the set fetched
+		_, _ = s.Verify(context.Background(), byKid("made-up")) // requests a fetch
 		for i := range 2 * maxNamed {
 			_, _ = s.Verify(context.Background(), byKid(fmt.Sprintf("made-up %d", i)))
 		}
@@ -264,7 +263,8 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 	})
 }
 
-// One made-up id is refused for good as often as it can be.
+// Requests with one unknown key are refused permanently, except for those just after each cooldown,
+// which are asked to retry.
 func TestOneUnknownKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one")}
@@ -295,7 +295,7 @@ func TestLastKnownGood(t *testing.T) {
 			e.set(away)
 			wait(24 * time.Hour)
 			s.takes(t, one)
-			// It may have come while we could not look.
+			// The key may have been published during the outage, so the refusal is temporary.
 			s.refuses(t, other, ReasonKeysUnavailable)
 			s.refuses(t, sign("HS256", "", []byte(secretA), claimsWith(nil)), ReasonAlgorithm)
 		}
@@ -318,14 +318,14 @@ func TestLastKnownGood(t *testing.T) {
 	})
 }
 
-// Before there are any keys nobody is told that a credential is bad.
+// Before the first successful fetch, no credential is refused permanently.
 func TestNeverReachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{}
 		s := newSetStand(t, withSet(), e)
 		one := byKid("one")
 		begin := time.Now()
-		s.refuses(t, one, ReasonKeysUnavailable) // Run was not called
+		s.refuses(t, one, ReasonKeysUnavailable) // run was not started, so Verify waits for its full patience
 		if waited := time.Since(begin); waited != patience {
 			t.Errorf("waited %s, want %s", waited, patience)
 		}
@@ -335,7 +335,7 @@ func TestNeverReachable(t *testing.T) {
 		if n := e.fetched(); n != 1 {
 			t.Errorf("%d fetches for one that was asked for", n)
 		}
-		// After failures it is asked again within a minute.
+		// After failures the set is fetched at least once in lastRetry.
 		wait(10 * time.Minute)
 		if n := e.fetched(); n < 14 || n > 20 {
 			t.Errorf("%d fetches in 10 min", n)
@@ -346,7 +346,8 @@ func TestNeverReachable(t *testing.T) {
 	})
 }
 
-// Those who come while the first fetch is under way wait for it, but not all.
+// During the first fetch, up to maxWaiting calls of Verify wait for it; further ones are refused
+// temporarily.
 func TestWaitForFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one"), delay: time.Second}
@@ -367,8 +368,7 @@ func TestWaitForFetch(t *testing.T) {
 	})
 }
 
-// A fetch that hangs holds nobody up for longer than patience, and a known key not
-// at all.
+// While a fetch hangs, Verify waits for at most patience, and not at all for a known key.
 func TestSlowEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one")}
@@ -395,7 +395,7 @@ func TestSlowEndpoint(t *testing.T) {
 	})
 }
 
-// When Run ends, those who wait are let go, and nobody waits any more.
+// When Run ends, waiting calls of Verify return, and later calls do not wait.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one"), delay: time.Hour}
@@ -423,7 +423,7 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// A Verifier without key sets has a Run too.
+// Without key sets, Run returns when its context is done.
 func TestRunWithoutSets(t *testing.T) {
 	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -431,7 +431,7 @@ func TestRunWithoutSets(t *testing.T) {
 	s.Run(ctx)
 }
 
-// The set of one project is not another's.
+// Each project accepts only the keys of its own key set.
 func TestSetsOfProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one")}
@@ -445,7 +445,7 @@ func TestSetsOfProjects(t *testing.T) {
 	})
 }
 
-// PEM keys are good beside a set, and are tried first.
+// A project may have PEM keys and a key set. The PEM keys are tried first.
 func TestPEMBesideSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one")}

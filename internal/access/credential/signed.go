@@ -7,12 +7,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxCredential is how many bytes a credential may have.
+// MaxCredential is the largest length of a credential, in bytes.
 const MaxCredential = 8 << 10
 
-// signed is a credential taken apart. None of it is known to be true.
+// signed has the decoded parts of a credential. Its signature is not verified.
 type signed struct {
-	text      string // the part that is signed: header.payload
+	text      string // the signed part: header.payload
 	claims    []byte // JSON
 	signature []byte
 	header    struct {
@@ -22,11 +22,12 @@ type signed struct {
 	}
 }
 
-// segments are base64url as JWTs have it: no padding, and one form for each value.
+// segments is the base64url encoding of JWTs, without padding. Strict refuses a second encoding of
+// the same value.
 var segments = base64.RawURLEncoding.Strict()
 
-// parse takes a credential apart. Its error is a *RefusedError. What was read of the header
-// is there beside an error.
+// parse decodes a credential. Its error is a *RefusedError. Along with an error it returns the part
+// of the header that it could decode.
 func parse(credential string) (*signed, error) {
 	s := &signed{}
 	switch {
@@ -34,7 +35,7 @@ func parse(credential string) (*signed, error) {
 		return s, refuse(ReasonMissing, "")
 	case len(credential) > MaxCredential:
 		return s, refuse(ReasonTooLong, "")
-	case strings.ContainsAny(credential, "\r\n"): // base64 would skip them
+	case strings.ContainsAny(credential, "\r\n"): // package base64 would skip line breaks
 		return s, refuse(ReasonMalformed, "line breaks")
 	}
 	parts := strings.SplitN(credential, ".", 4)
@@ -56,7 +57,7 @@ func parse(credential string) (*signed, error) {
 		return s, refuse(ReasonMalformed, "header: want a JSON object, and in it alg and kid as strings")
 	}
 	switch {
-	case s.header.Crit != nil: // no extension is known here
+	case s.header.Crit != nil: // this service supports no extension
 		return s, refuse(ReasonCriticalHeader, "")
 	case s.header.Alg == nil:
 		return s, refuse(ReasonMalformed, "header: has no alg")

@@ -16,29 +16,29 @@ import (
 	"refresher/internal/session"
 )
 
-// The log has logBurst lines about refusals at once, then one each logEvery.
+// The log gets at most logBurst lines about refusals at once, and then one every logEvery.
 const (
 	logBurst     = 10
 	logEvery     = 5 * time.Second
-	maxLoggedKid = 64 // bytes of a key's id
+	maxLoggedKid = 64 // bytes of a key id in the log
 )
 
-// Keys check the credentials of one project. It has at least one key of some kind. Errors
-// about keys have the names of the flags.
+// Keys has the keys for credentials of one project: at least one secret, public key or key set.
+// Errors about keys name the flags.
 type Keys struct {
-	// Secrets are for HS256, HS384 and HS512: at least 32 bytes each, and two at
-	// most, so that one can be changed.
+	// Secrets are for HS256, HS384 and HS512. Each has at least 32 bytes. Two are allowed, so that
+	// a secret can be changed without refusing valid credentials.
 	Secrets []string
-	// PublicKeyPEMs are texts with one or more public keys in PEM, eight in all:
-	// RSA, EC or Ed25519.
+	// PublicKeyPEMs are texts in PEM, each with one or more public keys: RSA, EC or Ed25519. Eight
+	// keys are allowed in total.
 	PublicKeyPEMs []string
-	// JWKSURL is where a key set is; https, or http on this machine.
+	// JWKSURL is the URL of a key set: https, or http on a loopback address.
 	JWKSURL string
 }
 
-// Project is one Agora project and who speaks for it.
+// Project has an Agora project and the settings for its credentials.
 type Project struct {
-	App  string // its App ID
+	App  string // the Agora App ID
 	Keys Keys
 	// Audience must be in a credential's aud. If it is empty, aud is not checked.
 	Audience string
@@ -46,38 +46,38 @@ type Project struct {
 	Issuer string
 }
 
-// Config is what a Verifier needs.
+// Config configures a Verifier.
 type Config struct {
 	Projects   []Project // at least one
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Verifier checks credentials. It is safe for concurrent use.
+// Verifier verifies credentials. It is safe for concurrent use.
 type Verifier struct {
 	projects map[string]*project // by App ID
 	remotes  []*remote
-	client   *http.Client // fetches key sets
+	client   *http.Client // the key sets
 	metrics  metrics
 
 	logger   *slog.Logger
 	limit    *rate.Limiter
-	unlogged atomic.Int64 // refusals since the one that was logged last
+	unlogged atomic.Int64 // refusals since the last one that was logged
 }
 
-// project is one project, ready for use.
+// project is a project with its parsed settings.
 type project struct {
 	settings atomic.Pointer[settings]
-	remote   *remote // nil without a key set
+	remote   *remote // the key set; nil without one
 }
 
-// settings are what a project's credentials are checked with. They are immutable.
+// settings are a project's parsed keys and its rules for claims. They are immutable.
 type settings struct {
 	rules
-	keys []any // secrets ([]byte) and public keys
+	keys []any // the configured secrets ([]byte) and public keys
 }
 
-// New returns a Verifier. It does no I/O: key sets are fetched by Run.
+// New makes a Verifier. It does no I/O: Run fetches the key sets.
 func New(c Config) (*Verifier, error) {
 	v := &Verifier{
 		projects: make(map[string]*project, len(c.Projects)),
@@ -89,7 +89,7 @@ func New(c Config) (*Verifier, error) {
 				IdleConnTimeout:        time.Minute,
 				MaxResponseHeaderBytes: 64 << 10,
 			},
-			// Keys come from where the settings say, or not at all.
+			// Do not follow redirects: keys come only from the configured URL.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		logger: c.Logger,
@@ -118,7 +118,7 @@ func New(c Config) (*Verifier, error) {
 	return v, nil
 }
 
-// read reads what credentials of a project are checked with, but for its key set.
+// read parses the settings for a project's credentials, except for the key set.
 func (p *project) read(from *Project) (*settings, error) {
 	keys, err := readKeys(&from.Keys)
 	if err != nil {
@@ -130,8 +130,8 @@ func (p *project) read(from *Project) (*settings, error) {
 	return &settings{rules{from.App, from.Audience, from.Issuer}, keys}, nil
 }
 
-// Update replaces what credentials of some projects are checked with: secrets, public
-// keys, audience and issuer. Their key sets stay. On an error nothing has changed.
+// Update replaces the secrets, public keys, audiences and issuers of some projects. Their key sets
+// stay. On an error nothing changes.
 func (v *Verifier) Update(projects ...Project) error {
 	all := make([]*settings, len(projects))
 	for i := range projects {
@@ -151,7 +151,8 @@ func (v *Verifier) Update(projects ...Project) error {
 	return nil
 }
 
-// HasKeys reports whether any project has keys, or a key set that was fetched once.
+// HasKeys reports whether any project has a configured key, or a key set that was fetched at least
+// once.
 func (v *Verifier) HasKeys() bool {
 	for _, p := range v.projects {
 		if len(p.settings.Load().keys) > 0 || p.remote.set.Load() != nil {
@@ -161,7 +162,8 @@ func (v *Verifier) HasKeys() bool {
 	return false
 }
 
-// Run keeps key sets fresh until ctx is done. Without any it only waits for that.
+// Run fetches the key sets periodically until ctx is done. Without a key set it only waits for
+// that.
 func (v *Verifier) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, r := range v.remotes {
@@ -172,9 +174,9 @@ func (v *Verifier) Run(ctx context.Context) {
 	v.client.CloseIdleConnections()
 }
 
-// Verify returns who a credential speaks for. Its error is a *RefusedError, which wraps
-// the *session.Error for the caller; it is counted and logged already. It may take
-// 2 s, unless ctx ends before, if the credential names a key that has to be fetched first.
+// Verify returns the caller of a credential. Its error is a *RefusedError that wraps the
+// *session.Error for the caller; Verify has counted and logged it. If the credential names a key
+// that has to be fetched first, Verify may wait for up to 2 s, unless ctx is done earlier.
 func (v *Verifier) Verify(ctx context.Context, credential string) (session.Caller, error) {
 	s, err := parse(credential)
 	var c session.Caller
@@ -189,7 +191,7 @@ func (v *Verifier) Verify(ctx context.Context, credential string) (session.Calle
 	return c, nil
 }
 
-// verify checks a credential that has been taken apart. Its error is a *RefusedError.
+// verify checks a decoded credential. Its error is a *RefusedError.
 func (v *Verifier) verify(ctx context.Context, s *signed) (session.Caller, error) {
 	p, err := v.project(s)
 	if err != nil {
@@ -202,8 +204,8 @@ func (v *Verifier) verify(ctx context.Context, s *signed) (session.Caller, error
 	return settings.caller(s.claims)
 }
 
-// project returns the only project, or the one that the claims name. The claims are not
-// verified yet, so they choose only the keys to check them with.
+// project returns the only project, or the one that the claims name. The claims are not verified
+// yet: they only choose the keys with which to verify them.
 func (v *Verifier) project(s *signed) (*project, error) {
 	if len(v.projects) == 1 {
 		for _, only := range v.projects {
@@ -222,8 +224,7 @@ func (v *Verifier) project(s *signed) (*project, error) {
 	return nil, refuse(ReasonApp, "names no project of this service")
 }
 
-// tell counts a refusal, and logs it at a limited rate. kid is the key id that the credential
-// names.
+// tell counts a refusal, and logs it at a limited rate. kid is the key id in the credential.
 func (v *Verifier) tell(r *RefusedError, kid string) {
 	v.metrics.credentials.WithLabelValues(string(r.Reason)).Inc()
 	if !v.limit.Allow() {

@@ -45,7 +45,7 @@ func TestAlgorithms(t *testing.T) {
 		{"HS256", []byte("none of the secrets, though it is long enough"), ReasonSignature},
 		{"RS256", rsaOther(), ReasonSignature},
 		{"ES256", ecOther(), ReasonSignature},
-		// The bytes of a public key are no secret.
+		// A public key is not accepted as a secret.
 		{"HS256", []byte(publicPEM(rsaKey())), ReasonSignature},
 	} {
 		t.Run(c.alg, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// The keys decide which algorithms are good, not the header.
+// The configured keys determine the accepted algorithms; the header does not.
 func TestAlgorithmConfusion(t *testing.T) {
 	secrets := newStand(t, one(Keys{Secrets: []string{secretA}}))
 	public := newStand(t, one(Keys{PublicKeyPEMs: []string{publicPEM(rsaKey()), publicPEM(ecKey())}}))
@@ -71,7 +71,7 @@ func TestAlgorithmConfusion(t *testing.T) {
 	public.refuses(t, sign("HS256", "", []byte(publicPEM(ecKey())), good), ReasonAlgorithm)
 	public.refuses(t, sign("ES384", "", ec384(), good), ReasonAlgorithm)
 
-	// An EC key with the hash of another curve's algorithm.
+	// The key's curve does not fit the algorithm.
 	es384 := &jwt.SigningMethodECDSA{Name: "ES384", Hash: jwt.SigningMethodES384.Hash, KeySize: 32, CurveBits: 256}
 	mixed := must(jwt.NewWithClaims(es384, good).SignedString(ecKey()))
 	public.refuses(t, mixed, ReasonAlgorithm)
@@ -83,7 +83,7 @@ func TestAlgorithmConfusion(t *testing.T) {
 			s.refuses(t, text, ReasonAlgorithm)
 		}
 	}
-	// A key that comes with the credential is not looked at.
+	// A key in the credential's header is ignored.
 	own := jwt.NewWithClaims(jwt.SigningMethodES256, good)
 	own.Header["jwk"] = jwk("", ecOther(), nil)
 	public.refuses(t, must(own.SignedString(ecOther())), ReasonSignature)
@@ -93,7 +93,8 @@ func TestForm(t *testing.T) {
 	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
 	good := sign("HS256", "", []byte(secretA), claimsWith(nil))
 	parts := strings.Split(good, ".")
-	// The last two bits stand for nothing; base64 as it comes takes any.
+	// The unused last two bits of the base64 text must be zero, although package base64 accepts
+	// others by default.
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	loose := good[:len(good)-1] + string(digits[strings.IndexByte(digits, good[len(good)-1])|1])
 	const header, claims = `{"alg":"HS256"}`, `{"exp":9999999999}`
@@ -245,7 +246,7 @@ func TestIssuer(t *testing.T) {
 	}
 }
 
-// The key of one project never speaks for another, whatever the claims say.
+// A key of one project never verifies a credential that names another.
 func TestProjects(t *testing.T) {
 	single := newStand(t, one(Keys{Secrets: []string{secretA}}))
 	both := newStand(t, Config{Projects: []Project{
@@ -302,7 +303,7 @@ func TestCaller(t *testing.T) {
 	if n := s.count("ok"); n != 1 {
 		t.Errorf("%v counted as ok", n)
 	}
-	// What is absent grants nothing.
+	// Absent claims grant nothing.
 	for _, claims := range []string{`"grants":{}`, `"grants":{"rtc":{},"rtm":{},"chat":{}}`, `"grants":{"rtc":{"uids":[]}}`, `"scope":"administrator"`} {
 		got := s.takes(t, signText(`{"alg":"HS256"}`, `{"exp":9999999999,`+claims+`}`))
 		if diff := cmp.Diff(session.Caller{App: appA, ExpiresAt: 9999999999}, got); diff != "" {
@@ -375,7 +376,7 @@ func TestClaimTypes(t *testing.T) {
 	}
 }
 
-// Each claim that is read has a text that says what it should be.
+// wants has a text for each claim that the service reads.
 func TestWantsAreThoseOfClaims(t *testing.T) {
 	read := make(map[string]bool)
 	var walk func(place string, claims reflect.Type)
@@ -394,8 +395,8 @@ func TestWantsAreThoseOfClaims(t *testing.T) {
 	}
 }
 
-// Whoever asks learns one text for every defect; the log learns which, and nothing
-// that came from outside but the key's id.
+// The caller gets the same text for every defect. The log has the reason and the key id, and
+// nothing else from the credential.
 func TestRefusalsTellLittle(t *testing.T) {
 	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
 	canary := "CANARY"
@@ -490,7 +491,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// A RefusedError is a *session.Error to those who only know that.
+// errors.As finds the *session.Error in a RefusedError.
 func TestRefusalUnwraps(t *testing.T) {
 	err := refuse(ReasonMissing, "")
 	told, ok := errors.AsType[*session.Error](err)

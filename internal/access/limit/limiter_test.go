@@ -57,7 +57,7 @@ func TestRate(t *testing.T) {
 	for _, c := range []struct {
 		config Config
 		burst  int
-		within map[time.Duration]int // allowed after the burst, in steps of 1 ms
+		within map[time.Duration]int // actions allowed within each time after the burst, tried every millisecond
 	}{
 		{Config{Rate: 5}, 5, map[time.Duration]int{time.Second: 5, 10 * time.Second: 50}},
 		{Config{Rate: 5, Burst: 2}, 2, map[time.Duration]int{time.Second: 5, 10 * time.Second: 50}},

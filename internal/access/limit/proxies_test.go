@@ -40,7 +40,7 @@ func TestClientAddr(t *testing.T) {
 		name   string
 		remote string
 		header http.Header
-		want   string // empty is the zero Addr
+		want   string // empty for the zero Addr
 	}{
 		{"no proxy", "192.0.2.1:99", nil, "192.0.2.1"},
 		{"no proxy, IPv6", "[2001:db8::1]:99", nil, "2001:db8::1"},

@@ -1,5 +1,5 @@
-// The session of one call: joins it, takes the tokens that the service pushes,
-// resumes it after each loss of the connection, and ends it.
+// The session of one call. It joins, takes the tokens that the service pushes, resumes after each
+// loss of the connection, and ends.
 
 /** @import { Bundle, Outcome } from "./delivery.js" */
 /** @import { Cause, Events, State, Via } from "./events.js" */
@@ -24,10 +24,10 @@ import { sessionTransitions, transition } from "./states.js";
 import { Alarms, Clock, failure } from "./time.js";
 
 /** @typedef {NonNullable<Answer["over"]>} Over */
-/** The interval between pings if the service names none, in seconds. */
+/** The interval between pings in seconds, if the service does not set it. */
 const defaultHeartbeat = 25;
 
-/** A session and its parts. The parts know each other through it; an app gets to it through its Refresher only. */
+/** Connects the parts of a session: each part reaches the others through the session. An app reaches the session through its Refresher only. */
 export class Session {
   platform;
   /** The service's address without "http" or "ws", such as "s://calls.example.com". */
@@ -46,13 +46,13 @@ export class Session {
   #credential;
   /** @type {State} */
   state = "connecting";
-  /** How the session ended. @type {Events["ended"] | null} */
+  /** Why and when the session ended; null before that. @type {Events["ended"] | null} */
   #ended = null;
-  /** The service's last message, if it was `ended` or `error`: it explains a close that follows. @type {Ended | ErrorMessage | null} */
+  /** The service's last message, if it was `ended` or `error`. It gives the reason of a close that follows. @type {Ended | ErrorMessage | null} */
   #lastMessage = null;
-  /** For each call of token() that waits, the function that wakes it. @type {((value?: unknown) => void)[]} */
+  /** The functions that wake the calls of token() which wait. @type {((value?: unknown) => void)[]} */
   #waiters = [];
-  /** The functions that remove the listeners on the page. @type {(() => void)[]} */
+  /** The functions that remove the listeners of page events. @type {(() => void)[]} */
   #stopListening;
 
   /**
@@ -70,7 +70,8 @@ export class Session {
     this.clock = new Clock(platform);
     this.alarms = new Alarms(platform, this.clock);
     this.#credential = new Credential(credential, this.alarms);
-    // Two pages with uid 0, or with the channel *, are two calls. With any other identity they are the same user twice.
+    // With uid 0 or channel *, two pages are two separate calls. With any other identity they are
+    // the same user twice.
     const exclusive = !!onHide && (rtc?.uid === 0 || rtc?.channel === "*");
     this.resume = new ResumeStore(storage, `refresher ${address} ${JSON.stringify(identity)}`, exclusive);
     this.connection = new Connection(this);
@@ -83,7 +84,7 @@ export class Session {
   }
 
   /**
-   * Resolves with a token of the newest bundle, as soon as there is one that has not expired.
+   * Resolves with a token of the newest bundle, as soon as there is a bundle that has not expired.
    * @param {Service} service
    * @returns {Promise<string>}
    */
@@ -107,8 +108,8 @@ export class Session {
   }
 
   /**
-   * Ends the session at the service, and here. In a page that goes away it also leaves
-   * over HTTP: Firefox loses the messages that such a page sends on a WebSocket.
+   * Ends the session, at the service too. A page that is going away also leaves over HTTP, because
+   * Firefox loses what such a page sends on a WebSocket.
    */
   leave() {
     if (this.#ended) return;
@@ -118,14 +119,14 @@ export class Session {
     this.#end("left");
   }
 
-  /** Stops, and keeps the session in the storage. */
+  /** Stops, but keeps the session in the storage. */
   close() {
     this.#end("closed");
   }
 
   // The connection.
 
-  /** Prepares an attempt to connect: fetches a credential if there is no session to resume. Returns a function that makes the first message. */
+  /** Prepares an attempt to connect. Fetches a credential if there is no session to resume. Returns a function that makes the first message. */
   async prepare() {
     this.#lastMessage = null;
     if (this.resume.token) return () => ({ type: "resume", ...this.resume.token });
@@ -141,7 +142,7 @@ export class Session {
 
   /** @param {ServerMessage} message */
   onMessage(message) {
-    this.#lastMessage = null; // an older `ended` or `error` does not explain a close
+    this.#lastMessage = null; // a message of an earlier connection does not explain a close of this one
     switch (message.type) {
       case "joined":
         if (!hasBundle(message) || typeof message.session !== "string" || typeof message.key !== "string") return this.#onIncomplete(message);
@@ -183,7 +184,8 @@ export class Session {
     this.resume.update({ seq: 0, expiresAt: 0, ...this.resume.token, session, key });
     this.resume.unproven = false;
     this.#dispatch("joined");
-    // A new session does not know when the SDKs' tokens, from the session before, expire.
+    // A new session does not know when the tokens that the SDKs still have from the previous
+    // session expire.
     const { appliedUntil } = this.renewals;
     const rejoin = resumed ? joined.action === "rejoin" : appliedUntil > 0 && this.clock.hasPassed(appliedUntil);
     this.#onBundle({ ...joined, action: rejoin ? "rejoin" : "renew" }, resumed ? "resume" : "join", 1, "socket");
@@ -199,8 +201,8 @@ export class Session {
   }
 
   /**
-   * Decides what to do after a close: end, open another session at once, or connect
-   * again.
+   * Decides what follows a close: the session's end, a new session at once, or another attempt to
+   * connect.
    * @param {number} code
    * @returns {number | undefined} milliseconds to the next attempt; undefined for the backoff
    */
@@ -214,13 +216,13 @@ export class Session {
   }
 
   /**
-   * Decides what to do if the service has ended the session, or does not know it: open another one,
-   * or end.
+   * Decides what follows if the service has ended the session or does not know it: a new session,
+   * or the end.
    * @param {number} code the close code, or the HTTP status
    * @param {string | undefined} reason
    * @param {string | undefined} message
    * @param {number | undefined} accessEndsAt
-   * @returns {boolean} whether the next connection opens another session
+   * @returns {boolean} whether the next connection opens a new session
    */
   #reopenOrEnd(code, reason, message, accessEndsAt) {
     const { token, unproven } = this.resume;
@@ -267,7 +269,7 @@ export class Session {
       receivedAt: this.clock.now(),
     };
     const isNew = this.deliveries.offer(bundle);
-    if (this.#ended) return; // a listener of "state", or an SDK that got its token, called leave()
+    if (this.#ended) return; // a listener of "state", or an SDK that accepted its token, called leave()
     if (isNew) {
       this.renewals.arrived(previousSeq, previousExpiresAt);
       this.events.emit("tokens", describeBundle(bundle));
@@ -275,7 +277,7 @@ export class Session {
     } else if (this.clock.hasPassed(bundle.expiresAt)) this.renewals.arrivedExpired();
   }
 
-  /** Updates what depends on the newest tokens and the time, after tokens arrived or the clock was set. */
+  /** Updates everything that depends on the newest tokens or on the clock. It is called after either has changed. */
   #onClock() {
     for (const wake of this.#waiters.splice(0)) wake();
     this.renewals.schedule();
@@ -327,8 +329,8 @@ export class Session {
     this.#ended = { reason, code, message, accessEndsAt };
     this.connection.close();
     this.alarms.stop();
-    // The next Refresher can resume a session that was closed, or that was left before the service
-    // was asked (React's StrictMode).
+    // The next Refresher can resume a session that was closed, or one that was left before the
+    // service had answered. React's StrictMode causes the latter.
     if (reason === "closed" || (reason === "left" && this.resume.unproven)) this.resume.save();
     else this.resume.clear();
     this.renewals.stop();

@@ -1,7 +1,7 @@
-// A stand-in for the client of agora-rtc-sdk-ng, for development and tests without an
-// Agora account: the same methods, events and behaviour where tokens are concerned, over
-// a WebSocket to the stand-in for Agora's edge that `refresher demo` serves. The tokens
-// are real, and they alone decide whom that edge admits and drops. It sends no media.
+// A substitute for the client of agora-rtc-sdk-ng, for development and tests without an Agora
+// account. It has the same methods, events and behaviour where tokens are concerned, and uses a
+// WebSocket to the simulated Agora edge that `refresher demo` serves. The tokens are real, and they
+// alone decide which clients that edge admits and drops. It sends no media.
 
 /** @import { Platform } from "./platform.js" */
 
@@ -10,20 +10,20 @@ import { EdgeConnection } from "./edge-connection.js";
 /** @typedef {"DISCONNECTED" | "CONNECTING" | "CONNECTED" | "RECONNECTING"} State */
 
 /**
- * The arguments of join, kept for as long as the client is in the call.
+ * The arguments of join. They are kept while the client is in the call.
  * @typedef {object} Membership
  * @property {string} channel
  * @property {string} user
- * @property {string} token the newest one
- * @property {string} admittedBy the token that the edge has last seen; "" before it admitted the client
+ * @property {string} token the newest token
+ * @property {string} admittedBy the token that the edge received last; "" before it admitted the client
  */
 
-/** The edge's code for a token that has expired. */
+/** The edge's error code for an expired token. */
 const expiredCode = 109;
 const retryMs = 1_000;
 
 /**
- * Makes a client in place of `AgoraRTC.createClient()`.
+ * Makes a client. Use it in place of `AgoraRTC.createClient()`.
  * @param {string} service address of `refresher demo`, such as "http://127.0.0.1:8080", with its base path if it has one
  * @param {{WebSocket?: Platform["WebSocket"]}} [platform] the browser's WebSocket without it
  */
@@ -33,7 +33,7 @@ export function createClient(service, { WebSocket = globalThis.WebSocket } = {})
   return new EdgeClient(edge.href, WebSocket);
 }
 
-/** The error of a method that failed, as the SDK's own. */
+/** The error with which methods fail. It has the form of the SDK's errors. */
 export class SdkError extends Error {
   /**
    * @param {string} code one of the SDK's error codes
@@ -51,9 +51,9 @@ export class SdkError extends Error {
 export class EdgeClient {
   /** @type {State} */
   connectionState = "DISCONNECTED";
-  /** Whether the token in use lets its holder publish. The SDK has no such property: its publish() rejects. */
+  /** Whether the current token allows its holder to publish. The SDK has no such property: there publish() rejects. */
   mayPublish = false;
-  /** Whether renewToken rejects, as the SDK's sometimes does. The SDK has no such property. */
+  /** Whether renewToken rejects, as the SDK's renewToken sometimes does. The SDK has no such property. */
   refusing = false;
   #url;
   #WebSocket;
@@ -91,7 +91,7 @@ export class EdgeClient {
   }
 
   /**
-   * Resolves with the uid when the edge has admitted the client.
+   * Joins a call. Resolves with the uid when the edge has admitted the client.
    * @param {string} appId not sent: the edge serves one App ID only
    * @param {string} channel
    * @param {string} token
@@ -127,7 +127,7 @@ export class EdgeClient {
         await this.#nextStateChange();
         if (this.#membership !== membership) throw new SdkError("INVALID_OPERATION", "the client has left the call");
       }
-      if (membership.admittedBy === token) return; // a reconnect has sent it to the edge
+      if (membership.admittedBy === token) return; // a reconnect has already sent it to the edge
       const answer = await this.#request("renew", "UNEXPECTED_RESPONSE", { token });
       membership.admittedBy = token;
       this.mayPublish = answer.publish === true;
@@ -138,7 +138,7 @@ export class EdgeClient {
   }
 
   /**
-   * Resolves if the client is in a call and its token allows to publish. Sends nothing.
+   * Resolves if the client is in a call and its token allows it to publish. Sends no media.
    * @param {unknown} [_tracks]
    */
   async publish(_tracks) {
@@ -150,7 +150,7 @@ export class EdgeClient {
   async unpublish(_tracks) {}
 
   /**
-   * Connects, and joins at the edge with the token.
+   * Connects to the edge, and joins with the token.
    * @param {Membership} membership
    * @param {string} token
    */
@@ -170,8 +170,7 @@ export class EdgeClient {
   }
 
   /**
-   * Rejoins with the newest token after the connection broke, as the SDK does by
-   * itself.
+   * Rejoins with the newest token after the connection broke. The SDK does the same by itself.
    * @param {Membership} membership
    */
   async #reconnect(membership) {
@@ -183,7 +182,7 @@ export class EdgeClient {
         return;
       } catch (error) {
         if (!(error instanceof SdkError)) throw error;
-        const refused = error.edgeCode; // 0 if the network is down: the next attempt may reach the edge
+        const refused = error.edgeCode; // 0 if the network is down; the next attempt may then reach the edge
         if (refused && this.#membership === membership && membership.token === token) {
           return this.#end(refused === expiredCode ? "TOKEN_EXPIRE" : "SERVER_ERROR");
         }
@@ -200,7 +199,7 @@ export class EdgeClient {
   }
 
   /**
-   * Ends the membership.
+   * Ends the call.
    * @param {string} reason as in the SDK's ConnectionDisconnectedReason
    */
   #end(reason) {

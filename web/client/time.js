@@ -1,24 +1,23 @@
-// Time: a clock that counts sleep and knows the service's time, and alarms that are
-// not lost in a sleep.
+// A clock that includes sleep and knows the service's time, and alarms that a sleep does not lose.
 
 /** @import { Platform } from "./platform.js" */
 
-/** The longest delay that setTimeout takes; it fires at once for a longer one. */
+/** The longest delay of setTimeout, in milliseconds. With a longer one it fires at once. */
 const longestTimeout = 2 ** 31 - 1;
 
 /**
- * A clock that never goes back. performance.now() stands still while some machines
- * sleep, and Date.now() jumps when somebody sets it. Each reading advances by the step
- * of performance.now(), or by the step of Date.now() if that is larger by over a
- * second. So sleep counts, and setting the device's clock back does not; setting it
- * forward makes deadlines early until the service's next answer.
+ * A clock that never goes back. performance.now() stands still while some machines sleep, and
+ * Date.now() jumps when somebody sets the device's clock. So each reading advances by the step of
+ * performance.now(), or by the step of Date.now() if that is larger by more than a second. Sleep
+ * therefore counts, and setting the device's clock back has no effect. Setting it forward makes
+ * deadlines early until the service's next answer.
  */
 export class Clock {
   #platform;
   #wall;
   #steady;
   #now = 0;
-  #offset; // the service's clock minus this one, in milliseconds
+  #offset; // the service's clock minus this clock, in milliseconds
 
   /** @param {Platform} platform */
   constructor(platform) {
@@ -46,7 +45,7 @@ export class Clock {
   }
 
   /**
-   * Whether a time has passed, by the service's clock.
+   * Whether a time has passed by the service's clock.
    * @param {number} seconds Unix seconds
    */
   hasPassed(seconds) {
@@ -54,10 +53,10 @@ export class Clock {
   }
 
   /**
-   * Sets the service's time: forward by any message, back by a prompt answer only.
-   * Any other message may have waited while the page was frozen, and would make
-   * tokens that have expired look good.
-   * @param {unknown} serverNow Unix milliseconds, from a message that just came
+   * Corrects the service's time. Any message can set it forward, but only a prompt answer can set
+   * it back. Any other message may have waited while the page was frozen; with its old time, tokens
+   * that have expired would seem valid.
+   * @param {unknown} serverNow Unix milliseconds, from a message that just arrived
    * @param {boolean} prompt whether the message is a prompt answer: see Connection
    */
   sync(serverNow, prompt) {
@@ -68,8 +67,8 @@ export class Clock {
 }
 
 /**
- * Named alarms over one timer. An alarm that was due while the timer was throttled,
- * or the device slept, rings at the next call of check.
+ * Named alarms that share one timer. If the timer was throttled or the device slept when an alarm
+ * was due, the alarm rings at the next call of check.
  */
 export class Alarms {
   #platform;
@@ -91,7 +90,7 @@ export class Alarms {
   }
 
   /**
-   * Sets the alarm of that name, in place of an earlier one.
+   * Sets the alarm of that name. It replaces an earlier one.
    * @param {string} name
    * @param {number} inMs milliseconds from now; below 0 is 0
    * @param {(lateMs: number) => void} ring called with the milliseconds by which it is late
@@ -117,7 +116,7 @@ export class Alarms {
     this.#arm();
   }
 
-  /** Clears all alarms. None can be set after that. */
+  /** Clears all alarms. After that, set has no effect. */
   stop() {
     this.#over = true;
     this.clear(...this.#set.keys());
@@ -136,7 +135,7 @@ export class Alarms {
   }
 
   /**
-   * Settles as the promise does, or rejects with TIMEOUT if that takes longer.
+   * Settles as the promise does, or rejects with the code TIMEOUT after ms milliseconds.
    * @template T
    * @param {number} ms
    * @param {T | PromiseLike<T>} promise
@@ -170,8 +169,9 @@ export function failure(code, message) {
 }
 
 /**
- * Exponential backoff with full jitter, so that clients which lost a node together do
- * not connect again together: the wait after the n-th failure in a row, in milliseconds.
+ * Returns how long to wait after the n-th failure in a row, in milliseconds. The backoff is
+ * exponential with full jitter, so that clients which lost a node together do not all reconnect at
+ * the same time.
  * @param {number} failures from 1
  * @param {() => number} random from 0 to 1
  */

@@ -1,4 +1,4 @@
-// A second identity of the same person, which belongs to the first.
+// also(): a second identity of the same person, whose Refresher belongs to the first.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { Simulation, second, settle } from "./fakes/index.js";
 
 const screen = { rtc: { channel: "daily", uid: 2001, role: "publisher" } };
 
-/** Two live Refreshers, and their sockets. */
+/** Opens two live Refreshers; also returns their sockets. */
 async function both(t, options = {}) {
   const sim = new Simulation(t);
   const { refresher: camera, socket } = await sim.live(options);

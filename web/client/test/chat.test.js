@@ -1,5 +1,6 @@
-// bindChat with a connection of agora-chat, which runs in Node.js: its timers, events and refusals
-// are the SDK's own. There is no socket; the tests call the connection's functions as its socket would.
+// bindChat with a real connection of agora-chat, which runs in Node.js. Its timers, events and
+// refusals are the SDK's own. It has no socket: the tests call the functions that its socket would
+// call.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +10,7 @@ import { conformance, registered } from "./conformance.js";
 import { Simulation, minute, second, settle } from "./fakes/index.js";
 import { tested } from "./sdks.js";
 
-// Globals that the SDK reads when it is loaded.
+// Globals that the SDK needs while it is loaded.
 globalThis.window ??= globalThis;
 globalThis.self ??= globalThis;
 // The SDK never clears its intervals; without unref they would keep the process alive.
@@ -20,17 +21,17 @@ AgoraChat.logger.disableAll();
 
 const tokenExpired = AgoraChat.statusCode.WEBIM_TOKEN_EXPIRED;
 
-/** A live call with a chat connection that is bound and open. */
+/** Opens a live call with a chat connection that is bound and open. */
 async function chatting(t, { rejoins = true } = {}) {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ chat: { userId: "ana" } }, { services: ["rtc", "chat"], ttl: 3600, renewBefore: 300 });
   const chat = new AgoraChat.connection({ appKey: "org#app" });
   t.after(() => chat.clearTokenTimeout());
-  /** The tokens that it was opened with. */
+  /** The tokens with which the connection was opened. */
   const taken = [];
   chat.getTokenExpireTimestamp = async () => ({ expire_timestamp: Date.now() + hourOfTheSdk });
   const renewToken = t.mock.method(chat, "renewToken");
-  /** Opens the connection, as an answer of Chat's server does. */
+  /** Opens the connection, as an answer of Chat's server would. */
   const opens = (token) => {
     taken.push(token);
     Object.assign(chat, { logOut: false, sock: { readyState: 1, close() { this.readyState = 3; } } });
@@ -65,8 +66,8 @@ test("a connection that closed because its token expired is opened again with th
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { socket, chat, rejoin, push } = await chatting(t);
   const token = await push({ seq: 2 });
-  t.mock.timers.tick(hourOfTheSdk); // the SDK's own timer: onTokenExpired, then close()
-  chat.eventHandler.dispatch("onDisconnected"); // when its socket has closed
+  t.mock.timers.tick(hourOfTheSdk); // runs the SDK's own timer: onTokenExpired, then close()
+  chat.eventHandler.dispatch("onDisconnected"); // the SDK's socket has closed
   await settle();
   assert.deepEqual(rejoin.mock.calls.map((call) => call.arguments[0]), [token]);
   socket.take();
@@ -145,7 +146,7 @@ test("a user who closed the connection, or was removed, gets no tokens until it 
 
 test("the refusal of a closed connection is sent as JSON", async (t) => {
   const { sim, socket, chat, push } = await chatting(t, { rejoins: false });
-  chat.close(); // and its word of that did not come
+  chat.close(); // the connection closed, but the event onDisconnected did not come
   await push({ seq: 2 });
   assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "UNKNOWN", message: '{"status":false}' }]);
   assert.equal(sim.saw("refused").at(-1).message, '{"status":false}');
@@ -153,7 +154,7 @@ test("the refusal of a closed connection is sent as JSON", async (t) => {
 
 test("the type of an error is the code of the nack", async (t) => {
   const { socket, chat, rejoin, push } = await chatting(t);
-  rejoin.mock.mockImplementation(() => chat.open({ user: "" })); // refuses without a network
+  rejoin.mock.mockImplementation(() => chat.open({ user: "" })); // open() rejects, as it does without a network
   await push({ seq: 2, action: "rejoin" });
   const [{ type, code, message }] = socket.take();
   assert.deepEqual([type, code], ["nack", String(AgoraChat.statusCode.WEBIM_USER_ALREADY_LOGIN ?? "")]);
@@ -203,7 +204,7 @@ conformance("agora-chat", "chat", (taken, t) => {
     await renewToken(token).finally(() => (chat.sock.readyState = 1));
     taken.add("renew", token);
   };
-  const closed = () => chat.eventHandler.dispatch("onDisconnected"); // which its socket says
+  const closed = () => chat.eventHandler.dispatch("onDisconnected"); // the SDK's socket reports that it closed
   return {
     bind: (refresher, app) => bindChat(refresher, chat, app),
     async join(token) {
@@ -215,7 +216,7 @@ conformance("agora-chat", "chat", (taken, t) => {
     warns: () => chat.eventHandler.dispatch("onTokenWillExpire"),
     expires: () => (chat.closeByTokenExpired(), closed()),
     leaves: () => (chat.close(), closed()),
-    refuses: () => ((chat.sock.readyState = 3), "UNKNOWN"), // it says {status: false}, without a code
+    refuses: () => ((chat.sock.readyState = 3), "UNKNOWN"), // the SDK rejects with {status: false}, without a code
   };
 });
 

@@ -1,10 +1,11 @@
-// Registers the stories as tests of an SDK, in Node.js.
+// Registers the stories (stories.js: scenarios that every binding must pass) as Node.js tests of an
+// SDK.
 
 import { test } from "node:test";
 
 import { stories } from "./stories.js";
 
-/** The names of the SDKs whose stories this file has registered. @type {string[]} */
+/** The names of the SDKs for which this file has registered the stories. @type {string[]} */
 export const registered = [];
 
 /**

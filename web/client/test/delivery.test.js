@@ -7,13 +7,13 @@ import { bindRtc } from "../bindings/rtc.js";
 import { bindRtm } from "../bindings/rtm.js";
 import { FakeRtcClient, FakeRtmClient, Simulation, day, second, settle, token } from "./fakes/index.js";
 
-/** An SDK whose promises the test settles. */
+/** Makes an SDK whose promises the test settles. */
 function manual() {
   const calls = [];
   return { calls, renew: (token) => new Promise((resolve, reject) => void calls.push({ token, resolve, reject })) };
 }
 
-/** A live call with SDKs that are bound to services, and in the call. */
+/** Opens a live call with SDKs that are bound to services and are in the call. */
 async function bound(sim, sdks, options = {}, joined = {}) {
   const { refresher, socket } = await sim.live(options, { services: Object.keys(sdks), ...joined });
   for (const [service, sdk] of Object.entries(sdks)) {
@@ -23,7 +23,7 @@ async function bound(sim, sdks, options = {}, joined = {}) {
   return { refresher, socket };
 }
 
-/** The same with a client of the RTC SDK. */
+/** Opens a live call whose SDK is a fake client of the RTC SDK. */
 async function inCall(sim, bindings = {}) {
   const { refresher, socket } = await sim.live();
   const client = new FakeRtcClient(sim);
@@ -235,7 +235,7 @@ test("the first bundle again, during its delivery, is answered once", async (t) 
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const client = new FakeRtcClient(sim);
-  client.connectionState = "CONNECTED"; // with a token of its own
+  client.connectionState = "CONNECTED"; // the app joins with a token from elsewhere
   client.latency = 2 * second;
   bindRtc(refresher, client);
   const joined = sim.joined();
@@ -301,7 +301,7 @@ test("an SDK's answer to a bundle of the previous session does not ack one of th
   await sim.socket.opens();
   await sim.socket.says(joined);
   sim.socket.take();
-  sdk.calls[0].resolve(); // the old one's
+  sdk.calls[0].resolve(); // the delivery of the old session ends now
   await settle();
   assert.deepEqual(sim.socket.take(), []);
   assert.equal(sdk.calls[1].token, joined.tokens.rtc.token);
@@ -469,7 +469,7 @@ test("a client that replaces one that hung up gets nothing until token() was cal
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
   assert.equal(sim.saw("refused").length, 0);
   await two.join(await refresher.token("rtc"));
-  unbind(); // once more, which says nothing of the new one
+  unbind(); // unbinding again must not affect the new binding
   await socket.says(sim.push({ seq: 4 }));
   assert.deepEqual(two.taken.map(({ by }) => by), ["join", "renew"]);
 });
@@ -497,7 +497,7 @@ test("an SDK without isJoined that is unbound and bound again is renewed", async
   const unbinds = [bindRtm(refresher, rtm), refresher.bind("rtc", sdk).unbind];
   await rtm.login(await refresher.token("rtm"));
   await refresher.token("rtc");
-  for (const unbind of unbinds) unbind(); // as React's StrictMode does it
+  for (const unbind of unbinds) unbind(); // React's StrictMode unbinds like this
   bindRtm(refresher, rtm);
   refresher.bind("rtc", sdk);
   const pushes = [2, 3].map((seq) => sim.push({ seq, services, ttl: 3600 + seq }));

@@ -8,10 +8,10 @@ import { Simulation, hour, settle } from "./fakes/index.js";
 
 const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJl";
 
-/** The messages of the tests so far. @type {string[]} */
+/** The messages of all tests so far. @type {string[]} */
 const messages = [];
 
-/** A page, whose warnings are added to the messages. */
+/** Makes a page whose warnings are added to the messages. */
 function simulate(t) {
   const sim = new Simulation(t);
   t.after(() => messages.push(...sim.warnings));
@@ -64,7 +64,7 @@ for (const [url, message] of [
 
 // The credential.
 
-/** A value that is no credential, and its description in the message. @type {[string, unknown, string][]} */
+/** Values that are no credential, each with its name and its description in the message. @type {[string, unknown, string][]} */
 const mistakes = [
   ["undefined", undefined, "nothing"],
   ["null", null, "nothing"],

@@ -135,7 +135,7 @@ test("a listener that throws stops neither the others nor the library, and is re
   sim.assertEmpty();
 });
 
-/** Causes every event, one after the other, until the call has ended. */
+/** Causes every event in turn, until the call has ended. */
 async function history(sim, refresher, client) {
   const say = async (message) => sim.socket?.readyState === 1 && sim.socket.says(message);
   const close = async (code) => sim.socket?.readyState < 2 && sim.socket.closes(code);
@@ -246,7 +246,7 @@ for (const method of ["leave", "close"]) {
 
 // The end.
 
-/** Situations in which leave() or close() is called; each returns the messages that leave() must send. */
+/** Situations in which leave() or close() is called. Each returns the messages that leave() must send. */
 const middles = {
   "while the credential is fetched": async (sim) => {
     const refresher = sim.refresher({ credential: () => new Promise(() => {}) });
@@ -451,7 +451,7 @@ test("the reports of an unbound SDK are ignored", async (t) => {
   assert.equal(rejoin.mock.callCount(), 0);
 });
 
-// The page's own events.
+// Events of the page itself.
 
 test("in a page, online, pageshow and a page that becomes visible wake the client, until the end", async (t) => {
   t.after(() => {

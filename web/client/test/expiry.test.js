@@ -1,4 +1,4 @@
-// An SDK whose token expires soon, or has expired.
+// SDKs whose token expires soon, or has expired.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ import { FakeRtcClient, FakeRtmClient, Simulation, how, inCall, second, settle }
 test("the SDK's warning sends a renew when the push is late", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim, { ttl: 600, renewBefore: 20 });
-  await sim.pass(580 * second); // 20 s are left, and the SDK has warned at 30 s
+  await sim.pass(580 * second); // 20 s are left; the SDK warned when 30 s were left
   assert.deepEqual(socket.take(), []);
   client.warns();
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
@@ -58,7 +58,7 @@ test("tokens with a lifetime below the SDK's warning do not cause a loop of rene
   const sim = new Simulation(t);
   const { socket } = await inCall(sim, { ttl: 20, renewBefore: 10 });
   for (let seq = 2; seq < 20; seq++) {
-    await socket.says(sim.push({ seq, ttl: 20 })); // the SDK warns at once
+    await socket.says(sim.push({ seq, ttl: 20 })); // the SDK warns at once, because its new token has only 20 s left
     await sim.pass(9 * second);
     assert.deepEqual(socket.take(), [{ type: "ack", seq }]);
   }
@@ -82,7 +82,7 @@ test("RTM's warning counts for its own token, not for a stream channel's", async
   await sim.pass(541 * second);
   rtm.warns("a stream channel");
   assert.deepEqual(socket.take(), []);
-  rtm.says("tokenPrivilegeWillExpire"); // so does agora-rtm 2.3 in places
+  rtm.says("tokenPrivilegeWillExpire"); // agora-rtm 2.3 also emits this event in some places
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
 });
 
@@ -109,7 +109,7 @@ test("an SDK that is bound by hand reports willExpire and expired", async (t) =>
   assert.equal(rejoin.mock.callCount(), 1);
 });
 
-// The end of a token.
+// An SDK whose token expires.
 
 test("after did-expire the call is joined again with the newest tokens, if they are good", async (t) => {
   const sim = new Simulation(t);

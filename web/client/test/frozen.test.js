@@ -1,6 +1,6 @@
-// A page that was frozen: its process was stopped, or the device slept, and messages
-// that the service sent meanwhile wait at the socket. Afterwards the browser runs
-// overdue timers and waiting messages in any order.
+// A page that was frozen, because its process was stopped or the device slept. Meanwhile messages
+// of the service wait in the socket. Afterwards the browser delivers them and fires overdue timers
+// in any order.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { Simulation, hour, second, settle } from "./fakes/index.js";
 
 const ttl = 12;
 
-/** A session with tokens of 12 s, whose page stops for 45 s while a ping is unanswered. */
+/** Opens a session with tokens of 12 s, and freezes its page for 45 s while a ping is unanswered. */
 async function frozen(t) {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl, renewBefore: 6, heartbeat: 1 });
@@ -30,7 +30,7 @@ async function frozen(t) {
   return { sim, refresher, socket, renewed, waiting };
 }
 
-/** Delivers the waiting messages; the overdue timers fire before the message with that index. */
+/** Delivers the waiting messages. The overdue timers fire before message number `timersBefore`. */
 async function thaw({ sim, refresher, socket, waiting }, timersBefore) {
   const tokens = [];
   for (let n = 0; n <= waiting.length; n++) {
@@ -83,10 +83,10 @@ test("a pong is prompt if it came soon after its own ping, not after a later one
   await sim.pass(26 * second);
   const late = { type: "pong", now: sim.time };
   await sim.sleep(40 * second);
-  await sim.wake(); // pings once more
+  await sim.wake(); // sends another ping
   await socket.says(late);
   assert.equal(refresher.now(), sim.time);
-  await socket.says({ type: "pong", now: sim.time - 300 }); // of the heartbeat that was overdue
+  await socket.says({ type: "pong", now: sim.time - 300 }); // the pong to the overdue ping
   assert.equal(refresher.now(), sim.time - 300);
 });
 
@@ -94,7 +94,7 @@ test("no message but pong and joined sets the clock back", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
-  await sim.pass(26 * second); // a ping waits for its pong
+  await sim.pass(26 * second); // a ping is unanswered now
   for (const message of [sim.push({ seq: 2 }), { type: "reconnect", afterMs: hour, reason: "drain" }, { type: "something newer" }]) {
     await socket.says({ ...message, now: sim.time - 40 * second });
     assert.equal(refresher.now(), sim.time, message.type);

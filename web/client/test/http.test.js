@@ -1,4 +1,4 @@
-// Renewal over HTTP, for as long as there is no connection.
+// Renewal over HTTP, while there is no connection.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { bindRtc } from "../bindings/rtc.js";
 import { FakeRtcClient, Simulation, hour, minute, second, settle } from "./fakes/index.js";
 
-/** A live call that loses its connection; each new socket fails at once. */
+/** Opens a live call, and breaks its connection. Each new socket fails at once. */
 async function away(sim, joined = {}, options = {}) {
   const { refresher, socket } = await sim.live(options, { ttl: 600, renewBefore: 50, ...joined });
   await block(sim, socket);
@@ -18,7 +18,7 @@ async function block(sim, socket) {
   await socket.closes(1006);
 }
 
-/** The expected request to renew a session, with the newest bundle that was applied. */
+/** Asserts that the request renews the session, and reports the newest bundle that the SDKs accepted. */
 function assertAsks(request, { session = "session-1", key = "key-1", seq = 1, expiresAt }) {
   assert.equal(request.url, `https://calls.example.com/v1/sessions/${session}/renew`);
   assert.equal(request.method, "POST");
@@ -67,7 +67,7 @@ test("an answer with the action rejoin calls the app's rejoin", async (t) => {
   const client = new FakeRtcClient(sim);
   bindRtc(refresher, client, { rejoin: (token) => client.join(token) });
   await client.join(await refresher.token("rtc"));
-  client.connectionState = "DISCONNECTED"; // and its word of that did not come
+  client.connectionState = "DISCONNECTED"; // the SDK left the call without emitting an event
   await block(sim, socket);
   await sim.pass(560 * second);
   await sim.fetches[0].answers(200, sim.push({ seq: 2, action: "rejoin" }));
@@ -278,7 +278,8 @@ test("404 during a resume replaces that attempt by a join", async (t) => {
 test("404 over HTTP while the connection is live but unanswered: the state is away until the next connection has joined", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
-  await sim.pass(refresher.expiresAt * second - sim.time - 239 * second); // the push is overdue, and requested
+  // After this time the push is overdue, and the client has requested it.
+  await sim.pass(refresher.expiresAt * second - sim.time - 239 * second);
   await sim.pass(9 * second); // in vain
   await sim.fetches[0].answers(404, { error: "join afresh", code: "unknown_session", status: 404 });
   assert.equal(socket.readyState, 2);
@@ -371,7 +372,7 @@ test("an answer that is not the service's ends nothing: it is an error event, an
 test("answers without a later expiry do not cause a loop of requests", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await away(sim, { ttl: 3600, renewBefore: 300 });
-  const { expiresAt } = refresher; // the session ends with these tokens
+  const { expiresAt } = refresher; // no tokens follow these
   await sim.pass(3360 * second);
   for (let seq = 2; sim.seconds() < expiresAt; seq++) {
     await sim.fetches.at(-1).answers(200, sim.push({ seq, expiresAt }));

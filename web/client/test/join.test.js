@@ -1,4 +1,4 @@
-// How a session is opened and taken up again.
+// How a session is opened and resumed.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -225,7 +225,7 @@ test("resumes with seq 0 when nothing was applied yet", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const client = new FakeRtcClient(sim);
-  client.connectionState = "CONNECTED"; // with a token of its own
+  client.connectionState = "CONNECTED"; // the app joins with a token from elsewhere
   client.hangs = true;
   bindRtc(refresher, client);
   const socket = await sim.join();

@@ -1,5 +1,5 @@
-// leave() without a live connection, or from a page that is hidden or going away:
-// the service is told over HTTP.
+// leave() without a live connection, or on a page that is hidden or going away: the library then
+// leaves over HTTP.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ import { Simulation, hour, second, settle } from "./fakes/index.js";
 /** The requests over HTTP that end a session. */
 const leaves = (sim) => sim.fetches.filter(({ url }) => url.endsWith("/leave"));
 
-/** States of a session when leave() is called, and whether the library then tells the service on the socket and over HTTP. */
+/** Moments at which leave() is called, and whether the library then leaves by a message on the socket and by a request over HTTP. */
 const moments = {
   "live, and visible": { begin: (sim) => sim.live(), socket: true, http: false },
   "live, and hidden": {

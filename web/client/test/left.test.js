@@ -1,4 +1,4 @@
-// An SDK that left the call for another reason than its token.
+// SDKs that left the call for another reason than an expired token.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -116,7 +116,7 @@ test("an SDK that is bound by hand reports left and joined", async (t) => {
   assert.equal(renew.mock.callCount(), 1);
 });
 
-// The services whose SDK took a bundle.
+// The services whose SDK accepted the bundle.
 
 test("renewed lists the services whose SDK took the tokens: none before the join, and none after all have left", async (t) => {
   const sim = new Simulation(t);

@@ -11,7 +11,7 @@ import { FakeRtcClient, Simulation, how, inCall, minute, second, settle } from "
 test("a rejoin from the service calls the app's rejoin", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim);
-  client.connectionState = "DISCONNECTED"; // and its word of that did not come
+  client.connectionState = "DISCONNECTED"; // the SDK left the call without emitting an event
   const push = sim.push({ seq: 2, action: "rejoin" });
   await socket.says(push);
   assert.deepEqual(client.taken.at(-1), { by: "join", token: push.tokens.rtc.token, expiresAt: push.tokens.rtc.expiresAt });
@@ -22,7 +22,7 @@ test("a rejoin from the service calls the app's rejoin", async (t) => {
 test("a resume with the action rejoin calls the app's rejoin", async (t) => {
   const sim = new Simulation(t);
   const { client } = await inCall(sim);
-  client.connectionState = "DISCONNECTED"; // and its word of that did not come
+  client.connectionState = "DISCONNECTED"; // the SDK left the call without emitting an event
   await sim.resume({ seq: 2, action: "rejoin" });
   assert.equal(how(client), "join join");
   assert.equal(sim.saw("tokens").at(-1).rejoin, true);
@@ -44,7 +44,7 @@ test("a session that is opened again after the tokens expired calls the app's re
   const { socket, client } = await inCall(sim, { ttl: 60, renewBefore: 0 });
   await socket.closes(1006);
   await sim.sleep(2 * minute);
-  client.connectionState = "DISCONNECTED"; // and its word of that did not come
+  client.connectionState = "DISCONNECTED"; // the SDK left the call without emitting an event
   await sim.wake();
   await sim.socket.opens();
   await sim.socket.refuses(4404, "unknown_session");
@@ -78,7 +78,7 @@ test("an SDK that says that it is in the call, but refuses the renewal, is rejoi
 test("without the app's rejoin, the answer is a nack with NO_REJOIN", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim, {}, { rejoins: false });
-  client.connectionState = "DISCONNECTED"; // and its word of that did not come
+  client.connectionState = "DISCONNECTED"; // the SDK left the call without emitting an event
   await socket.says(sim.push({ seq: 2, action: "rejoin" }));
   assert.deepEqual(socket.take().map(({ type, seq, code }) => [type, seq, code]), [["nack", 2, "NO_REJOIN"]]);
   client.expires();
@@ -189,7 +189,8 @@ test("bindRtc throws for other objects, and leaves nothing bound", async (t) => 
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await refresher.token("rtc");
-  for (const client of [undefined, {}, { renewToken: () => 0, addListener: () => {}, registerEventHandler: () => true }]) { // the last: react-native-agora
+  // The last one looks like react-native-agora.
+  for (const client of [undefined, {}, { renewToken: () => 0, addListener: () => {}, registerEventHandler: () => true }]) {
     assert.throws(() => bindRtc(refresher, client), (error) => error instanceof TypeError && /agora-rtc-sdk-ng.*use bind\(\)/.test(error.message));
   }
   assert.throws(() => bindRtc(refresher, { renewToken: () => {} }), TypeError);

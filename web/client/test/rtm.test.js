@@ -8,7 +8,7 @@ import { FakeNativeRtmClient, FakeOldRtmClient, FakeRtmClient, Simulation, how, 
 
 const kinds = { "agora-rtm 2.2": FakeRtmClient, "agora-rtm 2.1": FakeOldRtmClient, "agora-react-native-rtm 2.2": FakeNativeRtmClient };
 
-/** A live call with an RTM client of that kind, logged in; its rejoin logs out and in again. */
+/** Opens a live call with an RTM client of that class, logged in. The app's rejoin logs out and in again. */
 async function loggedIn(sim, Client = FakeRtmClient) {
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new Client(sim);
@@ -91,7 +91,7 @@ test("agora-rtm 2.1: a stream channel's status does nothing to the login", async
   assert.equal(how(rtm), "join renew");
 });
 
-/** A live call whose stream channel is bound, beside another and the login. */
+/** Opens a live call with a bound stream channel; another stream channel and the login are open too. */
 async function inStreamChannel(sim, t) {
   const { refresher, socket } = await sim.live({ rtc: { channel: "room", account: "ana" } }, { ttl: 600, renewBefore: 60 });
   const rtm = new FakeRtmClient(sim);
@@ -268,7 +268,7 @@ test("a rejoin with a token that has expired is tried once for each bundle", asy
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new FakeRtmClient(sim);
   const rejoin = t.mock.fn(async () => {
-    if (rejoin.mock.callCount() > 10) return; // it goes round in a circle
+    if (rejoin.mock.callCount() > 10) return; // the rejoins would go on for ever
     rtm.becomes("FAILED", "TOKEN_EXPIRED");
     throw FakeRtmClient.error("TOKEN_EXPIRED", "its clock is wrong");
   });
@@ -302,7 +302,7 @@ test("the reports of an SDK that was unbound change nothing", async (t) => {
 test("bindRtm refuses other objects with an error that says what to do", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
-  for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last: agora-rtm 1
+  for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last one looks like agora-rtm 1
     assert.throws(() => bindRtm(refresher, client), (error) => error instanceof TypeError && /agora-rtm 2 .*use bind\(\)/.test(error.message));
   }
 });

@@ -1,6 +1,6 @@
-// The SDKs that the library binds, by their names in the README's table: which
-// package it is, and which file runs the stories with it. table.test.js holds the
-// table to this list, and tested() holds each file to it.
+// The SDKs that the library binds, keyed by their names in the README's table: each with its
+// package and with the test file that runs the stories (stories.js) for it. table.test.js compares
+// the README's table with this list, and tested() compares each file with it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -26,7 +26,7 @@ export const sdks = {
 };
 
 /**
- * Registers a test which fails unless the file runs the stories with each of its SDKs, and with no other.
+ * Registers a test that fails unless the file runs the stories for exactly its SDKs of this list.
  * @param {string} file its import.meta.url
  * @param {Iterable<string>} names of the SDKs whose stories it has registered
  */

@@ -1,6 +1,6 @@
-// The library against a model of the service, for hours of faults: lost and half-open
-// connections, blocked WebSockets, sleep, throttled timers, clocks that are set, SDKs
-// that refuse. Each run follows from its seed.
+// The library against a model of the service, through hours of random faults: lost and half-open
+// connections, blocked WebSockets, sleep, throttled timers, changed clocks, SDKs that refuse. A run
+// can be repeated from its seed.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ const runs = 200;
 /** How long the library waits for an SDK, in milliseconds. */
 const sdkTimeout = 8 * second;
 
-/** A seeded random number generator (mulberry32): from 0 to 1. */
+/** Returns a seeded random number generator (mulberry32) of numbers from 0 to 1. */
 function chances(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -22,7 +22,7 @@ function chances(seed) {
   };
 }
 
-/** A client that checks the tokens that it gets. */
+/** A client that checks each token it gets. */
 class Sdk extends FakeRtcClient {
   #began = [];
 
@@ -49,7 +49,7 @@ class Sdk extends FakeRtcClient {
     }
   }
 
-  /** Whether it is in the call, with a token that is good. */
+  /** Whether the client is in the call with a valid token. */
   get well() {
     return this.inCall() && this.expiresAt * second > this.device.time;
   }
@@ -78,7 +78,7 @@ function begin(sim, settings, { credential, lost }) {
   refresher.on("tokens", () => {}); // somebody listens
   const first = refresher.token("rtc");
   void first.then((token) => {
-    taken.add(token); // the app has the token from token(), and joins with it without another call of the binding
+    taken.add(token); // the app has the token from token(), so it joins without another call of the binding
     return join(token);
   });
   return { taken, service, refresher, client };
@@ -99,7 +99,7 @@ async function call(seed) {
     lost: () => check("lost its token"),
   });
 
-  // Since when tokens could have reached the page without a fault.
+  // The time since which no fault has kept tokens from the page.
   let goodSince = sim.time;
   let throttled = false;
   const isGood = () => !client.refusal && (service.socketsWork || (service.requestsWork && !throttled && service.sessions.has(refresher.session)));
@@ -192,7 +192,7 @@ async function call(seed) {
     await pass(between(second, pick(20 * second, 3 * minute)));
   }
 
-  // Once the faults are over, the call recovers.
+  // When the faults are over, the call must recover.
   Object.assign(service, { socketsWork: true, requestsWork: true });
   client.refusal = null;
   throttle(false);
@@ -200,7 +200,7 @@ async function call(seed) {
   await pass(100 * second);
   assert.ok(client.well && refresher.state === "live", "it has recovered");
 
-  // After the end, no timer, socket or request is left.
+  // After the end, no timer, socket or request may be left.
   const { length } = sim.sockets;
   if (chance() < 0.5) service.cut({ noticed: true });
   const { session } = refresher;
@@ -238,7 +238,7 @@ test("calls with tokens of 30 s survive nodes that stop without closing their co
     for (let stops = 0; stops < 20; stops++) {
       await sim.pass((20 + 40 * chance()) * second);
       assert.ok(client.well && refresher.state === "live", `seed ${seed}: it goes on`);
-      service.cut({ noticed: false }); // its clients find another node
+      service.cut({ noticed: false }); // its clients connect to another node
     }
     refresher.leave();
     client.leave();

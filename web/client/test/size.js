@@ -1,10 +1,10 @@
-// The size that the library and each of its bindings add to an app: minified and gzipped,
-// as a bundler and a web server deliver them. Fails if one is larger than its limit.
+// Measures what the library and each of its bindings add to an app's size: minified and gzipped, as
+// a bundler and a web server deliver them. Fails if one exceeds its limit.
 
 import { build } from "esbuild";
 import { gzipSync } from "node:zlib";
 
-/** Bytes, by module. An app has index.js and the bindings of the SDKs that it uses. 1 KiB of index.js is messages for developers (diagnose.js). */
+/** Limits in bytes, by module. An app loads index.js and the bindings of its SDKs. 1 KiB of index.js is the messages for developers (diagnose.js). */
 const limits = {
   "index.js": 8 * 1024,
   "also.js": 320,
@@ -17,7 +17,7 @@ const limits = {
 for (const [name, limit] of Object.entries(limits)) {
   const { outputFiles } = await build({
     entryPoints: [new URL(`../${name}`, import.meta.url).pathname],
-    external: name === "also.js" ? ["./refresher.js"] : [], // which is in index.js
+    external: name === "also.js" ? ["./refresher.js"] : [], // index.js has that module already
     bundle: true, minify: true, format: "esm", target: "es2022", write: false,
   });
   const bytes = gzipSync(outputFiles[0].contents, { level: 9 }).length;

@@ -8,8 +8,8 @@ import { bindingTransitions, sessionTransitions, transition } from "../states.js
 import { Simulation, hour, minute, second, settle } from "./fakes/index.js";
 
 /**
- * Reads a table: a row for each event, a column for each state.
- * @returns {[state: string, event: string, next: string][]} "." is the same state
+ * Parses a table with a row for each event and a column for each state.
+ * @returns {[state: string, event: string, next: string][]} "." in the table means that the state stays
  */
 function read(table) {
   const [[, ...states], ...rows] = table.trim().split("\n").map((line) => line.trim().split(/\s+/));
@@ -50,12 +50,12 @@ for (const [name, transitions, table] of [["binding", bindingTransitions, bindin
   });
 }
 
-/** A binding of an SDK that the test moves by hand. */
+/** Makes a binding, with an SDK that the test controls. */
 function bind() {
   const sdk = {
     inCall: false,
     refuses: false,
-    /** The calls of rejoin that are not complete. */
+    /** The unfinished calls of rejoin. */
     rejoins: [],
     renew: () => (sdk.refuses ? Promise.reject(new Error("no")) : undefined),
     rejoin: () => new Promise((resolve, reject) => void sdk.rejoins.push({ resolve, reject })),
@@ -66,7 +66,7 @@ function bind() {
   return { sdk, binding, deliver };
 }
 
-/** Brings a binding into a state; `rejoining` is with a rejoin that is not complete. */
+/** Brings a binding into a state. In `rejoining`, a call of rejoin is unfinished. */
 const reach = {
   idle: () => {},
   joined: ({ binding }) => binding.dispatch("tokenTaken"),
@@ -81,11 +81,11 @@ const reach = {
   unbound: ({ binding }) => binding.dispatch("unbind"),
 };
 
-/** The same, with a rejoin that is not complete. */
+/** Brings a binding into a state while a call of rejoin is unfinished. */
 const reachWithRejoin = {
   joined: async (bound) => {
     await reach.rejoining(bound);
-    bound.sdk.inCall = true; // while the app still publishes, say
+    bound.sdk.inCall = true; // for example because the app still publishes
     bound.deliver(false);
     await settle();
   },
@@ -108,7 +108,7 @@ const reachWithRejoin = {
   },
 };
 
-/** Lets an event happen to a binding. */
+/** Causes an event of a binding. */
 const cause = {
   tokenTaken: ({ binding }) => binding.dispatch("tokenTaken"),
   joined: ({ binding }) => binding.dispatch("joined"),
@@ -121,7 +121,8 @@ const cause = {
     deliver(false);
   },
   rejoin: ({ sdk, binding, deliver }) => {
-    sdk.refuses = sdk.inCall = binding.state === "idle"; // only an SDK that is in the call can have expired tokens here
+    // In `idle`, a rejoin needs an SDK that is in the call and refuses the token.
+    sdk.refuses = sdk.inCall = binding.state === "idle";
     deliver(true);
   },
   rejoined: ({ sdk }) => sdk.rejoins[0].resolve(),
@@ -131,8 +132,9 @@ const cause = {
 for (const [state, event, next] of bindingTable) {
   const completes = event === "rejoined" || event === "rejoinFailed";
   const reaches = completes ? reachWithRejoin[state] : reach[state];
-  if (!reaches) continue; // no rejoin begins in `idle`, so none completes in it
-  // An SDK that returned is in the call when the next token is delivered, so the delivery itself is its next event.
+  if (!reaches) continue; // no rejoin begins in `idle`, so none can finish in it
+  // An SDK that returned is in the call when the next token is delivered, so the delivery causes
+  // inCall before rejoin.
   const after = event === "rejoin" && state === "returned" ? "rejoining" : next;
   test(`a binding that is ${state}: ${event} leads to ${after}`, async () => {
     const bound = bind();
@@ -201,7 +203,7 @@ const reachSession = {
   },
 };
 
-/** Lets an event happen to a session; after its end, tries to. */
+/** Causes an event of a session, or tries to cause it after the session's end. */
 const causeSession = {
   joined: async (sim, refresher) => {
     if (refresher.state === "ended") sim.socket.onmessage?.({ data: JSON.stringify(sim.joined()) });
@@ -244,7 +246,7 @@ test("an SDK that joins with a token from elsewhere is renewed, not rejoined, al
   const sdk = { renew: t.mock.fn(), rejoin: t.mock.fn() };
   const { joined } = refresher.bind("rtc", sdk);
   await sim.pass(2 * minute);
-  await socket.says(sim.push({ seq: 2, action: "rejoin" })); // nobody has joined
+  await socket.says(sim.push({ seq: 2, action: "rejoin" })); // no SDK has joined
   joined();
   await settle();
   assert.deepEqual([sdk.renew.mock.callCount(), sdk.rejoin.mock.callCount()], [1, 0]);
@@ -276,7 +278,7 @@ test("an SDK that joined with a token of the previous session gets the newest to
   const message = sim.joined({ session: "session-2", seq: 1, expiresAt: sim.seconds(2 * hour) });
   await sim.socket.opens();
   await sim.socket.says(message);
-  joined(); // with the token of before
+  joined(); // the SDK joined with its old token
   await settle();
   assert.deepEqual(renew.mock.calls.map(({ arguments: [token] }) => token), [message.tokens.rtc.token]);
   await sim.pass(second);

@@ -1,4 +1,4 @@
-// A session that outlives a reload of the page.
+// Sessions that survive a reload of the page.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { bindRtc } from "../bindings/rtc.js";
 import { FakeRtcClient, Simulation, minute, second, settle } from "./fakes/index.js";
 
-/** A tab's storage; it lives longer than a page. */
+/** A tab's storage. It outlives the page. */
 function tab(content = {}) {
   return {
     content,
@@ -22,7 +22,7 @@ const only = (storage) => {
   return names[0];
 };
 
-/** Ends the page with its sockets and timers; the next page is in the same tab. */
+/** Ends the page with its sockets and timers, and makes the next page in the same tab. */
 async function reload(sim) {
   sim.hide();
   if (sim.socket.readyState < 2) sim.socket.readyState = 3;
@@ -318,7 +318,7 @@ test("leave() before the first answer leaves the stored session to the next Refr
   const sim = new Simulation(t);
   await sim.live({ storage });
   const next = await reload(sim);
-  next.refresher({ storage }).leave(); // React's StrictMode makes everything twice
+  next.refresher({ storage }).leave(); // React's StrictMode constructs and ends each component twice
   const refresher = next.refresher({ storage });
   await settle();
   await next.socket.opens();
@@ -337,9 +337,9 @@ test("a session that was superseded does not remove the resume token of the othe
   assert.match(storage.content[name], /ANOTHER/);
 });
 
-// Two pages of one identity: which of them has the session.
+// Two pages of one identity: only one of them may have the session.
 
-/** A duplicated tab, or a window that a page opened: a copy of the storage, and a page of its own. */
+/** Makes the page of a duplicated tab, or of a window that a page opened: it starts with a copy of the storage. */
 function duplicate(sim, storage) {
   const next = new Simulation();
   Object.assign(next, { time: sim.time, keys: 100 });
@@ -423,7 +423,7 @@ test("uid 0: leave() before the first answer leaves the stored session to the ne
   const sim = new Simulation(t);
   await sim.live({ storage, ...anonymous });
   const next = await reload(sim);
-  next.refresher({ storage, ...anonymous }).leave(); // React's StrictMode makes everything twice
+  next.refresher({ storage, ...anonymous }).leave(); // React's StrictMode constructs and ends each component twice
   next.refresher({ storage, ...anonymous });
   await settle();
   await next.socket.opens();

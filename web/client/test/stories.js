@@ -1,29 +1,29 @@
-// The behaviour of every binding, in five stories: one for each event of an SDK that
-// concerns its token. They run with any SDK, in Node.js and in a browser's page. The
-// service and its clock are simulated (fakes/).
+// The behaviour of every binding, in five scenarios ("stories"): one for each SDK event that
+// concerns its token. They run with any SDK, in Node.js and in a browser's page. The service and
+// its clock are simulated (fakes/).
 
 import assert from "node:assert/strict";
 
 import { Simulation, second, settle } from "./fakes/index.js";
 
 /**
- * One SDK that a story drives. The SDK has emitted its events when the promises resolve.
+ * Drives one SDK in a story. Each promise resolves when the SDK has emitted its events.
  * @typedef {object} Driver
- * @property {(refresher: import("../index.js").Refresher, app: {rejoin: (token: string) => Promise<unknown>}) => () => void} bind by the binding that is tested
+ * @property {(refresher: import("../index.js").Refresher, app: {rejoin: (token: string) => Promise<unknown>}) => () => void} bind binds the SDK by the binding under test
  * @property {(token: string) => Promise<unknown>} join joins the call
- * @property {() => unknown} warns the SDK warns that its token will expire
- * @property {() => unknown} expires the SDK leaves the call because its token expired
- * @property {() => unknown} leaves the user hangs up
- * @property {() => string | RegExp} refuses the SDK refuses the next token; returns the code that it refuses with
+ * @property {() => unknown} warns makes the SDK warn that its token will expire
+ * @property {() => unknown} expires makes the SDK leave the call because its token expired
+ * @property {() => unknown} leaves makes the user hang up
+ * @property {() => string | RegExp} refuses makes the SDK refuse the next token; returns the code of the refusal
  */
 
-/** Opens an SDK, which reports each token that it took. @typedef {(taken: Taken, t: {after: (done: () => unknown) => void}) => Driver | Promise<Driver>} Open */
+/** Opens an SDK that reports each token which it accepted. @typedef {(taken: Taken, t: {after: (done: () => unknown) => void}) => Driver | Promise<Driver>} Open */
 
-/** The tokens that an SDK took, in their order, and how. */
+/** The tokens that an SDK accepted, in order, each with the way it got the token. */
 export class Taken {
   /** @type {string[]} */
   #entries = [];
-  /** Names of the tokens. @type {Map<string, number>} */
+  /** The number of each token's bundle, which names the token in entries. @type {Map<string, number>} */
   #seqs = new Map();
   #read = 0;
   #wake = () => {};
@@ -40,20 +40,20 @@ export class Taken {
     this.#wake();
   }
 
-  /** The next entry that was not read yet. */
+  /** Resolves with the next unread entry. */
   async next() {
     while (this.#entries.length === this.#read) await new Promise((resolve) => (this.#wake = () => resolve(undefined)));
     return this.#entries[this.#read++];
   }
 
-  /** How many entries were not read yet. */
+  /** How many entries are unread. */
   get unread() {
     return this.#entries.length - this.#read;
   }
 }
 
 /**
- * A live call, whose SDK is bound and in it.
+ * Opens a live call whose SDK is bound and in the call.
  * @param {"rtc" | "rtm" | "chat"} service
  * @param {Open} open
  * @param {any} t
@@ -77,7 +77,7 @@ async function inCall(service, open, t) {
   const event = (/** @type {"renewed" | "refused"} */ name) => new Promise((resolve) => {
     const stop = refresher.on(name, (detail) => (stop(), resolve(detail)));
   });
-  /** Pushes bundle `seq`, and resolves with the event of its outcome. */
+  /** Pushes the bundle with number `seq`. Resolves with the event of its outcome. */
   const push = async (/** @type {number} */ seq, /** @type {"renewed" | "refused"} */ outcome = "renewed", fields = {}) => {
     const told = event(outcome);
     const message = sim.push({ seq, services: [service], ttl: 600 + seq, ...fields });
@@ -88,9 +88,9 @@ async function inCall(service, open, t) {
   return { sim, refresher, socket, sdk, taken, first, push };
 }
 
-/** By event. @type {Record<string, (service: "rtc" | "rtm" | "chat", open: Open, t: any) => Promise<void>>} */
+/** The stories, by event. @type {Record<string, (service: "rtc" | "rtm" | "chat", open: Open, t: any) => Promise<void>>} */
 export const stories = {
-  // The SDK's warning asks for tokens if the push is late; before that it asks for nothing.
+  // When the SDK warns, the library requests tokens only if the push is late.
   "will expire": async (service, open, t) => {
     const { sim, socket, sdk } = await inCall(service, open, t);
     await sdk.warns();
@@ -103,7 +103,7 @@ export const stories = {
     assert.deepEqual(socket.take(), [{ type: "renew" }]);
   },
 
-  // It is joined again with the newest token, and renewed after that.
+  // The SDK is rejoined with the newest token, and gets renewals after that.
   "expired": async (service, open, t) => {
     const { socket, sdk, taken, push } = await inCall(service, open, t);
     await push(2);
@@ -117,7 +117,7 @@ export const stories = {
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
   },
 
-  // It gets no token, and is not joined again, even with tokens that others rejoin with.
+  // The SDK gets no token and is not rejoined, even when a bundle makes other SDKs rejoin.
   "left": async (service, open, t) => {
     const { socket, sdk, taken, push } = await inCall(service, open, t);
     await sdk.leaves();
@@ -127,7 +127,7 @@ export const stories = {
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
   },
 
-  // After it had left, it is in the call again by the app's doing: it gets the newest token.
+  // After the SDK had left, the app joined the call again. The SDK gets the newest token.
   "joined again": async (service, open, t) => {
     const { sdk, taken, first, push } = await inCall(service, open, t);
     await sdk.leaves();
@@ -138,7 +138,7 @@ export const stories = {
     assert.equal(await taken.next(), "renew 3");
   },
 
-  // The service hears the SDK's own code, and the SDK gets the next token.
+  // The service gets the SDK's own error code, and the SDK gets the next token.
   "refused": async (service, open, t) => {
     const { socket, sdk, taken, push } = await inCall(service, open, t);
     const code = sdk.refuses();

@@ -1,5 +1,5 @@
-// The README's table of SDKs: each row is an SDK that the stories run with, in the
-// version that is installed, and each column of an event is a story.
+// The README's table of SDKs. Each row must be an SDK for which the stories (stories.js) run, in
+// the installed version; each event column must be a story.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

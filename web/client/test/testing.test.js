@@ -1,5 +1,6 @@
-// The stand-in for the RTC client, with a simulated edge: the stories that every SDK runs, and
-// what an app sees of it. Calls at the real stand-in for Agora's edge are in test/browser.
+// The substitute for the RTC client (testing.js), with a simulated edge: it must pass the stories
+// (stories.js) that every SDK runs. Also tests its errors and events. Calls over the demo's edge
+// are tested in test/browser.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,10 +11,10 @@ import { conformance } from "./conformance.js";
 
 const expired = 109;
 
-/** An edge that admits everybody and answers as the test says, by the operation of a request. */
+/** An edge that admits every client. A test can set its answer to each operation. */
 class Edge {
   addresses = [];
-  /** Fields of the answers, by operation. */
+  /** Fields of the answers, keyed by operation. */
   answers = {};
   ontoken = (_op, _token) => {};
   up = true;

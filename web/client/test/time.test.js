@@ -1,4 +1,4 @@
-// Clocks that are wrong, jump or stand still, and timers that come late or not at all.
+// Clocks that are wrong, jump or stand still, and timers that are late or never fire.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -29,7 +29,7 @@ test("deadlines take effect when a late timer fires", async (t) => {
   const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await sim.pass(530 * second);
   socket.take();
-  await sim.sleep(40 * second); // short enough for the service to keep the connection
+  await sim.sleep(40 * second); // the sleep is short enough that the service keeps the connection
   await sim.pass(25 * second);
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
@@ -50,7 +50,7 @@ test("an overdue answer after a sleep gets a second ping and 5 s more", async (t
   socket.answersPings = false;
   await sim.pass(25 * second);
   assert.equal(socket.pings.length, 1);
-  await sim.sleep(hour); // the pong lies in wait
+  await sim.sleep(hour); // the pong waits in the socket
   await sim.pass(10 * second - 1);
   assert.equal(refresher.state, "live");
   await sim.pass(1);
@@ -337,7 +337,8 @@ test("a message that waited while the device slept does not set the clock back, 
 
 test("deadlines are set again by a message with a better clock", async (t) => {
   const sim = new Simulation(t);
-  const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50, now: sim.time - 300 * second }); // it had lain in wait
+  // The message had waited in the socket.
+  const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50, now: sim.time - 300 * second });
   await sim.pass(560 * second);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
 });

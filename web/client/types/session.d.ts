@@ -19,7 +19,7 @@ import { Renewals } from "./renewals.js";
 import { ResumeStore } from "./resume.js";
 import { Alarms, Clock } from "./time.js";
 export type Over = NonNullable<Answer["over"]>;
-/** A session and its parts. The parts know each other through it; an app gets to it through its Refresher only. */
+/** Connects the parts of a session: each part reaches the others through the session. An app reaches the session through its Refresher only. */
 export declare class Session {
     #private;
     platform: Platform;
@@ -44,20 +44,20 @@ export declare class Session {
      */
     constructor(address: string, identity: Identity, { credential, storage }: Pick<Options, "credential" | "storage">, platform: Platform);
     /**
-     * Resolves with a token of the newest bundle, as soon as there is one that has not expired.
+     * Resolves with a token of the newest bundle, as soon as there is a bundle that has not expired.
      * @param {Service} service
      * @returns {Promise<string>}
      */
     token(service: Service): Promise<string>;
     wake(): void;
     /**
-     * Ends the session at the service, and here. In a page that goes away it also leaves
-     * over HTTP: Firefox loses the messages that such a page sends on a WebSocket.
+     * Ends the session, at the service too. A page that is going away also leaves over HTTP, because
+     * Firefox loses what such a page sends on a WebSocket.
      */
     leave(): void;
-    /** Stops, and keeps the session in the storage. */
+    /** Stops, but keeps the session in the storage. */
     close(): void;
-    /** Prepares an attempt to connect: fetches a credential if there is no session to resume. Returns a function that makes the first message. */
+    /** Prepares an attempt to connect. Fetches a credential if there is no session to resume. Returns a function that makes the first message. */
     prepare(): Promise<(() => {
         session?: string | undefined;
         key?: string | undefined;
@@ -89,8 +89,8 @@ export declare class Session {
     /** @param {Events["lost"]} loss */
     onLost(loss: Events["lost"]): void;
     /**
-     * Decides what to do after a close: end, open another session at once, or connect
-     * again.
+     * Decides what follows a close: the session's end, a new session at once, or another attempt to
+     * connect.
      * @param {number} code
      * @returns {number | undefined} milliseconds to the next attempt; undefined for the backoff
      */

@@ -3,8 +3,8 @@ export type Transitions<S extends string, E extends string> = Readonly<Record<S,
 export type SessionEvent = "joined" | "lost" | "end";
 /** @import { State } from "./events.js" */
 /**
- * For each state, the events that change it, and the state that each of them leads
- * to. An event that is not listed leaves the state as it is.
+ * For each state, the events that change it, each with the state that it leads to. Any other event
+ * leaves the state unchanged.
  * @template {string} S
  * @template {string} E
  * @typedef {Readonly<Record<S, Readonly<Partial<Record<E, S>>>>>} Transitions
@@ -13,13 +13,13 @@ export type SessionEvent = "joined" | "lost" | "end";
 /**
  * | state      | the session's connection                                 |
  * |------------|----------------------------------------------------------|
- * | connecting | was never live                                           |
+ * | connecting | has never been live                                      |
  * | live       | is live: the service has answered join or resume         |
  * | away       | is lost; attempts to connect again go on                 |
  * | ended      | is closed for good: the session has ended, or was closed |
  *
  * The events: `joined` (the service has answered), `lost` (the connection, or an
- * attempt to connect, has failed), `end`.
+ * attempt to connect, has failed), `end` (the session has ended, or was closed).
  * @type {Transitions<State, SessionEvent>}
  */
 export declare const sessionTransitions: Transitions<State, SessionEvent>;
@@ -32,7 +32,7 @@ export type BindingEvent = "tokenTaken" | "joined" | "inCall" | "left" | "failed
  * |-----------|--------------------------------------------------------------|---------------------|
  * | idle      | has not joined, as far as is known                           | waits for `token()` |
  * | joined    | is in the call, as far as is known                           | renews              |
- * | returned  | joined again by itself, and got no token since               | renews, always      |
+ * | returned  | joined again by itself, and has got no token since           | always renews       |
  * | left      | left for another reason than its token: the app must join it | is not delivered    |
  * | expired   | left because its token expired                               | rejoins             |
  * | rejoining | is being rejoined by the app                                 | is refused          |
@@ -42,8 +42,8 @@ export type BindingEvent = "tokenTaken" | "joined" | "inCall" | "left" | "failed
  * of the service, to join with it), `joined`, `left`, `failed` (it left without the
  * user's doing), `expired`, `unbind`. These come from a delivery: `inCall` (the SDK
  * says that it is in the call), `rejoin` (a call of the app's rejoin begins), and
- * `rejoined` or `rejoinFailed` (that call is complete). Nothing can cancel a call of
- * rejoin, so it may be complete long after the SDK has left, or was unbound.
+ * `rejoined` or `rejoinFailed` (that call has settled). Nothing can cancel a call of
+ * rejoin, so it may settle long after the SDK has left the call or was unbound.
  * @type {Transitions<BindingState, BindingEvent>}
  */
 export declare const bindingTransitions: Transitions<BindingState, BindingEvent>;

@@ -4,23 +4,23 @@ export type Membership = {
     channel: string;
     user: string;
     /**
-     * the newest one
+     * the newest token
      */
     token: string;
     /**
-     * the token that the edge has last seen; "" before it admitted the client
+     * the token that the edge received last; "" before it admitted the client
      */
     admittedBy: string;
 };
 /**
- * Makes a client in place of `AgoraRTC.createClient()`.
+ * Makes a client. Use it in place of `AgoraRTC.createClient()`.
  * @param {string} service address of `refresher demo`, such as "http://127.0.0.1:8080", with its base path if it has one
  * @param {{WebSocket?: Platform["WebSocket"]}} [platform] the browser's WebSocket without it
  */
 export declare function createClient(service: string, { WebSocket }?: {
     WebSocket?: Platform["WebSocket"];
 }): EdgeClient;
-/** The error of a method that failed, as the SDK's own. */
+/** The error with which methods fail. It has the form of the SDK's errors. */
 export declare class SdkError extends Error {
     code: string;
     edgeCode: number;
@@ -35,9 +35,9 @@ export declare class EdgeClient {
     #private;
     /** @type {State} */
     connectionState: State;
-    /** Whether the token in use lets its holder publish. The SDK has no such property: its publish() rejects. */
+    /** Whether the current token allows its holder to publish. The SDK has no such property: there publish() rejects. */
     mayPublish: boolean;
-    /** Whether renewToken rejects, as the SDK's sometimes does. The SDK has no such property. */
+    /** Whether renewToken rejects, as the SDK's renewToken sometimes does. The SDK has no such property. */
     refusing: boolean;
     /**
      * @param {string} url of the edge
@@ -55,7 +55,7 @@ export declare class EdgeClient {
      */
     off(event: string, listener: (...details: any[]) => void): void;
     /**
-     * Resolves with the uid when the edge has admitted the client.
+     * Joins a call. Resolves with the uid when the edge has admitted the client.
      * @param {string} appId not sent: the edge serves one App ID only
      * @param {string} channel
      * @param {string} token
@@ -66,7 +66,7 @@ export declare class EdgeClient {
     /** @param {string} token */
     renewToken(token: string): Promise<void>;
     /**
-     * Resolves if the client is in a call and its token allows to publish. Sends nothing.
+     * Resolves if the client is in a call and its token allows it to publish. Sends no media.
      * @param {unknown} [_tracks]
      */
     publish(_tracks?: unknown): Promise<void>;

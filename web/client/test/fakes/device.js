@@ -5,23 +5,23 @@ import assert from "node:assert/strict";
 import { settle } from "./time.js";
 
 const longestTimeout = 2 ** 31 - 1;
-/** The largest number of events at one time; more are an endless loop. */
+/** The largest number of timers and events at one moment; more means an endless loop. */
 const maxEventsAtOnce = 2000;
 
 export class Device {
-  /** The true time, which is the service's clock, in Unix milliseconds. */
+  /** The true time in Unix milliseconds, which is also the service's clock. */
   time = 1_796_040_000_000;
-  /** How far the device's clock is ahead of it, in milliseconds. */
+  /** How far the device's clock is ahead of the true time, in milliseconds. */
   wallError = 0;
   /** The device's steady clock, in milliseconds. */
   steady = 5_000;
   /** The result of Math.random(). @type {number | (() => number)} */
   random = 1;
-  /** Timers fire at whole multiples of this only, as in a background page. */
+  /** Timers fire only at multiples of this, in milliseconds, as in a background page; 0 does not delay them. */
   throttle = 0;
-  /** Whether nothing runs on the device, or in the page. */
+  /** Whether the device sleeps or the page is frozen, so that no code runs. */
   asleep = false;
-  /** Listeners of the page events that wake the library. */
+  /** Listeners of the page events that make the library call wake(). */
   wakes = new Set();
   /** Listeners of the page event `pagehide`. */
   hides = new Set();
@@ -39,10 +39,10 @@ export class Device {
   /** @param {import("node:test").TestContext} [t] the test, which fails if errors are uncaught at its end */
   constructor(t) {
     t?.after(() => assert.deepEqual(this.uncaught, [], "no error is uncaught"));
-    /** The option `platform` of a Refresher on this device, but for its network. */
+    /** The option `platform` of a Refresher on this device, without the network's functions. */
     this.platform = {
       setTimeout: (run, ms) => {
-        const delay = ms > 0 && ms <= longestTimeout ? ms : 0; // a browser's timers fire at once beyond that
+        const delay = ms > 0 && ms <= longestTimeout ? ms : 0; // a browser's timers fire at once after a longer delay
         let at = this.steady + delay;
         if (this.throttle) at = Math.ceil(at / this.throttle) * this.throttle;
         this.#timers.set(++this.#timerIds, { at, run });
@@ -75,7 +75,7 @@ export class Device {
     return Math.floor((this.time + ms) / 1000);
   }
 
-  /** Advances the time, and runs the timers and scheduled events that are due meanwhile. */
+  /** Advances the time. Runs the timers and scheduled events in order as they fall due. */
   async pass(ms) {
     const end = this.time + ms;
     await settle();
@@ -93,8 +93,8 @@ export class Device {
   }
 
   /**
-   * The device sleeps, or the page is frozen: nothing happens on it, and its
-   * steady clock may stand still. Only what is scheduled elsewhere happens.
+   * Advances the time while the device sleeps or the page is frozen. No timer fires, and unless
+   * `steady` is set the steady clock stands still. Only events that are scheduled elsewhere happen.
    */
   async sleep(ms, { steady = false } = {}) {
     await settle();
@@ -112,28 +112,28 @@ export class Device {
     this.asleep = false;
   }
 
-  /** The page goes away, or into the browser's cache of pages. */
+  /** Makes the page go away, for good or into the browser's back/forward cache. */
   hide() {
     for (const hide of [...this.hides]) this.run(hide);
   }
 
-  /** The page gets an event of onWake: it may have slept, or has another network. */
+  /** Makes the page get an event of onWake: it may have slept, or has another network. */
   async wake() {
     for (const wake of [...this.wakes]) this.run(wake);
     await settle();
   }
 
   /**
-   * Schedules something that happens outside of the page.
+   * Schedules an event outside of the page.
    * @param {number} time in Unix milliseconds
    * @param {() => void} run
-   * @param {boolean} [elsewhere] and outside of the device, so that it does not wait while the device sleeps
+   * @param {boolean} [elsewhere] whether the event is outside of the device too, so that it happens while the device sleeps
    */
   at(time, run, elsewhere = false) {
     this.#scheduled.push({ at: time, run, elsewhere });
   }
 
-  /** Calls a callback as a browser does: an error that it throws goes to the console. */
+  /** Calls a callback as a browser does: an error goes to the console. */
   run(callback) {
     try {
       callback();

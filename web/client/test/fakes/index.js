@@ -1,5 +1,5 @@
-// Fakes for the tests of the library: a simulated device, network and service, and
-// clients of Agora's SDKs. Nothing in here waits for real time or uses a network.
+// Fakes for the library's tests: a simulated device, network and service, and clients of Agora's
+// SDKs. They neither wait for real time nor use a network.
 
 export * from "./calls.js";
 export * from "./sdk.js";

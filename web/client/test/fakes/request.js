@@ -1,6 +1,6 @@
 import { settle } from "./time.js";
 
-/** A request over HTTP that waits for its answer, which a test gives by hand. */
+/** A request over HTTP. The test answers it by calling its functions. */
 export class FakeRequest {
   pending = true;
   #resolve;

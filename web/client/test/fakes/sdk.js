@@ -1,23 +1,23 @@
-// Fake clients of Agora's SDKs, as far as tokens go.
+// Fakes of Agora's SDK clients. They imitate only what concerns tokens.
 
 import { second } from "./time.js";
 import { readToken } from "./tokens.js";
 
-/** The base class of the clients: events, and tokens that expire. */
+/** The base class of the clients. It has their events, and tokens that expire. */
 class FakeClient {
-  /** The tokens that it took, and how. @type {{by: "join" | "renew", token: string, expiresAt: number}[]} */
+  /** The tokens that the client accepted, each with the method that passed it. @type {{by: "join" | "renew", token: string, expiresAt: number}[]} */
   taken = [];
-  /** How long it takes to answer, in milliseconds. */
+  /** How long the client takes to answer, in milliseconds. */
   latency = 0;
-  /** Whether it never answers. */
+  /** Whether the client never answers. */
   hangs = false;
-  /** The error with which it refuses tokens; null if it accepts them. */
+  /** The error with which the client refuses tokens; null if it accepts them. */
   refusal = null;
-  /** How many tokens it has not answered yet. */
+  /** How many tokens the client has not answered yet. */
   busy = 0;
-  /** The largest number of unanswered tokens so far. */
+  /** The largest value of `busy` so far. */
   mostBusy = 0;
-  /** The token that it has. */
+  /** The token that the client uses now. */
   token = null;
   device;
   uid;
@@ -45,12 +45,12 @@ class FakeClient {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) this.device.run(() => listener(...details));
   }
 
-  /** When its token expires, in Unix seconds. */
+  /** When the client's token expires, in Unix seconds. */
   get expiresAt() {
     return this.token ? readToken(this.token).expiresAt : 0;
   }
 
-  /** Takes a token, or refuses it as the real SDK does. Emits the SDK's events when the token expires soon and when it has expired. */
+  /** Accepts a token, or refuses it as the real SDK does. Emits the SDK's events when the token is about to expire and when it has expired. */
   async consider(token, by, error) {
     this.mostBusy = Math.max(this.mostBusy, ++this.busy);
     try {
@@ -73,7 +73,7 @@ class FakeClient {
 
 const error = (code, message) => Object.assign(new Error(message), { code });
 
-/** agora-rtc-sdk-ng's client, as far as tokens go. */
+/** agora-rtc-sdk-ng's client. */
 export class FakeRtcClient extends FakeClient {
   connectionState = "DISCONNECTED";
   on = this.listen;
@@ -93,7 +93,7 @@ export class FakeRtcClient extends FakeClient {
     try {
       await this.consider(token, "join", error);
     } catch (reason) {
-      if (mine === this.#joins) this.#becomes("DISCONNECTED", "LEAVE"); // it says so of a join that failed, too
+      if (mine === this.#joins) this.#becomes("DISCONNECTED", "LEAVE"); // the SDK reports LEAVE for a failed join, too
       throw reason;
     }
     if (mine !== this.#joins) throw error("OPERATION_ABORTED", "it was left meanwhile");
@@ -105,7 +105,7 @@ export class FakeRtcClient extends FakeClient {
     await this.consider(token, "renew", error);
   }
 
-  /** The user hangs up; for another reason, the SDK was removed or gave up. */
+  /** Leaves the call. The reason LEAVE means that the user hung up; any other, that the SDK was removed or gave up. */
   leave(reason = "LEAVE") {
     if (this.connectionState === "DISCONNECTED") return;
     this.#joins++;
@@ -123,7 +123,7 @@ export class FakeRtcClient extends FakeClient {
     this.says("token-privilege-will-expire");
   }
 
-  /** Its token expires: like the real SDK, it emits the event before it has finished leaving. */
+  /** Lets the client's token expire. Like the real SDK, it emits the event before it has finished leaving. */
   expires() {
     this.#leaving = true;
     this.leave("TOKEN_EXPIRE");
@@ -133,14 +133,14 @@ export class FakeRtcClient extends FakeClient {
 }
 
 /**
- * agora-rtm's client, as far as tokens go: from 2.2 on, whose events its types
- * describe (RTMEvents.LinkStateEvent). It has a login, and stream channels.
+ * agora-rtm's client since 2.2, with events as its types describe them (RTMEvents.LinkStateEvent).
+ * It has a login, and stream channels.
  */
 export class FakeRtmClient extends FakeClient {
   state = "IDLE";
   addEventListener = this.listen;
   removeEventListener = this.unlisten;
-  /** The tokens that its stream channels took. @type {{channelName: string, token: string}[]} */
+  /** The tokens that its stream channels accepted. @type {{channelName: string, token: string}[]} */
   renewedChannels = [];
 
   static error(code, reason) {
@@ -166,7 +166,7 @@ export class FakeRtmClient extends FakeClient {
     this.linkState({ currentState, previousState, serviceType: "MESSAGE", reasonCode });
   }
 
-  /** Emits the events of a change of a stream channel's state. */
+  /** Emits the events of a stream channel that changes its state. */
   streams(channelName, currentState, reasonCode) {
     this.linkState({ currentState, previousState: "CONNECTED", serviceType: "STREAM", reasonCode, affectedChannels: [channelName] });
   }
@@ -192,7 +192,7 @@ export class FakeRtmClient extends FakeClient {
   }
 }
 
-/** agora-rtm 2.1: its types have no linkState, and a `status` without the state before. */
+/** agora-rtm 2.1: its types have no linkState, and its event `status` does not have the previous state. */
 export class FakeOldRtmClient extends FakeRtmClient {
   becomes(state, reason) {
     this.state = state === "IDLE" ? "DISCONNECTED" : state;
@@ -200,7 +200,7 @@ export class FakeOldRtmClient extends FakeRtmClient {
   }
 }
 
-/** agora-react-native-rtm 2.2: by its types, a linkState has numbers (RtmLinkState, RtmServiceType, RtmLinkStateChangeReason). */
+/** agora-react-native-rtm 2.2: in its types, linkState has numbers (RtmLinkState, RtmServiceType, RtmLinkStateChangeReason). */
 export class FakeNativeRtmClient extends FakeRtmClient {
   static #states = { IDLE: 0, CONNECTED: 2, FAILED: 5 };
   static #reasons = { LOGIN_SUCCESS: 2, LOGOUT: 7, LEAVE: 15, INVALID_TOKEN: 16, TOKEN_EXPIRED: 17, SAME_UID_LOGIN: 27 };

@@ -3,23 +3,23 @@ import assert from "node:assert/strict";
 import { second } from "./time.js";
 import { token } from "./tokens.js";
 
-/** How long it waits for an ack, in milliseconds. */
+/** How long the service waits for an ack, in milliseconds. */
 const ackTimeout = 5 * second;
-/** The heartbeat with tokens of an hour, in milliseconds. */
+/** The heartbeat with tokens that last an hour, in milliseconds. */
 const longestHeartbeat = 50 * second;
 
-/** A model of the service: sessions, bundles, keys and deadlines as docs/build/protocol.md has them. */
+/** A model of the service: its sessions, bundles, keys and deadlines follow docs/build/protocol.md. */
 export class FakeService {
-  /** Whether WebSockets get through. */
+  /** Whether WebSockets reach the service. */
   socketsWork = true;
-  /** Whether requests over HTTP get through. */
+  /** Whether requests over HTTP reach the service. */
   requestsWork = true;
-  /** Whether sockets and requests that do not get through get no answer, rather than a refusal. */
+  /** Whether sockets and requests that do not reach the service get no answer, instead of a failure. */
   silent = false;
-  /** Whether it answers the next join or resume with `reconnect`. */
+  /** Whether the service answers the next join or resume with `reconnect`. */
   overloaded = false;
   sessions = new Map();
-  /** How many connections it has closed because their clients were silent. */
+  /** How many connections the service has closed because their clients were silent. */
   silences = 0;
   latency;
   #sim;
@@ -40,7 +40,7 @@ export class FakeService {
     sim.service = this;
   }
 
-  /** The page opens a socket. */
+  /** Handles a socket that the page opens. */
   connects(socket) {
     const connection = { socket, dead: false, messages: 50, countedAt: this.#sim.time };
     socket.answersPings = false;
@@ -54,7 +54,7 @@ export class FakeService {
     });
   }
 
-  /** The page asks over HTTP. */
+  /** Handles a request over HTTP. */
   asks(request) {
     this.#later(() => {
       if (!this.requestsWork) return this.silent ? undefined : void request.fails();
@@ -75,7 +75,7 @@ export class FakeService {
     }, true);
   }
 
-  /** All connections are lost; the page notices it or not. */
+  /** Breaks all connections. If `noticed`, the page gets the event; otherwise it gets nothing. */
   cut({ noticed }) {
     for (const connection of this.#connections) {
       connection.dead = true;
@@ -84,7 +84,7 @@ export class FakeService {
     this.#connections.clear();
   }
 
-  /** The node stops: it asks its clients to connect again after afterMs, and closes after goesAfter. */
+  /** Drains the node: it asks its clients to connect again after afterMs, and closes their connections after goesAfter. */
   drain(afterMs, goesAfter) {
     for (const connection of this.#connections) {
       this.#send(connection, { type: "reconnect", afterMs, reason: "drain" });
@@ -92,13 +92,13 @@ export class FakeService {
     }
   }
 
-  /** All sessions are lost. */
+  /** Makes the service forget all sessions. */
   forget() {
     this.sessions.clear();
     for (const connection of this.#connections) this.#close(connection, 1012);
   }
 
-  /** Pings a silent client; its browser answers, unless the device sleeps. Closes the connection if nothing was heard for two of the longest heartbeats. */
+  /** Pings a silent client, whose browser answers unless the device sleeps. Closes the connection if nothing arrived for two of the longest heartbeats. */
   #watch(connection, heardAt) {
     this.#sim.at(this.#sim.time + longestHeartbeat, () => {
       if (!this.#connections.has(connection)) return;
@@ -190,7 +190,7 @@ export class FakeService {
     return this.#schedule(session);
   }
 
-  /** The page says, with its resume or request, which bundle it has applied. */
+  /** Handles the page's report, in a resume or a request, of the bundle that its SDKs accepted last. */
   #confirm(session, seq) {
     if (seq) assert.ok(this.#took(session.bundles.get(seq)), `the SDK took ${seq}, which is said to be applied`);
     if (session.pending && seq >= session.seq) this.#settle(session);
@@ -213,7 +213,7 @@ export class FakeService {
     session.pending = { cause, rejoin: session.held > 0 && session.held * second <= this.#sim.time, attempt: 0, refused: false };
   }
 
-  /** The newest bundle as a push, which the page has to answer. */
+  /** Pushes the newest bundle, which the page must answer. */
   #push(session) {
     const { pending } = session;
     if (pending) Object.assign(pending, { attempt: pending.attempt + 1, sentAt: this.#sim.time, retryAt: this.#sim.time + ackTimeout });

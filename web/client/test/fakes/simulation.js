@@ -1,5 +1,5 @@
-// A simulated page with a network: a Refresher connects to sockets and requests
-// whose other end, the service, a test moves by hand.
+// A simulated page with a network. Its Refresher opens sockets and sends requests, and the test
+// plays the service at the other end.
 
 import assert from "node:assert/strict";
 
@@ -10,13 +10,13 @@ import { FakeSocket } from "./socket.js";
 import { second, settle } from "./time.js";
 import { token } from "./tokens.js";
 
-/** The service's longest heartbeat by default, in seconds: its flag --heartbeat. */
+/** The service's longest heartbeat by default (its flag --heartbeat), in seconds. */
 const serviceHeartbeat = 25;
 
 export class Simulation extends Device {
-  /** Whether no WebSocket gets through. */
+  /** Whether WebSockets are blocked. */
   blocked = false;
-  /** Answers sockets and requests, where the test does not do it by hand. @type {{connects(socket: object): void, asks(request: object): void} | null} */
+  /** The object that answers sockets and requests; null if the test answers them itself. @type {{connects(socket: object): void, asks(request: object): void} | null} */
   service = null;
   /** All sockets that the page has opened, oldest first. */
   sockets = [];
@@ -24,7 +24,7 @@ export class Simulation extends Device {
   fetches = [];
   /** The events of all Refreshers. @type {{event: string, detail: any}[]} */
   events = [];
-  /** Counts the resume keys. */
+  /** The number of resume keys so far, which makes each key different. */
   keys = 0;
 
   /** @param {import("node:test").TestContext} [t] */
@@ -45,7 +45,7 @@ export class Simulation extends Device {
     });
   }
 
-  /** A Refresher on this page, whose events are kept in `events`. */
+  /** Makes a Refresher on this page, and records its events in `events`. */
   refresher(options = {}) {
     const refresher = new Refresher({
       url: "https://calls.example.com", rtc: { channel: "daily", uid: 1001, role: "publisher" }, storage: null, platform: this.platform, ...options,
@@ -56,7 +56,7 @@ export class Simulation extends Device {
     return refresher;
   }
 
-  /** A Refresher that has joined, and the socket that it is live on. */
+  /** Makes a Refresher that joins. Resolves with it and its live socket. */
   async live(options = {}, joined = {}) {
     const refresher = this.refresher(options);
     const socket = await this.join(joined);
@@ -64,7 +64,7 @@ export class Simulation extends Device {
     return { refresher, socket };
   }
 
-  /** The newest socket opens, and the service answers join or resume. */
+  /** Opens the newest socket, and answers join or resume. */
   async join(joined = {}) {
     await settle();
     const { socket } = this;
@@ -73,14 +73,14 @@ export class Simulation extends Device {
     return socket;
   }
 
-  /** The connection is lost, and the next one resumes. */
+  /** Breaks the connection, and lets the next one resume. */
   async resume(joined = {}) {
     await this.socket.closes(1006);
     await this.nextSocket();
     return this.join(joined);
   }
 
-  /** Waits for the next attempt to connect. */
+  /** Waits for the library's next attempt to connect. */
   async nextSocket() {
     const before = this.sockets.length;
     for (let waited = 0; this.sockets.length === before; waited += 10) {
@@ -95,17 +95,17 @@ export class Simulation extends Device {
     return this.sockets.at(-1);
   }
 
-  /** The details of all events of that name. */
+  /** Returns the details of all events of that name. */
   saw(name) {
     return this.events.filter(({ event }) => event === name).map(({ detail }) => detail);
   }
 
-  /** The tokens of a bundle. */
+  /** Makes the tokens of a bundle. */
   tokens({ ttl = 3600, services = ["rtc"], uid = 1001, expiresAt = this.seconds() + ttl } = {}) {
     return Object.fromEntries(services.map((service) => [service, { token: token(service, uid, expiresAt), expiresAt }]));
   }
 
-  /** The message `joined`. */
+  /** Makes the message `joined`. */
   joined({ ttl, services, uid, expiresAt, ...fields } = {}) {
     return {
       type: "joined", session: "session-1", key: `key-${++this.keys}`, resumed: false, seq: 1, heartbeat: serviceHeartbeat, renewBefore: 300,
@@ -113,7 +113,7 @@ export class Simulation extends Device {
     };
   }
 
-  /** The message that pushes a bundle. */
+  /** Makes the message that pushes a bundle. */
   push({ ttl, services, uid, expiresAt, action = "renew", ...fields } = {}) {
     return {
       type: `token-privilege-${action === "rejoin" ? "did" : "will"}-expire`, tokens: this.tokens({ ttl, services, uid, expiresAt }),
@@ -122,21 +122,22 @@ export class Simulation extends Device {
   }
 
   /**
-   * While the device sleeps, the service hears nothing, not even an answer to a
-   * WebSocket's own pings, and closes the socket for that (docs/build/protocol.md). The
-   * browser of a page with throttled timers answers these pings.
+   * While the device sleeps, the service hears nothing, not even an answer to its WebSocket pings,
+   * so it closes the socket (docs/build/protocol.md). A page with throttled timers is different:
+   * its browser still answers these pings.
    */
   async sleep(ms, options = {}) {
     await settle();
     const end = this.time + ms;
     for (const socket of this.sockets) {
       const silent = ms > 2 * Math.max(serviceHeartbeat, socket.heartbeat) * second && !this.service && socket.answersPings;
-      if (silent) this.at(end + 20, () => socket.readyState === 1 && void socket.closes(4001)); // the close waits until the device is awake
+      // The page gets the close when the device is awake.
+      if (silent) this.at(end + 20, () => socket.readyState === 1 && void socket.closes(4001));
     }
     await super.sleep(ms, options);
   }
 
-  /** Asserts that nothing of the library is left on the page, but for a leave over HTTP that may outlive it. */
+  /** Asserts that the library has left nothing running on the page, except a leave over HTTP that may outlive the page. */
   assertEmpty() {
     assert.deepEqual(
       {

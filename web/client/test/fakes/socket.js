@@ -2,19 +2,19 @@ import assert from "node:assert/strict";
 
 import { settle } from "./time.js";
 
-/** A WebSocket, and the service's end of it, which a test moves by hand. */
+/** A WebSocket. The test plays the service at the other end. */
 export class FakeSocket {
   onopen = null;
   onmessage = null;
   onclose = null;
   onerror = null;
   readyState = 0;
-  /** The messages that the page sent, but for pings. */
+  /** The messages that the page sent, without pings. */
   sent = [];
   /** When the page sent its pings. */
   pings = [];
   answersPings = true;
-  /** The heartbeat of `joined`, in seconds; before that, the service waits for a first message. */
+  /** The heartbeat that `joined` has set, in seconds; Infinity before that. */
   heartbeat = Infinity;
   closedWith = null;
   #network;
@@ -27,7 +27,7 @@ export class FakeSocket {
     if (network.blocked) network.at(network.time, () => this.readyState === 0 && void this.closes(1006));
   }
 
-  // The page's end.
+  // The page's end: the interface of a browser's WebSocket.
 
   send(data) {
     if (this.readyState === 0) throw new Error("InvalidStateError: it is not open yet");
@@ -47,9 +47,9 @@ export class FakeSocket {
     this.#network.at(this.#network.time + 50, () => this.#end(code));
   }
 
-  // The service's end.
+  // The service's end: the test calls these functions.
 
-  /** The messages that the page sent since the last call. */
+  /** Returns the messages that the page sent since the last call. */
   take() {
     return this.sent.splice(0);
   }
@@ -72,18 +72,18 @@ export class FakeSocket {
   async closes(code = 1006) {
     assert.ok(this.readyState < 2, "the socket is not closed yet");
     this.readyState = 3;
-    if (code === 1006) this.#network.run(() => this.onerror({})); // in Node.js, an error without a listener is thrown
+    if (code === 1006) this.#network.run(() => this.onerror({})); // Node.js throws an error event that has no listener
     this.#end(code);
     await settle();
   }
 
-  /** Sends an error, and closes. */
+  /** Sends an error, and closes the socket. */
   async refuses(code, error = "bad_request", message = "no") {
     await this.says({ type: "error", code: error, message });
     await this.closes(code);
   }
 
-  /** Sends the session's end, and closes. */
+  /** Sends the session's end, and closes the socket. */
   async endsWith(reason, code = 4410, accessEndsAt = 0) {
     await this.says({ type: "ended", reason, accessEndsAt });
     await this.closes(code);

@@ -1,7 +1,7 @@
-// The bindings with Agora's Web SDKs as published: each story of web/client/test/stories.js in
-// Chromium, and those of AgoraRTC, which uses WebRTC, in Firefox too. AgoraRTC is in calls over a
-// simulated edge (page/agora.js). For agora-rtm, the page calls the SDK's own functions as its edge
-// would (page/rtm.js).
+// The bindings with Agora's Web SDKs as published. Each scenario of web/client/test/stories.js runs
+// in Chromium; those of AgoraRTC, which uses WebRTC, also run in Firefox. AgoraRTC is in calls over
+// a simulated edge (page/agora.js). For agora-rtm, the page calls the SDK's own functions as its
+// edge would (page/rtm.js).
 
 import { after, before, describe, test } from "node:test";
 
@@ -10,7 +10,7 @@ import { stories } from "../../web/client/test/stories.js";
 import { engines, open } from "./engines.js";
 import { servePages } from "./pages.js";
 
-/** The page of each SDK, by the SDK's name in the README's table. */
+/** The page for each SDK, keyed by the SDK's name in the README's table. */
 const pages = {
   "agora-rtc-sdk-ng": "rtc",
   "agora-rtc-react": "rtc-react",
@@ -30,7 +30,8 @@ tested(import.meta.url, Object.keys(pages));
 
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
   for (const [name, address] of Object.entries(pages)) {
-    if (engine === "firefox" && address !== "rtc") continue; // the React hooks use the same client, and agora-rtm no WebRTC
+    // The React hooks use the same client, and agora-rtm does not use WebRTC.
+    if (engine === "firefox" && address !== "rtc") continue;
     describe(`${name} in ${engine}`, { timeout: 180_000 }, () => {
       /** @type {any} */
       let page;

@@ -54,7 +54,7 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
       assert.ok(lastAckAt > 0, "the service had an ack of a push");
       assert.deepEqual(complaints, []);
     });
-    if (engine !== "chromium") return; // the tests below do not depend on the engine
+    if (engine !== "chromium") return; // the tests below give the same result in all engines
 
     test("a token that the edge refuses is made anew, and the call goes on", async (t) => {
       const { page, options } = await app(t, 2);

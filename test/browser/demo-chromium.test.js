@@ -1,5 +1,5 @@
-// Tests of the demo that only Chromium can run (layout shifts, interception of a CDN), and tests
-// that do not depend on the engine.
+// Tests of the demo that need Chromium (layout shifts, interception of a CDN), and tests that give
+// the same result in all engines.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -34,7 +34,8 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await page.getByRole("button", { name: "Rotate the certificate" }).click();
     const { oldRefusedAt } = await (await answer).json();
     await Promise.all([ana.reached({ renewals: 1 }), ben.reached({ renewals: 1 })]);
-    await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now())); // a client with an old token would be out after this time
+    // At this time, the edge has dropped every client that still has an old token.
+    await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now()));
     await inCall({ ana, ben });
     await neverOut(ana, ben);
     assert.match((await ana.timeline()).join("\n"), /certificate/i);
@@ -86,7 +87,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   test("tokens that arrive while a person is out of the call do not count as renewals on time", async (t) => {
     const { ana, ben, page } = await visit(t, `${service.url}/?ttl=10`);
     await inCall({ ana, ben });
-    // Somebody else joins as Ben, and the edge throws him out.
+    // Somebody else joins with Ben's uid, so the edge drops Ben.
     await page.evaluate(async () => {
       const channel = sessionStorage.getItem("refresher demo channel");
       const { rtcToken } = await (await fetch(`/rtc/${channel}/publisher/uid/1002`)).json();
@@ -107,7 +108,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await own.start();
     t.after(() => own.stop());
     const sdk = fileURLToPath(new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url));
-    // Agora cannot be reached here: the package stands in for its CDN, and its servers do not answer.
+    // The test serves Agora's package in place of its CDN. Requests to Agora's other servers fail.
     const { ana, page, complaints, hosts } = await visit(t, own.url, {}, async ({ context }) => {
       await context.route(/^https:/, (route) => route.abort());
       await context.route("https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js", (route) => route.fulfill({ path: sdk, contentType: "text/javascript" }));
@@ -129,7 +130,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     assert.match(await ben.story(), /ran out/i);
     assert.match(await ben.tile.innerText(), /Call lost[^]*\d:\d\d[^]*Without refresher/);
     assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
-    await ben.tile.getByText(/^(?!0:0[0-2]$)[\d:]+$/).waitFor(); // the tile counts the seconds that are lost
+    await ben.tile.getByText(/^(?!0:0[0-2]$)[\d:]+$/).waitFor(); // the tile counts the seconds without picture
     assert.deepEqual((await ana.calls()).at(-1), "in");
     await ben.switch("Refresher").click();
     await inCall({ ana, ben });
@@ -158,7 +159,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await ben.press("Revoke");
     await ben.reached({ call: "out", refresher: "ended" });
     assert.match(await ben.story(), /revoked|operator/i);
-    // Ben's token still works, but he is out of the call, so he uses none.
+    // Ben's token is still valid, but he is not in the call, so the ring shows no token.
     await ben.tile.getByText("Call ended", { exact: true }).waitFor();
     assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
     await ben.press("Join again");
@@ -172,7 +173,8 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   });
 
   test("operators see what the service counts", async (t) => {
-    // A service of its own: on the shared one, sessions that earlier tests left behind are at risk.
+    // This test has a service of its own: on the shared one, sessions of earlier tests would count
+    // as at risk.
     const own = await new Service("demo").start();
     t.after(() => own.stop());
     const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=10`);
@@ -180,13 +182,13 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await ana.reached({ renewals: 1 });
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 3);
-    // With tokens as short as these, a session also counts as at risk from each push to its ack.
+    // Tokens are so short here that a session also counts as at risk between a push and its ack.
     const main = page.getByRole("main");
     await main.filter({ hasText: /At risk\s*0/ }).waitFor();
     assert.match(await main.innerText(), /schedule/i);
     assert.match(await main.innerText(), /Renewals\s+0\.\d\d a second[^]*In the last 2 min: [1-9]\d* confirmed, 0 refused by an SDK, 0 ran out/);
     assert.match(await main.innerText(), /Margin\s+at least \d+ s/);
-    // A session that lost its connection counts as away, and its renewal as run out.
+    // A session that lost its connection counts as away, and its renewal as expired.
     await page.getByRole("link", { name: "Call" }).click();
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out" });
@@ -196,7 +198,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     assert.deepEqual(complaints, []);
   });
 
-  /** Opens the demo in a browser without a feature, which `init` removes. */
+  /** Opens the demo in a browser that lacks a feature: `init` removes the feature. */
   const without = (t, init, { ttl = 60 } = {}) => visit(t, `${service.url}/?ttl=${ttl}`, {}, ({ page }) => page.addInitScript(init));
   const live = (...people) => Promise.all(people.map((person) => person.reached({ call: "in", refresher: "live" })));
 
@@ -240,7 +242,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
 
   test("a picture that the browser does not play has a button", async (t) => {
     const { ana, ben } = await without(t, () => {
-      let clicked = false; // not navigator.userActivation: Playwright's calls count as a user's
+      let clicked = false; // navigator.userActivation does not help here: Playwright's calls count as a user's
       addEventListener("click", () => (clicked = true), true);
       const { play } = HTMLMediaElement.prototype;
       HTMLMediaElement.prototype.play = async function () {
@@ -275,7 +277,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   });
 });
 
-/** Runs in the page: lengthens revocations beyond the test, and keeps the answer to the last one. */
+/** Runs in the page: makes revocations last longer than the test, and keeps the answer to the last one. */
 function lengthenRevocations() {
   const own = window.fetch;
   window.fetch = async (path, options) => {

@@ -1,5 +1,5 @@
-// Opens and drives the demo page as a visitor does, and reads it by roles and labels, as screen
-// readers do.
+// Opens and operates the demo page as a visitor does. It finds elements by roles and labels, as
+// screen readers do.
 
 import assert from "node:assert/strict";
 
@@ -10,19 +10,18 @@ import { open } from "./engines.js";
 /** Debian's WebKitGTK is built without WebRTC. */
 export const hasWebRTC = (/** @type {string} */ engine) => engine !== "webkit";
 
-/** The browsers' own messages about failed connections, which are no faults of the page. */
+/** Messages of the browsers about failed connections. They are not errors of the page. */
 const connectionFailed = /Failed to load resource: net::|WebSocket connection to|can’t establish a connection to the server|connection to ws:.* was interrupted/;
 
 /**
- * Opens the demo's page, and records from the first moment the states of each call
- * and each refresher.
+ * Opens the demo's page, and records the states of each call and each refresher from the start.
  * @param {import("node:test").TestContext} t
  * @param {string} url
  * @param {Parameters<typeof open>[1]} [options]
  * @param {(opened: Opened) => unknown} [prepare] called before the page is opened
  */
 export async function visit(t, url, options, prepare) {
-  const opened = await open(t, { reducedMotion: "reduce", ...options }); // animations would take most of the processor's time
+  const opened = await open(t, { reducedMotion: "reduce", ...options }); // animations would use most of the processor's time
   const { page, engine, complaints } = opened;
   await prepare?.(opened);
   await page.addInitScript(watch);
@@ -32,7 +31,7 @@ export async function visit(t, url, options, prepare) {
 }
 
 /**
- * Resolves when both are in the call with refresher, and their pictures arrive.
+ * Resolves when both people are in the call, their refreshers are live, and their pictures arrive.
  * @param {{ana: Person, ben: Person}} people
  */
 export async function inCall({ ana, ben }) {
@@ -41,7 +40,7 @@ export async function inCall({ ana, ben }) {
 }
 
 /**
- * Fails if one of the people has been out of the call since it began.
+ * Fails if one of the people has ever been out of the call since joining.
  * @param {Person[]} people
  */
 export async function neverOut(...people) {
@@ -51,7 +50,7 @@ export async function neverOut(...people) {
   }
 }
 
-/** Runs in the page, before its own scripts. */
+/** Runs in the page before the page's scripts: records the states. */
 function watch() {
   /** @type {Record<string, string[]>} */
   const histories = {};
@@ -72,9 +71,9 @@ function watch() {
     for (const section of document.querySelectorAll("[data-call]")) note(/** @type {HTMLElement} */ (section));
   }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-call", "data-refresher", "data-renewals"] });
   Object.assign(window, {
-    /** The states of a person's call so far, each as "call refresher renewals". */
+    /** The states of each person's call so far, each as "call refresher renewals". */
     histories,
-    /** Resolves when a person's state fits: call, refresher (RegExp sources), renewals (at least). */
+    /** Resolves when a person's state matches: `call` and `refresher` are RegExp sources, `renewals` is the least number. */
     reached: (/** @type {string} */ name, /** @type {{call?: string, refresher?: string, renewals?: number}} */ want) => new Promise((resolve) => {
       const look = () => {
         const [call = "", refresher = "", renewals = "0"] = histories[name]?.at(-1)?.split(" ") ?? [];
@@ -90,7 +89,7 @@ function watch() {
 }
 
 /**
- * Resolves when the page has read the service's metrics so many times more.
+ * Resolves when the page has read the service's metrics `times` more times.
  * @param {Opened["page"]} page
  * @param {number} times
  */
@@ -99,14 +98,14 @@ export function metricsRead(page, times) {
     let left = times;
     new PerformanceObserver((list) => {
       left -= list.getEntries().filter(({ name }) => name.endsWith("/demo/metrics")).length;
-      if (left <= 0) requestAnimationFrame(() => resolve(null)); // one frame later the page shows them
+      if (left <= 0) requestAnimationFrame(() => resolve(null)); // the page shows the metrics one frame later
     }).observe({ type: "resource" });
   }), times);
 }
 
 /**
- * The page's layout shift since it was opened: the score of Chromium, the only browser
- * that measures it.
+ * Returns the page's layout shifts since it was opened, as Chromium scores them. Other browsers do
+ * not measure them.
  * @param {import("playwright-core").Page} page
  */
 export function shifted(page) {
@@ -122,7 +121,7 @@ export function shifted(page) {
   }));
 }
 
-/** One of the two people in the call. */
+/** One of the two people on the page. */
 export class Person {
   #page;
   #name;
@@ -140,18 +139,18 @@ export class Person {
     this.section = page.getByRole("region", { name, exact: true });
   }
 
-  /** Resolves when the page shows that state. */
+  /** Resolves when the page shows the state that `want` describes. */
   reached(want) {
     return this.#page.evaluate(([name, want]) => window.reached(name, want), [this.#name, want]);
   }
 
-  /** The calls' states in the order in which they came: "in", "out", "reconnecting". */
+  /** The states of the person's call in order: "in", "out", "reconnecting". */
   async calls() {
     const history = await this.#page.evaluate((name) => window.histories[name], this.#name);
     return history.map((state) => state.split(" ")[0]).filter((call, n, all) => call !== all[n - 1]);
   }
 
-  /** The refresher's states in the order in which they came: "live", "away", … */
+  /** The states of the person's refresher in order: "live", "away", and so on. */
   async refreshers() {
     const history = await this.#page.evaluate((name) => window.histories[name], this.#name);
     return history.map((state) => state.split(" ")[1]);
@@ -180,22 +179,22 @@ export class Person {
     return this.section.getByRole("button", { name }).click();
   }
 
-  /** The sentence about the state of the call. */
+  /** The sentence that describes the state of the call. */
   story() {
     return this.section.locator("[aria-live=polite]").innerText();
   }
 
-  /** Entries of the timeline, the newest first, also if it is folded. */
+  /** Entries of the timeline that contain the text, the newest first. They are found even if the timeline is folded. */
   entries(text) {
     return this.section.locator(".timeline li").filter({ hasText: text });
   }
 
-  /** The texts of the timeline, the newest first. */
+  /** The texts of all timeline entries, the newest first. */
   timeline() {
     return this.entries(/./).allTextContents();
   }
 
-  /** Resolves when a new picture of this person arrived, or the page says that this browser shows none. */
+  /** Resolves when a new picture of this person arrives, or when the page says that this browser shows none. */
   picture() {
     if (!this.#pictured) return this.tile.getByText("No picture in this browser.").waitFor();
     return this.section.locator("video").evaluate((video) => new Promise((resolve) => video.requestVideoFrameCallback(() => resolve(null))));

@@ -1,7 +1,7 @@
-// The demo in all engines: two people in a call by WebRTC, held by the stand-in for
-// Agora's edge, which admits and drops by the real token. The real library and the real
-// service renew the tokens. WebKitGTK has no WebRTC: there the same tests check
-// everything but the pictures. Tests that do not depend on the engine are in demo-chromium.test.js.
+// The demo in all engines: two people in a WebRTC call. The demo's simulated Agora edge admits and
+// drops them by the real token; the real library and the real service renew the tokens. WebKitGTK
+// has no WebRTC: there the same tests check everything except the pictures. Tests that give the
+// same result in all engines are in demo-chromium.test.js.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -29,7 +29,7 @@ for (const engine of engines) {
         await page.setViewportSize({ width, height });
         await page.evaluate(() => scrollTo(0, 0));
         const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(sideways <= 0, `${width}: ${sideways} px`); // below 0: room for a scrollbar
+        assert.ok(sideways <= 0, `${width}: ${sideways} px`); // negative if the page leaves room for a scrollbar
         const [one, other] = await Promise.all([ana, ben].map(async (person) => {
           const parts = [person.tile, person.switch("Refresher"), person.switch("Network"), person.ring];
           return Promise.all(parts.map((part) => part.boundingBox()));

@@ -1,31 +1,32 @@
-// Finds elements in WebKit's pages. The function runs in the page, so it can use nothing of this module.
+// Finds elements in WebKit's pages. The function find runs in the page, so it cannot use anything
+// from this module.
 
 /**
- * Resolves with the elements that the steps find. It searches at each frame, for up to 30 s.
- * @param {any[]} steps each searches within what the one before has found
+ * Searches at each frame, for up to 30 s, and resolves with the elements that the steps find.
+ * @param {any[]} steps each step searches within the elements that the previous step found
  * @param {string} state "attached", "visible": waits for the only such element; "some attached", "some visible": waits for at least one, and resolves with the first; "hidden", "detached": waits until there is none; "any": resolves at once with all
  */
 export function find(steps, state) {
   const fits = ({ source, flags }, text) => new RegExp(source, flags).test(text.replace(/\s+/g, " ").trim());
   const visible = (one) => one.checkVisibility({ visibilityProperty: true }) && one.getBoundingClientRect().width > 0;
-  /** Whether assistive technology sees an element. An element with display: contents has no box, so its parent decides. */
+  /** Whether assistive technology gets an element. An element with display: contents has no box, so its parent decides. */
   const exposed = (one) => getComputedStyle(one).display === "contents"
     ? exposed(one.parentElement)
     : one.checkVisibility({ visibilityProperty: true }) && !one.closest("[aria-hidden=true]");
-  /** The elements with an implicit role, by role. */
+  /** CSS selectors of the elements that have a role without the attribute `role`, keyed by role. */
   const native = {
     article: "article", button: "button, summary, input[type=button], input[type=submit]", checkbox: "input[type=checkbox]:not([role])",
     combobox: "select:not([multiple])", figure: "figure", heading: "h1, h2, h3, h4, h5, h6", img: "img", link: "a[href]", list: "ul, ol",
     listitem: "li", main: "main", meter: "meter", navigation: "nav", region: "section[aria-label], section[aria-labelledby]", table: "table",
     textbox: "input:not([type]), input[type=text], textarea",
   };
-  /** The text that a node contributes to the accessible name of its ancestor. */
+  /** Returns the text that a node adds to its ancestor's accessible name. */
   const said = (node) => {
     if (node.nodeType === Node.TEXT_NODE) return node.data;
     if (!(node instanceof Element) || node.matches("[aria-hidden=true], script, style") || !node.checkVisibility()) return "";
     return node.getAttribute("aria-label") ?? node.getAttribute("alt") ?? [...node.childNodes].map(said).join(" ");
   };
-  /** The accessible name of an element. */
+  /** Returns an element's accessible name. */
   const name = (one) => {
     const ids = one.getAttribute("aria-labelledby")?.split(/\s+/) ?? [];
     if (ids.length) return ids.map((id) => said(document.getElementById(id) ?? new Text())).join(" ");

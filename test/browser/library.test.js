@@ -1,6 +1,6 @@
-// The library against the real service, over real sockets: tests of connections in Node.js,
-// Chromium, Firefox and WebKitGTK; tests that need a page in the three browsers; and tests that do
-// not depend on the browser in Node.js alone.
+// The library against the real service, over real sockets. Tests of connections run in Node.js,
+// Chromium, Firefox and WebKitGTK; tests that need a page run in the three browsers; tests that
+// give the same result everywhere run in Node.js only.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -13,21 +13,21 @@ import { Network } from "./network.js";
 import { Service } from "./service.js";
 import { Site } from "./site.js";
 
-globalThis.nodePlatform = { WebSocket }; // Node.js 20 has none
+globalThis.nodePlatform = { WebSocket }; // Node.js 20 has no WebSocket
 
-// The browsers' own messages about a network that fails, which are no faults of the page.
+// Messages of the browsers about a network that fails. They are not errors of the page.
 const networkTrouble = /^(error|uncaught): (Failed to load resource: net::|WebSocket connection to |Firefox can’t establish a connection|The connection to ws:)/;
 
 let lastUid = 1000;
 
-// The engines run at the same time, since their tests wait for tokens most of the time.
+// The engines run in parallel, because their tests mostly wait for tokens.
 describe("the library", { concurrency: true, timeout: 600_000 }, () => {
   for (const engine of process.env.ENGINES ? engines : ["node", ...engines]) library(engine);
 });
 
 function library(engine) {
   describe(`the library in ${engine}`, { concurrency: 3 }, () => {
-    // Tokens of 6 s are renewed 3 to 4.5 s before they end, those of 12 s 6 to 9 s.
+    // Tokens of 6 s are renewed 3 to 4.5 s before they expire, tokens of 12 s 6 to 9 s before.
     const site = new Site();
     /** @type {Service} */
     let service;
@@ -41,7 +41,7 @@ function library(engine) {
       site.close();
     });
 
-    /** Opens a page of the app's site. `clean` asserts that its console has no complaints, except about a network that the test breaks. */
+    /** Opens a page of the app's site. The returned `clean` asserts that the page's console has no complaints. With `breaks`, it allows messages about a failing network. */
     async function visit(t, { breaks = false, ...options } = {}) {
       const opened = await open(t, { engine, ...options });
       await opened.page.goto(`${site.origin}/app`);
@@ -49,14 +49,14 @@ function library(engine) {
       return { ...opened, clean };
     }
 
-    /** The options of a Refresher for a new user, and the address of the user's credential. */
+    /** Makes a new user. Returns the options for a Refresher, and the address of the user's credential. */
     async function user({ at = service, uid = ++lastUid, ttl = 6, url = at.url } = {}) {
       const subject = `user-${uid}-${++lastUid}`;
       site.credentials.set(subject, await at.grant("--subject", subject, "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher,subscriber"));
       return { options: { url, rtc: { channel: "daily", uid }, ttl }, credentialUrl: `${site.origin}/credentials/${subject}`, subject };
     }
 
-    /** A call that joined, in Node.js or in a page of its own. */
+    /** Opens a call that has joined, in Node.js or in a page of its own. */
     async function call(t, { breaks, refusals, ...of } = {}) {
       const { page = here, clean = () => {} } = engine === "node" ? {} : await visit(t, { breaks });
       const { options, credentialUrl, subject } = await user(of);
@@ -77,7 +77,7 @@ function library(engine) {
         assert.equal(cause, "schedule");
         assert.ok(marginMs > 2000 && marginMs < 9500, `${marginMs} ms left`);
       }
-      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // another token may have arrived by now
+      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // another token may have arrived meanwhile
       assert.ok(taken.length >= 2);
       assert.equal(new Set([token, ...taken]).size, taken.length + 1);
       const shown = await service.ask("GET", `/v1/sessions/${await one.session()}`);
@@ -133,7 +133,7 @@ function library(engine) {
       clean();
     });
 
-    if (engine === "node") { // no browser has a part in these
+    if (engine === "node") { // these tests need no browser
       test("an SDK's refusal arrives as a nack with its code", async (t) => {
         const before = await service.metric('refresher_renewals_total{outcome="nacked"}');
         const { call: one } = await call(t, { refusals: 1 });
@@ -175,7 +175,7 @@ function library(engine) {
       });
     }
 
-    // The longest tests come first, so that the others run meanwhile.
+    // The longest tests come first, so that the others run during their waits.
     function inPages() {
       test("a page that was frozen uses no expired token that waited in its socket", async (t) => {
         const { page, freeze, clean } = await visit(t, { alone: true, breaks: true });
@@ -195,7 +195,8 @@ function library(engine) {
         let thawedAt = 0;
         const thaw = freeze();
         try {
-          // The service pushes twice and closes the connection, since it got no answer. The page must not see these tokens before they have expired.
+          // The service pushes twice, gets no answer, and closes the connection. The page must not
+          // read these tokens until they have expired.
           await service.logged((line) => line.session === session && line.msg === "client is silent, closing its connection");
           const { expiresAt } = await service.ask("GET", `/v1/sessions/${session}`);
           await span(expiresAt * 1000 + 1000 - Date.now());
@@ -222,7 +223,7 @@ function library(engine) {
         const one = await new Call(page).start(options, { credentialUrl });
         await one.first("renewed");
         const hidden = page.evaluate(() => new Promise((resolve) => document.addEventListener("visibilitychange", () => resolve(document.visibilityState))));
-        await page.evaluate(() => null); // by its answer, the page has added the listener
+        await page.evaluate(() => null); // when the page answers this, it has added the listener
         await hide();
         assert.equal(await hidden, "hidden");
         const renewed = await one.expect("renewed");
@@ -248,7 +249,7 @@ function library(engine) {
         const one = await new Call(page).start(options, { credentialUrl, waitsForWake: true });
         await one.first("renewed");
         await setOffline(true);
-        network.set("down"); // not setOffline: in Firefox it leaves open WebSockets alone
+        network.set("down"); // setOffline does not suffice: in Firefox it does not break open WebSockets
         const { retryInMs } = await one.first("lost");
         assert.ok(retryInMs > 24 * 3600_000, "the backoff would outlast this test");
         network.set("up");
@@ -283,7 +284,8 @@ function library(engine) {
         assert.match(missing, /^@refresher\/client: the service refused to join: unauthenticated: .*The option credential is missing$/);
       });
 
-      // The other tests would pass if the driver did not report errors, so this one checks that it does.
+      // If the driver did not report errors, the other tests would pass without checking anything.
+      // So this test checks that it does.
       test("the driver sets the page's size, and reports a function that fails and the console's errors", async (t) => {
         const { page, complaints } = await open(t, { engine, viewport: { width: 390, height: 700 } });
         await page.goto(`${site.origin}/app`);
@@ -298,7 +300,7 @@ function library(engine) {
           console.warn("a warning");
           setTimeout(() => { throw new Error("thrown"); });
           void Promise.reject(new Error("rejected"));
-          return new Promise((resolve) => setTimeout(resolve, 100)); // uncaught errors are reported late
+          return new Promise((resolve) => setTimeout(resolve, 100)); // the browser reports uncaught errors late
         });
         await page.reload();
         assert.deepEqual(complaints.toSorted(), ["error: an error", "uncaught: Error: rejected", "uncaught: Error: thrown", "warning: a warning"]);
@@ -363,7 +365,8 @@ function library(engine) {
 
       for (const { uid, separate } of [{ uid: 0, separate: true }, { uid: 9, separate: false }]) {
         test(`a window that the page opened, with a copy of its storage: uid ${uid} ${separate ? "has a session of its own" : "is the same user, who takes the session over"}`, async (t) => {
-          const { page, popup, clean } = await visit(t, { breaks: true }); // a reload may interrupt an attempt to connect, which the console reports
+          // A reload may interrupt an attempt to connect, which the console then reports.
+          const { page, popup, clean } = await visit(t, { breaks: true });
           const { options, credentialUrl } = await user({ uid, ttl: 60 });
           const join = async (page) => {
             const one = await new Call(page).start(options, { credentialUrl });

@@ -1,8 +1,9 @@
-// Locators of WebKit's pages, with the methods of Playwright's Locator that all engines have here.
+// Locators of elements in WebKit's pages. They have those methods of Playwright's Locator that the
+// tests use in all engines.
 
 import { find } from "./find.js";
 
-/** A search for elements on a page, in steps: each searches within what the one before has found. */
+/** A search for elements on a page. It has steps: each step searches within the elements that the previous step found. */
 export class Locator {
   #page;
   #steps;
@@ -68,7 +69,7 @@ export class Locator {
     return this.#page.on(this.#steps, run, arg);
   }
 
-  /** Runs a function on all elements that the page has now. */
+  /** Runs a function in the page with all elements that match now. */
   evaluateAll(run) {
     return this.#page.execute(`return (${find})(...arguments).then(${run})`, this.#steps, "any");
   }
@@ -126,7 +127,7 @@ export class Locator {
   }
 }
 
-/** A pattern for texts, as JSON: a string matches any text that contains it. */
+/** Converts a text to a JSON pattern. Unless `exact` is set, a string matches any text that contains it. */
 function pattern(text, exact) {
   if (text instanceof RegExp) return { source: text.source, flags: text.flags };
   const source = text.trim().replace(/[\\^$.*+?()[\]{}|]/g, "\\$&").replace(/\s+/g, "\\s+");

@@ -1,4 +1,4 @@
-// A network between a client and the service, which can be broken.
+// A network between a client and the service. A test can break it.
 
 import { connect, createServer } from "node:net";
 
@@ -36,7 +36,7 @@ export class Network {
   set(state) {
     const silent = this.#state === "silent";
     this.#state = state;
-    // The dropped bytes are lost, so connections that were silent are reset.
+    // While the network was silent it dropped bytes, so those connections are reset.
     if (state === "down" || state === "no-upgrade" || silent) this.cut();
   }
 
@@ -75,9 +75,9 @@ export class Network {
 }
 
 /**
- * Resets a connection, or closes it if its FIN was sent already: Node.js 20 does not
- * close the handle of a socket that is reset while the FIN is on its way (EINVAL), and
- * the process then spins for ever instead of exiting.
+ * Resets a connection, or closes it if its FIN was sent already. If Node.js 20 resets a socket
+ * while the FIN is on its way, it does not close the handle (EINVAL), and the process uses the
+ * processor for ever instead of exiting.
  * @param {import("node:net").Socket} socket
  */
 export function reset(socket) {

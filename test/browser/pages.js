@@ -1,6 +1,6 @@
-// A site with the pages of page/, each bundled with what it imports, as an app's
-// bundler does. It also answers the requests of AgoraRTC that the simulated edge
-// (page/agora.js) redirects here.
+// A site with the pages of the folder page, each bundled with its imports, as an app's bundler
+// does. It also answers the requests of AgoraRTC that the simulated edge (page/agora.js) redirects
+// to it.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -9,7 +9,7 @@ import { build } from "esbuild";
 const here = new URL(".", import.meta.url).pathname;
 const library = `${here}/../../web/client`;
 
-/** Imports an example of the library's README by the heading that it is under: "readme:agora-rtc-react". */
+/** Lets a page import a code example from the library's README by its heading: "readme:agora-rtc-react". */
 const readme = {
   name: "readme",
   setup: (/** @type {import("esbuild").PluginBuild} */ { onResolve, onLoad }) => {
@@ -53,8 +53,7 @@ export async function servePages(entries) {
 }
 
 /**
- * Answers the requests that AgoraRTC sends before a call, with the address of the
- * simulated edge.
+ * Answers the requests that AgoraRTC sends before a call. The answers name the simulated edge.
  * @param {string} pathname
  * @param {import("node:http").IncomingMessage} request
  * @param {import("node:http").ServerResponse} response
@@ -71,7 +70,7 @@ async function answer(pathname, request, response) {
     opid, enter_ts: now, leave_ts: now, detail: { 502: "127.0.0.1" },
     response_body: [
       { buffer: { ...gateway, flag: 4096, edges_services: [{ ip: "127.0.0.1", port: 4433 }] } }, // a server
-      { buffer: { ...gateway, flag: 4194310, edges_services: [] } }, // no proxies to fall back to
+      { buffer: { ...gateway, flag: 4194310, edges_services: [] } }, // there are no fallback proxies
     ],
   }));
 }

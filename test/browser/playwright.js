@@ -1,6 +1,6 @@
-// Debian's Chromium and Firefox, by playwright-core. Firefox speaks WebDriver BiDi. Chromium speaks
-// its own protocol (CDP): Playwright's BiDi for Chromium is a translation to CDP in the tests'
-// process, which would test that translation.
+// Opens Debian's Chromium and Firefox by playwright-core. Firefox is controlled by WebDriver BiDi,
+// Chromium by its own protocol (CDP). Playwright's BiDi for Chromium would only be translated to
+// CDP in the tests' process, and so would test the translation.
 
 import { randomUUID } from "node:crypto";
 import { after } from "node:test";
@@ -9,7 +9,7 @@ import { chromium, firefox } from "playwright-core";
 import { childWith, freezePages } from "./processes.js";
 import { freePort, program } from "./program.js";
 
-/** The browsers that the tests of a file share, by the options that they were launched with. @type {Map<string, Promise<import("playwright-core").Browser>>} */
+/** The browsers that the tests of a file share, keyed by their launch options. @type {Map<string, Promise<import("playwright-core").Browser>>} */
 const browsers = new Map();
 after(async () => {
   for (const browser of browsers.values()) await browser.then((browser) => browser.close(), () => {});
@@ -19,29 +19,29 @@ const launch = {
   chromium: (/** @type {import("playwright-core").LaunchOptions} */ { args = [], ignoreDefaultArgs = [], ...options } = {}) => chromium.launch({
     executablePath: program([process.env.CHROMIUM ?? "/usr/bin/chromium"], "chromium"),
     args: [
-      "--no-sandbox", // the tests may run as root
+      "--no-sandbox", // the sandbox does not work for root, who may run the tests
       "--autoplay-policy=no-user-gesture-required",
-      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // nothing leaves this machine
-      "--disable-features=WebRtcHideLocalIpsWithMdns", // mDNS names, which the line above would not resolve
+      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // no request may leave this machine
+      "--disable-features=WebRtcHideLocalIpsWithMdns", // mDNS names must be off: the option above keeps them from resolving
       ...args,
     ],
     ignoreDefaultArgs: ["--disable-back-forward-cache", ...ignoreDefaultArgs],
     ...options,
   }),
-  // Not newer than playwright-core 1.64: those send emulation.setMediaFeaturesOverride to every
-  // browser, and Firefox ESR 153 does not know it.
+  // Requires playwright-core 1.64 or older: newer versions send emulation.setMediaFeaturesOverride
+  // to every browser, and Firefox ESR 153 does not support it.
   firefox: (/** @type {import("playwright-core").LaunchOptions} */ options, { colorScheme, reducedMotion }) => firefox.launch({
     channel: "moz-firefox",
     executablePath: program([process.env.FIREFOX ?? "/usr/bin/firefox-esr"], "firefox-esr"),
     firefoxUserPrefs: {
       "media.autoplay.default": 0,
       "media.autoplay.blocking_policy": 0,
-      "media.peerconnection.ice.obfuscate_host_addresses": false, // mDNS names, which are looked up by multicast
+      "media.peerconnection.ice.obfuscate_host_addresses": false, // mDNS names would be looked up by multicast
       "media.peerconnection.ice.loopback": true,
-      // A proxy at a closed port, so that nothing leaves this machine.
+      // A proxy at a closed port keeps requests from leaving this machine.
       "network.proxy.type": 1, "network.proxy.http": "127.0.0.1", "network.proxy.http_port": 9,
       "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": 9, "network.proxy.no_proxies_on": "127.0.0.1",
-      // This version's WebDriver BiDi cannot set these, so they are settings of the browser.
+      // This Firefox cannot set these by WebDriver BiDi, so they are preferences of the browser.
       "layout.css.prefers-color-scheme.content-override": colorScheme === "dark" ? 0 : 1,
       "ui.prefersReducedMotion": reducedMotion === "reduce" ? 1 : 0,
     },
@@ -49,7 +49,7 @@ const launch = {
   }),
 };
 
-/** Launches a browser that tests share. Firefox gets one for each color scheme and motion setting. */
+/** Launches a browser that several tests share. Firefox needs one for each combination of color scheme and reduced motion. */
 function shared(engine, { colorScheme, reducedMotion }) {
   const key = engine === "chromium" ? engine : JSON.stringify([engine, colorScheme, reducedMotion]);
   if (!browsers.has(key)) browsers.set(key, launch[engine]({}, { colorScheme, reducedMotion }));
@@ -57,9 +57,10 @@ function shared(engine, { colorScheme, reducedMotion }) {
 }
 
 /**
- * A browser for one test, with processes and background tabs like a user's browser. Playwright
- * makes every page of Chromium believe that it has the focus, and that it is never in the
- * background, except for those of the first profile of a browser that it only connects to.
+ * Opens a browser for one test, with processes and background tabs like a user's browser. In a
+ * browser that Playwright launches, it makes every page of Chromium believe that it has the focus
+ * and is in the foreground. It does not do so for the first profile of a browser to which it only
+ * connects, so this function connects.
  */
 async function own(t, engine, options) {
   const env = { ...process.env, BROWSER_TEST: randomUUID() };
@@ -87,7 +88,7 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
     ? await own(t, engine, options)
     : { context: await (await shared(engine, options)).newContext(options), pid: 0 };
   if (!alone) t.after(() => context.close());
-  context.setDefaultTimeout(0); // the tests have limits of their own, which a loaded machine does not reach
+  context.setDefaultTimeout(0); // no timeout of Playwright's own: the tests have timeouts that hold on a loaded machine too
   /** @type {string[]} */
   const complaints = [];
   /** @type {Set<string>} */
@@ -111,10 +112,11 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
     route: (pattern, answer) => context.route(pattern, (route) => route.fulfill(answer)),
     setOffline: (offline) => context.setOffline(offline),
     newPage: () => context.newPage(),
-    // Playwright's goBack waits for an event that Firefox does not send for a page from its back/forward cache.
+    // Playwright's goBack does not work: it waits for an event that Firefox does not send for a
+    // page from its back/forward cache.
     back: async () => {
       const left = page.url();
-      await page.evaluate(() => history.back()).catch(() => {}); // the page may be gone before it answers
+      await page.evaluate(() => history.back()).catch(() => {}); // the page may be gone before the call returns
       while ((await page.evaluate(() => location.href).catch(() => left)) === left);
     },
     popup: async (open) => {
@@ -122,8 +124,8 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
       await popup.waitForLoadState();
       return popup;
     },
-    // Hides the page by opening another tab in front of it. In Firefox newPage opens a window; in
-    // Chromium a page that opens a tab is hidden without the event.
+    // Hides the page by opening another tab in front of it. Firefox's newPage would open a window;
+    // and in Chromium, a page that opens a tab itself is hidden without getting the event.
     hide: async () => {
       const tab = await (engine === "firefox" ? opened(() => page.evaluate(() => void window.open("about:blank"))) : context.newPage());
       await tab.bringToFront();

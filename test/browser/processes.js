@@ -1,4 +1,4 @@
-// The processes that browsers run their pages in, as Linux shows them.
+// The processes in which browsers run their pages, read from /proc.
 
 import { readdirSync, readFileSync } from "node:fs";
 
@@ -18,10 +18,10 @@ function processes() {
 }
 
 /**
- * Stops the processes that run a browser's pages, as a phone freezes a page in the
- * background. The network goes on: messages that arrive meanwhile wait in the sockets.
- * @param {number} browser its process id
- * @returns {() => void} continues the processes
+ * Stops the processes that run a browser's pages, as a phone freezes a page in the background. The
+ * network still works: messages that arrive meanwhile wait in the sockets.
+ * @param {number} browser the browser's process id
+ * @returns {() => void} resumes the processes
  */
 export function freezePages(browser) {
   const all = processes();
@@ -33,7 +33,7 @@ export function freezePages(browser) {
   return () => signal("SIGCONT");
 }
 
-/** The child of this process whose environment has a variable with that value. */
+/** Returns this process's child that has an environment variable with that value. */
 export function childWith(variable, value) {
   const child = processes().find(({ pid, parent }) => {
     if (parent !== process.pid) return false;

@@ -1,12 +1,12 @@
-// Programs that the tests start, and ports for them.
+// Finds programs that the tests start, and free ports for them.
 
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 
 /**
- * The first of the paths at which there is a program.
+ * Returns the first of the paths at which a program exists.
  * @param {string[]} paths
- * @param {string} debianPackage the package with the program, for the error
+ * @param {string} debianPackage the package to install, named in the error if no path exists
  */
 export function program(paths, debianPackage) {
   const path = paths.find((path) => existsSync(path));
@@ -14,7 +14,7 @@ export function program(paths, debianPackage) {
   return path;
 }
 
-/** A port that no program listens on now. */
+/** Returns a port on which no program listens now. */
 export async function freePort() {
   const server = createServer();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -1,22 +1,23 @@
-// A proxy between a browser and this machine's servers. It adds the functions that WebKit's driver
-// lacks: scripts that run before the page's own, the console, a list of requests, and offline mode.
+// A proxy between a browser and this machine's servers. It provides what WebKit's driver lacks:
+// scripts that run before the page's own, the console's messages, a list of requested hosts, and an
+// offline mode.
 
 import { createServer, request as ask } from "node:http";
 import { connect } from "node:net";
 
 import { reset } from "./network.js";
 
-const scriptPath = "/.init.js"; // on the page's own origin, so that its policy allows the scripts
+const scriptPath = "/.init.js"; // on the page's own origin, so that the page's security policy allows the scripts
 const consolePath = "/.console";
 const loadedPath = "/.loaded";
 
-/** Forwards HTTP and WebSockets to 127.0.0.1 and refuses every other host. */
+/** Forwards HTTP and WebSockets to 127.0.0.1. Refuses every other host. */
 export class Proxy {
   /** The pages' console errors and warnings, and uncaught exceptions. @type {string[]} */
   complaints = [];
-  /** The hosts that the pages sent requests to. @type {Set<string>} */
+  /** The hosts to which the pages sent requests. @type {Set<string>} */
   hosts = new Set();
-  /** While true, every connection is reset, except for the pages' console. */
+  /** While true, the proxy resets every connection, except for the console's messages. */
   #offline = false;
   /** @type {string[]} */
   #scripts = [`(${collect})(${JSON.stringify(consolePath)}, ${JSON.stringify(loadedPath)})`];
@@ -30,7 +31,7 @@ export class Proxy {
   constructor() {
     this.#server.on("connection", (socket) => this.#keep(socket));
     this.#server.on("upgrade", (request, socket) => this.#webSocket(request, socket));
-    this.#server.on("connect", (request, socket) => { // HTTPS is for other machines only
+    this.#server.on("connect", (request, socket) => { // CONNECT is for HTTPS, which only other machines use
       this.hosts.add(new URL(`https://${request.url}`).hostname);
       socket.destroy();
     });
@@ -55,7 +56,7 @@ export class Proxy {
     this.#scripts.push(code);
   }
 
-  /** Answers requests whose address matches, in place of their server. */
+  /** Answers requests to matching addresses, in place of their server. */
   route(pattern, answer) {
     this.#routes.unshift({ pattern, answer });
   }
@@ -129,7 +130,7 @@ export class Proxy {
   }
 }
 
-/** Forwards an answer; into a document, it inserts the scripts before everything else. */
+/** Forwards an answer. If it is a document, inserts the scripts before everything else. */
 async function forward(answer, response) {
   const { "transfer-encoding": _, ...headers } = answer.headers;
   if (!headers["content-type"]?.startsWith("text/html")) {
@@ -143,7 +144,7 @@ async function forward(answer, response) {
   response.writeHead(answer.statusCode, { ...headers, "content-length": Buffer.byteLength(document) }).end(document);
 }
 
-/** Runs in the page: reports that it has loaded, its console errors and warnings, and uncaught exceptions. */
+/** Runs in the page: reports the page's load event, its console errors and warnings, and its uncaught exceptions. */
 function collect(path, loadedPath) {
   addEventListener("load", () => navigator.sendBeacon(loadedPath));
   const tell = (/** @type {string} */ text) => navigator.sendBeacon(path, text);

@@ -1,6 +1,6 @@
-// docs/start/quick-start.md as a reader follows it: each command runs, and each file is saved, in
-// the order of the page, beside a copy of the repository. Only the ports and the placeholders of
-// the Agora project are replaced.
+// Follows docs/start/quick-start.md as a reader does: runs each command and saves each file in the
+// order of the page, next to a copy of the repository. The test replaces only the ports, and the
+// placeholders for the Agora project.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -18,21 +18,22 @@ const run = promisify(execFile);
 const root = new URL("../..", import.meta.url).pathname;
 const npm = { prefer_offline: "true", audit: "false", fund: "false", update_notifier: "false", ignore_scripts: "true" };
 const env = {
-  ...process.env, PATH: `/usr/bin:${process.env.PATH}`, PYTHONUNBUFFERED: "1", REFRESHER_OPS_LISTEN: "127.0.0.1:0", // Debian's Python has Debian's Flask
+  // Debian's Python has Debian's Flask.
+  ...process.env, PATH: `/usr/bin:${process.env.PATH}`, PYTHONUNBUFFERED: "1", REFRESHER_OPS_LISTEN: "127.0.0.1:0",
   ...Object.fromEntries(Object.entries(npm).map(([name, value]) => [`npm_config_${name}`, value])),
 };
 
-let folder = ""; // has the folders refresher and my-app
+let folder = ""; // the reader's folder, which has refresher and my-app
 let back = ""; // the back end's origin
-/** A block of the page, with the paragraph before it and the heading above. @type {{heading: string, before: string, language: string, code: string}[]} */
+/** The code blocks of the page, each with the heading above it and the paragraph before it. @type {{heading: string, before: string, language: string, code: string}[]} */
 let blocks = [];
-/** What runs in terminals of its own: the service, and the back end. @type {Map<string, import("node:child_process").ChildProcess>} */
+/** The programs that run in terminals of their own: the service, and the back end. @type {Map<string, import("node:child_process").ChildProcess>} */
 const running = new Map();
 
 before(async () => {
   const [service, app] = [`127.0.0.1:${await freePort()}`, await freePort()];
   back = `http://127.0.0.1:${app}`;
-  env.REFRESHER_LISTEN = service; // demo listens on 127.0.0.1:8080 without it
+  env.REFRESHER_LISTEN = service; // overrides the default 127.0.0.1:8080
   const page = (await readFile(join(root, "docs/start/quick-start.md"), "utf8"))
     .replaceAll("127.0.0.1:8080", service).replaceAll("localhost:3000", `127.0.0.1:${app}`).replaceAll(/(listen\(|port=)3000/g, `$1${app}`)
     .replaceAll(/your-app-(id|certificate)/g, () => randomBytes(16).toString("hex"));
@@ -47,10 +48,10 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** The headings that were followed. */
+/** The headings whose instructions were followed. */
 const followed = new Set(["Check"]);
 
-/** Does what the page says under a heading. */
+/** Follows the page's instructions under a heading. */
 async function follow(heading) {
   followed.add(heading);
   const steps = blocks.filter((block) => block.heading === heading);
@@ -63,13 +64,13 @@ async function follow(heading) {
   }
 }
 
-/** Runs commands in the reader's terminal, which is in the clone before there is an app. Builds give way to the browsers of other tests. */
+/** Runs commands in the reader's terminal, whose folder is the clone until the app exists. Builds run with nice, so that they do not slow down browsers of other tests. */
 async function shell(code) {
   const { stdout } = await run("nice", ["bash", "-euo", "pipefail", "-c", code], { cwd: join(folder, code.startsWith("make") ? "refresher" : "my-app"), env });
   return stdout;
 }
 
-/** Starts what goes on running, in place of what runs in that terminal, and waits until it says its address. */
+/** Starts a program that keeps running, and waits until it prints its address. It replaces the program that ran in that terminal. */
 async function start(code) {
   const terminal = code.includes("/refresher ") ? "service" : "back end";
   await stop(terminal);
@@ -96,7 +97,7 @@ async function stop(terminal) {
   await ended;
 }
 
-/** The check of the page: the service takes the back end's credential. */
+/** Runs the page's check that the service accepts the back end's credential. */
 async function check() {
   const [{ code }] = blocks.filter(({ heading }) => heading === "Check");
   assert.match(await shell(code), /^\{"rtcToken":"007/);

@@ -1,11 +1,11 @@
-// A call by the library in another place: in Node.js or in a page of any browser. Functions that
-// are passed to evaluate run in that place: they can use nothing of this module, and take and
-// return JSON.
+// Calls of the library that run elsewhere: in Node.js, or in a page of any browser. A function that
+// is passed to evaluate runs there: it cannot use anything from this module, and takes and returns
+// JSON.
 
 const library = new URL("../../web/client/index.js", import.meta.url).href;
 let calls = 0;
 
-/** This process as the place for a call: it has the interface of a page. */
+/** This process as the place of a call. It has the interface of a page. */
 export const here = { library, evaluate: async (run, arg) => run(arg) };
 
 export class Call {
@@ -18,9 +18,10 @@ export class Call {
   }
 
   /**
-   * Makes a Refresher with an SDK that takes every token but the first few, and records its events.
+   * Makes a Refresher, and records its events. Its SDK refuses the first `refusals` tokens and
+   * accepts all others.
    * @param {object} options of the Refresher, which are JSON
-   * @param {{refusals?: number, credentialUrl?: string, waitsForWake?: boolean}} [how] waitsForWake: a backoff takes days, so that only a wake connects again
+   * @param {{refusals?: number, credentialUrl?: string, waitsForWake?: boolean}} [how] waitsForWake: makes each backoff last days, so that only a wake connects again
    */
   async start(options, { refusals = 0, credentialUrl, waitsForWake = false } = {}) {
     await this.#place.evaluate(async ({ id, library, options, refusals, credentialUrl, waitsForWake }) => {
@@ -51,14 +52,14 @@ export class Call {
   }
 
   /**
-   * Runs a function in that place, with the Refresher and its recorded events.
+   * Runs a function where the call is, with the Refresher and its recorded events.
    * @param {(call: {refresher: any, seen: {event: string, detail: any, at: number, now: number}[], taken: {token: string, at: number, expiresAt: number}[]}) => any} act
    */
   run(act) {
     return this.#place.evaluate(({ id, act }) => new Function(`return ${act}`)()(globalThis.calls[id]), { id: this.#id, act: String(act) });
   }
 
-  /** A token to join with, or the fields of the error. */
+  /** Returns a token to join with, or the fields of the error. */
   token() {
     return this.run(({ refresher }) => refresher.token("rtc").catch(({ name, reason, message }) => ({ name, reason, message })));
   }
@@ -75,12 +76,12 @@ export class Call {
     return this.run(({ refresher }) => void refresher.leave());
   }
 
-  /** The first event that fits, counted from the beginning. */
+  /** Resolves with the first matching event since the call began. */
   first(event, fits = () => true) {
     return this.#await(event, fits, 0);
   }
 
-  /** Marks this moment. Resolves with a function that waits for the first event after it that fits. */
+  /** Resolves with a function that waits for the first matching event after this moment. */
   async expect(event, fits = () => true) {
     const from = await this.run(({ seen }) => seen.length);
     return () => this.#await(event, fits, from);

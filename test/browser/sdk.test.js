@@ -1,6 +1,6 @@
-// The library in Chromium, bound to the real objects of Agora's Web SDKs, against the
-// real service. Agora's edge cannot be reached here, so the SDKs never join: the tests
-// check the events that they emit without an edge. Whole calls are in call.test.js.
+// The library in Chromium, bound to the real objects of Agora's Web SDKs, against the real service.
+// The SDKs cannot reach Agora's edge here, so they never join; the tests check the events that they
+// emit without an edge. Tests of whole calls are in call.test.js.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -23,10 +23,10 @@ after(async () => {
   site.close();
 });
 
-/** Opens the app, with what it needs to make a call. */
+/** Opens the app. Resolves with everything that a call needs. */
 async function app(t, uid) {
   const opened = await open(t);
-  // Answers the statistics that the SDKs send to Agora.
+  // Answers the requests by which the SDKs send statistics to Agora.
   await opened.context.route(/\.(agora\.io|sd-rtn\.com)\//, (route) => route.fulfill({ status: 200, body: "" }));
   await opened.page.goto(site.origin);
   const credential = await service.grant("--subject", "ana", "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher", "--rtm-users", "ana");
@@ -44,10 +44,10 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
       const client = AgoraRTC.createClient({ mode: "rtc", codec: "vp8" });
       const refresher = new Refresher(options);
       bindRtc(refresher, client);
-      const token = await refresher.token("rtc"); // the app is about to join
+      const token = await refresher.token("rtc"); // the app is about to join with this token
       const refused = await new Promise((resolve) => refresher.on("refused", resolve));
       const { session } = refresher;
-      await new Promise((resolve) => refresher.on("tokens", resolve)); // the bundle that replaces the refused one
+      await new Promise((resolve) => refresher.on("tokens", resolve)); // waits for the bundle that replaces the refused one
       refresher.leave();
       return { token, refused, session };
     }, options);
@@ -60,8 +60,8 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
   });
 
   /**
-   * Binds the real RTM client and runs `acts` in the page. Resolves with the client's
-   * events, and with whether the first bundle after that was delivered to the client.
+   * Binds the real RTM client, and runs `acts` in the page. Resolves with the client's events, and
+   * whether the next bundle was delivered to the client.
    */
   const rtmAfter = (page, options, acts) => page.evaluate(async ({ options: { rtc: _, ...options }, acts }) => {
     const { Refresher } = await import("/client/index.js");
@@ -76,7 +76,8 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     await new Function("rtm", `return (async () => { ${acts} })()`)(rtm);
     await new Promise((resolve) => refresher.on("tokens", resolve));
     const handed = await new Promise((resolve) => {
-      refresher.on("refused", ({ service, code }) => resolve(`${service} refused: ${code}`)); // it is not logged in, so it refuses each token that it gets
+      // The client is not logged in, so it refuses each token.
+      refresher.on("refused", ({ service, code }) => resolve(`${service} refused: ${code}`));
       refresher.on("renewed", ({ services }) => resolve(`services: ${services}`));
     });
     refresher.leave();
@@ -85,7 +86,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
 
   test("a stream channel that the real RTM client could not join does nothing to its login", async (t) => {
     const { page, options } = await app(t, 6);
-    await page.addScriptTag({ url: "/agora-rtc.js" }); // this version uses the page's AgoraRTC
+    await page.addScriptTag({ url: "/agora-rtc.js" }); // this version of agora-rtm uses the page's AgoraRTC
     await page.addScriptTag({ url: "/agora-rtm.js" });
     const { events, handed } = await rtmAfter(page, options, `
       const stream = rtm.createStreamChannel("room");

@@ -1,4 +1,4 @@
-// The real service as a process of its own: started, killed and started again.
+// The real service in a process of its own, which a test starts, kills and restarts.
 
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -14,7 +14,7 @@ const run = promisify(execFile);
 /** @type {Promise<string> | undefined} */
 let built;
 
-/** Resolves with the path of the command, which make test has built, or else this function builds once. */
+/** Resolves with the path of the command: the one that make test has built, or one that this function builds once. */
 function binary() {
   built ??= (async () => {
     if (process.env.BUILT_REFRESHER) return process.env.BUILT_REFRESHER;
@@ -27,7 +27,7 @@ function binary() {
   return built;
 }
 
-/** A node of the service, on ports of its own, which it keeps over a restart. */
+/** A node of the service. It keeps its ports when it is restarted. */
 export class Service {
   /** The address on which it listens, after start: 127.0.0.1:PORT. */
   address = "127.0.0.1:0";
@@ -37,7 +37,7 @@ export class Service {
   #environment;
   #child;
   #log = [];
-  /** The calls of logged() that wait: each looks for its line again. @type {Set<() => void>} */
+  /** Functions of the waiting calls of logged(); each searches the log for its line again. @type {Set<() => void>} */
   #reading = new Set();
 
   /**
@@ -47,7 +47,7 @@ export class Service {
   constructor(command, args = []) {
     this.#command = command;
     this.#args = args;
-    // Without this machine's settings, and with the same secrets after a restart.
+    // The environment has none of this machine's settings, and keeps its secrets over a restart.
     this.#environment = {
       PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: tmpdir(),
       REFRESHER_LOG_FORMAT: "json",
@@ -63,13 +63,13 @@ export class Service {
     return `http://${this.address}`;
   }
 
-  /** Adds environment variables, such as the certificate of a demo that keeps it over a restart. */
+  /** Adds environment variables, such as the certificate that a demo keeps over a restart. */
   set(environment) {
     Object.assign(this.#environment, environment);
     return this;
   }
 
-  /** Starts it, and resolves when it takes calls. */
+  /** Starts the service. Resolves when it accepts calls. */
   async start() {
     const path = await binary();
     const child = spawn(path, [this.#command, "--listen", this.address, "--ops-listen", this.ops, ...this.#args], {
@@ -93,21 +93,21 @@ export class Service {
     return this;
   }
 
-  /** Kills it (SIGKILL), as a crash would. */
+  /** Kills the process (SIGKILL), as a crash would. */
   kill() {
     this.#child.kill("SIGKILL");
     return this.#child.ended;
   }
 
-  /** Stops it (SIGTERM), as a deployment would. */
+  /** Stops the process (SIGTERM), as a deployment would. */
   stop() {
     this.#child.kill("SIGTERM");
     return this.#child.ended;
   }
 
   /**
-   * Resolves with the first line of the log that fits, as an object. It waits for one, since lines
-   * come later than the events that they describe.
+   * Resolves with the log's first matching line, as an object. It waits for that line, because the
+   * service may log an event after the test has seen it.
    * @param {(line: any) => unknown} fits
    */
   logged(fits) {
@@ -123,7 +123,7 @@ export class Service {
     });
   }
 
-  /** The lines of its log so far, as objects. */
+  /** The log's lines so far, as objects. */
   get log() {
     return this.#log.flatMap((line) => {
       try {
@@ -134,13 +134,13 @@ export class Service {
     });
   }
 
-  /** A credential of this service, by the flags of `refresher token grant`. */
+  /** Returns a credential for this service, made with the flags of `refresher token grant`. */
   async grant(...flags) {
     const { stdout } = await run(await binary(), ["token", "grant", ...flags], { cwd: tmpdir(), env: this.#environment });
     return stdout.trim();
   }
 
-  /** Asks the public port as an operator; resolves with the answer's body. */
+  /** Sends a request with an operator's credential to the public port. Resolves with the answer's body. */
   async ask(method, path, body) {
     this.operator ??= await this.grant("--subject", "ops", "--admin", "--channels", "*", "--uids", "*");
     const response = await fetch(this.url + path, {
@@ -151,7 +151,7 @@ export class Service {
     return answer;
   }
 
-  /** The value of a metric, by its name and labels as they stand in /metrics; 0 if it is not there. */
+  /** Returns the value of a metric, by its name and labels as in /metrics; 0 if there is no such line. */
   async metric(name) {
     const text = await (await fetch(`http://${this.ops}/metrics`)).text();
     const line = text.split("\n").find((line) => line.startsWith(`${name} `));

@@ -1,4 +1,5 @@
-// A reporter of node --test: for each test that several engines run, its time in each.
+// A reporter for node --test: prints, for each test that several engines run, its time in each
+// engine.
 //
 //   npm run table        writes Markdown to standard output
 
@@ -8,7 +9,7 @@ export default async function* table(events) {
   const rows = new Map();
   /** @type {Set<string>} */
   const engines = new Set();
-  /** The tests of the current suite, which is reported after them. @type {{name: string, result: string}[]} */
+  /** The results of the current suite's tests, which are printed after the suite. @type {{name: string, result: string}[]} */
   let finished = [];
   for await (const { type, data } of events) {
     if (type !== "test:pass" && type !== "test:fail") continue;

@@ -1,5 +1,5 @@
-// agora-react-uikit as published, against the classic endpoints of the real service
-// with credentials on: with the opt-in of docs/build/classic.md, since it sends no header.
+// agora-react-uikit as published, with the classic endpoints of the real service while credentials
+// are required. The UIKit sends no header, so the service has the opt-in of docs/build/classic.md.
 // Its AgoraRTC is in calls over a simulated edge (page/agora.js).
 
 import assert from "node:assert/strict";
@@ -23,7 +23,7 @@ after(async () => {
   site.close();
 });
 
-/** Opens a page with a credential for the user. Resolves also with the UIKit's properties. */
+/** Opens a page with a credential for the user. Resolves with the page and the UIKit's properties. */
 async function app(t, uid) {
   const { page, complaints } = await open(t);
   const credential = await service.grant("--subject", "ana", "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher", "--rtm-users", "ana", "--ttl", "10m");
@@ -57,7 +57,8 @@ describe("agora-react-uikit", { timeout: 180_000 }, () => {
     });
   }
 
-  // Its listener calls renewToken, and nothing joins again: docs/build/classic.md says so.
+  // The UIKit's listener only calls renewToken. Nothing joins the call again, as
+  // docs/build/classic.md explains.
   test("after its token expired it fetches another, which AgoraRTC refuses since it has left", async (t) => {
     const { page, rtcProps } = await app(t, 1003);
     const refused = await page.evaluate(async (rtcProps) => {

@@ -1,6 +1,6 @@
-// WebKitGTK, by classic WebDriver over HTTP: Debian's WebKitWebDriver with MiniBrowser, on a
-// virtual screen of Xvfb. Its pages have the part of Playwright's interface that the tests use
-// in all engines; arguments and results of functions that run in them are JSON.
+// WebKitGTK, controlled by classic WebDriver over HTTP: Debian's WebKitWebDriver with MiniBrowser,
+// on a virtual Xvfb screen. Its pages have those methods of Playwright's Page that the tests use in
+// all engines. A function that runs in a page takes and returns JSON.
 
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -13,11 +13,12 @@ import { freezePages } from "./processes.js";
 import { freePort, program } from "./program.js";
 import { Proxy } from "./proxy.js";
 
-const longest = 600_000; // milliseconds that a function may run in a page: the tests have shorter limits
+const longest = 600_000; // the driver's time limit for a function in a page, in milliseconds; the tests' own limits are shorter
 
-process.once("SIGTERM", () => process.exit(143)); // exit() runs the handlers that end the browsers and the X server; the signal alone does not
+// The signal alone would not run the exit handlers, which end the browsers and the X server; exit() does.
+process.once("SIGTERM", () => process.exit(143));
 
-/** MiniBrowser is in a folder named for the machine and for the version of WebKit's interface. */
+/** Returns MiniBrowser's path. Its folder is named after the machine and the version of WebKit's interface. */
 function miniBrowser() {
   const folders = readdirSync("/usr/lib").filter((name) => name.includes("-linux-"));
   return program(["4.1", "4.0"].flatMap((version) => folders.map((folder) => `/usr/lib/${folder}/webkit2gtk-${version}/MiniBrowser`)), "webkit2gtk-driver");
@@ -42,8 +43,8 @@ function xvfb() {
 }
 
 /**
- * A configuration folder for GTK, which is where WebKit takes prefers-reduced-motion from. Without
- * the style sheet the window's own controls would need more width than a phone has.
+ * Writes a configuration folder for GTK, from which WebKit gets prefers-reduced-motion. The style
+ * sheet shrinks the window's own controls, which would need more width than a phone has.
  */
 function settings(folder, { reducedMotion }) {
   mkdirSync(join(folder, "gtk-3.0"));
@@ -65,7 +66,8 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
   return {
     engine: "webkit", page, complaints: proxy.complaints, hosts: proxy.hosts,
     route: async (pattern, answer) => proxy.route(pattern, answer),
-    // The proxy cuts the connections; the page itself gets the event and the property.
+    // The proxy cuts the connections. The event and the property navigator.onLine are set in the
+    // page.
     setOffline: async (offline) => {
       proxy.setOffline(offline);
       await page.evaluate((offline) => {
@@ -82,10 +84,10 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
   };
 }
 
-/** A browser. Classic WebDriver has one session for each. */
+/** A browser, with its own WebDriver process, because that supports one session only. */
 class WebKit {
   proxy = new Proxy();
-  /** Each page by the driver's name of its window. @type {Map<string, Page>} */
+  /** The pages, keyed by the driver's name for their window. @type {Map<string, Page>} */
   pages = new Map();
   #base = "";
   #driver;
@@ -98,12 +100,12 @@ class WebKit {
     const [port, screen] = await Promise.all([freePort(), xvfb(), this.proxy.open()]);
     this.#driver = spawn(program(["/usr/bin/WebKitWebDriver"], "webkit2gtk-driver"), [`--port=${port}`], {
       env: { PATH: process.env.PATH, DISPLAY: screen, HOME: folder, XDG_CONFIG_HOME: folder, XDG_RUNTIME_DIR: folder },
-      stdio: "ignore", detached: true, // a process group, so that none of its browsers outlives it
+      stdio: "ignore", detached: true, // makes a process group, so that all its processes can be ended together
     });
     const kill = () => {
       try {
         process.kill(-this.#driver.pid, "SIGKILL");
-      } catch {} // its processes have ended
+      } catch {} // all processes have ended already
       rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     };
     process.on("exit", kill);
@@ -133,7 +135,7 @@ class WebKit {
   }
 
   async close() {
-    await this.command("DELETE", "").catch(() => {}); // a browser that hangs is killed
+    await this.command("DELETE", "").catch(() => {}); // if the browser hangs, it is killed below
     this.kill();
     this.proxy.close();
   }
@@ -143,8 +145,8 @@ class WebKit {
   }
 
   /**
-   * Sends a command to one of the windows. The driver has one current window. With several
-   * open, the next command switches windows only when this one has begun.
+   * Sends a command to a window. The driver has one current window for all commands, so the window
+   * may be switched only after the previous command has begun.
    */
   async at(handle, method, path, body) {
     if (this.pages.size === 1) return this.command(method, path, body);
@@ -152,7 +154,8 @@ class WebKit {
       await this.command("POST", "/window", { handle });
       const answer = this.command(method, path, body);
       answer.catch(() => {}); // the caller gets the rejection
-      // The driver passes scripts to the browser in turn: when this has run, the one before has begun.
+      // The driver passes scripts to the browser in order. When this empty script has run, the
+      // previous one has begun.
       if (path.startsWith("/execute")) await this.command("POST", "/execute/sync", { script: "", args: [] });
       else await answer.catch(() => {});
       return { answer };
@@ -166,7 +169,7 @@ class WebKit {
     return this.#added(handle);
   }
 
-  /** Resolves with the window that a page opens while `open` runs, once it has loaded: a script that ran before would be lost with the blank page. */
+  /** Resolves with the window that a page opens while `open` runs, when it has loaded. A script that ran earlier would be lost together with the blank first page. */
   async popup(open) {
     const loaded = this.proxy.load();
     await open();
@@ -182,7 +185,7 @@ class WebKit {
   }
 }
 
-/** Resolves when the driver takes commands. */
+/** Resolves when the driver accepts commands. */
 async function listening(address) {
   for (;;) {
     try {
@@ -202,12 +205,12 @@ async function command(method, url, body) {
   return value;
 }
 
-const element = "element-6066-11e4-a52e-4f735466cecf"; // the key of a reference to an element, by the standard
+const element = "element-6066-11e4-a52e-4f735466cecf"; // the standard's key for a reference to an element
 
-/** A page, with the methods of Playwright's Page that all engines have here. */
+/** A page. It has those methods of Playwright's Page that the tests use in all engines. */
 class Page {
   #browser;
-  #frame = 0; // pixels of the window's height that are not the page's
+  #frame = 0; // height of the window's own controls, in pixels
 
   constructor(browser, handle) {
     this.#browser = browser;
@@ -239,7 +242,7 @@ class Page {
     this.#browser.pages.delete(this.handle);
   }
 
-  /** Runs a function in the page, and resolves with what it returns or promises. */
+  /** Runs a function in the page. Resolves with the function's result. */
   evaluate(run, arg) {
     return this.execute(`return (${run})(arguments[0])`, arg);
   }
@@ -248,7 +251,7 @@ class Page {
     return this.#command("POST", "/execute/sync", { script, args: args.map((arg) => arg ?? null) });
   }
 
-  /** Resolves when the function returns something true, asked at each frame. */
+  /** Calls the function at each frame. Resolves when its result is true. */
   waitForFunction(run, arg) {
     return this.execute(`return new Promise((resolve, reject) => {
       const look = () => Promise.resolve((${run})(arguments[0])).then((found) => found ? resolve(found) : requestAnimationFrame(look), reject);
@@ -274,7 +277,7 @@ class Page {
         const rest = () => [innerWidth - width, outerHeight - innerHeight];
         if (innerWidth === width && innerHeight === height) resolve(rest());
         else addEventListener("resize", () => resolve(rest()), { once: true });
-        setTimeout(() => resolve(rest()), 500); // no event comes if it had that size already
+        setTimeout(() => resolve(rest()), 500); // the event does not come if the window already has that size
       }), { width, height });
       if (left === 0 && above === this.#frame) return;
       this.#frame = above;
@@ -308,13 +311,13 @@ class Page {
     return new Locator(this, []).getByLabel(text, options);
   }
 
-  /** Clicks the element that a locator finds with the pointer, as a user does. */
+  /** Clicks the element of a locator with the pointer, as a user does. */
   async press(steps, state = "visible") {
     const { [element]: id } = await this.#found(steps, state);
     await this.#command("POST", `/element/${id}/click`);
   }
 
-  /** Runs a function on the one element that a locator finds, when it is there. */
+  /** Waits for the element of a locator, and runs a function on it. */
   async on(steps, run, arg, state = "attached") {
     const found = await this.#found(steps, state);
     return this.execute(`return (${run})(arguments[0], arguments[1])`, found, arg);

@@ -1,5 +1,5 @@
-// Requirements of the demo page: no violations by axe, in both views, in both themes and on a phone;
-// a limit of bytes; a strict content security policy.
+// Requirements of the demo page: axe finds no violations, in both views, in both themes and on a
+// phone; its size stays below a limit; it has a strict content security policy.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -19,7 +19,7 @@ test("the page's six lines are the first example of the library's README", async
 });
 
 const axe = await readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-/** Limits in bytes as sent. Comments count, since the sources are served without a build step. */
+/** Limits of the compressed size, in bytes. Comments count, since the sources are served without a build step. */
 const limits = { page: 46 * 1024, library: 36 * 1024 };
 
 const looks = [
@@ -32,14 +32,14 @@ describe("the demo page", () => {
   for (const { name, options } of looks) {
     for (const view of ["", "#operators"]) {
       test(`has no violations by axe and no sideways scrolling: ${name}, ${view || "the call"}`, async (t) => {
-        // The policy forbids scripts that are not the page's own, such as axe.
+        // bypassCSP: the policy forbids scripts from elsewhere, such as axe.
         const { page, ana, ben } = await visit(t, `${service.url}/${view}`, { ...options, bypassCSP: true });
         if (view) await metricsRead(page, 2);
         else {
           await Promise.all([ana.reached({ call: "in", refresher: "live" }), ben.reached({ call: "in", refresher: "live" })]);
-          await ben.press("Revoke"); // so that an ended one is looked at, too
+          await ben.press("Revoke"); // so that axe also checks a call that has ended
           await ben.reached({ refresher: "ended" });
-          await ana.section.locator("summary").click(); // and the folded timeline
+          await ana.section.locator("summary").click(); // unfolds the timeline
           await ben.section.getByRole("list", { name: "Timeline of Ben" }).waitFor();
         }
         const { violations, incomplete, passes } = await page.evaluate(async (axe) => {
@@ -51,7 +51,7 @@ describe("the demo page", () => {
         assert.ok(passes.length > 10, "axe looked at next to nothing");
         t.diagnostic(`axe: ${passes.length} rules passed, undecided: ${incomplete.map(({ id }) => id).join(", ") || "none"}`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(wide <= 0, `${wide} px`); // below 0: room for a scrollbar
+        assert.ok(wide <= 0, `${wide} px`); // negative if the page leaves room for a scrollbar
       });
     }
   }
@@ -62,7 +62,7 @@ describe("the demo page", () => {
     await ben.press("Revoke");
     await ben.reached({ refresher: "ended" });
     const blank = await context.newPage();
-    /** The colours in an element's screenshot, each with its share of the pixels. */
+    /** Returns the colours in an element's screenshot, each with its share of the pixels. */
     const seen = async (locator, width) => {
       await locator.scrollIntoViewIfNeeded();
       const box = await locator.boundingBox();
@@ -117,9 +117,9 @@ describe("the demo page", () => {
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 1);
     const files = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-      .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // data, not the page
+      .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // these requests load data, not the page
       .map((entry) => [entry.name, /** @type {any} */ (entry).encodedBodySize]));
-    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // these two replace Agora's SDK
+    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // these two modules replace Agora's SDK
     const parts = { page: files.filter((file) => !ofLibrary(file)), library: files.filter(ofLibrary) };
     for (const [part, files] of Object.entries(parts)) {
       const bytes = files.reduce((sum, [, size]) => sum + size, 0);

@@ -1,6 +1,6 @@
-// How soon a call is back after a long outage. Firefox holds connections to a host that failed
-// back, for longer after each failure, up to 60 s: the effect shows only
-// after an outage of minutes, so this test is not part of continuous integration.
+// How soon a call recovers after a long outage. Firefox delays connections to a host that failed,
+// longer after each failure, up to 60 s. Only an outage of minutes shows that effect, so this test
+// is not part of continuous integration. Run it by
 //
 //   npm run outage        OUTAGE=200 seconds, ENGINES=firefox,chromium,webkit
 
@@ -15,7 +15,8 @@ import { Service } from "../service.js";
 import { Site } from "../site.js";
 
 const outage = Number(process.env.OUTAGE ?? 200);
-const latest = { firefox: 65, chromium: 25, webkit: 25 }; // seconds: Firefox's own longest delay is 60, the library's 20
+// The call must recover within so many seconds. Firefox delays connections by up to 60 s, the library by up to 20 s.
+const latest = { firefox: 65, chromium: 25, webkit: 25 };
 
 for (const engine of engines) {
   test(`${engine} is back soon after ${outage} s without the service`, { timeout: (outage + 180) * 1000 }, async (t) => {

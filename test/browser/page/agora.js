@@ -1,21 +1,21 @@
-// A simulated edge of Agora in the page, for AgoraRTC as it is published: its
-// requests for a gateway go to the test's own site, and its WebSocket ends here. It
-// admits every join, records every token, and refuses or expires tokens as a test says. It sends no
-// media.
+// A simulated edge of Agora inside the page, for AgoraRTC as published. AgoraRTC's request for a
+// gateway goes to the test's own site, and its WebSocket ends in this module. The edge admits every
+// join and records every token. A test can make it refuse a token or report that a token expired.
+// It sends no media.
 
 const agora = /\.(agora\.io|sd-rtn\.com|rtnsvc\.com|rtesvc\.com)$/;
 
 export class Edge {
-  /** Tokens of the answered requests to join and to renew. @type {{by: "join" | "renew", token: string}[]} */
+  /** The tokens of all answered requests to join and to renew. @type {{by: "join" | "renew", token: string}[]} */
   tokens = [];
-  /** Called with each of these tokens. @type {(by: "join" | "renew", token: string) => void} */
+  /** Called with each token that is added to `tokens`. @type {(by: "join" | "renew", token: string) => void} */
   ontoken = () => {};
-  /** The error code of the next renewals; 0 accepts them. */
+  /** The error code with which the edge answers renewals; 0 accepts them. */
   refuses = 0;
   /** @type {Socket | null} the connection of the client that has joined last */
   #socket = null;
 
-  /** Redirects the page's requests to Agora to this edge. A page has one edge. */
+  /** Redirects the page's requests for Agora's servers to this edge. A page can have one edge. */
   constructor() {
     const edge = this;
     const { open } = XMLHttpRequest.prototype;
@@ -44,7 +44,7 @@ export class Edge {
     this.ontoken(by, text);
   }
 
-  /** Resolves with the tokens when there are so many. @param {number} count */
+  /** Resolves with the tokens when there are at least `count`. @param {number} count */
   taken(count) {
     return new Promise((resolve) => {
       this.ontoken = () => this.tokens.length >= count && resolve(this.tokens);
@@ -63,13 +63,13 @@ export class Edge {
   }
 }
 
-/** The address on this site for one of Agora's; any other as it is. @param {string | URL} url */
+/** Returns the address on this site that replaces an address of Agora. Any other address is returned unchanged. @param {string | URL} url */
 function home(url) {
   const { hostname, pathname, search } = new URL(url, location.href);
   return agora.test(hostname) ? `${location.origin}/agora${pathname}${search}` : url;
 }
 
-/** The answer to a join: its ICE and DTLS parameters are valid, but no server has them. @param {any} request */
+/** The answer to a join. Its ICE and DTLS parameters are valid, but no server has them. @param {any} request */
 const joined = ({ ortc }) => ({
   uid: 1001, vid: 1, rejoin_token: "again", attributes: { userAttributes: {} }, peers: [],
   ortc: {
@@ -79,7 +79,7 @@ const joined = ({ ortc }) => ({
   },
 });
 
-/** The client's end of a connection to the edge. */
+/** The client's WebSocket to the edge. */
 class Socket extends EventTarget {
   binaryType = "blob";
   bufferedAmount = 0;
@@ -118,7 +118,7 @@ class Socket extends EventTarget {
     this.#emit(new CloseEvent("close", { code, reason, wasClean: true }));
   }
 
-  /** Takes a message to the client. @param {object} message */
+  /** Sends a message to the client. @param {object} message */
   says(message) {
     queueMicrotask(() => this.readyState === 1 && this.#emit(new MessageEvent("message", { data: JSON.stringify(message) })));
   }
@@ -131,7 +131,7 @@ class Socket extends EventTarget {
 }
 
 /**
- * The events that a story causes at a client.
+ * The functions by which a scenario causes events at a client.
  * @param {Edge} edge
  * @param {any} client of AgoraRTC
  */
@@ -147,7 +147,7 @@ export const events = (edge, client) => ({
     await heard;
   },
   refuses() {
-    edge.refuses = 110; // of another user or channel
+    edge.refuses = 110; // the error code for a token of another user or channel
     return /^[A-Z_]+$/;
   },
 });

@@ -1,10 +1,10 @@
-// The part of node:assert/strict that the library's fakes and stories use, for pages.
+// The functions of node:assert/strict that the library's fakes and stories use, for pages.
 
 class AssertionError extends Error {
   name = "AssertionError";
 }
 
-/** A value as a text, with its undefined properties and its order of keys left out. */
+/** Converts a value to text. Undefined properties and the order of keys make no difference. */
 const text = (/** @type {unknown} */ value) => JSON.stringify(value, (_, inner) => (inner && typeof inner === "object" && !Array.isArray(inner)
   ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
   : inner));

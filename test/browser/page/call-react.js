@@ -1,4 +1,5 @@
-// An app with agora-rtc-react as published, and the hook of the library's README, in a call over a simulated edge.
+// An app with agora-rtc-react as published, and with the hook from the library's README, in a call
+// over a simulated edge.
 
 import AgoraRTC, { AgoraRTCProvider } from "agora-rtc-react";
 import { createElement } from "react";
@@ -20,6 +21,6 @@ function Call({ args }) {
   return null;
 }
 
-/** Shows a component that is in the call. @param {Parameters<typeof useRefreshedJoin>} args */
+/** Shows a component that joins the call. @param {Parameters<typeof useRefreshedJoin>} args */
 globalThis.show = (...args) => root.render(createElement(AgoraRTCProvider, { client, children: createElement(Call, { args }) }));
 globalThis.hide = () => root.unmount();

@@ -9,7 +9,7 @@ import { Edge } from "./agora.js";
 AgoraRTC.setLogLevel(4);
 globalThis.edge = new Edge();
 
-/** Joins, as the README has it. @param {any} options of the Refresher */
+/** Joins a call with the code of the README. @param {any} options of the Refresher */
 globalThis.call = async (options) => {
   const { channel, uid } = options.rtc;
   const client = AgoraRTC.createClient({ mode: "rtc", codec: "vp8" });

@@ -1,4 +1,5 @@
-// agora-rtc-react for the stories: a component that joins with its hooks, in calls over a simulated edge.
+// The page for the scenarios of agora-rtc-react: a component joins with the SDK's hooks, in calls
+// over a simulated edge.
 
 import AgoraRTC, { AgoraRTCProvider, useJoin, useRTCClient } from "agora-rtc-react";
 import { createElement, useEffect } from "react";
@@ -13,7 +14,7 @@ const appid = "0123456789abcdef0123456789abcdef";
 const edge = new Edge();
 
 /**
- * A component that is in the call while it has a token.
+ * A component that is in the call while its token is set.
  * @param {{token: string | null, onclient: (client: any) => void}} props
  */
 function Call({ token, onclient }) {
@@ -28,7 +29,7 @@ run("rtc", async (taken, t) => {
   const provided = AgoraRTC.createClient({ mode: "rtc", codec: "vp8" });
   const root = createRoot(document.createElement("div"));
   t.after(() => root.unmount());
-  /** Renders the component with the token, and resolves with the client of its hook. */
+  /** Renders the component with the token. Resolves with the client that the SDK's hook returns. */
   const render = (/** @type {string | null} */ token) => new Promise((resolve) => {
     root.render(createElement(AgoraRTCProvider, { client: provided, children: createElement(Call, { key: String(token), token, onclient: resolve }) }));
   });

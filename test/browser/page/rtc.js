@@ -1,4 +1,5 @@
-// agora-rtc-sdk-ng for the stories: the SDK as published, in calls over a simulated edge.
+// The page for the scenarios of agora-rtc-sdk-ng: the SDK as published, in calls over a simulated
+// edge.
 
 import AgoraRTC from "agora-rtc-sdk-ng";
 

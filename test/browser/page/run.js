@@ -1,4 +1,4 @@
-// Runs a story in the page: window.story(event) rejects if an assertion of the story fails.
+// Runs a scenario in the page: window.story(event) rejects if one of its assertions fails.
 
 import { stories } from "../../../web/client/test/stories.js";
 

@@ -11,7 +11,7 @@ AgoraRTC.setLogLevel(4);
 globalThis.edge = new Edge();
 globalThis.tokens = (count) => globalThis.edge.taken(count);
 
-/** Shows the UIKit, as an app does. @param {any} rtcProps @param {any} [rtmProps] */
+/** Shows the UIKit. @param {any} rtcProps @param {any} [rtmProps] */
 globalThis.show = (rtcProps, rtmProps) => {
   createRoot(/** @type {HTMLElement} */ (document.getElementById("app"))).render(createElement(AgoraUIKit, { rtcProps, rtmProps }));
 };

@@ -1,4 +1,4 @@
-// Takes the pictures of the README, into the folder SCREENSHOTS if that is set.
+// Takes the README's pictures. They are saved in the folder SCREENSHOTS, if that is set.
 
 import assert from "node:assert/strict";
 import { mkdtemp, stat } from "node:fs/promises";
@@ -16,7 +16,7 @@ after(() => service.stop());
 const folder = process.env.SCREENSHOTS ?? (await mkdtemp(join(tmpdir(), "screenshots-")));
 const desktop = { viewport: { width: 1280, height: 860 } };
 
-/** Opens the page, and waits until the call has gone on for a while. */
+/** Opens the page, and waits for several renewals of the call. */
 async function going(t, options, { url } = service) {
   const opened = await visit(t, `${url}/?ttl=10`, options);
   await Promise.all([opened.ana.reached({ call: "in", renewals: 3 }), opened.ben.reached({ call: "in", renewals: 3 })]);
@@ -43,12 +43,12 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
   });
 
   test("a dropped call beside a kept one, and the operators' view", async (t) => {
-    const own = await new Service("demo").start(); // its metrics count only these two calls
+    const own = await new Service("demo").start(); // the metrics of its own service count these two calls only
     t.after(() => own.stop());
     const { page, ben } = await going(t, { ...desktop, colorScheme: "light" }, own);
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
-    await page.waitForTimeout(3000); // so that the page shows some lost seconds
+    await page.waitForTimeout(3000); // the page then shows some lost seconds
     await take(page, "dropped");
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 12);

@@ -2,15 +2,14 @@ package scheduler
 
 import "refresher/internal/session"
 
-// attachment implements session.Attachment for one connection. Once a newer attachment has
-// replaced it, its methods do nothing.
+// attachment implements session.Attachment for one connection. After the client has reconnected,
+// the methods of the old connection's attachment do nothing.
 type attachment struct {
 	entry *entry
 	epoch uint64
 }
 
-// with calls f with the session locked, and commits, unless a newer attachment has replaced
-// this one.
+// with locks the session, calls f and commits. It does nothing if the client has reconnected since.
 func (a *attachment) with(f func(e *entry, now session.Instant) error) (err error) {
 	e := a.entry
 	e.Lock()
@@ -23,7 +22,6 @@ func (a *attachment) with(f func(e *entry, now session.Instant) error) (err erro
 	return f(e, e.engine.clock.now())
 }
 
-// Ack implements session.Attachment.
 func (a *attachment) Ack(seq uint64) error {
 	return a.with(func(e *entry, now session.Instant) error {
 		acked, err := e.session.Ack(seq, now)
@@ -34,7 +32,6 @@ func (a *attachment) Ack(seq uint64) error {
 	})
 }
 
-// Nack implements session.Attachment.
 func (a *attachment) Nack(seq uint64, code, message string) error {
 	return a.with(func(e *entry, now session.Instant) error {
 		news, err := e.session.Nack(seq, now)
@@ -45,31 +42,28 @@ func (a *attachment) Nack(seq uint64, code, message string) error {
 	})
 }
 
-// Renew implements session.Attachment.
 func (a *attachment) Renew() {
-	_ = a.with(func(e *entry, now session.Instant) error { // f returns nil
+	_ = a.with(func(e *entry, now session.Instant) error { // this function returns no error
 		switch task := e.session.RenewRequested(now); task {
 		case session.Repeat:
 			e.push(e.session.Again(now))
 		case session.Renew:
 			e.renewSoon(session.CauseRenew, now)
-		default: // tokens are due or were just sent
+		default: // a renewal is due anyway, or tokens were sent just now
 		}
 		return nil
 	})
 }
 
-// Leave implements session.Attachment.
 func (a *attachment) Leave() {
-	_ = a.with(func(e *entry, _ session.Instant) error { // f returns nil
+	_ = a.with(func(e *entry, _ session.Instant) error { // this function returns no error
 		e.end(session.EndLeft)
 		return nil
 	})
 }
 
-// Detach implements session.Attachment.
 func (a *attachment) Detach() {
-	_ = a.with(func(e *entry, now session.Instant) error { // f returns nil
+	_ = a.with(func(e *entry, now session.Instant) error { // this function returns no error
 		e.detach(a.epoch, now)
 		return nil
 	})

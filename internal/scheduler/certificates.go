@@ -11,23 +11,23 @@ import (
 )
 
 const (
-	// changeApart is the minimum time between two changes of a project's certificate. If
-	// its file changes back and forth, the sessions are not renewed each time.
+	// changeApart is the minimum time between two changes of a project's certificate that cause
+	// renewals. It limits the renewals if the certificate's file changes back and forth.
 	changeApart = 10 * time.Second
-	// rotateEvery is the minimum time between two passes of rotate.
+	// rotateEvery is the minimum time between two passes of rotate over the sessions.
 	rotateEvery = time.Second
 )
 
-// signers holds the current certificate of each project and when it changed. It is safe for
-// concurrent use. Reading takes no lock, since every commit of a session reads it.
+// signers holds each project's current certificate and the time of its last change. It is safe for
+// concurrent use. Readers take no lock, since every commit of a session reads it.
 type signers struct {
-	certificate func(app string) session.Fingerprint // nil: it never changes
+	certificate func(app string) session.Fingerprint // nil if certificates never change
 	clock       *clock
-	wake        chan struct{} // tells rotate that there are changed projects
+	wake        chan struct{} // tells rotate that changed is not empty
 	byApp       atomic.Pointer[map[string]*session.Signer]
 
 	mu      sync.Mutex      // held while byApp is replaced
-	changed map[string]bool // projects whose sessions rotate must reschedule; guarded by mu
+	changed map[string]bool // projects whose sessions rotate must schedule anew; guarded by mu
 }
 
 func newSigners(certificate func(app string) session.Fingerprint, c *clock) *signers {
@@ -39,8 +39,8 @@ func newSigners(certificate func(app string) session.Fingerprint, c *clock) *sig
 // unchanging is the signer of a node whose certificates never change.
 var unchanging session.Signer
 
-// of returns a project's current certificate and when it changed.
-func (g *signers) of(app string) *session.Signer {
+// lookup returns a project's current certificate and the time of its last change.
+func (g *signers) lookup(app string) *session.Signer {
 	if g.certificate == nil {
 		return &unchanging
 	}
@@ -50,11 +50,12 @@ func (g *signers) of(app string) *session.Signer {
 	return g.update(app)
 }
 
-// update is of for a project that is new or whose certificate has changed.
+// update is the slow path of lookup, for a project that is new or whose certificate has changed.
 func (g *signers) update(app string) *session.Signer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	certificate := g.certificate(app) // read under the lock, so that an older certificate cannot replace a newer one
+	// under the lock, so that a goroutine with an older certificate cannot overwrite a newer one
+	certificate := g.certificate(app)
 	before := *g.byApp.Load()
 	old := before[app]
 	now := g.clock.now().Mono
@@ -66,7 +67,7 @@ func (g *signers) update(app string) *session.Signer {
 		return old
 	case old.Since <= now:
 		signer.Since = max(now, old.Since+changeApart)
-	default: // the previous change has not taken effect yet: this one replaces it
+	default: // the previous change has not taken effect yet, so this one takes its place
 		signer.Since = old.Since
 	}
 	after := maps.Clone(before)
@@ -75,7 +76,7 @@ func (g *signers) update(app string) *session.Signer {
 	return signer
 }
 
-// current returns a map with a zero for each project's current certificate.
+// current returns a map whose keys are the projects' current certificates; all values are 0.
 func (g *signers) current() map[session.Fingerprint]int {
 	counts := make(map[session.Fingerprint]int)
 	for _, signer := range *g.byApp.Load() {
@@ -95,19 +96,18 @@ func (g *signers) takeChanged() map[string]bool {
 	return changed
 }
 
-// CertificateChanged starts the certificate rotation of a project: sessions whose tokens
-// were signed with another certificate than Config.Certificate now returns are renewed,
-// spread over Policy.CertificateSpread. It returns at once.
+// CertificateChanged starts the certificate rotation of a project: it renews the sessions whose
+// tokens were signed with another certificate than Config.Certificate now returns. The renewals are
+// spread over Policy.CertificateSpread. CertificateChanged does not wait for them.
 func (s *Scheduler) CertificateChanged(app string) {
-	s.signers.of(app) // records the time of the change
+	s.signers.lookup(app) // signers.lookup records the time of the change
 	s.signers.mu.Lock()
 	s.signers.changed[app] = true
 	s.signers.mu.Unlock()
 	wake(s.signers.wake)
 }
 
-// rotate reschedules the sessions of projects whose certificate has changed, until ctx is
-// done.
+// rotate schedules the sessions of projects whose certificate has changed anew, until ctx is done.
 func (s *Scheduler) rotate(ctx context.Context) {
 	for {
 		select {
@@ -127,7 +127,8 @@ func (s *Scheduler) rotate(ctx context.Context) {
 	}
 }
 
-// wake signals the reader of c, which has room for one signal, unless one waits already.
+// wake sends a signal to the reader of c. If a signal already waits in c, which has room for one,
+// wake does nothing.
 func wake(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

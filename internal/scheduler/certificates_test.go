@@ -225,7 +225,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					}
 				}
 				for _, node := range nodes {
-					equal(t, "clients whose tokens ran out", testutil.ToFloat64(node.metrics.ranOut["attached"])+testutil.ToFloat64(node.metrics.ranOut["detached"]), 0)
+					equal(t, "clients whose tokens ran out", testutil.ToFloat64(node.metrics.tokensExpired["attached"])+testutil.ToFloat64(node.metrics.tokensExpired["detached"]), 0)
 				}
 			})
 		})

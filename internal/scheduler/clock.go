@@ -6,15 +6,16 @@ import (
 	"refresher/internal/session"
 )
 
-// stepThreshold is by how much the wall clock must differ from the monotonic clock between
-// two checks to count as set. NTP's slewing stays far below it.
+// stepThreshold is the change of the difference between wall clock and monotonic clock, from one
+// check to the next, above which the wall clock counts as set. NTP's gradual corrections stay far
+// below it.
 const stepThreshold = time.Second
 
-// clock reads both clocks at once.
+// clock reads the wall clock and the monotonic clock at once.
 type clock struct {
-	origin time.Time        // where Mono is zero
+	origin time.Time        // the time at which Instant.Mono is zero
 	wall   func() time.Time // the wall clock; tests replace it
-	ahead  time.Duration    // wall minus Mono at the last check; only Run uses it
+	ahead  time.Duration    // wall clock minus Instant.Mono at the last check; used by Run only
 }
 
 func newClock() clock {
@@ -32,8 +33,8 @@ func (c *clock) lead() time.Duration {
 	return now.Wall.Sub(session.UnixNano(now.Mono))
 }
 
-// step returns by how much the wall clock was set forward since the last call; negative if
-// it was set back, 0 if it was not set.
+// step returns by how much the wall clock was set forward since the last call. The result is
+// negative if the clock was set back, and 0 if it was not set.
 func (c *clock) step() time.Duration {
 	lead := c.lead()
 	step := lead - c.ahead

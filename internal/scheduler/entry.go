@@ -9,28 +9,29 @@ import (
 	"refresher/internal/store"
 )
 
-// entry is one session on this node. Its lock is held while the session is changed, while
-// its tokens are minted and while a push is written, so that the operations on one session
-// are serialised. A method that changes the session must be called with the lock held; its
-// caller commits.
+// entry is one session on this node. Its lock is held while the session is changed, while its
+// tokens are minted and while a push is written, so that only one operation on a session runs at a
+// time. A method that changes the session requires the lock; its caller commits.
 type entry struct {
-	lock   // guards the fields below, except slot and the ones marked fixed
+	lock   // guards all fields but slot and those marked as fixed
 	engine *Scheduler
-	claims session.ResumeClaims // fixed: the key when the entry was made; epoch, role and terms may have changed since
+	// fixed: the claims when the entry was made; the session's epoch, role and terms may have
+	// changed since
+	claims session.ResumeClaims
 
 	session   *session.Session
 	client    session.Client    // nil while detached
-	reason    session.EndReason // set once it has ended
-	wish      session.UnixMilli // version of the newest operator's wish that was acted on
-	saved     summary           // of the newest record enqueued
-	version   uint64            // of that record
-	lost      bool              // it ended on this node only: another node has it, or its join failed
-	delivered store.Delivered   // events that the back end has acknowledged, or that were given up
-	sent      store.Delivered   // events that were handed over for delivery
-	counted   session.State     // the state under which the metrics count it
+	reason    session.EndReason // why the session ended; empty while it is open
+	wish      session.UnixMilli // version of the newest operator's wish (a change to the session) that was applied
+	saved     summary           // summary of the newest record that was enqueued
+	version   uint64            // version of that record
+	lost      bool              // the session is discarded: another node has it, or its join failed
+	delivered store.Delivered   // events that your back end has acknowledged, or that were given up
+	sent      store.Delivered   // events that were passed to Config.SendEvent
+	counted   session.State     // the session's state in the metrics
 
-	operation *operation       // the trace of the current operation; nil: none
-	refusals  logging.Throttle // of the client's SDK, in the log
+	operation *operation       // the trace of the current operation; nil if there is none
+	refusals  logging.Throttle // throttles the log of the SDK's refusals
 
 	slot slot // guarded by the table's lock
 }
@@ -41,23 +42,23 @@ func (s *Scheduler) newEntry(of *session.Session) *entry {
 
 // restore makes an entry from a record.
 func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
-	if r.State != session.Ended { // a node without webhooks may have set it
+	if r.State != session.Ended { // a node without webhooks may have set DeliveredEnd
 		r.Delivered &^= store.DeliveredEnd
 	}
 	e := s.newEntry(session.Restore(r.Record, &s.config.Policy, now))
 	e.reason, e.delivered = r.Reason, r.Delivered
-	e.version, e.wish = r.Version, r.WishVersion // this node's records continue from these
+	e.version, e.wish = r.Version, r.WishVersion // the entry's next record continues the version of the stored one
 	return e
 }
 
-// hasEndedOnPurpose reports whether the session has ended for good, so that its resume keys
-// are refused. An expired session can be opened anew by its key.
+// hasEndedOnPurpose reports whether the session's resume keys must be refused because it has ended.
+// It returns false for an expired session, which its key can open again.
 func (e *entry) hasEndedOnPurpose() bool {
 	return e.session.State() == session.Ended && !e.lost && e.reason != session.EndExpired
 }
 
-// change calls f with the session locked, now or when the current holder of the lock
-// releases it, and then commits unless f returns false, for no change.
+// change locks the session, calls f, and commits if f returns true. If another goroutine holds the
+// lock, that goroutine does all this when it unlocks.
 func (e *entry) change(f func() bool) {
 	e.Do(func() {
 		defer e.contain(nil)
@@ -67,11 +68,11 @@ func (e *entry) change(f func() bool) {
 	})
 }
 
-// contain is deferred while e is locked. It recovers from a panic in the handling of one
-// session, so that the process goes on. Since the session's state may be inconsistent, the
-// session is removed from this node, and only from this node: its connection is closed, and
-// its client resumes with its key, which restores the session from the store or the key.
-// contain sets *failed to panics.ErrPanicked unless failed is nil.
+// contain recovers from a panic in the handling of one session, so that the process continues. It
+// must be deferred while e is locked. Since the session's state may be inconsistent, contain
+// removes the session from this node only and closes its connection. The client then resumes with
+// its key, which restores the session from the store or from the key. If failed is not nil, contain
+// sets *failed to panics.ErrPanicked.
 func (e *entry) contain(failed *error) {
 	reports := e.engine.config.Panics
 	if reports == nil {
@@ -99,13 +100,13 @@ func (e *entry) contain(failed *error) {
 	}
 }
 
-// attach gives the session the connection client, and sends `joined` on it.
+// attach makes client the session's connection and sends `joined` on it.
 func (e *entry) attach(o *operation, tokens session.Tokens, client session.Client, now session.Instant) (session.Attachment, error) {
 	s := e.engine
 	resumed := e.session.Epoch() > 0
 	push := e.session.Attach(tokens, now)
 	if push.Rejoin {
-		e.session.ReportExpiry() // the tokens expired while the client was away: not reported again
+		e.session.ReportExpiry() // marks the expiry of the previous tokens as reported, since the client has new ones
 	}
 	epoch := e.session.Epoch()
 	e.client = client
@@ -123,17 +124,17 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 		e.detach(epoch, now)
 		return nil, err
 	case err != nil:
-		e.discard() // no client has its key
+		e.discard() // no client has the session's key, so no client can resume it
 		return nil, err
 	case resumed:
 		e.emit(of(evResumed, &push))
-	default: // a first join needs no ack
+	default: // a join's tokens need no ack
 		e.emit(event{kind: evJoined})
 	}
 	return &attachment{entry: e, epoch: epoch}, nil
 }
 
-// detach records that the session has lost the connection of this epoch.
+// detach records that the session has lost the connection of this epoch, unless it has a newer one.
 func (e *entry) detach(epoch uint64, now session.Instant) {
 	if e.session.Detach(epoch, now) {
 		e.client = nil
@@ -141,7 +142,8 @@ func (e *entry) detach(epoch uint64, now session.Instant) {
 	}
 }
 
-// supersede closes the connection because the client has a newer one elsewhere.
+// supersede closes the session's connection, because its client has a newer connection to another
+// node.
 func (e *entry) supersede(now session.Instant) {
 	if e.client != nil {
 		e.client.End(e.session.Ending(session.EndSuperseded))
@@ -149,7 +151,7 @@ func (e *entry) supersede(now session.Instant) {
 	}
 }
 
-// end ends the session for good and tells its client.
+// end ends the session for good and sends its client the reason.
 func (e *entry) end(reason session.EndReason) {
 	ending := e.session.Ending(reason)
 	e.reason = reason
@@ -161,19 +163,19 @@ func (e *entry) end(reason session.EndReason) {
 	}
 }
 
-// discard drops a session whose join failed or that another node owns. It sends no events
-// and saves no record.
+// discard ends a session on this node only, because its join failed or another node owns it. It
+// sends no events and saves no record.
 func (e *entry) discard() {
 	e.lost, e.client = true, nil
 	e.session.End()
 }
 
-// commit must be called after every change to the session. It alone passes the change on:
+// commit must be called after every change to the session. No other function passes the change on
 // to your back end (events), the store, the queue and the metrics.
 func (e *entry) commit() {
 	s := e.engine
 	state := e.session.State()
-	e.session.SetSigner(s.signers.of(e.session.App))
+	e.session.SetSigner(s.signers.lookup(e.session.App))
 	if state != e.counted {
 		e.emit(event{kind: evMoved})
 		e.counted = state
@@ -186,7 +188,7 @@ func (e *entry) commit() {
 	}
 	e.sendEvents()
 	if state == session.Ended {
-		s.table.remove(e, true) // before save, since the store's answer may remove it from table.ended
+		s.table.remove(e, true) // before e.save, because the store's answer to the save may remove e from table.ended
 	}
 	e.save()
 	if state != session.Ended && s.table.place(e) {
@@ -194,7 +196,7 @@ func (e *entry) commit() {
 	}
 }
 
-// save enqueues the session's record, unless its summary is that of the last one enqueued.
+// save enqueues the session's record, unless the last enqueued record has the same summary.
 func (e *entry) save() {
 	s := e.engine
 	now := s.clock.now()
@@ -205,7 +207,7 @@ func (e *entry) save() {
 	}
 	due := e.session.Deadline()
 	if r.State == session.Ended {
-		due = now.Mono // the event of its end is not delivered yet
+		due = now.Mono // due now, so that another node delivers the event of the end if this node dies
 	}
 	within := time.Duration(0)
 	if next.renews(&e.saved) {
@@ -221,11 +223,11 @@ func (e *entry) save() {
 	}
 }
 
-// saveWithin returns how long the record of a confirmed renewal may wait in the
-// write-behind, so that more records share one write: a twentieth of the tokens' lifetime,
-// at most one second, and 0 for lifetimes under ten seconds. If the node dies before the
-// record is saved, the session's next owner has the previous record. It then mints tokens
-// earlier than necessary, or reports an absent client by the expiry of its older tokens.
+// saveWithin returns how long the record of a confirmed renewal may wait in the write-behind, so
+// that more records share one write: a twentieth of the tokens' lifetime, at most one second, and 0
+// for lifetimes under ten seconds. If the node dies before the record is saved, the session's next
+// owner has the previous record. It then mints tokens earlier than necessary, or reports a detached
+// client as unreachable too early.
 func saveWithin(ttl time.Duration) time.Duration {
 	if ttl < 10*time.Second {
 		return 0
@@ -233,25 +235,25 @@ func saveWithin(ttl time.Duration) time.Duration {
 	return min(ttl/20, time.Second)
 }
 
-// summary holds the parts of a record that must be saved when they change.
+// summary holds the parts of a record whose change must be saved.
 type summary struct {
-	epoch, proven, seq, held uint64
-	expiresAt, until         session.UnixSec
-	wish                     session.UnixMilli
-	state                    session.State
-	role                     session.Role
-	missed, ranOut, reported bool
-	delivered                store.Delivered
-	any                      bool // false in the zero value, which differs from every record's summary
+	epoch, proven, seq, held             uint64
+	expiresAt, until                     session.UnixSec
+	wish                                 session.UnixMilli
+	state                                session.State
+	role                                 session.Role
+	unreachable, tokensExpired, reported bool
+	delivered                            store.Delivered
+	any                                  bool // true in every record's summary, so that none equals the zero value
 }
 
-// summarize returns the summary of r, the record of e. While a connected client has not
-// confirmed the newest bundle, the summary has the bundle before it: so a renewal is saved
-// once, when it is confirmed, and not also when it is pushed.
+// summarize returns the summary of r, the record of e. While a connected client has not confirmed
+// the newest bundle, the summary describes the bundle before. So a renewal is saved once, when it
+// is confirmed, and not also when it is pushed.
 func summarize(e *entry, r *session.Record) summary {
 	w := summary{
 		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt, until: r.Terms.Until, role: roleOf(r.Identity),
-		state: r.State, missed: r.Unreachable, ranOut: r.TokensExpired, reported: r.ExpiryReported, delivered: e.delivered, wish: e.wish, any: true,
+		state: r.State, unreachable: r.Unreachable, tokensExpired: r.TokensExpired, reported: r.ExpiryReported, delivered: e.delivered, wish: e.wish, any: true,
 	}
 	if r.State == session.Attached && e.session.Unconfirmed() {
 		w.seq, w.expiresAt = w.held, r.HeldExpiresAt
@@ -259,15 +261,15 @@ func summarize(e *entry, r *session.Record) summary {
 	return w
 }
 
-// renews reports whether w differs from old only by a newer bundle, confirmed by a connected
-// client.
+// renews reports whether w differs from old only by a newer bundle that a connected client has
+// confirmed.
 func (w *summary) renews(old *summary) bool {
 	before := *old
 	before.seq, before.held, before.expiresAt = w.seq, w.held, w.expiresAt
 	return *w == before && w.state == session.Attached
 }
 
-// roleOf returns the role of an identity's RTC token, Subscriber if it has none.
+// roleOf returns the role of an identity's RTC token, or Subscriber if it has none.
 func roleOf(id session.Identity) session.Role {
 	if id.RTC == nil {
 		return session.Subscriber

@@ -9,31 +9,31 @@ import (
 	"refresher/internal/session"
 )
 
-// event is something that happened to a session. Metrics, traces and the log observe events.
-// The engine's own decisions do not depend on them.
+// event is something that happened to a session. Metrics, traces and the log are made from events;
+// no decision of the engine depends on them.
 type event struct {
 	kind    kind
-	seq     uint64 // of the push, the ack or the nack
-	attempt int    // of the push
+	seq     uint64 // seq of the pushed, acked or nacked bundle
+	attempt int    // number of the push of this bundle, from 1
 	cause   session.Cause
-	rejoin  bool // the client is told to join its call again
+	rejoin  bool // the push has the action "rejoin", not "renew"
 	acked   session.Acked
 	now     session.Instant
 	due     session.Instant // the deadline
-	lag     time.Duration   // from the deadline to the end of the task
-	code    string          // of the client's SDK
+	lag     time.Duration   // time from the deadline to the end of its task
+	code    string          // error code from the client's SDK
 	message string          // the SDK's
 	err     error
 }
 
-// kind says what happened.
+// kind is the kind of an event.
 type kind uint8
 
 const (
 	evOpened              kind = iota // the session was added to the table
-	evMoved                           // its state has changed, see entry.counted
-	evStarted                         // a renewal begins, or the request for its approval
-	evDue                             // the renewal's deadline has come
+	evMoved                           // the session's state has changed since the last commit
+	evStarted                         // a renewal begins: its approval is requested, or its bundle is minted
+	evDue                             // the deadline of a renewal has come
 	evIssued                          // a bundle was minted
 	evMintFailed                      // minting a bundle failed
 	evPushing                         // a push is about to be written
@@ -44,50 +44,52 @@ const (
 	evConfirmed                       // the client confirmed a bundle by a resume, or over HTTP
 	evNacked                          // the client's SDK refused a bundle
 	evTokensExpired                   // the client's tokens expired
-	evJoined                          // the client was sent joined, with its first tokens
-	evResumed                         // the client has resumed
-	evRepeated                        // a renewal over HTTP was answered with the newest bundle again
+	evJoined                          // `joined` with the first tokens was sent to the client
+	evResumed                         // the client has reconnected with its resume key
+	evRepeated                        // a renewal over HTTP was answered with the same bundle as before
 	evRenewed                         // a renewal over HTTP was answered with a new bundle
 	evSilent                          // the client does not answer pushes
 	evDetached                        // the session has lost its connection
 	evUnreachable                     // the session is detached, and its tokens expire soon
-	evApprovalUnavailable             // the back end did not answer a request for approval
-	evDeniedUnanswered                // your back end did not answer in the grace period
+	evApprovalUnavailable             // your back end did not answer a request for approval
+	evDeniedUnanswered                // the session is denied, because your back end did not answer in the grace period
 	evEnded                           // the session has ended
 	evAdopted                         // the session was taken over from a dead node
-	evLost                            // another node has the session, or it was ended elsewhere
+	evLost                            // another node owns the session, or has ended it
 	evDropped                         // the session was discarded: another node has it, or its join failed
 )
 
-// of returns an event about a push. It copies the fields for observers, so that the push
-// does not escape to the heap.
+// of returns an event about a push. It copies the push's fields, so that the push itself does not
+// escape to the heap.
 func of(k kind, p *session.Push) event {
 	return event{kind: k, seq: p.Seq, attempt: p.Attempt, cause: p.Cause}
 }
 
-// emit passes an event to the observers. e's lock is held.
+// emit passes an event to the metrics, the trace and the log. The caller holds e's lock.
 func (e *entry) emit(ev event) {
 	e.engine.metrics.observe(&ev, e)
 	e.engine.tracer.observe(&ev, e)
 	e.engine.journal.observe(&ev, e)
 }
 
-// logEvery is the minimum time between two log lines of a kind that could flood the log.
+// logEvery is the minimum time between two log lines of the same kind, for kinds that could flood
+// the log.
 const logEvery = 10 * time.Second
 
-// journal writes the log. It throttles the kinds of lines that could flood it.
+// journal writes the log. It throttles log lines that could flood it.
 type journal struct {
 	*slog.Logger
 
 	failures logging.Throttle // of renewals
-	crowded  logging.Throttle // that sessions were forgotten for want of room
+	crowded  logging.Throttle // throttles the line that sessions were removed for want of room
 }
 
-// observe writes the event's line, if it has one. e's lock is held.
+// observe writes the log line for an event, if its kind has one. The caller holds e's lock.
 func (j *journal) observe(ev *event, e *entry) {
 	switch ev.kind {
 	case evAcked:
-		if j.Enabled(context.Background(), slog.LevelDebug) { // asked here, so that nothing is allocated for a line that is not written
+		// the level is checked first, so that a line below it costs no allocation
+		if j.Enabled(context.Background(), slog.LevelDebug) {
 			j.log(e, slog.LevelDebug, "renewal acked", "seq", ev.seq, "margin_seconds", ev.acked.Margin.Seconds())
 		}
 	case evNacked:
@@ -132,7 +134,7 @@ func (j *journal) observe(ev *event, e *entry) {
 	}
 }
 
-// log writes a line about a session.
+// log writes a log line about a session.
 func (j *journal) log(e *entry, level slog.Level, message string, args ...any) {
 	if j.Enabled(context.Background(), level) {
 		j.With("session", e.claims.Session).Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' messages are constants

@@ -10,34 +10,36 @@ const (
 	// lateLimit is how late the most overdue renewal may be before Health fails. With the
 	// default head start, tokens are renewed at least 45 s before they expire.
 	lateLimit = 10 * time.Second
-	// stallLimit is how long Run's loop may take for one round before Health fails. A
-	// round normally takes at most clockCheckEvery.
+	// stallLimit is how long one round of Run's loop may take before Health fails. A round normally
+	// takes at most clockCheckEvery.
 	stallLimit = 3 * clockCheckEvery
-	// failureHolds is how long Health fails after minting has failed, unless it succeeds
-	// meanwhile.
+	// failureHolds is how long Health fails after a failed attempt to mint tokens, unless an
+	// attempt succeeds in between.
 	failureHolds = 10 * time.Second
 )
 
-// health holds the times that Health and Stalled report about, on the monotonic clock.
+// health holds the times from which Health and Stalled derive their results, on the monotonic
+// clock.
 type health struct {
-	lastRound atomic.Int64 // when Run's loop last began a round and some worker made progress; 0: never
-	failed    atomic.Int64 // when minting last failed, with no success since; 0: it has not failed
+	lastRound atomic.Int64 // when Run's loop last began a round while workers made progress; 0 if never
+	failed    atomic.Int64 // when minting last failed; 0 if it has succeeded since, or has never failed
 }
 
 func (h *health) noteRound(now time.Duration) { h.lastRound.Store(int64(max(1, now))) }
 
-// minted records whether minting succeeded.
+// minted records the result of an attempt to mint tokens.
 func (h *health) minted(err error, now time.Duration) {
 	switch {
 	case err != nil:
 		h.failed.Store(int64(max(1, now)))
-	case h.failed.Load() != 0: // a write at each renewal would invalidate other CPUs' caches
+	// written only if needed: a write at each renewal would invalidate the other CPUs' caches
+	case h.failed.Load() != 0:
 		h.failed.Store(0)
 	}
 }
 
-// Health returns an error if the node may not renew in time: renewals are late, Run's loop
-// has stalled, or minting fails. Then new clients should go to another node.
+// Health returns an error if renewals are late, Run's loop has stalled, or minting fails. The node
+// may then fail to renew tokens in time, so new clients should connect to another node.
 func (s *Scheduler) Health() error {
 	now, still := s.clock.now().Mono, s.Stalled()
 	failed := time.Duration(s.health.failed.Load())
@@ -55,8 +57,8 @@ func (s *Scheduler) Health() error {
 	return nil
 }
 
-// Stalled returns the time since Run's loop last began a round; 0 before the first round. It
-// takes no lock, so that it returns even if Run is blocked.
+// Stalled returns the time since Run's loop last began a round; 0 before the first round. It takes
+// no lock, so it returns even if Run is blocked.
 func (s *Scheduler) Stalled() time.Duration {
 	lastRound := time.Duration(s.health.lastRound.Load())
 	if lastRound == 0 {

@@ -9,13 +9,13 @@ import (
 	"refresher/internal/session"
 )
 
-// errFull refuses a join when the node has MaxSessions attached sessions. The client tries
-// again; by then a session may have ended, or its balancer may choose another node.
+// errFull refuses a join when MaxSessions sessions are attached to the node. The client tries
+// again. By then a session may have ended, or the load balancer may choose another node.
 var errFull = &session.Error{Code: session.CodeUnavailable, Message: "this node has no room for another session; try again", RetryAfter: 5 * time.Second}
 
-// Join opens a session for client and sends `joined`. The error is a *session.Error if the
-// request is wrong or refused, or the node is full. If ctx ends while Join waits for your
-// back end, Join returns the error of ctx and opens no session.
+// Join opens a session for client and sends `joined`. The error is a *session.Error if the request
+// is invalid or refused, or the node is full. If ctx ends while Join waits for your back end, Join
+// returns the error of ctx and opens no session.
 func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Client) (a session.Attachment, err error) {
 	now := s.clock.now()
 	terms, err := s.config.Policy.Terms(&j, now)
@@ -36,7 +36,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	if err := decision.Err(); err != nil {
 		return nil, err
 	}
-	now = s.clock.now() // your back end may have taken a while to answer
+	now = s.clock.now() // read again, since your back end may have taken a while to answer
 	opened := session.New(key, &s.config.Policy, now)
 	opened.Approve(decision.Until, now)
 	e := s.newEntry(opened)
@@ -44,7 +44,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	defer e.Unlock()
 	defer e.contain(&err)
 	tokens, err := e.mint(ctx, session.CauseJoin, now)
-	if ended, ok := errors.AsType[*session.EndedError](err); ok { // revoked, or its terms are over
+	if ended, ok := errors.AsType[*session.EndedError](err); ok { // the session is revoked, or its terms are over
 		if ended.Reason == session.EndRevoked {
 			return nil, session.ErrRevoked
 		}
@@ -58,7 +58,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	}
 	e.emit(event{kind: evOpened})
 	defer e.commit()
-	if e.isRevoked() { // by a revocation that came before Revoke could find the session
+	if e.isRevoked() { // Revoke ends sessions in the table; this one was not in it when the revocation came
 		e.discard()
 		return nil, session.ErrRevoked
 	}

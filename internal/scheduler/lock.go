@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// lock is a mutex with deferred work: if it is held, Do queues its function, and the holder
-// calls the function in Unlock. A session's lock is held while a message is written to a
-// client that may be slow, and code that handles many sessions must not wait for that.
+// lock is a mutex that can also defer work. If it is held, Do queues its function, and the holder
+// calls the function when it unlocks. A session's lock is held while a message is written to its
+// client, which may be slow, and code that handles many sessions must not wait for that.
 type lock struct {
 	mu       sync.Mutex
-	deferred atomic.Pointer[work] // a stack: the newest first
+	deferred atomic.Pointer[work] // a stack with the newest work on top
 }
 
 // work is one function that was passed to Do.
@@ -25,14 +25,14 @@ func (l *lock) Lock() { l.mu.Lock() }
 // TryLock takes the lock if it is free.
 func (l *lock) TryLock() bool { return l.mu.TryLock() }
 
-// Unlock releases the lock, and then runs the deferred work.
+// Unlock releases the lock and then runs the deferred work.
 func (l *lock) Unlock() {
 	l.mu.Unlock()
 	l.runDeferred()
 }
 
-// Do calls f with the lock held: now, or when the holder unlocks it, in the order of the
-// calls of Do. It does not wait for the lock.
+// Do calls f with the lock held: at once if the lock is free, otherwise when its holder unlocks it.
+// Do never waits for the lock. Deferred functions run in the order of their calls of Do.
 func (l *lock) Do(f func()) {
 	w := &work{f: f, before: l.deferred.Load()}
 	for !l.deferred.CompareAndSwap(w.before, w) {
@@ -41,11 +41,11 @@ func (l *lock) Do(f func()) {
 	l.runDeferred()
 }
 
-// runDeferred runs the deferred work, unless the lock is held: then the holder will run it.
+// runDeferred runs the deferred work. If the lock is held, it leaves the work to the holder.
 func (l *lock) runDeferred() {
 	for l.deferred.Load() != nil && l.mu.TryLock() {
 		var oldest *work
-		for w := l.deferred.Swap(nil); w != nil; { // reverses the stack
+		for w := l.deferred.Swap(nil); w != nil; { // reverse the stack, so that the oldest work runs first
 			w.before, oldest, w = oldest, w, w.before
 		}
 		for w := oldest; w != nil; w = w.before {

@@ -11,20 +11,20 @@ import (
 	"refresher/internal/session"
 )
 
-// atRiskUnder is the remaining lifetime of a client's tokens below which a session with an
-// unconfirmed renewal counts as at risk. Agora's SDK warns 30 s before expiry.
+// atRiskUnder is the remaining lifetime of a client's tokens below which a session counts as at
+// risk, if it has an unconfirmed renewal. Agora's SDK warns 30 s before expiry.
 const atRiskUnder = 30 * time.Second
 
-// lookAhead are the bucket bounds of refresher_schedule_due_seconds.
+// lookAhead holds the bucket bounds of the metric refresher_schedule_due_seconds.
 var lookAhead = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}
 
-// metrics counts events. The maps are keyed by the value of the metric's label.
+// metrics counts events. The key of each map is the value of the metric's label.
 type metrics struct {
-	sessions                        map[session.State]prometheus.Gauge
-	renewals, ranOut, pushes, moves map[string]prometheus.Counter
-	errors                          prometheus.Counter
-	lag, ack, margin                prometheus.Histogram
-	outlook                         *outlook
+	sessions                               map[session.State]prometheus.Gauge
+	renewals, tokensExpired, pushes, moves map[string]prometheus.Counter
+	errors                                 prometheus.Counter
+	lag, ack, margin                       prometheus.Histogram
+	outlook                                *outlook
 }
 
 func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
@@ -48,7 +48,7 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 			Name: "refresher_renewals_total",
 			Help: "Renewals by outcome: acked by the client, nacked by its SDK, expired before they were confirmed, ended with their session.",
 		}, []string{"outcome"}), "acked", "nacked", "expired", "ended"),
-		ranOut: by(auto.NewCounterVec(prometheus.CounterOpts{
+		tokensExpired: by(auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_tokens_ran_out_total",
 			Help: "Clients whose tokens ran out before they confirmed new ones: attached to a connection all the same, or detached.",
 		}, []string{"client"}), "attached", "detached"),
@@ -82,7 +82,7 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 	return m
 }
 
-// observe counts an event. e's lock is held.
+// observe counts an event. The caller holds e's lock.
 func (m *metrics) observe(ev *event, e *entry) {
 	switch ev.kind {
 	case evOpened:
@@ -114,9 +114,9 @@ func (m *metrics) observe(ev *event, e *entry) {
 	case evTokensExpired:
 		m.renewals["expired"].Inc()
 		if e.client != nil {
-			m.ranOut["attached"].Inc() // most likely a failure of the service
+			m.tokensExpired["attached"].Inc() // a rejoin is probably the service's failure to renew in time
 		} else {
-			m.ranOut["detached"].Inc()
+			m.tokensExpired["detached"].Inc()
 		}
 	case evEnded:
 		if e.session.Unconfirmed() {
@@ -130,7 +130,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 	}
 }
 
-// outlook collects the gauges that are computed from the queue at each scrape.
+// outlook collects the gauges that are computed from the queue when Prometheus scrapes.
 type outlook struct{ scheduler *Scheduler }
 
 var (

@@ -8,12 +8,13 @@ import (
 	"refresher/internal/store"
 )
 
-// This file implements cluster.Node, and store.Writer, which receives the store's answer to
-// each saved record.
+// This file implements cluster.Node and store.Writer. A store.Writer receives the store's answer to
+// each record that it saved.
 
-// Adopt takes over a session whose owner is gone. If the session is already on this node, the
-// stored record and the session differ, for example because the notice of an operator's wish
-// was lost. Then the session is saved again, and the store's answer resolves the difference.
+// Adopt takes over a session of a dead node. If the session is already on this node and
+// differs from the stored record, it is saved again, and the store's answer resolves the
+// difference. They differ, for example, if the notice of an operator's wish (a change to the
+// session) was lost.
 func (s *Scheduler) Adopt(r *store.Record) {
 	defer s.config.Panics.Recover(panics.Session, nil, "session", r.Session)
 	if here := s.table.get(r.Session); here != nil {
@@ -32,10 +33,10 @@ func (s *Scheduler) Adopt(r *store.Record) {
 		return
 	}
 	e := s.restore(r, s.clock.now())
-	e.Lock() // does not block: no other goroutine has e yet
+	e.Lock() // does not block, since e is not in the table yet
 	defer e.Unlock()
 	if !s.table.insert(e, nil, true) {
-		return // its client has come back here meanwhile
+		return // its client has resumed on this node meanwhile
 	}
 	e.emit(event{kind: evOpened})
 	defer e.contain(nil)
@@ -46,7 +47,7 @@ func (s *Scheduler) Adopt(r *store.Record) {
 	e.commit()
 }
 
-// SaveAgain enqueues the record of a session even if it has not changed.
+// SaveAgain enqueues a session's record even if it has not changed.
 func (s *Scheduler) SaveAgain(id string) {
 	if e, _ := s.table.find(id); e != nil {
 		saveAgain(e)
@@ -75,8 +76,8 @@ func saveAgain(e *entry) {
 	})
 }
 
-// Find returns the resume claims of an open session of a project, as of when it came to this
-// node, or false if it is not on this node.
+// Find returns the resume claims of an open session of a project, or false if the session is not on
+// this node. The epoch, role and terms in the claims may be outdated.
 func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
 	if e, _ := s.table.find(id); e != nil && e.claims.App == app {
 		return e.claims, true
@@ -84,10 +85,10 @@ func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
 	return session.ResumeClaims{}, false
 }
 
-// ApplyWish applies an operator's wish to a session that is open on this node. asked is the
-// result so far: whether the wish is stored, and the record as stored. The channel receives
-// the result once the session's lock is free. It is closed without a result if the session is
-// no longer on this node, or if another node owns it by the record.
+// ApplyWish applies an operator's wish to a session that is open on this node. asked is the result
+// so far: whether the store has the wish, and the record in the store. The channel receives the
+// result once the session's lock is free. It is closed without a result if the session is no longer
+// on this node, or if its record names another node as the owner.
 func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store.WishResult {
 	carried := make(chan store.WishResult, 1)
 	e, _ := s.table.find(w.Session)
@@ -98,7 +99,8 @@ func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store
 	e.change(func() bool {
 		defer close(carried)
 		r := &asked.Record
-		own := !asked.Stored || r.OwnedBy(s.config.Node) || e.session.Epoch() > r.Epoch // the stored record is outdated
+		// With a higher epoch, this node owns the session: the stored record is outdated.
+		own := !asked.Stored || r.OwnedBy(s.config.Node) || e.session.Epoch() > r.Epoch
 		if !own || e.session.State() == session.Ended {
 			return false
 		}
@@ -110,11 +112,12 @@ func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store
 	return carried
 }
 
-// applyWish applies an operator's wish to a session and returns the result.
+// applyWish applies an operator's wish to a session and returns the result of the wish.
 func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) store.WishResult {
 	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
 	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
-		result.Version = max(e.wish+1, w.At) // the store does not know of a later wish that was applied here
+		// The store does not have the wish, or does not know of a later one that was applied here.
+		result.Version = max(e.wish+1, w.At)
 		if role = now; w.Kind == store.WishRole {
 			role = w.Role
 		}
@@ -130,9 +133,8 @@ func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) s
 	return result
 }
 
-// adoptWish applies the stored wish of this version, unless the session has already applied
-// it or a later one: the session gets the role, and its client gets new tokens, now or when
-// it returns.
+// adoptWish applies the stored wish of this version, unless the session has applied it or a later
+// one. The session gets the role, and its client gets new tokens: now, or when it returns.
 func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	if version <= e.wish || e.session.State() == session.Ended {
 		return
@@ -141,13 +143,14 @@ func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	switch now := e.engine.clock.now(); {
 	case e.client != nil:
 		e.renewSoon(cause, now)
-	case e.session.RenewRequestedOverHTTP(now) == session.Repeat: // else it would get the same tokens again
+	// without this, the client would get the same tokens again
+	case e.session.RenewRequestedOverHTTP(now) == session.Repeat:
 		e.session.Want(cause, now)
 	}
 }
 
-// adoptRole gives the session the role of the wish of this version, and returns the cause
-// for the renewal that follows.
+// adoptRole gives the session the role from the wish of this version. It returns the cause of the
+// renewal that must follow.
 func (e *entry) adoptRole(version session.UnixMilli, role session.Role) session.Cause {
 	e.wish = version
 	if e.session.SetRole(role) {
@@ -159,14 +162,14 @@ func (e *entry) adoptRole(version session.UnixMilli, role session.Role) session.
 // Acknowledge implements store.Writer.
 func (e *entry) Acknowledge(r *store.Record, o store.Outcome) { (&answer{e, r, o}).apply() }
 
-// answer is the store's answer to the save of a session's record.
+// answer is the store's answer after it was given a session's record to save.
 type answer struct {
 	entry   *entry
 	record  *store.Record
 	outcome store.Outcome
 }
 
-// apply does what the answer requires.
+// apply changes the session as the answer requires.
 func (a *answer) apply() {
 	e, table := a.entry, a.entry.engine.table
 	switch a.outcome.Action {
@@ -175,7 +178,7 @@ func (a *answer) apply() {
 			e.change(a.overtaken)
 		}
 		if a.record.HasEnded() && a.record.Delivered.Has(store.DeliveredEnd) {
-			table.forget(e) // from now on the store refuses its keys
+			table.forget(e) // the store has the tombstone, and refuses the session's keys from now on
 		}
 	case store.CloseSuperseded, store.Release, store.EndSession:
 		e.change(a.lost)
@@ -185,18 +188,18 @@ func (a *answer) apply() {
 		open, ended := table.find(e.claims.Session)
 		if current := open == e || open == nil && ended == e; current {
 			e.change(a.raiseEpoch)
-		} else { // its key has opened the session anew since, as another entry
+		} else { // the session was opened again with its key, and is now another entry
 			table.forget(e)
 		}
 	case store.LeaveAlone:
 		if a.record.HasEnded() {
 			table.forget(e)
 		}
-	case store.Retry: // does not occur: the cluster handles it
+	case store.Retry: // package cluster retries by itself and does not pass this on
 	}
 }
 
-// overtaken applies an operator's wish that the store has and the saved record had not.
+// overtaken applies an operator's wish that is newer than the saved record.
 func (a *answer) overtaken() bool {
 	e, later := a.entry, a.outcome.Wish
 	if later.Version <= e.wish {
@@ -207,11 +210,11 @@ func (a *answer) overtaken() bool {
 	return true
 }
 
-// lost discards a session that another node has, or that was ended elsewhere.
+// lost discards a session that another node owns, or that was ended on another node.
 func (a *answer) lost() bool {
 	e := a.entry
 	if e.session.Epoch() != a.record.Epoch || e.lost {
-		return false // its client has returned to this node since
+		return false // its client has returned to this node since the save
 	}
 	if e.session.State() == session.Ended {
 		e.engine.table.forget(e)
@@ -225,16 +228,18 @@ func (a *answer) lost() bool {
 		case store.EndSession:
 			client.End(a.outcome.Ending)
 		default:
-			client.CloseDead() // if the client is still there, it resumes, and the epoch in its key decides
+			// a client that is still connected resumes; the epoch in its key decides which node
+			// owns the session
+			client.CloseDead()
 		}
 	}
 	e.discard()
 	return true
 }
 
-// ended ends a session that an operator ended in the store. If it has already ended here for
-// another reason, its record is saved again with the operator's reason, because the reason
-// decides how long the tombstone is kept.
+// ended ends a session that an operator has ended in the store. If the session has already ended
+// here for another reason, its record is saved again with the operator's reason, because the reason
+// decides how long the store keeps the tombstone.
 func (a *answer) ended() bool {
 	e, reason := a.entry, a.outcome.Ending.Reason
 	switch {
@@ -248,19 +253,20 @@ func (a *answer) ended() bool {
 	return true
 }
 
-// raiseEpoch saves the session under the epoch of an Acquire whose answer was lost.
+// raiseEpoch saves the session under a higher epoch: that of an Acquire whose answer did not
+// arrive.
 func (a *answer) raiseEpoch() bool {
 	e := a.entry
 	if e.lost || e.session.Epoch() >= a.outcome.Epoch {
-		return false // a later answer has raised it already
+		return false // another answer has raised the epoch already
 	}
 	e.session.Fence(a.outcome.Epoch)
 	e.saved = summary{}
 	return true
 }
 
-// makeRoom ends detached sessions as expired until the table is within its limit. The caller
-// holds held's lock and no other.
+// makeRoom ends detached sessions as expired until the table is within its limit. The caller holds
+// the lock of the entry held, and no other.
 func (s *Scheduler) makeRoom(held *entry) {
 	for e := s.table.takeSurplus(held); e != nil; e = s.table.takeSurplus(held) {
 		if more, ok := s.journal.crowded.Pass(logEvery); ok {

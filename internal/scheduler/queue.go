@@ -2,32 +2,32 @@ package scheduler
 
 import "time"
 
-// queue holds each entry at most once. An entry waits ordered by its due time. Once it is
-// due, it is ordered by the expiry of its tokens: if the node is overloaded, the session
-// whose tokens expire first is served first.
+// queue holds entries, each at most once. An entry waits in the order of the due times. Once it is
+// due, it is served in the order of the tokens' expiry: if the node is overloaded, the session
+// whose tokens expire first comes first.
 //
-// All operations except Each and Behind are O(log n). Times are on the monotonic clock. A
-// queue is not safe for concurrent use.
+// All operations but Each and Behind are O(log n). Times are on the monotonic clock. A queue is not
+// safe for concurrent use.
 type queue struct {
-	waiting heap // key: due time; other: expiry of the tokens
-	ready   heap // key: expiry of the tokens; other: due time, which has come
+	waiting heap // entries that are not due: key is the due time, other the expiry of the tokens
+	ready   heap // due entries: key is the expiry of the tokens, other the due time
 }
 
-// item is an element of a heap. It has copies of the entry's times, so that sifting and
-// scanning need not follow the pointer.
+// item is an element of a heap. It has copies of the entry's times, so that operations on the heap
+// need not follow the pointer to the entry.
 type item struct {
-	key   time.Duration // orders the heap
+	key   time.Duration // the heap's order
 	other time.Duration
 	entry *entry
 }
 
-// position is an entry's place in the queue; the zero value means that it is not queued.
+// position is an entry's place in the queue. The zero value means that the entry is not in it.
 type position struct {
 	index uint32
 	in    membership
 }
 
-// membership says which heap of the queue an entry is in.
+// membership says in which of the queue's heaps an entry is.
 type membership uint8
 
 const (
@@ -39,7 +39,7 @@ const (
 // queued reports whether the entry is in the queue.
 func (p *position) queued() bool { return p.in != inNone }
 
-// Set adds e to the queue, or moves it, with this due time. expires is when its tokens
+// Set adds e to the queue or, if e is in it, changes its times. expires is when the tokens of e
 // expire.
 func (q *queue) Set(e *entry, due, expires time.Duration) {
 	it := item{key: due, other: expires, entry: e}
@@ -64,7 +64,7 @@ func (q *queue) push(to membership, it item) {
 	}
 }
 
-// Remove removes e, if it is queued.
+// Remove removes e from the queue, if e is in it.
 func (q *queue) Remove(e *entry) {
 	switch at := e.slot.position; at.in {
 	case inWaiting:
@@ -75,8 +75,8 @@ func (q *queue) Remove(e *entry) {
 	}
 }
 
-// Peek returns the number of due entries, and the due time of the next one after them; never
-// if there is none.
+// Peek returns the number of due entries and the due time of the next entry after them, or never if
+// there is none.
 func (q *queue) Peek(now time.Duration) (due int, next time.Duration) {
 	q.promote(now)
 	if len(q.waiting.items) == 0 {
@@ -85,7 +85,7 @@ func (q *queue) Peek(now time.Duration) (due int, next time.Duration) {
 	return len(q.ready.items), q.waiting.items[0].key
 }
 
-// Next removes and returns the due entry whose tokens expire first; nil if none is due.
+// Next removes and returns the due entry whose tokens expire first, or nil if none is due.
 func (q *queue) Next(now time.Duration) *entry {
 	q.promote(now)
 	if len(q.ready.items) == 0 {
@@ -106,8 +106,7 @@ func (q *queue) promote(now time.Duration) {
 	}
 }
 
-// Behind returns how late the most overdue entry is. It takes O(n) for n entries that are
-// due.
+// Behind returns how long the most overdue entry has been due. It takes O(n) for n due entries.
 func (q *queue) Behind(now time.Duration) time.Duration {
 	var behind time.Duration
 	for _, it := range q.ready.items {
@@ -122,7 +121,7 @@ func (q *queue) Behind(now time.Duration) time.Duration {
 // Len returns the number of entries in the queue.
 func (q *queue) Len() int { return len(q.waiting.items) + len(q.ready.items) }
 
-// Each calls f for every entry, in no order.
+// Each calls f for every entry. The order is undefined.
 func (q *queue) Each(f func(e *entry, due, expires time.Duration)) {
 	for _, it := range q.waiting.items {
 		f(it.entry, it.key, it.other)
@@ -132,14 +131,14 @@ func (q *queue) Each(f func(e *entry, due, expires time.Duration)) {
 	}
 }
 
-// never is later than any time on the monotonic clock.
+// never is a time on the monotonic clock that is later than any other.
 const never = time.Duration(1<<63 - 1)
 
 // arity is the number of children of a node in a heap. A heap with four children is half as
 // deep as a binary one, and four items share one or two cache lines, which makes it faster.
 const arity = 4
 
-// heap is a d-ary min-heap that records each entry's position in the entry.
+// heap is a min-heap with arity children per node. It records each entry's position in the entry.
 type heap struct {
 	items []item
 }
@@ -149,19 +148,19 @@ func (h *heap) push(it item) {
 	h.up(len(h.items)-1, it)
 }
 
-// remove takes out the item at index i.
+// remove removes the item at index i.
 func (h *heap) remove(i int) {
 	h.items[i].entry.slot.position = position{}
 	last := len(h.items) - 1
 	it := h.items[last]
-	h.items[last] = item{} // so that the entry can be garbage-collected
+	h.items[last] = item{} // so that the garbage collector can free the entry
 	h.items = h.items[:last]
 	if i < last {
 		h.replace(i, it)
 	}
 }
 
-// replace replaces the item at index i by it, and restores the order.
+// replace replaces the item at index i with another, and restores the heap's order.
 func (h *heap) replace(i int, it item) {
 	if i > 0 && it.key < h.items[(i-1)/arity].key {
 		h.up(i, it)
@@ -170,7 +169,7 @@ func (h *heap) replace(i int, it item) {
 	}
 }
 
-// up moves the hole at i up until it can hold the item it.
+// up stores an item at index i, after it has moved all greater parents down.
 func (h *heap) up(i int, it item) {
 	for i > 0 {
 		parent := (i - 1) / arity
@@ -183,7 +182,7 @@ func (h *heap) up(i int, it item) {
 	h.place(i, it)
 }
 
-// down moves the hole at i down until it can hold the item it.
+// down stores an item at index i, after it has moved smaller children up.
 func (h *heap) down(i int, it item) {
 	for {
 		first := i*arity + 1

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// retryAfterError is the wait before a renewal is tried again after minting failed.
+	// retryAfterError is the wait before the next attempt to renew after minting failed.
 	retryAfterError = time.Second
-	// decideTimeout bounds the wait for a Decision. Package hook has a shorter timeout.
+	// decideTimeout bounds the wait for a Decision. The timeout in package hook is shorter.
 	decideTimeout = 10 * time.Second
 )
 
-// fire does the task of the session's deadline.
+// fire does the task that is due at the session's deadline.
 func (e *entry) fire() {
 	e.Lock()
 	defer e.Unlock()
 	defer e.contain(nil)
 	defer e.commit()
-	if e.session.State() == session.Ended { // it ended after a worker took it out of the queue
+	if e.session.State() == session.Ended { // the session ended after a worker had taken it out of the queue
 		return
 	}
 	clock := &e.engine.clock
@@ -59,7 +59,7 @@ func (e *entry) fire() {
 	}
 }
 
-// renewSoon renews the session, with this cause: at once, or as soon as MayRenew allows it.
+// renewSoon renews the session: at once, or as soon as MayRenew allows it.
 func (e *entry) renewSoon(cause session.Cause, now session.Instant) {
 	if e.session.MayRenew(now) {
 		e.renew(cause, now)
@@ -68,7 +68,7 @@ func (e *entry) renewSoon(cause session.Cause, now session.Instant) {
 	}
 }
 
-// renew mints a new bundle and sends it.
+// renew mints a new bundle and sends it to the client.
 func (e *entry) renew(cause session.Cause, now session.Instant) {
 	e.emit(event{kind: evStarted, now: now})
 	push, err := e.issue(cause, now)
@@ -84,7 +84,7 @@ func (e *entry) renew(cause session.Cause, now session.Instant) {
 	e.send(push)
 }
 
-// issue mints the session's next bundle.
+// issue mints the session's next bundle and returns the push to send.
 func (e *entry) issue(cause session.Cause, now session.Instant) (session.Push, error) {
 	tokens, err := e.mint(e.operation.context(), cause, now)
 	if err != nil {
@@ -98,8 +98,8 @@ func (e *entry) issue(cause session.Cause, now session.Instant) (session.Push, e
 	return push, nil
 }
 
-// mint makes the session's next tokens. The error is an EndedError if the session is revoked
-// or its time is over.
+// mint mints the tokens of the session's next bundle. The error is an EndedError if the session is
+// revoked or its terms are over.
 func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Instant) (session.Tokens, error) {
 	s := e.engine
 	if e.isRevoked() {
@@ -112,25 +112,26 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 	_, span := s.tracer.span(ctx, "mint")
 	tokens, err := s.config.Minter.Mint(e.session.App, e.session.Identity, e.session.Terms.Format, cause, issuedAt, expiresAt)
 	endSpan(span, err)
-	if _, refused := errors.AsType[*session.Error](err); !refused { // a name that Agora does not allow is no failure of the node
+	// A *session.Error means that Agora does not allow a name. That is no failure of the node.
+	if _, refused := errors.AsType[*session.Error](err); !refused {
 		s.health.minted(err, now.Mono)
 	}
 	return tokens, err
 }
 
-// isRevoked reports whether a revocation matches the session. Revocations match the project,
-// subject, channel and users, which never change.
+// isRevoked reports whether a revocation matches the session. It passes the claims of e, since the
+// project, subject, channel and users, by which revocations match, never change.
 func (e *entry) isRevoked() bool { return e.engine.config.Access.Revoked(&e.claims) }
 
-// reportExpiry emits, once for each expiry, that the client's tokens expired. rejoin is true
-// if a push tells the client to join its call again, and false if no client is connected.
+// reportExpiry emits evTokensExpired once for each expiry of the client's tokens. rejoin is true if
+// the next push makes the client rejoin its call, and false if no client is connected.
 func (e *entry) reportExpiry(rejoin bool) {
 	if e.session.ReportExpiry() {
 		e.emit(event{kind: evTokensExpired, rejoin: rejoin})
 	}
 }
 
-// send writes push to the client, if one is connected, and records that an answer is due.
+// send writes push to the client, if one is connected, and records that the client must answer it.
 func (e *entry) send(push session.Push) {
 	if e.client != nil {
 		e.session.Sent()
@@ -138,7 +139,7 @@ func (e *entry) send(push session.Push) {
 	}
 }
 
-// push writes push to the client. If that fails, it detaches the session.
+// push writes push to the client. If the write fails, it detaches the session.
 func (e *entry) push(push session.Push) {
 	e.emit(of(evPushing, &push))
 	_, span := e.engine.tracer.span(e.operation.context(), "push")
@@ -152,7 +153,7 @@ func (e *entry) push(push session.Push) {
 	e.detach(e.session.AttachedEpoch(), e.engine.clock.now())
 }
 
-// requestApproval requests the approval of the next renewal, in another goroutine.
+// requestApproval requests your back end's approval of the next renewal, in another goroutine.
 func (e *entry) requestApproval(now session.Instant) {
 	s := e.engine
 	seq := e.session.BeginApproval(now)
@@ -168,28 +169,29 @@ func (e *entry) requestApproval(now session.Instant) {
 	})
 }
 
-// approvalAnswered applies the decision about the bundle after seq. asked is e.session at the
-// time of the request.
+// approvalAnswered applies a decision about the next renewal. asked and seq are e.session and the
+// seq of its newest bundle when the decision was requested.
 func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, asked *session.Session, seq uint64) {
 	now := s.clock.now()
 	switch {
 	case e.session.State() == session.Ended:
 	case d.Reason == session.Revoked:
 		e.end(session.EndRevoked)
-	case d.Reason == session.Denied: // even if it comes late
+	case d.Reason == session.Denied: // a denial ends the session even if it comes late
 		e.end(session.EndDenied)
-	case e.session != asked || !e.session.AwaitsApproval(seq): // tokens were minted meanwhile
+	case e.session != asked || !e.session.AwaitsApproval(seq):
+		// The answer is of no use: tokens were minted meanwhile.
 	case !d.Allowed:
 		e.emit(event{kind: evApprovalUnavailable, err: d.Cause})
 		e.session.ApprovalUnavailable(d.RetryAfter, now)
-	case d.Role != roleOf(e.session.Identity): // the role has changed: ask again for the new one
+	case d.Role != roleOf(e.session.Identity): // the approval is for the previous role: request one for the new role
 		e.session.DiscardApproval()
 	default:
 		e.session.Approve(d.Until, now)
 	}
 }
 
-// decide returns the Decision of Access. A panic there counts as ApprovalUnavailable.
+// decide returns the Decision of Access. If Access panics, it is ApprovalUnavailable.
 func (s *Scheduler) decide(ctx context.Context, r session.Request) (d session.Decision) {
 	var err error
 	defer func() {

@@ -6,10 +6,10 @@ import (
 	"refresher/internal/session"
 )
 
-// Open decrypts the resume key in r and sets r.Claims. It refuses a key that is forged,
-// revoked, superseded or past its end, or whose session has ended, as far as this node
-// knows. It asks neither the store nor your back end, so that requests with bad keys cannot
-// overload either. Errors are as for Resume.
+// Open decrypts the resume key in r and sets r.Claims. It refuses a key that is forged, revoked,
+// superseded or expired, or whose session has ended on this node. It sends no request to the store
+// or to your back end, so that requests with bad keys cannot overload them. Errors are as for
+// Resume.
 func (s *Scheduler) Open(r *session.Resume) error {
 	if err := r.Check(); err != nil {
 		return err
@@ -34,8 +34,8 @@ func (s *Scheduler) Open(r *session.Resume) error {
 	return nil
 }
 
-// refusal returns the error for a returning client whose key is refused. accessEndsAt is what
-// the client said; a wrong value misleads nobody else.
+// refusal returns the error for a returning client whose key is refused. accessEndsAt comes from
+// the client's request. It is not checked, since a wrong value can only mislead that client.
 func refusal(d session.Decision, accessEndsAt session.UnixSec) error {
 	if d.Reason == session.Revoked {
 		return &session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: accessEndsAt}}
@@ -43,9 +43,9 @@ func refusal(d session.Decision, accessEndsAt session.UnixSec) error {
 	return d.Err()
 }
 
-// peek checks a resume key against this node's memory alone. connected reports whether the
-// client that the key was issued to, or a newer one, is connected to this node. The error
-// refuses a key that is superseded or whose session has ended.
+// peek checks a resume key against the sessions of this node only. connected reports whether a
+// client with this key or a newer one is connected to this node. The error refuses a key that is
+// superseded or whose session has ended.
 func (s *Scheduler) peek(k *session.ResumeClaims) (connected bool, err error) {
 	e := s.table.get(k.Session)
 	if e == nil {
@@ -59,12 +59,11 @@ func (s *Scheduler) peek(k *session.ResumeClaims) (connected bool, err error) {
 	return e.client != nil && e.session.Epoch() >= k.Epoch, e.session.Refusal(k.Epoch)
 }
 
-// Resume gives an open session a new connection and sends `joined` with fresh tokens. The
-// session may be on this node or another, or may be known from its resume key alone. If it
-// has a connection here, that is closed as superseded. The error is session.ErrUnknown if
-// the key is wrong, and a *session.EndedError if the session is over or the key is
-// superseded. If ctx ends before the store is asked, Resume returns the error of ctx and
-// changes nothing.
+// Resume gives an open session a new connection and sends `joined` with fresh tokens. It restores
+// the session from the store, or from its resume key, if the session is not on this node. If the
+// session has a connection here, Resume closes it as superseded. The error is session.ErrUnknown if
+// the key is invalid, and a *session.EndedError if the session has ended or the key is superseded.
+// If ctx ends before the request to the store, Resume returns the error of ctx and changes nothing.
 func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session.Client) (a session.Attachment, err error) {
 	operation := s.tracer.begin("resume", r.Session, s.clock.now().Wall)
 	defer func() { operation.refused(err) }()
@@ -85,14 +84,15 @@ func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session
 	defer func() {
 		switch {
 		case old == nil:
-		case a == nil: // no new connection replaces it; its client may resume
+		case a == nil: // the new connection failed: the client may resume once more
 			old.CloseDead()
 		default:
 			old.End(e.session.Ending(session.EndSuperseded))
 		}
 	}()
 	a, err = e.attach(operation, tokens, client, back.now)
-	if err == nil && back.acquired.Known && back.acquired.Epoch == e.session.Epoch() { // Acquire has stored the attachment
+	// Acquire has stored the new epoch, so the session need not be saved
+	if err == nil && back.acquired.Known && back.acquired.Epoch == e.session.Epoch() {
 		r := e.session.Record(e.reason, s.clock.now())
 		e.saved = summarize(e, &r)
 	}
@@ -100,8 +100,8 @@ func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session
 	return a, err
 }
 
-// RenewByKey returns fresh tokens for a resume key, for clients that cannot open a WebSocket.
-// If the session has a connection, the connection stays. Errors are as for Resume.
+// RenewByKey returns fresh tokens for a resume key, for clients that cannot open a WebSocket. If
+// the session has a connection, that stays open. Errors are as for Resume.
 func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push session.Push, err error) {
 	operation := s.tracer.begin("renewal over HTTP", r.Session, s.clock.now().Wall)
 	defer func() { operation.refused(err) }()
@@ -139,11 +139,10 @@ func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push sess
 	return push, nil
 }
 
-// LeaveByKey ends the session of a resume key, for a client that leaves its call while it has
-// no connection. If the session is on another node, that node learns of the end from the
-// store. No approval is requested. Errors are as for Resume: an EndedError says that the
-// session had ended before or, if the reason is EndSuperseded, that it continues with a newer
-// key.
+// LeaveByKey ends the session of a resume key, for a client that leaves its call without a
+// connection. If the session is on another node, that node learns of the end from the store. No
+// approval is requested. Errors are as for Resume. An EndedError means that the session had ended
+// before or, with the reason EndSuperseded, that the session continues with a newer key.
 func (s *Scheduler) LeaveByKey(ctx context.Context, r session.Resume) (err error) {
 	back := returning{engine: s, resume: r}
 	connected, err := back.open()

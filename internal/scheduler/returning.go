@@ -11,16 +11,16 @@ import (
 type returning struct {
 	engine   *Scheduler
 	resume   session.Resume
-	attach   bool                 // the client is to have a connection
-	key      session.ResumeClaims // what its resume key says
+	attach   bool                 // the request opens a connection, so it raises the epoch
+	key      session.ResumeClaims // the claims of the client's resume key
 	decision session.Decision
 	acquired store.Acquired // the store's answer
-	made     bool           // the session was not on this node: it was made from acquired, or the key
+	made     bool           // the session was not on this node, and was restored from acquired or key
 	now      session.Instant
 }
 
-// reopen finds the session on this node, or restores it from the store's record or the key,
-// and applies the seq and expiry that the client sent. On success it returns the entry
+// reopen finds the session on this node, or restores it from the store's record or from the key.
+// Then it applies the seq and the expiry that the client sent. On success the returned entry is
 // locked, and the caller must commit or abandon it.
 func (b *returning) reopen(ctx context.Context) (*entry, error) {
 	s := b.engine
@@ -57,8 +57,8 @@ func (b *returning) reopen(ctx context.Context) (*entry, error) {
 	return e, nil
 }
 
-// open decrypts the client's key, unless that was done before, and returns the result of
-// peek.
+// open decrypts the client's key, unless the caller has done so with Scheduler.Open, and returns
+// the result of peek.
 func (b *returning) open() (connected bool, err error) {
 	if b.resume.Claims == nil {
 		if err := b.engine.Open(&b.resume); err != nil {
@@ -69,8 +69,8 @@ func (b *returning) open() (connected bool, err error) {
 	return b.engine.peek(&b.key)
 }
 
-// inRole returns the claims with the session's current role, which this node or the store
-// knows: an operator may have changed the role since the key was issued.
+// inRole returns the claims with the session's current role, taken from this node or the store. An
+// operator may have changed the role since the key was issued.
 func (s *Scheduler) inRole(ctx context.Context, k session.ResumeClaims) session.ResumeClaims {
 	if s.config.Policy.ApprovalAhead == 0 || k.Identity.RTC == nil {
 		return k
@@ -87,8 +87,8 @@ func (s *Scheduler) inRole(ctx context.Context, k session.ResumeClaims) session.
 	return k
 }
 
-// find returns the session's entry, locked. If this node does not have the session, find
-// adds it. The error is an EndedError.
+// find returns the session's entry, locked. If the session is not on this node, find restores it.
+// The error is an EndedError.
 func (b *returning) find() (*entry, error) {
 	s := b.engine
 	for {
@@ -100,16 +100,16 @@ func (b *returning) find() (*entry, error) {
 		}
 		if e == nil {
 			e = b.makeEntry()
-			e.Lock() // does not block: no other goroutine has e yet
+			e.Lock() // does not block, since e is not in the table yet
 			if s.table.insert(e, over, false) {
 				e.emit(event{kind: evOpened})
 				b.made = true
 				return e, nil
 			}
-			continue // another goroutine was faster: look again
+			continue // another goroutine has inserted the session first: find its entry
 		}
 		e.Lock()
-		if e.session.State() == session.Ended { // between the two locks: look again
+		if e.session.State() == session.Ended { // the session ended before e.Lock returned: find its next entry
 			e.Unlock()
 			continue
 		}
@@ -120,7 +120,7 @@ func (b *returning) find() (*entry, error) {
 	}
 }
 
-// dropMismatched drops and unlocks a session whose record, which this node adopted, does not
+// dropMismatched discards and unlocks a session that this node adopted with a record that does not
 // match the client's key.
 func (b *returning) dropMismatched(e *entry) {
 	defer e.Unlock()
@@ -130,9 +130,9 @@ func (b *returning) dropMismatched(e *entry) {
 	e.commit()
 }
 
-// refuseEnded returns an EndedError if the session ended on purpose, and saves the end under
-// the epoch that Acquire has just assigned. It returns nil if the session expired, since its
-// key then opens it anew.
+// refuseEnded returns an EndedError if the session has ended on purpose, and saves the end under
+// the epoch that Acquire has just assigned. It returns nil if the session has expired, since its
+// key can open it again.
 func (b *returning) refuseEnded(e *entry) (err error) {
 	e.Lock()
 	defer e.Unlock()
@@ -152,7 +152,7 @@ func (b *returning) makeEntry() *entry {
 		return b.engine.newEntry(session.New(b.key, &b.engine.config.Policy, b.now))
 	}
 	r := b.acquired.Record
-	if r.State == session.Ended { // it had expired, and its client returns after all
+	if r.State == session.Ended { // the session had expired, but its client has returned, so it is open again
 		r.State, r.Reason = session.Detached, ""
 		r.DetachedAt = b.now.Milli()
 		r.Delivered &^= store.DeliveredEnd
@@ -160,15 +160,17 @@ func (b *returning) makeEntry() *entry {
 	return b.engine.restore(&r, b.now)
 }
 
-// readmit checks that the returning client may have its session, and brings the session up to
-// date. On an error the session is ended or abandoned.
+// readmit checks that the returning client may continue its session, and brings the session up to
+// date. On an error it has ended or abandoned the session.
 func (b *returning) readmit(e *entry) (err error) {
 	defer e.contain(&err)
 	held := &b.acquired
 	b.update(e)
-	if e.isRevoked() { // after Open admitted the client, and before Revoke could find the session
+	// revoked after Open had admitted the client, and before the session was in the table for
+	// Revoke
+	if e.isRevoked() {
 		ending := e.session.Ending(session.EndRevoked)
-		e.session.Fence(held.Epoch) // the store has the session under this epoch
+		e.session.Fence(held.Epoch) // the store has assigned this epoch to the session
 		e.end(session.EndRevoked)
 		e.commit()
 		return &session.EndedError{Ending: ending}
@@ -178,7 +180,8 @@ func (b *returning) readmit(e *entry) (err error) {
 	}
 	if r := &held.Record; held.Known && r.WishVersion > e.wish {
 		cause := e.adoptRole(r.WishVersion, roleOf(r.Identity))
-		if e.session.RenewRequestedOverHTTP(b.now) == session.Repeat { // the same tokens again
+		// without this, the client would get the same tokens again
+		if e.session.RenewRequestedOverHTTP(b.now) == session.Repeat {
 			e.session.Want(cause, b.now)
 		}
 	}
@@ -187,13 +190,14 @@ func (b *returning) readmit(e *entry) (err error) {
 	}
 	fence := held.Epoch
 	if b.attach && fence > 0 {
-		fence-- // attaching raises it
+		fence-- // Session.Attach raises the epoch by one
 	}
 	e.session.Fence(fence)
 	return nil
 }
 
-// update replaces the session by the store's record if that is newer.
+// update replaces the session's state by the store's record, if another node has owned the session
+// since.
 func (b *returning) update(e *entry) {
 	held := &b.acquired
 	if !b.made && held.Known && !held.Record.OwnedBy(b.engine.config.Node) && held.Record.Epoch >= e.session.Epoch() {
@@ -201,8 +205,8 @@ func (b *returning) update(e *entry) {
 	}
 }
 
-// replace replaces the session by the store's record: another node has owned the session
-// since.
+// replace replaces the session's state by the store's record. It keeps a role that an operator has
+// set on this node later.
 func (b *returning) replace(e *entry) {
 	e.supersede(b.now)
 	newer := b.makeEntry()
@@ -214,22 +218,21 @@ func (b *returning) replace(e *entry) {
 	e.wish = max(e.wish, newer.wish)
 }
 
-// admitOrAbandon calls admit, and abandons the session if the key is refused.
+// admitOrAbandon calls admit. If admit refuses the key, it abandons the session.
 func (b *returning) admitOrAbandon(e *entry) error {
 	err := b.admit(e)
 	if err != nil {
-		e.session.Fence(b.acquired.Epoch) // the store has this epoch already
+		e.session.Fence(b.acquired.Epoch) // the store has assigned this epoch already
 		b.abandon(e)
 	}
 	return err
 }
 
-// admit checks the client's key against the session, and applies the bundle that the client
-// confirms.
+// admit checks the client's key against the session, and records which bundle the client has.
 func (b *returning) admit(e *entry) error {
 	if b.key.Epoch > e.session.Epoch() {
-		// The client has been on another node since, so it has given up the connection
-		// to this one.
+		// The client has been connected to another node since. Its connection to this node is of no
+		// use.
 		e.supersede(b.now)
 	}
 	if err := e.session.Admit(b.key.Epoch); err != nil {
@@ -241,9 +244,9 @@ func (b *returning) admit(e *entry) error {
 	return nil
 }
 
-// applyDecision ends the session if it was denied. If there was no answer, or the answer is
-// about another role than the session has now, the session continues within its grace
-// period. The error is the answer to the client.
+// applyDecision ends the session if the decision denies it. Without an answer, or with an answer
+// about a role that the session no longer has, the session continues within its grace period. The
+// error is the answer to the client.
 func (b *returning) applyDecision(e *entry) error {
 	policy, d := &b.engine.config.Policy, &b.decision
 	counts := d.Reason != session.ApprovalUnavailable && (policy.ApprovalAhead == 0 || d.Role == roleOf(e.session.Identity))
@@ -251,7 +254,7 @@ func (b *returning) applyDecision(e *entry) error {
 	case !counts && !e.session.Approved(b.now):
 		b.abandon(e)
 		return session.ErrApprovalUnavailable
-	case !counts: // the session is within its grace period
+	case !counts: // the grace period lasts, so the session continues without approval
 	case d.Allowed:
 		e.session.Approve(d.Until, b.now)
 	default:
@@ -262,7 +265,7 @@ func (b *returning) applyDecision(e *entry) error {
 		ending := e.session.Ending(reason)
 		if e.session.Issued() {
 			e.end(reason)
-		} else { // it was restored from its key alone, so there is no record to end
+		} else { // restored from its key alone, so the store has no record to end
 			e.discard()
 		}
 		e.commit()
@@ -271,8 +274,8 @@ func (b *returning) applyDecision(e *entry) error {
 	return nil
 }
 
-// abandon must be called if the client is refused. It discards a session that was restored
-// from the key alone, and leaves any other as it is.
+// abandon must be called if the client is refused. It discards a session that was restored from the
+// key alone. It leaves any other session as it is.
 func (b *returning) abandon(e *entry) {
 	if !e.session.Issued() {
 		e.discard()

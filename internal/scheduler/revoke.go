@@ -7,14 +7,14 @@ import (
 	"refresher/internal/session"
 )
 
-// revokeTimeout is how long Revoke waits for sessions that another goroutine has locked.
+// revokeTimeout is how long Revoke waits for sessions whose lock another goroutine holds.
 const revokeTimeout = 700 * time.Millisecond
 
-// Revoke ends each open session of this node for which match returns the id of a revocation,
-// and calls ended with that id and the last second at which the session's tokens work. A
-// session that another goroutine has locked, for example to write to its client, ends when
-// it is unlocked; Revoke waits for that up to revokeTimeout. match must be fast, and neither
-// function may call the Scheduler.
+// Revoke ends the open sessions of this node that are revoked. match returns the id of the
+// revocation that matches a session, or "". Revoke calls ended with that id and the second until
+// which the session's tokens work. If another goroutine holds a session's lock, for example to
+// write to its client, the session ends when it is unlocked; Revoke waits for that up to
+// revokeTimeout. match must be fast, and neither function may call the Scheduler.
 func (s *Scheduler) Revoke(match func(*session.ResumeClaims) (id string), ended func(id string, accessEndsAt session.UnixSec)) {
 	var left sync.WaitGroup
 	for _, e := range s.table.all(nil) {
@@ -24,7 +24,7 @@ func (s *Scheduler) Revoke(match func(*session.ResumeClaims) (id string), ended 
 		}
 		left.Add(1)
 		e.change(func() bool {
-			defer left.Done() // also after a panic
+			defer left.Done() // deferred, so that it runs even after a panic
 			if e.session.State() == session.Ended {
 				return false
 			}

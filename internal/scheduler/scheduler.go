@@ -14,45 +14,45 @@ import (
 	"refresher/internal/store"
 )
 
-// Minter makes tokens. It is safe for concurrent use.
+// Minter mints tokens. It is safe for concurrent use.
 type Minter interface {
-	// Mint makes one bundle: a token of the project app for each service of id, all valid
-	// from issuedAt to expiresAt. The error is a *session.Error if id breaks one of Agora's
-	// rules. cause is for the metrics and the log only.
+	// Mint returns one bundle: a token of the project app for each service of id, valid from
+	// issuedAt to expiresAt. The error is a *session.Error if id breaks one of Agora's rules. cause
+	// is for the metrics and the log only.
 	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error)
 }
 
-// Access decides who may have tokens; see package access.
+// Access decides which sessions get tokens; see package access.
 type Access interface {
-	// Authorize decides about r. It waits for your back end if an approval is required.
+	// Authorize decides about r. If approval is required, it waits for your back end's answer.
 	Authorize(ctx context.Context, r session.Request) session.Decision
-	// Recheck decides by the revocations alone: it refuses if one matches, or if the node
-	// has not read the revocations yet. Revoked reports whether a known revocation matches.
-	// Neither does I/O.
+	// Recheck decides by the revocations alone: it refuses if one matches, or if the node has not
+	// loaded the revocations yet. Revoked reports whether a loaded revocation matches. Neither does
+	// I/O.
 	Recheck(k *session.ResumeClaims) session.Decision
 	Revoked(k *session.ResumeClaims) bool
 }
 
-// Cluster shares sessions with the other nodes; see package cluster. Its methods are safe
-// for concurrent use.
+// Cluster shares sessions with the other nodes; see package cluster. Its methods are safe for
+// concurrent use.
 type Cluster interface {
-	// Enqueue adds a session's record to the write-behind, replacing an older record of the
-	// same writer that waits there, and returns at once. The record may wait up to within
-	// for others. The store's answer goes to the writer. ctx is for the trace only. Enqueue
-	// returns false if the session has ended and too many records of ended sessions wait.
+	// Enqueue adds a session's record to the write-behind and returns at once. The record replaces
+	// a waiting record of the same writer. It may wait up to within, so that more records share a
+	// batch. The writer gets the store's answer. Enqueue returns false if the session has ended and
+	// too many records of ended sessions wait. ctx is used for the trace only.
 	Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool
-	// Acquire makes this node the owner of a session whose resume key a client presented,
-	// for a connection (attach), or for a single renewal without one. If the store does not
-	// answer in time, the result follows from the key. The error is an EndedError, or the
-	// error of ctx.
+	// Acquire makes this node the owner of a session whose resume key a client presented. attach is
+	// true if the client opens a connection, and false for a single renewal over HTTP. If the store
+	// does not answer in time, the result is derived from the key. The error is an EndedError, or
+	// the error of ctx.
 	Acquire(ctx context.Context, k *session.ResumeClaims, attach bool) (store.Acquired, error)
-	// Get returns a session's record, or false if the store has no record that fits the
+	// Get returns a session's record. It returns false if the store has no record that matches the
 	// claims, or does not answer in time.
 	Get(ctx context.Context, k *session.ResumeClaims) (store.Record, bool)
 }
 
-// alone is the Cluster of a node that shares nothing. It keeps the entry of a session that
-// ended on purpose in memory for as long as a store would keep its tombstone.
+// alone is the Cluster of a node without a store. It keeps the entry of a session that ended on
+// purpose in memory for as long as a store would keep its tombstone.
 type alone struct{}
 
 func (alone) Enqueue(_ context.Context, r *store.Record, _ time.Duration, w store.Writer) bool {
@@ -70,33 +70,33 @@ func (alone) Get(context.Context, *session.ResumeClaims) (store.Record, bool) {
 	return store.Record{}, false
 }
 
-// Config configures a Scheduler. All fields are required unless they say otherwise.
+// Config configures a Scheduler. A field is required unless its comment says otherwise.
 type Config struct {
-	// Serves reports whether this node mints tokens for a project, by its App ID.
+	// Serves reports whether this node mints tokens for a project, named by its App ID.
 	Serves func(app string) bool
 	Minter Minter
 	Sealer *session.Sealer
 	Policy session.Policy
 	Access Access
-	// Cluster shares the sessions with other nodes; nil shares nothing. Node is this node's
-	// name, which no other process ever has.
+	// Cluster shares the sessions with other nodes; nil if this node works alone. Node is this
+	// node's name. No other process may ever have the same name.
 	Cluster Cluster
 	Node    string
-	// SendEvent has an event delivered to your back end. It returns at once, and
-	// calls settled from another goroutine when the event is delivered, or given up for good.
-	// Nil: no events are sent.
+	// SendEvent sends an event to your back end. It returns at once, and later calls settled from
+	// another goroutine, when the event is delivered or given up for good. If it is nil, no events
+	// are sent.
 	SendEvent func(e session.Event, settled func(delivered bool))
-	// Certificate returns the certificate with which the Minter signs a project's tokens
-	// now; see CertificateChanged. Nil: it never changes.
+	// Certificate returns the certificate with which the Minter now signs a project's tokens; see
+	// CertificateChanged. It is nil if certificates never change.
 	Certificate func(app string) session.Fingerprint
-	// MaxSessions limits the sessions of the node; 0 is no limit. A join is refused if so
-	// many sessions are attached. A resume is always accepted. If there are more, the
-	// sessions that have been detached for longest are removed.
+	// MaxSessions limits the number of sessions; 0 means unlimited. A join is refused if this many
+	// sessions are attached. A resume is always accepted. If the node then has more sessions, it
+	// removes those that have been detached for longest.
 	MaxSessions int
-	// Tracer traces joins, resumes and renewals. Nil: nothing is traced.
+	// Tracer traces joins, resumes and renewals; nil if nothing is traced.
 	Tracer trace.Tracer
-	// Panics reports panics in the handling of one session, from which the Scheduler
-	// recovers. Nil: a panic ends the process.
+	// Panics reports a panic in the handling of one session. The Scheduler recovers from it. If
+	// Panics is nil, a panic ends the process.
 	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -116,19 +116,19 @@ type Scheduler struct {
 	health  health
 
 	workers workers
-	asking  sync.WaitGroup // requests for approval under way
+	asking  sync.WaitGroup // counts the requests for approval that are under way
 	begun   chan struct{}  // closed by Run
 }
 
 const (
 	// clockCheckEvery is how often Run checks whether the wall clock was set.
 	clockCheckEvery = 5 * time.Second
-	// stepWindow is the span over which renewals are spread if the wall clock was set
-	// forward and many became due at once.
+	// stepWindow is the time over which renewals are spread if many became due at once because the
+	// wall clock was set forward.
 	stepWindow = 30 * time.Second
 )
 
-// New returns a Scheduler. Nothing is renewed until Run is called.
+// New returns a Scheduler. It renews no session until Run is called.
 func New(c Config) (*Scheduler, error) {
 	if err := c.Policy.Check(); err != nil {
 		return nil, err
@@ -145,11 +145,12 @@ func New(c Config) (*Scheduler, error) {
 	return s, nil
 }
 
-// Begun is closed when Run has started. Before that, Health is an error.
+// Begun returns a channel that is closed when Run has started. Before that, Health returns an
+// error.
 func (s *Scheduler) Begun() <-chan struct{} { return s.begun }
 
-// Run renews tokens as they fall due until ctx is done. It returns once its pushes and
-// requests for approval have ended.
+// Run renews tokens as they become due until ctx is done. Before it returns, it waits for its
+// pushes and requests for approval to end.
 func (s *Scheduler) Run(ctx context.Context) {
 	s.health.noteRound(s.clock.now().Mono)
 	close(s.begun)
@@ -163,13 +164,13 @@ func (s *Scheduler) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select { // checks the clock even if sessions are always due
+		select { // so that the clock is checked even if sessions are always due
 		case <-check.C:
 			s.checkClock()
 		default:
 		}
 		if again := s.startWorkers(ctx, s.clock.now().Mono); again != never {
-			timer.Reset(again - s.clock.now().Mono) // reads the clock again, since startWorkers can take a while
+			timer.Reset(again - s.clock.now().Mono) // read the clock again, since startWorkers can take a while
 		}
 		select {
 		case <-timer.C:
@@ -182,7 +183,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 	}
 }
 
-// checkClock checks whether the wall clock was set, and if so informs the sessions.
+// checkClock tells the sessions if the wall clock was set since the last check.
 func (s *Scheduler) checkClock() {
 	step := s.clock.step()
 	if step == 0 {

@@ -98,7 +98,7 @@ func wantExpired(t *testing.T, s *Scheduler, want float64) {
 // checkRanOut checks the number of clients that are counted because their tokens expired.
 func checkRanOut(t *testing.T, s *Scheduler, attached, detached float64) {
 	t.Helper()
-	if a, d := testutil.ToFloat64(s.metrics.ranOut["attached"]), testutil.ToFloat64(s.metrics.ranOut["detached"]); a != attached || d != detached {
+	if a, d := testutil.ToFloat64(s.metrics.tokensExpired["attached"]), testutil.ToFloat64(s.metrics.tokensExpired["detached"]); a != attached || d != detached {
 		t.Errorf("tokens of %v attached and %v detached clients ran out; want %v and %v", a, d, attached, detached)
 	}
 }

@@ -7,16 +7,16 @@ import (
 	"refresher/internal/store"
 )
 
-// sendEvents hands over the session's events that your back end has not acknowledged. Each
-// owner of the session does so until a delivery is acknowledged: at least once across the
-// cluster. An ended session stays in the store until then, so that another node sends the
+// sendEvents sends those of the session's events that your back end has not acknowledged. Every
+// node that owns the session does so until a delivery is acknowledged, so an event is delivered at
+// least once. An ended session stays in the store until then, so that another node can send the
 // event if this one dies.
 func (e *entry) sendEvents() {
 	if !e.session.Issued() {
 		return
 	}
 	unreachable := e.session.Unreachable()
-	if !unreachable { // the client has a new bundle, so the next "unreachable" is a new event
+	if !unreachable { // the client has a new bundle, so a later "unreachable" is another event
 		e.delivered &^= store.DeliveredUnreachable
 		e.sent &^= store.DeliveredUnreachable
 	}
@@ -28,7 +28,7 @@ func (e *entry) sendEvents() {
 		due |= store.DeliveredEnd
 	}
 	if e.engine.config.SendEvent == nil {
-		e.delivered |= due // no back end is configured
+		e.delivered |= due // no webhook is configured
 		return
 	}
 	for _, what := range []store.Delivered{store.DeliveredJoined, store.DeliveredUnreachable, store.DeliveredEnd} {
@@ -39,8 +39,8 @@ func (e *entry) sendEvents() {
 	}
 }
 
-// sendEvent hands over one event, and records it as delivered once it is acknowledged or
-// given up for good.
+// sendEvent sends one event. When the event is acknowledged or given up for good, it records the
+// event as delivered.
 func (e *entry) sendEvent(what store.Delivered) {
 	s := e.engine
 	now := s.clock.now()
@@ -48,7 +48,7 @@ func (e *entry) sendEvent(what store.Delivered) {
 	s.config.SendEvent(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
 		e.change(func() bool {
 			if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != r.Seq {
-				return false // the event was about an older bundle
+				return false // the event was about an older bundle, and the newer one may need another
 			}
 			e.delivered |= what
 			return true
@@ -56,8 +56,8 @@ func (e *entry) sendEvent(what store.Delivered) {
 	})
 }
 
-// newEvent returns the event that the bit what of store.Delivered stands for. Its ID is the
-// same on every node that may send it.
+// newEvent returns the event for what, one bit of store.Delivered. The event's ID is the same on
+// every node, so that your back end can recognise a repeated event.
 func newEvent(what store.Delivered, r *session.Record, node string, at session.UnixMilli) session.Event {
 	e := session.Event{
 		At: at, App: r.App, Session: r.Session, Subject: r.Subject, Node: node, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt,

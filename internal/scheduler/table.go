@@ -9,41 +9,43 @@ import (
 	"refresher/internal/session"
 )
 
-// table holds the sessions of the node and the queue, under one lock. The lock is a leaf: it
-// may be taken while an entry's lock is held, and no call that can block is made under it.
+// table holds the sessions of the node and the queue, under one lock. The lock may be taken while
+// an entry's lock is held. No other lock is taken and no blocking call is made under it.
 //
-// The table keeps at most limit sessions, and prefers attached ones. A client can create any
-// number of detached sessions, by joining and disconnecting, and each stays until its tokens
-// expire. Removing one does little harm, since its key opens it anew. So the session that
-// has been detached for longest is removed first; a renewal over HTTP counts as being
-// connected. Adopted sessions are not counted: they are overdue and end within minutes.
+// The table keeps at most limit sessions, and removes detached ones to keep the limit. This bounds
+// the memory: by joining and disconnecting, a client can create any number of detached sessions,
+// and each stays until its tokens expire. The removal does little harm, since the resume key can
+// open the session again. The session that has been detached for longest is removed first; a
+// renewal over HTTP counts as a connection. Adopted sessions are not counted, since they are
+// overdue and end within minutes.
 type table struct {
 	limit int           // 0: none
-	wake  chan struct{} // tells Run that there is a deadline before armed
+	wake  chan struct{} // tells Run that a deadline is earlier than armed
 
-	mu       sync.Mutex
-	open     map[string]*entry // by id
-	ended    map[string]*entry // ended, until the store has the end and its event is delivered
+	mu   sync.Mutex
+	open map[string]*entry // by id
+	// ended sessions; each stays until the store has its end and its last event is delivered
+	ended    map[string]*entry
 	queue    queue
-	armed    time.Duration // the next deadline that Run knows of
-	detached list.List     // the detached sessions, the longest detached first, without adopted ones
+	armed    time.Duration // the deadline until which Run sleeps
+	detached list.List     // the detached sessions but adopted ones; the longest detached is first
 	adopted  int           // number of adopted sessions
 }
 
-// slot holds the table's data about one session. It is guarded by the table's lock.
+// slot holds the table's data about one session, guarded by the table's lock.
 type slot struct {
-	detached    *list.Element       // nil: it is not in table.detached
-	certificate session.Fingerprint // that signed the client's tokens
+	detached    *list.Element       // the session's element in table.detached; nil if it is not there
+	certificate session.Fingerprint // the certificate that signed the client's tokens
 	position
-	adopted bool // taken over from a dead node, and its client has not come back yet
-	atRisk  bool // attached, and the newest tokens are not confirmed
+	adopted bool // taken over from a dead node, and the client has not returned yet
+	atRisk  bool // attached, with an unconfirmed bundle
 }
 
 func newTable(limit int) *table {
 	return &table{limit: limit, wake: make(chan struct{}, 1), open: make(map[string]*entry), ended: make(map[string]*entry)}
 }
 
-// join adds a new session, unless there are limit attached sessions.
+// join adds a new session. It returns false if limit sessions are attached.
 func (t *table) join(e *entry) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,9 +56,9 @@ func (t *table) join(e *entry) bool {
 	return true
 }
 
-// insert adds a session that was restored from a record or a key. over is the ended entry of
-// the same session that the caller found, nil for none. insert returns false if the session
-// is open meanwhile, or has another ended entry.
+// insert adds a session that was restored from a record or a key. over is the session's ended entry
+// as the caller found it, or nil. insert returns false if another goroutine has inserted the
+// session since, or its ended entry is no longer over.
 func (t *table) insert(e, over *entry, adopted bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -68,18 +70,18 @@ func (t *table) insert(e, over *entry, adopted bool) bool {
 	return true
 }
 
-// find returns the open and the ended entry of this session; nil if there is none. There can
-// be both, since the key of an expired session opens it anew.
+// find returns the open and the ended entry of a session; nil for an entry that does not exist.
+// Both exist if the session expired and its key has opened it again.
 func (t *table) find(id string) (open, ended *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.open[id], t.ended[id]
 }
 
-// get returns the open entry of this session, or else the ended one, or nil.
+// get returns the open entry of a session, otherwise its ended entry, or nil if it has none.
 func (t *table) get(id string) *entry { return cmp.Or(t.find(id)) }
 
-// all returns the open sessions that match; a nil match takes every one.
+// all returns the open sessions for which match returns true, or all if match is nil.
 func (t *table) all(match func(*entry) bool) []*entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,8 +94,8 @@ func (t *table) all(match func(*entry) bool) []*entry {
 	return found
 }
 
-// place updates an open session's position in the queue and in the list of detached sessions.
-// It reports whether the table is over its limit. e's lock is held.
+// place updates an open session's place in the queue and in the list of detached sessions. It
+// reports whether the table is over its limit. The caller holds e's lock.
 func (t *table) place(e *entry) (crowded bool) {
 	state, due, expires, certificate := e.session.State(), e.session.Deadline(), e.session.HeldExpires(), e.session.Certificate()
 	t.mu.Lock()
@@ -109,8 +111,8 @@ func (t *table) place(e *entry) (crowded bool) {
 	return t.crowded()
 }
 
-// remove removes a session that has ended from the open ones. If remember is true, the table
-// keeps it among the ended ones, so that its keys are refused, until forget is called.
+// remove removes an ended session from the open ones. If remember is true, the session becomes one
+// of the ended ones, so that its keys are refused, until forget is called.
 func (t *table) remove(e *entry, remember bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -135,14 +137,14 @@ func (t *table) forget(e *entry) {
 	}
 }
 
-// clearAdopted makes an adopted session an ordinary one, because its client is here.
+// clearAdopted marks an adopted session as an ordinary one, because its client has returned.
 func (t *table) clearAdopted(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.setAdopted(e, false)
 }
 
-// setAdopted sets whether a session is adopted. t.mu is held.
+// setAdopted sets whether a session counts as adopted. The caller holds t.mu.
 func (t *table) setAdopted(e *entry, is bool) {
 	switch {
 	case is && !e.slot.adopted:
@@ -153,8 +155,8 @@ func (t *table) setAdopted(e *entry, is bool) {
 	e.slot.adopted = is
 }
 
-// setDetached adds a session to the end of the list of detached ones, or removes it. t.mu is
-// held.
+// setDetached adds a session to the end of the list of detached ones, or removes it from the list.
+// The caller holds t.mu.
 func (t *table) setDetached(e *entry, is bool) {
 	switch {
 	case is && e.slot.detached == nil:
@@ -165,8 +167,8 @@ func (t *table) setDetached(e *entry, is bool) {
 	}
 }
 
-// postpone moves a detached session to the end of the list, since its client renews over
-// HTTP.
+// postpone moves a detached session to the end of the list of detached ones, because its client has
+// renewed over HTTP.
 func (t *table) postpone(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,14 +177,15 @@ func (t *table) postpone(e *entry) {
 	}
 }
 
-// crowded reports whether a detached session must be removed to keep the limit. t.mu is held.
+// crowded reports whether a detached session must be removed to keep the limit. The caller holds
+// t.mu.
 func (t *table) crowded() bool {
 	return t.limit > 0 && len(t.open)-t.adopted > t.limit && t.detached.Len() > 0
 }
 
-// surplus returns the session that must be removed to keep the limit, locked, or nil. It skips
-// sessions whose lock is taken, since their clients are coming back, except held, which the
-// caller has locked.
+// takeSurplus returns a session that must be removed to keep the limit, locked, or nil. It skips
+// sessions that are locked, since their clients may be returning. An exception is held, whose lock
+// the caller holds.
 func (t *table) takeSurplus(held *entry) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -190,15 +193,16 @@ func (t *table) takeSurplus(held *entry) *entry {
 		return nil
 	}
 	for place := t.detached.Front(); place != nil; place = place.Next() {
-		if e, ok := place.Value.(*entry); ok && (e == held || e.TryLock()) { // TryLock does not wait, so the lock order does not apply
+		// TryLock does not wait, so it is safe under the table's lock
+		if e, ok := place.Value.(*entry); ok && (e == held || e.TryLock()) {
 			return e
 		}
 	}
 	return nil
 }
 
-// peek returns how many sessions are due, and when the next one will be. From then on place
-// wakes Run only for a session that is due before that.
+// peek returns how many sessions are due, and when the next one will be due. After that, place
+// wakes Run only for a session that is due earlier.
 func (t *table) peek(now time.Duration) (due int, next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -206,21 +210,21 @@ func (t *table) peek(now time.Duration) (due int, next time.Duration) {
 	return due, t.armed
 }
 
-// next removes and returns the most urgent due session of the queue; nil if none is due.
+// next removes the most urgent due session from the queue and returns it, or nil if none is due.
 func (t *table) next(now time.Duration) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.queue.Next(now)
 }
 
-// behind returns how late the most overdue session is.
+// behind returns how long the most overdue session has been due.
 func (t *table) behind(now time.Duration) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.queue.Behind(now)
 }
 
-// each calls f with the slot and the times of every session in the queue.
+// each calls f for every session in the queue.
 func (t *table) each(f func(s *slot, due, expires time.Duration)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,22 +11,22 @@ import (
 	"refresher/internal/session"
 )
 
-// tracer makes traces; the zero value makes none.
+// tracer makes traces. The zero value makes none.
 type tracer struct{ otel trace.Tracer }
 
-// operation is the trace of one renewal, join or resume: a span, with a child span for each
-// step (authorize, mint, push, ack, and the cluster's record and save). All methods accept a
-// nil operation, which is not traced. It is guarded by the entry's lock.
+// operation is the trace of one renewal, join or resume. Its span has a child span for each step:
+// authorize, mint, push and ack here, record and save in package cluster. The methods do nothing on
+// a nil operation. It is guarded by the entry's lock.
 type operation struct {
 	tracer  *tracer
-	ctx     context.Context // contains span; stored because an operation lasts over many calls
+	ctx     context.Context // contains the operation's span; a field, because an operation lasts over many calls
 	span    trace.Span
-	waiting trace.Span // ends with the client's answer; nil: no push was sent yet
-	over    bool       // the outcome is set; at most the record's span is still to end
+	waiting trace.Span // span that ends with the client's answer; nil before the first push
+	over    bool       // the outcome is set, so the next call of close ends the span
 }
 
-// Attributes of spans. They contain the session's id, by which the log can be searched, but
-// not the names of its user and channel.
+// Attributes of spans. They contain the session's id, by which an operator can search the log, but
+// not the names of its users and channel.
 const (
 	attrSession = attribute.Key("refresher.session")
 	attrCause   = attribute.Key("refresher.cause")
@@ -37,15 +37,15 @@ const (
 	attrMargin  = attribute.Key("refresher.margin_seconds")
 )
 
-// outcomes are the values of attrOutcome, for the events that end a trace.
+// outcomes are the values of attrOutcome for the kinds of events that end a trace.
 var outcomes = [...]string{
 	evAcked: "acked", evJoined: "joined", evRepeated: "repeated", evRenewed: "answered", evDetached: "detached", evDropped: "lost",
 }
 
-// noSpan records nothing.
+// noSpan is a span that records nothing.
 var noSpan = trace.SpanFromContext(context.Background())
 
-// begin begins a trace with this start time, which may be in the past.
+// begin begins a trace. Its start time may be in the past.
 func (t *tracer) begin(name, id string, at session.UnixNano) *operation {
 	if t.otel == nil {
 		return nil
@@ -54,7 +54,7 @@ func (t *tracer) begin(name, id string, at session.UnixNano) *operation {
 	return &operation{tracer: t, ctx: ctx, span: span}
 }
 
-// span begins a child of the span of ctx, if that is recorded.
+// span begins a child of the span in ctx, unless that span is not recorded.
 func (t *tracer) span(ctx context.Context, name string) (context.Context, trace.Span) {
 	if t.otel == nil || !trace.SpanFromContext(ctx).IsRecording() {
 		return ctx, noSpan
@@ -62,7 +62,7 @@ func (t *tracer) span(ctx context.Context, name string) (context.Context, trace.
 	return t.otel.Start(ctx, name)
 }
 
-// endSpan ends a span and records err, unless it is nil.
+// endSpan ends a span and records err, which may be nil.
 func endSpan(span trace.Span, err error) {
 	fail(span, err)
 	span.End()
@@ -75,8 +75,8 @@ func fail(span trace.Span, err error) {
 	}
 }
 
-// observe adds an event to the session's trace. evStarted begins the trace of a renewal. e's
-// lock is held.
+// observe adds an event to the session's trace. The event evStarted begins the trace of a renewal.
+// The caller holds e's lock.
 func (t *tracer) observe(ev *event, e *entry) {
 	if t.otel == nil {
 		return
@@ -119,7 +119,7 @@ func (o *operation) observe(ev *event, e *entry) {
 	}
 }
 
-// in returns ctx with the operation's span, if there is one.
+// in returns ctx with the operation's span, or ctx if the operation is nil.
 func (o *operation) in(ctx context.Context) context.Context {
 	if o == nil {
 		return ctx
@@ -127,7 +127,7 @@ func (o *operation) in(ctx context.Context) context.Context {
 	return trace.ContextWithSpan(ctx, o.span)
 }
 
-// context returns the context for child spans.
+// context returns the context in which child spans begin.
 func (o *operation) context() context.Context {
 	if o == nil {
 		return context.Background()
@@ -144,7 +144,7 @@ func (o *operation) sent(attempt int) {
 	}
 }
 
-// answered ends the span that waits for the client's answer.
+// answered ends the span that waits for the client's answer. how is the kind of answer.
 func (o *operation) answered(how string) {
 	if o.waiting != nil {
 		o.waiting.SetAttributes(attrOutcome.String(how))
@@ -153,7 +153,7 @@ func (o *operation) answered(how string) {
 	}
 }
 
-// conclude sets the outcome of the operation. The first call counts.
+// conclude sets the outcome of the operation, unless it is set already.
 func (o *operation) conclude(outcome string) {
 	if o == nil || o.over {
 		return
@@ -163,7 +163,7 @@ func (o *operation) conclude(outcome string) {
 	o.span.SetAttributes(attrOutcome.String(outcome))
 }
 
-// refused ends the trace of a request if it failed with err.
+// refused ends the trace of a request that failed with err. It does nothing if err is nil.
 func (o *operation) refused(err error) {
 	if err != nil && o != nil {
 		fail(o.span, err)
@@ -172,14 +172,15 @@ func (o *operation) refused(err error) {
 	}
 }
 
-// replace ends the session's trace and continues with another. e's lock is held.
+// replace ends the session's current trace and starts to add its events to o. The caller holds e's
+// lock.
 func (t *tracer) replace(e *entry, o *operation) {
 	e.operation.conclude("replaced")
 	t.close(e)
 	e.operation = o
 }
 
-// close ends the session's trace if its outcome is set. e's lock is held.
+// close ends the session's trace if its outcome is set. The caller holds e's lock.
 func (t *tracer) close(e *entry) {
 	if e.operation != nil && e.operation.over {
 		e.operation.span.End()
@@ -187,7 +188,8 @@ func (t *tracer) close(e *entry) {
 	}
 }
 
-// observeValue adds a value to a histogram, with the operation's trace as its exemplar.
+// observeValue adds a value to a histogram, with a reference to the operation's trace as its
+// exemplar.
 func (o *operation) observeValue(h prometheus.Histogram, value float64) {
 	if o != nil && o.span.IsRecording() && o.span.SpanContext().IsSampled() {
 		if h, ok := h.(prometheus.ExemplarObserver); ok {

@@ -32,8 +32,8 @@ func (h *health) minted(err error, now time.Duration) {
 	switch {
 	case err != nil:
 		h.failed.Store(int64(max(1, now)))
-	// written only if needed: a write at each renewal would invalidate the other CPUs' caches
 	case h.failed.Load() != 0:
+		// Written only if it changes: a write at each renewal would invalidate other CPUs' caches.
 		h.failed.Store(0)
 	}
 }

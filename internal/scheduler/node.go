@@ -143,8 +143,8 @@ func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	switch now := e.engine.clock.now(); {
 	case e.client != nil:
 		e.renewSoon(cause, now)
-	// without this, the client would get the same tokens again
 	case e.session.RenewRequestedOverHTTP(now) == session.Repeat:
+		// Without this, the client would get the same tokens again.
 		e.session.Want(cause, now)
 	}
 }

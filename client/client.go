@@ -18,38 +18,36 @@ import (
 
 // Config configures a Client. URL, Apply, and at least one of RTC, RTM and Chat are required.
 type Config struct {
-	// URL is the service's WebSocket, such as wss://calls.example.com/v1/ws, or the service,
-	// such as https://calls.example.com.
+	// URL is the address of the service, such as https://calls.example.com, or of its WebSocket, such as
+	// wss://calls.example.com/v1/ws.
 	URL string
-	// Credential fetches the JWT for a join from your back end. It is called for each
-	// attempt to join, and not to resume; its ctx ends after 30 s. A nil Credential sends
-	// none, which a service with --auth=none accepts.
+	// Credential fetches the JWT for a join from your back end. The client calls it for each attempt to join,
+	// but not to resume a session. Its ctx ends after 30 s. If Credential is nil, the client sends none,
+	// which a service with --auth=none accepts.
 	Credential func(ctx context.Context) (string, error)
 
-	RTC  *RTC   // requests an RTC token
-	RTM  string // requests a Signaling token for this user
-	Chat string // requests a Chat token for this user
-	// TTL is the lifetime of tokens to request, in whole seconds. 0 leaves it to the
-	// credential and the service.
+	RTC  *RTC   // if not nil, requests an RTC token
+	RTM  string // if not empty, requests a Signaling token for this user
+	Chat string // if not empty, requests a Chat token for this user
+	// TTL is the requested lifetime of tokens, in whole seconds. If it is 0, the credential and the service
+	// decide.
 	TTL time.Duration
-	// TokenFormat is "007", "006" or "007-single". Empty leaves it to the credential and
-	// the service.
+	// TokenFormat is "007", "006" or "007-single". If it is empty, the credential and the service decide.
 	TokenFormat string
 
-	// Apply gives tokens to the SDKs, and returns when the SDKs have accepted or refused
-	// them. If the error is nil, the client confirms the bundle. Otherwise it sends the
-	// error's text to the service, which logs it and mints new tokens. There is one call at
-	// a time, always with the newest bundle. ctx ends with the ctx of Run, and Run returns
-	// after Apply has returned.
+	// Apply gives tokens to the SDKs, and returns when the SDKs have accepted or refused them. If it returns
+	// nil, the client confirms the bundle. Otherwise the client sends the error's text to the service, which
+	// logs it and mints new tokens. Only one call of Apply runs at a time, always with the newest bundle. Its
+	// ctx ends with the ctx of Run. Run returns after Apply has returned.
 	Apply func(ctx context.Context, t Tokens) error
-	// Notify, if not nil, is called with each event of the connection. It must not block.
+	// Notify is called for each event of the connection, unless it is nil. It must not block.
 	Notify func(Event)
-	// HTTPClient makes the handshake; nil means http.DefaultClient.
+	// HTTPClient makes the WebSocket handshake; nil means http.DefaultClient.
 	HTTPClient *http.Client
 }
 
-// RTC names a channel and the user who joins it: the Account, or the UID if Account is empty.
-// UID 0 requests a token that works for any uid.
+// RTC is a channel and a user in it: the Account, or the UID if Account is empty. UID 0 requests a token that
+// is valid for any UID.
 type RTC struct {
 	Channel   string
 	UID       uint32
@@ -57,20 +55,19 @@ type RTC struct {
 	Publisher bool // false: subscriber
 }
 
-// Tokens is a bundle: a token for each service that the Config requests.
+// Tokens is a bundle: one token for each service that the Config requests.
 type Tokens struct {
 	Action Action
-	// RTC, RTM and Chat are the tokens for the SDKs; "" for a service that was not
-	// requested.
+	// RTC, RTM and Chat are the tokens for the SDKs, empty for services that were not requested.
 	RTC, RTM, Chat string
-	ExpiresAt      time.Time // of all tokens, on the service's clock
+	ExpiresAt      time.Time // when the tokens expire, all together, on the service's clock
 
-	Seq     uint64 // numbers the bundles of a session, from 1
-	Attempt int    // of a push; above 1: the service repeats it, since it got no answer
-	Cause   string // of a push: "schedule", "renew", "nack", "role", "certificate", or a future one
+	Seq     uint64 // number of the bundle in its session, from 1
+	Attempt int    // of a pushed bundle: number of the push; above 1 if the service repeats it because it got no answer
+	Cause   string // of a pushed bundle: "schedule", "renew", "nack", "role" or "certificate"; a newer service may send others
 }
 
-// Action is what to do with a bundle of tokens.
+// Action is what the program must do with a bundle of tokens.
 type Action string
 
 // Actions.
@@ -80,37 +77,37 @@ const (
 	Rejoin Action = protocol.ActionRejoin // join the call again, since the old tokens have expired
 )
 
-// ErrSilent is returned by an Apply that does not know whether the SDK accepted the tokens.
-// The service pushes them again.
+// ErrSilent must be returned by Apply if it does not know whether the SDK accepted the tokens. The service
+// then pushes them again.
 var ErrSilent = machine.ErrSilent
 
-// Event is something that happened to the connection.
+// Event reports a change of the connection to the service.
 type Event struct {
 	Kind    Kind
 	Session string        // the session's id; empty before the first Connected
-	Err     error         // of Lost and Refused
-	After   time.Duration // of Lost and Moved: until the next attempt
+	Err     error         // only in Lost and Refused
+	After   time.Duration // only in Lost and Moved: the wait until the next attempt
 }
 
 // Kind is the kind of an Event.
 type Kind string
 
-// Kinds of events. Without a connection, the tokens of a call work until they expire.
+// Kinds of events. While there is no connection, the call goes on until its tokens expire.
 const (
 	Connected Kind = "connected" // joined or resumed
 	Lost      Kind = "lost"      // the connection broke, or could not be opened
-	Moved     Kind = "moved"     // the service asked the client to connect again
+	Moved     Kind = "moved"     // the service asked the client to reconnect
 	Refused   Kind = "refused"   // the service answered a message, or a leave over HTTP, with an error
 )
 
-// ErrUnknownSession is the Err of a Lost event if the service does not know the session any
-// more. The client then joins afresh.
+// ErrUnknownSession is the Err of a Lost event if the service does not know the session any more. The client
+// then joins a new session.
 var ErrUnknownSession = errors.New("the service does not know the session")
 
-// EndedError says that the session is over. The program should leave its call.
+// EndedError means that the session is over. The program should leave its call.
 type EndedError struct {
-	// Reason is "revoked", "denied", "expired" (a new Run may join again), "superseded"
-	// (another connection has taken over the session), or a future one.
+	// Reason is "revoked", "denied", "expired" (a new Run may join again), or "superseded" (another
+	// connection has taken over the session). A newer service may send others.
 	Reason string
 	// AccessEndsAt is when the last token of the session expires; zero if unknown.
 	AccessEndsAt time.Time
@@ -123,11 +120,10 @@ func (e *EndedError) Error() string {
 	return fmt.Sprintf("session ended: %s; access ends at %s", e.Reason, e.AccessEndsAt.UTC().Format(time.RFC3339))
 }
 
-// DeniedError says that the service refused the client for good: trying again as before
-// would end the same way.
+// DeniedError means that the service refused the client permanently: the same request would be refused again.
 type DeniedError struct {
-	CloseCode int    // of the WebSocket, such as 4401 for an invalid credential, or 4403 for one that does not grant the request
-	Code      string // such as "unauthenticated" or "forbidden"; empty if the service did not send one
+	CloseCode int    // WebSocket close code, such as 4401 for an invalid credential, or 4403 for one that does not grant the request
+	Code      string // error code such as "unauthenticated" or "forbidden"; empty if the service sent none
 	Message   string // for developers
 }
 
@@ -138,14 +134,14 @@ func (e *DeniedError) Error() string {
 	return fmt.Sprintf("refused with %d: %s: %s", e.CloseCode, e.Code, e.Message)
 }
 
-// Client keeps one call supplied with tokens. Its methods are safe for concurrent use.
+// Client keeps the tokens of one call fresh. Its methods are safe for concurrent use.
 type Client struct {
 	config Config
 	renew  chan struct{}
 	leave  chan struct{}
 }
 
-// New returns a Client. Run starts it.
+// New returns a Client for c. It does nothing until Run is called.
 func New(c Config) *Client {
 	if c.Notify == nil {
 		c.Notify = func(Event) {}
@@ -153,14 +149,13 @@ func New(c Config) *Client {
 	return &Client{config: c, renew: make(chan struct{}, 1), leave: make(chan struct{}, 1)}
 }
 
-// Renew should be called when an SDK warns that its tokens expire. The client requests fresh
-// tokens if the service should have pushed them already; it ignores the warning otherwise,
-// since an SDK warns at once of tokens with a lifetime of 30 s.
+// Renew should be called when an SDK warns that its tokens expire. The client then requests fresh tokens,
+// unless the service need not have pushed them yet: for tokens that live 30 s, an SDK warns at once.
 func (c *Client) Renew() { nudge(c.renew) }
 
-// Leave ends the session, after which Run returns. If there is no connection for 5 s, it ends
-// the session over HTTP, under the URL without its /ws. If that fails too, it calls Notify, and
-// the session ends when its tokens have expired.
+// Leave ends the session, and then Run returns. If there is no connection for 5 s, the client leaves over
+// HTTP, at the URL without its /ws. If that also fails, it calls Notify, and the session lasts until its
+// tokens have expired.
 func (c *Client) Leave() { nudge(c.leave) }
 
 func nudge(ch chan struct{}) {
@@ -170,9 +165,9 @@ func nudge(ch chan struct{}) {
 	}
 }
 
-// Run connects and applies tokens until the session ends or ctx is done. It must be called
-// once. It returns nil after Leave, an *EndedError, a *DeniedError, the error of ctx, or an
-// error about the Config. If ctx ends, the session stays open until its tokens have expired.
+// Run connects and applies tokens until the session ends or ctx is done. Call it only once. It returns nil
+// after Leave, an *EndedError, a *DeniedError, the error of ctx, or an error about the Config. If ctx is
+// done, the session stays open until its tokens have expired.
 func (c *Client) Run(ctx context.Context) error {
 	join, err := c.config.join()
 	if err != nil {
@@ -185,7 +180,7 @@ func (c *Client) Run(ctx context.Context) error {
 	return r.loop(ctx)
 }
 
-// join returns the first message, without a credential, and completes the URL.
+// join checks the Config and completes its URL. It returns the join message, without a credential.
 func (c *Config) join() (protocol.ClientMessage, error) {
 	m := protocol.ClientMessage{Type: protocol.TypeJoin}
 	var err error

@@ -21,32 +21,32 @@ import (
 	"refresher/internal/session"
 )
 
-// credentialTimeout bounds the call of Config.Credential.
+// credentialTimeout limits a call of Config.Credential.
 const credentialTimeout = 30 * time.Second
 
-// run drives the state machine for one Client.Run. Only the loop accesses its fields. One
-// goroutine for the connection and one for Apply send it events.
+// run drives the state machine during one Client.Run. Only its loop accesses its fields. One goroutine for
+// the connection and one for Apply send events to the loop.
 type run struct {
 	*Client
 	join    protocol.ClientMessage
 	machine machine.Machine
 	conn    *connection // nil: none
 	events  chan event
-	applied chan error      // the result of Apply
-	io      context.Context // for connections; ends with the loop
+	applied chan error      // receives the result of Apply
+	io      context.Context // context of all connections; cancelled when the loop ends
 	started sync.WaitGroup  // the goroutines
-	closing sync.WaitGroup  // connections that are being closed because the client moves
+	closing sync.WaitGroup  // counts connections that are being closed after a reconnect request
 }
 
-// event is an event of the connection. The loop calls it.
+// event is an event of the connection, as a function that the loop calls.
 type event func(now time.Time) machine.Step
 
-// connection is one WebSocket, including the attempt to open it.
+// connection is one WebSocket, from the attempt to open it on.
 type connection struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	auth   string          // the credential for a join
-	socket *websocket.Conn // nil until it is open
+	auth   string          // credential of a join
+	socket *websocket.Conn // nil while it is being opened
 	err    error           // why it was closed
 }
 
@@ -55,7 +55,8 @@ func (r *run) loop(ctx context.Context) error {
 	apps, stop := context.WithCancel(ctx)
 	defer stop()
 	var cancel context.CancelFunc
-	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx)) // so that the end of ctx does not break the connection before it is closed
+	// Not cancelled with ctx, so that a connection can still be closed with a close frame when ctx is done.
+	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer r.closing.Wait()
 	timer := time.NewTimer(0)
@@ -69,7 +70,7 @@ func (r *run) loop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			if c := r.conn; c != nil && c.socket != nil {
-				_ = c.socket.Close(websocket.StatusGoingAway, "") // the session stays open
+				_ = c.socket.Close(websocket.StatusGoingAway, "") // this close code leaves the session open
 			}
 			return ctx.Err()
 		case <-timer.C:
@@ -83,7 +84,7 @@ func (r *run) loop(ctx context.Context) error {
 			happened = r.machine.Leave
 		}
 		now := time.Now()
-		r.do(r.machine.CheckLate(now)) // if it drops the connection, happened does nothing
+		r.do(r.machine.CheckLate(now)) // if the connection is dropped here, the event `happened` has no effect
 		step := happened(now)
 		r.do(step)
 		if t := step.Apply; t != nil {
@@ -98,8 +99,8 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
-// leaveOverHTTP ends the session if the leave message could not be sent. If that fails, the
-// session ends when its tokens have expired.
+// leaveOverHTTP ends the session over HTTP, if the leave message could not be sent. If that fails too, the
+// session lasts until its tokens have expired.
 func (r *run) leaveOverHTTP(ctx context.Context, m *protocol.ClientMessage) {
 	ctx, cancel := context.WithTimeout(ctx, machine.AnswerTimeout)
 	defer cancel()
@@ -134,7 +135,7 @@ func (r *run) postLeave(ctx context.Context, m *protocol.ClientMessage) error {
 	return nil
 }
 
-// outcome returns the error of Run.
+// outcome converts the machine's End to the error that Run returns.
 func outcome(e *machine.End) error {
 	switch {
 	case e.Left:
@@ -152,7 +153,7 @@ func outcome(e *machine.End) error {
 	}
 }
 
-// do carries out a step of the machine, except Apply and End.
+// do carries out a step of the machine, except its Apply and End.
 func (r *run) do(s machine.Step) {
 	conn := r.conn
 	if s.Drop && conn != nil {
@@ -175,7 +176,7 @@ func (r *run) notify(e Event) {
 	r.config.Notify(e)
 }
 
-// lost returns the event for the loss of a connection.
+// lost returns the event that reports a lost connection.
 func lost(c *connection, why machine.Loss, next time.Time) Event {
 	e := Event{Kind: Lost, Err: c.err, After: max(0, time.Until(next))}
 	switch why {
@@ -190,7 +191,7 @@ func lost(c *connection, why machine.Loss, next time.Time) Event {
 	return e
 }
 
-// drop closes a connection: with a close frame if the client moves, else without.
+// drop closes a connection: with a close frame if the service asked the client to reconnect, else without.
 func (r *run) drop(c *connection, why machine.Loss) {
 	if why != machine.Moving {
 		c.cancel()
@@ -198,12 +199,11 @@ func (r *run) drop(c *connection, why machine.Loss) {
 	}
 	r.closing.Go(func() {
 		defer c.cancel()
-		_ = c.socket.Close(websocket.StatusGoingAway, "reconnect") // the session goes on elsewhere
+		_ = c.socket.Close(websocket.StatusGoingAway, "reconnect") // this close code leaves the session open
 	})
 }
 
-// post sends the loop an event of a connection. The loop ignores it if the connection was
-// dropped.
+// post sends an event of connection c to the loop, which ignores it if c was dropped.
 func (r *run) post(c *connection, e event) {
 	select {
 	case r.events <- func(now time.Time) machine.Step {
@@ -216,7 +216,7 @@ func (r *run) post(c *connection, e event) {
 	}
 }
 
-// connect opens a connection in a goroutine, which reads it until it is closed.
+// connect starts a goroutine that opens a connection and reads it until it is closed.
 func (r *run) connect() {
 	c := &connection{}
 	c.ctx, c.cancel = context.WithCancel(r.io)
@@ -232,8 +232,8 @@ func (r *run) connect() {
 	})
 }
 
-// serve opens a connection and passes the service's messages to the loop. It returns the close
-// code, 0 for none, and the error that ended the connection.
+// serve opens a connection and passes the service's messages to the loop. It returns the close code, or 0 if
+// there is none, and the error that ended the connection.
 func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
 	auth := ""
 	if joins && r.config.Credential != nil {
@@ -286,7 +286,7 @@ func (r *run) received(now time.Time, m *machine.Message) machine.Step {
 	return step
 }
 
-// send writes a message. If that fails, the connection's reader gets an error too.
+// send writes a message. If that fails, the connection's reader fails too, and reports the loss.
 func (r *run) send(m *protocol.ClientMessage) {
 	if m.Type == protocol.TypeJoin {
 		*m = r.join
@@ -297,7 +297,7 @@ func (r *run) send(m *protocol.ClientMessage) {
 	_ = wsjson.Write(ctx, r.conn.socket, m)
 }
 
-// tokens returns a bundle in the form for the program.
+// tokens converts a bundle to Tokens.
 func tokens(b *machine.Message) Tokens {
 	text := func(t *protocol.Token) string {
 		if t == nil {

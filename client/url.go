@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// path is where the service has its WebSocket.
+// path is the path of the service's WebSocket.
 const path = "/v1/ws"
 
-// endpoint returns the URL of the service's WebSocket. The URL of the service, such as
-// https://calls.example.com or, with a --base-path, https://example.com/calls, stands for it.
+// endpoint returns the URL of the service's WebSocket. text is that URL, or the URL of the service, such as
+// https://calls.example.com or, with a --base-path, https://example.com/calls.
 func endpoint(text string) (string, error) {
 	u, err := url.Parse(strings.TrimSpace(text))
 	if err != nil || u.Host == "" {
@@ -35,7 +35,7 @@ func endpoint(text string) (string, error) {
 	return u.String(), nil
 }
 
-// HandshakeError says that the URL answers, and not as the service's WebSocket does. It may be
+// HandshakeError means that the server at the URL did not answer as the service's WebSocket does. It may be
 // the Err of an Event.
 type HandshakeError struct {
 	Status int // of HTTP
@@ -45,8 +45,7 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("the URL answers %d %s to a WebSocket", e.Status, http.StatusText(e.Status))
 }
 
-// dialError shortens the error of a handshake to what was wrong. It does not repeat the URL,
-// whose query may be a secret.
+// dialError reduces the error of a handshake to its cause. It omits the URL, whose query may be a secret.
 func dialError(response *http.Response, err error) error {
 	if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
 		return &HandshakeError{response.StatusCode}

@@ -1,4 +1,4 @@
-// Package build reports which build of the service is running, as the Go toolchain recorded it.
+// Package build returns the version of the running program, as the Go toolchain recorded it.
 package build
 
 import (
@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// Unknown is the version if none was recorded.
+// Unknown is the version of a program without a recorded version.
 const Unknown = "unknown"
 
 // Version describes a build.
 type Version struct {
-	Version   string    // a tag such as v1.2.3, a pseudo-version, or "(devel)"; all but the last end in +dirty if Modified
-	Revision  string    // the commit; empty if the build did not record it
-	Time      time.Time // of the commit, in UTC; zero if the build did not record it
-	Modified  bool      // there were changes that are in no commit; means nothing without a Revision
-	GoVersion string    // such as go1.26.8
+	Version   string    // a tag such as v1.2.3, a pseudo-version, or "(devel)"; tags and pseudo-versions end in +dirty if Modified
+	Revision  string    // commit hash; empty if not recorded
+	Time      time.Time // time of the commit in UTC; zero if not recorded
+	Modified  bool      // whether there were uncommitted changes; meaningless without a Revision
+	GoVersion string    // for example go1.26.8
 }
 
 // Info returns the version of the running program.

@@ -9,112 +9,119 @@ import (
 	"refresher/internal/session"
 )
 
-// State is the state of a client; the package comment has the transitions.
+// State is the state of a client; the package documentation lists the transitions.
 type State uint8
 
 // States.
 const (
-	Waiting    State = iota // no connection, until the time of the next attempt
-	Connecting              // a WebSocket is being opened
+	Waiting    State = iota // there is no connection until the next attempt is due
+	Connecting              // the caller is opening a WebSocket
 	Greeting                // join or resume was sent
 	Live                    // joined was received
 	Leaving                 // leave was sent
-	Ended                   // finished for good
+	Ended                   // final state
 )
 
-// Step is what the caller must do after an event, in the order of the fields.
+// Step is what the caller must do after an event. The caller does it in the order of the fields.
 type Step struct {
-	Drop    bool                    // close the connection, or stop opening it; no call of Closed follows
-	Lost    Loss                    // why the connection was lost; Next returns the time of the next attempt
-	Connect bool                    // open a WebSocket, then call Opened or Closed
-	Send    *protocol.ClientMessage // a message; a join has the type only: the caller adds the identity and the credential
-	Apply   *Message                // a bundle for the app, see its Action; call Applied when the SDKs have accepted or refused it
-	End     *End                    // the client has ended
+	// Drop asks to close the connection, or to stop opening it. Closed must not be called for it.
+	Drop bool
+	// Lost, if not empty, is why the connection was lost. Next returns the time of the next attempt.
+	Lost Loss
+	// Connect asks to open a WebSocket and then call Opened or Closed.
+	Connect bool
+	// Send is a message to send. A join has only its type: the caller adds the identity and the credential.
+	Send *protocol.ClientMessage
+	// Apply is a bundle for the app, which must do its Action. Applied must be called when the SDKs have
+	// accepted or refused it.
+	Apply *Message
+	// End is set when the client has ended.
+	End *End
 }
 
-// Loss is why a connection was lost.
+// Loss is the reason why a connection was lost.
 type Loss string
 
 // Losses.
 const (
-	Broken    Loss = "broken"    // it was closed, or could not be opened
-	Silent    Loss = "silent"    // the service did not answer, or this process was suspended
-	Moving    Loss = "moving"    // the service asked the client to connect again
-	Forgotten Loss = "forgotten" // the service does not know the session: the client joins afresh
+	Broken    Loss = "broken"    // the connection was closed, or could not be opened
+	Silent    Loss = "silent"    // the service sent nothing in time, or this process was suspended
+	Moving    Loss = "moving"    // the service asked the client to reconnect
+	Forgotten Loss = "forgotten" // the service does not know the session, so the client joins a new one
 )
 
-// ActionJoin is the action of a bundle while the app has applied none, so that there is no
-// call yet. It replaces protocol.ActionRenew and protocol.ActionRejoin.
+// ActionJoin is the action of a bundle while the app has not applied any bundle: there is no call yet. It
+// takes the place of protocol.ActionRenew and protocol.ActionRejoin.
 const ActionJoin = "join"
 
 // End is why a client has ended.
 type End struct {
-	Left bool               // Leave was called
-	Code protocol.CloseCode // close code of the service
-	Last *Message           // the service's last message if it was an error or ended; else nil
-	// Unheard is set if the service may not have received the leave message. It has the
-	// session, key and seq with which the caller must leave over HTTP.
+	Left bool               // whether Leave was called
+	Code protocol.CloseCode // the service's close code
+	Last *Message           // the service's last message if its type is error or ended, else nil
+	// Unheard is not nil if the service may not have received the leave message. It holds the session, key
+	// and seq with which the caller must leave over HTTP.
 	Unheard *protocol.ClientMessage
 }
 
-// ErrSilent makes Applied send neither ack nor nack, for an SDK that does not answer. The
-// service then pushes the bundle again.
+// ErrSilent is passed to Applied if an SDK did not answer. Applied then sends neither ack nor nack, so the
+// service pushes the bundle again.
 var ErrSilent = errors.New("no answer")
 
-// What the protocol asks of a client; docs/build/protocol.md, "What a client owes".
+// Timeouts and limits that the protocol sets for clients; see docs/build/protocol.md, "What a client owes".
 const (
-	MinBackoff     = 500 * time.Millisecond // upper bound of the pause after the first failure; it doubles with each consecutive one
+	MinBackoff     = 500 * time.Millisecond // upper bound of the wait after the first failure; doubles with each consecutive failure
 	maxBackoff     = 20 * time.Second
-	stableFor      = 5 * time.Second  // after being joined for so long, the backoff starts again at MinBackoff
-	AnswerTimeout  = 10 * time.Second // for opening the connection, for joined, and the maximum for the answer to a ping
-	leastPatience  = 2 * time.Second  // minimum timeout for the answer to a ping
-	leaveTimeout   = 5 * time.Second  // for the leave message
-	mostLate       = 5 * time.Second  // if a deadline is missed by more, the process was suspended
-	usualHeartbeat = 25 * time.Second // if the service names none
-	maxReason      = 256              // maximum length of a nack's message in bytes; the service keeps no more
+	stableFor      = 5 * time.Second  // a connection that stays joined this long resets the backoff to MinBackoff
+	AnswerTimeout  = 10 * time.Second // for opening a connection and for joined; also the longest timeout for the answer to a ping
+	leastPatience  = 2 * time.Second  // shortest timeout for the answer to a ping
+	leaveTimeout   = 5 * time.Second  // time for sending leave and for the service to close
+	mostLate       = 5 * time.Second  // a deadline that is missed by more means that the process was suspended
+	usualHeartbeat = 25 * time.Second // heartbeat if the service specifies none
+	maxReason      = 256              // bytes; a longer nack message is cut, since the service keeps no more
 )
 
-// Patience returns the timeout for the answer to a ping. Any message counts as an answer.
-// After it the connection counts as dead. It depends on the heartbeat, since clients with
-// short-lived tokens have short heartbeats and little time to connect again.
+// Patience returns how long a client with this heartbeat waits for the answer to a ping before it treats the
+// connection as dead. Any message counts as an answer. Clients with short-lived tokens have short heartbeats,
+// and less time to reconnect, so their timeout is shorter.
 func Patience(heartbeat time.Duration) time.Duration {
 	return min(AnswerTimeout, max(leastPatience, 2*heartbeat))
 }
 
-// Machine is a client without I/O. The caller passes each event with its time, and does the
-// Step that the Machine returns. It is not safe for concurrent use.
+// Machine is the state machine of a client. It does no I/O: the caller passes each event with its time and
+// does the Step that the Machine returns. It is not safe for concurrent use.
 type Machine struct {
 	state  State
 	spread func(time.Duration) time.Duration
 
 	session, key string
-	seq          uint64          // of the newest bundle of this session that the app has applied
+	seq          uint64          // number of the newest bundle of this session that the app has applied
 	asked        uint64          // value of seq when the app last requested a renewal
-	expiresAt    session.UnixSec // of the app's tokens, on the service's clock; 0: it has none
-	expires      time.Time       // the same on the caller's clock
+	expiresAt    session.UnixSec // expiry of the app's tokens on the service's clock; 0 if the app has none
+	expires      time.Time       // expiresAt on the caller's clock
 	renewBefore  time.Duration
 	heartbeat    time.Duration
-	failures     int // number of consecutive failed connections
+	failures     int // consecutive failed connections
 
-	due      time.Time // in Waiting: the next attempt; in Greeting and Live: the deadline of the service's answer
+	due      time.Time // in Waiting: time of the next attempt; in Greeting and Live: deadline for the service's answer
 	pingAt   time.Time
-	moveAt   time.Time // from a reconnect message
-	leaveBy  time.Time // deadline of the leave message; zero until Leave is called
-	joinedAt time.Time // on this connection
+	moveAt   time.Time // time at which a reconnect message asks the client to reconnect; zero if none
+	leaveBy  time.Time // time limit for leaving; zero until Leave is called
+	joinedAt time.Time // when this connection received joined
 
 	applying *Message // the bundle that the app is applying
-	waiting  *Message // the newest bundle that arrived meanwhile
-	last     *Message // the last message of this connection if it is an error or ended
+	waiting  *Message // the newest bundle that arrived while the app is applying another
+	last     *Message // the last message of this connection if its type is error or ended, else nil
 }
 
-// New returns a Machine that connects at once. spread returns a random duration from 0 to its
-// argument, for the backoff. Spread does so; tests and simulations may pass another.
+// New returns a Machine that connects at once. spread randomises the backoff: it returns a duration from 0 to
+// its argument. Programs pass Spread; tests and simulations may pass another function.
 func New(now time.Time, spread func(time.Duration) time.Duration) Machine {
 	return Machine{spread: spread, due: now}
 }
 
-// Spread returns a random duration below bound, so that clients that lost a node together do
-// not connect again together.
+// Spread returns a random duration below bound. It keeps clients that lost the same node from reconnecting at
+// the same moment.
 func Spread(bound time.Duration) time.Duration {
 	return rand.N(bound) //nolint:gosec // not a secret
 }
@@ -125,14 +132,14 @@ func (m *Machine) State() State { return m.state }
 // Session returns the id of the session; empty before the first joined.
 func (m *Machine) Session() string { return m.session }
 
-// Joins reports whether the next connection begins with a join, which needs a credential, and
-// not with a resume.
+// Joins reports whether the next connection starts with a join, which needs a credential. Otherwise it starts
+// with a resume.
 func (m *Machine) Joins() bool { return m.key == "" }
 
-// ExpiresAt returns when the app's tokens expire; 0 if it has none.
+// ExpiresAt returns when the app's tokens expire, on the service's clock; 0 if the app has none.
 func (m *Machine) ExpiresAt() session.UnixSec { return m.expiresAt }
 
-// Next returns when Wake must be called; zero if not before another event.
+// Next returns when the caller must call Wake; zero if no deadline is set.
 func (m *Machine) Next() time.Time {
 	var first time.Time
 	for _, t := range [...]time.Time{m.due, m.pingAt, m.moveAt, m.leaveBy} {
@@ -143,7 +150,7 @@ func (m *Machine) Next() time.Time {
 	return first
 }
 
-// Wake handles the deadlines that have come.
+// Wake handles the deadlines that have passed.
 func (m *Machine) Wake(now time.Time) Step {
 	reached := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	switch {
@@ -158,7 +165,7 @@ func (m *Machine) Wake(now time.Time) Step {
 		return m.lose(now, Moving)
 	case reached(m.pingAt):
 		m.pingAt = now.Add(m.heartbeat)
-		if m.due.IsZero() { // a later ping does not extend the deadline of an unanswered one
+		if m.due.IsZero() { // a new ping does not extend the deadline of an unanswered one
 			m.due = now.Add(Patience(m.heartbeat))
 		}
 		return send(protocol.ClientMessage{Type: protocol.TypePing})
@@ -166,10 +173,10 @@ func (m *Machine) Wake(now time.Time) Step {
 	return Step{}
 }
 
-// CheckLate drops the connection if one of its deadlines passed more than mostLate ago, which
-// means that the process was suspended. The unread messages of the connection may be equally
-// old, with outdated times and expired tokens. The next connection begins with the service's
-// current time and with valid tokens.
+// CheckLate drops the connection if one of its deadlines passed more than mostLate ago, which means that the
+// process was suspended. Messages that the connection still holds may be equally old: their times are
+// outdated and their tokens may have expired. The next connection starts with the service's current time and
+// valid tokens.
 func (m *Machine) CheckLate(now time.Time) Step {
 	next := m.Next()
 	if (m.state != Greeting && m.state != Live) || next.IsZero() || now.Sub(next) <= mostLate {
@@ -178,7 +185,7 @@ func (m *Machine) CheckLate(now time.Time) Step {
 	return m.lose(now, Silent)
 }
 
-// Opened must be called when the WebSocket of Step.Connect is open.
+// Opened must be called when the WebSocket that Step.Connect asked for is open.
 func (m *Machine) Opened(now time.Time) Step {
 	m.state, m.due = Greeting, now.Add(AnswerTimeout)
 	if m.key == "" {
@@ -187,7 +194,7 @@ func (m *Machine) Opened(now time.Time) Step {
 	return Step{Send: m.resume()}
 }
 
-// resume returns the resume message; nil if there is no session.
+// resume returns the resume message, or nil if there is no session.
 func (m *Machine) resume() *protocol.ClientMessage {
 	if m.key == "" {
 		return nil
@@ -196,8 +203,8 @@ func (m *Machine) resume() *protocol.ClientMessage {
 	return &protocol.ClientMessage{Type: protocol.TypeResume, Session: m.session, Key: m.key, Seq: &seq, ExpiresAt: m.expiresAt}
 }
 
-// Closed must be called when the connection was closed with a code, or could not be opened.
-// code is 0 if there is none.
+// Closed must be called when the connection was closed, or could not be opened. code is the close code, or 0
+// if there is none.
 func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 	last := ""
 	if m.last != nil {
@@ -212,7 +219,7 @@ func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 		}
 		step = m.end(end)
 	case then == protocol.JoinAfresh && m.key != "":
-		m.session, m.key, m.seq, m.asked, m.waiting = "", "", 0, 0, nil // the tokens go on working
+		m.session, m.key, m.seq, m.asked, m.waiting = "", "", 0, 0, nil // the app's tokens stay valid, so expiresAt is kept
 		step = m.lose(now, Forgotten)
 	case then != protocol.Retry:
 		step = m.end(End{Code: code, Last: m.last})
@@ -223,7 +230,7 @@ func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 	return step
 }
 
-// Received handles a message of the service.
+// Received handles a message from the service.
 func (m *Machine) Received(now time.Time, msg *Message) Step {
 	if m.last = nil; msg.Type == protocol.TypeError || msg.Type == protocol.TypeEnded {
 		m.last = msg
@@ -241,15 +248,15 @@ func (m *Machine) Received(now time.Time, msg *Message) Step {
 	case msg.Type == protocol.TypeReconnect && m.state != Leaving:
 		m.moveAt = now.Add(time.Duration(msg.AfterMs) * time.Millisecond)
 	}
-	return Step{} // also for pong, and for messages of a newer service
+	return Step{} // pong, or a type that only a newer service knows
 }
 
-// Applied must be called after Step.Apply: err is nil if the app's SDKs accepted the bundle,
-// and says why if they refused it.
+// Applied must be called after Step.Apply. err is nil if the app's SDKs accepted the bundle; otherwise it
+// says why they refused it.
 func (m *Machine) Applied(err error) Step {
 	b := m.applying
 	m.applying = nil
-	same := b.Session == m.session // false if the service has forgotten that session meanwhile
+	same := b.Session == m.session // false if the client has joined or must join a new session meanwhile
 	if err == nil {
 		m.expiresAt, m.expires = b.ExpiresAt(), b.Expires
 		if same {
@@ -257,7 +264,7 @@ func (m *Machine) Applied(err error) Step {
 		}
 	}
 	var step Step
-	if same && m.state == Live && !errors.Is(err, ErrSilent) { // else seq of the next resume says it
+	if same && m.state == Live && !errors.Is(err, ErrSilent) { // without a connection, seq in the next resume confirms the bundle
 		step = answer(b.Seq, err)
 	}
 	if next := m.waiting; next != nil {
@@ -267,8 +274,8 @@ func (m *Machine) Applied(err error) Step {
 	return step
 }
 
-// Renew requests fresh tokens, because an SDK has warned that its tokens expire. It does so
-// once for each bundle, and only if the service should have pushed new tokens already.
+// Renew must be called when an SDK warns that its tokens expire. It requests fresh tokens at most once for
+// each bundle, and only if the service should already have pushed some.
 func (m *Machine) Renew(now time.Time) Step {
 	if m.state != Live || m.asked == m.seq || m.expires.Sub(now) >= m.renewBefore {
 		return Step{}
@@ -277,12 +284,12 @@ func (m *Machine) Renew(now time.Time) Step {
 	return send(protocol.ClientMessage{Type: protocol.TypeRenew})
 }
 
-// Leave ends the session. Without a connection it waits up to leaveTimeout for one.
+// Leave ends the session. If there is no connection, it waits for one, but at most leaveTimeout.
 func (m *Machine) Leave(now time.Time) Step {
 	switch {
 	case m.state == Ended || !m.leaveBy.IsZero():
 		return Step{}
-	case m.key == "" && m.state != Greeting: // there is no session
+	case m.key == "" && m.state != Greeting: // there is no session, so the service need not know
 		return m.end(End{Left: true})
 	}
 	m.leaveBy = now.Add(leaveTimeout)
@@ -301,7 +308,7 @@ func (m *Machine) leave() Step {
 func (m *Machine) joined(now time.Time, msg *Message) Step {
 	m.state, m.joinedAt, m.due = Live, now, time.Time{}
 	m.session, m.key = msg.Session, msg.Key
-	if !msg.Resumed { // a new session; the app may already have a call
+	if !msg.Resumed { // a new session; the app may still be in the call of the old one
 		if msg.Action = protocol.ActionRenew; m.expiresAt != 0 && m.expiresAt.Milli() <= msg.Now {
 			msg.Action = protocol.ActionRejoin
 		}
@@ -317,13 +324,13 @@ func (m *Machine) joined(now time.Time, msg *Message) Step {
 	return m.offer(now, msg)
 }
 
-// offer gives a bundle to the app if it is newer than the app's bundle and the app is not
-// applying another.
+// offer gives a bundle to the app, unless the app has it already. If the app is applying another bundle, the
+// new one waits.
 func (m *Machine) offer(now time.Time, b *Message) Step {
 	b.Expires = now.Add(b.ExpiresAt().Milli().Sub(b.Now))
 	switch {
 	case b.Seq < m.seq:
-	case b.Seq == m.seq: // the ack was lost
+	case b.Seq == m.seq: // the service did not receive the ack of this bundle
 		return answer(b.Seq, nil)
 	case m.applying == nil:
 		return Step{Apply: m.begin(b)}
@@ -340,14 +347,14 @@ func (m *Machine) begin(b *Message) *Message {
 	return b
 }
 
-// lose gives the connection up and sets the time of the next attempt.
+// lose gives up the connection and schedules the next attempt.
 func (m *Machine) lose(now time.Time, why Loss) Step {
 	if !m.joinedAt.IsZero() && now.Sub(m.joinedAt) > stableFor {
 		m.failures = 0
 	}
 	m.state = Waiting
 	switch {
-	case !m.leaveBy.IsZero() && m.key == "": // there is no session to leave
+	case !m.leaveBy.IsZero() && m.key == "": // no session to leave, so the client has ended
 		return m.end(End{Left: true})
 	case why == Forgotten:
 		m.due = now
@@ -369,7 +376,7 @@ func (m *Machine) end(e End) Step {
 
 func send(c protocol.ClientMessage) Step { return Step{Send: &c} }
 
-// answer returns the ack of a bundle, or its nack if refused is not nil.
+// answer returns a Step that sends the ack of a bundle, or its nack if refused is not nil.
 func answer(seq uint64, refused error) Step {
 	if refused == nil {
 		return send(protocol.ClientMessage{Type: protocol.TypeAck, Seq: &seq})

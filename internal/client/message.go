@@ -9,9 +9,9 @@ import (
 	"refresher/internal/session"
 )
 
-// Message is any message of the service. Fields that its type does not have are zero.
+// Message is any message of the service. Fields that the message's type does not have are zero.
 type Message struct {
-	protocol.TokenPrivilege // Type is set in every message, the bundle in joined and in pushes
+	protocol.TokenPrivilege // Type is set in every message; the other fields only in joined and in pushes
 
 	// joined
 	Session     string `json:"session"`
@@ -26,13 +26,12 @@ type Message struct {
 	Code         session.Code    `json:"code"`         // error
 	Message      string          `json:"message"`      // error
 
-	// Expires is when the bundle expires, on the clock of the Machine's caller. Received
-	// sets it.
+	// Expires is when the bundle expires, on the clock of the Machine's caller. Machine.Received sets it.
 	Expires time.Time `json:"-"`
 }
 
-// Decode reads one message. A field with an unexpected JSON type counts as missing, since it
-// may come from a newer service.
+// Decode decodes one message. A field with an unexpected JSON type is treated as missing, since a newer
+// service may have changed it.
 func Decode(data []byte) (*Message, error) {
 	m := new(Message)
 	err := json.Unmarshal(data, m)
@@ -42,7 +41,7 @@ func Decode(data []byte) (*Message, error) {
 	return m, err
 }
 
-// ExpiresAt returns when the tokens of the bundle, all together, expire; 0 if there are none.
+// ExpiresAt returns when the tokens of the bundle expire; 0 if it has none.
 func (m *Message) ExpiresAt() session.UnixSec {
 	for _, t := range []*protocol.Token{m.Tokens.RTC, m.Tokens.RTM, m.Tokens.Chat} {
 		if t != nil {

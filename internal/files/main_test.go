@@ -18,8 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// setup is a Watcher that runs, and what it has to do with. It lives in a
-// bubble.
+// setup is a running Watcher in a synctest bubble, with its folder, metrics and log.
 type setup struct {
 	*Watcher
 	t        *testing.T
@@ -45,7 +44,7 @@ func newSetup(t *testing.T) *setup {
 	return s
 }
 
-// bubble runs a test with a setup in a bubble.
+// bubble runs a test in a synctest bubble with a setup.
 func bubble(t *testing.T, test func(s *setup)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(newSetup(t)) })
@@ -53,7 +52,6 @@ func bubble(t *testing.T, test func(s *setup)) {
 
 func (s *setup) path(name string) string { return filepath.Join(s.dir, name) }
 
-// write writes a file in place.
 func (s *setup) write(name, content string) {
 	s.t.Helper()
 	if err := os.WriteFile(s.path(name), []byte(content), 0o600); err != nil {
@@ -61,7 +59,7 @@ func (s *setup) write(name, content string) {
 	}
 }
 
-// rename puts a file in the place of another.
+// rename replaces the file `to` by the file `from`.
 func (s *setup) rename(from, to string) {
 	s.t.Helper()
 	if err := os.Rename(s.path(from), s.path(to)); err != nil {
@@ -83,13 +81,13 @@ func (s *setup) link(target, name string) {
 	}
 }
 
-// pass lets the Watcher look once.
+// pass advances the simulated time until the Watcher has checked its files once.
 func (s *setup) pass() {
 	time.Sleep(interval) // bubble
 	synctest.Wait()
 }
 
-// gauge reads a metric.
+// gauge returns the value of a metric.
 func (s *setup) gauge(name string) float64 {
 	s.t.Helper()
 	families, err := s.registry.Gather()
@@ -105,8 +103,7 @@ func (s *setup) gauge(name string) float64 {
 	return 0
 }
 
-// wantLog checks what was logged since the last call: a line for each text, in
-// that order.
+// wantLog checks the lines logged since the last call: there must be one line for each text, in this order.
 func (s *setup) wantLog(texts ...string) {
 	s.t.Helper()
 	lines := s.log.take()
@@ -119,7 +116,7 @@ func (s *setup) wantLog(texts ...string) {
 	}
 }
 
-// log collects lines.
+// log collects log lines.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu

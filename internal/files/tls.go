@@ -10,14 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// expiresSoon is how long before its end a certificate is worth a warning.
+// expiresSoon is the remaining validity below which loading a certificate logs a warning.
 const expiresSoon = 14 * 24 * time.Hour
 
-// TLS returns a server's configuration, for TLS 1.2 and newer, with the certificate chain and
-// the private key of two files in PEM. w follows the files: a handshake gets the newest chain
-// and key that fitted together. Loading a certificate that expires soon logs a warning; the
-// gauge refresher_tls_certificate_expires_seconds has its end. Without files TLS returns nil.
-// Call it once for a Watcher's Registerer; servers of several ports can share the result.
+// TLS returns a server's configuration, for TLS 1.2 and newer, from a PEM file with the certificate chain and
+// one with the private key. w follows the files: each handshake uses the newest chain and key that match.
+// Loading a certificate that expires soon logs a warning; the gauge refresher_tls_certificate_expires_seconds
+// has its expiry. Without files TLS returns nil. Call it once per Registerer of a Watcher; servers on several
+// ports can share the result.
 func TLS(w *Watcher, certFile, keyFile string) (*tls.Config, error) {
 	if certFile == "" && keyFile == "" {
 		return nil, nil

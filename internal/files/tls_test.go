@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// pair is a certificate of its own making and its key, in PEM.
+// pair is a self-signed certificate and its key, in PEM.
 type pair struct{ cert, key string }
 
 func newPair(t *testing.T, name string, life time.Duration) pair {
@@ -48,8 +48,7 @@ func newPair(t *testing.T, name string, life time.Duration) pair {
 
 const year = 365 * 24 * time.Hour
 
-// handshake makes a connection as a client that trusts p alone, and returns the
-// certificate's name.
+// handshake connects as a client that trusts only p, and returns the name in the server's certificate.
 func handshake(t *testing.T, config *tls.Config, p pair, most uint16) (string, error) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -91,7 +90,7 @@ func (s *setup) wantHandshake(config *tls.Config, p pair, name string) {
 	}
 }
 
-// TestTLS changes the certificate under a server, one file after the other.
+// TestTLS replaces a server's certificate and key files one after the other.
 func TestTLS(t *testing.T) {
 	bubble(t, func(s *setup) {
 		first, second := newPair(t, "first", year), newPair(t, "second", 2*year)

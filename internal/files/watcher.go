@@ -16,24 +16,24 @@ import (
 )
 
 const (
-	// interval is how often files are looked at.
+	// interval is the time between two checks of the files.
 	interval = 5 * time.Second
-	// maxSize is the largest file that is read; bytes.
+	// maxSize is the largest file size in bytes that is read.
 	maxSize = 1 << 20
 )
 
-// Watcher follows files. It is safe for concurrent use.
+// Watcher reads files again when they change. It is safe for concurrent use.
 type Watcher struct {
 	logger     *slog.Logger
 	registerer prometheus.Registerer
 	broken     prometheus.Gauge
-	wake       chan struct{} // asks Run to look now
+	wake       chan struct{} // wakes Run to check the files at once
 
 	mu       sync.Mutex
 	followed []*group // guarded by mu
 }
 
-// New makes a Watcher, which looks at its files once Run is called.
+// New returns a Watcher, which checks its files for changes while Run runs.
 func New(logger *slog.Logger, r prometheus.Registerer) *Watcher {
 	w := &Watcher{logger: logger, registerer: r, wake: make(chan struct{}, 1)}
 	w.broken = prometheus.NewGauge(prometheus.GaugeOpts{
@@ -44,18 +44,17 @@ func New(logger *slog.Logger, r prometheus.Registerer) *Watcher {
 	return w
 }
 
-// Follow reads files and calls apply with their contents, in the order of
-// paths; and again, from Run, whenever one of them has changed. What apply
-// refuses by an error counts as not there: apply must go on with what it had, and
-// is called again at the next look. The first time that error, or one of reading,
-// is Follow's, and the files are not followed. apply keeps contents if it likes,
-// must not call the Watcher, and names no secret in its error.
+// Follow reads the files and calls apply with their contents, in the order of paths. Run calls apply again
+// whenever one of the files has changed. If apply returns an error, it must leave its state unchanged; it is
+// called again at the next check. An error of the first read or call is returned by Follow, and then the
+// files are not followed. apply may keep contents, must not call the Watcher, and must not put a secret into
+// its error.
 func (w *Watcher) Follow(apply func(contents [][]byte) error, paths ...string) error {
 	return w.FollowPaths(apply, func() []string { return paths })
 }
 
-// FollowPaths is Follow of files whose paths may change: they are asked for at each
-// look. While there are none, apply is not called. paths must not call the Watcher.
+// FollowPaths is like Follow, for files whose paths may change: paths is called at each check. While paths
+// returns none, apply is not called. paths must not call the Watcher.
 func (w *Watcher) FollowPaths(apply func(contents [][]byte) error, paths func() []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -67,16 +66,15 @@ func (w *Watcher) FollowPaths(apply func(contents [][]byte) error, paths func() 
 	return nil
 }
 
-// Reload has Run look at all files now, and log what came of it. It returns at
-// once.
+// Reload makes Run check all files now and log the result for each. It returns at once.
 func (w *Watcher) Reload() {
 	select {
 	case w.wake <- struct{}{}:
-	default: // Run is about to look
+	default: // Run is already about to check the files
 	}
 }
 
-// Run looks at the files until ctx is done.
+// Run checks the files for changes until ctx is done.
 func (w *Watcher) Run(ctx context.Context) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -93,8 +91,8 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// look sees to all files. asked says that somebody waits for an answer in the
-// log.
+// look checks all files. If asked is set, Reload was called, so the result for each file is logged even if it
+// is unchanged.
 func (w *Watcher) look(asked bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,11 +109,12 @@ func (w *Watcher) look(asked bool) {
 	w.broken.Set(float64(broken))
 }
 
-// log logs a change or a new failure of a group. g.failure is still the failure of the last look.
+// log logs a changed or newly failing group. At this time g.failure is still the failure of the previous
+// check.
 func (w *Watcher) log(g *group, asked, changed bool, err error) {
 	logger := w.logger.With("files", strings.Join(g.named, ", "))
 	switch {
-	case len(g.named) == 0: // nothing to look at
+	case len(g.named) == 0: // no files at present
 	case err != nil && (asked || err.Error() != g.failure):
 		logger.Error("file can't be used; what it held before stays in use", "error", err)
 	case err != nil: // known
@@ -128,20 +127,20 @@ func (w *Watcher) log(g *group, asked, changed bool, err error) {
 	}
 }
 
-// group is files that belong together.
+// group is a set of files that are handed to one apply together.
 type group struct {
 	paths func() []string
 	apply func([][]byte) error
 
-	named   []string // the paths at the last look
-	used    sum      // of what apply took last
-	failure string   // what was wrong at the last look, or empty
+	named   []string // the paths at the last check
+	used    sum      // sum of the contents that apply accepted last
+	failure string   // the error of the last check, or empty
 }
 
-// sum stands for the contents of a group. The zero one stands for none.
+// sum is a hash of a group's contents. The zero sum means that there are none yet.
 type sum [sha256.Size]byte
 
-// look reads the files and hands them on if they are new.
+// look reads the files and calls apply if their contents have changed.
 func (g *group) look() (changed bool, err error) {
 	g.named = g.paths()
 	if len(g.named) == 0 {
@@ -164,13 +163,13 @@ func (g *group) look() (changed bool, err error) {
 	return true, nil
 }
 
-// read reads a regular file and refuses one that is empty or too large.
+// read reads a regular file. It refuses an empty or too large one.
 func read(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // reading a pipe would wait for a writer
+	if !info.Mode().IsRegular() { // opening a pipe would block until a process writes to it
 		return nil, fmt.Errorf("%s: want a regular file", path)
 	}
 	file, err := os.Open(path)
@@ -182,7 +181,7 @@ func read(path string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(content) == 0: // as when it is just being written
+	case len(content) == 0: // probably being written at this moment
 		return nil, fmt.Errorf("%s: is empty", path)
 	case len(content) > maxSize:
 		return nil, fmt.Errorf("%s: want %d bytes at most", path, maxSize)
@@ -190,8 +189,8 @@ func read(path string) ([]byte, error) {
 	return content, nil
 }
 
-// sumOf includes the lengths, so that nothing can move from one file to the
-// next unseen.
+// sumOf returns the sum of contents. It includes their lengths: otherwise bytes that moved from one file to
+// the next would not change the sum.
 func sumOf(contents [][]byte) (s sum) {
 	h := sha256.New()
 	for _, content := range contents {

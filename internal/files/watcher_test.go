@@ -20,7 +20,7 @@ const (
 	unchanged = "file is unchanged"
 )
 
-// follower notes what it is handed, and refuses what says so.
+// follower records the contents that it receives, and refuses those that start with "bad".
 type follower struct {
 	mu      sync.Mutex
 	got     []string // guarded by mu
@@ -39,7 +39,7 @@ func (f *follower) apply(contents [][]byte) error {
 	return nil
 }
 
-// wantGot checks all that f was handed up to now.
+// wantGot checks all contents that f has received so far.
 func (s *setup) wantGot(f *follower, want ...string) {
 	s.t.Helper()
 	f.mu.Lock()
@@ -92,7 +92,7 @@ func TestFollowRefusals(t *testing.T) {
 		if err := s.Follow(new(follower).apply, os.DevNull); err == nil || !strings.Contains(err.Error(), "want a regular file") {
 			t.Errorf("a device: %v", err)
 		}
-		// What was refused is not followed.
+		// Files that were refused at first are not followed.
 		s.pass()
 		s.wantLog()
 		s.wantBroken(0)
@@ -132,8 +132,8 @@ func TestFollow(t *testing.T) {
 	})
 }
 
-// TestKubernetes swaps a file as a mounted Secret is: the file is a link
-// through ..data, which is a link that is renamed over.
+// TestKubernetes replaces a file as Kubernetes does in a mounted Secret: the file is a link through ..data,
+// and the link ..data is replaced by a rename.
 func TestKubernetes(t *testing.T) {
 	bubble(t, func(s *setup) {
 		var f follower
@@ -159,8 +159,7 @@ func TestKubernetes(t *testing.T) {
 	})
 }
 
-// TestGone: the last good content stays, and the log has one line for the
-// whole time.
+// While a file is missing, its last good content stays in use, and the log has one line.
 func TestGone(t *testing.T) {
 	bubble(t, func(s *setup) {
 		var f, other follower
@@ -199,8 +198,8 @@ func TestGone(t *testing.T) {
 	})
 }
 
-// TestRefused: what is refused is offered at each look, since what refused it may have
-// changed, and logged once.
+// Refused content is offered again at each check, since the reason for the refusal may be gone, but it is
+// logged once.
 func TestRefused(t *testing.T) {
 	bubble(t, func(s *setup) {
 		var f follower
@@ -260,7 +259,7 @@ func TestReload(t *testing.T) {
 			synctest.Wait()
 		}
 		reload()
-		s.log.take() // once or twice, for each
+		s.log.take() // one or two lines for each file
 		s.write("a", "two")
 		s.write("b", "more")
 		s.Reload()
@@ -268,7 +267,7 @@ func TestReload(t *testing.T) {
 		s.wantGot(&f, "one", "two")
 		s.wantLog(readAgain, notUsed)
 
-		s.Reload() // asked, it says so again
+		s.Reload() // after Reload it is logged again
 		synctest.Wait()
 		s.wantLog(unchanged, notUsed)
 
@@ -282,7 +281,7 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// TestTogether: files are told apart, and offered together.
+// Groups of files change independently; the files of one group are handed on together.
 func TestTogether(t *testing.T) {
 	bubble(t, func(s *setup) {
 		var got [][]byte
@@ -304,7 +303,7 @@ func TestTogether(t *testing.T) {
 	})
 }
 
-// TestFollowPaths: the paths may change, and there may be none.
+// The paths may change, and there may be none.
 func TestFollowPaths(t *testing.T) {
 	bubble(t, func(s *setup) {
 		var f follower

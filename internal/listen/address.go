@@ -16,15 +16,15 @@ import (
 	"refresher/internal/origin"
 )
 
-// unixPrefix marks a listen address that is the path of a Unix socket.
+// unixPrefix starts a listen address that is the path of a Unix socket.
 const unixPrefix = "unix:"
 
-// maxSocketPath is the longest path of a Unix socket, in bytes: sun_path less its
-// final zero, where it is shortest (BSD, macOS).
+// maxSocketPath is the longest path of a Unix socket, in bytes, that every system accepts: BSD and macOS have
+// the shortest sun_path, 104 bytes with the final zero.
 const maxSocketPath = 103
 
-// IsLocal reports whether only this machine can reach an address: host:port, or unix: and
-// the path of a socket.
+// IsLocal reports whether an address can only be reached from this machine. The address is host:port, or
+// "unix:" and the path of a socket.
 func IsLocal(address string) (bool, error) {
 	path, ok := strings.CutPrefix(address, unixPrefix)
 	switch {
@@ -39,7 +39,7 @@ func IsLocal(address string) (bool, error) {
 	}
 }
 
-// IsLoopback reports whether only this machine can reach host:port.
+// IsLoopback reports whether host:port can only be reached from this machine.
 func IsLoopback(address string) (bool, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -51,14 +51,14 @@ func IsLoopback(address string) (bool, error) {
 	return origin.IsLoopback(host), nil
 }
 
-// Listen is net.Listen without TCP's keep-alive, whose four options would be set for each
-// connection: heartbeats and idle time-outs notice clients that are gone, and sooner.
+// Listen is net.Listen without TCP keep-alive, which takes four system calls for each connection. Heartbeats
+// and idle timeouts detect dead clients sooner.
 func Listen(network, address string) (net.Listener, error) {
 	return (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), network, address)
 }
 
-// Open opens a port at an address that IsLocal takes. mode is for the file of a Unix
-// socket, which goes when the listener is closed. listen is Listen, or one like it.
+// Open listens on an address in one of the forms that IsLocal describes. mode is the file mode of a Unix
+// socket; the file is removed when the listener is closed. listen is Listen or a replacement in tests.
 func Open(address string, mode fs.FileMode, listen func(network, address string) (net.Listener, error)) (net.Listener, error) {
 	path, ok := strings.CutPrefix(address, unixPrefix)
 	if !ok {
@@ -77,8 +77,8 @@ func Open(address string, mode fs.FileMode, listen func(network, address string)
 	return l, nil
 }
 
-// removeStale removes the socket file that a killed process left behind. A file that
-// is no socket, and a socket that a process listens on, are errors and stay.
+// removeStale removes the socket file that a killed process left behind. It returns an error, and leaves the
+// file, if the file is not a socket or a process listens on it.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -94,7 +94,7 @@ func removeStale(path string) error {
 	case err == nil:
 		_ = c.Close()
 		return fmt.Errorf("%s: another process listens on it", path)
-	case errors.Is(err, syscall.ECONNREFUSED): // a killed process left it
+	case errors.Is(err, syscall.ECONNREFUSED): // no process listens on it
 		return os.Remove(path)
 	default:
 		return fmt.Errorf("whether another process listens on it is not known: %w", err)

@@ -11,29 +11,29 @@ import (
 	"refresher/internal/logging"
 )
 
-// A process that has used up its file descriptors can neither answer a probe, nor connect
-// to Redis, nor read a file. So a node keeps some back from its clients: an eighth of what
-// it may have, within these bounds. Half of the smallest reserve is for the connections
-// to Redis and to back ends, and for files; the operations port may take the rest.
+// Bounds of the reserve of file descriptors that a node keeps free of clients: an eighth of the process's
+// limit, within these bounds. A process without free descriptors can neither answer a probe, nor connect to
+// Redis, nor read a file. The operations port may use half of the reserve; the rest is for files and for
+// connections to Redis and to back ends.
 const (
 	minReserve = 32
 	maxReserve = 1024
 )
 
-// reserved is how many of limit descriptors are kept back from clients.
+// reserved returns the size of the reserve for a process that may have limit descriptors.
 func reserved(limit uint64) uint64 {
 	return min(max(limit/8, minReserve), maxReserve, limit/2)
 }
 
-// Descriptors keeps file descriptors back. It is safe for concurrent use.
+// Descriptors reserves file descriptors that clients cannot use. It is safe for concurrent use.
 type Descriptors struct {
-	limit   uint64 // of the process
+	limit   uint64 // how many descriptors the process may have
 	logger  *slog.Logger
 	lines   logging.Throttle // of refusals
 	refused prometheus.Counter
 }
 
-// NewDescriptors makes a Descriptors for the descriptors that this process may have.
+// NewDescriptors returns a Descriptors for this process's limit.
 func NewDescriptors(logger *slog.Logger, r prometheus.Registerer) *Descriptors {
 	d := &Descriptors{
 		limit: descriptorLimit(), logger: logger,
@@ -46,17 +46,17 @@ func NewDescriptors(logger *slog.Logger, r prometheus.Registerer) *Descriptors {
 	return d
 }
 
-// ForClients returns a listener that leaves the whole reserve alone.
+// ForClients returns a listener whose connections never use the reserve.
 func (d *Descriptors) ForClients(l net.Listener) net.Listener {
 	return &sparingListener{Listener: l, below: d.limit - reserved(d.limit), full: d.refuse}
 }
 
-// ForProbes returns a listener that leaves half of the reserve alone.
+// ForProbes returns a listener whose connections may use half of the reserve.
 func (d *Descriptors) ForProbes(l net.Listener) net.Listener {
 	return &sparingListener{Listener: l, below: d.limit - reserved(d.limit)/2, full: d.refuse}
 }
 
-// refuse counts and logs a connection that was closed.
+// refuse counts and logs a connection that was closed to protect the reserve.
 func (d *Descriptors) refuse() {
 	d.refused.Inc()
 	if skipped, ok := d.lines.Pass(10 * time.Second); ok {
@@ -64,9 +64,9 @@ func (d *Descriptors) refuse() {
 	}
 }
 
-// sparingListener closes a connection whose descriptor is not below a number. The system
-// gives a new descriptor the lowest number that is free. So a connection gets a number from
-// the reserve only when all lower ones are in use, and no connections need to be counted.
+// sparingListener closes each accepted connection whose descriptor number is not less than `below`. The
+// system gives a new descriptor the lowest free number, so such a number means that all lower ones are in
+// use. No connections have to be counted.
 type sparingListener struct {
 	net.Listener
 	below uint64
@@ -80,12 +80,12 @@ func (l *sparingListener) Accept() (net.Conn, error) {
 		if err != nil || descriptorOf(conn) < l.below {
 			return conn, err
 		}
-		_ = conn.Close() // its client notices
+		_ = conn.Close() // the client sees the close
 		l.full()
 	}
 }
 
-// descriptorOf is the number of a connection's file descriptor, or 0 if it has none.
+// descriptorOf returns the number of a connection's file descriptor, or 0 if it has none.
 func descriptorOf(conn net.Conn) (number uint64) {
 	c, ok := conn.(syscall.Conn)
 	if !ok {

@@ -4,5 +4,5 @@ package listen
 
 import "math"
 
-// descriptorLimit is how many file descriptors the process may have: there is no limit.
+// descriptorLimit returns how many file descriptors the process may have: this system has no limit.
 func descriptorLimit() uint64 { return math.MaxUint64 }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// descriptorLimit is how many file descriptors the process may have. Go's runtime has
-// raised the soft limit to the hard one.
+// descriptorLimit returns how many file descriptors the process may have: the soft limit, which Go's runtime
+// has raised to the hard limit.
 func descriptorLimit() uint64 {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

@@ -1,5 +1,4 @@
-// Package listen opens ports, TCP or Unix sockets, and serves HTTP on them. A Server
-// bounds what a client may send and how long it may take, reads the PROXY headers of
-// trusted proxies, and limits the log lines that clients can cause. Descriptors keeps file
-// descriptors back from clients, for probes, Redis and files.
+// Package listen opens TCP ports and Unix sockets and serves HTTP on them. A Server limits the size and
+// duration of requests, reads the PROXY headers of trusted proxies, and limits the log lines that clients can
+// cause. Descriptors reserves file descriptors for probes, Redis and files.
 package listen

@@ -10,7 +10,7 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// Connections that fail their TLS handshake, over real sockets.
+// Failed TLS handshakes over real sockets are logged at a limited rate.
 func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
 	certificate, key := newCertificateFiles(t, "calls.test")
 	g := apptest.StartLoggedNode(t, func(c *app.Config) {
@@ -25,7 +25,7 @@ func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
 		if _, err := io.WriteString(c, "this is no handshake, whatever it may be"); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.Copy(io.Discard, c) // hung up on once that was logged
+		_, _ = io.Copy(io.Discard, c) // the server hangs up after it has logged the failure
 		_ = c.Close()
 	}
 	if log := g.Log.Take(); strings.Count(log, "TLS handshake error") != 1 {

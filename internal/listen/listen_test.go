@@ -19,7 +19,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// unixClient speaks HTTP over a Unix socket.
+// unixClient returns an HTTP client that connects to a Unix socket.
 func unixClient(path string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -29,9 +29,8 @@ func unixClient(path string) *http.Client {
 	}}
 }
 
-// A node listens on a Unix socket: for the group of its file, and for this machine
-// alone as far as --auth=none is concerned. A trusted proxy behind it says who its
-// clients are. The file goes with the node.
+// A node can listen on a Unix socket. The file's group may use it, it counts as local for --auth=none, and a
+// trusted proxy behind it can forward its clients' addresses. The file is removed when the node stops.
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	n := apptest.StartNode(t, func(c *app.Config) {
@@ -75,7 +74,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// A file at the path is removed only if it is a socket without a listener.
+// Open removes an existing file only if it is a socket on which no process listens.
 func TestSocketThatIsThereAlready(t *testing.T) {
 	dir := t.TempDir()
 	stale, used, other := filepath.Join(dir, "stale"), filepath.Join(dir, "used"), filepath.Join(dir, "file")
@@ -85,7 +84,7 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.(*net.UnixListener).SetUnlinkOnClose(false)
-		if path == stale { // as a process leaves it that is killed
+		if path == stale { // as a killed process leaves it
 			_ = l.Close()
 		} else {
 			defer l.Close()
@@ -112,9 +111,8 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 	}
 }
 
-// The operations port needs no credentials, so on loopback it keeps out web pages
-// whose host name was made to resolve to it. On other addresses it is reached by
-// whatever name the network has for it.
+// The operations port needs no credentials. On loopback it therefore refuses web pages whose host name was
+// made to resolve to it (DNS rebinding). On other addresses it accepts any host name.
 func TestOpsPortOnLoopbackServesOnlyLocalhost(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	for host, status := range map[string]int{
@@ -128,7 +126,7 @@ func TestOpsPortOnLoopbackServesOnlyLocalhost(t *testing.T) {
 			}
 		}
 	}
-	// Balancers check in HTTP/1.0, without a Host. No browser does.
+	// Load balancers send HTTP/1.0 checks without a Host header; browsers never do.
 	conn, err := net.Dial("tcp", n.App.OpsAddr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -10,10 +10,9 @@ import (
 	"refresher/internal/logging"
 )
 
-// ProxyProtocol returns a listener that reads the PROXY header (version 1 or 2) with which
-// the connections of trusted proxies begin. Their remote address is then the one in the
-// header. Other connections pass unchanged, so that a PROXY header on one of them is
-// answered as malformed HTTP.
+// ProxyProtocol returns a listener that reads the PROXY header (version 1 or 2) at the beginning of
+// connections from trusted proxies. Their remote address becomes the one in the header. Connections from
+// others are passed on unchanged; a PROXY header on one of them is answered as malformed HTTP.
 func ProxyProtocol(l net.Listener, trusts func(net.Addr) bool, logger *slog.Logger) net.Listener {
 	return &proxyListener{Listener: l, trusts: trusts, logger: logger}
 }
@@ -23,11 +22,10 @@ type proxyListener struct {
 
 	trusts func(net.Addr) bool
 	logger *slog.Logger
-	lines  logging.Throttle // of connections without a valid header
+	lines  logging.Throttle // limits log lines about connections without a valid header
 }
 
-// Accept implements net.Listener. It does not wait for the header, which the goroutine of
-// the connection reads.
+// Accept implements net.Listener. It does not wait for the header: the connection's own goroutine reads it.
 func (l *proxyListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil || !l.trusts(c.RemoteAddr()) {
@@ -38,19 +36,19 @@ func (l *proxyListener) Accept() (net.Conn, error) {
 	return &proxiedConn{Conn: header, socket: socket, listener: l}, nil
 }
 
-// headerless logs that a trusted proxy sent no PROXY header that can be read.
+// headerless logs that a trusted proxy sent no valid PROXY header.
 func (l *proxyListener) headerless(proxy net.Addr, err error) {
 	if skipped, ok := l.lines.Pass(time.Minute); ok {
 		l.logger.Warn("no valid PROXY header from a trusted proxy; the connection is closed", "remote", proxy.String(), "error", err, "unlogged", skipped)
 	}
 }
 
-// heardConn records whether its peer has sent anything. A balancer that checks the
-// port by connecting to it sends nothing, which is not worth a log line.
+// heardConn records whether its peer has sent anything. A load balancer that checks the port by connecting to
+// it sends nothing, and is not logged.
 type heardConn struct {
 	net.Conn
 
-	heard bool // only its reader uses it
+	heard bool // set and read only by the goroutine that reads the connection
 }
 
 // Read implements net.Conn.
@@ -77,5 +75,5 @@ func (c *proxiedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// NetConn is the connection to the proxy, as tls.Conn has it.
+// NetConn returns the connection to the proxy, like tls.Conn's method of this name.
 func (c *proxiedConn) NetConn() net.Conn { return c.socket.Conn }

@@ -20,8 +20,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// startProxied runs a node that believes the PROXY headers of the given proxies, and
-// answers each address once.
+// startProxied runs a node that trusts the PROXY headers of the given proxies, and admits one request per
+// client address.
 func startProxied(t *testing.T, proxies []string, change func(*app.Config)) *apptest.LoggedNode {
 	t.Helper()
 	return apptest.StartLoggedNode(t, func(c *app.Config) {
@@ -32,8 +32,8 @@ func startProxied(t *testing.T, proxies []string, change func(*app.Config)) *app
 	}, app.Outside{}, new(net.Dialer).DialContext)
 }
 
-// say sends text on a connection of its own, and gives the status of the answer; 0
-// for none.
+// say sends header and request on a new connection, and returns the status of the answer, or 0 if there was
+// none.
 func say(g *apptest.LoggedNode, header, request string, secured bool) int {
 	g.T.Helper()
 	c, err := new(net.Dialer).DialContext(g.T.Context(), "tcp", g.App.Addr().String())
@@ -62,7 +62,7 @@ func get(header string) string {
 	return "GET /rtm/ana HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + header + "\r\n"
 }
 
-// version2 is a PROXY header in its binary form.
+// version2 returns a binary PROXY header.
 func version2(t *testing.T, command proxyproto.ProtocolVersionAndCommand, from string) string {
 	t.Helper()
 	h := proxyproto.Header{
@@ -77,8 +77,8 @@ func version2(t *testing.T, command proxyproto.ProtocolVersionAndCommand, from s
 	return b.String()
 }
 
-// The client's address is the one in the PROXY header of a trusted proxy, and that
-// proxy's own word for who is before it counts as before.
+// The client's address is the one in the PROXY header of a trusted proxy. If that address is itself a trusted
+// proxy, its forwarding headers count as well.
 func TestProxyProtocol(t *testing.T) {
 	for _, secured := range []bool{false, true} {
 		g := startProxied(t, []string{"127.0.0.1", "10.0.0.0/8"}, func(c *app.Config) {
@@ -116,8 +116,7 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
-// A header that cannot be read is worth a line in the log as well: the proxy's clients
-// get no answer.
+// A malformed header is logged, because the proxy's clients get no answer.
 func TestProxyProtocolMalformed(t *testing.T) {
 	for name, header := range map[string]string{
 		"no address": "PROXY TCP4 192.0.2.7\r\n", "no line": "PROXY TCP4 " + strings.Repeat("1", 200),
@@ -134,7 +133,7 @@ func TestProxyProtocolMalformed(t *testing.T) {
 	}
 }
 
-// Who is no trusted proxy is itself, and has nothing to say before HTTP.
+// The PROXY header of a peer that is not a trusted proxy is refused as malformed HTTP.
 func TestProxyProtocolOfStrangers(t *testing.T) {
 	g := startProxied(t, []string{"10.0.0.0/8"}, nil)
 	if got := say(g, "PROXY TCP4 192.0.2.1 192.0.2.200 5000 443\r\n", get(""), false); got != http.StatusBadRequest {
@@ -148,7 +147,7 @@ func TestProxyProtocolOfStrangers(t *testing.T) {
 	}
 }
 
-// A WebSocket behind a PROXY header is one like any other.
+// A WebSocket works behind a PROXY header.
 func TestProxyProtocolWebSocket(t *testing.T) {
 	g := startProxied(t, []string{"127.0.0.1"}, nil)
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -168,8 +167,7 @@ func TestProxyProtocolWebSocket(t *testing.T) {
 	_ = c.CloseNow()
 }
 
-// A balancer that checks the port by connecting to it is no reason for a line in the
-// log.
+// A load balancer that checks the port by connecting to it causes no log line.
 func TestProxyProtocolCheckByConnecting(t *testing.T) {
 	g := startProxied(t, []string{"127.0.0.1"}, nil)
 	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", g.App.Addr().String())
@@ -179,7 +177,7 @@ func TestProxyProtocolCheckByConnecting(t *testing.T) {
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, c) // until the node has closed it
+	_, _ = io.Copy(io.Discard, c) // until the node closes the connection
 	_ = c.Close()
 	g.Stop()
 	if log := g.Log.Take(); strings.Contains(log, "PROXY") {

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// Limits on what an HTTP client may send, and how long it may take for it.
+// Limits on the size of a client's request and on the time it may take.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second
 	maxHeaderBytes    = 16 << 10
-	// shutdownTimeout bounds the wait for the last answers.
+	// shutdownTimeout limits how long Shutdown waits for requests in progress.
 	shutdownTimeout = 10 * time.Second
 )
 
-// Config is what a Server needs.
+// Config configures a Server.
 type Config struct {
 	Handler http.Handler
-	TLS     *tls.Config // nil: in the clear
-	// WriteTimeout and IdleTimeout bound the time for an answer, and between two requests
-	// of one connection. A WebSocket has limits of its own.
+	TLS     *tls.Config // nil means no encryption
+	// WriteTimeout limits the time for an answer, IdleTimeout the time between two requests on one
+	// connection. WebSockets have their own limits.
 	WriteTimeout, IdleTimeout time.Duration
 	Logger                    *slog.Logger
 }
@@ -36,10 +36,10 @@ type Server struct {
 	logger   *slog.Logger
 }
 
-// NewServer makes a Server. It serves once Serve is called.
+// NewServer returns a Server for l. It accepts connections once Serve is called.
 func NewServer(l net.Listener, c Config) *Server {
-	// No HTTP/2: a WebSocket needs a connection of its own, and an HTTP/2 connection has as
-	// many requests under way as its client likes.
+	// No HTTP/2: a WebSocket needs its own connection, and over one HTTP/2 connection a client can have any
+	// number of requests in progress.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &Server{listener: l, logger: c.Logger, http: &http.Server{
@@ -50,10 +50,10 @@ func NewServer(l net.Listener, c Config) *Server {
 	}}
 }
 
-// Addr returns the address of the port.
+// Addr returns the address that the server listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Serve serves until Shutdown. It returns nil then.
+// Serve serves until Shutdown is called, and then returns nil.
 func (s *Server) Serve() error {
 	serve := s.http.Serve
 	if s.http.TLSConfig != nil {
@@ -65,12 +65,13 @@ func (s *Server) Serve() error {
 	return nil
 }
 
-// Shutdown stops serving. It waits for the requests that are under way, up to shutdownTimeout.
+// Shutdown stops accepting connections, waits up to shutdownTimeout for the requests in progress, and closes
+// the rest.
 func (s *Server) Shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.logger.Warn("requests were cut off", "error", err)
-		_ = s.http.Close() // it fails only if a listener does
+		_ = s.http.Close() // it fails only if closing a listener fails
 	}
 }

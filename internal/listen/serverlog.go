@@ -9,9 +9,8 @@ import (
 	"refresher/internal/logging"
 )
 
-// serverLog passes on the lines of net/http's server as they are, one of each kind a
-// minute: a client can cause one with each connection, by failing the TLS handshake for
-// example.
+// serverLog forwards the log lines of net/http's server, but only one of each kind a minute: a client can
+// cause a line with each connection, for example by failing the TLS handshake.
 type serverLog struct {
 	slog.Handler
 	handshakes, panics, others logging.Throttle

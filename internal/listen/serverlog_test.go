@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A flood of one kind hides no line of another, and is counted.
+// A flood of lines of one kind is counted, and hides no line of another kind.
 func TestServerLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer

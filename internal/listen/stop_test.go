@@ -9,8 +9,8 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// Requests that do not come to an end are cut off, and the service still stops
-// well; start expects that.
+// Requests that do not end are cut off when the service stops, and the stop still succeeds, which start
+// checks.
 func TestSlowRequestDoesNotHoldUpTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := apptest.NewWorld(t)

@@ -29,17 +29,17 @@ import (
 	"refresher/internal/protocol"
 )
 
-// TestSlowClientsAreCut has clients that keep a connection busy and get nowhere.
-// Each is cut off in time, and nobody else waits for it.
+// TestSlowClientsAreCut has clients that keep a connection busy without completing a request. Each is
+// disconnected in time, and delays no other client.
 func TestSlowClientsAreCut(t *testing.T) {
 	const upgrade = "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	const endless = "Content-Length: 5000\r\n\r\n{"
 	hello := apptest.Frame(apptest.JoinText)
 	for name, c := range map[string]struct {
-		first, drip string        // sent at once; and byte by byte, again and again
-		every       time.Duration // between two bytes
-		most        time.Duration // by then it is gone
+		first, drip string        // first is sent at once; then drip is sent byte by byte, over and over
+		every       time.Duration // time between two bytes of drip
+		most        time.Duration // latest time at which the connection must be closed
 	}{
 		"not a word":      {"", "", 0, 11 * time.Second},
 		"one byte":        {"G", "", 0, 11 * time.Second},
@@ -47,7 +47,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 		"one long header": {"GET /ping HTTP/1.1\r\nHost: x\r\nX: ", "x", time.Second / 10, 11 * time.Second},
 		"a body":          {"POST /getToken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $CREDENTIAL\r\n" + endless, " ", time.Second, 31 * time.Second},
 		"chunks":          {"POST /getToken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $CREDENTIAL\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Second, 31 * time.Second},
-		// Nobody's body.
+		// The server refuses these requests before it reads their body.
 		"no credential":      {"POST /getToken HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
 		"chunks by nobody":   {"POST /getToken HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Second / 10, 2 * time.Second},
 		"a bad credential":   {"POST /v1/revocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
@@ -79,7 +79,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer conn.Close()
-					if secured && c.first != "" && c.first != "G" { // those two never get to speak TLS
+					if secured && c.first != "" && c.first != "G" { // the other two cases end before TLS begins
 						conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 					}
 					start := time.Now()
@@ -136,14 +136,14 @@ func TestClientThatDoesNotReadIsCut(t *testing.T) {
 		if _, err := io.WriteString(conn, "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(31 * time.Second) // bubble: 30 s are for an answer
+		time.Sleep(31 * time.Second) // bubble: the server allows 30 s for an answer
 		if text, err := io.ReadAll(conn); err != nil || len(text) != 0 {
 			t.Errorf("it still had %q, %v", text, err)
 		}
 	})
 }
 
-// newCertificateFiles makes a certificate for a host, and names its two files.
+// newCertificateFiles makes a certificate for a host, and returns the paths of its certificate and key files.
 func newCertificateFiles(t *testing.T, host string) (certificate, key string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -179,15 +179,14 @@ func writeCertificate(t *testing.T, host, certificate, key string) {
 	}
 }
 
-// TestTLSByFiles serves by TLS over a real socket, with a certificate that is renewed
-// meanwhile.
+// TestTLSByFiles serves TLS over a real socket and replaces the certificate meanwhile.
 func TestTLSByFiles(t *testing.T) {
 	certificate, key := newCertificateFiles(t, "calls.test")
 	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
 		c.TLSCertFile, c.TLSKeyFile = certificate, key
 	}, app.Outside{}, nil)
-	// client trusts what is in the file now.
+	// client trusts the certificate that is in the file at the time of the call.
 	client := func() *http.Client {
 		text, err := os.ReadFile(certificate)
 		if err != nil {
@@ -228,7 +227,7 @@ func TestTLSByFiles(t *testing.T) {
 	s.Send(`{"type":"join","auth":"` + apptest.Pass(nil) + `","rtm":{"userId":"u"}}`)
 	s.Expect(protocol.TypeJoined)
 
-	// In the clear nobody gets anything.
+	// A connection without TLS gets no HTTP answer.
 	plain, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", g.App.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -251,14 +250,14 @@ func TestTLSByFiles(t *testing.T) {
 	if err := get(first); err == nil {
 		t.Error("the old certificate is still in use")
 	}
-	// Who is connected stays so.
+	// A connection that is open during the change stays open.
 	s.Send(`{"type":"ping"}`)
 	s.Expect(protocol.TypePong)
 	if log := g.Log.Take(); strings.Contains(log, "PRIVATE") {
 		t.Errorf("the log shows the key: %s", log)
 	}
 
-	// A pair that is none is not taken over.
+	// A certificate and key that do not match are not used.
 	if err := os.WriteFile(key, []byte("no key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -269,8 +268,8 @@ func TestTLSByFiles(t *testing.T) {
 	}
 }
 
-// A connection that carries no request is kept for longer than Google's balancers keep
-// theirs, 600 s: they would send requests on one that is just being closed.
+// An idle connection is kept for longer than the 600 s of Google's load balancers. Otherwise a balancer could
+// send a request on a connection that the node is just closing.
 func TestIdleConnectionOutlivesBalancers(t *testing.T) {
 	for _, idle := range []time.Duration{650 * time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {

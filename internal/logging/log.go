@@ -11,39 +11,38 @@ import (
 )
 
 const (
-	// maxWaiting bounds the lines that wait for the output, in bytes: some thousand.
+	// maxWaiting limits the bytes of queued lines; that is some thousand lines.
 	maxWaiting = 1 << 20
 	// closePatience is how long Close waits for an output that blocks.
 	closePatience = 2 * time.Second
 )
 
-// IgnoreBrokenPipe makes writes to a pipe without a reader fail, instead of ending the
-// process. Ignored, unlike caught, the signal is not delivered for sockets either:
-// each connection that breaks while it is written to would raise it.
+// IgnoreBrokenPipe makes a write to a pipe without a reader fail, so that it does not end the process. The
+// signal is ignored and not caught: if it were caught, each write to a broken socket would also deliver it.
 func IgnoreBrokenPipe() { signal.Ignore(syscall.SIGPIPE) }
 
-// Log is a log that writes in the background. It is safe for concurrent use.
+// Log writes log lines in the background. It is safe for concurrent use.
 type Log struct {
-	// Logger queues its lines, and never blocks.
+	// Logger queues lines and never blocks.
 	Logger *slog.Logger
 
 	output io.Writer
 	handle func(io.Writer) slog.Handler
 	ended  chan struct{} // closed when the writing goroutine has ended
 
-	// Of the writing goroutine alone.
-	torn     bool   // the output ends in the middle of a line
-	reported uint64 // dropped lines that the log has told of
+	// The fields below belong to the writing goroutine.
+	torn     bool   // the output ends within a line, after a failed write
+	reported uint64 // number of dropped lines already reported in the log
 
 	mu      sync.Mutex
-	more    sync.Cond    // of mu: waiting has grown, or closed was set
-	waiting bytes.Buffer // guarded by mu; whole lines
-	dropped uint64       // guarded by mu; lines, since the start
+	more    sync.Cond    // signals that waiting has grown or closed was set; uses mu
+	waiting bytes.Buffer // guarded by mu; queued lines, each complete
+	dropped uint64       // guarded by mu; number of lines dropped since the start
 	closed  bool         // guarded by mu
 }
 
-// New returns a Log that writes to output what the handler that handle makes formats.
-// Close ends its goroutine.
+// New returns a Log that writes to output. handle makes the slog handler that formats the lines. Close ends
+// the Log's goroutine.
 func New(output io.Writer, handle func(io.Writer) slog.Handler) *Log {
 	l := &Log{output: output, handle: handle, ended: make(chan struct{})}
 	l.more.L = &l.mu
@@ -52,16 +51,14 @@ func New(output io.Writer, handle func(io.Writer) slog.Handler) *Log {
 	return l
 }
 
-// Dropped is how many lines were lost since the start: the output failed, or was blocked
-// for too long.
+// Dropped returns how many lines were lost since the start because the output failed or blocked.
 func (l *Log) Dropped() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.dropped
 }
 
-// Close writes the lines that wait, unless the output blocks. What is logged afterwards
-// is dropped.
+// Close writes the queued lines, but gives up after closePatience. Later lines are dropped.
 func (l *Log) Close() {
 	l.mu.Lock()
 	l.closed = true
@@ -71,15 +68,14 @@ func (l *Log) Close() {
 	defer timeout.Stop()
 	select {
 	case <-l.ended:
-	case <-timeout.C: // the goroutine hangs in a write, until the process ends
+	case <-timeout.C: // the goroutine stays blocked in a write until the process ends
 	}
 }
 
-// queue is the handler's end of a Log.
+// queue is the io.Writer that the slog handler writes to.
 type queue struct{ log *Log }
 
-// Write queues one line. It implements io.Writer for slog's handlers, which write each
-// line by one call.
+// Write queues one line; slog's handlers write each line by one call.
 func (q queue) Write(line []byte) (int, error) {
 	l := q.log
 	l.mu.Lock()
@@ -104,9 +100,9 @@ func (l *Log) run() {
 	}
 }
 
-// write writes whole lines, on a new line of the output.
+// write writes complete lines; if the output ends within a line, it begins a new one first.
 func (l *Log) write(lines []byte) error {
-	if l.torn { // the line is counted as dropped already
+	if l.torn { // the torn line is already counted as dropped
 		if _, err := l.output.Write([]byte("\n")); err != nil {
 			l.drop(lines)
 			return err
@@ -121,8 +117,8 @@ func (l *Log) write(lines []byte) error {
 	return err
 }
 
-// report has the log say how many lines were dropped since the last report. It goes past
-// the queue, which may be full.
+// report logs how many lines were dropped since the last report. It writes directly to the output, since the
+// queue may be full.
 func (l *Log) report() {
 	dropped := l.Dropped()
 	if dropped == l.reported {
@@ -138,7 +134,8 @@ func (l *Log) report() {
 	l.reported = dropped
 }
 
-// take waits for lines, and swaps them for the empty batch. It returns false at the end.
+// take waits for queued lines and moves them to batch. It returns false once the Log is closed and the queue
+// is empty.
 func (l *Log) take(batch *bytes.Buffer) bool {
 	batch.Reset()
 	l.mu.Lock()
@@ -153,7 +150,7 @@ func (l *Log) take(batch *bytes.Buffer) bool {
 	return true
 }
 
-// drop counts the lines that end in text, which could not be written.
+// drop counts the lines in text, which could not be written.
 func (l *Log) drop(text []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,11 +17,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// output is a log's output that a test can block, fill up and read.
+// output is a Log's output that a test can block, fill up and read.
 type output struct {
-	mu   sync.Mutex // held by a test: writes block
+	mu   sync.Mutex // a test that holds it makes writes block
 	text bytes.Buffer
-	room int // bytes that it still takes; negative: any number
+	room int // number of bytes that still fit; negative means unlimited
 }
 
 var errFull = errors.New("no space left on device")
@@ -40,8 +40,8 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// blocked blocks an output until it is released. Not a mutex, which a bubble does not
-// take for waiting.
+// blocked is an output that blocks until it is released. It does not use a mutex, because synctest does not
+// count a goroutine that waits for a mutex as blocked.
 type blocked struct {
 	*output
 	release chan struct{}
@@ -82,14 +82,14 @@ func TestLinesAreWrittenInOrderAndAllOfThemByClose(t *testing.T) {
 	}
 }
 
-// No call waits for a reader that stopped. Lines that do not fit are counted, and the
-// log reports the count when the reader goes on.
+// If the output's reader stops, no call of the Logger blocks. Lines that do not fit are counted, and the log
+// reports the count once the reader continues.
 func TestAnOutputThatBlocksStopsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := blocked{&output{room: -1}, make(chan struct{})}
 		l := New(o, plain)
 		start := time.Now()
-		l.Logger.Info("first") // hangs in the write
+		l.Logger.Info("first") // blocks the writing goroutine
 		synctest.Wait()
 		long := strings.Repeat("x", 1<<10)
 		const count = 2 * maxWaiting >> 10
@@ -116,7 +116,7 @@ func TestAnOutputThatBlocksStopsNobody(t *testing.T) {
 	})
 }
 
-// slogText is the line that tells of dropped ones.
+// slogText returns the log line that reports dropped lines.
 func slogText(t *testing.T, dropped uint64) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -143,13 +143,12 @@ func TestCloseDoesNotWaitForAnOutputThatBlocks(t *testing.T) {
 	})
 }
 
-// A disk that is full takes half a line. The next line that fits stands on a line of its
-// own.
+// A full disk takes only part of a line. Once there is room, the next line begins on a new line.
 func TestAnOutputThatIsFullForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &output{room: 22}
 		l := New(o, plain)
-		for _, word := range []string{"one", "two", "three"} { // 18, 18 and 20 bytes
+		for _, word := range []string{"one", "two", "three"} { // these lines have 18, 18 and 20 bytes
 			l.Logger.Info("line", "word", word)
 			synctest.Wait()
 		}

@@ -8,14 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds one value of a line, in bytes.
+// maxText is the length in bytes to which a value in a log line is cut.
 const maxText = 8 << 10
 
-// Printable makes texts harmless that callers wrote: SDKs' messages, headers, names in
-// credentials. Whatever does not print, or could change how the rest of the line looks
-// (control characters, also U+0085 and U+009B; marks of direction such as U+202E), is
-// written as strconv.Quote does; a long text is cut. It is a ReplaceAttr for slog's
-// handlers, which escape what is under U+0020 themselves.
+// Printable makes texts from clients safe to log: SDKs' messages, headers, names in credentials. It escapes,
+// as strconv.Quote does, characters that are invisible or could change how the rest of the line is displayed:
+// control characters, including U+0085 and U+009B, and direction marks such as U+202E. It cuts long texts.
+// Printable is a ReplaceAttr function for slog's handlers, which escape characters below U+0020 themselves.
 func Printable(_ []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindString:
@@ -42,7 +41,7 @@ func printableAny(value slog.Value) slog.Value {
 	}
 }
 
-// printable is text, cut and escaped.
+// printable returns text, cut to maxText and with hidden characters escaped.
 func printable(text string) string {
 	cut := ""
 	if len(text) > maxText {
@@ -68,5 +67,5 @@ func printable(text string) string {
 	return b.String() + cut
 }
 
-// hidden reports whether a reader would not see r as it is.
+// hidden reports whether r must be escaped. slog's handlers already escape characters below U+0020.
 func hidden(r rune) bool { return r >= ' ' && !unicode.IsPrint(r) }

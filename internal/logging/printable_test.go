@@ -20,8 +20,7 @@ var handlers = map[string]func(io.Writer) slog.Handler{
 	},
 }
 
-// A line with any text of a client shows that text, stays one line, and has no control
-// characters for a terminal.
+// Any text of a client is shown in one line of the log, without control characters for a terminal.
 func TestEverythingInALineIsPrintable(t *testing.T) {
 	var all strings.Builder
 	for r := rune(0); r <= unicode.MaxRune; r++ {

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// started is where a Throttle's time begins: the monotonic clock goes on when the
-// wall clock is set.
+// started is the origin of Throttle's times. They use the monotonic clock, so setting the wall clock does not
+// affect them.
 var started = time.Now()
 
-// Throttle bounds how often log lines of one kind are written, and counts those left
-// out. The zero value is ready. It is safe for concurrent use.
+// Throttle limits how often log lines of one kind are written, and counts the lines that were not. The zero
+// value is ready to use. It is safe for concurrent use.
 type Throttle struct {
-	last    atomic.Int64 // when a line was last written, since started; 0: never
+	last    atomic.Int64 // time of the last line, since started; 0 before the first
 	skipped atomic.Int64 // since then
 }
 
-// Pass reports whether a line may be written now, at most one in every so long, and how
-// many were left out since the last line.
+// Pass reports whether a line may be written now; lines are at least `every` apart. If it may, unlogged is
+// the number of lines suppressed since the last one.
 func (t *Throttle) Pass(every time.Duration) (unlogged int64, ok bool) {
 	now, last := time.Since(started), t.last.Load()
 	if last != 0 && now-time.Duration(last) < every || !t.last.CompareAndSwap(last, int64(now)) {

@@ -10,8 +10,8 @@ import (
 	"refresher/internal/build"
 )
 
-// NewRegistry makes a registry with the metrics of the Go runtime and the process. The service
-// does not use client_golang's default registry.
+// NewRegistry returns a registry with the metrics of the Go runtime and the process. The service does not use
+// client_golang's default registry.
 func NewRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
@@ -22,13 +22,13 @@ func NewRegistry() *prometheus.Registry {
 	return r
 }
 
-// Metrics serves the metrics of a registry: with exemplars in the format OpenMetrics, and with
-// native histograms in the protobuf format.
+// Metrics returns a handler that serves a registry's metrics: exemplars in the OpenMetrics format, native
+// histograms in the protobuf format.
 func Metrics(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
 }
 
-// register registers the metrics about the node's health.
+// register registers the metrics of the node's health.
 func (h *Health) register() {
 	version := build.Info()
 	about := prometheus.NewGauge(prometheus.GaugeOpts{

@@ -22,7 +22,7 @@ func TestMetricsAreThereAndWellFormed(t *testing.T) {
 	s := n.Dial()
 	s.Send(apptest.JoinText)
 	s.Expect(protocol.TypeJoined)
-	s.Send(`{"type":"ping"}`) // answered once the join is booked
+	s.Send(`{"type":"ping"}`) // its answer shows that the join was counted
 	s.Expect(protocol.TypePong)
 	_, metrics := n.Ops("/metrics")
 	problems, err := promlint.New(strings.NewReader(metrics)).Lint()
@@ -74,7 +74,7 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 	} {
 		n.Do(r[0], r[1], "")
 	}
-	s := n.Dial() // counted as a connection, not as a request
+	s := n.Dial() // counts as a connection, not as an HTTP request
 	s.Send(apptest.JoinText)
 	s.Expect(protocol.TypeJoined)
 	_, metrics := n.Ops("/metrics")

@@ -15,37 +15,36 @@ import (
 )
 
 const (
-	// deadAfter is how long the renewals may stand still before /healthz fails and the process
-	// is restarted. /readyz fails long before. /healthz checks nothing else, since a restart
-	// helps neither if tokens cannot be minted nor if the store cannot be reached.
+	// deadAfter is how long renewals may make no progress before /healthz fails, so that the process is
+	// restarted. /readyz fails much sooner. /healthz checks nothing else: a restart does not help if tokens
+	// cannot be minted or the store is unreachable.
 	deadAfter = 2 * time.Minute
-	// keysPatience is how long a starting node without a key set is not ready. After that it
-	// becomes ready anyway: if no node can fetch a key set, clients with open sessions can still
-	// resume, which needs no key set.
+	// keysPatience is how long a starting node without a key set is not ready. After that it becomes ready
+	// anyway: if no node can fetch a key set, clients with sessions can still resume, which needs none.
 	keysPatience = 30 * time.Second
 )
 
 // Config configures a Health.
 type Config struct {
-	Informed func() bool          // the revocations were read from the store
-	HasKeys  func() bool          // credentials can be checked
-	Degraded func() bool          // the store cannot be reached
-	Works    func() error         // why the node could not renew in time; nil if it could
-	Still    func() time.Duration // for how long renewals have stood still
+	Informed func() bool          // reports whether the revocations were read from the store
+	HasKeys  func() bool          // reports whether credentials can be checked
+	Degraded func() bool          // reports whether the store is unreachable
+	Works    func() error         // returns why the node could not renew in time, or nil
+	Still    func() time.Duration // returns for how long renewals have made no progress
 
 	MaxSessions int           // --max-sessions
-	LogDropped  func() uint64 // lines of the log that were lost since the start; may be nil
+	LogDropped  func() uint64 // returns the number of log lines lost since the start; may be nil
 	Registerer  prometheus.Registerer
 }
 
 // Health answers the probes. It is safe for concurrent use.
 type Health struct {
 	config   Config
-	keysBy   time.Time // when the node is ready without a key set
+	keysBy   time.Time // from then on the node is ready even without a key set
 	draining atomic.Bool
 }
 
-// New makes a Health and registers its metrics.
+// New returns a Health and registers its metrics.
 func New(c Config) *Health {
 	h := &Health{config: c, keysBy: time.Now().Add(keysPatience)}
 	h.register()
@@ -55,13 +54,13 @@ func New(c Config) *Health {
 // Drain makes the node not ready, permanently.
 func (h *Health) Drain() { h.draining.Store(true) }
 
-// Ready reports whether the node accepts sessions.
+// Ready reports whether the node accepts sessions, as /readyz does.
 func (h *Health) Ready() bool {
 	ready, _ := h.ready()
 	return ready
 }
 
-// ready reports whether the node accepts sessions, with the text of /readyz.
+// ready reports whether the node accepts sessions, and returns the text of /readyz.
 func (h *Health) ready() (bool, string) {
 	switch err := h.config.Works(); {
 	case h.draining.Load():
@@ -70,9 +69,9 @@ func (h *Health) ready() (bool, string) {
 		return false, "starting: what was revoked has not been read from the store yet"
 	case !h.config.HasKeys() && time.Now().Before(h.keysBy):
 		return false, "starting: no key set has been fetched yet"
-	case err != nil: // another node would serve better
+	case err != nil: // not ready, so that clients go to another node
 		return false, err.Error()
-	case h.config.Degraded(): // a node without its store serves better than no node
+	case h.config.Degraded(): // ready: a node without its store is better than none
 		return true, "ready, degraded: the store cannot be reached"
 	case !h.config.HasKeys():
 		return true, "ready, degraded: no key set has been fetched, so nobody new gets in"
@@ -81,7 +80,7 @@ func (h *Health) ready() (bool, string) {
 	}
 }
 
-// alive reports whether the process works, with the text of /healthz.
+// alive reports whether the process works, and returns the text of /healthz.
 func (h *Health) alive() (bool, string) {
 	if still := h.config.Still(); still > deadAfter {
 		return false, fmt.Sprintf("renewals stand still, for %.0f s", still.Seconds())
@@ -89,9 +88,9 @@ func (h *Health) alive() (bool, string) {
 	return true, "ok"
 }
 
-// Handler returns the handler of the operations port. If the port listens on loopback, it refuses
-// requests for other hosts: they come from web pages whose host name was made to resolve to this
-// machine (DNS rebinding).
+// Handler returns the handler of the operations port. If the port listens on loopback, requests for other
+// hosts are refused: they come from web pages whose host name was made to resolve to this machine (DNS
+// rebinding).
 func (h *Health) Handler(metrics http.Handler, loopback bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
@@ -101,7 +100,7 @@ func (h *Health) Handler(metrics http.Handler, loopback bool) http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		report(w, h.ready, http.StatusServiceUnavailable)
 	})
-	// Without /debug/pprof/cmdline, since a flag may contain a certificate.
+	// /debug/pprof/cmdline is missing on purpose: a flag may contain a certificate.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
@@ -118,12 +117,12 @@ func (h *Health) Handler(metrics http.Handler, loopback bool) http.Handler {
 	})
 }
 
-// report answers a probe. failure is the status if check returns false.
+// report answers a probe: 200 if check returns true, else the status failure.
 func report(w http.ResponseWriter, check func() (bool, string), failure int) {
 	ok, text := check()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if !ok {
 		w.WriteHeader(failure)
 	}
-	_, _ = io.WriteString(w, text+"\n") // the prober may be gone
+	_, _ = io.WriteString(w, text+"\n") // fails if the prober has hung up
 }

@@ -37,7 +37,7 @@ func TestReadyWithoutKeys(t *testing.T) {
 	})
 }
 
-// /healthz fails if renewals have stood still for minutes. It succeeds if the node drains, cannot
+// /healthz fails once renewals have made no progress for deadAfter. It succeeds while the node drains, cannot
 // mint, or cannot reach the store.
 func TestAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,36 +11,35 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Config is what a Checker needs.
+// Config configures a Checker.
 type Config struct {
-	// Allowed are the origins that may talk to the service besides its own.
+	// Allowed are the origins that may use the service, besides the service's own.
 	Allowed []string
-	// LocalOnly is set for a service that serves this machine alone, without credentials. A
-	// web page elsewhere could reach it by a host name that resolves to a loopback address
-	// (DNS rebinding), so requests have to name a loopback host.
+	// LocalOnly is set for a service that serves only this machine, without credentials. A remote web page
+	// could reach it by a host name that resolves to a loopback address (DNS rebinding), so requests must
+	// name a loopback host.
 	LocalOnly  bool
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// The log has logBurst lines about refusals at once, then one each logEvery.
+// Refusals are logged at a limited rate: up to logBurst lines at once, then one every logEvery.
 const (
 	logEvery = 10 * time.Second
 	logBurst = 5
 )
 
-// Checker decides which web pages may talk to the service. It is safe for concurrent
-// use.
+// Checker decides which web pages may use the service. It is safe for concurrent use.
 type Checker struct {
 	policy   policy
-	allowed  []string // the settings, for the log
+	allowed  []string // the settings as written, for log lines
 	logger   *slog.Logger
 	refused  prometheus.Counter
 	lines    *rate.Limiter
-	unlogged atomic.Int64 // refusals since the last line
+	unlogged atomic.Int64 // number of refusals since the last log line
 }
 
-// New makes a Checker.
+// New returns a Checker, or an error if one of the settings is invalid.
 func New(c Config) (*Checker, error) {
 	p, err := newPolicy(c.Allowed)
 	if err != nil {
@@ -57,18 +56,17 @@ func New(c Config) (*Checker, error) {
 	return k, c.Registerer.Register(k.refused)
 }
 
-// LocalOnly is that of the Config.
+// LocalOnly returns Config.LocalOnly.
 func (k *Checker) LocalOnly() bool { return k.policy.localOnly }
 
-// Misdirected reports whether a service for this machine alone was addressed by another
-// machine's name.
+// Misdirected reports whether the service is LocalOnly and the request names another host than this machine.
 func (k *Checker) Misdirected(r *http.Request) bool {
 	return k.policy.localOnly && !AddressesLoopback(r.Host)
 }
 
-// Allows reports whether the page that sent a request may use the service. A request
-// without an Origin header is not from a page, and is allowed. Allows counts refusals and
-// logs them at a limited rate, so it is called once for each request.
+// Allows reports whether the web page that sent a request may use the service. Requests without an Origin
+// header do not come from a web page and are allowed. Allows counts refusals and logs some of them, so call
+// it once per request.
 func (k *Checker) Allows(r *http.Request) bool {
 	from := r.Header.Get("Origin")
 	if k.policy.allows(from, r.Host) {
@@ -84,10 +82,11 @@ func (k *Checker) Allows(r *http.Request) bool {
 	return false
 }
 
-// maxShown is the length to which a client's text is cut in a log line, in bytes.
+// maxShown is the length in bytes to which log lines cut a client's text.
 const maxShown = 128
 
-// shown cuts a client's text for the log, and replaces all but printable ASCII by "?".
+// shown returns a client's text for a log line: cut, and with "?" for every character that is not printable
+// ASCII.
 func shown(s string) string {
 	s = s[:min(len(s), maxShown)]
 	return strings.Map(func(r rune) rune {

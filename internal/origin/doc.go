@@ -1,4 +1,4 @@
-// Package origin decides which web pages may talk to the service: one rule for WebSocket
-// handshakes and CORS alike. The origins of settings and those of requests are brought into one
-// form by the same code, so that every setting that is accepted can match.
+// Package origin decides which web pages may use the service, for WebSocket handshakes and CORS alike. The
+// same code normalises the origins in settings and in requests, so that each accepted setting can match a
+// request.
 package origin

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// IsLoopback reports whether host, a name or an address without a port, is this
-// machine to itself.
+// IsLoopback reports whether host, a name or an address without a port, means this machine.
 func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -16,10 +15,9 @@ func IsLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// AddressesLoopback reports whether host, the value of a Host header, is one of
-// this machine's names to itself, or missing. A web page whose host name was made to
-// resolve to a loopback address sends that name; only clients that are no browsers,
-// such as the HTTP/1.0 checks of balancers, send none.
+// AddressesLoopback reports whether host, the value of a Host header, is a loopback name of this machine or
+// empty. A web page whose host name was made to resolve to a loopback address sends that name. Only clients
+// other than browsers send none, such as the HTTP/1.0 checks of load balancers.
 func AddressesLoopback(host string) bool {
 	if host == "" {
 		return true

@@ -20,14 +20,14 @@ func TestAllows(t *testing.T) {
 		origin   string
 		want     bool
 	}{
-		{nil, "", true}, // not a page
+		{nil, "", true}, // no Origin header: not a web page
 		{nil, "https://api.example.com", true},
 		{nil, "HTTPS://API.EXAMPLE.COM", true},
 		{nil, "https://api.example.com:8443", false},
 		{nil, "https://app.example.com", false},
 		{nil, "null", false},
 		{nil, "::", false},
-		{nil, "capacitor://api.example.com", false}, // the host's name in another scheme
+		{nil, "capacitor://api.example.com", false}, // the host's own name, but a scheme that is not http or https
 		{[]string{"*"}, "https://anything.net", true},
 		{[]string{"*"}, "null", true},
 		{[]string{"*"}, "capacitor://localhost", true},
@@ -53,7 +53,7 @@ func TestAllows(t *testing.T) {
 		{[]string{"https://*.example.com"}, "https://evil.net/.example.com", false},
 		{[]string{"a.net", "b.net"}, "https://b.net", true},
 
-		// Default ports are left out by browsers.
+		// Browsers omit default ports.
 		{[]string{"https://app.example.com:443"}, "https://app.example.com", true},
 		{[]string{"https://app.example.com:443"}, "http://app.example.com:443", false},
 		{[]string{"http://app.example.com:80"}, "http://app.example.com", true},
@@ -62,7 +62,7 @@ func TestAllows(t *testing.T) {
 		{[]string{"app.example.com:443"}, "http://app.example.com", false},
 		{[]string{"https://*.example.com:443"}, "https://app.example.com", true},
 
-		// Browsers send names in ASCII.
+		// Browsers send host names in ASCII.
 		{[]string{"https://bücher.example"}, "https://xn--bcher-kva.example", true},
 		{[]string{"https://BÜCHER.example"}, "https://xn--bcher-kva.example", true},
 		{[]string{"https://XN--bcher-kva.example"}, "https://xn--bcher-kva.example", true},
@@ -79,7 +79,7 @@ func TestAllows(t *testing.T) {
 		{[]string{"[2001:DB8::1]"}, "https://[2001:db8::1]", true},
 		{[]string{"http://127.0.0.1:3000"}, "http://127.0.0.1:3000", true},
 
-		// Apps: exactly what is spelled out.
+		// Origins of apps must match a setting exactly.
 		{[]string{"capacitor://localhost"}, "capacitor://localhost", true},
 		{[]string{"Capacitor://localhost/"}, "capacitor://localhost", true},
 		{[]string{"capacitor://localhost"}, "ionic://localhost", false},
@@ -108,7 +108,7 @@ func TestAllows(t *testing.T) {
 	}
 }
 
-// A page of the service itself is one whatever form the proxy passes Host on in.
+// The service's own pages are allowed, however a proxy rewrites the Host header.
 func TestOwnOrigin(t *testing.T) {
 	for _, c := range []struct {
 		origin, host string
@@ -140,8 +140,8 @@ func TestOwnOrigin(t *testing.T) {
 	}
 }
 
-// A page whose host name was made to resolve to this machine (DNS rebinding) is not a page of
-// a service without credentials.
+// For a local service without credentials, a page whose host name was made to resolve to this machine (DNS
+// rebinding) is not the service's own page.
 func TestOwnOriginOfALocalService(t *testing.T) {
 	for host, own := range map[string]bool{
 		"localhost:8080": true, "127.0.0.1": true, "[::1]:8080": true, "evil.example": false, "10.0.0.1:8080": false,
@@ -173,8 +173,8 @@ func TestRefusedSettings(t *testing.T) {
 	}
 }
 
-// The time to convert a name grows with the square of its length, and clients without a
-// credential send names. The longest name in DNS has 253 characters.
+// The conversion of a name takes time that grows with the square of its length, and clients without a
+// credential can send names. The longest name in DNS has 253 characters.
 func TestLongNamesAreRefused(t *testing.T) {
 	longest := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 61)
 	if _, err := parse("https://" + longest + ":65535"); err != nil || len(longest) != 253 {
@@ -189,8 +189,7 @@ func TestLongNamesAreRefused(t *testing.T) {
 	}
 }
 
-// What is refused is counted, and the log has some of it, in a form that does a log
-// no harm.
+// Refusals are counted; some are logged, with the client's text made harmless.
 func TestRefusalsAreSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -238,7 +237,7 @@ func TestRefusalsAreSeen(t *testing.T) {
 	})
 }
 
-// FuzzParse looks for origins that are not in one form once they are read.
+// FuzzParse checks that a parsed origin parses to itself: the normal form is stable.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"https://bücher.example:443", "http://[::1]:3000", "app://.", "file://", "*.x", "null"} {
 		f.Add(s)

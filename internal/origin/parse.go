@@ -10,22 +10,21 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// address is an origin in normal form, so that two can be compared.
+// address is an origin in normal form, so that equal origins are equal values.
 type address struct {
 	scheme string // in lower case
-	// host is in lower case and ASCII; an IPv6 address is in brackets. For schemes other than
-	// http and https, host is everything after the scheme, unchanged.
+	// host is in lower-case ASCII; an IPv6 address is in brackets. For schemes other than http and https, it
+	// is everything after the scheme, unchanged.
 	host string
-	port string // of http and https only; the scheme's default if the origin has none
+	port string // only for http and https: the port, or the scheme's default if the origin has none
 }
 
-// defaultPorts are the ports that URLs leave out, by scheme. Other schemes have no port here.
+// defaultPorts are the ports that URLs omit, by scheme.
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
 var errForm = errors.New("no origin")
 
-// parse reads an origin: the value of an Origin header, or one that a setting
-// spells out.
+// parse parses an origin from an Origin header or a setting.
 func parse(s string) (address, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	scheme = strings.ToLower(scheme)
@@ -45,8 +44,7 @@ func parse(s string) (address, error) {
 	return address{scheme: scheme, host: rest}, nil
 }
 
-// parseHost reads a name or an IP address, and a port if there is one. Labels of a
-// name may have stars in them.
+// parseHost parses a host name or IP address with an optional port. Labels of a name may contain stars.
 func parseHost(s string) (host, port string, err error) {
 	host = s
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
@@ -67,17 +65,16 @@ func parseHost(s string) (host, port string, err error) {
 	return host, port, err
 }
 
-// names converts as browsers do (UTS 46): to lower case, and to ASCII.
+// names converts host names to lower case and ASCII, as browsers do (UTS 46).
 var names = idna.New(
 	idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false), idna.VerifyDNSLength(true),
 )
 
-// maxName bounds a name as it comes, in bytes: the time to convert one grows with the square
-// of its length, and DNS has none that is longer.
+// maxName is the longest host name, in bytes, that is converted. The time of a conversion grows with the
+// square of the length, and DNS allows no longer name.
 const maxName = 255
 
-// parseName brings a host's name into ASCII; labels with stars have to be in ASCII
-// already.
+// parseName converts a host name to ASCII. A name with stars must already be in ASCII.
 func parseName(s string) (string, error) {
 	if len(s) > maxName || !utf8.ValidString(s) {
 		return "", errForm

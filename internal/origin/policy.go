@@ -8,21 +8,20 @@ import (
 	"strings"
 )
 
-// policy is a set of allowed origins. The zero value allows the service's own origin
-// only. It is immutable.
+// policy is an immutable set of allowed origins. The zero value allows only the service's own origin.
 type policy struct {
 	any       bool
 	allowed   []pattern
-	localOnly bool // the service's own origin is allowed only under a loopback name
+	localOnly bool // allow the service's own origin only if its host is a loopback name
 }
 
-// pattern is an origin that a setting allows. Stars in its host stand for any
-// letters of one label. No scheme is http and https; no port is that of the scheme.
+// pattern is an allowed origin from a setting. A star in its host matches any characters within one label.
+// Without a scheme it matches http and https; without a port it matches the scheme's default port.
 type pattern address
 
-// newPolicy reads settings: "https://app.example.com", "app.example.com" for http
-// and https, "*.example.com" for any one subdomain, "capacitor://localhost" and the
-// like for apps, exactly as they are spelled, and "*" for every page.
+// newPolicy parses the settings. Examples: "https://app.example.com"; "app.example.com" for http and https;
+// "*.example.com" for any one subdomain; "capacitor://localhost" for an app, which must match exactly; "*"
+// for every page.
 func newPolicy(settings []string) (policy, error) {
 	var p policy
 	for _, s := range settings {
@@ -40,7 +39,7 @@ func newPolicy(settings []string) (policy, error) {
 	return p, nil
 }
 
-// parsePattern reads one setting. Its errors say what to write.
+// parsePattern parses one setting. Its errors show a correct form.
 func parsePattern(s string) (pattern, error) {
 	scheme, rest, spelled := strings.Cut(s, "://")
 	switch scheme = strings.ToLower(scheme); {
@@ -70,23 +69,22 @@ func parsePattern(s string) (pattern, error) {
 	}
 }
 
-// allows reports whether a page from origin, the value of an Origin header, may talk
-// to this service, which was addressed as host. An empty origin is not a page:
-// browsers always send one.
+// allows reports whether a page from origin may use this service. origin is the value of the Origin header,
+// host that of the Host header. An empty origin is allowed: browsers always send one, so it is not a web
+// page.
 func (p *policy) allows(origin, host string) bool {
 	if origin == "" || p.any {
 		return true
 	}
 	a, err := parse(origin)
 	if err != nil {
-		return false // among others "null"
+		return false // for example "null"
 	}
 	return p.isOwn(&a, host) || slices.ContainsFunc(p.allowed, func(p pattern) bool { return p.matches(&a) })
 }
 
-// isOwn reports whether a is the origin of the service itself, which was addressed as host.
-// Its scheme does not count: behind a proxy the service does not know which one the client
-// used.
+// isOwn reports whether a is the origin of the service itself; host is the value of the Host header. The
+// scheme is ignored: behind a proxy the service does not know which one the client used.
 func (p *policy) isOwn(a *address, host string) bool {
 	if p.localOnly && !AddressesLoopback(host) {
 		return false
@@ -106,9 +104,9 @@ func (p *pattern) matches(a *address) bool {
 		return false
 	case p.host == a.host:
 		return true
-	case usual == "": // only what was spelled out
+	case usual == "": // another scheme than http and https must match exactly
 		return false
-	default: // label by label, so that a star stays within one
+	default: // compare label by label, so that a star matches within one label
 		ok, err := path.Match(strings.ReplaceAll(p.host, ".", "/"), strings.ReplaceAll(a.host, ".", "/"))
 		return err == nil && ok
 	}

@@ -1,9 +1,9 @@
-// Package panics keeps a panic from ending the process. The panic is logged with its stack and
-// counted, and only the session, connection or request ends in which it happened.
+// Package panics keeps a panic from ending the process. The panic is logged with its stack and counted. Only
+// the session, connection or request in which it happened ends.
 //
-// A panic is recovered where the handling of one session, connection or request begins, and not
-// deeper, so that no code continues with a half-made change. The comment at each such place says
-// what is dropped. Code below it must unlock mutexes by defer, or they would stay locked.
+// A panic is recovered where the handling of a session, connection or request begins. It is not recovered
+// deeper, so that no code continues with a half-made change. The comment at each such place says what is
+// lost. Code below it must unlock mutexes by defer; otherwise they stay locked.
 //
 // Fatal errors of the Go runtime, such as concurrent map writes, still end the process.
 package panics
@@ -24,23 +24,22 @@ type Part string
 
 // Parts of the service that recover.
 const (
-	Session    Part = "session"    // a change to one session, its renewal or its push
-	Connection Part = "connection" // what one WebSocket said
-	Request    Part = "request"    // one HTTP request
-	Hook       Part = "hook"       // one HTTP request to the back end
+	Session    Part = "session"    // a change of one session, its renewal or its push
+	Connection Part = "connection" // the handling of one WebSocket's messages
+	Request    Part = "request"    // an HTTP request from a client
+	Hook       Part = "hook"       // an HTTP request to the back end
 )
 
-// ErrPanicked is the error that the caller gets for a recovered panic.
+// ErrPanicked replaces the result of a call that panicked.
 var ErrPanicked = errors.New("the program failed; the log has the stack")
 
-// Reporter logs and counts recovered panics. It is safe for concurrent use. With a
-// nil Reporter panics are not recovered.
+// Reporter logs and counts recovered panics. It is safe for concurrent use. A nil Reporter recovers nothing.
 type Reporter struct {
 	logger *slog.Logger
 	total  *prometheus.CounterVec
 }
 
-// NewReporter makes a Reporter.
+// NewReporter returns a Reporter.
 func NewReporter(logger *slog.Logger, registerer prometheus.Registerer) *Reporter {
 	r := &Reporter{logger: logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_panics_total",
@@ -53,8 +52,8 @@ func NewReporter(logger *slog.Logger, registerer prometheus.Registerer) *Reporte
 	return r
 }
 
-// Recover recovers a panic and sets *failed to ErrPanicked; failed may be nil. It must be deferred.
-// args are attributes for the log line.
+// Recover recovers a panic and sets *failed to ErrPanicked; failed may be nil. It must be deferred directly.
+// args become attributes of the log line.
 func (r *Reporter) Recover(part Part, failed *error, args ...any) {
 	if r == nil {
 		return
@@ -69,15 +68,16 @@ func (r *Reporter) Recover(part Part, failed *error, args ...any) {
 	}
 }
 
-// Report logs and counts a panic that the caller has recovered. It must be called in the deferred
-// function, while the stack is still there.
+// Report logs and counts a panic that the caller has recovered. Call it in the deferred function, while the
+// stack still exists.
 func (r *Reporter) Report(part Part, value any, args ...any) {
 	r.total.WithLabelValues(string(part)).Inc()
 	logger := r.logger.With(args...)
 	logger.Error("a panic was recovered", "part", string(part), "panic", describe(value), "stack", string(debug.Stack()))
 }
 
-// Handler reports panics of h. Like net/http, it ends the request and its connection.
+// Handler returns a handler that reports the panics of h. As in net/http, a panic ends the request and closes
+// its connection.
 func (r *Reporter) Handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		defer func() {
@@ -88,14 +88,14 @@ func (r *Reporter) Handler(h http.Handler) http.Handler {
 			if value != http.ErrAbortHandler { //nolint:errorlint // net/http compares it like this
 				r.Report(Request, value)
 			}
-			panic(http.ErrAbortHandler) // which net/http does not log again
+			panic(http.ErrAbortHandler) // net/http does not log this value again
 		}()
 		h.ServeHTTP(w, request)
 	})
 }
 
-// describe returns a text for a panic's value. It quotes only errors of the Go runtime, since other
-// values may contain secrets.
+// describe returns the text of a panic's value. Only errors of the Go runtime are quoted; other values may
+// contain secrets.
 func describe(value any) string {
 	if err, ok := value.(runtime.Error); ok {
 		return err.Error()

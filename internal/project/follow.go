@@ -8,14 +8,13 @@ import (
 	"refresher/internal/session"
 )
 
-// Follow makes w read the files of the projects again when they change. credentials takes
-// what credentials are checked with; if it returns an error, nothing changes. onChange is
-// called when another certificate signs a project's tokens. Both are called while files
-// are read, and must not block.
+// Follow makes w read the projects' files again when they change. credentials replaces what credentials are
+// checked with; if it returns an error, nothing changes. onChange is called when a different certificate
+// begins to sign a project's tokens. Both are called while files are read, so they must not block.
 func (s *Set) Follow(w *files.Watcher, credentials func(...credential.Project) error, onChange func(app string, now session.Fingerprint)) error {
 	f := &follower{Set: s, credentials: credentials, onChange: onChange}
 	if file := s.config.ProjectsFile; file != "" {
-		// It is followed before the files that it names.
+		// The projects file comes first, since it names the other files.
 		if err := w.Follow(func([][]byte) error { return f.readProjects() }, file); err != nil {
 			return fmt.Errorf("projects-file: %w", err)
 		}
@@ -38,15 +37,15 @@ func (s *Set) Follow(w *files.Watcher, credentials func(...credential.Project) e
 	return nil
 }
 
-// follower takes over changes of files.
+// follower applies changes of the files to a Set.
 type follower struct {
 	*Set
 	credentials func(...credential.Project) error
 	onChange    func(app string, now session.Fingerprint)
 }
 
-// readKeys replaces the keys of a project. Credentials that were signed with a key that was
-// removed from its file are refused from then on: it may have leaked.
+// readKeys replaces a project's keys. Credentials that were signed with a removed key are refused from then
+// on, since it may have leaked.
 func (f *follower) readKeys(app string) error {
 	p := f.get(app)
 	var err error
@@ -64,8 +63,8 @@ func (f *follower) readCertificates(app string, content []byte) error {
 	return f.use(app, certificates)
 }
 
-// use replaces the certificates of a project. From then on the first one signs, and live
-// sessions whose tokens were signed with another one are renewed.
+// use replaces a project's certificates. From then on the first one signs tokens; live sessions whose tokens
+// another one signed get new tokens.
 func (f *follower) use(app string, certificates []string) error {
 	before := f.Certificate(app)
 	if err := f.replace(app, certificates); err != nil {
@@ -81,8 +80,8 @@ func (f *follower) use(app string, certificates []string) error {
 	return nil
 }
 
-// readProjects updates the projects that are served from the projects file and the files that
-// it names. If any part cannot be used, nothing changes.
+// readProjects reads the projects file, and the files that it names, and updates the served projects. If any
+// part is invalid, nothing changes.
 func (f *follower) readProjects() error {
 	read, err := f.config.ReadProjects()
 	if err != nil {
@@ -123,14 +122,14 @@ func (f *follower) readProjects() error {
 	return nil
 }
 
-// unfollow stops looking at the files of a project, so that they may be removed.
+// unfollow stops reading a project's files, so that they can be removed without an error.
 func (s *Set) unfollow(app string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.byID[app].CertificateFile, s.byID[app].KeyFiles = "", nil
 }
 
-// take takes over what the projects file says of one project.
+// take applies one project's entry in the projects file.
 func (f *follower) take(read *Project) error {
 	f.mu.Lock()
 	p := f.byID[read.AppID]
@@ -139,7 +138,7 @@ func (f *follower) take(read *Project) error {
 	}
 	certificates, keySet := p.Certificates, p.Keys.JWKSURL
 	*p = *read
-	p.Certificates, p.Keys.JWKSURL = certificates, keySet // use replaces the certificates
+	p.Certificates, p.Keys.JWKSURL = certificates, keySet // kept for now: f.use below replaces the certificates
 	f.mu.Unlock()
 	return f.use(read.AppID, read.Certificates)
 }

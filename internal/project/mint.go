@@ -10,10 +10,10 @@ import (
 	"refresher/internal/session"
 )
 
-// signer makes the tokens of a project with its newest certificate.
+// signer mints the tokens of one project with its newest certificate.
 type signer struct{ atomic.Pointer[agora.Minter] }
 
-// use makes certificate sign the tokens of a project from now on.
+// use makes certificate the one that signs the project's tokens.
 func (s *signer) use(app, certificate string) error {
 	m, err := agora.NewMinter(app, certificate)
 	if err == nil {
@@ -31,8 +31,8 @@ func newIssued(r prometheus.Registerer) *prometheus.CounterVec {
 	return issued
 }
 
-// Certificate returns the fingerprint of the certificate that signs a project's tokens
-// now; 0 if the project is not served.
+// Certificate returns the fingerprint of the certificate that signs a project's tokens at present; 0 if this
+// node does not serve the project.
 func (s *Set) Certificate(app string) session.Fingerprint {
 	m, err := s.minter(app)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Set) Mint(app string, id session.Identity, f session.Format, cause sess
 	return tokens, nil
 }
 
-// rtcAndRTM is the service, in metrics, of a token that opens both.
+// rtcAndRTM is the metric label for the service of a token that is valid for both RTC and RTM.
 const rtcAndRTM = "rtc+rtm"
 
 // MintStream implements api.Minter.

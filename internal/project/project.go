@@ -10,36 +10,33 @@ import (
 	"refresher/internal/agora"
 )
 
-// Project is one Agora project that tokens are made for.
+// Project is one Agora project that this node mints tokens for.
 type Project struct {
 	AppID string
-	// Certificates are its App Certificates. The first signs tokens. The signatures of the
-	// others, such as the previous or the next one, are recognised, and resume keys that
-	// other nodes sealed with them are opened.
+	// Certificates are the project's App Certificates. The first one signs tokens. The others, such as the
+	// previous or the next one, only verify tokens, and open resume keys that other nodes sealed with them.
 	Certificates []string
-	// CertificateFile has the Certificates, one a line. It is read again when it changes.
-	// Empty: they do not change.
+	// CertificateFile is a file with the Certificates, one per line, which is read again when it changes. If
+	// it is empty, the Certificates are fixed.
 	CertificateFile string
-	// Keys check the signatures of credentials, which must name Issuer and Audience if
-	// those are set.
+	// Keys verify the signatures of credentials. If Issuer and Audience are set, credentials must name them.
 	Keys     credential.Keys
 	Audience string
 	Issuer   string
-	// KeyFiles are the files that ReadKeys reads the Keys from. It is called again when
-	// one of them changes.
+	// KeyFiles are the files from which ReadKeys reads the Keys. It is called again when one of them changes.
 	KeyFiles []string
 	ReadKeys func() (credential.Keys, error)
 }
 
-// credentials returns what credentials of the project are checked with.
+// credentials returns the project in the form that package credential needs.
 func (p *Project) credentials() credential.Project {
 	return credential.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience, Issuer: p.Issuer}
 }
 
-// maxCertificates is how many App Certificates a project may have.
+// maxCertificates is the largest number of App Certificates per project.
 const maxCertificates = 8
 
-// ParseCertificates reads App Certificates, one a line.
+// ParseCertificates parses App Certificates, one per line.
 func ParseCertificates(text string) ([]string, error) {
 	certificates := strings.Fields(strings.TrimPrefix(text, "\ufeff"))
 	if len(certificates) == 0 {

@@ -21,8 +21,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Sessions of a project that a node does not serve are unknown to it, though it can
-// read their keys.
+// A node does not know the sessions of a project that it does not serve, though it can open their resume
+// keys.
 func TestProjectThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -61,7 +61,7 @@ func TestProjectThatIsGone(t *testing.T) {
 	})
 }
 
-// What a token is inspected against is the caller's own project.
+// A token is inspected against the project of the caller.
 func TestInspectionKeepsToTheProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -86,8 +86,7 @@ func TestInspectionKeepsToTheProject(t *testing.T) {
 	})
 }
 
-// Settings of several projects that do not go together are refused, and no secret is
-// quoted.
+// Contradictory settings of several projects are refused, and the error contains no secret.
 func TestRefusedProjects(t *testing.T) {
 	for want, change := range map[string]func(*app.Config){
 		"session-secret: is missing": func(c *app.Config) { c.SessionSecret = "" },
@@ -125,8 +124,8 @@ func TestRefusedProjects(t *testing.T) {
 	}
 }
 
-// The projects file is read again when it changes: a certificate that stands in it is
-// rotated under live calls, and projects that come or go are named in the log.
+// When the projects file changes, a changed certificate replaces the old one during live calls, and the log
+// names the projects that were added or removed.
 func TestProjectsFileChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "projects.yaml")
@@ -146,7 +145,7 @@ func TestProjectsFileChanges(t *testing.T) {
 			if err := os.WriteFile(file, fmt.Appendf(nil, "%p %d", projects, time.Now().UnixNano()), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(6 * time.Second) // bubble: it is looked at every 5 s
+			time.Sleep(6 * time.Second) // bubble: the files are checked every 5 s
 		}
 		config := apptest.Config()
 		apptest.TwoProjects(&config)
@@ -175,7 +174,7 @@ func TestProjectsFileChanges(t *testing.T) {
 			t.Errorf("the log: %s", log)
 		}
 
-		// What cannot be used changes nothing, and is tried again.
+		// An invalid file changes nothing, and is tried again.
 		first.Certificates = []string{apptest.ThirdCertificate}
 		short := second
 		short.Keys.Secrets = []string{"short"}
@@ -223,8 +222,7 @@ func TestProjectsFileChanges(t *testing.T) {
 	})
 }
 
-// The files of a project that is gone from the projects file go with it: nobody misses
-// them.
+// When a project is removed from the projects file, its other files may be removed too, without an error.
 func TestFilesOfAProjectThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()

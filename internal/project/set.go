@@ -17,29 +17,29 @@ import (
 	"refresher/internal/session"
 )
 
-// Settings are the settings of projects.
+// Settings are the settings of the projects.
 type Settings struct {
-	// Projects are served; there is at least one. If ProjectsFile is set, they were read from
-	// it, and ReadProjects reads it and the files that it names again when it changes.
+	// Projects has at least one project. If ProjectsFile is set, it was read from that file, and ReadProjects
+	// reads it again when the file, or one that it names, changes.
 	Projects     []Project
 	ProjectsFile string
 	ReadProjects func() ([]Project, error)
-	// SessionSecret seals resume keys. If it is empty, secrets are derived from the App
-	// Certificates. Keys sealed under PreviousSessionSecret are still opened.
+	// SessionSecret seals resume keys; if it is empty, the secrets are derived from the App Certificates.
+	// PreviousSessionSecret opens resume keys that were sealed with it.
 	SessionSecret, PreviousSessionSecret string
 }
 
-// Config is what a Set needs.
+// Config configures a Set.
 type Config struct {
 	Settings
-	// Spread is the time over which sessions get new tokens after a change of certificate.
-	// It is only logged.
+	// Spread is the period over which sessions get new tokens after a change of certificate. It is only
+	// logged.
 	Spread     time.Duration
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Set is the projects of this node. It is safe for concurrent use.
+// Set holds the projects that this node serves. It is safe for concurrent use.
 type Set struct {
 	config  Config
 	sealer  *session.Sealer
@@ -47,10 +47,10 @@ type Set struct {
 	issued  *prometheus.CounterVec
 
 	mu   sync.Mutex
-	byID map[string]*Project // the map does not change; mu guards the Projects
+	byID map[string]*Project // the map does not change; mu guards the Projects in it
 }
 
-// New makes a Set. The names in its errors are those of the flags.
+// New returns a Set. Its errors name settings by their flags.
 func New(c Config) (*Set, error) {
 	s := &Set{config: c, signers: make(map[string]*signer), issued: newIssued(c.Registerer), byID: make(map[string]*Project)}
 	if len(c.Projects) == 0 {
@@ -86,8 +86,8 @@ func New(c Config) (*Set, error) {
 
 func errTwice(app string) error { return fmt.Errorf("app-id: %s is there twice", app) }
 
-// secrets returns the secrets that resume keys are sealed under: SessionSecret or, if it
-// is empty, one derived from each certificate, which all nodes share anyhow.
+// secrets returns the secrets that seal resume keys: SessionSecret, or if it is empty, one for each
+// certificate, derived from it. All nodes have the same certificates.
 func (s *Set) secrets(certificates []string) (secrets [][]byte, err error) {
 	if s.config.SessionSecret != "" {
 		secrets = append(secrets, []byte(s.config.SessionSecret))
@@ -106,10 +106,10 @@ func (s *Set) secrets(certificates []string) (secrets [][]byte, err error) {
 	return secrets, nil
 }
 
-// Sealer returns what seals the resume keys of all projects.
+// Sealer returns the sealer of the resume keys of all projects.
 func (s *Set) Sealer() *session.Sealer { return s.sealer }
 
-// Serves reports whether the project is served.
+// Serves reports whether this node serves the project.
 func (s *Set) Serves(app string) bool { return s.byID[app] != nil }
 
 // Apps returns the App IDs, in the order of the settings.
@@ -121,7 +121,7 @@ func (s *Set) Apps() []string {
 	return apps
 }
 
-// Credentials returns what credentials are checked with.
+// Credentials returns the projects in the form that package credential needs.
 func (s *Set) Credentials() []credential.Project {
 	all := make([]credential.Project, len(s.config.Projects))
 	for i := range s.config.Projects {
@@ -130,7 +130,8 @@ func (s *Set) Credentials() []credential.Project {
 	return all
 }
 
-// Fingerprints returns the certificates of each project, by App ID. The first signs.
+// Fingerprints returns the fingerprints of each project's certificates by App ID. The first certificate
+// signs.
 func (s *Set) Fingerprints() map[string][]session.Fingerprint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,15 +144,15 @@ func (s *Set) Fingerprints() map[string][]session.Fingerprint {
 	return all
 }
 
-// Inspect reports the content of a token, and why Agora would refuse it for a use in the
-// project that the use names.
+// Inspect reports what a token contains, and why Agora would refuse it for the given use in the project that
+// use names.
 func (s *Set) Inspect(token string, use agora.Use) agora.Report {
 	p := s.get(use.AppID)
 	return agora.Explain(token, use, p.Certificates, time.Now())
 }
 
-// get returns a project as it is now; the zero Project if it is not served. Its slices do
-// not change.
+// get returns the current state of a project, or the zero Project if this node does not serve it. The slices
+// in it are never modified.
 func (s *Set) get(app string) Project {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,7 +162,7 @@ func (s *Set) get(app string) Project {
 	return Project{}
 }
 
-// replace replaces the certificates of a project. The first one signs from now on.
+// replace replaces a project's certificates, the first of which signs tokens from then on.
 func (s *Set) replace(app string, certificates []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +171,7 @@ func (s *Set) replace(app string, certificates []string) error {
 		return nil
 	}
 	if s.config.SessionSecret == "" {
-		// A certificate that was removed opens no resume keys any more: it may have leaked.
+		// A removed certificate must no longer open resume keys: it may have leaked.
 		secrets, err := s.secrets(certificates)
 		if err != nil {
 			return err

@@ -9,8 +9,8 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// complaints logs the SDK's errors, at most once a minute: if the collector cannot be reached, every
-// batch causes an error.
+// complaints logs the SDK's errors, at most one a minute: while the collector is unreachable, each batch
+// causes an error.
 type complaints struct {
 	logger *slog.Logger
 	next   atomic.Int64 // Unix ns
@@ -25,7 +25,7 @@ func (c *complaints) Handle(err error) {
 	}
 }
 
-// misread logs settings that the SDK cannot parse and ignores; by default the SDK would write them
+// misread logs settings that the SDK cannot parse and therefore ignores; by default the SDK would print them
 // to the terminal. It omits the values, since a header may contain an API key.
 type misread struct{ logger *slog.Logger }
 

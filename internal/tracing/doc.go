@@ -1,3 +1,3 @@
-// Package tracing sends traces to an OpenTelemetry collector, if the standard OTEL_ environment
-// variables ask for it. Other packages get the tracer and create the spans.
+// Package tracing sends traces to an OpenTelemetry collector if the standard OTEL_ environment variables
+// enable it. It provides the tracer; other packages create the spans.
 package tracing

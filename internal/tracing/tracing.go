@@ -20,7 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Config describes the service and the node in traces.
+// Config describes this node in its traces.
 type Config struct {
 	// Version is the service's version, Node the name of this process.
 	Version, Node string
@@ -30,11 +30,10 @@ type Config struct {
 // Provider sends traces. A nil Provider sends none, and its tracer is nil.
 type Provider struct{ sdk *sdk.TracerProvider }
 
-// New makes a Provider from the environment variables, or returns nil if tracing is off. Tracing is
-// on if OTEL_TRACES_EXPORTER is "otlp", or if it is not set but an endpoint is. The SDK reads all
-// other variables (endpoint, headers, TLS, sampler, batches, resource), as the OpenTelemetry
-// specification says. New returns an error for an endpoint or a sampler that the SDK would
-// silently replace by a default.
+// New returns a Provider that is configured by the environment, or nil if tracing is off. Tracing is on if
+// OTEL_TRACES_EXPORTER is "otlp", or if it is unset and an endpoint is set. The SDK reads all other variables
+// (endpoint, headers, TLS, sampler, batches, resource) as the OpenTelemetry specification says. New returns
+// an error for an endpoint or sampler that the SDK cannot use, because the SDK would silently use a default.
 func New(ctx context.Context, c Config) (*Provider, error) {
 	exporter, err := wanted(os.Getenv)
 	if err != nil || exporter == "" {
@@ -60,7 +59,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 			attribute.String("service.instance.id", c.Node),
 		),
 		resource.WithTelemetrySDK(),
-		resource.WithFromEnv(), // has the last word
+		resource.WithFromEnv(), // last, so that it overrides the others
 	)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: OTEL_RESOURCE_ATTRIBUTES: %w", err)
@@ -69,7 +68,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 	return &Provider{sdk.NewTracerProvider(sdk.WithBatcher(out), sdk.WithResource(about))}, nil
 }
 
-// wanted returns the protocol for sending traces; empty if tracing is off.
+// wanted returns the protocol for sending traces, or "" if tracing is off.
 func wanted(env func(string) string) (string, error) {
 	first := func(names ...string) (value string) {
 		for _, name := range names {
@@ -101,8 +100,8 @@ func wanted(env func(string) string) (string, error) {
 	return protocol, checkSampler(first("OTEL_TRACES_SAMPLER"), first("OTEL_TRACES_SAMPLER_ARG"))
 }
 
-// reachable reports whether the SDK can use an endpoint: a URL with http or https and a host,
-// or, for gRPC, also other forms such as unix:///run/collector.sock.
+// reachable reports whether the SDK can use an endpoint. It must be a URL with http or https and a host; for
+// gRPC it may also have another form, such as unix:///run/collector.sock.
 func reachable(endpoint, protocol string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
@@ -114,8 +113,8 @@ func reachable(endpoint, protocol string) bool {
 	return (strings.EqualFold(u.Scheme, "http") || strings.EqualFold(u.Scheme, "https")) && u.Host != ""
 }
 
-// checkSampler returns an error for a sampler that the SDK does not know; the SDK would sample all
-// traces instead.
+// checkSampler returns an error for a sampler that the SDK does not know. The SDK would sample all traces
+// instead.
 func checkSampler(name, arg string) error {
 	switch strings.ToLower(name) {
 	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":
@@ -129,7 +128,7 @@ func checkSampler(name, arg string) error {
 	return fmt.Errorf("OTEL_TRACES_SAMPLER: want always_on, always_off or traceidratio, or one of them after parentbased_; have %q", name)
 }
 
-// Tracer returns the tracer that creates spans; nil if tracing is off.
+// Tracer returns the tracer that creates spans, or nil if tracing is off.
 func (p *Provider) Tracer() trace.Tracer {
 	if p == nil {
 		return nil
@@ -137,7 +136,7 @@ func (p *Provider) Tracer() trace.Tracer {
 	return p.sdk.Tracer("refresher")
 }
 
-// Close sends the remaining traces, until ctx is done.
+// Close sends the remaining traces, but stops when ctx is done.
 func (p *Provider) Close(ctx context.Context) error {
 	if p == nil {
 		return nil

@@ -131,12 +131,12 @@ func TestGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Close(t.Context()); err != nil { // there was nothing to send
+	if err := p.Close(t.Context()); err != nil { // no spans are left to send
 		t.Error(err)
 	}
 }
 
-// If the collector cannot be reached, the log gets at most one line a minute.
+// While the collector is unreachable, at most one line a minute is logged.
 func TestComplaints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

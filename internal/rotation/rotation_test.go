@@ -37,6 +37,12 @@ type shared struct {
 	away bool                            // methods of store.Nodes fail; guarded by mu
 }
 
+// inBubble runs a test with a new store, in a bubble.
+func inBubble(t *testing.T, test func(t *testing.T, s *shared)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, &shared{Memory: store.NewMemory(time.Now)}) })
+}
+
 func (s *shared) setAway(away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,8 +171,7 @@ func (n *node) want(t *testing.T, f string, mayBeDeleted bool, why string) Certi
 // TestReportOfARotation follows the report from the first node that changes its
 // certificate to the end of the last token.
 func TestReportOfARotation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shared{Memory: store.NewMemory(time.Now)}
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a", certA), start(t, s, "b", certA)
 		hold(t, s, "1", certA, time.Hour, nil)
 		hold(t, s, "2", certA, 2*time.Hour, func(r *store.Record) { r.State = session.Detached })
@@ -208,8 +213,7 @@ func TestReportOfARotation(t *testing.T) {
 // TestRollingRestart: nodes that start with the new certificate learn from the others
 // when the old one was last used, and remember it after the others have stopped.
 func TestRollingRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shared{Memory: store.NewMemory(time.Now)}
+	inBubble(t, func(t *testing.T, s *shared) {
 		old := start(t, s, "old", certA)
 		first := start(t, s, "first", certB)
 		time.Sleep(2 * time.Hour) // bubble
@@ -230,8 +234,7 @@ func TestRollingRestart(t *testing.T) {
 // TestTokensOfNodesWithALongerMaxTTL: the report uses each node's own MaxTTL, which may
 // change together with the certificate.
 func TestTokensOfNodesWithALongerMaxTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shared{Memory: store.NewMemory(time.Now)}
+	inBubble(t, func(t *testing.T, s *shared) {
 		old := startFor(t, s, "app", 2*maxTTL, "old", certA)
 		a := start(t, s, "a", certB, certA)
 		time.Sleep(time.Minute) // bubble
@@ -249,8 +252,7 @@ func TestTokensOfNodesWithALongerMaxTTL(t *testing.T) {
 // TestOnlyNodesOfTheProjectFollowIt: a node that does not serve a project records nothing
 // of its certificates, however long it has run.
 func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shared{Memory: store.NewMemory(time.Now)}
+	inBubble(t, func(t *testing.T, s *shared) {
 		startFor(t, s, "another", maxTTL, "other", certA)
 		time.Sleep(2 * maxTTL) // bubble
 		a := start(t, s, "a", certB, certA)
@@ -263,8 +265,7 @@ func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
 // TestWhyNot: a certificate may not be deleted while anything that could need it is
 // unknown.
 func TestWhyNot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shared{Memory: store.NewMemory(time.Now)}
+	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", certB, certA)
 		time.Sleep(maxTTL + time.Minute) // bubble
 		a.want(t, "0000000a", true, "")
@@ -289,8 +290,7 @@ func TestWhyNot(t *testing.T) {
 // TestCountIsCutOff: after a partial count no certificate may be deleted, and a slow count
 // is reused for a while.
 func TestCountIsCutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shared{Memory: store.NewMemory(time.Now)}
+	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", certB, certA)
 		time.Sleep(maxTTL + time.Minute) // bubble
 		lists := 0
@@ -321,8 +321,7 @@ func TestCountIsCutOff(t *testing.T) {
 // TestWhatWasSeenIsForgotten: a node forgets a certificate once all tokens signed with it
 // have expired.
 func TestWhatWasSeenIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shared{Memory: store.NewMemory(time.Now)}
+	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", 1)
 		for f := range session.Fingerprint(50) {
 			a.sign(f + 2)
@@ -338,8 +337,7 @@ func TestWhatWasSeenIsForgotten(t *testing.T) {
 // TestChangeWhileTheStoreIsAway: the other nodes learn of a change soon after the store
 // is back.
 func TestChangeWhileTheStoreIsAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shared{Memory: store.NewMemory(time.Now)}
+	inBubble(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a", certB, certA), start(t, s, "b", certB, certA)
 		time.Sleep(maxTTL + time.Minute) // bubble
 		a.want(t, "0000000a", true, "")
@@ -358,8 +356,8 @@ func TestChangeWhileTheStoreIsAway(t *testing.T) {
 
 // TestSigns: the metric names only the certificates that sign now.
 func TestSigns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := start(t, &shared{Memory: store.NewMemory(time.Now)}, "a", certA, certB)
+	inBubble(t, func(t *testing.T, s *shared) {
+		a := start(t, s, "a", certA, certB)
 		for _, f := range []session.Fingerprint{certA, certB} {
 			a.sign(f)
 			want := fmt.Sprintf("# HELP refresher_certificate_signs 1 for each App Certificate that this node signs tokens with, by its fingerprint.\n# TYPE refresher_certificate_signs gauge\nrefresher_certificate_signs{fingerprint=%q} 1\n", f)

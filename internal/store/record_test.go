@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -60,53 +59,6 @@ const (
 	expired  = session.EndExpired
 )
 
-func TestResolve(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		old, r store.Record
-		want   store.Action
-	}{
-		{"higher epoch", said("a", 1, 9, attached, "", 1), said("b", 2, 1, detached, "", 1), store.Done},
-		{"higher epoch, expired", said("a", 1, 9, attached, "", 1), said("b", 2, 1, ended, expired, 2), store.Done},
-		{"higher epoch after an expiry", said("a", 1, 9, ended, expired, 1), said("b", 2, 1, attached, "", 1), store.Done},
-		{"lower epoch, of a connection elsewhere", said("a", 2, 1, attached, "", 1), said("b", 1, 9, attached, "", 1), store.CloseSuperseded},
-		{"lower epoch, of none elsewhere", said("a", 2, 1, detached, "", 2), said("b", 1, 9, attached, "", 1), store.Release},
-		{"lower epoch, of an expiry elsewhere", said("a", 2, 1, ended, expired, 2), said("b", 1, 9, attached, "", 1), store.Release},
-		{"lower epoch, ended", said("a", 2, 1, attached, "", 1), said("b", 1, 9, ended, session.EndLeft, 1), store.CloseSuperseded},
-
-		{"same node", said("a", 1, 1, attached, "", 1), said("a", 1, 2, detached, "", 1), store.Done},
-		{"same node, expired", said("a", 1, 1, detached, "", 1), said("a", 1, 2, ended, expired, 1), store.Done},
-		{"same node and version", said("a", 1, 2, detached, "", 1), said("a", 1, 2, attached, "", 1), store.Done},
-
-		{"proven over connected", said("a", 2, 9, attached, "", 1), said("b", 2, 1, attached, "", 2), store.Done},
-		{"connected over not", said("a", 2, 9, detached, "", 2), said("b", 2, 1, attached, "", 1), store.Done},
-		{"not connected over expired", said("a", 2, 9, ended, expired, 2), said("b", 2, 1, detached, "", 1), store.Done},
-		{"ended over proven", said("a", 2, 9, attached, "", 2), said("b", 2, 1, ended, session.EndDenied, 1), store.Done},
-		{"connected under proven", said("a", 2, 1, attached, "", 2), said("b", 2, 9, attached, "", 1), store.Release},
-		{"not connected under connected", said("a", 2, 1, attached, "", 1), said("b", 2, 9, detached, "", 2), store.Release},
-		{"expired under not connected", said("a", 2, 1, detached, "", 1), said("b", 2, 9, ended, expired, 2), store.Release},
-		{"two proven", said("a", 2, 1, attached, "", 2), said("b", 2, 9, attached, "", 2), store.Release},
-		{"two connected", said("a", 2, 1, attached, "", 1), said("b", 2, 9, attached, "", 0), store.Release},
-		{"two not connected", said("a", 2, 1, detached, "", 1), said("b", 2, 9, detached, "", 2), store.Release},
-		{"two expired", said("a", 2, 1, ended, expired, 2), said("b", 2, 9, ended, expired, 2), store.Release},
-
-		{"ended, then a higher epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 2, 1, attached, "", 2), store.EndSession},
-		{"ended, and its owner does not know", said("a", 1, 1, ended, session.EndRevoked, 1), said("a", 1, 2, attached, "", 1), store.FinishEnd},
-		{"ended, then its owner's expiry", said("a", 1, 1, ended, session.EndRevoked, 1), said("a", 1, 2, ended, expired, 1), store.EndSession},
-		{"ended, then ended elsewhere", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 1, 1, ended, session.EndLeft, 1), store.EndSession},
-		{"ended, then its owner's end of another epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 2, 2, ended, session.EndLeft, 1), store.EndSession},
-		{"ended, then the rest of it", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Done},
-		{"ended, then the same again", said("a", 1, 2, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Done},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			o, replace := store.Resolve(&test.old, &test.r)
-			if o.Action != test.want || replace != (test.want == store.Done) {
-				t.Errorf("action %d, replaced %v, want action %d", o.Action, replace, test.want)
-			}
-		})
-	}
-}
-
 func drawSaid(t *rapid.T, node string) store.Record {
 	epoch := rapid.Uint64Range(1, 3).Draw(t, "epoch")
 	r := said(node, epoch, rapid.Uint64Range(0, 3).Draw(t, "version"), rapid.SampledFrom([]session.State{attached, detached, ended}).Draw(t, "state"),
@@ -164,39 +116,6 @@ func TestOutdated(t *testing.T) {
 		if o, replace := store.Resolve(&old, &r); o.Action != test.action || replace != test.replace {
 			t.Errorf("version %d of epoch %d by %s after 5 of 5 by a: %+v, replaced %v", test.version, test.epoch, test.node, o, replace)
 		}
-	}
-}
-
-func TestRefusal(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		old   store.Record
-		epoch uint64
-		want  session.EndReason // "" is none
-	}{
-		{"its newest key", said("a", 5, 1, attached, "", 4), 5, ""},
-		{"a newer key", said("a", 5, 1, detached, "", 5), 9, ""},
-		{"the newest that was shown", said("a", 5, 1, attached, "", 4), 4, ""},
-		{"an older one", said("a", 5, 1, attached, "", 4), 3, session.EndSuperseded},
-		{"expired", said("a", 5, 1, ended, expired, 4), 4, ""},
-		{"expired, and an older one", said("a", 5, 1, ended, expired, 4), 3, session.EndSuperseded},
-		{"left", said("a", 5, 1, ended, session.EndLeft, 4), 9, session.EndLeft},
-		{"revoked", said("a", 5, 1, ended, session.EndRevoked, 4), 5, session.EndRevoked},
-		{"denied, and an older one", said("a", 5, 1, ended, session.EndDenied, 4), 3, session.EndDenied},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			err := store.Refusal(&test.old, test.epoch)
-			if test.want == "" {
-				if err != nil {
-					t.Errorf("refused: %v", err)
-				}
-				return
-			}
-			refused, ok := errors.AsType[*session.EndedError](err)
-			if want := (session.Ending{Reason: test.want, AccessEndsAt: test.old.ExpiresAt}); !ok || refused.Ending != want {
-				t.Errorf("got %v, want %+v", err, want)
-			}
-		})
 	}
 }
 

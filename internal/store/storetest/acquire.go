@@ -193,9 +193,7 @@ func acquireEnded(w *world) {
 }
 
 func acquireExpired(w *world) {
-	r := w.record(w.id(), nodeA)
-	w.become(&r, expired)
-	w.saved(r)
+	r := w.stored(w.at(expired))
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	w.same("Acquire of one that expired", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
 	// The previous owner cannot finish the session's end any more.

@@ -56,13 +56,11 @@ func claimsOwner(w *world) {
 
 // claimsFromLiving lets an owner come back that was only away for a while.
 func claimsFromLiving(w *world) {
-	r := w.record(w.id(), nodeA)
-	w.become(&r, proven)
+	r := w.at(proven)
 	r.Due = session.MilliOf(w.after(-store.Slack))
 	w.saved(r)
 	w.handed(nodeB, r.Session)
-	r.Version++
-	w.saved(r)
+	w.next(&r)
 	w.holds(&r)
 }
 

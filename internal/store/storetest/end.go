@@ -18,14 +18,10 @@ var endChecks = []check{
 
 func endRemoves(w *world) {
 	r := w.stored(w.record(w.id(), nodeA))
-	w.become(&r, removed)
-	r.Version++
-	w.saved(r)
+	w.turns(&r, removed)
 	w.unknown(r.Session)
 	// Neither does one that the store has never had.
-	other := w.record(w.id(), nodeA)
-	w.become(&other, removed)
-	w.saved(other)
+	other := w.stored(w.at(removed))
 	w.unknown(other.Session)
 	w.pass(time.Hour)
 	w.handed(nodeB)
@@ -41,9 +37,7 @@ func endLeavesTombstone(w *world) {
 		if known {
 			w.saved(r)
 		}
-		w.become(&r, tombstone)
-		r.Version++
-		w.saved(r)
+		w.turns(&r, tombstone)
 		w.holds(&r)
 		again := w.record(r.Session, nodeB)
 		again.Epoch = 10
@@ -93,9 +87,7 @@ func tombstoneExpires(w *world) {
 func endHandedOverUntilDelivered(w *world) {
 	for _, s := range []stage{expired, ended} {
 		r := w.stored(w.record(w.id(), nodeA))
-		w.become(&r, s)
-		r.Version++
-		w.saved(r)
+		w.turns(&r, s)
 		w.pass(store.Slack)
 		w.handed(nodeB, r.Session)
 		w.pass(store.Lease) // B dies before it has delivered the end
@@ -117,9 +109,7 @@ func endHandedOverUntilDelivered(w *world) {
 }
 
 func endFinishedByOwner(w *world) {
-	r := w.record(w.id(), nodeA)
-	w.become(&r, ended)
-	w.saved(r)
+	r := w.stored(w.at(ended))
 	dead := store.Outcome{Action: store.EndSession, Ending: r.Ending()}
 	told := r
 	told.Delivered |= store.DeliveredEnd
@@ -130,8 +120,7 @@ func endFinishedByOwner(w *world) {
 	w.pass(store.Slack)
 	w.handed(nodeA, r.Session)
 	// The owner can, and can save it twice.
-	told.Version++
-	w.saved(told)
+	w.next(&told)
 	w.saved(told)
 	w.wantOutcome(&other, w.save(other)[0], dead)
 	w.pass(time.Hour)

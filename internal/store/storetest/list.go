@@ -125,9 +125,7 @@ func listsIDs(w *world) {
 func listsRead(w *world) {
 	all := w.listed(250, 10)
 	over := w.record(all[3], nodeA)
-	w.become(&over, tombstone)
-	over.Version++
-	w.saved(over)
+	w.turns(&over, tombstone)
 	slices.Reverse(all)
 	want := slices.DeleteFunc(slices.Clone(all), func(id string) bool { return id == over.Session })
 	records, err := w.store.Read(w.Context(), append(all, "unknown"))
@@ -235,9 +233,7 @@ func listsBehindGone(w *world) {
 	want := w.listed(20, 20)
 	shown := w.listAll(5, func(shown []store.Record) {
 		r := shown[len(shown)-1]
-		w.become(&r, removed)
-		r.Version++
-		w.saved(r)
+		w.turns(&r, removed)
 	})
 	if got := ids(shown); !slices.Equal(got, want) {
 		w.Errorf("shown %q, want %q", got, want)
@@ -248,9 +244,7 @@ func listsNoEnds(w *world) {
 	var want []string
 	for _, s := range []stage{proven, attached, detached, expired, ended, removed, tombstone} {
 		r := w.stored(w.record(w.id(), nodeA))
-		w.become(&r, s)
-		r.Version++
-		w.saved(r)
+		w.turns(&r, s)
 		if !r.HasEnded() {
 			want = append(want, r.Session)
 		}
@@ -276,17 +270,14 @@ func listsNoEnds(w *world) {
 }
 
 func listsReturns(w *world) {
-	r := w.record(w.id(), nodeA)
-	w.become(&r, expired)
-	w.saved(r)
+	r := w.stored(w.at(expired))
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	if got, ok := w.get(r.Session); !ok || store.NodeID(got.Node) != store.NodeID(nodeB) || got.State != session.Attached || got.Epoch != held.Epoch || got.Reason != "" {
 		w.Errorf("after an Acquire: %+v, %v", got, ok)
 	}
 	// One session's tombstone has expired, and the other was removed.
 	for _, s := range []stage{tombstone, removed} {
-		r := w.record(w.id(), nodeA)
-		w.become(&r, s)
+		r := w.at(s)
 		r.Reason = map[stage]session.EndReason{tombstone: session.EndLeft, removed: session.EndExpired}[s]
 		w.saved(r)
 		w.pass(store.Lease)

@@ -50,6 +50,27 @@ func (w *world) overdue(id string) store.Record {
 	return r
 }
 
+// at returns the record of a new session at a stage.
+func (w *world) at(s stage) store.Record {
+	r := w.record(w.id(), nodeA)
+	w.become(&r, s)
+	return r
+}
+
+// next saves the record's next version.
+func (w *world) next(r *store.Record) {
+	w.Helper()
+	r.Version++
+	w.saved(*r)
+}
+
+// turns saves the record's next version, at a stage.
+func (w *world) turns(r *store.Record, s stage) {
+	w.Helper()
+	w.become(r, s)
+	w.next(r)
+}
+
 // stage is the state of a record's session, as far as stores distinguish it.
 type stage string
 

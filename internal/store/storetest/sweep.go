@@ -37,8 +37,7 @@ func sweepsNothing(w *world) {
 }
 
 func sweepsOverdue(w *world) {
-	r := w.record(w.id(), nodeA)
-	w.become(&r, detached)
+	r := w.at(detached)
 	r.Due = session.MilliOf(w.after(5 * time.Second))
 	w.saved(r)
 	w.handed(nodeB)

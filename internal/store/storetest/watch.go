@@ -103,9 +103,7 @@ func watchesAcquire(w *world) {
 	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
 	for _, attach := range []bool{true, false} {
 		for _, s := range []stage{proven, detached, expired} {
-			r := w.record(w.id(), nodeA)
-			w.become(&r, s)
-			w.saved(r)
+			r := w.stored(w.at(s))
 			w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: attach})
 			a.told(r.Session)
 		}
@@ -124,9 +122,7 @@ func watchesSave(w *world) {
 	}
 	// Of two nodes with the same epoch, the one whose record ranks lower loses the
 	// session.
-	r := w.record(w.id(), nodeA)
-	w.become(&r, detached)
-	w.saved(r)
+	r := w.stored(w.at(detached))
 	r.Node = nodeB
 	w.become(&r, attached)
 	w.saved(r)
@@ -158,21 +154,14 @@ func watchesInTurn(w *world) {
 func watchesOwn(w *world) {
 	a, b := w.watch(nodeA), w.watch(nodeB)
 	r := w.stored(w.overdue(w.id()))
-	r.Version++
-	w.saved(r)
+	w.next(&r)
 	w.handed(nodeA, r.Session)
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeA, Attach: true})
 	r.Epoch = held.Epoch
-	w.become(&r, ended)
-	r.Version++
-	w.saved(r)
-	w.become(&r, tombstone)
-	r.Version++
-	w.saved(r)
+	w.turns(&r, ended)
+	w.turns(&r, tombstone)
 	other := w.stored(w.record(w.id(), nodeA))
-	w.become(&other, removed)
-	other.Version++
-	w.saved(other)
+	w.turns(&other, removed)
 	other = w.record(other.Session, nodeB) // a removed session has no owner
 	w.saved(other)
 	w.quiet(a, b)
@@ -193,9 +182,7 @@ func watchesRefused(w *world) {
 	w.holds(&r)
 	a.told(r.Session) // by holds, which takes the session to see
 
-	over := w.record(w.id(), nodeA)
-	w.become(&over, ended)
-	w.saved(over)
+	over := w.stored(w.at(ended))
 	w.save(side{proven, 2, nodeB, 1}.record(w, over.Session, 0))
 	w.refused(store.AcquireRequest{Session: over.Session, Epoch: 1, Node: nodeB, Attach: true}, over.Ending())
 	w.quiet(a, b)

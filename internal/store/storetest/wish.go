@@ -114,8 +114,7 @@ func wishesUntilActedOn(w *world) {
 	r.Version, r.WishPending = r.Version+1, false
 	w.saved(r)
 	w.shows(&r)
-	r.Version++
-	w.saved(r)
+	w.next(&r)
 	w.shows(&r)
 	// A node that takes over without knowing of the wish gets it as well.
 	other := w.publishing(r.Session)
@@ -200,8 +199,7 @@ func wishesClaimed(w *world) {
 	if claimed.Register() != given.Register() || !claimed.WishPending {
 		w.Errorf("claimed with %+v, pending %v", claimed.Register(), claimed.WishPending)
 	}
-	claimed.Version++
-	w.saved(claimed)
+	w.next(&claimed)
 	claimed.WishPending = false
 	w.shows(&claimed)
 }
@@ -297,9 +295,7 @@ func wishesNowhere(w *world) {
 	ids := []string{w.id()} // of a session that never was
 	var unfinished store.Record
 	for _, s := range []stage{expired, ended, removed, tombstone} {
-		r := w.record(w.id(), nodeA)
-		w.become(&r, s)
-		w.saved(r)
+		r := w.stored(w.at(s))
 		if ids = append(ids, r.Session); s == ended {
 			unfinished = r
 		}

@@ -45,7 +45,7 @@ type world struct {
 	*testing.T
 	clock *clock
 	store Store
-	next  int // where id goes on
+	from  int // where id goes on
 }
 
 func newWorld(t *testing.T, open Open) *world {
@@ -64,7 +64,7 @@ func (w *world) pass(d time.Duration) { w.clock.pass(d) }
 // id returns the id of a new session, in the same shard as the previous one.
 func (w *world) id() string {
 	var one []string
-	one, w.next = idsFrom(w.next, 0, 1)
+	one, w.from = idsFrom(w.from, 0, 1)
 	return one[0]
 }
 

@@ -23,7 +23,7 @@ const (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testMinter mints tokens of one version, one for each service.
+// testMinter mints tokens of one version, in separate tokens for each service.
 type testMinter struct {
 	*Minter
 
@@ -42,24 +42,24 @@ func newMinter(t testing.TB, v Version) testMinter {
 	return testMinter{m, session.Format007}
 }
 
-// Mint is Minter.Mint, in m's format.
+// Mint mints in m's format.
 func (m testMinter) Mint(id session.Identity, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	return m.Minter.Mint(id, m.format, issuedAt, expiresAt)
 }
 
-// mintRTC is Mint, for one service.
+// mintRTC mints an RTC token.
 func (m testMinter) mintRTC(r session.RTC, issuedAt, expiresAt session.UnixSec) (string, error) {
 	tokens, err := m.Mint(session.Identity{RTC: &r}, issuedAt, expiresAt)
 	return tokens.RTC, err
 }
 
-// mintRTM is Mint, for the other one that has both formats.
+// mintRTM mints an RTM token.
 func (m testMinter) mintRTM(r session.RTM, issuedAt, expiresAt session.UnixSec) (string, error) {
 	tokens, err := m.Mint(session.Identity{RTM: &r}, issuedAt, expiresAt)
 	return tokens.RTM, err
 }
 
-// must returns a call's result, and panics on an error.
+// must returns a function that returns v, and fails the test if err is not nil.
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
@@ -127,7 +127,7 @@ func encodeSigned(t *Token) []byte {
 		case ServiceAPaaS:
 			b = appendString(appendString(b, s.Room), s.User)
 			b = le.AppendUint16(b, uint16(s.Role))
-		case ServiceFPA: // has no names
+		case ServiceFPA: // FPA has no names
 		}
 	}
 	return b

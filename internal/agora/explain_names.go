@@ -40,7 +40,7 @@ func (e *examination) rules(s *Service) {
 		err = ValidateRTC(session.RTC{Channel: s.Channel, Account: s.User})
 	case s.Type == ServiceRTM:
 		err = ValidateRTM(session.RTM{UserID: s.User})
-	case s.Type == ServiceChat && s.User != "": // an empty user is the application's token
+	case s.Type == ServiceChat && s.User != "": // Chat's app token has an empty user
 		err = ValidateChat(session.Chat{UserID: s.User})
 	}
 	if refusal, ok := errors.AsType[*session.Error](err); ok {
@@ -48,8 +48,8 @@ func (e *examination) rules(s *Service) {
 	}
 }
 
-// user compares the user of a 007 token with the wanted one. An empty user means any RTC user, or
-// the Chat application.
+// user compares the user of a 007 token with the wanted one. An empty user in the token means any
+// RTC user, or Chat's app token.
 func (e *examination) user(s *Service) {
 	want := e.use.User
 	switch {

@@ -24,8 +24,7 @@ func sign007(t *Token) string {
 	return encode(signature[:], body)
 }
 
-// sign006 is the same for an RTC token of the old format, ts in place of the
-// token's end.
+// sign006 makes a correctly signed RTC token in format 006. ts is the token's ts field.
 func sign006(channel, user string, ts session.UnixSec, privileges ...Privilege) string {
 	message := encodeSigned(&Token{Version: V006, Salt: 1, ValidUntil: ts, Services: []Service{{Privileges: privileges}}})
 	signature := hmacSHA256([]byte(certificate), []byte(appID+channel+user+string(message)))
@@ -86,10 +85,10 @@ func TestExplain(t *testing.T) {
 		name  string
 		text  string
 		use   Use
-		after session.UnixSec // seconds from the issue
+		after session.UnixSec // seconds since the token was issued
 		certs []string
 		want  []string // severity and code of each finding
-		says  string   // in the first one's text
+		says  string   // part of the first finding's text
 	}{
 		{"good", new7.RTC, daily, 0, nil, good, "signed with certificate 1 of 1"},
 		{"to the last second", new7.RTC, daily, 3599, nil, good, ""},

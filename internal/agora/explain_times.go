@@ -41,7 +41,7 @@ func (e *examination) times(t *Token, s *Service) {
 	case access > end:
 		e.warn(FindingSilentEnd, "the token ends at %s, %s before its privilege to get in: SDKs watch the privilege, so no token-privilege-will-expire event comes; the call is cut off and can't be rejoined; set both to the same end", moment(end), access.Sub(end))
 		access = end
-	case access < end && t.Version == V007: // a 006 token always has 24 hours
+	case access < end && t.Version == V007: // ts of a 006 token is always 24 hours after its issue
 		e.warn(FindingCutOff, "its privilege to get in ends at %s, %s before the token: the call is cut off there", moment(access), end.Sub(access))
 	}
 	e.publishing(s, access)
@@ -57,7 +57,8 @@ func (e *examination) times(t *Token, s *Service) {
 	}
 }
 
-// publishing adds findings about media that the holder cannot publish, or not until access.
+// publishing adds findings about media that the holder cannot publish, or whose privilege expires
+// before access, the expiry of the right to join.
 func (e *examination) publishing(s *Service, access session.UnixSec) {
 	if s.Type != ServiceRTC {
 		return

@@ -12,33 +12,34 @@ const (
 	SeverityInfo = "info"
 )
 
-// Codes of findings. "Is another" means that the token differs from the Use.
+// Codes of findings. FindingAppID, FindingService, FindingChannel and FindingUser mean that the
+// token differs from the Use.
 const (
-	FindingStaticKey   = "static_key"   // no token at all: nothing, or an App ID
-	FindingCertificate = "certificate"  // an App Certificate where a token belongs
-	FindingNotAToken   = "not_a_token"  // malformed
-	FindingUnreadable  = "unreadable"   // opens a service that this package doesn't know
-	FindingTooLong     = "too_long"     // for the web SDK
-	FindingWhiteSpace  = "white_space"  // stands around the token
-	FindingAppID       = "app_id"       // is another
-	FindingService     = "service"      // is another than what is wanted
+	FindingStaticKey   = "static_key"  // the text is empty or an App ID, not a token
+	FindingCertificate = "certificate" // the text is an App Certificate, not a token
+	FindingNotAToken   = "not_a_token" // malformed
+	FindingUnreadable  = "unreadable"  // the token has a service that this package does not know
+	FindingTooLong     = "too_long"    // the token is too long for the web SDK
+	FindingWhiteSpace  = "white_space" // there is white space around the token
+	FindingAppID       = "app_id"      // is another
+	FindingService     = "service"
 	FindingChannel     = "channel"      // is another
-	FindingAnyChannel  = "any_channel"  // the channel is "*"
+	FindingAnyChannel  = "any_channel"  // the token's channel is "*"
 	FindingUser        = "user"         // is another
-	FindingLiteralZero = "literal_zero" // the user is "0", which isn't any user
-	FindingName        = "name"         // is against Agora's rules for names
-	FindingSignature   = "signature"    // fits no certificate given
-	FindingSigned      = "signed"       // the signature fits
-	FindingUnverified  = "unverified"   // the signature can't be checked with what was given
-	FindingPrivilege   = "privilege"    // to get in is missing
+	FindingLiteralZero = "literal_zero" // the token's user is "0", which matches no user
+	FindingName        = "name"         // a name breaks Agora's rules
+	FindingSignature   = "signature"    // none of the given certificates signed the token
+	FindingSigned      = "signed"       // the signature is valid
+	FindingUnverified  = "unverified"   // the signature cannot be checked with the given names and certificates
+	FindingPrivilege   = "privilege"    // the privilege to join or log in is missing
 	FindingExpired     = "expired"      // is over
-	FindingFuture      = "future"       // issued later than now
-	FindingLifetime    = "lifetime"     // over 24 hours
-	FindingSilentEnd   = "silent_end"   // the token ends before its privilege
-	FindingCutOff      = "cut_off"      // a privilege ends before the token
-	FindingPublishEnds = "publish_ends" // publishing ends before the call
-	FindingAudience    = "audience"     // may not publish
-	FindingGood        = "good"         // nothing against it
+	FindingFuture      = "future"       // the issue time is in the future
+	FindingLifetime    = "lifetime"     // the lifetime is over 24 hours
+	FindingSilentEnd   = "silent_end"   // the token expires before its privilege, so SDKs call no callback
+	FindingCutOff      = "cut_off"      // a privilege expires before the token
+	FindingPublishEnds = "publish_ends" // the privileges to publish expire before the one to join
+	FindingAudience    = "audience"     // the holder may not publish
+	FindingGood        = "good"         // no problem was found
 )
 
 // Finding is one observation about a token, in words. Text states the observation and, unless it
@@ -46,7 +47,7 @@ const (
 // It contains no secret: only the token's App ID and names, quoted and shortened.
 type Finding struct {
 	Code     string `json:"code"`
-	Severity string `json:"severity"` // "error", "warning" or "info"
+	Severity string `json:"severity"` // one of the Severity constants
 	Text     string `json:"text"`
 }
 

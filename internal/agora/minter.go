@@ -98,9 +98,9 @@ func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt se
 	return e.rtcAndRTM(c, privileges, u), nil
 }
 
-// MintChat returns a Chat token for one user. For an empty user id it returns the application's own
-// token, which administers the whole Chat app, so a caller that means a user must call
-// [ValidateChat] first. The times and errors are as in Mint.
+// MintChat returns a Chat token for one user. For an empty user id it returns Chat's app token,
+// which administers the whole Chat app, so a caller that means a user must call [ValidateChat]
+// first. The times and errors are as in Mint.
 func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt session.UnixSec) (string, error) {
 	if c.UserID != "" {
 		if err := ValidateChat(c); err != nil {
@@ -115,7 +115,7 @@ func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt session.UnixSec) (
 	return e.chat(c), nil
 }
 
-// bundle has what tokens issued together have in common. They share a salt, and therefore in 007
+// bundle has the fields that all tokens of one Mint share. They share a salt, and therefore in 007
 // a signing key, whose derivation is more than half the cost of a token.
 type bundle struct {
 	minter                   *Minter

@@ -113,7 +113,7 @@ func (r *reader) service(issuedAt session.UnixSec) Service {
 		s.Room = r.string()
 		s.User = r.string()
 		s.Role = int16(r.uint16())
-	case ServiceFPA: // has no names
+	case ServiceFPA: // FPA has no names
 	}
 	return s
 }

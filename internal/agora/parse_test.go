@@ -116,7 +116,7 @@ func TestParseRefusals(t *testing.T) {
 	}
 }
 
-// paddedToken is a token of ours that ends with base64 padding.
+// paddedToken returns a token of this package whose base64 text ends with padding.
 func paddedToken(t *testing.T) string {
 	t.Helper()
 	text := must(newMinter(t, V007).mintRTM(session.RTM{UserID: "ana b"}, now, now+60))(t)
@@ -141,7 +141,7 @@ func TestParseRepeatedServices(t *testing.T) {
 	}
 	wantFields(t, must(Parse(wrap(content007(want))))(t), want)
 
-	want.Services = []Service{} // Agora's Go builder makes such tokens, too
+	want.Services = []Service{} // Agora's Go builder also makes tokens without a service
 	wantFields(t, must(Parse(wrap(content007(want))))(t), want)
 }
 
@@ -167,7 +167,7 @@ func TestParseForeignPrivileges(t *testing.T) {
 		Checksums: &Checksums{},
 	})
 
-	// Nor does it make RTM's token when it comes first.
+	// An RTM privilege that is listed first does not make it an RTM token either.
 	login := encodeSigned(&Token{Version: V006, ValidUntil: now, Services: []Service{
 		{Privileges: []Privilege{{ID: 1000}, {ID: 1001}}},
 	}})
@@ -237,8 +237,8 @@ func TestServiceTypeWords(t *testing.T) {
 	}
 }
 
-// FuzzParse looks for panics, for results beyond the bounds, and for fields
-// that don't survive being written and read again.
+// FuzzParse looks for panics, for results beyond the limits, and for fields that change when they
+// are encoded and parsed again.
 func FuzzParse(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v.Token)

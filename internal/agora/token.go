@@ -12,7 +12,8 @@ import (
 type Token struct {
 	Version Version `json:"version"`
 	AppID   string  `json:"appId"`
-	// IssuedAt is ts minus 24 hours in 006, as Agora's builders set ts.
+	// IssuedAt is ts minus 24 hours in a 006 token, since Agora's builders set ts to 24 hours after
+	// the issue.
 	IssuedAt session.UnixSec `json:"issuedAt"`
 	// ValidUntil is the token's own expiry; in 006, 24 hours after IssuedAt.
 	ValidUntil session.UnixSec `json:"validUntil"`
@@ -26,7 +27,7 @@ type Token struct {
 	Checksums *Checksums `json:"checksums,omitempty"`
 
 	signature []byte
-	signed    []byte // 007: the body; 006: the message
+	signed    []byte // the body of a 007 token; the message of a 006 token
 }
 
 // Service is one service that a token grants. Names may have any bytes, since a token may come
@@ -34,12 +35,12 @@ type Token struct {
 type Service struct {
 	Type       ServiceType `json:"type"`
 	Privileges []Privilege `json:"privileges"` // by ascending ID
-	// Channel of RTC.
+	// Channel is the channel of RTC.
 	Channel string `json:"channel,omitempty"`
-	// User is the uid in decimal or the account of RTC, and the user of RTM,
-	// Chat and APaaS. Empty is any RTC user (uid 0), or the Chat application.
+	// User is the uid in decimal or the account of RTC, and the user of RTM, Chat and APaaS. An
+	// empty User means any RTC user (uid 0), or Chat's app token.
 	User string `json:"user,omitempty"`
-	// Room and Role of APaaS; -1 is no role.
+	// Room and Role are those of APaaS. A Role of -1 means none.
 	Room string `json:"room,omitempty"`
 	Role int16  `json:"role,omitempty"`
 }

@@ -23,8 +23,7 @@ func (b *bundle) rtc006(r session.RTC) (string, error) {
 	return b.build006(r.Channel, r.User(), accesstoken.KJoinChannel)
 }
 
-// rtm006 builds an RTM token of the old format, in which the user id takes the
-// channel's place.
+// rtm006 builds an RTM token of the old format. Its channel field has the user id.
 func (b *bundle) rtm006(r session.RTM) (string, error) {
 	return b.build006(r.UserID, "", accesstoken.KLoginRtm)
 }

@@ -65,15 +65,15 @@ func want006(t *testing.T, text string, theirs accesstoken.AccessToken, from, to
 	}
 }
 
-// TestA006TokenCanBeAltered is why session.Policy.Format lets no request choose 006: without
-// the certificate, a token is made into one for another channel and user, as
+// TestA006TokenCanBeAltered is the reason why session.Policy.Format lets no request choose 006:
+// without the certificate, anyone can change a 006 token into one for another channel and user, as
 // docs/operate/security.md says.
 func TestA006TokenCanBeAltered(t *testing.T) {
 	t.Parallel()
 	const head = len("006") + hexDigits
 	text := must(newMinter(t, V006).mintRTC(session.RTC{Channel: "daily-42", UID: 7}, 1_800_000_000, 1_800_003_600))(t)
 	body := must(base64.StdEncoding.DecodeString(text[head:]))(t)
-	sums := body[2+binary.LittleEndian.Uint16(body):] // behind the signature
+	sums := body[2+binary.LittleEndian.Uint16(body):] // the checksums follow the signature
 	binary.LittleEndian.PutUint32(sums, crc32.ChecksumIEEE([]byte("daily-4")))
 	binary.LittleEndian.PutUint32(sums[4:], crc32.ChecksumIEEE([]byte("27")))
 	altered := must(Parse(text[:head] + base64.StdEncoding.EncodeToString(body)))(t)

@@ -79,7 +79,7 @@ func TestAgoraParsesOurs(t *testing.T) {
 		wantAgora(t, must(m.MintChat(session.Chat{}, from, to))(t), from, to,
 			services(app), Holder{})
 
-		// Users of their own, as BuildTokenWithRtm2 has them.
+		// RTC and RTM have different users, as in Agora's BuildTokenWithRtm2.
 		single := must(m.Minter.Mint(session.Identity{RTC: &r, RTM: &session.RTM{UserID: rtm.UserId}}, session.FormatSingle, from, to))(t)
 		wantAgora(t, single.RTC, from, to, services(rtc, rtm), Holder{Channel: r.Channel, User: r.User()})
 
@@ -92,7 +92,7 @@ func TestAgoraParsesOurs(t *testing.T) {
 	}
 }
 
-// services is services by their types, as Agora's parser has them.
+// services returns services by type, as Agora's parser stores them.
 func services(all ...accesstoken2.IService) map[uint16]accesstoken2.IService {
 	token := accesstoken2.CreateAccessToken()
 	for _, s := range all {
@@ -142,7 +142,7 @@ func TestOursParsesAgora(t *testing.T) {
 				switch s.IntN(4) {
 				case 0: // not granted
 					continue
-				case 1: // granted without an end of its own
+				case 1: // granted without a separate expiry
 					privileges[id] = 0
 				default:
 					privileges[id] = 1 + s.Uint32N(1<<20)

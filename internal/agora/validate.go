@@ -17,7 +17,7 @@ const (
 	maxRTMUser  = 64
 	maxChatUser = 64
 
-	// noName is the user that apps send if they have no user name.
+	// noName is the user id that apps send for a client without a name.
 	noName = "0"
 
 	// maxLifetime is in seconds.
@@ -106,8 +106,8 @@ func ValidateRTC(r session.RTC) error {
 	return nil
 }
 
-// ValidateRTM checks the user id: 1 to 64 bytes of Agora's set, not beginning
-// with '_', and neither "null" nor "0", which apps send for no name.
+// ValidateRTM checks the user id: 1 to 64 bytes of Agora's set. It refuses a leading '_', and the
+// ids "null" and "0", which apps send for a client without a name.
 func ValidateRTM(r session.RTM) error {
 	if err := checkName("rtm.userId", r.UserID, maxRTMUser, rtcBytes); err != nil {
 		return err
@@ -121,9 +121,9 @@ func ValidateRTM(r session.RTM) error {
 	return nil
 }
 
-// ValidateChat checks the user id: 1 to 64 bytes of a-z, A-Z, 0-9, '_', '-'
-// and '.', the characters that Chat registers. It refuses an empty id, for which
-// [Minter.MintChat] returns the application's own token.
+// ValidateChat checks the user id: 1 to 64 bytes of a-z, A-Z, 0-9, '_', '-' and '.', the characters
+// that Chat registers. It refuses an empty id, for which [Minter.MintChat] returns Chat's app
+// token.
 func ValidateChat(c session.Chat) error {
 	return checkName("chat.userId", c.UserID, maxChatUser, chatBytes)
 }
@@ -137,7 +137,7 @@ func checkName(field, name string, limit int, set *byteSet) error {
 	}
 	for i := range len(name) {
 		if !set.has[name[i]] {
-			// The error quotes at most one character.
+			// The error quotes at most one character of the name.
 			char, _ := utf8.DecodeRuneInString(name[i:])
 			return badRequest("%s: %q at byte %d is not allowed; want only %s", field, char, i, set.text)
 		}
@@ -156,7 +156,7 @@ func checkHex(value string) error {
 	if len(value) != hexDigits {
 		return fmt.Errorf("%d characters long; want %d hex digits", len(value), hexDigits)
 	}
-	if _, err := hex.DecodeString(value); err != nil { // err would quote a digit
+	if _, err := hex.DecodeString(value); err != nil { // the error of package hex would quote a digit
 		return fmt.Errorf("not hexadecimal; want %d hex digits", hexDigits)
 	}
 	return nil

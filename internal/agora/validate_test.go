@@ -26,7 +26,7 @@ func TestValidate(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		id   session.Identity
-		want string // the message, or empty for a valid one
+		want string // the error's message; empty if the identity is valid
 	}{
 		{"no service", session.Identity{}, "rtc, rtm, chat: want at least one of them"},
 		{"every service", session.Identity{
@@ -168,7 +168,8 @@ func TestLifetime(t *testing.T) {
 			} {
 				wantBadRequest(t, mint(now, c.to), c.want)
 			}
-			// A clock that is out of a token's range is no fault of the caller's.
+			// A wrong clock of the node is not the caller's mistake, so the error is not a
+			// *session.Error.
 			for _, from := range []session.UnixSec{math.MinInt64, -1, 0, latest + 1, math.MaxInt64} {
 				err := mint(from, from)
 				if refusal := new(session.Error); err == nil || errors.As(err, &refusal) {

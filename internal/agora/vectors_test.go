@@ -12,8 +12,8 @@ import (
 	"refresher/internal/session"
 )
 
-// vector is a known-answer token of Agora's own test suites, with its fields
-// as they stand in the token: expiries relative in 007, absolute in 006.
+// vector is a token from Agora's test suites, with its fields as they are encoded in the token:
+// expiries are relative in 007, absolute in 006.
 type vector struct {
 	Token   string
 	From    string
@@ -24,7 +24,7 @@ type vector struct {
 		TS                 session.UnixSec
 		Privileges         map[uint16]session.UnixSec
 		IssueTS, Expire    session.UnixSec
-		Services           [][]json.RawMessage // type, privileges, names
+		Services           [][]json.RawMessage // each is a type, privileges and names
 	}
 }
 

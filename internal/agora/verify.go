@@ -70,7 +70,7 @@ func (t *Token) verify006(certificate string, h Holder) error {
 		return wrongChannel
 	}
 	if crc32.ChecksumIEEE([]byte(user)) != t.Checksums.User {
-		if t.Checksums.User != 0 { // the sum of nothing, for uid 0
+		if t.Checksums.User != 0 { // 0 is the checksum of the empty name for uid 0
 			return ErrUser
 		}
 		user = ""

@@ -28,7 +28,7 @@ type Minter interface {
 	// MintStream makes an RTM token for u that also grants access to stream channels, as the
 	// RTC user c. It returns the same errors as Mint.
 	MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
-	// MintChatApp makes the application's own Chat token, which back ends use.
+	// MintChatApp makes Chat's app token, with which back ends call Chat's API.
 	MintChatApp(app string, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
 }
 
@@ -65,8 +65,8 @@ type Config struct {
 	Minter  Minter
 	Clients Clients
 	Access  Access
-	// Sessions, Wishes and Revocations are what operators see and change. An error of
-	// Sessions that is no *session.Error says that the store cannot be reached.
+	// Sessions, Wishes and Revocations are the data that operators see and change. An error of
+	// Sessions that is not a *session.Error means that the store cannot be reached.
 	Sessions    store.Lister
 	Wishes      Wishes
 	Revocations Revocations
@@ -76,7 +76,7 @@ type Config struct {
 	Certificates func(ctx context.Context, app string) (rotation.Report, error)
 	// Inspect decodes a token of a project and reports what makes it unusable for u.
 	Inspect func(token string, u agora.Use) agora.Report
-	// Policy has the lifetimes of tokens.
+	// Policy has the limits and the default of token lifetimes.
 	Policy     session.Policy
 	Origins    *origin.Checker
 	Logger     *slog.Logger
@@ -102,7 +102,7 @@ var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$`)
 // API is the public HTTP handler. It is safe for concurrent use.
 type API struct {
 	config  Config
-	base    []string // the parts of BasePath
+	base    []string // BasePath, split at its slashes
 	routes  []route
 	metrics *metrics
 }
@@ -143,7 +143,7 @@ func New(c Config) (*API, error) {
 		{callers, http.MethodGet, []string{"chat", "app", "token"}, classic.chatAppText},
 		{callers, http.MethodGet, []string{"chat", "user", "*", "token"}, classic.chatUserText},
 
-		// Authenticated by the session's resume key.
+		// The handlers check the session's resume key instead of a credential.
 		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew},
 		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "leave"}, a.leave},
 
@@ -159,7 +159,7 @@ func New(c Config) (*API, error) {
 		{admins, http.MethodPost, []string{"v1", "tokens", "inspect"}, operators.inspect},
 	}
 	if c.Page != nil {
-		a.routes = a.routes[1:] // the page is at the root
+		a.routes = a.routes[1:] // Page serves "/", so the readiness endpoint there is removed
 	}
 	return a, nil
 }
@@ -181,7 +181,7 @@ type request struct {
 // noContent.
 type endpoint func(r *request) (any, error)
 
-// audience is who may use an endpoint.
+// audience says which callers may use an endpoint.
 type audience uint8
 
 const (
@@ -189,7 +189,7 @@ const (
 	// the root even if there is a BasePath.
 	probes  audience = iota
 	anybody          // no credential is needed
-	callers          // a credential is needed, and grants what it says
+	callers          // a credential is needed; its grants limit the tokens
 	admins           // a credential with the scope "admin" is needed
 )
 

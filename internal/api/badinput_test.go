@@ -65,8 +65,8 @@ func TestRenewOverHTTP(t *testing.T) {
 	}
 }
 
-// A loopback address keeps other machines out, but not a web page whose host
-// name was made to resolve to it.
+// With auth "none", the node refuses requests with a foreign Host: a web page whose host name
+// resolves to the loopback address could otherwise reach it.
 func TestOnlyLocalhostIsServedWithoutCredentials(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	for host, status := range map[string]int{
@@ -84,7 +84,7 @@ func TestSessionIsFoundAsSoonAsItIsJoined(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	s := n.Dial()
 	s.Send(apptest.JoinText)
-	joined := s.Expect(protocol.TypeJoined) // its record is written a moment later
+	joined := s.Expect(protocol.TypeJoined) // the session's record is written to the store a moment later
 	if response, text := n.Do(http.MethodDelete, "/v1/sessions/"+joined.Session, ""); response.StatusCode != http.StatusOK {
 		t.Errorf("%d %s", response.StatusCode, text)
 	}

@@ -26,7 +26,7 @@ func TestBasePath(t *testing.T) {
 			"/agora/refresher/v1/ws":                      http.StatusUpgradeRequired,
 			"/agora/refresher":                            http.StatusOK,
 			"/agora/refresher/":                           http.StatusOK,
-			"/":                                           http.StatusOK, // what balancers ask
+			"/":                                           http.StatusOK, // health checks of load balancers use "/"
 			"/ping":                                       http.StatusOK,
 			"/v1/ws":                                      http.StatusNotFound,
 			"/v1/sessions":                                http.StatusNotFound,
@@ -81,7 +81,7 @@ func TestPageUnderBasePath(t *testing.T) {
 // The health check on the public port tells whether the node is ready, without the reason.
 func TestReadinessOnThePublicPort(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.AddressRate, c.DrainWindow = 0.001, time.Minute })
-	for range 20 { // under no limit
+	for range 20 { // more often than AddressRate allows
 		if r, text := n.Do(http.MethodGet, "/", ""); r.StatusCode != http.StatusOK || text != `{"status":"ready"}` {
 			t.Fatalf("%d %s", r.StatusCode, text)
 		}
@@ -93,7 +93,7 @@ func TestReadinessOnThePublicPort(t *testing.T) {
 	s.Send(apptest.JoinText)
 	s.Expect(protocol.TypeJoined)
 	go n.Stop()
-	s.Expect(protocol.TypeReconnect) // it drains until the client is gone
+	s.Expect(protocol.TypeReconnect) // Stop now waits until the client has disconnected
 	r, text := n.Do(http.MethodGet, "/", "")
 	if r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, `"code":"unavailable"`) || strings.Contains(text, "drain") {
 		t.Errorf("%d %s", r.StatusCode, text)

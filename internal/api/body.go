@@ -128,7 +128,7 @@ func parse(body []byte, into any) error {
 	if err == nil {
 		return nil
 	}
-	if refused, ok := errors.AsType[*session.Error](err); ok { // a field's own
+	if refused, ok := errors.AsType[*session.Error](err); ok { // the error of a field's own UnmarshalJSON
 		return refused
 	}
 	if wrong, ok := errors.AsType[*strict.SemanticError](err); ok {
@@ -141,7 +141,7 @@ func parse(body []byte, into any) error {
 	return session.Errorf(session.CodeBadRequest, "body: want a JSON object; it ends too early")
 }
 
-// wanted says which JSON values a Go type takes.
+// wanted describes the JSON values that a Go type accepts.
 func wanted(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[text]():
@@ -171,7 +171,7 @@ func wanted(t reflect.Type) string {
 	}
 }
 
-// given says what a value is that does not fit. Only a number is quoted.
+// given describes the JSON value that was refused. It quotes only numbers.
 func given(wrong *strict.SemanticError) string {
 	switch wrong.JSONKind {
 	case 'n':

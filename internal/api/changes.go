@@ -22,7 +22,7 @@ type changeRequest struct {
 	Renew bool `json:"renew"`
 }
 
-// wishView is the result of changing or ending a session.
+// wishView is the result of changing or ending a session, in both answers.
 type wishView struct {
 	ID      string `json:"id"`
 	Applied bool   `json:"applied"` // the session's node has acted on it
@@ -46,12 +46,12 @@ type changeView struct {
 type endView struct {
 	wishView
 
-	// AccessEndsAt is when the session's last token expires; left out if unknown.
+	// AccessEndsAt is when the session's last token expires. It is omitted if unknown.
 	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
 }
 
-// changeSession answers PATCH /v1/sessions/{id}: {"rtc": {"role": …}} pushes new tokens with
-// that role, {"renew": true} pushes new tokens with the current one.
+// changeSession answers PATCH /v1/sessions/{id}. {"rtc": {"role": …}} changes the role and pushes
+// new tokens; {"renew": true} pushes new tokens with the current role.
 func (o *operators) changeSession(r *request) (any, error) {
 	var q changeRequest
 	if err := decode(r.Request, &q); err != nil {
@@ -103,8 +103,7 @@ func viewOfWish(w *store.Wish, result *store.WishResult) wishView {
 	}
 }
 
-// noteOf explains to the operator in words why a change has not taken effect yet; empty if it
-// has.
+// noteOf explains to the operator why a change has not taken effect yet. It returns "" if it has.
 func noteOf(w *store.Wish, result *store.WishResult) string {
 	r := &result.Record
 	overtaken := w.Kind == store.WishRole && result.Version < r.WishVersion && r.Identity.RTC != nil && r.Identity.RTC.Role != w.Role

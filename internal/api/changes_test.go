@@ -65,8 +65,8 @@ func TestRoleIsChangedAtOnce(t *testing.T) {
 	})
 }
 
-// The last change of a role wins, even if the node of an earlier change has a clock that is ahead by
-// the allowed clock skew.
+// The last change of a role wins, even if an earlier change was made on a node whose clock is ahead
+// by the allowed clock skew.
 func TestLastRoleCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
@@ -138,7 +138,7 @@ func TestDemotionOutlivesTheKey(t *testing.T) {
 	})
 }
 
-// subscribes checks that a renewal was answered with a subscriber's token.
+// subscribes checks that the answer to a renewal has a subscriber's token.
 func subscribes(s *apptest.Cluster, text string) {
 	s.T.Helper()
 	got := apptest.DecodeMessage(s.T, text)
@@ -298,7 +298,7 @@ func TestOperatorsRenew(t *testing.T) {
 		s.Nodes[0].Stop()
 		s.Nodes[0] = s.StartOne(0)
 		time.Sleep(time.Minute) // bubble
-		l.Quiet()               // it is renewed once for each asking
+		l.Quiet()               // each request renews the session exactly once
 	})
 }
 

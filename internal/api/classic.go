@@ -84,7 +84,7 @@ type chatToken struct {
 	ChatToken string `json:"chatToken"`
 }
 
-// chatApp answers /chat/app: the application's own Chat token.
+// chatApp answers /chat/app with Chat's app token.
 func (c *classic) chatApp(r *request) (any, error) {
 	ttl, err := c.expiry(r)
 	if err != nil {
@@ -106,7 +106,7 @@ type tokenRequest struct {
 	Channel   string `json:"channel"`
 	Role      text   `json:"role"`
 	UID       text   `json:"uid"`
-	Expire    int64  `json:"expire"` // seconds; 0 is the default
+	Expire    int64  `json:"expire"` // seconds; 0 means the default lifetime
 }
 
 // getToken answers POST /getToken with one token of the requested type.
@@ -147,7 +147,7 @@ func (c *classic) getToken(r *request) (any, error) {
 		return nil, session.Errorf(session.CodeBadRequest, `tokenType: want "rtc", "rtm" or "chat"`)
 	}
 	tokens, err := c.mintFor(r, id, ttl)
-	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // two of them are empty
+	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // only one service's token is not empty
 }
 
 // anyToken is the answer of /getToken.
@@ -181,8 +181,8 @@ func (c *classic) expiry(r *request) (time.Duration, error) {
 	return c.ttl(r, name, seconds)
 }
 
-// parameter returns a parameter that may have any of several names, and the name that the request
-// used; name is empty if the request has none of them.
+// parameter returns the value of a parameter that has several names, and the name that the request
+// used. name is empty if the request has none of them.
 func (r *request) parameter(names ...string) (name, value string, err error) {
 	for _, n := range names {
 		if !r.query.Has(n) {
@@ -225,8 +225,8 @@ func (c *classic) mintStream(r *request, channel string, rtm session.RTM, ttl ti
 	return c.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
 }
 
-// streamUser returns the RTC user, of the same name, as which an RTM user enters stream channels.
-// It has the role publisher, which may send messages, if the caller's grant allows that role.
+// streamUser returns the RTC user that an RTM user needs for stream channels. It has the RTM user's
+// name. Its role is publisher, which may send messages, if the caller's grant allows that role.
 func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 	rtc := session.RTC{Channel: channel, Account: rtm.UserID}
 	if r.caller.Grant.Allows(session.Publisher) {
@@ -273,8 +273,8 @@ func (c *classic) grant(r *request, id session.Identity, ttl time.Duration) (now
 	return lifetime(c.authorize(r, id), ttl)
 }
 
-// authorize decides whether the caller may have tokens for id, without a session. If it may only
-// until some time, that time also limits further tokens of the same request.
+// authorize decides whether the caller may have tokens for id, without a session. A time limit of
+// the decision also applies to further tokens of the same request.
 func (c *classic) authorize(r *request, id session.Identity) session.Decision {
 	who := &r.caller
 	d := c.config.Access.Authorize(r.Context(), session.Request{
@@ -286,7 +286,7 @@ func (c *classic) authorize(r *request, id session.Identity) session.Decision {
 	return d
 }
 
-// mintChatApp makes the application's own Chat token, which belongs to no user.
+// mintChatApp makes Chat's app token, which belongs to no user.
 func (c *classic) mintChatApp(r *request, ttl time.Duration) (string, error) {
 	if _, err := c.format(r, session.Identity{}); err != nil {
 		return "", err

@@ -136,7 +136,7 @@ func decodedToken(request, text string) string {
 	}
 	life := "never ends"
 	if end := token.Services[0].Privileges[0].ExpiresAt; end != 0 {
-		const unit = 10 // seconds: a 006 token does not say when exactly it was made
+		const unit = 10 // seconds; tokens are rounded to it, since the test does not know the exact second in which a token was made
 		life = fmt.Sprintf("%d s", (end-token.IssuedAt+unit/2)/unit*unit)
 	}
 	version := ""

@@ -33,7 +33,7 @@ func TestClassicEndpoints(t *testing.T) {
 	rte := func(user, rtmUser string) map[string]want {
 		return map[string]want{
 			"rtcToken": {agora.ServiceRTC, "c", user, 4, 3600},
-			"rtmToken": {agora.ServiceRTC, "c", rtmUser, 2, 3600}, // and RTM: TestStreamChannels
+			"rtmToken": {agora.ServiceRTC, "c", rtmUser, 2, 3600}, // TestStreamChannels checks its RTM service
 		}
 	}
 	chat := func(user string) map[string]want {
@@ -42,7 +42,7 @@ func TestClassicEndpoints(t *testing.T) {
 	token := func(w want) map[string]want { return map[string]want{"token": w} }
 
 	for request, tokens := range map[apptest.Request]map[string]want{
-		// UIKits: React, iOS, Android with the slash, React Native and Flutter without.
+		// The React, iOS and Android UIKits append a slash; React Native and Flutter do not.
 		apptest.Get("/rtc/daily/publisher/uid/7/"):                     rtc("daily", "7", 4, 3600),
 		apptest.Get("/rtc/daily/publisher/uid/7"):                      rtc("daily", "7", 4, 3600),
 		apptest.Get("/rtc/c/subscriber/uid/7/"):                        rtc("c", "7", 1, 3600),

@@ -63,7 +63,7 @@ func account(s string) (string, error) {
 	return s, nil
 }
 
-// anyUser sets rtc's uid if s is a number, and else its user account.
+// anyUser sets rtc's uid if s is a number. Otherwise it sets the user account.
 func anyUser(rtc *session.RTC, s string) error {
 	var err error
 	if _, isNumber := strconv.ParseInt(s, 10, 64); isNumber == nil || errors.Is(isNumber, strconv.ErrRange) {
@@ -87,7 +87,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	}
 	var n int64
 	if err := json.Unmarshal(b, &n); err != nil {
-		return err // parse says what would fit
+		return err // parse replaces it with an error that describes the valid values
 	}
 	*t = text(strconv.FormatInt(n, 10))
 	return nil

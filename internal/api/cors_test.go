@@ -23,7 +23,7 @@ func (crowded) RateLimit(netip.Addr) time.Duration { return time.Second }
 // headers, its browser would report only "blocked by CORS policy".
 func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	const page = "https://app.example"
-	local := new(origin.Checker) // stands for LocalOnly, until it has the test's registry
+	local := new(origin.Checker) // has the Checker with LocalOnly
 	normal := func(*Config) {}
 	under := func(c *Config) {
 		c.BasePath, c.Page = "/calls", http.NotFoundHandler()
@@ -83,7 +83,7 @@ func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 				status := c.status
 				switch {
 				case from == "" && status == http.StatusNoContent:
-					status = http.StatusNotFound // no page asks
+					status = http.StatusNotFound // without an Origin it is no preflight, so the path is unknown
 				case from != "" && from != page && status == http.StatusUpgradeRequired:
 					status = http.StatusForbidden
 				}
@@ -115,7 +115,7 @@ func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	}
 }
 
-// refusedPages is how many requests of pages were refused.
+// refusedPages returns the metric of requests from refused origins.
 func refusedPages(t *testing.T, registry *prometheus.Registry) float64 {
 	t.Helper()
 	families, err := registry.Gather()

@@ -100,7 +100,7 @@ func TestStreamChannelsAreAskedFor(t *testing.T) {
 	for path, asked := range map[string]struct{ questions, status int }{
 		"/rte/daily/publisher/userAccount/ana/ana": {1, http.StatusOK},
 		"/rte/daily/publisher/uid/7/ana":           {2, http.StatusOK},
-		"/rte/daily/publisher/uid/7/eve":           {3, http.StatusForbidden}, // as publisher, and as subscriber
+		"/rte/daily/publisher/uid/7/eve":           {3, http.StatusForbidden}, // the publisher is denied, so the subscriber is requested, too
 	} {
 		before := len(b.All())
 		r, text := n.Request(http.MethodGet, "http://"+n.App.Addr().String()+path, "", "Authorization", "Bearer "+credential)
@@ -165,7 +165,7 @@ func TestTokenFormatOfRequests(t *testing.T) {
 			{apptest.Post("/getToken?tokenFormat=007", `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"7"}`), "", map[string]apptest.Opens{"token": publish7}},
 			{apptest.Post("/getToken?tokenFormat=007", `{"tokenType":"rtm","channel":"c","uid":"ana"}`), "", map[string]apptest.Opens{"token": stream}},
 			{apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana"}`), "", map[string]apptest.Opens{"token": rtm006}},
-			{apptest.Get("/chat/account/ana?tokenFormat=006"), "006", map[string]apptest.Opens{"chatToken": apptest.V007(apptest.Chat("ana", 1))}}, // Chat has no other
+			{apptest.Get("/chat/account/ana?tokenFormat=006"), "006", map[string]apptest.Opens{"chatToken": apptest.V007(apptest.Chat("ana", 1))}}, // Chat has no 006 format
 			{apptest.Get("/chat/app?tokenFormat=006"), "006", map[string]apptest.Opens{"chatToken": apptest.V007(apptest.Chat("", 2))}},
 		} {
 			grants := apptest.AllGrants()
@@ -207,7 +207,7 @@ func TestNoRequestLowersTheFormat(t *testing.T) {
 			g := apptest.NewLoggedNode(t, func(c *app.Config) {
 				apptest.WithCredentials(c)
 				if claim != "" {
-					c.Policy.DefaultFormat = session.Format006 // the credential's counts
+					c.Policy.DefaultFormat = session.Format006 // the credential's format takes precedence over this one
 				}
 			})
 			grants := apptest.AllGrants()
@@ -247,7 +247,7 @@ func TestTokenFormatOfSessions(t *testing.T) {
 			t.Run(fmt.Sprintf("%s store away %t", wanted, away), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := apptest.NewCluster(t, 2, func(i int, c *app.Config) {
-						if (i == 1) != (want[0] == rtc006) { // only the operator can let a request have 006
+						if (i == 1) != (want[0] == rtc006) { // a request gets 006 only from a node where it is the default
 							c.Policy.DefaultFormat = session.Format006
 						}
 					})

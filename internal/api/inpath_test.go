@@ -66,7 +66,7 @@ func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 		response.Body.Close()
 		t.Errorf("answered with %d", response.StatusCode)
 	}
-	s.Close() // what it logs is there now
+	s.Close() // after Close the server has written its log
 	if text := logged.String(); !strings.Contains(text, "access broke") || strings.Contains(text, "aSecretCredential") {
 		t.Errorf("logged %s", text)
 	}

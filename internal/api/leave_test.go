@@ -15,7 +15,7 @@ import (
 func TestLeaveOverHTTP(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.AllowedOrigins = []string{"https://app.example"} })
 	for name, leave := range map[string]func(key string) (body string, headers []string){
-		"the key in the body": func(key string) (string, []string) { // as a browser sends it without a preflight
+		"the key in the body": func(key string) (string, []string) { // browsers send this type without a preflight
 			return fmt.Sprintf(`{"key":%q}`, key), []string{"Content-Type", "text/plain;charset=UTF-8", "Origin", "https://app.example"}
 		},
 		"with what the client has":  func(key string) (string, []string) { return fmt.Sprintf(`{"key":%q,"seq":1,"expiresAt":1}`, key), nil },
@@ -28,7 +28,7 @@ func TestLeaveOverHTTP(t *testing.T) {
 			joined := s.Expect(protocol.TypeJoined)
 			path := "/v1/sessions/" + joined.Session + "/leave"
 			body, headers := leave(joined.Key)
-			for range 2 { // and a session that has ended
+			for range 2 { // the second leave finds an ended session
 				response, text := n.Do(http.MethodPost, path, body, headers...)
 				if response.StatusCode != http.StatusNoContent || text != "" {
 					t.Fatalf("%d %s", response.StatusCode, text)
@@ -123,7 +123,7 @@ func TestLeaveOverHTTPByAnotherNode(t *testing.T) {
 			t.Fatalf("connected %t: %d %s", connected, response.StatusCode, text)
 		}
 		if connected {
-			// Its node learns first of the new owner, or directly of the end.
+			// The node with the connection learns of the new owner, or directly of the session's end.
 			if told, code := s.Next(); told.Reason != "left" && code != protocol.CloseLost {
 				t.Errorf("the connection was told %+v, closed with %d", told, code)
 			}
@@ -131,7 +131,7 @@ func TestLeaveOverHTTPByAnotherNode(t *testing.T) {
 		wantLeft(b, joined)
 		left = append(left, joined)
 	}
-	b.Stop() // by then it has written the ends to Redis
+	b.Stop() // Stop returns after the node has written the ended sessions to Redis
 	c := begin()
 	for _, joined := range left {
 		wantLeft(c, joined)

@@ -73,7 +73,7 @@ func TestListingFilters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
 		mallory := apptest.CredentialFor(t, "mallory", false)
-		ids := make(map[string]string) // name by id
+		ids := make(map[string]string) // names of the sessions by id
 		for i, c := range []struct{ name, credential, wants string }{
 			{"daily 7", s.User, `"rtc":{"channel":"daily","uid":7}`},
 			{"daily 8", mallory, `"rtc":{"channel":"daily","uid":8,"role":"publisher"}`},
@@ -215,7 +215,8 @@ func TestListingWhileOthersComeAndGo(t *testing.T) {
 	})
 }
 
-// once checks that want sessions were listed, each exactly once.
+// once checks that want sessions were listed, each exactly once. times has the number of times for
+// each id.
 func once(s *apptest.Cluster, times map[string]int, want int) {
 	s.T.Helper()
 	if len(times) != want {
@@ -426,7 +427,7 @@ func TestOperatorsSeeTheirOwnProjectOnly(t *testing.T) {
 				t.Errorf("listed %+v", found)
 			}
 		}
-		foreign := lines[apptest.AppID] // s.admin is either's: make it the second's
+		foreign := lines[apptest.AppID] // from here on s acts as the second project's operator
 		s.Admin = of(theirs, true)
 		for method, body := range map[string]string{http.MethodGet: "", http.MethodDelete: "", http.MethodPatch: `{"renew":true}`} {
 			if answer, _ := s.Ask(1, s.Admin, method, "/v1/sessions/"+foreign.Session, body); answer.StatusCode != http.StatusNotFound {

@@ -13,12 +13,11 @@ import (
 	"refresher/internal/protocol"
 )
 
-// namedRequest is a request or a join for a token with a given user name. Its format has a %s for the
-// name.
+// namedRequest is a request or a join for a token. Its format has %s in place of the user name.
 type namedRequest struct {
 	join    string
 	request apptest.Request
-	field   string // the token in the answer to a request
+	field   string // gets the token from the answer
 }
 
 // ask returns the token or the refusal.

@@ -40,7 +40,7 @@ func TestCredentialInPath(t *testing.T) {
 			apptest.Get("/rtc/daily/publisher/uid/7"):                                                       {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))},          // React Native
 			apptest.Get("/rtc/a!b:c/publisher/uid/8"):                                                       {"rtcToken": apptest.V007(apptest.RTC("a!b:c", "8", 1, 2, 3, 4))},          // Flutter
 			apptest.Get("/rtm/ana"):                                                                         {"rtmToken": apptest.V007(apptest.RTM("ana", 1))},
-			apptest.Get("//rtc/daily/publisher/uid/7/"):                                                     {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))}, // a base URL that ends in a slash
+			apptest.Get("//rtc/daily/publisher/uid/7/"):                                                     {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))}, // a base URL that ends with a slash
 			apptest.Get("/rtc/daily/2/uid/7?expiry=60"):                                                     {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1))},
 			apptest.Post("/getToken", `{"tokenType":"rtc","channel":"daily","uid":"7","role":"publisher"}`): {"token": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))},
 		} {
@@ -70,7 +70,7 @@ func TestCredentialInPathRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, takesPaths)
 		rtc := apptest.Get("/rtc/daily/publisher/uid/7")
-		const inPath, twice, alone = 1, 2, 0 // how often the credential stands before the path
+		const inPath, twice, alone = 1, 2, 0 // how many credentials precede the path
 		for _, c := range []struct {
 			credentials int
 			request     apptest.Request
@@ -119,7 +119,7 @@ func TestCredentialInPathRefusals(t *testing.T) {
 				t.Errorf("%s: no Referrer-Policy", c.request)
 			}
 		}
-		// A revocation reaches it, too.
+		// A revocation applies to credentials in paths, too.
 		g.Admin("POST", "/v1/revocations", `{"subject":"ana"}`, nil)
 		if r, _ := g.Visit("GET", "/with/"+apptest.Pass(pathClaims(nil))+"/rtm/ana", ""); r.StatusCode != http.StatusForbidden {
 			t.Errorf("revoked: %d", r.StatusCode)
@@ -165,7 +165,7 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, takesPaths)
 		g.Level.Set(slog.LevelDebug)
-		g.Log.Take() // what was said before
+		g.Log.Take() // discards the log so far
 		var secrets []string
 		use := func(credential string) string {
 			secrets = append(secrets, strings.Split(credential, ".")...)
@@ -187,15 +187,15 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 				sendRaw(g, strings.Replace(sent, "Host:", "X-Long: "+strings.Repeat("x", 20_000)+"\r\nHost:", 1))
 			}
 		}
-		g.Join(`"rtm":{"userId":"ana"}`, apptest.Pass(nil)) // has debug lines of its own
-		synctest.Wait()                                     // for the last lines
+		g.Join(`"rtm":{"userId":"ana"}`, apptest.Pass(nil)) // a join logs at level debug
+		synctest.Wait()                                     // the last lines have been written then
 		log := g.Log.Take() + g.Operations("/metrics")
 		for _, line := range []string{`requests_total{code="200",route="GET /rtc/*/*/*/*"}`, "credential refused", "level=DEBUG"} {
 			if !strings.Contains(log, line) {
 				t.Errorf("nothing in the log has %q, so that it proves nothing:\n%s", line, log)
 			}
 		}
-		header, _, _ := strings.Cut(apptest.Pass(nil), ".") // common to all, and no secret
+		header, _, _ := strings.Cut(apptest.Pass(nil), ".") // all credentials have the same header, which is no secret
 		for _, secret := range secrets {
 			if secret != header && len(secret) > 8 && strings.Contains(log, secret) {
 				t.Errorf("%q is in the log:\n%s", secret, log)
@@ -215,7 +215,7 @@ func sendRaw(g *apptest.LoggedNode, text string) {
 		g.T.Fatal(err)
 	}
 	_ = c.SetDeadline(time.Now().Add(time.Minute))
-	_, _ = c.Write([]byte(text)) // the server may have hung up
+	_, _ = c.Write([]byte(text)) // fails if the server has closed the connection already
 	synctest.Wait()
 	_ = c.Close()
 	synctest.Wait()

@@ -16,14 +16,14 @@ import (
 	"refresher/test/redistest"
 )
 
-// changed is the answer to a change of a session.
+// changed is the answer to changing or ending a session.
 type changed struct {
 	ID                      string
 	Version                 session.UnixMilli
 	Role                    string
 	Applied, Pushed, Stored bool
 	Node, Note              string
-	AccessEndsAt            session.UnixSec // of an end
+	AccessEndsAt            session.UnixSec // only if the session was ended
 }
 
 // publishes reports whether an RTC token lets its holder publish.
@@ -36,8 +36,8 @@ func publishes(t *testing.T, token string) bool {
 	return len(read.Services[0].Privileges) == 4
 }
 
-// Two real nodes share a real Redis. A node writes to Redis, at the latest when it stops, what
-// an operator changed there while Redis was away.
+// Two real nodes share a real Redis. If an operator changes a session during an outage of Redis,
+// the node writes the change to Redis later, at the latest when it stops.
 func TestChangesOfRealNodes(t *testing.T) {
 	server := redistest.Start(t)
 	begin := func() *apptest.Node {
@@ -74,7 +74,8 @@ func TestChangesOfRealNodes(t *testing.T) {
 	s.Closed(protocol.CloseEnded)
 
 	s, joined = join()
-	if _, status := change(a, http.MethodPatch, joined.Session, `{"renew":true}`); status != http.StatusOK { // so it is in Redis
+	// The renewal writes the session to Redis.
+	if _, status := change(a, http.MethodPatch, joined.Session, `{"renew":true}`); status != http.StatusOK {
 		t.Errorf("renewed: %d", status)
 	}
 	s.Expect("token-privilege-will-expire")
@@ -88,7 +89,8 @@ func TestChangesOfRealNodes(t *testing.T) {
 	}
 	server.Restart()
 	b.Stop()
-	// a may have seen the outage: then it goes by the key until its next sweep. A new node has not.
+	// Node a may have noticed the outage: then it uses the role in the key until its next sweep. A
+	// new node reads the change from Redis.
 	if reply, text := begin().Do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); reply.StatusCode != http.StatusGone || !strings.Contains(text, `"reason":"revoked"`) {
 		t.Errorf("renewed: %d %s", reply.StatusCode, text)
 	}

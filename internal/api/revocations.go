@@ -83,7 +83,7 @@ func (q *revocationRequest) revocation(app string, lasts time.Duration) (r store
 type revocationView struct {
 	ID      string          `json:"id"`
 	Channel string          `json:"channel,omitempty"`
-	User    string          `json:"user,omitempty"` // a uid or an account
+	User    string          `json:"user,omitempty"` // the uid or the account
 	Subject string          `json:"subject,omitempty"`
 	At      session.UnixSec `json:"at"`
 	Until   session.UnixSec `json:"until"`
@@ -97,11 +97,11 @@ type progressView struct {
 	revocationView
 
 	Ended int `json:"ended"` // sessions
-	// AccessEndsAt is when the last token of the ended sessions expires, since Agora cannot
-	// revoke tokens; left out if no session was ended.
+	// AccessEndsAt is when the last token of the ended sessions expires, since Agora cannot revoke
+	// tokens. It is omitted if no session was ended.
 	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
-	Complete     bool            `json:"complete"`             // all live nodes have acted
-	WaitingFor   []string        `json:"waitingFor,omitempty"` // live nodes that have not acted yet
+	Complete     bool            `json:"complete"`             // all live nodes have ended the matching sessions
+	WaitingFor   []string        `json:"waitingFor,omitempty"` // the live nodes that have not ended them yet
 }
 
 func (o *operators) viewOfRevocation(r *store.Revocation) revocationView {

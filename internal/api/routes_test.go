@@ -35,7 +35,7 @@ func TestRoutesAreThoseOfOpenAPI(t *testing.T) {
 	}
 	var documented []string
 	for path, item := range document.Paths {
-		if _, other := item["servers"]; other { // the operations port's
+		if _, other := item["servers"]; other { // an endpoint of the operations port
 			continue
 		}
 		for _, method := range []string{"get", "post", "put", "patch", "delete"} {

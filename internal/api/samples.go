@@ -9,7 +9,7 @@ type rtcTokenRequest struct {
 	UID         text   `json:"uid"`         // empty means uid 0: any user
 	ChannelName string `json:"ChannelName"` // or channelName: encoding/json ignores case
 	Role        text   `json:"role"`
-	Expire      int64  `json:"expire"` // seconds; 0 is the default
+	Expire      int64  `json:"expire"` // seconds; 0 means the default lifetime
 }
 
 // fetched is the answer to a sample's POST.
@@ -44,7 +44,7 @@ func (c *classic) fetchRTCToken(r *request) (any, error) {
 func (c *classic) fetchRTMToken(r *request) (any, error) {
 	var q struct {
 		UID    text  `json:"uid"`
-		Expire int64 `json:"expire"` // seconds; 0 is the default
+		Expire int64 `json:"expire"` // seconds; 0 means the default lifetime
 	}
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (c *classic) fetchRTMToken(r *request) (any, error) {
 
 // accessToken answers GET /access_token?channelName=&uid=&role=&expireTime=.
 func (c *classic) accessToken(r *request) (any, error) {
-	if r.query.Has("expiredTs") { // in one of these servers: the Unix time of the expiry
+	if r.query.Has("expiredTs") { // one of the samples' servers takes the Unix time of the expiry as expiredTs
 		return nil, session.Errorf(session.CodeBadRequest, "expiredTs: not supported; give the lifetime in seconds as expireTime")
 	}
 	token, err := c.rtcFromQuery(r, session.Subscriber)

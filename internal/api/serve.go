@@ -22,7 +22,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		path = withoutDoubledSlash(path)
 	}
 	webSocket := inside && len(path) == 2 && path[0] == "v1" && path[1] == "ws"
-	handshake := webSocket && r.Header.Get("Upgrade") != "" // its handler checks the origin
+	handshake := webSocket && r.Header.Get("Upgrade") != "" // the WebSocket handler checks the origin itself
 	allowed := handshake || a.cors(c, r)
 	switch {
 	case a.config.Origins.Misdirected(r):
@@ -77,7 +77,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case methods != nil && r.Method == http.MethodOptions:
 		preflight(c, methods)
-	case isPreflight(r): // allow it, so that the page can read the 404 of its request
+	case isPreflight(r): // without a preflight's approval the page could not read the 404 of its request
 		preflight(c, []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete})
 	case methods != nil:
 		c.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))
@@ -89,7 +89,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.inPath:
 		a.write(c, http.StatusNotFound, problem{"no endpoint that takes a credential in its path", session.CodeBadRequest, http.StatusNotFound})
 	case a.config.Page != nil && r.URL.Path == a.config.BasePath && a.base != nil:
-		http.Redirect(w, r, a.config.BasePath+"/", http.StatusPermanentRedirect) // the page's links are relative
+		// Without the slash, the page's relative links would lead out of BasePath.
+		http.Redirect(w, r, a.config.BasePath+"/", http.StatusPermanentRedirect)
 	case a.config.Page != nil:
 		a.config.Page.ServeHTTP(w, r)
 	default:
@@ -104,7 +105,7 @@ func (a *API) underBase(parts []string) (rest []string, inside bool) {
 	switch {
 	case len(parts) < n || !slices.Equal(parts[:n], a.base):
 		return parts, false
-	case len(parts) == n: // BasePath itself is its own root
+	case len(parts) == n: // the path is BasePath itself: the root
 		return []string{""}, true
 	default:
 		return parts[n:], true
@@ -238,7 +239,7 @@ func (a *API) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if from != "" {
 		h.Set("Access-Control-Allow-Origin", from)
-		h.Set("Access-Control-Expose-Headers", "Retry-After") // else browsers keep it from pages of other origins
+		h.Set("Access-Control-Expose-Headers", "Retry-After") // browsers hide other headers from pages of other origins
 	}
 	return true
 }

@@ -13,7 +13,7 @@ import (
 // operators serves the endpoints under /v1 that need the scope "admin".
 type operators struct{ config *Config }
 
-// How many sessions are on a page.
+// Numbers of sessions on a page.
 const (
 	defaultPage = 50
 	maxPage     = 200
@@ -24,11 +24,11 @@ type sessionView struct {
 	ID      string `json:"id"`
 	App     string `json:"app"`
 	Subject string `json:"subject,omitempty"`
-	State   string `json:"state"` // attached or detached
+	State   string `json:"state"` // "attached" or "detached"
 	Node    string `json:"node"`
 	protocol.Identity
 	TTL int64 `json:"ttl"` // seconds
-	// TokenFormat is left out for 007.
+	// TokenFormat is omitted for 007.
 	TokenFormat session.Format  `json:"tokenFormat,omitempty"`
 	Until       session.UnixSec `json:"until"`
 	// Seq, IssuedAt and ExpiresAt belong to the newest tokens; Confirmed means that the client
@@ -62,7 +62,7 @@ func viewOf(r *store.Record) sessionView {
 // one request searches a bounded number of sessions.
 type sessionPage struct {
 	Sessions []sessionView `json:"sessions"`
-	Cursor   string        `json:"cursor,omitempty"` // for the next page; none at the end
+	Cursor   string        `json:"cursor,omitempty"` // the cursor of the next page; empty on the last page
 }
 
 // Cursors encrypts the cursors of listings, which may contain session ids of other projects. It
@@ -83,7 +83,7 @@ func (o *operators) listSessions(r *request) (any, error) {
 		}
 	}
 	for _, name := range []string{"channel", "account", "subject"} {
-		if query.Has(name) && query.Get(name) == "" { // perhaps an unset shell variable; it would match every session
+		if query.Has(name) && query.Get(name) == "" { // an empty value, perhaps of an unset shell variable, would match every session
 			return nil, isEmpty(name)
 		}
 	}
@@ -160,7 +160,8 @@ func (o *operators) find(ctx context.Context, app, id string) (store.Record, err
 	return record, nil
 }
 
-// storeAway returns err if callers may see it, and else an error that says when to retry.
+// storeAway returns err if callers may see it. Otherwise it returns an error that says when to
+// retry.
 func storeAway(err error) error {
 	if _, ok := asRefusal(err); ok {
 		return err

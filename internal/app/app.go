@@ -36,7 +36,7 @@ import (
 
 const (
 	writeTimeout    = 30 * time.Second
-	opsWriteTimeout = 2 * time.Minute // profiles take their time
+	opsWriteTimeout = 2 * time.Minute // long, since CPU profiles take as long as requested
 	opsIdleTimeout  = 2 * time.Minute
 	// loadTimeout is how long the public port waits until the revocations were read. After
 	// that it opens anyway, and refuses clients until they were read.
@@ -52,11 +52,11 @@ type App struct {
 	config      Config
 	node        string
 	logger      *slog.Logger
-	traces      *tracing.Provider // nil: no traces
+	traces      *tracing.Provider // nil if tracing is off
 	files       *files.Watcher
 	projects    *project.Set
-	events      *hook.Events   // nil: none are sent
-	approval    *hook.Approval // nil: none is requested
+	events      *hook.Events   // nil if events are off
+	approval    *hook.Approval // nil if approval is off
 	store       Store
 	revocations *revocation.Set
 	access      *access.Access
@@ -83,7 +83,7 @@ type Outside struct {
 	Registry *prometheus.Registry
 }
 
-// NewWith is New with another network, store or metrics registry.
+// NewWith is New with another network, store or metrics registry. made is nil on an error.
 func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err error) {
 	if outside.Listen == nil {
 		outside.Listen = listen.Listen
@@ -108,7 +108,7 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 	}
 	defer func() {
 		if made == nil {
-			_ = traces.Close(context.Background()) // of nothing yet
+			_ = traces.Close(context.Background()) // no trace was recorded yet
 		}
 	}()
 	projects, err := project.New(project.Config{Settings: c.Settings, Spread: c.Policy.CertificateSpread, Logger: logger, Registerer: registry})
@@ -311,7 +311,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	case <-time.After(loadTimeout):
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
-	<-a.scheduler.Begun() // else a balancer's first check could find the node not ready
+	<-a.scheduler.Begun() // before that, a load balancer's first health check could find the node not ready
 	if a.config.Auth == "none" && a.config.Insecure {
 		a.logger.Warn("--auth=none with --insecure: whoever reaches the public port gets any token of the project; use --auth=jwt for anything but trials",
 			"address", a.Addr().String())
@@ -334,10 +334,10 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	sending.end()
 	parts.end()
 	saving.end()
-	a.ops.Shutdown() // last: it waits for requests in progress, which must not delay the release of the node's lease
+	a.ops.Shutdown() // stopped last, since it waits for requests in progress, and these must not delay the release of the node's lease
 	servers.Wait()
 	if c, ok := a.store.(io.Closer); ok {
-		_ = c.Close() // the connections are idle by now
+		_ = c.Close() // all commands have ended, so an error would lose nothing
 	}
 	a.endTraces()
 	a.logger.Info("stopped")

@@ -31,10 +31,10 @@ type Config struct {
 	project.Settings
 
 	Policy         session.Policy
-	Heartbeat      time.Duration // the longest between two pings of a client
+	Heartbeat      time.Duration // the longest time between two pings of a client
 	DrainWindow    time.Duration
 	MaxSessions    int
-	JoinRate       float64 // joins a second, 0 = unlimited
+	JoinRate       float64 // joins a second; 0 means unlimited
 	AllowedOrigins []string
 
 	// Redis stores the sessions for several nodes. Without a URL, sessions are stored in the
@@ -46,15 +46,15 @@ type Config struct {
 
 	access.Rules
 
-	// TLSCertFile and TLSKeyFile serve the public port by TLS; empty: in the
-	// clear, as behind a proxy.
+	// TLSCertFile and TLSKeyFile make the public port use TLS. If they are empty it uses plain
+	// text, for example behind a proxy.
 	TLSCertFile, TLSKeyFile string
 	// Page, if not nil, is called once and returns the handler for all paths of the public port
 	// that are not endpoints. metrics serves the same text as /metrics on the operations port.
 	// The handler is behind the same checks of Host and Origin as the endpoints. It must close
 	// hijacked connections itself.
 	Page func(metrics http.Handler) http.Handler
-	// LogDropped, if not nil, returns how many log lines were lost since the start.
+	// LogDropped, if not nil, returns how many log lines were lost since the process started.
 	LogDropped func() uint64
 	// CertificateChanged, if not nil, is called each time the App Certificate that signs a
 	// project's tokens changes, with its fingerprint. It is called during a reload and must not

@@ -55,7 +55,7 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 	}
 }
 
-// Errors about settings name the flag.
+// Each error about a setting names its flag.
 func TestSettingsOfOthersAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*app.Config){
 		"events-url: ":     func(c *app.Config) { c.Events.URL, c.Events.Secret = "nowhere", "a secret of many more bytes" },

@@ -94,8 +94,9 @@ func TestCallsSurviveRollingRestarts(t *testing.T) {
 	})
 }
 
-// A request to the ops port that hangs, such as a long profile, delays the end of the
-// process, but not that of the node's lease: another node takes over its sessions meanwhile.
+// A hanging request to the operations port, such as a long profile, delays the end of the process.
+// It does not delay the release of the node's lease, so another node takes over the sessions
+// meanwhile.
 func TestLeaseIsGivenUpWhileARequestToTheOpsPortHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewOpenCluster(t, 1)
@@ -114,7 +115,7 @@ func TestLeaseIsGivenUpWhileARequestToTheOpsPortHangs(t *testing.T) {
 			defer close(stopped)
 			node.Stop()
 		}()
-		time.Sleep(3 * time.Second) // bubble: a server closes a connection that asks for nothing after 5 s
+		time.Sleep(3 * time.Second) // bubble; under the 5 s after which a server closes a connection without a request
 		select {
 		case <-stopped:
 			t.Error("the request does not hang")

@@ -15,7 +15,7 @@ import (
 
 func TestDrainOnASignal(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.DrainWindow = 100 * time.Millisecond })
-	s := n.Dial() // the public port is served once the node is ready
+	s := n.Dial() // the public port opens only when the node is ready
 	if response, text := n.Ops("/readyz"); response.StatusCode != http.StatusOK || text != "ready\n" {
 		t.Errorf("readyz: %d %q", response.StatusCode, text)
 	}

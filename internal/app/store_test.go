@@ -51,7 +51,7 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 			t.Fatalf("save of %s: verdict %d", left[i].Session, o.Action)
 		}
 	}
-	server.Do("ZADD", "{refresher:nodes}:leases", "-1", "since") // who has no lease by now is gone
+	server.Do("ZADD", "{refresher:nodes}:leases", "-1", "since") // the dead node's lease expires
 	claimed := make(map[string]int)
 	swept, err := s.Sweep(t.Context(), "alive", store.Claim)
 	if err != nil {

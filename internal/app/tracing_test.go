@@ -57,7 +57,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 
 	// Exemplars are only in the OpenMetrics format.
 	metrics := n.Scrape("application/openmetrics-text; version=1.0.0")
-	n.Stop() // which sends what is left
+	n.Stop() // Stop sends the remaining spans
 
 	var got []string
 	saved := false
@@ -82,7 +82,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	asked := make(map[string]bool) // the back end is told which span asks
+	asked := make(map[string]bool) // the spans that the requests to the back end name as parents
 	for close(parents); len(parents) > 0; {
 		if parts := strings.Split(<-parents, "-"); len(parts) == 4 {
 			asked[parts[1]+" "+parts[2]] = true
@@ -97,7 +97,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 		exemplar := regexp.MustCompile(`(?m)^refresher_` + name + `_seconds_bucket\{le="[^"]+"\} [0-9]+ # \{trace_id="([0-9a-f]{32})"\}`)
 		found := exemplar.FindStringSubmatch(metrics)
 		switch {
-		case found == nil && name != "push_lag": // nothing was pushed on schedule
+		case found == nil && name != "push_lag": // push_lag counts only scheduled pushes, and this test makes none
 			t.Errorf("%s has no exemplar:\n%s", name, metrics)
 		case found != nil && !slices.ContainsFunc(c.Spans(), func(s collector.Span) bool { return s.Trace == found[1] }):
 			t.Errorf("%s: there is no trace %s", name, found[1])

@@ -51,7 +51,7 @@ const (
 // StartNode starts a service at ServiceAddress.
 func (w *World) StartNode() *Node { return w.StartNodeWith(func(*app.Config) {}) }
 
-// StartNodeWith is StartNode with other settings.
+// StartNodeWith starts a service at ServiceAddress with changed settings.
 func (w *World) StartNodeWith(change func(*app.Config)) *Node {
 	return start(w.T, func(c *app.Config) {
 		c.Listen = ServiceAddress
@@ -64,7 +64,7 @@ func (w *World) StartNodeWith(change func(*app.Config)) *Node {
 // with Agora's SDK.
 func (w *World) Call(uid uint32, ttl int64) { w.CallAt(ServiceAddress, uid, ttl) }
 
-// CallAt is Call, at another address.
+// CallAt is Call at the given address.
 func (w *World) CallAt(address string, uid uint32, ttl int64) {
 	user := strconv.Itoa(int(uid))
 	transport := &http.Transport{DialContext: w.Network.Dial, DisableKeepAlives: true}

@@ -20,8 +20,8 @@ import (
 	"refresher/internal/store"
 )
 
-// shared is a store that the nodes of a bubble share. It can be made unreachable for all nodes, or
-// for one that is dead.
+// shared is the store of all nodes in a bubble. Tests can make it unreachable, for all nodes or for
+// one that is dead.
 type shared struct {
 	*store.Memory
 	away *atomic.Bool
@@ -104,7 +104,7 @@ type ClusterNode struct {
 	dead    *atomic.Bool
 }
 
-// OperatorSecret signs the credentials of these tests.
+// OperatorSecret signs credentials in tests.
 const OperatorSecret = "what signs the credentials, of 32 bytes or more"
 
 // IDs fails during an outage of the store.
@@ -122,7 +122,7 @@ func (s shared) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
 	return s.Memory.Wish(ctx, w)
 }
 
-// SetStatus fails during an outage of the store, and so does Statuses.
+// SetStatus fails during an outage of the store. So does Statuses.
 func (s shared) SetStatus(ctx context.Context, node, topic, status string) error {
 	if err := s.broken(); err != nil {
 		return err
@@ -152,9 +152,9 @@ type Cluster struct {
 	Away   atomic.Bool
 	Nodes  []*ClusterNode
 	change func(i int, c *app.Config)
-	Wrap   func(app.Store) app.Store // nil: the store as it is
+	Wrap   func(app.Store) app.Store // wraps the store of each node; nil leaves it as it is
 	Admin  string                    // the operator's credential
-	User   string                    // that of most callers
+	User   string                    // the default credential of clients
 }
 
 // NewOpenCluster starts nodes that check no credentials.

@@ -68,7 +68,8 @@ func AllGrants() map[string]any {
 	}
 }
 
-// GoodClaims returns valid claims of the first project with some changes; nil removes a claim.
+// GoodClaims returns valid claims of the first project with some changes. A nil value removes a
+// claim.
 func GoodClaims(change map[string]any) map[string]any {
 	c := map[string]any{
 		"app": AppID, "sub": "ana", "aud": TestAudience, "iss": TestIssuer, "scope": "admin", "grants": AllGrants(),

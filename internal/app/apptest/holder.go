@@ -18,17 +18,17 @@ import (
 // Holder is a client that acks all bundles, and checks each token against its grant.
 type Holder struct {
 	G      *LoggedNode
-	MaxTTL int64           // seconds; 0 = no bound
-	Until  session.UnixSec // 0 = no bound
+	MaxTTL int64           // the grant's limit in seconds; 0 means none
+	Until  session.UnixSec // the grant's expiry; 0 means none
 
 	mu      sync.Mutex
-	Bundles int                // guarded by mu
-	newest  Message            // guarded by mu; with tokens
-	joined  Message            // guarded by mu; the newest joined
-	Ended   string             // guarded by mu; the reason
-	closed  protocol.CloseCode // guarded by mu; of the newest connection
-	refuse  bool               // guarded by mu; the next bundle is refused
-	Faults  []string           // guarded by mu
+	Bundles int                // guarded by mu; how many it received
+	newest  Message            // guarded by mu; the newest message with tokens
+	joined  Message            // guarded by mu; the newest "joined"
+	Ended   string             // guarded by mu; the reason of the session's end
+	closed  protocol.CloseCode // guarded by mu; the close code of the newest connection
+	refuse  bool               // guarded by mu; the client refuses the next bundle
+	Faults  []string           // guarded by mu; texts of failed checks
 	Socket  *Socket
 	Reading sync.WaitGroup
 }
@@ -51,7 +51,7 @@ func (h *Holder) Connect(greeting string) {
 	said := make(chan string, 100)
 	h.Reading.Go(func() {
 		for text := range said {
-			_ = s.Write(h.G.T.Context(), websocket.MessageText, []byte(text)) // it may be gone
+			_ = s.Write(h.G.T.Context(), websocket.MessageText, []byte(text)) // fails if the connection is closed
 		}
 	})
 	h.Reading.Go(func() {

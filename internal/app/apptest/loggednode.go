@@ -25,9 +25,9 @@ import (
 type LoggedNode struct {
 	*Node
 	Log     *LogText
-	Level   *slog.LevelVar // of the log
+	Level   *slog.LevelVar // the log's level
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	Network *Network // in a bubble
+	Network *Network // nil outside a bubble
 
 	registry *prometheus.Registry
 }
@@ -152,7 +152,7 @@ func (g *LoggedNode) Operations(path string) string {
 
 // Answer is the answer to an Enter.
 type Answer struct {
-	Status        int // of HTTP; 200 when a join was taken
+	Status        int // HTTP status; 200 for a join that was accepted
 	Closed        protocol.CloseCode
 	Code, Message string
 	Header        http.Header

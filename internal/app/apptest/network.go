@@ -14,9 +14,9 @@ import (
 // can cut connections and replace nodes.
 type Network struct {
 	mu    sync.Mutex
-	ports map[string]*port // guarded by mu, by address
-	conns []*cable         // guarded by mu; the clients' ends
-	turn  int              // guarded by mu; the balancer's
+	ports map[string]*port // guarded by mu; by address
+	conns []*cable         // guarded by mu; the clients' ends of all connections
+	turn  int              // guarded by mu; the node that the balancer chooses next
 }
 
 // NewNetwork makes a network without listeners.
@@ -93,7 +93,7 @@ func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 // that a client can read an answer that was sent before it had written its whole request.
 type cable struct {
 	net.Conn
-	to        addr // of the node
+	to        addr // the address of the node
 	unplugged chan struct{}
 	closed    chan struct{}
 	once      sync.Once

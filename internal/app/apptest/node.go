@@ -20,7 +20,7 @@ import (
 	"refresher/internal/session"
 )
 
-// StartLogged is startNode, with a log.
+// StartLogged is StartNode with a log.
 func StartLogged(t *testing.T, change func(*app.Config), log io.Writer) *Node {
 	t.Helper()
 	return StartWith(t, change, app.Outside{}, slog.New(slog.NewTextHandler(log, nil)))
@@ -51,8 +51,8 @@ func Config() app.Config {
 type Node struct {
 	T       *testing.T
 	App     *app.App
-	Stop    func()         // drains it and waits until it is gone
-	Reloads chan os.Signal // asks it to read its files again
+	Stop    func()         // drains the node and waits for its end
+	Reloads chan os.Signal // makes the node reload its files
 }
 
 // StartNode runs a service on real ports of this machine.

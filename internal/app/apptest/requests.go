@@ -92,7 +92,7 @@ func (j Join) try(s *Cluster, node int, credential string, _ *Line) Outcome {
 	return s.greet(node, JoinMessage(credential, string(j)))
 }
 
-// JoinRTC is a join of an RTC channel as a publisher.
+// JoinRTC returns a join of an RTC channel as a publisher.
 func JoinRTC(channel string, uid int) Join {
 	return Join(fmt.Sprintf(`"rtc":{"channel":%q,"uid":%d,"role":"publisher"}`, channel, uid))
 }
@@ -120,10 +120,10 @@ func (r Request) try(s *Cluster, node int, credential string, _ *Line) Outcome {
 
 // Outcome is the result of a request for tokens.
 type Outcome struct {
-	Status int                // of HTTP; 200 for a session, too
-	Code   string             // of the error, or the reason why the session ended
-	Close  protocol.CloseCode // of the connection
-	Later  bool               // it was said when to come again
+	Status int                // HTTP status; 200 also for a session that was opened
+	Code   string             // the error's code, or the reason of the session's end
+	Close  protocol.CloseCode // close code of the connection
+	Later  bool               // the answer says when to retry
 }
 
 // OK is the outcome of a request that was granted.

@@ -22,7 +22,7 @@ func Frame(text string) []byte {
 	return append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)
 }
 
-// Ticket opens a session.
+// Ticket has the id and the resume key of a session.
 type Ticket struct{ Session, Key string }
 
 // take returns the next message, or the close code; 1006 if the connection broke.

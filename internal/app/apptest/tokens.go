@@ -9,7 +9,7 @@ import (
 // Opens is the content of a token, as a comparable value.
 type Opens struct {
 	Version  agora.Version
-	Services [2]Service // at most two
+	Services [2]Service // a token has one or two
 }
 
 // Service is a service in a token, with the numbers of its privileges. In a 006 token, channel and
@@ -17,7 +17,7 @@ type Opens struct {
 type Service struct {
 	Type          agora.ServiceType
 	Channel, User string
-	Privileges    [4]uint16 // the rest is 0
+	Privileges    [4]uint16 // unused ones are 0
 }
 
 // RTC is the service RTC for a channel and a user.

@@ -30,7 +30,7 @@ type application struct {
 }
 
 func newApplication(c choice) *application {
-	return &application{mint: ours(), refuse: c.Refuse}
+	return &application{mint: refresherMint(), refuse: c.Refuse}
 }
 
 // These messages have refresher's form and length. Their arguments: %[1] and %[2] the RTC and the RTM token, %[3] the
@@ -80,11 +80,11 @@ func (a *application) answer(message []byte) []byte {
 // mint mints an RTC and an RTM token.
 type mint func() (rtcToken, rtmToken string, err error)
 
-// ours returns a mint that uses refresher's builder.
-func ours() mint {
+// refresherMint returns a mint that uses refresher's builder.
+func refresherMint() mint {
 	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {
-		panic(err) // ours cannot fail: the credentials above are valid
+		panic(err) // cannot happen: the credentials above are valid
 	}
 	id := session.Identity{
 		RTC: &session.RTC{Channel: "c", UID: 1, Role: session.Publisher},
@@ -100,8 +100,8 @@ func ours() mint {
 	}
 }
 
-// agoras mints with Agora's Go builder, as tutorials do.
-func agoras() (rtcToken, rtmToken string, err error) {
+// agoraMint mints with Agora's Go builder, as tutorials do.
+func agoraMint() (rtcToken, rtmToken string, err error) {
 	seconds := uint32(lifetime.Seconds())
 	if rtcToken, err = rtc.BuildTokenWithUid(appID, certificate, "c", 1, rtc.RolePublisher, seconds, seconds); err == nil {
 		rtmToken, err = rtm.BuildToken(appID, certificate, "1", seconds)

@@ -23,9 +23,9 @@ const (
 )
 
 const (
-	asynqWorkers = 64
-	asynqTask    = "renew"
-	progressSay  = "progress "
+	asynqWorkers   = 64
+	asynqTask      = "renew"
+	progressPrefix = "progress "
 )
 
 // renewal is the payload of a task.
@@ -39,7 +39,7 @@ type renewal struct {
 // checking for due tasks.
 func runAsynq(every time.Duration) func(choice) error {
 	return func(c choice) error {
-		mint := ours()
+		mint := refresherMint()
 		var progress progress
 		options := asynq.RedisClientOpt{Addr: c.Redis}
 		client := asynq.NewClient(options)
@@ -72,7 +72,7 @@ func runAsynq(every time.Duration) func(choice) error {
 		if err != nil {
 			return err
 		}
-		onRequest(func() string { return progressSay + progress.take().String() })
+		onRequest(func() string { return progressPrefix + progress.take().String() })
 		fmt.Println(listening + c.Redis)
 		select {}
 	}

@@ -21,7 +21,7 @@ import (
 func httpServer(*application) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /rte/{channel}/{role}/{tokentype}/{uid}/", func(w http.ResponseWriter, _ *http.Request) {
-		rtcToken, rtmToken, err := agoras()
+		rtcToken, rtmToken, err := agoraMint()
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -53,7 +53,7 @@ func ginServer(*application) (http.Handler, error) {
 			c.AbortWithStatusJSON(http.StatusBadRequest, gin.H{"error": err.Error(), "status": http.StatusBadRequest})
 			return
 		}
-		rtcToken, rtmToken, err := communitys(c.Param("channelName"), uint32(uid))
+		rtcToken, rtmToken, err := communityMint(c.Param("channelName"), uint32(uid))
 		if err != nil {
 			c.AbortWithStatusJSON(http.StatusBadRequest, gin.H{"error": err.Error(), "status": http.StatusBadRequest})
 			return
@@ -64,8 +64,8 @@ func ginServer(*application) (http.Handler, error) {
 	return engine, nil
 }
 
-// communitys mints with the token builder of Agora's community.
-func communitys(channel string, uid uint32) (rtcToken, rtmToken string, err error) {
+// communityMint mints with the token builder of Agora's community.
+func communityMint(channel string, uid uint32) (rtcToken, rtmToken string, err error) {
 	seconds := uint32(lifetime.Seconds())
 	rtcToken, err = rtctokenbuilder.BuildTokenWithUid(appID, certificate, channel, uid, rtctokenbuilder.RolePublisher, seconds)
 	if err == nil {
@@ -86,10 +86,10 @@ func runMint(builder mint) func(choice) error {
 		}
 		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
 		took := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
-		fmt.Println(mintSay + fmt.Sprint(float64(took.Nanoseconds())/1000/float64(c.Count)))
+		fmt.Println(mintPrefix + fmt.Sprint(float64(took.Nanoseconds())/1000/float64(c.Count)))
 		return nil
 	}
 }
 
-// mintSay is the prefix of the line that reports the time for two tokens, in µs.
-const mintSay = "minted in "
+// mintPrefix is the prefix of the line that reports the time for two tokens, in µs.
+const mintPrefix = "minted in "

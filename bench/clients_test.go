@@ -60,13 +60,13 @@ const hangUp = "\x00"
 // These are the operations. A client goes on to the next step when the answer has come. The last step of connecting
 // gets no answer: it acknowledges the first bundle.
 var (
-	connecting = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
-	comingBack = []step{{(*clients).reconnect, "\r\n\r\n"}, {(*clients).resume, `"joined"`}, {(*clients).ack, ""}}
-	refused    = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, closeOverload}, {(*clients).farewell, hangUp}}
-	pinging    = []step{{(*clients).ping, `"pong"`}}
-	renewing   = []step{{(*clients).renew, `"token-privilege-will-expire"`}, {(*clients).ack, ""}}
-	dialing    = []step{{(*clients).dial, ""}}
-	requesting = []step{{(*clients).request, `"rtmToken"`}}
+	connecting   = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
+	reconnecting = []step{{(*clients).reconnect, "\r\n\r\n"}, {(*clients).resume, `"joined"`}, {(*clients).ack, ""}}
+	refused      = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, closeOverload}, {(*clients).answerClose, hangUp}}
+	pinging      = []step{{(*clients).ping, `"pong"`}}
+	renewing     = []step{{(*clients).renew, `"token-privilege-will-expire"`}, {(*clients).ack, ""}}
+	dialing      = []step{{(*clients).dial, ""}}
+	requesting   = []step{{(*clients).request, `"rtmToken"`}}
 )
 
 // clients runs many clients in one thread.
@@ -150,7 +150,7 @@ func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.D
 			case !ended && !bytes.Contains(c.seen, []byte(until)):
 				return nil
 			}
-			c.learn()
+			c.store()
 			c.at++
 			c.seen = c.seen[:0]
 			return s.advance(c, steps, &done)
@@ -289,8 +289,8 @@ func (s *clients) ack(c *call) error {
 	return s.text(c, s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, c.seq)))
 }
 
-// farewell answers the server's close frame.
-func (s *clients) farewell(c *call) error {
+// answerClose answers the server's close frame.
+func (s *clients) answerClose(c *call) error {
 	_ = s.write(c, frame(opClose, closeOverload, true)) // the server may have closed the connection already
 	return nil
 }
@@ -308,8 +308,8 @@ func (s *clients) write(c *call, b []byte) error {
 	return err
 }
 
-// learn stores the sequence number, the session and the key of a server's answer.
-func (c *call) learn() {
+// store stores the sequence number, the session and the key of a server's answer.
+func (c *call) store() {
 	if seq := number(c.seen, `"seq":`); seq != 0 {
 		c.seq = seq
 	}

@@ -1,20 +1,20 @@
-// Package bench measures refresher beside servers that one could build instead, in one run on
-// one machine: ratios carry over to other machines, absolute figures do not. It is a module of
-// its own, so that the peers are no dependencies of the product.
+// Package bench compares refresher with servers that one could build instead ("peers"), in one run
+// on one machine. The ratios also hold on other machines; the absolute figures do not. It is a
+// module of its own, so that the product does not depend on the peers.
 //
 //	make bench-peers
 //
-// docs/understand/performance.md explains the measurements and has the results. The variable servers
-// lists the servers, with the measurements of each; to add a peer, add a value.
+// docs/understand/performance.md explains the measurements and shows the results. The variable
+// servers lists the servers, and the measurements of each. To add a peer, add an element to it.
 //
-//   - measuring_test.go has the measures, such as connections, refusals, renewals by schedule.
-//   - clients_test.go is the client of every server: one thread around epoll, frames without
-//     a real mask, so that clients cost little and the same everywhere.
+//   - measuring_test.go has the measurements, such as connections, refusals, scheduled renewals.
+//   - clients_test.go has the clients of all servers. They share one thread around epoll, and mask
+//     frames with zeros, so that a client costs little, and the same for every server.
 //   - process_test.go runs servers, pins them to a core, and reads their processor time and memory.
-//   - control_test.go, libraries_test.go, asynq_test.go and classic_test.go are the peers.
+//   - control_test.go, libraries_test.go, asynq_test.go and classic_test.go have the peers.
 //   - table_test.go has the goals, and prints the table.
 //
-// Everything needs Linux: epoll, /proc, the processor clock of another process.
+// The package needs Linux for epoll, /proc, and the processor clock of another process.
 //
 //	go -C bench test -short -run '^$' -bench . -benchtime 1x                               # whether it works
 //	go -C bench test -run '^$' -bench 'Peers/1/(control|refresher)$/calls' -benchtime 1x   # some rows, one round

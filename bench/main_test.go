@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 // announce prints the child's address for the parent. From then on it prints the child's memory whenever the parent
 // requests it.
 func announce(address string) {
-	onRequest(func() string { return fmt.Sprint(memorySay, used()) })
+	onRequest(func() string { return fmt.Sprint(memoryPrefix, used()) })
 	fmt.Println(listening + address)
 }
 

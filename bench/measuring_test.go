@@ -141,7 +141,7 @@ func calls(m *measuring) error {
 		return err
 	}
 	warm := m.clients.more(atOnce) // the first clients pay for what a server sets up once
-	for _, steps := range [][]step{connecting, renewing, pinging, comingBack} {
+	for _, steps := range [][]step{connecting, renewing, pinging, reconnecting} {
 		if err := m.clients.run(steps, warm, len(warm), len(warm), 0); err != nil {
 			return err
 		}
@@ -174,8 +174,8 @@ func calls(m *measuring) error {
 		{askedBusy, "", renewing, first, len(first), 0},
 		{connectionPaced, "join", connecting, m.clients.more(pacedCalls()), pacedCalls(), paced},
 		{askedPaced, "", renewing, first, pacedCalls(), paced},
-		{backBusy, "", comingBack, first, len(first), 0},
-		{backPaced, "resume", comingBack, first, pacedCalls(), paced},
+		{backBusy, "", reconnecting, first, len(first), 0},
+		{backPaced, "resume", reconnecting, first, pacedCalls(), paced},
 	} {
 		if err := m.cost(o.name, o.unit, o.count, func() error { return m.clients.run(o.steps, o.who, o.count, atOnce, o.every) }); err != nil {
 			return err
@@ -291,7 +291,7 @@ func queue(m *measuring) error {
 	}
 	pause(time.Duration(size(6, 1)) * time.Second)
 	look := func() (l lateness, err error) {
-		text, err := m.process.ask(progressSay)
+		text, err := m.process.request(progressPrefix)
 		if err != nil {
 			return l, err
 		}

@@ -37,10 +37,10 @@ var servers = []server{
 	{"http", "net/http and Agora's Go builder", child("http", listening), plain, false, "requests"},
 	{"gin", "Gin and the community's Go builder", child("gin", listening), plain, false, "requests"},
 	{"express", "express and Agora's Node builder", node("server.js", listening), plain, false, "requests"},
-	{"mint-refresher", "**refresher's builder**", child("mint-refresher", mintSay), plain, false, "minting"},
-	{"mint-agora", "Agora's Go builder", child("mint-agora", mintSay), plain, false, "minting"},
-	{"mint-community", "the community's Go builder", child("mint-community", mintSay), plain, false, "minting"},
-	{"mint-node", "Agora's Node builder", node("mint.js", mintSay), plain, false, "minting"},
+	{"mint-refresher", "**refresher's builder**", child("mint-refresher", mintPrefix), plain, false, "minting"},
+	{"mint-agora", "Agora's Go builder", child("mint-agora", mintPrefix), plain, false, "minting"},
+	{"mint-community", "the community's Go builder", child("mint-community", mintPrefix), plain, false, "minting"},
+	{"mint-node", "Agora's Node builder", node("mint.js", mintPrefix), plain, false, "minting"},
 }
 
 // measures maps a measurement's name to its function.
@@ -60,9 +60,9 @@ var children = map[string]func(choice) error{
 	"asynq-100ms":      runAsynq(100 * time.Millisecond),
 	"http":             runHandler(httpServer),
 	"gin":              runHandler(ginServer),
-	"mint-refresher":   runMint(ours()),
-	"mint-agora":       runMint(agoras),
-	"mint-community":   runMint(func() (string, string, error) { return communitys("c", 1) }),
+	"mint-refresher":   runMint(refresherMint()),
+	"mint-agora":       runMint(agoraMint),
+	"mint-community":   runMint(func() (string, string, error) { return communityMint("c", 1) }),
 }
 
 var errStopped = errors.New("the log says why")

@@ -36,8 +36,8 @@ type process struct {
 type starter func(*testing.B, choice) (*process, error)
 
 const (
-	listening = "listening on " // prefix of a child's first line, before its address
-	memorySay = "memory "       // prefix of a child's answer to SIGUSR1, before its heap and stacks in bytes
+	listening    = "listening on " // prefix of a child's first line, before its address
+	memoryPrefix = "memory "       // prefix of a child's answer to SIGUSR1, before its heap and stacks in bytes
 )
 
 // launch runs a program on the servers' core until the measurement ends.
@@ -51,9 +51,9 @@ func launch(b *testing.B, c program.Command) (*process, error) {
 	return p, pin(p.PID(), serverCore)
 }
 
-// say waits for a line of output that starts with begin, at or after line number from, and returns the rest of that
+// await waits for a line of output that starts with begin, at or after line number from, and returns the rest of that
 // line.
-func (p *process) say(from int, begin string) (rest string, err error) {
+func (p *process) await(from int, begin string) (rest string, err error) {
 	err = p.log.Await(from, p.Done(), patience, func(l program.Line) (found bool) {
 		rest, found = strings.CutPrefix(l.Text, begin)
 		return found
@@ -64,13 +64,13 @@ func (p *process) say(from int, begin string) (rest string, err error) {
 	return rest, err
 }
 
-// ask makes the child print a line that starts with begin (it sends SIGUSR1), and returns the rest of that line.
-func (p *process) ask(begin string) (rest string, err error) {
+// request makes the child print a line that starts with begin (it sends SIGUSR1), and returns the rest of that line.
+func (p *process) request(begin string) (rest string, err error) {
 	from := p.log.Len()
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
 		return "", err
 	}
-	return p.say(from, begin)
+	return p.await(from, begin)
 }
 
 // child returns a starter for a server of this test binary, whose first line starts with the prefix first.
@@ -79,7 +79,7 @@ func child(name, first string) starter {
 		c.Name = name
 		p, err := launch(b, program.Command{Path: os.Args[0], Env: append(os.Environ(), childEnv+"="+c.String())})
 		if err == nil {
-			p.address, err = p.say(0, first)
+			p.address, err = p.await(0, first)
 		}
 		return p, err
 	}
@@ -96,7 +96,7 @@ func node(script, first string) starter {
 		}
 		p, err := launch(b, program.Command{Path: "node", Args: []string{"node/" + script, strconv.Itoa(c.Count)}})
 		if err == nil {
-			p.address, err = p.say(0, first)
+			p.address, err = p.await(0, first)
 		}
 		return p, err
 	}
@@ -163,7 +163,7 @@ func (p *process) memory(collect bool) (m memory, err error) {
 		m.used, err = p.scrape()
 		return m, err
 	}
-	text, err := p.ask(memorySay)
+	text, err := p.request(memoryPrefix)
 	if err != nil {
 		return m, err
 	}

@@ -1,5 +1,5 @@
-// A whole call with the published agora-rtc-sdk-ng and the real service: the SDK joins a
-// simulated edge (page/agora.js), and sends it each token that the service mints.
+// A whole call with the published agora-rtc-sdk-ng and the real service: the SDK joins at a
+// simulated edge (page/agora.js), and passes it each token that the service mints.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

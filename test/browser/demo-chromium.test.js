@@ -28,7 +28,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     t.after(() => own.stop());
     const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=120`);
     await inCall({ ana, ben });
-    await page.setViewportSize({ width: 360, height: 740 }); // the narrowest layout
+    await page.setViewportSize({ width: 360, height: 740 }); // the page's narrowest layout
     const before = (await shifted(page)).length;
     const answer = page.waitForResponse(/\/demo\/certificate$/);
     await page.getByRole("button", { name: "Rotate the certificate" }).click();

@@ -23,7 +23,7 @@ const readme = {
 };
 
 /**
- * Serves page/NAME.js at /NAME for each entry.
+ * Serves the script page/NAME.js and its page at /NAME, for each entry.
  * @param {Record<string, Record<string, string>>} entries packages to import in place of others, by entry
  */
 export async function servePages(entries) {

@@ -153,7 +153,7 @@ class WebKit {
     const begun = this.#last.catch(() => {}).then(async () => {
       await this.command("POST", "/window", { handle });
       const answer = this.command(method, path, body);
-      answer.catch(() => {}); // the caller gets the rejection
+      answer.catch(() => {}); // the caller handles the rejection
       // The driver passes scripts to the browser in order. When this empty script has run, the
       // previous one has begun.
       if (path.startsWith("/execute")) await this.command("POST", "/execute/sync", { script: "", args: [] });

@@ -284,7 +284,7 @@ func (n *node) handshake(t *testing.T, header []string) reply {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
-	come := func(n *node, joined object) (*socket, object) { // resumes with the key of a joined message
+	resume := func(n *node, joined object) (*socket, object) { // resumes with the key of a joined message
 		s := n.dial(t, nil)
 		s.send(resumeOf(joined, `,"seq":1`))
 		m, _ := s.hear()
@@ -301,11 +301,11 @@ func TestKeys(t *testing.T) {
 	one := first.expect("joined")
 
 	// An ack proves that the client has a key only if it acks the bundle that came with the key, or a later bundle.
-	s, two := come(n, one)
+	s, two := resume(n, one)
 	s.send(`{"type":"ack","seq":1}`)
 	s.send(`{"type":"ping"}`)
 	s.expect("pong")
-	s, three := come(n, one)
+	s, three := resume(n, one)
 	if three["type"] != "joined" {
 		t.Fatalf("an ack of older tokens has proven the key that came after them: %v", three)
 	}
@@ -314,13 +314,13 @@ func TestKeys(t *testing.T) {
 	s.send(fmt.Sprintf(`{"type":"ack","seq":%v}`, later["seq"]))
 	s.send(`{"type":"ping"}`)
 	s.expect("pong")
-	_, m := come(n, one)
+	_, m := resume(n, one)
 	refused("the first key, after an ack of tokens that came after the third", m)
-	_, m = come(n, two)
+	_, m = resume(n, two)
 	refused("the second key, likewise", m)
 
 	// A renewal over HTTP also proves that the client has the key.
-	_, four := come(n, three)
+	_, four := resume(n, three)
 	address, bearer := n.public()+fmt.Sprintf("/v1/sessions/%v/renew", one["session"]), func(joined object) string {
 		return fmt.Sprintf("Bearer %v", joined["key"])
 	}
@@ -335,7 +335,7 @@ func TestKeys(t *testing.T) {
 	}
 
 	// A node that has no record of the session accepts any of its keys.
-	if _, m := come(startNode(t, ""), one); m["type"] != "joined" {
+	if _, m := resume(startNode(t, ""), one); m["type"] != "joined" {
 		t.Errorf("the first key, elsewhere: %v", m)
 	}
 }

@@ -194,7 +194,7 @@ func TestNodeReadsOurs(t *testing.T) {
 		s := newSample(r, kinds[i%len(kinds)])
 		issuedAt := session.UnixSec(1 + r.Int64N(1<<32-2*86400))
 		text := s.mint(t, issuedAt)
-		parsed, err := agora.Parse(text) // for the random salt
+		parsed, err := agora.Parse(text) // to get the random salt
 		if err != nil {
 			t.Fatal(err)
 		}

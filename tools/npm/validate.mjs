@@ -32,7 +32,7 @@ const config = await createConfig({
   async3Rules: {
     // The credential is in the join message, not in the handshake.
     'security-defined': 'off',
-    // An AsyncAPI licence has no SPDX identifier, and needs no address.
+    // A licence in AsyncAPI has no SPDX identifier, and needs no URL.
     'info-license-strict': 'off',
   },
 });

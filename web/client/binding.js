@@ -146,7 +146,7 @@ export class Binding {
 }
 
 /**
- * Throws if an SDK's answer is a refusal: Agora's native SDKs return a negative number.
+ * Throws if an SDK's answer is a refusal: Agora's native SDKs refuse by a negative number.
  * @param {unknown} answer
  */
 function accept(answer) {

@@ -4,5 +4,6 @@ package client
 import "embed"
 
 // FS has the library's modules unchanged: there is no build step.
+//
 //go:embed *.js bindings/*.js
 var FS embed.FS

@@ -7,7 +7,7 @@
 /** @import { Clock } from "./time.js" */
 
 /**
- * A set of tokens, one for each service of the identity.
+ * A set of tokens that were minted together, one for each service of the identity.
  * @typedef {object} Bundle
  * @property {number} seq the bundle's number in its session; a higher one is newer
  * @property {Tokens} tokens

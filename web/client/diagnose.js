@@ -76,7 +76,7 @@ export class Diagnosis {
     this.#session = session;
   }
 
-  /** Warns about a credential that could not be fetched. @param {unknown} error of the app's credential function, or of parseCredential */
+  /** Warns about a credential that could not be fetched. @param {unknown} error the error of the app's credential function, or of parseCredential */
   credentialFailed(error) {
     this.#warn("credential", `no credential was fetched: ${describeRefusal(error).message}`);
   }

@@ -18,7 +18,7 @@
  */
 
 /**
- * The part of a WebSocket that the library uses.
+ * The members of a WebSocket that the library uses.
  * @typedef {object} WebSocketLike
  * @property {((event: any) => void) | null} onopen
  * @property {((event: any) => void) | null} onmessage
@@ -29,7 +29,7 @@
  */
 
 /**
- * The part of a Response that the library uses.
+ * The members of a Response that the library uses.
  * @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike
  */
 

@@ -60,7 +60,7 @@ export class BindingRegistry {
       // This SDK has left the call. If it is bound again, it must not be rejoined.
       if (binding.state === "left" && bindings.size === 0) this.#joinedWith.delete(service);
       binding.dispatch("unbind");
-      callSafely(stopListening); // an SDK that was released may throw
+      callSafely(stopListening); // the listener's removal may throw if the SDK was released
     };
     this.#unbinds.add(unbind);
     return { ...reports, unbind };

@@ -68,7 +68,7 @@ export class ResumeStore {
     this.token = null;
   }
 
-  /** Removes the token from the storage, unless another page has stored its own there. */
+  /** Removes the token from the storage, unless another page has stored a token of another session there. */
   #remove() {
     if (!this.token || this.#read()?.session !== this.token.session) return;
     try {

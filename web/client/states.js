@@ -65,7 +65,7 @@ export const bindingTransitions = {
 };
 
 /**
- * The state that an event leads to.
+ * Returns the state that an event leads to.
  * @template {string} S
  * @template {string} E
  * @param {Transitions<S, E>} transitions

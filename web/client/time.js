@@ -24,10 +24,10 @@ export class Clock {
     this.#platform = platform;
     this.#wall = platform.wallNow();
     this.#steady = platform.steadyNow();
-    this.#offset = this.#wall; // the best guess before the service's first answer
+    this.#offset = this.#wall; // assume that the device's clock is right, until the service's first answer
   }
 
-  /** Milliseconds since this clock was made. */
+  /** Returns the milliseconds since this clock was made. */
   now() {
     const wall = this.#platform.wallNow();
     const steady = this.#platform.steadyNow();
@@ -39,7 +39,7 @@ export class Clock {
     return this.#now;
   }
 
-  /** The service's time, in Unix milliseconds. */
+  /** Returns the service's time, in Unix milliseconds. */
   serverNow() {
     return this.now() + this.#offset;
   }
@@ -160,7 +160,7 @@ export class Alarms {
 }
 
 /**
- * An error with a code.
+ * Makes an error with a code.
  * @param {string} code
  * @param {string} message
  */

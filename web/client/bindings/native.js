@@ -3,7 +3,7 @@
 /** @import { Refresher } from "../refresher.js" */
 
 /**
- * The SDK's RtcConnection. Without a localUid, all events about the channel count.
+ * The SDK's RtcConnection. Without a localUid, the binding uses all events about the channel.
  * @typedef {object} EngineConnection
  * @property {string} [channelId]
  * @property {number} [localUid]
@@ -48,7 +48,7 @@ export function bindEngine(refresher, engine, connection, { ex = false } = {}) {
     return new Promise((resolve, reject) => {
       timer = setTimeout(reject, resultTimeout, { code: "TIMEOUT", message: "no onRenewTokenResult" });
       results.set(token, (code) => (code === 0 ? resolve(code) : reject({ code, message: "onRenewTokenResult" })));
-      const returned = engine.renewToken(token); // the event may come during the call
+      const returned = engine.renewToken(token); // onRenewTokenResult may come before the call returns
       if (returned < 0) resolve(returned);
     }).finally(() => {
       clearTimeout(timer);
@@ -56,12 +56,12 @@ export function bindEngine(refresher, engine, connection, { ex = false } = {}) {
     });
   };
 
-  /** Whether an event is about this connection: each handler gets the events of all connections. @param {EngineConnection} of */
+  /** Whether an event is about this connection. The SDK calls each handler for the events of all connections. @param {EngineConnection} of */
   const own = (of) => of.channelId === connection.channelId && (!connection.localUid || of.localUid === connection.localUid);
 
   return refresher.bind("rtc", {
     renew,
-    rejoin: renew, // after its token expired, an engine takes a new one by renewToken too, and returns to the call
+    rejoin: renew, // renewToken also works after the token expired: the engine then returns to the call
     isJoined: () => [connected, reconnecting].includes(ex ? engine.getConnectionStateEx(connection) : engine.getConnectionState()),
     listen: ({ willExpire, expired, left, joined }) => {
       const handler = {

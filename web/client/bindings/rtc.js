@@ -41,7 +41,7 @@ function listen(client, { willExpire, expired, left, joined }) {
    */
   const onState = (now, before, reason) => {
     if (now === "CONNECTED") joined();
-    // A join that fails also ends in DISCONNECTED; that client was not in the call.
+    // A failed join also ends in DISCONNECTED, but that client was never in the call.
     if (now === "DISCONNECTED" && before !== "CONNECTING" && reason !== "TOKEN_EXPIRE") left();
   };
   client.on("connection-state-change", onState);

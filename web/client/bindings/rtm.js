@@ -26,8 +26,8 @@ export function bindRtm(refresher, client, { rejoin } = {}) {
 }
 
 /**
- * Renews the token of one stream channel of a client. A stream channel takes an RTC token of
- * the channel and the RTM user, so the Refresher has `rtc: { channel, account: userId }`.
+ * Renews the token of one stream channel of a client. A stream channel needs an RTC token for the
+ * channel and the RTM user, so the Refresher must have `rtc: { channel, account: userId }`.
  * @param {Refresher} refresher
  * @param {RtmClient} client
  * @param {string} channelName
@@ -69,7 +69,7 @@ function listen(client, channelName, { willExpire, expired, left, joined }) {
   const onWillExpire = (channel) => {
     if ((channel || "") === channelName) willExpire();
   };
-  /** agora-rtm passes strings, from 2.2 on (2.2.0 without a reasonCode); agora-react-native-rtm 2 passes numbers. @param {any} link */
+  /** agora-rtm passes strings since 2.2 (2.2.0 without a reasonCode); agora-react-native-rtm 2 passes numbers. @param {any} link */
   const onLinkState = ({ serviceType, affectedChannels, currentState, reasonCode, reason }) => {
     hasLinkState = true;
     const own = channelName

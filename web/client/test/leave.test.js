@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { platform } from "../platform.js";
 import { Simulation, hour, second, settle } from "./fakes/index.js";
 
-/** The requests over HTTP that end a session. */
+/** Returns the page's requests over HTTP that end a session. */
 const leaves = (sim) => sim.fetches.filter(({ url }) => url.endsWith("/leave"));
 
 /** Moments at which leave() is called, and whether the library then leaves by a message on the socket and by a request over HTTP. */

@@ -1,4 +1,4 @@
-// The kinds of RTM clients, and stream channels.
+// Bindings of the different RTM clients, and of stream channels.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

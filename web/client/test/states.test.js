@@ -238,7 +238,7 @@ for (const [state, event, next] of sessionTable) {
   });
 }
 
-// Situations that need a state of their own.
+// Situations that the tables above do not cover.
 
 test("an SDK that joins with a token from elsewhere is renewed, not rejoined, also if the newest bundle says rejoin", async (t) => {
   const sim = new Simulation(t);

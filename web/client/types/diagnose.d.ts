@@ -40,7 +40,7 @@ export declare class Diagnosis {
     #private;
     /** @param {Parts} session */
     constructor(session: Parts);
-    /** Warns about a credential that could not be fetched. @param {unknown} error of the app's credential function, or of parseCredential */
+    /** Warns about a credential that could not be fetched. @param {unknown} error the error of the app's credential function, or of parseCredential */
     credentialFailed(error: unknown): void;
     /**
      * Warns about an attempt to connect that failed before the service answered.

@@ -99,8 +99,9 @@ export type Events = {
  * @typedef {"join" | "resume" | "schedule" | "renew" | "nack" | "role" | "certificate" | (string & {})} Cause
  */
 /**
- * Why a session has ended. "closed" is the library's own reason, and so is "closed with <code>" if
- * the service gave none. From "unauthenticated" on they are error codes of the service.
+ * Why a session has ended. "closed" and "closed with <code>" are the library's own reasons; the
+ * latter means that the service closed the connection without giving a reason. The values from
+ * "unauthenticated" on are error codes of the service.
  * @typedef {"left" | "closed" | "revoked" | "denied" | "expired" | "superseded" | "unauthenticated" | "forbidden" | "unknown_session" | "bad_request" | "rate_limited" | (string & {})} Reason
  */
 /**
@@ -108,7 +109,7 @@ export type Events = {
  * @typedef {"socket" | "http"} Via
  */
 /**
- * Describes a bundle of tokens, without the tokens.
+ * Describes a bundle without its tokens.
  * @typedef {object} BundleInfo
  * @property {number} seq the bundle's number in its session
  * @property {Cause} cause why the service made it

@@ -81,7 +81,7 @@ export type ResponseLike = {
  * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or the network has changed; returns a function that unsubscribes
  */
 /**
- * The part of a WebSocket that the library uses.
+ * The members of a WebSocket that the library uses.
  * @typedef {object} WebSocketLike
  * @property {((event: any) => void) | null} onopen
  * @property {((event: any) => void) | null} onmessage
@@ -91,7 +91,7 @@ export type ResponseLike = {
  * @property {(code?: number, reason?: string) => void} close
  */
 /**
- * The part of a Response that the library uses.
+ * The members of a Response that the library uses.
  * @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike
  */
 /**

@@ -80,7 +80,7 @@ export type Push = {
 };
 /** @typedef {"rtc" | "rtm" | "chat"} Service */
 /**
- * The users and the channel that the session gets tokens for: at least one of rtc, rtm and chat.
+ * The users and the channel for which the session gets tokens: at least one of rtc, rtm and chat.
  * @typedef {object} Identity
  * @property {{channel: string, uid?: number, account?: string, role?: "publisher" | "subscriber"}} [rtc] a channel, and the user in it: by uid, or by user account. The role is "subscriber" if you leave it out
  * @property {{userId: string}} [rtm] a user of Signaling (RTM)
@@ -115,7 +115,7 @@ export type Push = {
  * @property {number} now
  */
 /**
- * Whether a message has a complete bundle.
+ * Whether a message has a complete bundle: a number, and a token with an expiry for each service.
  * @param {{seq: number, tokens: Tokens}} message
  */
 export declare function hasBundle({ seq, tokens }: {

@@ -48,7 +48,7 @@ export type BindingEvent = "tokenTaken" | "joined" | "inCall" | "left" | "failed
  */
 export declare const bindingTransitions: Transitions<BindingState, BindingEvent>;
 /**
- * The state that an event leads to.
+ * Returns the state that an event leads to.
  * @template {string} S
  * @template {string} E
  * @param {Transitions<S, E>} transitions

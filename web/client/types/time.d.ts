@@ -10,9 +10,9 @@ export declare class Clock {
     #private;
     /** @param {Platform} platform */
     constructor(platform: Platform);
-    /** Milliseconds since this clock was made. */
+    /** Returns the milliseconds since this clock was made. */
     now(): number;
-    /** The service's time, in Unix milliseconds. */
+    /** Returns the service's time, in Unix milliseconds. */
     serverNow(): number;
     /**
      * Whether a time has passed by the service's clock.
@@ -68,7 +68,7 @@ export declare class Alarms {
     within<T>(ms: number, promise: T | PromiseLike<T>, who: string): Promise<T>;
 }
 /**
- * An error with a code.
+ * Makes an error with a code.
  * @param {string} code
  * @param {string} message
  */

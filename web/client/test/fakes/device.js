@@ -70,7 +70,7 @@ export class Device {
     return this.#timers.size;
   }
 
-  /** The time in Unix seconds, some milliseconds from now. */
+  /** Returns the Unix time in seconds, ms milliseconds from now. */
   seconds(ms = 0) {
     return Math.floor((this.time + ms) / 1000);
   }

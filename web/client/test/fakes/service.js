@@ -226,7 +226,7 @@ export class FakeService {
     };
   }
 
-  /** Sets the time of the next push of a session. */
+  /** Schedules the next push of a session. */
   #schedule(session) {
     const { pending } = session;
     const due = pending ? pending.retryAt : (session.expiresAt - 1.3 * this.#lifetime.renewBefore) * second;

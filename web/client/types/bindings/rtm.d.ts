@@ -26,8 +26,8 @@ export declare function bindRtm(refresher: Refresher, client: RtmClient, { rejoi
     rejoin?: (token: string) => unknown;
 }): () => void;
 /**
- * Renews the token of one stream channel of a client. A stream channel takes an RTC token of
- * the channel and the RTM user, so the Refresher has `rtc: { channel, account: userId }`.
+ * Renews the token of one stream channel of a client. A stream channel needs an RTC token for the
+ * channel and the RTM user, so the Refresher must have `rtc: { channel, account: userId }`.
  * @param {Refresher} refresher
  * @param {RtmClient} client
  * @param {string} channelName

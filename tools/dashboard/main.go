@@ -21,7 +21,7 @@ type object = map[string]any
 
 // row is a heading with panels.
 type row struct {
-	title  string // empty: the first, without a heading
+	title  string // empty for the first row, which has no heading
 	panels []panel
 }
 
@@ -30,15 +30,15 @@ type panel struct {
 	kind        string // stat, timeseries or table
 	title       string
 	description string
-	unit        string // Grafana's name for it
-	anchor      string // of the runbook
-	w, h        int    // in grid units; 0 is a default
+	unit        string // Grafana's name of the unit
+	anchor      string // anchor of the section in the runbook
+	w, h        int    // width and height in grid units; 0 means the default
 	queries     []query
 	thresholds  []threshold
 	stacked     bool
 	signed      bool              // values may be below zero
-	units       map[string]string // of queries, by legend, where it is not the panel's
-	calm        string            // why no data is right in a calm service; empty: there is always some
+	units       map[string]string // units of queries that differ from the panel's, by legend
+	calm        string            // why a calm service has no data here; empty if there are always data
 }
 
 // query is a PromQL expression and the legend of its series.
@@ -46,7 +46,7 @@ type query struct{ expr, legend string }
 
 // threshold gives a colour to values of at least from.
 type threshold struct {
-	from  float64 // the first one's does not count
+	from  float64 // ignored in the first threshold
 	color string
 }
 
@@ -170,8 +170,8 @@ func (p *panel) render(id, x, y int) object {
 
 // variables choose the data source, the services and the nodes.
 func variables() []object {
-	// "All" has no value of its own, ".*" say: it is all that was found, or panels
-	// would count the processes of other services too.
+	// "All" has no custom value such as ".*", so that it stands for the names that were found.
+	// Otherwise panels would count the processes of other services too.
 	choice := func(name, label, expr string) object {
 		return object{
 			"name": name, "label": label, "type": "query", "datasource": source, "refresh": 2, "sort": 1,
@@ -190,8 +190,8 @@ func variables() []object {
 	}
 }
 
-// defaultRunbook is to be replaced by where docs/operate/runbook.md is read, in the variable
-// or in the file itself. The alerts' annotations have the same.
+// defaultRunbook is the placeholder for the address of docs/operate/runbook.md, in the
+// variable or in the file itself. The alerts' annotations have the same placeholder.
 const defaultRunbook = "https://docs.example.com/refresher/runbook.md"
 
 // annotations are marks on all graphs.

@@ -30,14 +30,14 @@ func rate(name, matchers, labels string) string {
 
 func of(name string) string { return name + `{` + chosen + `}` }
 
-// connected are the margins of clients that were there: the bucket of those whose
-// tokens had run out is taken out of all.
+// connected is the number of renewals by margin, without clients that had no connection: it
+// subtracts the bucket of the clients whose tokens had expired.
 const connected = `(sum by (le) (rate(refresher_renewal_margin_seconds_bucket{` + chosen + `}[$__rate_interval]))` +
 	` - ignoring (le) group_left sum(rate(refresher_renewal_margin_seconds_bucket{` + chosen + `,le=~"0|0[.]0"}[$__rate_interval])))`
 
-// bad and good are renewals of the last 30 days, as docs/operate/runbook.md counts them. They
-// are recorded by service, and not by node: raw series of so many days would be too many.
-// Both have a sample for each evaluation of the rules, so that their sums compare.
+// bad and good are renewals of the last 30 days, counted as in docs/operate/runbook.md. The
+// rules record them by service and not by node, since raw series of 30 days would be too many.
+// Both have a sample for each evaluation of the rules, so that their sums can be compared.
 const (
 	bad  = `sum(sum_over_time(job:refresher_renewals_bad:rate5m{job=~"$job"}[30d]))`
 	good = `sum(sum_over_time(job:refresher_renewals_good:rate5m{job=~"$job"}[30d]))`

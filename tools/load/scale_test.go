@@ -53,7 +53,7 @@ type scale struct {
 	redis      *redistest.Server
 	generators []*loader
 	rows       []*row
-	note       string // what the machine's limits changed
+	note       string // how the machine's limits changed the measurement
 }
 
 // killed is the number of the node that is killed.
@@ -156,8 +156,8 @@ const (
 type row struct {
 	name string
 	use  func() usage
-	at   []usage     // at each moment
-	when []time.Time // each moment
+	at   []usage     // usage at each moment of when
+	when []time.Time // moments of the measurements
 }
 
 // usage is what a process uses at a moment.

@@ -182,7 +182,7 @@ type outcome int
 const (
 	noticed   outcome = iota // a test failed
 	unnoticed                // all tests passed
-	invalid                  // it does not compile, or time was over
+	invalid                  // the change does not compile, or its tests took too long
 )
 
 // try runs the tests against one mutant.

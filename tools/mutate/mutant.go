@@ -14,7 +14,7 @@ import (
 type mutant struct {
 	file       string
 	line       int
-	source     []byte // of the file, without the change
+	source     []byte // the file's content without the change
 	start, end int
 	put        string
 }

@@ -27,7 +27,7 @@ func goComments(text string) (found []passage) {
 		if !worthReading(said) {
 			continue
 		}
-		context := signature(lines, last) // of a doc comment, the line below it
+		context := signature(lines, last) // for a doc comment, the lines below it
 		if before, _, _ := strings.Cut(lines[first-1], "//"); strings.TrimSpace(before) != "" {
 			said, context = strings.TrimSpace(said), strings.TrimSpace(before)
 		}

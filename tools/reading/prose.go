@@ -16,7 +16,8 @@ var (
 	sentenceEnd = regexp.MustCompile("([.!?][\"”)*]*)\\s+([A-Z\"“`(*])")
 )
 
-// minWords leaves out labels, and cells of tables with numbers and code.
+// minWords is the least number of words of a sentence. It excludes labels, and table cells
+// with numbers and code.
 const minWords = 6
 
 // proseOf returns the sentences of a Markdown file with what stands before each: the

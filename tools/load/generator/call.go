@@ -25,25 +25,25 @@ type call struct {
 	generator *Generator
 	n         int
 	began     time.Time    // set before run
-	expiresMs atomic.Int64 // a session.UnixMilli by this machine's clock, of the tokens in use; 0: there are none
-	had       atomic.Bool  // tokens, once at least
-	sentAway  atomic.Bool  // by the service, or by its absence, once at least
+	expiresMs atomic.Int64 // expiry of the tokens in use, a session.UnixMilli on this machine's clock; 0 if there are none
+	had       atomic.Bool  // whether the call has ever had tokens
+	sentAway  atomic.Bool  // whether the service ever refused the call or did not answer
 
 	mu   sync.Mutex
-	conn net.Conn // guarded by mu; nil: not connected
+	conn net.Conn // guarded by mu; nil while not connected
 
 	// run's own.
 	machine   client.Machine
-	wire      *wire // nil: not connected
+	wire      *wire // nil while not connected
 	over      bool
-	tried     bool      // to connect
-	joined    bool      // on this connection
-	lostAt    time.Time // when the last joined connection was lost; zero: it was not
+	tried     bool      // whether the call has tried to connect
+	joined    bool      // whether the call has joined on this connection
+	lostAt    time.Time // when the last joined connection was lost; zero if none was
 	headStart time.Duration
-	pushed    uint64          // the highest seq that came
-	taking    *client.Message // the SDK accepts it at takeAt; nil: none
+	pushed    uint64          // highest seq received
+	taking    *client.Message // the bundle that the SDK accepts at takeAt; nil if none
 	takeAt    time.Time
-	first     *client.Message // of taking and what waits: was in use from when it came
+	first     *client.Message // a bundle that the call uses already, before the SDK has accepted it
 }
 
 // run runs the call until the generator stops or the service ends the session.
@@ -69,7 +69,7 @@ func (c *call) event() client.Step {
 	}
 	switch {
 	case c.generator.isOver() && c.machine.State() == client.Live:
-		c.end() // what becomes of its tokens from now on is nobody's affair
+		c.end() // from now on the call's tokens do not count
 		c.taking = nil
 		return c.machine.Leave(time.Now())
 	case c.generator.isOver() && c.machine.State() != client.Leaving:

@@ -22,9 +22,9 @@ type Generator struct {
 	targets []*url.URL
 	stats   stats
 	calls   []call
-	begun   atomic.Int64  // how many calls are
-	over    chan struct{} // closed when the calls are to leave
-	leadMs  atomic.Int64  // the most that the service's clock was seen ahead of this one
+	begun   atomic.Int64  // number of calls that have started
+	over    chan struct{} // closed when the calls must leave
+	leadMs  atomic.Int64  // the most by which the service's clock was ahead of this one
 }
 
 // spareFiles is how many file descriptors the process needs besides those of the calls.
@@ -102,7 +102,7 @@ func (g *Generator) Run(ctx context.Context) Report {
 			working = false
 		}
 	}
-	last := g.report(began) // before they leave
+	last := g.report(began) // report before the calls leave
 	close(g.over)
 	begun := g.calls[:g.begun.Load()]
 	for i := range begun {
@@ -138,7 +138,7 @@ func (g *Generator) report(began time.Time) Report {
 		switch left, holds := begun[i].left(now); {
 		case holds && left > 0:
 			r.Holding++
-		case holds: // and has not come back yet
+		case holds: // the call has lost its connection and is not back yet
 			r.RanOut++
 			r.LostSeconds -= left.Seconds()
 		case begun[i].without(now):

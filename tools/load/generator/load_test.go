@@ -59,7 +59,7 @@ func TestWrongSettingsNameThemselves(t *testing.T) {
 func TestFileDescriptorsAreLookedAt(t *testing.T) {
 	limit, known := openFiles()
 	if !known || limit >= MaxCalls {
-		return // as many as any generator may want
+		return // the limit is as high as any generator needs
 	}
 	c := valid()
 	c.Calls = int(limit)
@@ -291,7 +291,7 @@ func TestASlowSDKLosesItsTokens(t *testing.T) {
 func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
 	for name, c := range map[string]struct {
 		rate    float64
-		away    bool // or left without an answer
+		away    bool // true: the service refuses the call, or does not answer
 		without int
 	}{
 		"sent away":     {rate: 0.9, away: true, without: 1},

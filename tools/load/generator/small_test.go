@@ -50,14 +50,14 @@ func TestAWaitingCallIsSmall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var heap, stack float64
-	ticks := 0 // since all have joined
+	ticks := 0 // ticks since all calls have joined
 	c.Tick = func(r Report) {
 		if r.Joins == calls {
 			ticks++
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		for _, conn := range conns { // else the calls would miss their pongs, and come anew
+		for _, conn := range conns { // without pongs the calls would reconnect
 			_, _ = conn.Write([]byte("\x81\x1e" + pongMessage))
 		}
 		if ticks < 4 { // a heartbeat after its join, a call gives its large buffer back
@@ -66,7 +66,7 @@ func TestAWaitingCallIsSmall(t *testing.T) {
 		heap, stack = inUse()
 		heap, stack = (heap-heapBefore)/calls, (stack-stackBefore)/calls
 		cancel()
-		_ = listener.Close() // and with it the calls' connections: nobody answers leave
+		_ = listener.Close() // also closes the calls' connections, since the server does not answer leave
 	}
 	g, err := New(c)
 	if err != nil {

@@ -13,27 +13,27 @@ type Report struct {
 	Seconds   float64 `json:"seconds"`
 	Calls     int     `json:"calls"`     // begun so far
 	Connected int64   `json:"connected"` // now
-	Holding   int     `json:"holding"`   // with tokens that are good, now
-	Without   int     `json:"without"`   // that never had any, though they were sent away or have waited
+	Holding   int     `json:"holding"`   // calls with valid tokens, now
+	Without   int     `json:"without"`   // calls that never had tokens, although they were refused or have waited
 
 	Joins    uint64 `json:"joins"`
 	Resumes  uint64 `json:"resumes"`
-	Renewals uint64 `json:"renewals"` // that the call took before the old tokens ran out
+	Renewals uint64 `json:"renewals"` // bundles that the calls accepted before the old tokens expired
 	Repeats  uint64 `json:"repeats"`  // pushes of a bundle that was sent before
 	Pings    uint64 `json:"pings"`
 	Drops    uint64 `json:"drops"` // connections that --drop-rate broke
 	Lost     uint64 `json:"lost"`  // connections that broke otherwise
-	Moves    uint64 `json:"moves"` // by the service's wish
+	Moves    uint64 `json:"moves"` // reconnects that the service asked for
 
 	Margin Spread `json:"margin_seconds"` // life left in the old tokens at a renewal
 	Back   Spread `json:"back_seconds"`   // the same when a call came back
-	Lag    Spread `json:"lag_seconds"`    // of pushes, behind the moment that the rule of renewals names
-	Away   Spread `json:"away_seconds"`   // from the loss of a connection until the call was back
+	Lag    Spread `json:"lag_seconds"`    // delay of pushes after the due time by the rule of renewals
+	Away   Spread `json:"away_seconds"`   // time from the loss of a connection until the call was back
 
 	BytesIn  uint64 `json:"bytes_in"` // WebSocket and its handshake, without TCP and TLS
 	BytesOut uint64 `json:"bytes_out"`
 
-	Reconnects map[string]uint64 `json:"reconnects"` // that the service asked for, by reason: drain, overload
+	Reconnects map[string]uint64 `json:"reconnects"` // number of the service's requests to reconnect, by reason: drain, overload
 	Errors     map[string]uint64 `json:"errors"`
 	Dial       string            `json:"dial,omitempty"` // why the first connection that failed did
 

@@ -17,7 +17,7 @@ import (
 // Sizes of a connection's buffers in bytes. With its header a pong has 37 bytes, a push for two
 // services about 600, a joined message about 900.
 const (
-	idleSize   = 64 // what a connection keeps while it waits
+	idleSize   = 64 // size of the buffer while a connection is idle, in bytes
 	bufferSize = 2 << 10
 	maxFrame   = 64 << 10
 )
@@ -46,9 +46,9 @@ var (
 // and Close of net may be called by others.
 type wire struct {
 	net      net.Conn
-	buffer   []byte // what was read, in idle or in a larger array
+	buffer   []byte // bytes read so far, in idle or in a larger array
 	idle     [idleSize]byte
-	from     int // where the first byte stands that was not used yet
+	from     int // index of the first unused byte
 	stats    *stats
 	closedBy protocol.CloseCode
 }
@@ -149,7 +149,7 @@ func (w *wire) next() ([]byte, error) {
 			if len(payload) >= 2 {
 				w.closedBy = protocol.CloseCode(binary.BigEndian.Uint16(payload))
 			}
-			_ = w.send(opClose, payload) // as far as that goes
+			_ = w.send(opClose, payload) // the connection may already be closed
 			return nil, net.ErrClosed
 		}
 	}

@@ -74,7 +74,7 @@ const (
 	ackBytes       = 20 + 32 + 18.0
 	tlsOpenBytes   = 5_000.0 // a full TLS 1.3 handshake with a chain of two certificates, both ways
 	openSegments   = 8       // TCP's handshake and end
-	conntrackBytes = 320.0   // of the kernel, for one connection that it tracks
+	conntrackBytes = 320.0   // kernel memory for one tracked connection
 )
 
 // Defaults of operating systems.
@@ -88,11 +88,11 @@ const (
 
 // How much of the available resources a plan uses.
 const (
-	memoryShare     = 0.70 // of a node's memory
-	cpuShare        = 0.50 // of a node's cores, in ordinary times
-	stormCPUShare   = 0.80 // in a storm
-	redisCPUShare   = 0.50 // of a Redis server's one core, in ordinary times
-	redisStormShare = 0.80 // in a storm
+	memoryShare     = 0.70 // share of a node's memory
+	cpuShare        = 0.50 // share of a node's cores in normal operation
+	stormCPUShare   = 0.80 // share of a node's cores in a storm
+	redisCPUShare   = 0.50 // share of the core of a Redis server in normal operation
+	redisStormShare = 0.80 // share of the core of a Redis server in a storm
 	// firstWaveSeconds is how long a node's cores may be busy with the first connection attempt
 	// of all clients: half of the time that a client waits for an answer.
 	firstWaveSeconds = 5.0

@@ -19,7 +19,7 @@ type Plan struct {
 	Jitter      float64  `json:"jitter_seconds"` // the most
 	Renewals    float64  `json:"renewals_per_second"`
 	Peak        float64  `json:"renewals_per_second_after_one_minute"` // if all calls began in one minute
-	Echo        float64  `json:"renewals_per_second_after_storm"`      // one lifetime after it
+	Echo        float64  `json:"renewals_per_second_after_storm"`      // rate of renewals one token lifetime after a storm
 	Joins       float64  `json:"joins_per_second"`
 	Heartbeats  float64  `json:"heartbeats_per_second"`
 	Detached    float64  `json:"detached_sessions"` // whose client went without leave, besides the calls
@@ -39,10 +39,10 @@ type Plan struct {
 // Nodes are the service's processes. Cores counts busy cores.
 type Nodes struct {
 	Needed       int     `json:"needed"`
-	Count        int     `json:"count"` // with the reserve
-	Bound        string  `json:"bound"` // what sets the number
+	Count        int     `json:"count"` // number of nodes, including the reserve
+	Bound        string  `json:"bound"` // the limit that determines Count
 	Sessions     int64   `json:"sessions_each"`
-	SessionsWorn int64   `json:"sessions_each_without_reserve"` // when the reserve is gone
+	SessionsWorn int64   `json:"sessions_each_without_reserve"` // sessions on each node when the reserve nodes have failed
 	Detached     float64 `json:"detached_sessions_each"`
 	Memory       float64 `json:"memory_bytes_each"`
 	Cores        float64 `json:"cores_busy_each"`
@@ -68,13 +68,13 @@ type Redis struct {
 type Network struct {
 	In    float64 `json:"bits_in_per_second"`
 	Out   float64 `json:"bits_out_per_second"`
-	Storm float64 `json:"bits_per_second_in_storm"` // both ways
+	Storm float64 `json:"bits_per_second_in_storm"` // traffic in both directions
 }
 
 // Proxy is the load of the proxy in front of the nodes.
 type Proxy struct {
 	Files     int64   `json:"file_descriptors"`
-	Addresses int64   `json:"source_addresses"` // to one node
+	Addresses int64   `json:"source_addresses"` // source addresses needed for connections to one node
 	Conntrack int64   `json:"conntrack_entries"`
 	Memory    float64 `json:"conntrack_bytes"`
 }
@@ -82,12 +82,12 @@ type Proxy struct {
 // Storm describes how clients reconnect when many of them lose their connections at once.
 type Storm struct {
 	Clients   int64   `json:"clients"`
-	Nodes     int     `json:"nodes"` // that take them
+	Nodes     int     `json:"nodes"` // number of nodes that admit the clients
 	Rate      float64 `json:"resumes_per_second"`
 	Seconds   float64 `json:"seconds"`
-	Least     float64 `json:"least_life_seconds"`       // of a call's tokens when it is back; negative: it lost them
-	Refusals  float64 `json:"refusals_each"`            // of each client, before it is taken
-	FirstWave float64 `json:"first_knock_core_seconds"` // of each node's cores
+	Least     float64 `json:"least_life_seconds"`       // least remaining lifetime of a call's tokens when it is back; negative if they have expired
+	Refusals  float64 `json:"refusals_each"`            // number of refusals of each client before it is admitted
+	FirstWave float64 `json:"first_knock_core_seconds"` // processor time of each node for the first attempts of all clients
 	Cores     float64 `json:"cores_busy_each"`
 }
 
@@ -98,8 +98,8 @@ type Setting struct {
 	TokenTTL    float64 `json:"token_ttl_seconds"`
 	MemoryLimit float64 `json:"gomemlimit_bytes"`
 	DrainWindow float64 `json:"drain_window_seconds"`
-	Heartbeat   float64 `json:"heartbeat_seconds"`    // as given
-	RenewBefore float64 `json:"renew_before_seconds"` // as given; 0 is the service's own
+	Heartbeat   float64 `json:"heartbeat_seconds"`    // the requested value
+	RenewBefore float64 `json:"renew_before_seconds"` // the requested value; 0 means the service's default
 }
 
 // planner has the intermediate results of Make.
@@ -269,7 +269,7 @@ func (p *planner) lifetime(out *Plan) float64 {
 			return ttl.Seconds()
 		}
 	}
-	return p.in.TTL.Seconds() // no lifetime would do
+	return p.in.TTL.Seconds() // no lifetime is long enough
 }
 
 // unnoticed returns the seconds until the last client notices that its node's machine has gone

@@ -13,9 +13,9 @@ import (
 type Rehearsal struct {
 	Calls    int  `json:"calls"`
 	Nodes    int  `json:"nodes"`
-	Clients  int  `json:"clients"` // that come back at once
+	Clients  int  `json:"clients"` // number of clients that reconnect at once
 	RanOut   int  `json:"lost_their_tokens"`
-	Away     int  `json:"not_back"` // one lifetime later
+	Away     int  `json:"not_back"` // clients that were not back one lifetime later
 	Seconds  Pair `json:"seconds"`
 	Least    Pair `json:"least_life_seconds"`
 	Refusals Pair `json:"refusals_each"`

@@ -65,7 +65,7 @@ type Outcome struct {
 	RanOut    int
 	LeastLeft time.Duration
 
-	came int // how many are back
+	came int // number of calls that are back
 }
 
 // Mean returns the average number of renewals a second between two times.
@@ -150,7 +150,7 @@ const (
 
 type event struct {
 	at     time.Duration
-	order  int // of two at the same moment, who was put first
+	order  int // order of insertion, for events of the same moment
 	client int
 	kind   kind
 	turn   int // the client's turn that it belongs to
@@ -205,7 +205,7 @@ func (w *world) play() {
 		switch {
 		case e.kind == breakAll:
 			w.breakNodes(e.at)
-		case e.turn != c.turn: // of a connection that is no more
+		case e.turn != c.turn: // the event belongs to a connection that has ended
 		case e.kind == begin:
 			w.begin(e.client, e.at)
 		case e.kind == renew:
@@ -249,7 +249,7 @@ func (w *world) attach(i int, now time.Duration) {
 // lifetime returns when tokens minted now expire.
 func (w *world) lifetime(c *caller, t session.Instant) session.UnixSec {
 	_, expiresAt, err := c.session.NextValidity(t)
-	if err != nil { // cannot be: its terms are for ever
+	if err != nil { // impossible, since the terms never end
 		panic(err)
 	}
 	return expiresAt
@@ -260,7 +260,7 @@ func (w *world) deliver(i int, m *client.Message, t session.Instant) {
 	c := &w.clients[i]
 	if step := c.machine.Received(w.clock(t.Mono), m); step.Apply != nil {
 		ack := c.machine.Applied(nil).Send
-		_, _ = c.session.Ack(*ack.Seq, t) // it was sent
+		_, _ = c.session.Ack(*ack.Seq, t) // cannot fail: the bundle was sent
 	}
 	w.at(c.session.Deadline(), i, renew)
 }
@@ -335,7 +335,7 @@ func (w *world) attempt(i int, now time.Duration) {
 
 // balance returns a random node that accepts connections; false if there is none.
 func (w *world) balance(now time.Duration) (node int, ok bool) {
-	back := 0 // how many of those that were lost
+	back := 0 // number of lost nodes that accept connections again
 	if since := now - w.BreakAt - w.Back; w.Back > 0 && since >= 0 {
 		back = w.Lost
 		if w.OneByOne > 0 {

@@ -80,7 +80,7 @@ func TestStorms(t *testing.T) {
 				t.Errorf("all back after %.1f s, formula %.1f s; %d away", have, want, o.Away)
 			}
 			least := p.headStart - want
-			tooSlow := name == "too slow for the head start" // those in a hurry come first
+			tooSlow := name == "too slow for the head start" // the node admits urgent clients first
 			if left := o.LeastLeft.Seconds(); left < least-2 || !tooSlow && left > least+p.headStart/3 {
 				t.Errorf("least life left %.1f s, formula %.1f s", left, least)
 			}

@@ -13,7 +13,7 @@ const (
 	// storm may take that much longer if the load balancer finds the nodes one after the other;
 	// see docs/operate/scaling.md.
 	leastLife      = 30.0
-	manySweeps     = 0.25 // of one Redis server's core
+	manySweeps     = 0.25 // share of a Redis server's core
 	manyMessages   = 20_000.0
 	manySeriesFrom = 200 // nodes
 )

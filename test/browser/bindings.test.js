@@ -1,4 +1,4 @@
-// The bindings with Agora's Web SDKs as published. Each scenario of web/client/test/stories.js runs
+// The bindings with Agora's Web SDKs as published. Each scenario of web/client/test/scenarios.js runs
 // in Chromium; those of AgoraRTC, which uses WebRTC, also run in Firefox. AgoraRTC is in calls over
 // a simulated edge (page/agora.js). For agora-rtm, the page calls the SDK's own functions as its
 // edge would (page/rtm.js).
@@ -6,7 +6,7 @@
 import { after, before, describe, test } from "node:test";
 
 import { tested } from "../../web/client/test/sdks.js";
-import { stories } from "../../web/client/test/stories.js";
+import { scenarios } from "../../web/client/test/scenarios.js";
 import { engines, open } from "./engines.js";
 import { servePages } from "./pages.js";
 
@@ -42,8 +42,8 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
       });
       after(() => Promise.all(closes.map((close) => close())));
 
-      for (const event of Object.keys(stories)) {
-        test(`${name}: ${event}`, () => page.evaluate((event) => globalThis.story(event), event));
+      for (const event of Object.keys(scenarios)) {
+        test(`${name}: ${event}`, () => page.evaluate((event) => globalThis.scenario(event), event));
       }
     });
   }

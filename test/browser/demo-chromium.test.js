@@ -127,7 +127,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await inCall({ ana, ben });
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
-    assert.match(await ben.story(), /ran out/i);
+    assert.match(await ben.status(), /ran out/i);
     assert.match(await ben.tile.innerText(), /Call lost[^]*\d:\d\d[^]*Without refresher/);
     assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
     await ben.tile.getByText(/^(?!0:0[0-2]$)[\d:]+$/).waitFor(); // the tile counts the seconds without picture
@@ -158,7 +158,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await page.evaluate(lengthenRevocations);
     await ben.press("Revoke");
     await ben.reached({ call: "out", refresher: "ended" });
-    assert.match(await ben.story(), /revoked|operator/i);
+    assert.match(await ben.status(), /revoked|operator/i);
     // Ben's token is still valid, but he is not in the call, so the ring shows no token.
     await ben.tile.getByText("Call ended", { exact: true }).waitFor();
     assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");

@@ -180,7 +180,7 @@ export class Person {
   }
 
   /** The sentence that describes the state of the call. */
-  story() {
+  status() {
     return this.section.locator("[aria-live=polite]").innerText();
   }
 

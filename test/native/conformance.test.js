@@ -9,7 +9,7 @@ import { bindRtm, bindStreamChannel } from "../../web/client/bindings/rtm.js";
 import { conformance, registered } from "../../web/client/test/conformance.js";
 import { Simulation, second, settle } from "../../web/client/test/fakes/index.js";
 import { tested } from "../../web/client/test/sdks.js";
-import { Taken } from "../../web/client/test/stories.js";
+import { Taken } from "../../web/client/test/scenarios.js";
 import { Engine, reasons, states } from "./engine.js";
 import { load } from "./native-part.js";
 

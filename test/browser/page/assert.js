@@ -1,4 +1,4 @@
-// The functions of node:assert/strict that the library's fakes and stories use, for pages.
+// The functions of node:assert/strict that the library's fakes and scenarios use, for pages.
 
 class AssertionError extends Error {
   name = "AssertionError";

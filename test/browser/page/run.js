@@ -1,6 +1,6 @@
-// Runs a scenario in the page: window.story(event) rejects if one of its assertions fails.
+// Runs a scenario in the page: window.scenario(event) rejects if one of its assertions fails.
 
-import { stories } from "../../../web/client/test/stories.js";
+import { scenarios } from "../../../web/client/test/scenarios.js";
 
 const channel = new MessageChannel();
 /** @type {(() => void)[]} */
@@ -13,14 +13,14 @@ globalThis.setImmediate ??= /** @type {any} */ ((/** @type {() => void} */ callb
 
 /**
  * @param {"rtc" | "rtm" | "chat"} service
- * @param {import("../../../web/client/test/stories.js").Open} open
+ * @param {import("../../../web/client/test/scenarios.js").Open} open
  */
 export function run(service, open) {
-  globalThis.story = async (/** @type {string} */ event) => {
+  globalThis.scenario = async (/** @type {string} */ event) => {
     /** @type {(() => unknown)[]} */
     const after = [];
     try {
-      await stories[event]?.(service, open, { after: (done) => after.push(done) });
+      await scenarios[event]?.(service, open, { after: (done) => after.push(done) });
     } finally {
       for (const done of after.reverse()) await done();
     }

@@ -1,6 +1,6 @@
-// The SDKs that the library binds, keyed by their names in the README's table: each with its
-// package and with the test file that runs the stories (stories.js) for it. table.test.js compares
-// the README's table with this list, and tested() compares each file with it.
+// The SDKs that the library binds, keyed by their names in the README's table. Each has its package,
+// and the test file that runs the scenarios of scenarios.js for it. table.test.js compares the
+// README's table with this list, and tested() compares each test file with it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -26,12 +26,12 @@ export const sdks = {
 };
 
 /**
- * Registers a test that fails unless the file runs the stories for exactly its SDKs of this list.
+ * Registers a test that fails unless the file runs the scenarios for exactly its SDKs of this list.
  * @param {string} file its import.meta.url
- * @param {Iterable<string>} names of the SDKs whose stories it has registered
+ * @param {Iterable<string>} names of the SDKs whose scenarios it has registered
  */
 export function tested(file, names) {
-  test("the stories run with each SDK of the README's table", () => {
+  test("the scenarios run with each SDK of the README's table", () => {
     const expected = Object.entries(sdks).filter(([, { tests }]) => new URL(tests, root).href === file).map(([name]) => name);
     assert.deepEqual([...names].sort(), expected.sort());
   });

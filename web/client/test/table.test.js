@@ -1,12 +1,12 @@
-// The README's table of SDKs. Each row must be an SDK for which the stories (stories.js) run, in
-// the installed version; each event column must be a story.
+// The README's table of SDKs. Each row must be an SDK for which the scenarios of scenarios.js run,
+// in the installed version. Each event column must be a scenario.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import { sdks } from "./sdks.js";
-import { stories } from "./stories.js";
+import { scenarios } from "./scenarios.js";
 
 const read = (path) => readFile(new URL(`../../../${path}`, import.meta.url), "utf8");
 
@@ -14,7 +14,7 @@ test("the README's table has each SDK, each event, its version and the file of i
   const readme = await read("web/client/README.md");
   const table = /^\| SDK \| version \|.*\n(?:\|.*\n)+/m.exec(readme)?.[0] ?? "";
   const [head, , ...rows] = table.trim().split("\n").map((line) => line.slice(1, -1).split("|").map((cell) => cell.trim()));
-  assert.deepEqual(head, ["SDK", "version", ...Object.keys(stories), "tests"]);
+  assert.deepEqual(head, ["SDK", "version", ...Object.keys(scenarios), "tests"]);
   const installed = async ({ name, tests }) => {
     const folder = tests.replace(/(\/test)?\/[^/]+\.test\.js$/, "");
     const { dependencies, devDependencies } = JSON.parse(await read(`${folder}/package.json`));

@@ -1,6 +1,6 @@
-// The substitute for the RTC client (testing.js), with a simulated edge: it must pass the stories
-// (stories.js) that every SDK runs. Also tests its errors and events. Calls over the demo's edge
-// are tested in test/browser.
+// The substitute for the RTC client (testing.js), with a simulated edge: it must pass the scenarios
+// of scenarios.js, as every SDK must. Other tests check its errors and events. Calls over the demo's
+// edge are tested in test/browser.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,5 +1,5 @@
-// The behaviour of every binding, in five scenarios ("stories"): one for each SDK event that
-// concerns its token. They run with any SDK, in Node.js and in a browser's page. The service and
+// The behaviour of every binding, in five scenarios: one for each SDK event that concerns
+// the SDK's token. They run with any SDK, in Node.js and in a browser's page. The service and
 // its clock are simulated (fakes/).
 
 import assert from "node:assert/strict";
@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { Simulation, second, settle } from "./fakes/index.js";
 
 /**
- * Drives one SDK in a story. Each promise resolves when the SDK has emitted its events.
+ * Drives one SDK in a scenario. Each promise resolves when the SDK has emitted its events.
  * @typedef {object} Driver
  * @property {(refresher: import("../index.js").Refresher, app: {rejoin: (token: string) => Promise<unknown>}) => () => void} bind binds the SDK by the binding under test
  * @property {(token: string) => Promise<unknown>} join joins the call
@@ -88,8 +88,8 @@ async function inCall(service, open, t) {
   return { sim, refresher, socket, sdk, taken, first, push };
 }
 
-/** The stories, by event. @type {Record<string, (service: "rtc" | "rtm" | "chat", open: Open, t: any) => Promise<void>>} */
-export const stories = {
+/** The scenarios, by event. @type {Record<string, (service: "rtc" | "rtm" | "chat", open: Open, t: any) => Promise<void>>} */
+export const scenarios = {
   // When the SDK warns, the library requests tokens only if the push is late.
   "will expire": async (service, open, t) => {
     const { sim, socket, sdk } = await inCall(service, open, t);

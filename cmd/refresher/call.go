@@ -36,7 +36,7 @@ type callCommand struct {
 	Refuse     bool   `help:"Refuse every renewal, as an SDK may."`
 }
 
-// Run keeps one call until Ctrl-C.
+// Run joins one call and keeps it until Ctrl-C.
 func (c *callCommand) Run() error {
 	stop := onSignals()
 	defer stop.release()
@@ -57,7 +57,7 @@ func (c *callCommand) Run() error {
 	call.giveUp = cancel
 	leaving := context.AfterFunc(stop.first, func() {
 		call.client.Leave()
-		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // the service may not answer
+		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // do not wait longer for the service's answer
 	})
 	defer leaving()
 	err := call.client.Run(ctx)
@@ -76,7 +76,7 @@ func (c *callCommand) Run() error {
 	return err
 }
 
-// config is the call's, whose SDK call stands for.
+// config returns the client's configuration; call plays the part of the SDK.
 func (c *callCommand) config(call *call) client.Config {
 	config := client.Config{
 		URL: c.URL, Credential: func(context.Context) (string, error) { return c.Credential, nil },
@@ -92,25 +92,25 @@ func (c *callCommand) config(call *call) client.Config {
 	return config
 }
 
-// user is the RTC user's name.
+// user returns the RTC user's name: the account or the UID.
 func (c *callCommand) user() string {
 	return cmp.Or(c.Account, strconv.FormatUint(uint64(c.UID), 10))
 }
 
-// call shows what happens to one call, and answers as its SDK would.
+// call prints what happens to one call, and accepts or refuses tokens as an SDK would.
 type call struct {
 	command *callCommand
 	client  *client.Client
-	edge    *edgeLink // nil: no edge, tokens are only looked at
+	edge    *edgeLink // nil without an edge: tokens are then only inspected
 	out     io.Writer
 	giveUp  context.CancelCauseFunc
 
 	tokens   client.Tokens // in use
 	renewals int
-	margin   time.Duration // least life left at a renewal
+	margin   time.Duration // the shortest time that the old tokens had left at a renewal
 }
 
-// apply takes new tokens as an SDK does.
+// apply handles new tokens as an SDK would.
 func (c *call) apply(ctx context.Context, b client.Tokens) error {
 	switch {
 	case b.Action != client.Renew:
@@ -165,7 +165,7 @@ func (c *call) rejoin(ctx context.Context, b client.Tokens) error {
 	return nil
 }
 
-// warned is told what the edge reports by itself.
+// warned handles an event that the edge reports.
 func (c *call) warned(e edge.Event) {
 	c.say("edge", "%s (%s)", e.Name, e.Leg)
 	if e.Name == edge.WillExpire {
@@ -189,13 +189,13 @@ func (c *call) notify(n client.Event) {
 	}
 }
 
-// uselessError says why another attempt to connect would fail as the last one did.
+// uselessError says why each further attempt to connect would fail too.
 type uselessError struct{ text string }
 
 func (e *uselessError) Error() string { return e.text }
 
-// useless returns a *uselessError for a failed attempt that only another URL would mend, and
-// nil for others.
+// useless returns a *uselessError if every attempt with this URL will fail like the one that returned err.
+// Otherwise it returns nil.
 func useless(err error) error {
 	handshake, answered := errors.AsType[*client.HandshakeError](err)
 	unknown, noHost := errors.AsType[*net.DNSError](err)

@@ -12,7 +12,7 @@ type certificatesCommand struct {
 	operator `embed:""`
 }
 
-// certificateInfo is the answer about one App Certificate. Times are Unix seconds.
+// certificateInfo is the service's answer about one App Certificate. Times are Unix seconds.
 type certificateInfo struct {
 	Fingerprint     string          `json:"fingerprint"`
 	SignedBy        []string        `json:"signedBy"`
@@ -23,8 +23,8 @@ type certificateInfo struct {
 	Why             string          `json:"why"`
 }
 
-// Run prints, for each App Certificate, how many sessions hold tokens that it signed, and
-// whether it may be deleted.
+// Run prints a line for each App Certificate: how many sessions hold tokens that it signed, and whether it
+// may be deleted.
 func (c *certificatesCommand) Run() error {
 	var r struct {
 		Certificates []certificateInfo `json:"certificates"`

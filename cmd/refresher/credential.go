@@ -52,13 +52,13 @@ func (c *grantCommand) Run() error {
 	return nil
 }
 
-// flagOfClaim are the flags that claims are made of, where a credential can be wrong.
+// flagOfClaim maps the claims that can be wrong to the flags that set them.
 var flagOfClaim = map[string]string{
 	"sub": "--subject", "grants.rtc.channels": "--channels", "grants.rtc.uids": "--uids", "grants.rtc.accounts": "--accounts",
 	"grants.rtm.users": "--rtm-users", "grants.chat.users": "--chat-users", "grants.maxTtl": "--max-ttl", "grants.until": "--until",
 }
 
-// inFlags names a claim that is wrong by its flag.
+// inFlags replaces the claim's name in an error by its flag.
 func inFlags(err error) error {
 	if claim, rest, ok := strings.Cut(err.Error(), ": "); ok && flagOfClaim[claim] != "" {
 		return errors.New(flagOfClaim[claim] + ": " + rest)
@@ -66,7 +66,7 @@ func inFlags(err error) error {
 	return err
 }
 
-// caller is whom the credential speaks for.
+// caller returns the caller that the credential names, with its grants.
 func (c *grantCommand) caller(now time.Time) (session.Caller, error) {
 	caller := session.Caller{App: c.App, Subject: c.Subject, Admin: c.Admin, Grant: session.Grant{
 		Channels: c.Channels, UIDs: c.UIDs, Accounts: c.Accounts,
@@ -92,7 +92,7 @@ func (c *grantCommand) caller(now time.Time) (session.Caller, error) {
 	return caller, err
 }
 
-// until reads a moment, or a span from now; 0 for none.
+// until parses a time, or a duration from now; it returns 0 for an empty text.
 func until(text string, now time.Time) (session.UnixSec, error) {
 	if text == "" {
 		return 0, nil

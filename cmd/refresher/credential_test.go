@@ -14,7 +14,7 @@ import (
 
 var secretEnv = []string{"REFRESHER_JWT_SECRET=" + firstSecret}
 
-// payload is what a credential says, without its times.
+// payload returns a credential's claims without its times, and its lifetime in seconds.
 func payload(t *testing.T, credential string) (said map[string]any, life int64) {
 	t.Helper()
 	parts := strings.Split(credential, ".")
@@ -107,7 +107,7 @@ func TestGrantRefusals(t *testing.T) {
 	}
 }
 
-// What the command grants, the service gives, and nothing else.
+// The service accepts a granted credential for what it grants, and for nothing else.
 func TestServeTakesWhatIsGranted(t *testing.T) {
 	s := serve(t, command(t, append(secretEnv, credentialsEnv...), "serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0"))
 	credential := grantBy(t, secretEnv, "--channels=daily-*", "--uids=7", "--max-ttl=60s")
@@ -125,7 +125,7 @@ func TestServeTakesWhatIsGranted(t *testing.T) {
 		{"/rtm/7", credential, http.StatusForbidden},
 		{"/v1/sessions", credential, http.StatusForbidden},
 		{"/v1/sessions", admin, http.StatusOK},
-		{"/rtc/daily-1/subscriber/uid/7", admin, http.StatusForbidden}, // an operator is no caller
+		{"/rtc/daily-1/subscriber/uid/7", admin, http.StatusForbidden}, // a credential for operators cannot request tokens
 		{"/v1/sessions", grantBy(t, []string{"REFRESHER_JWT_SECRET=" + otherSecret}, "--admin"), http.StatusUnauthorized},
 		{"/v1/sessions", "", http.StatusUnauthorized},
 	} {

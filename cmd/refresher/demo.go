@@ -31,14 +31,14 @@ type demoCommand struct {
 	keySettings `embed:""`
 }
 
-// Run serves until a signal.
+// Run serves the demo until it receives a signal.
 func (c *demoCommand) Run(from *sources) (err error) {
 	stop := onSignals()
 	defer stop.release()
-	// SIGHUP means that the terminal was closed. The demo stops, so that it removes its files.
+	// SIGHUP means that the terminal was closed. The demo stops then, so that it removes its files.
 	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP)
 	defer release()
-	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, perhaps another service's
+	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, as in PORT, means all interfaces; the demo is for this machine
 		c.Listen = "127.0.0.1" + c.Listen
 	}
 	if strings.HasPrefix(string(c.Listen), "unix:") {
@@ -82,7 +82,7 @@ func (c *demoCommand) Run(from *sources) (err error) {
 	}
 	config.Page = page.Handler
 	config.DrainWindow = min(config.DrainWindow, time.Second)
-	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // all are renewed before the old one is refused
+	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // sessions need new tokens before the old certificate is refused
 	var reloads <-chan os.Signal
 	if signer != nil {
 		config.CertificateChanged, reloads = signer.changed, signer.reloads
@@ -96,7 +96,7 @@ func (c *demoCommand) Run(from *sources) (err error) {
 	return a.Run(ctx, stop.second, reloads)
 }
 
-// setAuth sets how callers prove who they are.
+// setAuth configures how the service authenticates callers.
 func (c *demoCommand) setAuth(config *app.Config) (err error) {
 	config.Auth = c.Auth
 	if c.Auth == "none" {
@@ -109,36 +109,36 @@ func (c *demoCommand) setAuth(config *app.Config) (err error) {
 	return err
 }
 
-// makeUp fills in credentials for this run if there are none, and gives what can
-// replace them then.
+// makeUp sets a random App ID and certificate if none are configured. It returns the signer that can replace
+// that certificate, or nil if the credentials are the user's own.
 func (c *demoCommand) makeUp() *signer {
 	if c.AppID != "" || c.AppCertificate != "" {
 		return nil
 	}
 	c.AppID, c.AppCertificate = randomID(), randomID()
 	if c.SessionSecret == "" {
-		c.SessionSecret = randomID() // else resume keys would go with their certificate
+		c.SessionSecret = randomID() // without it, resume keys would become invalid when the certificate is replaced
 	}
 	return newSigner(c.AppCertificate)
 }
 
-// agoraWarning is how long before the end of a token Agora's edge warns.
+// agoraWarning is how long before a token's end Agora's edge sends its warning.
 const agoraWarning = 30 * time.Second
 
-// ownPage reports whether the visitor has a page of their own, and the demo serves none.
+// ownPage reports whether the user has a web page of their own, so that the demo serves none.
 func (c *demoCommand) ownPage() bool { return c.Auth == "jwt" }
 
-// page makes the page, and the stand-in that holds its call unless Agora does. Without a
-// signer the credentials are real ones.
+// page returns the demo page, and the stand-in for Agora's edge that holds the page's call, or nil if Agora
+// itself does. signer is nil if the credentials are real.
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
-	ttl := max(c.TokenTTL, time.Second) // too short a one is for app to refuse
+	ttl := max(c.TokenTTL, time.Second) // app.New refuses a token lifetime that is too short
 	config := demo.Config{
 		AppID: c.AppID, Version: build.Info().Version, WarnBefore: agoraWarning,
 		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),
 		Real: signer == nil && !c.StandIn && !c.ownPage(), WithoutPage: c.ownPage(), Logger: logger.With("component", "demo"),
 	}
 	if !config.Real {
-		// With tokens as short as these Agora would warn as soon as it has them.
+		// For tokens this short, Agora would send the warning as soon as it receives them.
 		config.WarnBefore = max(min(agoraWarning, ttl/5).Truncate(time.Second), time.Second)
 		certificates := append(c.certificates(), "")
 		standIn, err = edge.New(edge.Config{
@@ -156,7 +156,7 @@ func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo
 	return page, standIn, err
 }
 
-// greet says what there is to see.
+// greet prints what the user can look at and try.
 func (c *demoCommand) greet(a *app.App, madeUp, standIn bool) {
 	tls := ""
 	if c.TLSCertFile != "" {
@@ -197,7 +197,7 @@ Stop with Ctrl-C.
 `, c.TokenTTL, tls, at, a.OpsAddr(), c.AppID, held)
 }
 
-// randomID has the form of an App ID or certificate.
+// randomID returns a random text in the form of an App ID or certificate.
 func randomID() string {
 	var b [16]byte
 	rand.Read(b[:])

@@ -25,7 +25,7 @@ import (
 // demoService is a running `refresher demo`.
 type demoService struct {
 	*service
-	temp string // its folder for temporary files
+	temp string // the demo's folder for temporary files
 }
 
 func startDemo(t *testing.T, env []string, args ...string) *demoService {
@@ -36,15 +36,14 @@ func startDemo(t *testing.T, env []string, args ...string) *demoService {
 	return d
 }
 
-// answer is what a request was answered with.
+// answer is the demo's answer to a request.
 type answer struct {
 	status int
 	header http.Header
 	text   string
 }
 
-// do sends a request, as a page of the demo's own origin would unless header says
-// otherwise.
+// do sends a request. Unless header says otherwise, it appears to come from a page of the demo's own origin.
 func (d *demoService) do(method, path, body string, header ...string) answer {
 	d.t.Helper()
 	r, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.addr+path, strings.NewReader(body))
@@ -71,7 +70,7 @@ func (d *demoService) do(method, path, body string, header ...string) answer {
 	return answer{response.StatusCode, response.Header, string(text)}
 }
 
-// decode reads an answer that must be a success.
+// decode decodes an answer, which must report success.
 func decode[T any](t *testing.T, a answer) (value T) {
 	t.Helper()
 	if a.status != http.StatusOK {
@@ -83,13 +82,13 @@ func decode[T any](t *testing.T, a answer) (value T) {
 	return value
 }
 
-// rtcToken is one of the service's own.
+// rtcToken requests an RTC token from the demo's service.
 func (d *demoService) rtcToken(user string) string {
 	d.t.Helper()
 	return decode[map[string]string](d.t, d.do(http.MethodGet, "/rtc/room/publisher/uid/"+user+"/", ""))["rtcToken"]
 }
 
-// certificates are those that the demo has made up, the one that signs first.
+// certificates returns the demo's made-up certificates; the first one signs.
 func (d *demoService) certificates() []string {
 	d.t.Helper()
 	files, err := filepath.Glob(filepath.Join(d.temp, "*", "*"))
@@ -108,7 +107,7 @@ func (d *demoService) certificates() []string {
 	return strings.Fields(string(text))
 }
 
-// edgeLine is a line of the edge's protocol, either way.
+// edgeLine is a line of the edge's protocol, in either direction.
 type edgeLine struct {
 	Op      string `json:"op,omitempty"`
 	Leg     string `json:"leg,omitempty"`
@@ -119,7 +118,7 @@ type edgeLine struct {
 	Code    int    `json:"code,omitempty"`
 }
 
-// edgeLeg is a client at the demo's edge.
+// edgeLeg is a client that is connected to the demo's edge.
 type edgeLeg struct {
 	t      *testing.T
 	socket *websocket.Conn
@@ -131,7 +130,7 @@ func (d *demoService) edge() *edgeLeg {
 	return d.edgeFrom("http://" + d.addr)
 }
 
-// edgeFrom is a client in a page of an origin.
+// edgeFrom connects to the edge as a page of the given origin would.
 func (d *demoService) edgeFrom(origin string) *edgeLeg {
 	d.t.Helper()
 	socket, _, err := websocket.Dial(d.t.Context(), "ws://"+d.addr+"/demo/edge", &websocket.DialOptions{
@@ -144,7 +143,7 @@ func (d *demoService) edgeFrom(origin string) *edgeLeg {
 	return &edgeLeg{t: d.t, socket: socket}
 }
 
-// ask sends a line, and gives the code of the answer: 0 is yes.
+// ask sends a request to the edge, and returns the code of the answer; 0 means success.
 func (e *edgeLeg) ask(op, user, token string) int {
 	e.lastID++
 	line := edgeLine{Op: op, Leg: "rtc", User: user, Token: token, ID: e.lastID}
@@ -169,7 +168,7 @@ func (e *edgeLeg) ask(op, user, token string) int {
 	return -1
 }
 
-// signedWith reports which of some certificates has signed a token of room's user.
+// signedWith returns the index of the certificate that signed a token of the given user in channel room.
 func signedWith(t *testing.T, text, user string, certificates []string) int {
 	t.Helper()
 	token, err := agora.Parse(text)
@@ -184,8 +183,8 @@ func signedWith(t *testing.T, text, user string, certificates []string) int {
 	return -1
 }
 
-// TestDemo is the demo with nothing set: the page, a session whose call the edge
-// holds, and the certificate replaced under it.
+// TestDemo runs the demo without any settings: it opens the page, holds a session's call at the edge, and
+// replaces the certificate meanwhile.
 func TestDemo(t *testing.T) {
 	d := startDemo(t, nil, "--certificate-grace=2s")
 	old := d.certificates()[0]
@@ -206,7 +205,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("metrics: %s", metrics.text)
 	}
 
-	// A call by a classic token, as of an app that nobody renews, and a forged one.
+	// A call with a token from the classic API, whose app never renews it; and a call with a forged token.
 	first := d.rtcToken("8")
 	forger, err := agora.NewMinter(appID, strings.Repeat("0", 32))
 	if err != nil {
@@ -224,7 +223,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("a classic token: %d", code)
 	}
 
-	// A session, whose tokens go to the edge as they come.
+	// This session gives its tokens to the edge as they arrive.
 	pushes := make(chan client.Tokens, 10)
 	keep, leave := context.WithCancel(t.Context())
 	held := d.edge()
@@ -249,7 +248,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("joined: %+v", b.Cause)
 	}
 
-	// The certificate is replaced: the service signs with the new one at once.
+	// After a replacement of the certificate, the service signs with the new one at once.
 	type rotated struct {
 		Certificate  string
 		OldRefusedAt int64
@@ -274,8 +273,8 @@ func TestDemo(t *testing.T) {
 		t.Errorf("pushed for %q", b.Cause)
 	}
 
-	// When the old one is refused the session has no need of it, and the other call
-	// could go on with a new token only.
+	// When the edge begins to refuse the old certificate, the session already has tokens of the new one. The
+	// call with the classic token needs a new token.
 	d.find(`the old certificate is refused`)
 	if ahead := time.Until(time.Unix(rotation.OldRefusedAt, 0)); ahead > 0 {
 		t.Errorf("refused %s before it was said to be", ahead)
@@ -303,7 +302,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// end stops the demo, which must be quick and leave nothing behind.
+// end stops the demo, which must end quickly and remove its files.
 func (d *demoService) end(signal os.Signal) (log string) {
 	d.t.Helper()
 	began := time.Now()
@@ -381,8 +380,8 @@ func TestDemoIsForItsOwnPage(t *testing.T) {
 	d.end(os.Interrupt)
 }
 
-// For a page of one's own, credentials are checked, and pages of the allowed origins reach
-// the service and the stand-in, which takes the service's tokens.
+// For the user's own page, the demo checks credentials. Pages of the allowed origins can use the service and
+// the stand-in, which accepts the service's tokens.
 func TestDemoForAPageOfOnesOwn(t *testing.T) {
 	const secret, from = "0123456789abcdef0123456789abcdef", "https://app.example.com"
 	env := []string{"REFRESHER_JWT_SECRET=" + secret}

@@ -20,8 +20,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// More clients than file descriptors: the call that is there goes on, probes are
-// answered, Redis is found again when it comes back, and files are read.
+// With more clients than file descriptors, an existing call goes on, probes are answered, the node reconnects
+// to Redis when it is back, and files can be read.
 func TestDescriptorsAreKeptBack(t *testing.T) {
 	const limit, clients = 64, 80
 	redis := redistest.Start(t)
@@ -59,7 +59,7 @@ func TestDescriptorsAreKeptBack(t *testing.T) {
 
 	redis.Kill()
 	s.find(`"the store cannot be reached`)
-	flood(t, addr, clients) // would take what the connections to Redis had
+	flood(t, addr, clients) // these clients would take the descriptors of the lost Redis connections
 	probe()
 	redis.Restart()
 	s.find(`"the store is back`)
@@ -74,29 +74,30 @@ func TestDescriptorsAreKeptBack(t *testing.T) {
 	s.stop(syscall.SIGTERM)
 }
 
-// The soft limit, which many systems set to 1,024, is no limit.
+// The soft limit, which many systems set to 1,024, does not restrict a node.
 func TestDescriptorsUpToTheHardLimit(t *testing.T) {
 	addr, ops := program.Address(t), program.Address(t)
 	c := command(t, credentialsEnv, "serve", "--auth=none", "--listen="+addr, "--ops-listen="+ops, "--drain-window=0")
 	limitedBy(c, "ulimit -Sn 64 && ulimit -Hn 200")
 	s := serve(t, c)
-	if have := (&loggingService{t: t, ops: ops}).metric("process_max_fds"); have < 199 || have > 200 { // Go's runtime leaves out the last one
+	// Go's runtime may leave the last descriptor unused.
+	if have := (&loggingService{t: t, ops: ops}).metric("process_max_fds"); have < 199 || have > 200 {
 		t.Errorf("may have %v descriptors, want 199 or 200", have)
 	}
 	s.stop(syscall.SIGTERM)
 }
 
-// limited has a command run with so many file descriptors.
+// limited makes a command run with at most limit file descriptors.
 func limited(c *exec.Cmd, limit int) { limitedBy(c, "ulimit -n "+strconv.Itoa(limit)) }
 
-// limitedBy has a command run under a limit that a shell sets.
+// limitedBy makes a command run under a ulimit that a shell sets.
 func limitedBy(c *exec.Cmd, ulimit string) {
 	c.Args = append([]string{"/bin/sh", "-c", ulimit + ` && exec "$0" "$@"`, c.Path}, c.Args[1:]...)
 	c.Path = "/bin/sh"
 }
 
-// flood connects so many clients, which stay to the end of the test, and returns how many
-// got in. The others were refused.
+// flood opens connections, and returns how many the node accepted; it refused the others. The connections
+// stay open until the test ends.
 func flood(t *testing.T, addr string, clients int) (held int) {
 	t.Helper()
 	for range clients {
@@ -113,7 +114,7 @@ func flood(t *testing.T, addr string, clients int) (held int) {
 	return held
 }
 
-// heldCall is a call by the Go client.
+// heldCall is a call of the Go client.
 type heldCall struct {
 	t        *testing.T
 	renewals chan struct{}
@@ -130,7 +131,7 @@ func holdCall(t *testing.T, addr string) *heldCall {
 		Apply: func(_ context.Context, b client.Tokens) error {
 			select {
 			case h.renewals <- struct{}{}:
-			default: // the last one was not awaited
+			default: // the previous renewal was not awaited
 			}
 			return nil
 		},
@@ -144,7 +145,7 @@ func holdCall(t *testing.T, addr string) *heldCall {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = c.Run(ctx) // ends by cancel
+		_ = c.Run(ctx) // returns the error of the cancelled ctx
 	}()
 	h.end = sync.OnceFunc(func() {
 		cancel()
@@ -158,7 +159,7 @@ func holdCall(t *testing.T, addr string) *heldCall {
 func (h *heldCall) awaitRenewal() {
 	h.t.Helper()
 	select {
-	case <-h.renewals: // an earlier one
+	case <-h.renewals: // discard an earlier renewal
 	default:
 	}
 	<-h.renewals

@@ -11,22 +11,22 @@ import (
 	"unicode/utf8"
 )
 
-// A .env file has lines of the form NAME=value. A value is what Docker's --env-file and
-// systemd's EnvironmentFile both take it for. Where they differ, the line is refused, but
-// for two things: quotes around a value are no part of it, as for systemd and shells, and
-// so are spaces around it. No $VARIABLE is replaced: passwords have dollar signs.
+// A .env file has lines of the form NAME=value. Docker's --env-file and systemd's EnvironmentFile read such
+// files differently. A line to which they would give different values is refused, with two exceptions: quotes
+// and spaces around a value are removed, as systemd and shells do. A $VARIABLE is not expanded, since
+// passwords may contain a dollar sign.
 //
-// Libraries for such files replace variables, or end a value at any #. docs/operate/deploy.md has
-// the rules for users.
+// Libraries for .env files are not used, because they expand variables or end a value at any #.
+// docs/operate/deploy.md has the rules for users.
 
-// maxEnvFile bounds a .env file, in bytes.
+// maxEnvFile is the largest size of a .env file, in bytes.
 const maxEnvFile = 1 << 20
 
-// variable is one of the environment.
+// variable is an environment variable.
 type variable struct{ name, value string }
 
-// readEnvFile reads a .env file. It is no error if there is none. Errors name the line and
-// the variable, and quote no value.
+// readEnvFile reads a .env file. A missing file is not an error. Errors name the line and the variable, and
+// do not contain the value.
 func readEnvFile(path string) ([]variable, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -50,12 +50,12 @@ func readEnvFile(path string) ([]variable, error) {
 	return variables, nil
 }
 
-// parseEnv reads the text of a .env file.
+// parseEnv parses the text of a .env file.
 func parseEnv(text []byte) (variables []variable, err error) {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		return nil, errors.New("is in UTF-16; save it as UTF-8")
 	}
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // a byte order mark, as Windows writes
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // Windows editors write a byte order mark
 	number := 0
 	for line := range bytes.Lines(text) {
 		number++
@@ -77,7 +77,7 @@ func parseEnv(text []byte) (variables []variable, err error) {
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
-// parseVariable reads one line, without the spaces around it.
+// parseVariable parses one line whose surrounding spaces were removed.
 func parseVariable(line string) (variable, error) {
 	name, value, found := strings.Cut(strings.TrimPrefix(line, "export "), "=")
 	if !found || !variableName.MatchString(name) {
@@ -90,14 +90,14 @@ func parseVariable(line string) (variable, error) {
 	return variable{name, value}, nil
 }
 
-// parseValue reads what stands behind the =, without the spaces around it.
+// parseValue parses the text after the =, whose surrounding spaces were removed.
 func parseValue(text string) (string, error) {
 	quote, inside := "", text
 	if text != "" && strings.Contains(`"'`, text[:1]) {
 		quote, inside = text[:1], text[1:]
 	}
 	inside, closed := strings.CutSuffix(inside, quote)
-	// What is left of the text without its escaped characters.
+	// plain is the text without its escaped characters.
 	plain := escaped.ReplaceAllLiteralString(inside, "")
 	switch {
 	case quote == "" && spaceHash.MatchString(text):
@@ -118,7 +118,7 @@ func parseValue(text string) (string, error) {
 
 var (
 	spaceHash = regexp.MustCompile(`[ \t]#`)
-	// escaped is a character that a \ makes a literal of in double quotes, as in a shell.
-	// Before any other, a \ stands for itself.
+	// escaped matches a \ and a character that it makes literal within double quotes, as in a shell. Before
+	// other characters, \ is literal itself.
 	escaped = regexp.MustCompile("\\\\([\"\\\\`$])")
 )

@@ -14,18 +14,17 @@ import (
 	"refresher/test/program"
 )
 
-// TestEnvFile holds each line against what the same line gives with docker --env-file
-// (28.2) and systemd's EnvironmentFile (252), as they were tried. Empty: refused, or
-// ignored with a warning.
+// TestEnvFile compares each line's value with the recorded values of docker --env-file (28.2) and systemd's
+// EnvironmentFile (252). `none` means that the tool refuses the line, or ignores it with a warning.
 func TestEnvFile(t *testing.T) {
 	const none = "\x00"
 	for _, c := range []struct {
 		text            string
 		docker, systemd string
-		want            string // the value of A; or, with refusal, nothing
+		want            string // value of A; empty if the line is refused
 		refusal         string
 	}{
-		// All three agree.
+		// Lines that all three read the same way.
 		{"A=plain", "plain", "plain", "plain", ""},
 		{"A=", "", "", "", ""},
 		{"A=p$27K", "p$27K", "p$27K", "p$27K", ""},
@@ -40,7 +39,7 @@ func TestEnvFile(t *testing.T) {
 		{"  A=b", "b", "b", "b", ""},
 		{"A=1\nA=2", "2", "2", "2", ""},
 		{"A=b;c", "b;c", "b;c", "b;c", ""},
-		// Quotes and spaces around a value are no part of it.
+		// Docker keeps quotes and spaces around a value; the other two remove them.
 		{`A="in quotes"`, `"in quotes"`, "in quotes", "in quotes", ""},
 		{"A='in quotes'", "'in quotes'", "in quotes", "in quotes", ""},
 		{`A="p$27K"`, `"p$27K"`, "p$27K", "p$27K", ""},
@@ -51,10 +50,10 @@ func TestEnvFile(t *testing.T) {
 		{`A="say \"it's\""`, `"say \"it's\""`, `say "it's"`, `say "it's"`, ""},
 		{`A="a # b"`, `"a # b"`, "a # b", "a # b", ""},
 		{"A= b \t", " b \t", "b", "b", ""},
-		// What only one of them takes, and means one thing.
+		// Lines that only one of them accepts, and that have one possible meaning.
 		{"\ufeffA=b", "b", none, "b", ""},
 		{"export A=b", none, none, "b", ""},
-		// Here they differ, or lose something.
+		// Lines that the tools read differently, or of which one loses a part.
 		{"A=a #b", "a #b", "a #b", "", "line 1: A: has a # after a space"},
 		{"A=a\t#b", "a\t#b", "a\t#b", "", "line 1: A: has a # after a space"},
 		{`A="b" # c`, `"b" # c`, "b# c", "", "line 1: A: begins with a quote and does not end with it"},
@@ -91,7 +90,7 @@ func TestEnvFile(t *testing.T) {
 		if err != nil || !found || value != c.want {
 			t.Errorf("%q: %q, %v; want %q", c.text, variables, err, c.want)
 		}
-		// Nobody who moves a file between the three is surprised.
+		// A value equals that of one of the other tools, so a file can be moved between them.
 		unquoted := strings.Trim(c.docker, " \t\"'")
 		if c.want != c.docker && c.want != c.systemd && c.want != unquoted && c.docker != none {
 			t.Errorf("%q: %q, and neither Docker's %q nor systemd's %q", c.text, c.want, c.docker, c.systemd)
@@ -99,7 +98,7 @@ func TestEnvFile(t *testing.T) {
 	}
 }
 
-// utf16Text is a text in UTF-16, with a byte order mark.
+// utf16Text encodes a text in UTF-16 with a byte order mark.
 func utf16Text(text string, mark ...rune) string {
 	var b strings.Builder
 	for _, r := range mark {
@@ -115,7 +114,7 @@ func utf16Text(text string, mark ...rune) string {
 	return b.String()
 }
 
-// A line that is taken gives the same when it is written out in single quotes.
+// An accepted value stays the same when it is written in single quotes.
 func FuzzEnvFile(f *testing.F) {
 	for _, text := range []string{"A=b", `A="p\$27K"`, "export A='b c'\r\n#\n", "\ufeffA=b", "A=a #b", `A="`} {
 		f.Add([]byte(text))
@@ -128,7 +127,7 @@ func FuzzEnvFile(f *testing.F) {
 		var again strings.Builder
 		for _, v := range variables {
 			if strings.ContainsAny(v.value, "'\r\n") {
-				return // cannot be written so
+				return // a text that cannot be written in single quotes
 			}
 			again.WriteString(v.name + "='" + v.value + "'\n")
 		}
@@ -158,7 +157,7 @@ func TestEnvFilesThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A command fails because of a .env file only if it could have settings from it.
+// A command fails because of a bad .env file only if it has settings that could be in the file.
 func TestWhoNeedsTheEnvFile(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -183,7 +182,7 @@ func TestWhoNeedsTheEnvFile(t *testing.T) {
 	}
 }
 
-// A probe asks at its usual address, and says what it left out.
+// With a bad .env file, the health command probes the default address and prints a warning.
 func TestHealthGoesOnWithoutTheEnvFile(t *testing.T) {
 	ops := program.Address(t)
 	s := serve(t, command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen="+ops, "--drain-window=0"))

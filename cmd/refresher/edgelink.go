@@ -17,7 +17,7 @@ type edgeLink struct {
 	events sync.WaitGroup // their reader
 }
 
-// dialEdge connects, and shows on call what the edge reports by itself.
+// dialEdge connects to the edge. Events of the edge go to call.
 func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error) {
 	c, err := edge.Dial(ctx, address)
 	if err != nil {
@@ -32,7 +32,7 @@ func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error
 	return e, nil
 }
 
-// join takes part in everything that there is a token for.
+// join joins each Agora service for which t has a token.
 func (e *edgeLink) join(ctx context.Context, c *callCommand, t client.Tokens) error {
 	users := map[edge.Leg]string{edge.RTC: c.user(), edge.RTM: cmp.Or(c.RTMUser, c.user()), edge.Chat: c.ChatUser}
 	return e.each("join", t, func(leg edge.Leg, token string) error {
@@ -45,7 +45,7 @@ func (e *edgeLink) join(ctx context.Context, c *callCommand, t client.Tokens) er
 	})
 }
 
-// renew hands over new tokens for what the call takes part in.
+// renew gives the edge the new token of each service that the call has joined.
 func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	return e.each("renewal", t, func(leg edge.Leg, token string) error {
 		_, err := e.client.Renew(ctx, leg, token)
@@ -53,12 +53,12 @@ func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	})
 }
 
-// leave hangs up, so that what follows is not taken for a loss.
+// leave leaves the call, so that the edge does not record the later disconnect as a loss.
 func (e *edgeLink) leave(ctx context.Context, t client.Tokens) error {
 	return e.each("leave", t, func(leg edge.Leg, _ string) error { return e.client.Leave(ctx, leg) })
 }
 
-// each does something for each service that there is a token for.
+// each calls do for each Agora service for which t has a token.
 func (e *edgeLink) each(what string, t client.Tokens, do func(leg edge.Leg, token string) error) (err error) {
 	for _, one := range []struct {
 		leg   edge.Leg
@@ -75,6 +75,6 @@ func (e *edgeLink) each(what string, t client.Tokens, do func(leg edge.Leg, toke
 }
 
 func (e *edgeLink) close() {
-	_ = e.client.Close() // nothing is left to be said
+	_ = e.client.Close() // the error does not matter: the call has ended
 	e.events.Wait()
 }

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// healthCommand is for probes that can run a command and not make a request, such
-// as a container's HEALTHCHECK: an image with nothing but this program has no curl.
+// healthCommand is for probes that can run a command but not send a request, such as a container's
+// HEALTHCHECK: the image contains only this program, and no curl.
 type healthCommand struct {
 	OpsListen address       `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Address of the operations port, as serve has it."`
 	Ready     bool          `help:"Ask whether it takes calls (/readyz), not just whether it works (/healthz). A node that is draining works, and takes none."`
 	Timeout   time.Duration `default:"2s" help:"How long the answer may take."`
 }
 
-// maxHealth is how much of an answer is shown, in bytes.
+// maxHealth is how many bytes of an answer are printed.
 const maxHealth = 1 << 10
 
-// Run asks, and prints the answer. An error, which exits with a code other than 0,
-// says that the answer is no.
+// Run probes the service and prints the answer. If the service is unhealthy, Run returns an error, so that
+// the exit code is not 0.
 func (c *healthCommand) Run() error {
 	path := "/healthz"
 	if c.Ready {
@@ -38,7 +38,7 @@ func (c *healthCommand) Run() error {
 	if err != nil {
 		return fmt.Errorf("ops-listen: %w", err)
 	}
-	// Not by the proxy that the environment may name: it asks its own machine.
+	// No proxy from the environment: the request stays on this machine.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
@@ -57,8 +57,7 @@ func (c *healthCommand) Run() error {
 	return err
 }
 
-// local is where a service that listens at an address can be reached on its own
-// machine.
+// local returns the address at which this machine reaches a service that listens on `listen`.
 func local(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

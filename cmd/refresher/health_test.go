@@ -40,7 +40,7 @@ func TestHealth(t *testing.T) {
 	at := func(s *httptest.Server) address { return address(strings.TrimPrefix(s.URL, "http://")) }
 	for _, c := range []struct {
 		command healthCommand
-		want    string // part of the error; empty: none
+		want    string // part of the error; empty if there must be none
 	}{
 		{healthCommand{OpsListen: at(s), Timeout: time.Minute}, ""},
 		{healthCommand{OpsListen: at(s), Timeout: time.Minute, Ready: true}, "/readyz answers 503: draining"},

@@ -17,8 +17,8 @@ import (
 	"refresher/test/program"
 )
 
-// The log's reader goes away, stops, or its disk is full: calls go on, probes answer, and
-// a stop is orderly. At level debug each renewal logs a line.
+// If the log's reader exits or stops, or its disk is full, calls go on, probes are answered, and the service
+// stops in good order. At level debug each renewal logs a line.
 
 func TestCallsOutliveTheReaderOfTheLog(t *testing.T) {
 	t.Parallel()
@@ -41,7 +41,7 @@ func TestCallsDoNotWaitForTheReaderOfTheLog(t *testing.T) {
 	fill(t, writer)
 	closeFiles(t, writer)
 	s.demandCallsGoOn()
-	findLine(t, reader, `"session joined"`) // it was queued
+	findLine(t, reader, `"session joined"`) // this line was queued before
 	if dropped := s.metric("refresher_log_lines_dropped_total"); dropped != 0 {
 		t.Errorf("%v lines count as lost", dropped)
 	}
@@ -57,7 +57,7 @@ func TestAStopDoesNotWaitForTheReaderOfTheLog(t *testing.T) {
 	fill(t, writer)
 	closeFiles(t, writer)
 	s.demandOrderlyStop()
-	closeFiles(t, reader) // not before, as the garbage collector would
+	closeFiles(t, reader) // keeps the garbage collector from closing the pipe earlier
 }
 
 func TestCallsGoOnWhileTheDiskOfTheLogIsFull(t *testing.T) {
@@ -75,7 +75,7 @@ func TestCallsGoOnWhileTheDiskOfTheLogIsFull(t *testing.T) {
 	closeFiles(t, full)
 }
 
-// The demo prints a greeting, which nobody has to read.
+// The demo goes on if nothing reads the greeting that it prints.
 func TestTheDemoOutlivesTheReaderOfItsOutput(t *testing.T) {
 	t.Parallel()
 	reader, writer := pipe(t)
@@ -86,7 +86,7 @@ func TestTheDemoOutlivesTheReaderOfItsOutput(t *testing.T) {
 	closeFiles(t, writer)
 }
 
-// `refresher … | head` ends as other programs do.
+// In `refresher … | head`, the command ends when head does, like other programs.
 func TestACommandEndsWithTheReaderOfItsOutput(t *testing.T) {
 	reader, writer := pipe(t)
 	closeFiles(t, reader)
@@ -100,7 +100,7 @@ func TestACommandEndsWithTheReaderOfItsOutput(t *testing.T) {
 	}
 }
 
-// loggingService is a service whose outputs are a file of the test's.
+// loggingService is a service whose standard output and error are files of the test.
 type loggingService struct {
 	t         *testing.T
 	cmd       *exec.Cmd
@@ -119,8 +119,7 @@ func startLogging(t *testing.T, output *os.File, args ...string) *loggingService
 	return s
 }
 
-// demandCallsGoOn holds a call, from the moment that the service can be reached to its
-// second renewal, and asks both probes.
+// demandCallsGoOn holds a call until its second renewal, and queries both probes.
 func (s *loggingService) demandCallsGoOn() {
 	s.t.Helper()
 	stdout, stderr, code := run(s.t, nil, "call", "--url=ws://"+s.addr+"/v1/ws", "--ttl=4", "--renewals=2")
@@ -171,7 +170,7 @@ func (s *loggingService) demandOrderlyStop() {
 	}
 }
 
-// pipe is a new one, whose ends the test closes.
+// pipe returns a new pipe; the test closes its ends.
 func pipe(t *testing.T) (reader, writer *os.File) {
 	t.Helper()
 	reader, writer, err := os.Pipe()
@@ -181,7 +180,7 @@ func pipe(t *testing.T) (reader, writer *os.File) {
 	return reader, writer
 }
 
-// closeFiles closes the test's own descriptors of them.
+// closeFiles closes this process's descriptors of the files.
 func closeFiles(t *testing.T, files ...*os.File) {
 	t.Helper()
 	for _, f := range files {
@@ -191,7 +190,7 @@ func closeFiles(t *testing.T, files ...*os.File) {
 	}
 }
 
-// findLine reads up to a line that matches.
+// findLine reads lines up to one that matches pattern.
 func findLine(t *testing.T, log io.Reader, pattern string) {
 	t.Helper()
 	expression := regexp.MustCompile(pattern)
@@ -203,8 +202,8 @@ func findLine(t *testing.T, log io.Reader, pattern string) {
 	t.Fatalf("no %s in the log", pattern)
 }
 
-// fill writes to a pipe until it takes nothing more. It opens the pipe anew, so that
-// writes of others block as before.
+// fill writes to a pipe until it is full. It opens the pipe again for this, so that writes of the service
+// still block.
 func fill(t *testing.T, writer *os.File) {
 	t.Helper()
 	path := filepath.Join("/proc/self/fd", strconv.Itoa(int(writer.Fd())))

@@ -15,8 +15,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// cli is the command line. Settings come from flags, then from the
-// environment, then from a .env file in the working directory.
+// cli defines the command line. A flag overrides an environment variable, which overrides a line of a .env
+// file in the working directory.
 type cli struct {
 	Serve    serveCommand    `cmd:"" help:"Run the service."`
 	Demo     demoCommand     `cmd:"" help:"Run the service on this machine with the demo page, short tokens and a generated App Certificate."`
@@ -64,9 +64,9 @@ func main() {
 	parser.FatalIfErrorf(err)
 }
 
-// logFatal logs the error that ends a service whose log is JSON, and reports whether it did:
-// a program that reads the log would skip a line of plain text. It looks for the format in
-// the arguments themselves, since they may not parse.
+// logFatal logs the error that ended a service whose log is JSON, and reports whether it did so: a program
+// that reads the log would skip an error in plain text. It searches the arguments for the log format itself,
+// since parsing them may have failed.
 func logFatal(args []string, err error) bool {
 	if len(args) == 0 || args[0] != "serve" {
 		return false
@@ -88,11 +88,10 @@ func logFatal(args []string, err error) bool {
 	return true
 }
 
-// loadEnv reads .env, if there is one and the command has settings that could stand there,
-// and returns the names of the variables that it set. The environment's own variables win.
-// Empty variables are dropped, since they would hide a default, an alternative name or a
-// line of .env: Compose sets a variable to nothing when it was given no value for it. A line
-// of .env may be empty, too.
+// loadEnv reads .env if the file exists and the command has settings that it could contain. It sets the
+// variables that the environment does not have, and returns their names. Before that it drops empty
+// variables: they would hide a default, an alternative name or a line of .env. Compose sets a variable to an
+// empty text if it has no value for it.
 func loadEnv(commands *kong.Node, args []string) (names []string, err error) {
 	if err := dropEmpty(); err != nil {
 		return nil, err
@@ -101,7 +100,7 @@ func loadEnv(commands *kong.Node, args []string) (names []string, err error) {
 		return nil, nil
 	}
 	variables, err := readEnvFile(".env")
-	if err != nil && args[0] == "health" { // a probe that fails would have a good service restarted
+	if err != nil && args[0] == "health" { // otherwise the failed probe would restart a healthy service
 		fmt.Fprintf(os.Stderr, "refresher: %v; going on without it\n", err)
 		return nil, nil
 	}
@@ -121,8 +120,7 @@ func loadEnv(commands *kong.Node, args []string) (names []string, err error) {
 	return names, dropEmpty()
 }
 
-// readsEnv reports whether the command that the arguments begin with has settings from the
-// environment. Help has none.
+// readsEnv reports whether the command in args has settings from the environment. With --help it has none.
 func readsEnv(commands *kong.Node, args []string) bool {
 	if len(args) == 0 || slices.Contains(args, "--help") || slices.Contains(args, "-h") {
 		return false
@@ -135,7 +133,7 @@ func readsEnv(commands *kong.Node, args []string) bool {
 	return false
 }
 
-// dropEmpty unsets those of our variables that are set to nothing.
+// dropEmpty unsets our variables that are empty.
 func dropEmpty() error {
 	for _, setting := range os.Environ() {
 		if name, value, _ := strings.Cut(setting, "="); value == "" && isOurs(name) {
@@ -147,8 +145,8 @@ func dropEmpty() error {
 	return nil
 }
 
-// isOurs reports whether an environment variable is one of our settings, or of
-// OpenTelemetry, whose specification takes nothing for not set.
+// isOurs reports whether an environment variable is a setting of this program or of OpenTelemetry, whose
+// specification treats an empty variable as unset.
 func isOurs(name string) bool {
 	switch name {
 	case "PORT", "SERVER_PORT", "REDIS_URL", "CORS_ALLOW_ORIGIN", "AGORA_APP_ID", "APP_ID", "AGORA_APP_CERTIFICATE", "APP_CERTIFICATE":
@@ -157,8 +155,8 @@ func isOurs(name string) bool {
 	return strings.HasPrefix(name, "REFRESHER_") || strings.HasPrefix(name, "OTEL_")
 }
 
-// signals are the interrupts that the process has had: the first asks it to
-// stop in good order, the second to stop at once.
+// signals has contexts that the interrupts of the process cancel. The first interrupt asks it to stop in good
+// order, the second to stop at once.
 type signals struct {
 	first, second context.Context
 	release       func()
@@ -174,7 +172,7 @@ func onSignals() *signals {
 		stopFirst()
 		<-caught
 		stopSecond()
-		signal.Stop(caught) // a third one kills
+		signal.Stop(caught) // from now on the next interrupt kills the process
 	}()
 	return &signals{first: first, second: second, release: func() {
 		signal.Stop(caught)

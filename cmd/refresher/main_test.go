@@ -21,7 +21,7 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// runEnv makes the test binary the command itself.
+// runEnv is the variable that makes the test binary act as the refresher command.
 const runEnv = "REFRESHER_TEST_RUN"
 
 func TestMain(m *testing.M) {
@@ -37,8 +37,7 @@ const (
 	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 )
 
-// command prepares `refresher args...` in an empty folder, with nothing in its
-// environment but env.
+// command prepares `refresher args...` in an empty folder, with env as its whole environment.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), os.Args[0], args...)
@@ -50,7 +49,7 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return c
 }
 
-// run runs it to its end.
+// run runs `refresher args...` and waits until it has ended.
 func run(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	return finish(t, command(t, env, args...))
@@ -105,7 +104,7 @@ func TestWrongSettingsNameThemselves(t *testing.T) {
 	}
 }
 
-// What ends a service is in its log, in the log's own form, whatever was wrong.
+// An error that ends a service is logged in the log's format, whatever its cause.
 func TestWhatEndsAServiceIsInItsLog(t *testing.T) {
 	for name, c := range map[string]struct {
 		env        []string
@@ -149,7 +148,7 @@ func TestWhatEndsAServiceIsInItsLog(t *testing.T) {
 	}
 }
 
-// busyPort is an address that somebody listens on.
+// busyPort returns an address on which another listener is open.
 func busyPort(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -221,11 +220,11 @@ func TestMintAndInspect(t *testing.T) {
 	}
 }
 
-// The names that a service refuses, and the wildcard channel, are the same here.
+// `token mint` refuses the names that the service refuses, and the wildcard channel.
 func TestMintKeepsToTheRulesForNames(t *testing.T) {
 	for _, c := range []struct {
 		args []string
-		want string // in the refusal; empty: it mints
+		want string // part of the error; empty if a token is printed
 	}{
 		{[]string{"--channel=*", "--uid=7"}, ""},
 		{[]string{"--channel=*", "--uid=7", "--version=006"}, "rtc.channel: "},
@@ -243,7 +242,7 @@ func TestMintKeepsToTheRulesForNames(t *testing.T) {
 	}
 }
 
-// service is a running `refresher serve` or `demo`.
+// service is a running `refresher serve` or `refresher demo`.
 type service struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -252,7 +251,7 @@ type service struct {
 	ops  string // address of the operations port
 }
 
-// serve starts it and reads its addresses from the log.
+// serve starts the command and reads the service's addresses from its log.
 func serve(t *testing.T, c *exec.Cmd) *service {
 	t.Helper()
 	stderr, err := c.StderrPipe()
@@ -269,7 +268,7 @@ func serve(t *testing.T, c *exec.Cmd) *service {
 	return s
 }
 
-// find reads the log up to a line that matches.
+// find reads the log up to a line that matches pattern, and returns the match.
 func (s *service) find(pattern string) string {
 	s.t.Helper()
 	expression := regexp.MustCompile(pattern)
@@ -286,7 +285,7 @@ func (s *service) find(pattern string) string {
 	}
 }
 
-// stop asks it to drain, and expects it to end well.
+// stop sends the signal, and checks that the service drains and exits with code 0.
 func (s *service) stop(signal os.Signal) string {
 	s.t.Helper()
 	if err := s.cmd.Process.Signal(signal); err != nil {
@@ -331,7 +330,7 @@ func TestSettingsFromAFile(t *testing.T) {
 	}
 }
 
-// Compose sets what it was given no value for to nothing.
+// Empty variables, which Compose sets when it has no value, do not hide other settings.
 func TestVariablesSetToNothingDoNotHideOthers(t *testing.T) {
 	env := []string{
 		"AGORA_APP_ID=", "APP_ID=" + appID, "AGORA_APP_CERTIFICATE=", "APP_CERTIFICATE=" + certificate,
@@ -339,7 +338,7 @@ func TestVariablesSetToNothingDoNotHideOthers(t *testing.T) {
 	}
 	serve(t, command(t, env, "serve", "--auth=none", "--ops-listen=127.0.0.1:0")).stop(syscall.SIGTERM)
 
-	// Nor those of a .env, whose own empty ones hide nothing either.
+	// Empty variables do not hide settings in .env either, and empty lines of .env hide nothing.
 	c := command(t, []string{"AGORA_APP_ID=", "APP_ID=", "APP_CERTIFICATE=", "PORT="}, "serve", "--auth=none", "--ops-listen=127.0.0.1:0")
 	file := "AGORA_APP_ID=\nAPP_ID=" + appID + "\nAPP_CERTIFICATE=" + certificate + "\nPORT=0\nREFRESHER_TOKEN_TTL=\nREFRESHER_INSECURE=true\n"
 	if err := os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(file), 0o600); err != nil {
@@ -348,8 +347,8 @@ func TestVariablesSetToNothingDoNotHideOthers(t *testing.T) {
 	serve(t, c).stop(syscall.SIGTERM)
 }
 
-// SERVER_PORT is what the classic Go server calls its port; PORT, by which platforms say
-// where they send requests, counts before it.
+// SERVER_PORT is the port setting of the classic Go token server. PORT, which hosting platforms set,
+// overrides it.
 func TestServerPort(t *testing.T) {
 	env := []string{"REFRESHER_INSECURE=true", "SERVER_PORT=0"}
 	s := serve(t, command(t, append(env, credentialsEnv...), "serve", "--auth=none", "--ops-listen=127.0.0.1:0"))
@@ -397,8 +396,8 @@ func TestCertificateFromAFile(t *testing.T) {
 	}
 }
 
-// TestDemoAndCall is what a newcomer does first: the demo in one terminal, a
-// call in another. The judge holds the call by the tokens.
+// TestDemoAndCall does what a new user does first: it runs the demo and a call. The stand-in for Agora's edge
+// holds the call as long as its tokens are valid.
 func TestDemoAndCall(t *testing.T) {
 	judge, err := edge.New(edge.Config{AppID: appID, Certificate: certificate})
 	if err != nil {
@@ -432,7 +431,7 @@ func TestDemoAndCall(t *testing.T) {
 	}
 }
 
-// A call whose URL can never work ends at once, and says what to write.
+// A call whose URL can never work ends at once, with an error that says what to write.
 func TestCallGivesUpWhereTryingAgainIsUseless(t *testing.T) {
 	demo := serve(t, command(t, nil, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"))
 	defer demo.stop(os.Interrupt)

@@ -15,21 +15,21 @@ import (
 	"time"
 )
 
-// operator is the flags of every command for operators, and the HTTP client that they share.
+// operator has the flags that all commands for operators share, and their HTTP client.
 type operator struct {
 	URL        string `env:"REFRESHER_API_URL" default:"http://127.0.0.1:8080" help:"The service."`
 	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential with the scope admin. Better given by environment: flags show in process lists."`
 	JSON       bool   `name:"json" help:"Print JSON."`
 }
 
-// operatorTimeout bounds one request, from dialling to the end of the answer.
+// operatorTimeout limits one request, from dialling to the end of the answer.
 const operatorTimeout = 30 * time.Second
 
-// maxAnswer is the most that is read of an answer, in bytes.
+// maxAnswer is how many bytes of an answer are read.
 const maxAnswer = 8 << 20
 
-// base returns the URL of the service without a slash at the end. The URL of its WebSocket
-// stands for it.
+// base returns the service's URL without a final slash. The flag may also hold the URL of the service's
+// WebSocket.
 func (o *operator) base() (string, error) {
 	u, err := url.Parse(o.URL)
 	if err == nil && (u.Scheme == "ws" || u.Scheme == "wss") {
@@ -41,8 +41,8 @@ func (o *operator) base() (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), "/v1/ws"), nil
 }
 
-// ask sends a request, with a body of JSON unless it is empty, and decodes the answer into
-// into. An answer with another status than 200 is a *refusalError.
+// ask sends a request and decodes the answer into `into`. body is JSON, or empty for none. If the status is
+// not 200, ask returns a *refusalError.
 func (o *operator) ask(method, path, body string, into any) error {
 	base, err := o.base()
 	if err != nil {
@@ -71,18 +71,18 @@ func (o *operator) ask(method, path, body string, into any) error {
 	}
 	if answer.StatusCode != http.StatusOK {
 		refusal := refusalError{status: answer.Status}
-		_ = json.Unmarshal(text, &refusal.body) // a proxy's answer may be no JSON
+		_ = json.Unmarshal(text, &refusal.body) // the answer of a proxy may not be JSON
 		return &refusal
 	}
 	return understand(text, into)
 }
 
-// refusalError is an answer with another status than 200.
+// refusalError is an answer whose status is not 200.
 type refusalError struct {
 	status string
 	body   struct {
 		Error string
-		Done  json.RawMessage // what the node did all the same; empty for nothing
+		Done  json.RawMessage // what the node did in spite of the error; empty if nothing
 	}
 }
 
@@ -90,8 +90,8 @@ func (e *refusalError) Error() string {
 	return strings.TrimSuffix("the service answers "+e.status+": "+e.body.Error, ": ")
 }
 
-// list returns the elements of a list, page by page. member is the field of a page that
-// holds them.
+// list fetches a list page by page and yields its elements. member is the JSON field of a page that contains
+// them.
 func (o *operator) list(path string, query url.Values, member string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		for {
@@ -122,9 +122,8 @@ func (o *operator) list(path string, query url.Values, member string) iter.Seq2[
 	}
 }
 
-// printList prints a list as a table: columns is its head, and row returns the cells of one
-// element. With --json it prints one element a line. It stops after most elements; 0 prints
-// all.
+// printList prints a list as a table. columns is the table's head; row returns the cells of one element. With
+// --json it prints one element per line. It stops after most elements; 0 means no limit.
 func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most int, columns string, row func(json.RawMessage) ([]string, error)) error {
 	table := table()
 	if !o.JSON {
@@ -153,7 +152,7 @@ func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most in
 	return table.Flush()
 }
 
-// understand decodes an answer of the service.
+// understand decodes a JSON answer of the service.
 func understand(text []byte, into any) error {
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("the service's answer makes no sense: %w", err)
@@ -161,8 +160,8 @@ func understand(text []byte, into any) error {
 	return nil
 }
 
-// show sends a request. With --json it prints the answer; otherwise it decodes the answer
-// into into, and calls report to print that.
+// show sends a request. With --json it prints the answer. Otherwise it decodes the answer into `into`, and
+// calls report to print it.
 func (o *operator) show(method, path, body string, into any, report func() error) error {
 	var raw json.RawMessage
 	if err := o.ask(method, path, body, &raw); err != nil {
@@ -184,7 +183,7 @@ func printJSON(v any) error {
 	return out.Encode(v)
 }
 
-// printRows prints names and values in two columns.
+// printRows prints pairs of a name and a value in two columns.
 func printRows(rows [][2]string) error {
 	table := table()
 	for _, row := range rows {
@@ -193,5 +192,5 @@ func printRows(rows [][2]string) error {
 	return table.Flush()
 }
 
-// table returns a writer that aligns columns, which are separated by tabs. Flush it at the end.
+// table returns a writer that aligns columns separated by tabs. The caller must flush it.
 func table() *tabwriter.Writer { return tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0) }

@@ -26,7 +26,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// getUnix asks a service that listens on a Unix socket.
+// getUnix sends a GET request over a Unix socket.
 func getUnix(t *testing.T, socket, url string) (int, string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{
@@ -51,8 +51,8 @@ func getUnix(t *testing.T, socket, url string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
-// A node that was killed leaves its socket behind; the next one takes its place,
-// under a base path, and removes the file as it stops.
+// A killed node leaves its socket file behind. The next node replaces the file, serves under a base path, and
+// removes the file when it stops.
 func TestUnixSocketOfAKilledNode(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	args := []string{"serve", "--auth=none", "--listen=unix:" + socket, "--ops-listen=127.0.0.1:0", "--drain-window=0", "--socket-mode=600", "--base-path=/calls"}
@@ -60,7 +60,7 @@ func TestUnixSocketOfAKilledNode(t *testing.T) {
 	if err := killed.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = killed.cmd.Wait() // says that it was killed
+	_ = killed.cmd.Wait() // returns the error that the process was killed
 	if _, err := os.Lstat(socket); err != nil {
 		t.Fatalf("no socket is left behind: %v", err)
 	}
@@ -83,7 +83,7 @@ func TestUnixSocketOfAKilledNode(t *testing.T) {
 	}
 }
 
-// systemd is told when the node serves, and when it begins to stop.
+// systemd is notified when the node serves and when it begins to stop.
 func TestSystemdIsNotified(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -110,14 +110,14 @@ func TestSystemdIsNotified(t *testing.T) {
 		t.Errorf("told %q as it stops", got)
 	}
 
-	// Without somebody to tell it serves all the same, and says so.
+	// If systemd cannot be notified, the node logs that and serves.
 	s = serve(t, command(t, append([]string{"NOTIFY_SOCKET=" + path + ".gone"}, credentialsEnv...),
 		"serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0"))
 	s.find("systemd could not be notified")
 	s.stop(syscall.SIGTERM)
 }
 
-// selfSigned writes a certificate and its key, and names their files.
+// selfSigned writes a self-signed certificate and its key, and returns the paths of both files.
 func selfSigned(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -143,7 +143,7 @@ func selfSigned(t *testing.T) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// goroutines is how many a service has.
+// goroutines returns how many goroutines a service has.
 func goroutines(t *testing.T, ops string) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ops+"/metrics", nil)
@@ -168,9 +168,9 @@ func goroutines(t *testing.T, ops string) int {
 	return n
 }
 
-// Clients without a credential, whose bodies never end, hold a handler a connection
-// and a moment each: no connection has more than one request under way, although the
-// clients offer HTTP/2, and no body is read before the key was looked at.
+// Clients without a credential send bodies that never end. Each connection can occupy one handler, and only
+// briefly: it has one request in progress even if the client offers HTTP/2, and the body is not read before
+// the key is checked.
 func TestBodiesThatNeverEnd(t *testing.T) {
 	const connections = 60
 	certFile, keyFile := selfSigned(t)
@@ -215,7 +215,7 @@ func TestBodiesThatNeverEnd(t *testing.T) {
 		if err != nil || response.StatusCode != statuses[i%len(statuses)] || !response.Close {
 			t.Errorf("%q: %s, to be closed %t, %v", requests[i%len(requests)], response.Status, response.Close, err)
 		}
-		if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil { // until it is closed
+		if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil { // until the node closes the connection
 			t.Errorf("%d bytes more, %v", n, err)
 		}
 	}
@@ -225,8 +225,8 @@ func TestBodiesThatNeverEnd(t *testing.T) {
 	s.stop(syscall.SIGTERM)
 }
 
-// A client that offers HTTP/2 first gets its WebSocket over TLS all the same, and
-// who asks without an upgrade is told what is wanted.
+// A client that prefers HTTP/2 can still open a WebSocket over TLS. A request without an upgrade is answered
+// with what is missing.
 func TestWebSocketForAClientThatOffersHTTP2(t *testing.T) {
 	certFile, keyFile := selfSigned(t)
 	s := serve(t, command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
@@ -253,7 +253,8 @@ func TestWebSocketForAClientThatOffersHTTP2(t *testing.T) {
 	s.stop(syscall.SIGTERM)
 }
 
-// Clients behind a proxy that sends PROXY headers leave descriptors for the probes too.
+// The node also keeps descriptors free for probes if its clients come through a proxy that sends PROXY
+// headers.
 func TestDescriptorsAreKeptBackBehindProxies(t *testing.T) {
 	const limit, clients = 64, 80
 	c := command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
@@ -267,7 +268,7 @@ func TestDescriptorsAreKeptBackBehindProxies(t *testing.T) {
 			t.Fatal(err)
 		}
 		open = append(open, c)
-		_, _ = io.WriteString(c, "PROXY TCP4 192.0.2.1 192.0.2.200 5000 443\r\n") // the node may have closed it
+		_, _ = io.WriteString(c, "PROXY TCP4 192.0.2.1 192.0.2.200 5000 443\r\n") // fails if the node has closed the connection
 	}
 	if _, stderr, code := run(t, []string{"REFRESHER_OPS_LISTEN=" + s.ops}, "health", "--timeout=5s"); code != 0 {
 		t.Fatalf("exit %d, %s", code, stderr)

@@ -9,7 +9,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// What a client makes up reaches the log as text that prints, in either format.
+// Texts from clients appear in the log, in either format, with printable characters only.
 func TestNothingThatAClientWritesReachesATerminal(t *testing.T) {
 	const nasty = "\u009b31m\u0085\u202e\x7f"
 	for _, format := range []string{"json", "text"} {

@@ -17,17 +17,17 @@ import (
 	"refresher/internal/project"
 )
 
-// maxProjects bounds the projects of one service.
+// maxProjects is the largest number of projects in one service.
 const maxProjects = 1000
 
-// projectSettings are those of one project: flags, or fields of a projects file. There
-// secrets stand in files of their own, or, where the file itself is secret, in it.
+// projectSettings are the settings of one project, from flags or from the fields of a projects file. Secrets
+// may be in files of their own, or in the projects file if that is secret.
 type projectSettings struct {
 	credentials `yaml:",inline"`
 	keySettings `yaml:",inline"`
 }
 
-// projects are those of --projects-file, or the one of the flags.
+// projects returns the projects of --projects-file, or the one project of the flags.
 func (c *serveCommand) projects() ([]project.Project, error) {
 	if c.ProjectsFile != "" {
 		if c.credentials != (credentials{}) || c.keySettings != (keySettings{}) {
@@ -39,8 +39,8 @@ func (c *serveCommand) projects() ([]project.Project, error) {
 	return []project.Project{p}, err
 }
 
-// readProjects reads a projects file. Its errors name the field, as in projects[0].appId, and
-// quote nothing of the file.
+// readProjects reads a projects file. Errors name the field, as in projects[0].appId, and quote nothing from
+// the file.
 func readProjects(file string) ([]project.Project, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -67,8 +67,8 @@ func readProjects(file string) ([]project.Project, error) {
 	return projects, nil
 }
 
-// fieldName returns the nameOf for the fields of a project in a projects file: appCertificate
-// for app-certificate.
+// fieldName returns the nameOf for project i of a projects file: for app-certificate it returns
+// projects[i].appCertificate.
 func fieldName(i int) nameOf {
 	return func(flag string) string {
 		words := strings.Split(flag, "-")
@@ -79,7 +79,7 @@ func fieldName(i int) nameOf {
 	}
 }
 
-// project reads the files that the settings name, and checks them.
+// project reads the files that the settings name, checks everything, and returns the project.
 func (s *projectSettings) project(name nameOf) (project.Project, error) {
 	if err := s.resolve(name); err != nil {
 		return project.Project{}, err
@@ -98,10 +98,10 @@ func (s *projectSettings) project(name nameOf) (project.Project, error) {
 	}, nil
 }
 
-// yamlLine is where a YAML library's error says the mistake is. The rest may quote the file.
+// yamlLine matches the position in a YAML library's error. The rest of the error may quote the file.
 var yamlLine = regexp.MustCompile(`line [0-9]+`)
 
-// parseProjects reads the text of a projects file. Its errors quote nothing of the text.
+// parseProjects parses the text of a projects file. Errors quote nothing from the text.
 func parseProjects(text []byte) ([]projectSettings, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
@@ -139,7 +139,7 @@ func parseProjects(text []byte) ([]projectSettings, error) {
 	return projects, nil
 }
 
-// projectFields are the fields of a project, in the order of the settings.
+// projectFields are the names of a project's fields, in the order of projectSettings.
 var projectFields = fieldsOf(reflect.TypeFor[projectSettings]())
 
 func fieldsOf(t reflect.Type) (names []string) {
@@ -154,7 +154,8 @@ func fieldsOf(t reflect.Type) (names []string) {
 	return names
 }
 
-// checkFields refuses a node that is not an object with some of the fields, each once.
+// checkFields returns an error unless the node is an object whose fields are all in fields, each at most
+// once.
 func checkFields(place string, object *yaml.Node, fields []string) error {
 	prefix := strings.TrimPrefix(place+": ", ": ")
 	if object.Kind != yaml.MappingNode || len(object.Content) == 0 {
@@ -178,7 +179,7 @@ func checkFields(place string, object *yaml.Node, fields []string) error {
 	return nil
 }
 
-// kindOf says what a YAML node is, without its text.
+// kindOf names the kind of a YAML node, without its text.
 func kindOf(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:

@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	otherAppID       = "01234567890123456789012345678901" // which YAML may take for a number
+	otherAppID       = "01234567890123456789012345678901" // YAML may parse this App ID as a number
 	otherCertificate = "fedcba9876543210fedcba9876543210"
 	firstSecret      = "hush-hush, of the first project, 32 bytes"
 	otherSecret      = "hush-hush, of the other project, 32 bytes"
 )
 
-// write puts a file into a folder, and names it.
+// write writes a file into a folder and returns its path.
 func write(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	file := filepath.Join(dir, name)
@@ -34,7 +34,7 @@ func write(t *testing.T, dir, name, text string) string {
 	return file
 }
 
-// publicKey is an Ed25519 key whose other half was thrown away.
+// publicKey is an Ed25519 public key; its private key does not exist any more.
 const publicKey = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAxH3FnLj4IWnOeT4wVVwMvNCRaS5pJXtN5/qAdh+6XWQ=\n-----END PUBLIC KEY-----\n"
 
 func TestProjectsFile(t *testing.T) {
@@ -135,8 +135,7 @@ func TestBadProjectsFiles(t *testing.T) {
 	}
 }
 
-// What is wrong with the projects together is said by the command, by the name of the
-// setting and without the secrets.
+// If projects contradict each other, the error names the setting and contains no secret.
 func TestServeRefusesProjects(t *testing.T) {
 	dir := t.TempDir()
 	project := func(id, certificate, secret string) string {
@@ -188,7 +187,7 @@ func (s *service) get(path, credential string) (status int, text string) {
 	return response.StatusCode, string(body)
 }
 
-// grantBy has the command make a credential.
+// grantBy makes a credential by `refresher token grant`.
 func grantBy(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := run(t, env, append([]string{"token", "grant"}, args...)...)
@@ -198,7 +197,7 @@ func grantBy(t *testing.T, env []string, args ...string) string {
 	return strings.TrimSpace(stdout)
 }
 
-// Two projects in one service, from the file to the tokens.
+// A service with two projects reads both from the file and mints tokens of both.
 func TestServeTwoProjects(t *testing.T) {
 	c := command(t, []string{"REFRESHER_SESSION_SECRET=hush-hush, it seals keys"}, "serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
 		"--projects-file=projects.yaml")
@@ -230,7 +229,7 @@ func TestServeTwoProjects(t *testing.T) {
 			t.Errorf("sessions list: exit %d: %s%s", code, stdout, stderr)
 		}
 	}
-	// Which one is meant has to be said.
+	// With several projects, a credential must name its project.
 	if status, _ := s.get("/rtm/ana", grantBy(t, []string{"REFRESHER_JWT_SECRET=" + firstSecret}, "--rtm-users=ana")); status != http.StatusUnauthorized {
 		t.Errorf("without a project: %d", status)
 	}
@@ -239,8 +238,8 @@ func TestServeTwoProjects(t *testing.T) {
 	}
 }
 
-// rewrite replaces the projects file in one step, has the service look, and returns what
-// the log says of that file.
+// rewrite replaces the projects file in one step, makes the service read it, and returns the log line about
+// it that contains want.
 func (s *service) rewrite(dir, text, want string) string {
 	s.t.Helper()
 	write(s.t, dir, "next.yaml", text)
@@ -253,8 +252,8 @@ func (s *service) rewrite(dir, text, want string) string {
 	return s.find(`(.*` + want + `.*projects\.yaml.*)`)
 }
 
-// signs expects the service to sign a project's tokens with a certificate, or to refuse
-// the credential if that is empty.
+// signs checks that the service signs a project's tokens with a certificate, or refuses the credential if
+// certificate is empty.
 func (s *service) signs(app, certificate string, env []string) {
 	s.t.Helper()
 	status, text := s.get("/rtm/ana", grantBy(s.t, env, "--app-id="+app, "--rtm-users=ana"))
@@ -273,8 +272,8 @@ func (s *service) signs(app, certificate string, env []string) {
 	}
 }
 
-// The projects file is read again whole: certificates and keys that stand in it, and
-// files that it did not name before. What cannot be used changes nothing.
+// When the projects file changes, its certificates and keys are read again, as are files that it names for
+// the first time. Invalid settings change nothing.
 func TestServeFollowsTheProjectsFile(t *testing.T) {
 	const third, fourth = "00000000000000000000000000000003", "00000000000000000000000000000004"
 	c := command(t, []string{"REFRESHER_SESSION_SECRET=hush-hush, it seals keys"}, "serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
@@ -303,7 +302,7 @@ func TestServeFollowsTheProjectsFile(t *testing.T) {
 	s.signs(otherAppID, "", []string{"REFRESHER_JWT_SECRET=" + newSecret})
 	s.signs(otherAppID, fourth, []string{"REFRESHER_JWT_SECRET=" + newSecret, "REFRESHER_JWT_ISSUER=login"})
 
-	// The files that it names now are followed.
+	// Files that the new projects file names are followed.
 	write(t, dir, "certificate2", otherCertificate+"\n"+fourth+"\n")
 	s.rewrite(dir, good+"# the same\n", changed)
 	s.signs(otherAppID, otherCertificate, []string{"REFRESHER_JWT_SECRET=" + newSecret, "REFRESHER_JWT_ISSUER=login"})
@@ -323,7 +322,7 @@ func TestServeFollowsTheProjectsFile(t *testing.T) {
 		s.signs(otherAppID, otherCertificate, []string{"REFRESHER_JWT_SECRET=" + newSecret, "REFRESHER_JWT_ISSUER=login"})
 	}
 
-	// Which projects are served is settled at the start.
+	// The set of served projects is fixed when the service starts.
 	const added = "01234567890123456789012345678902"
 	s.rewrite(dir, "projects:\n"+one+strings.Replace(other, otherAppID, added, 1), changed)
 	s.signs(appID, certificate, first)

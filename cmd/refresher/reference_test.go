@@ -17,8 +17,8 @@ import (
 
 const reference = "../../docs/build/reference.md"
 
-// TestReferenceIsGenerated holds docs/build/reference.md against the definitions of the
-// commands and flags.
+// TestReferenceIsGenerated checks that docs/build/reference.md agrees with the definitions of the commands
+// and flags.
 func TestReferenceIsGenerated(t *testing.T) {
 	parser := kong.Must(&cli{}, kong.Name("refresher"))
 	generated.Block(t, reference, "settings", settingTables(t, parser))
@@ -26,7 +26,7 @@ func TestReferenceIsGenerated(t *testing.T) {
 	generated.Block(t, "../../docs/build/protocol.md", "settings", clientSettings(parser))
 }
 
-// clientSettings are the settings that a client notices.
+// clientSettings describes the settings whose effect a client can see.
 func clientSettings(parser *kong.Kong) string {
 	var rows [][]string
 	for _, name := range []string{
@@ -42,8 +42,8 @@ func clientSettings(parser *kong.Kong) string {
 	return generated.Table([]string{"setting", "default", "meaning"}, rows...)
 }
 
-// TestProjectFieldsAreDocumented holds the table of the projects file against the fields that
-// the command reads.
+// TestProjectFieldsAreDocumented checks that the documented table of the projects file agrees with the fields
+// that the command reads.
 func TestProjectFieldsAreDocumented(t *testing.T) {
 	var fields []string
 	for _, of := range []reflect.Type{reflect.TypeFor[credentials](), reflect.TypeFor[keySettings]()} {
@@ -71,12 +71,12 @@ func TestProjectFieldsAreDocumented(t *testing.T) {
 	}
 }
 
-// groups is the order of the groups of flags on the page.
+// groups is the order in which the page lists the groups of flags.
 var groups = []string{
 	"Agora project", "Credentials", "Ports", "Tokens and renewals", "Sessions", "Redis", "Approval", "Events", "Limits", "Logs",
 }
 
-// settingTables has a section for each group of the flags of serve.
+// settingTables returns a table for each group of flags of `serve`.
 func settingTables(t *testing.T, parser *kong.Kong) string {
 	t.Helper()
 	rows := make(map[string][][]string)
@@ -105,7 +105,8 @@ func flagsOf(parser *kong.Kong, command string) (flags []*kong.Flag) {
 
 func codes(names []string) string { return "`" + strings.Join(names, "`, `") + "`" }
 
-// defaultOf is empty where the help says what happens without the flag.
+// defaultOf returns a flag's default for the table. It is empty if the help text describes what happens
+// without the flag.
 func defaultOf(f *kong.Flag) string {
 	switch {
 	case f.HasDefault:

@@ -27,7 +27,7 @@ func (c *revokeCommand) Run() error {
 	body := map[string]any{}
 	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
 		if value != nil {
-			body[name] = *value // the service refuses an empty name
+			body[name] = *value // an empty name is sent too, so that the service can refuse it
 		}
 	}
 	if c.UID != nil {
@@ -57,24 +57,24 @@ type revocationsCommand struct {
 	Lift liftRevocationCommand  `cmd:"" help:"Lift a revocation, so that its users may join again."`
 }
 
-// revocationInfo is the answer about a revocation. A time of 0 is not known.
+// revocationInfo is the service's answer about a revocation. A time of 0 means unknown.
 type revocationInfo struct {
 	ID            string          `json:"id"`
 	Channel       string          `json:"channel"`
-	User          string          `json:"user"` // a uid or an account
+	User          string          `json:"user"` // UID or account
 	Subject       string          `json:"subject"`
 	At            session.UnixSec `json:"at"`
 	Until         session.UnixSec `json:"until"`
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
 
-	// These fields are absent in lists, and in the answer to a lift.
+	// The fields below are missing in lists, and in the answer when a revocation is lifted.
 	Ended        *int            `json:"ended"`
-	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0: no session was ended
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0 if no session was ended
 	Complete     bool            `json:"complete"`
 	WaitingFor   []string        `json:"waitingFor"`
 }
 
-// matches returns the names that a session must have for the revocation to match it.
+// matches describes which sessions the revocation matches.
 func (r *revocationInfo) matches() string {
 	var parts []string
 	for _, part := range [][2]string{{"channel", r.Channel}, {"user", r.User}, {"subject", r.Subject}} {
@@ -109,8 +109,8 @@ func (r *revocationInfo) print() error {
 	return printRows(append(rows, [2]string{"classic tokens end", moment(r.ClassicEndsAt, "-")}))
 }
 
-// alsoDone prints the revocation that an error answer carries: while the store is away, the
-// node applies it, and answers 503 since the other nodes do not know of it yet. It returns err.
+// alsoDone prints the revocation in an error answer, and returns err. While the store is unreachable, the
+// node applies the revocation itself but answers 503, since the other nodes do not know of it yet.
 func (o *operator) alsoDone(err error, r *revocationInfo) error {
 	refusal, ok := errors.AsType[*refusalError](err)
 	if !ok || len(refusal.body.Done) == 0 {
@@ -140,7 +140,7 @@ func (c *listRevocationsCommand) Run() error {
 		})
 }
 
-// oneRevocation is the flags and the argument of the commands for one revocation.
+// oneRevocation has the flags and the argument that commands for one revocation share.
 type oneRevocation struct {
 	operator   `embed:""`
 	Revocation string `arg:"" help:"Id of the revocation."`

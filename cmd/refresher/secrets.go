@@ -7,9 +7,9 @@ import (
 	"refresher/internal/project"
 )
 
-// secretSetting is a setting that is given as it is, or in a file.
+// secretSetting is a secret that is given either as a value or in a file.
 type secretSetting struct {
-	name, fileName string // as errors call the two
+	name, fileName string // names of the two settings in errors
 	value          *string
 	file           string
 }
@@ -18,8 +18,8 @@ func errBothSet(one, other string) error {
 	return fmt.Errorf("%s and %s are both set; want one of them", one, other)
 }
 
-// resolveSecrets reads the files of secrets. Each secret is in its value then, without the
-// space around it. A secret that is not set stays empty.
+// resolveSecrets reads the secrets that are given in files and strips the space around all of them.
+// Afterwards each secret is in *value; a secret that was not given stays empty.
 func resolveSecrets(settings ...secretSetting) error {
 	for _, s := range settings {
 		if err := s.resolve(); err != nil {
@@ -29,7 +29,7 @@ func resolveSecrets(settings ...secretSetting) error {
 	return nil
 }
 
-// where says in which setting, and in which file, the secret stands.
+// where names the setting that holds the secret, and its file if there is one.
 func (s *secretSetting) where() string {
 	if s.file != "" {
 		return s.fileName + ": " + s.file
@@ -59,7 +59,7 @@ func (s *secretSetting) resolve() error {
 	return nil
 }
 
-// flagged is the setting of a flag, and of the same flag with -file.
+// flagged returns the secretSetting of a flag and of the flag with the suffix -file.
 func flagged(flag string, value *string, file string) secretSetting {
 	return secretSetting{flag, flag + "-file", value, file}
 }

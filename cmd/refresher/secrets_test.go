@@ -13,7 +13,7 @@ import (
 	"refresher/test/program"
 )
 
-// secretSettings are all secrets of a service, by their flags, with where they end up.
+// secretSettings has each secret's flag, with a function that returns where the secret is stored.
 var secretSettings = map[string]func(app.Config) string{
 	"jwt-secret":                func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
 	"jwt-previous-secret":       func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
@@ -26,12 +26,12 @@ var secretSettings = map[string]func(app.Config) string{
 	"redis-url":                 func(c app.Config) string { return c.Redis.URL },
 }
 
-// variableOf is the variable of a flag.
+// variableOf returns the environment variable of a flag.
 func variableOf(flag string) string {
 	return "REFRESHER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// serveConfig is what `refresher serve` makes of its environment, and of one variable more.
+// serveConfig returns the configuration that `refresher serve` reads from the environment env.
 func serveConfig(t *testing.T, env map[string]string) (app.Config, error) {
 	t.Helper()
 	for name, value := range env {
@@ -45,8 +45,7 @@ func serveConfig(t *testing.T, env map[string]string) (app.Config, error) {
 	return c.appConfig()
 }
 
-// Kubernetes, shells and editors leave spaces, line ends and byte order marks around
-// secrets.
+// Spaces, line ends and byte order marks, which Kubernetes, shells and editors add, are removed from secrets.
 func TestSecretsAreTrimmed(t *testing.T) {
 	const secret = "hush-hush, 32 bytes or more of it"
 	dir := t.TempDir()
@@ -81,7 +80,7 @@ func TestSecretsThatCannotBeMeant(t *testing.T) {
 		} {
 			file := write(t, dir, "secret", text)
 			settings := map[string]map[string]string{"--" + flag + "-file: " + file: {variableOf(flag) + "_FILE": file}}
-			if text != "" && !strings.Contains(text, "\x00") { // which variables cannot have
+			if text != "" && !strings.Contains(text, "\x00") { // a variable cannot contain a zero byte
 				settings["--"+flag] = map[string]string{variableOf(flag): text}
 			}
 			for name, env := range settings {
@@ -131,8 +130,8 @@ func TestSecretsOfAProjectsFile(t *testing.T) {
 	}
 }
 
-// A node takes a new secret without a restart, the one before where it is kept, and what it
-// had while a file cannot be meant.
+// A node starts to use a changed secret without a restart. It still accepts the previous secret where that is
+// configured, and keeps its secret while the file is invalid.
 func TestJWTSecretsAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	secrets := []string{firstSecret, otherSecret, "hush-hush, of the third one, 32 bytes too"}
@@ -148,14 +147,14 @@ func TestJWTSecretsAreReadAgain(t *testing.T) {
 			if code != 0 {
 				t.Fatal(stderr)
 			}
-			// With the line end, as a shell's variable may have it.
+			// a shell's variable may keep the line end
 			_, stderr, code = run(t, []string{"REFRESHER_CREDENTIAL=" + grant, "REFRESHER_API_URL=http://" + addr}, "sessions", "list")
 			if (code == 0) != want {
 				t.Errorf("secret %d: exit %d, %s", i, code, stderr)
 			}
 		}
 	}
-	// replace puts a new file in the place of another, and has it read.
+	// replace replaces a file, makes the service read it, and waits for the log line said.
 	replace := func(file, text, said string) {
 		t.Helper()
 		if err := os.Rename(write(t, dir, "next", text), file); err != nil {
@@ -190,8 +189,8 @@ func TestQuotedCertificate(t *testing.T) {
 	}
 }
 
-// A secret of a back end that is too short, or not base64 behind whsec_, keeps the
-// service from starting, and the error names its flag.
+// If a back end's secret is too short, or not base64 after "whsec_", the service does not start, and the
+// error names the flag.
 func TestSecretsOfBackEnds(t *testing.T) {
 	for flag, url := range map[string]string{"events": "--events-url=http://127.0.0.1:1", "authorize": "--authorize-url=http://127.0.0.1:1"} {
 		for secret, want := range map[string]string{

@@ -20,7 +20,7 @@ type sessionsCommand struct {
 	End   endCommand   `cmd:"" help:"End a session: its client is notified, and cannot resume it."`
 }
 
-// sessionInfo is the answer about a session. A Seq or a time of 0 is not known.
+// sessionInfo is the service's answer about a session. A Seq or a time of 0 means unknown.
 type sessionInfo struct {
 	ID      string `json:"id"`
 	Subject string `json:"subject"`
@@ -29,7 +29,7 @@ type sessionInfo struct {
 	protocol.Identity
 	Seq           uint64          `json:"seq"`
 	ExpiresAt     session.UnixSec `json:"expiresAt"`
-	Confirmed     *bool           `json:"confirmed"` // nil: not known
+	Confirmed     *bool           `json:"confirmed"` // nil if unknown
 	LastAckAt     session.UnixSec `json:"lastAckAt"`
 	NextRenewalAt session.UnixSec `json:"nextRenewalAt"`
 	Until         session.UnixSec `json:"until"`
@@ -47,7 +47,7 @@ type listCommand struct {
 // Run lists sessions, page by page.
 func (c *listCommand) Run() error {
 	query := url.Values{"limit": {"200"}}
-	// An empty name is sent too, since the service refuses it: it would match every session.
+	// An empty name is sent too, so that the service refuses it; dropped, it would match every session.
 	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
 		if value != nil {
 			query.Set(name, *value)
@@ -64,7 +64,7 @@ func (c *listCommand) Run() error {
 		})
 }
 
-// who returns the identity of the session, one word for each Agora service.
+// who returns the session's identity, one word for each Agora service.
 func (s *sessionInfo) who() string {
 	var parts []string
 	if r := s.RTC; r != nil {
@@ -92,7 +92,7 @@ func orDash(s string) string {
 	return strconv.Quote(s)
 }
 
-// in returns the time from now until at, or "-" if at is not known.
+// in returns the duration from now until at, or "-" if at is unknown.
 func in(at session.UnixSec) string {
 	if at == 0 {
 		return "-"
@@ -100,7 +100,7 @@ func in(at session.UnixSec) string {
 	return time.Until(at.Time()).Round(time.Second).String()
 }
 
-// oneSession is the flags and the argument of the commands for one session.
+// oneSession has the flags and the argument that commands for one session share.
 type oneSession struct {
 	operator `embed:""`
 	Session  string `arg:"" help:"Id of the session."`
@@ -139,12 +139,12 @@ func (c *showCommand) Run() error {
 	})
 }
 
-// changeMade is the answer to a change of a session, or to its end.
+// changeMade is the service's answer when a session was changed or ended.
 type changeMade struct {
 	Pushed       bool            `json:"pushed"`
 	Node         string          `json:"node"`
-	Note         string          `json:"note"`         // what the operator should know, such as that the node has not acted yet
-	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0: not known
+	Note         string          `json:"note"`         // what the operator should know, for example that the node has not acted yet
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0 if unknown
 }
 
 func (d *changeMade) print(done string) error {
@@ -159,7 +159,7 @@ type renewCommand struct {
 	oneSession `embed:""`
 }
 
-// Run asks for new tokens, which are pushed to the client.
+// Run makes the service push new tokens to the session's client.
 func (c *renewCommand) Run() error {
 	var d changeMade
 	return c.show(http.MethodPatch, c.path(), `{"renew":true}`, &d, func() error {

@@ -19,7 +19,7 @@ import (
 
 const officeSecret = "what signs the credentials, of 32 bytes or more"
 
-// officeGrant returns a credential that `refresher token grant` makes.
+// officeGrant makes a credential by `refresher token grant`.
 func officeGrant(t *testing.T, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := run(t, []string{"REFRESHER_JWT_SECRET=" + officeSecret}, append([]string{"token", "grant"}, args...)...)
@@ -39,7 +39,7 @@ type offices struct {
 
 // officeCall records what the client of one call receives.
 type officeCall struct {
-	causes chan string // of each renewal
+	causes chan string // receives the cause of each renewal
 	ended  chan error
 }
 
@@ -51,13 +51,13 @@ func openOffices(t *testing.T) *offices {
 	o := &offices{service: serve(t, c), t: t, admin: officeGrant(t, "--admin", "--subject=boss"), calls: make(map[string]*officeCall)}
 	o.call("ana", client.Config{RTC: &client.RTC{Channel: "daily", UID: 7, Publisher: true}})
 	o.call("ben", client.Config{RTM: "seven", Chat: "sev"})
-	for _, one := range o.calls { // by then the session is in the store
+	for _, one := range o.calls { // a renewed session is in the store
 		<-one.causes
 	}
 	return o
 }
 
-// call starts a call of a subject.
+// call starts a call whose credential has this subject.
 func (o *offices) call(subject string, c client.Config) {
 	o.t.Helper()
 	credential := officeGrant(o.t, "--subject="+subject, "--channels=*", "--uids=*", "--roles=publisher", "--roles=subscriber", "--rtm-users=*", "--chat-users=*")
@@ -89,13 +89,13 @@ func (o *offices) sessions(args ...string) (stdout, stderr string, code int) {
 	return o.command(append([]string{"sessions"}, args...)...)
 }
 
-// good runs `refresher sessions args...`, and demands that it succeeds.
+// good runs `refresher sessions args...`, which must succeed.
 func (o *offices) good(args ...string) string {
 	o.t.Helper()
 	return o.works(append([]string{"sessions"}, args...)...)
 }
 
-// works runs `refresher args...`, and demands that it succeeds and writes nothing to stderr.
+// works runs `refresher args...`, which must succeed and write nothing to stderr.
 func (o *offices) works(args ...string) string {
 	o.t.Helper()
 	stdout, stderr, code := o.command(args...)
@@ -119,7 +119,7 @@ func (o *offices) ids() map[string]string {
 	return found
 }
 
-// matches demands that a line of text matches expression, where a space stands for any number.
+// matches checks that a line of text matches expression; a space in it matches any number of spaces.
 func matches(t *testing.T, text, expression string) {
 	t.Helper()
 	if !regexp.MustCompile(`(?m)^` + strings.ReplaceAll(expression, " ", ` +`) + ` *$`).MatchString(text) {
@@ -160,7 +160,7 @@ func TestOperatorsCommands(t *testing.T) {
 		t.Errorf("list --max=1: exit %d: %s%s", code, stdout, stderr)
 	}
 
-	for _, filter := range []string{"channel", "account", "subject"} { // a variable that is not set
+	for _, filter := range []string{"channel", "account", "subject"} { // as from a shell variable that is not set
 		if stdout, stderr, code := o.sessions("list", "--"+filter+"="); code == 0 || !strings.Contains(stderr, filter+": is empty") {
 			t.Errorf("list --%s=: exit %d: %s%s", filter, code, stdout, stderr)
 		}
@@ -249,7 +249,7 @@ func (o *offices) ends(ids map[string]string) {
 	}
 }
 
-// liftsRevocation tests `revocations list`, `show` and `lift` on the revocation that stands.
+// liftsRevocation tests `revocations list`, `show` and `lift` on the revocation that `ends` made.
 func (o *offices) liftsRevocation(id string) {
 	t := o.t
 	matches(t, o.works("revocations", "list"), id+` user:"sev" subject:"ben" .*`)
@@ -278,7 +278,7 @@ func (o *offices) liftsRevocation(id string) {
 	}
 }
 
-// Errors name the cause, and do not contain the credential.
+// Errors name the cause and do not contain the credential.
 func TestSessionsCommandsThatFail(t *testing.T) {
 	o := openOffices(t)
 	defer o.stop(syscall.SIGTERM)
@@ -329,7 +329,7 @@ func TestSessionsCommandsThatFail(t *testing.T) {
 	}
 }
 
-// elsewhere returns the URL of a server that gives every request the same answer.
+// elsewhere returns the URL of a server that answers each request with status and text.
 func elsewhere(t *testing.T, status int, text string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -340,7 +340,8 @@ func elsewhere(t *testing.T, status int, text string) string {
 	return s.URL
 }
 
-// While the store is away, revoke prints the revocation that one node has applied, and fails.
+// While the store is unreachable, revoke prints the revocation that one node has applied, and exits with an
+// error.
 func TestRevokeWhileTheStoreIsAway(t *testing.T) {
 	answer := `{"error":"the store cannot be reached: …","code":"unavailable","status":503,
 		"done":{"id":"R","subject":"ana","at":1796040000,"until":1796043601,"classicEndsAt":1796126400,"ended":1,"accessEndsAt":1796043600,"complete":false}}`
@@ -364,7 +365,7 @@ func TestSessionsOfUnknownTokens(t *testing.T) {
 	matches(t, ended, "ended; it is not known how long Agora lets its newest tokens in")
 }
 
-// The note of an answer is printed.
+// The note in an answer is printed.
 func TestSessionsCommandsSayWhatIsNotDone(t *testing.T) {
 	for answer, c := range map[string]struct{ command, want string }{
 		`{"id":"S","applied":false,"stored":true,"pushed":false,"node":"a","note":"node a has not confirmed yet"}`:            {"renew", "nothing was pushed yet\nnote: node a has not confirmed yet\n"},

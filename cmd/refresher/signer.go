@@ -10,20 +10,20 @@ import (
 	"syscall"
 )
 
-// signer rotates the App Certificate of the service in this process as an operator would: it
-// writes the certificates to the file that the service reads, and signals a reload.
+// signer replaces the App Certificate of the service in this process as an operator would: it writes the
+// certificates to the file that the service reads, and signals a reload.
 type signer struct {
-	certificate string // the first one
-	folder      string // private, and gone after close
+	certificate string // the certificate that is written first
+	folder      string // private folder of the file; removed by close
 	reloads     chan os.Signal
-	signs       chan string // the fingerprint of the certificate that signs since the last change
+	signs       chan string // receives the fingerprint of the new certificate after each change
 }
 
 func newSigner(certificate string) *signer {
 	return &signer{certificate: certificate, reloads: make(chan os.Signal, 1), signs: make(chan string, 1)}
 }
 
-// open makes the file.
+// open creates the folder and the file.
 func (s *signer) open() (err error) {
 	if s.folder, err = os.MkdirTemp("", "refresher-demo-"); err != nil {
 		return fmt.Errorf("make a folder for the certificate: %w", err)
@@ -37,10 +37,10 @@ func (s *signer) open() (err error) {
 // file returns the path of the file that the service reads.
 func (s *signer) file() string { return filepath.Join(s.folder, "certificates") }
 
-// close removes the file.
+// close removes the folder with the file.
 func (s *signer) close() error { return os.RemoveAll(s.folder) }
 
-// write replaces the file in one step: half of it is never read.
+// write replaces the file in one step, so that the service never reads half of it.
 func (s *signer) write(certificates []string) error {
 	next := s.file() + ".next"
 	err := os.WriteFile(next, []byte(strings.Join(certificates, "\n")+"\n"), 0o600)
@@ -53,10 +53,10 @@ func (s *signer) write(certificates []string) error {
 	return nil
 }
 
-// sign implements demo.Config.Sign. It is called once at a time.
+// sign implements demo.Config.Sign. Calls do not overlap.
 func (s *signer) sign(ctx context.Context, certificates []string) (fingerprint string, err error) {
 	select {
-	case <-s.signs: // of a change that was not made here
+	case <-s.signs: // drop the fingerprint of a change that sign did not make
 	default:
 	}
 	if err := s.write(certificates); err != nil {
@@ -64,7 +64,7 @@ func (s *signer) sign(ctx context.Context, certificates []string) (fingerprint s
 	}
 	select {
 	case s.reloads <- syscall.SIGHUP:
-	default: // the service is about to look
+	default: // a reload is already requested
 	}
 	select {
 	case fingerprint := <-s.signs:
@@ -74,10 +74,10 @@ func (s *signer) sign(ctx context.Context, certificates []string) (fingerprint s
 	}
 }
 
-// changed is called by the service when it signs with another certificate.
+// changed is called by the service when another certificate begins to sign.
 func (s *signer) changed(_, fingerprint string) {
 	select {
 	case s.signs <- fingerprint:
-	default: // the fingerprint before was not read; sign drops it
+	default: // the previous fingerprint was not read yet; sign drops it
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// sources knows where each setting of this run stands: in a flag, a variable or .env. Errors
-// and warnings name a setting as its user wrote it.
+// sources knows whether each setting of this run was set by a flag, a variable or .env, so that errors and
+// warnings name it as the user wrote it.
 type sources struct {
 	root    *kong.Node
 	args    []string
-	envFile []string // variables that .env set
+	envFile []string // names of the variables that were set from .env
 }
 
-// namedError is an error whose text names settings as they were written.
+// namedError is an error whose text names settings as the user wrote them.
 type namedError struct {
-	error // as it was
+	error // the original error
 
 	text string
 }
@@ -30,16 +30,16 @@ type namedError struct {
 func (e *namedError) Error() string { return e.text }
 func (e *namedError) Unwrap() error { return e.error }
 
-// The begin of an error about settings: "--flag: …" or "--flag and --other are …", or, from
-// packages below, "flag: …" or "flag, other: …".
+// Patterns for the beginning of an error about settings: "--flag: …" or "--flag and --other are …", or, from
+// other packages, "flag: …" or "flag, other: …".
 var (
 	dashedNames = regexp.MustCompile(`^--[a-z0-9-]+(?:(?: and |, )--[a-z0-9-]+)*`)
 	plainNames  = regexp.MustCompile(`^([a-z0-9-]+(?:, [a-z0-9-]+)*): `)
-	// kongVariable is kong's own way to name a variable. It quotes the value.
+	// kongVariable matches how kong names a variable in an error. That text contains the value.
 	kongVariable = regexp.MustCompile(`(?s) \(from envar [A-Z0-9_]+=".*"\)$`)
 )
 
-// named returns err with the settings that its text begins with named as they were written.
+// named returns err with a text in which the settings at its beginning are named as the user wrote them.
 func (s *sources) named(err error) error {
 	if err == nil {
 		return nil
@@ -65,8 +65,8 @@ func (s *sources) named(err error) error {
 	return &namedError{err, written + rest + have(only, rest)}
 }
 
-// have adds the value of a setting to an error that does not quote it, if it is a number or a
-// duration: a text may be a secret.
+// have adds a setting's value to an error text, unless the text already has it. It does so only for numbers
+// and durations, because a text may be a secret.
 func have(f *kong.Flag, text string) string {
 	if f == nil || !f.Set || strings.Contains(text, "have ") {
 		return ""
@@ -79,8 +79,8 @@ func have(f *kong.Flag, text string) string {
 	}
 }
 
-// name returns a flag's name as the setting was written: "--flag", "VARIABLE" or "VARIABLE in
-// .env", or, if it was not set, "--flag (or VARIABLE)".
+// name returns how the user wrote a setting: "--flag", "VARIABLE" or "VARIABLE in .env". If the setting was
+// not set, it returns "--flag (or VARIABLE)".
 func (s *sources) name(f *kong.Flag) string {
 	dashed := "--" + f.Name
 	for _, arg := range s.args {
@@ -103,7 +103,7 @@ func (s *sources) name(f *kong.Flag) string {
 	return dashed
 }
 
-// flags returns the flags of the command that the arguments name, and of those above it.
+// flags returns the flags of the command in the arguments, and of its parent commands.
 func (s *sources) flags() map[string]*kong.Flag {
 	flags := make(map[string]*kong.Flag)
 	node := s.root
@@ -120,12 +120,12 @@ func (s *sources) flags() map[string]*kong.Flag {
 	return flags
 }
 
-// serviceLink is the form of the variables that Kubernetes and Docker's links set for a
-// service whose name begins with "refresher".
+// serviceLink matches the variables that Kubernetes and Docker links set for a service whose name begins with
+// "refresher".
 var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|NAME|ENV_.*)$`)
 
-// unknown returns the variables that look like settings and that no command has, and the
-// closest names of settings.
+// unknown returns the variables in environ that look like settings but that no command has, and for each the
+// closest name of a setting.
 func (s *sources) unknown(environ []string) (variables, meant []string) {
 	known := variablesOf(s.root)
 	for _, setting := range environ {
@@ -144,14 +144,14 @@ func (s *sources) unknown(environ []string) (variables, meant []string) {
 	return variables, meant
 }
 
-// warnUnknown logs the names, and not the values, of variables that no setting has.
+// warnUnknown logs the names of variables that no setting has. It omits their values, which may be secrets.
 func (s *sources) warnUnknown(log *slog.Logger) {
 	if variables, meant := s.unknown(os.Environ()); len(variables) > 0 {
 		log.Warn("environment variables that no setting has; see refresher serve --help", "variables", variables, "meant", meant)
 	}
 }
 
-// variablesOf returns the variables of a command's settings, and of those below it.
+// variablesOf returns the variables of the settings of a command and its subcommands.
 func variablesOf(command *kong.Node) (names []string) {
 	for _, f := range command.Flags {
 		names = append(names, f.Envs...)
@@ -162,8 +162,8 @@ func variablesOf(command *kong.Node) (names []string) {
 	return names
 }
 
-// closest returns the one of names that text most probably was meant to be, or "": at most a
-// fifth of its letters are wrong, missing or too many.
+// closest returns the name that text most probably was meant to be, or "" if more than a fifth of the letters
+// of each name are wrong, missing or too many.
 func closest(text string, names []string) string {
 	best, least := "", len(text)/5+1
 	for _, name := range names {
@@ -174,7 +174,7 @@ func closest(text string, names []string) string {
 	return best
 }
 
-// distance is the edit distance of two words in ASCII, without regard to case (Levenshtein).
+// distance is the Levenshtein distance of two ASCII words, ignoring case.
 func distance(a, b string) int {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	row := make([]int, len(b)+1)

@@ -30,7 +30,7 @@ type mintCommand struct {
 	Version     string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006,007-single" default:"007" help:"Token format: 007, 006 for old SDKs, or 007-single for one token that opens RTC and RTM."`
 }
 
-// Run prints a token for each service asked for.
+// Run prints a token for each requested service.
 func (c *mintCommand) Run() error {
 	if err := c.resolve(flagName); err != nil {
 		return err
@@ -81,8 +81,8 @@ type inspectCommand struct {
 	JSON        bool   `name:"json" help:"Print JSON."`
 }
 
-// Run prints what the token holds, and what Agora would say of it. It fails
-// when the token is no good.
+// Run prints a token's content and what Agora would object to. It returns an error if Agora would refuse the
+// token.
 func (c *inspectCommand) Run() error {
 	if err := c.resolve(flagName); err != nil {
 		return err
@@ -117,10 +117,10 @@ func (c *inspectCommand) Run() error {
 	return report.Err()
 }
 
-// tokensEnd is what Agora's formats mean by a time of 0.
+// tokensEnd is printed for a time of 0, which in Agora's formats means the end of the token.
 const tokensEnd = "the token's end"
 
-// printFindings leaves out the error that Run returns.
+// printFindings prints the findings, except the first if it is an error, which Run returns.
 func printFindings(report agora.Report) {
 	for i, f := range report.Findings {
 		switch {
@@ -152,7 +152,7 @@ func printToken(t *agora.Token) {
 	}
 }
 
-// moment is a time for people; none is a word for no time.
+// moment formats a time for people; none is the text for a time of 0.
 func moment(s session.UnixSec, none string) string {
 	if s == 0 {
 		return none

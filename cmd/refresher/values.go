@@ -16,7 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// valueMappers read the values of flags and variables. Their errors say what would fit.
+// valueMappers parse the values of flags and variables. Their errors say which values are valid.
 func valueMappers() []kong.Option {
 	return []kong.Option{
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), reader(parseDuration)),
@@ -37,7 +37,7 @@ func valueMappers() []kong.Option {
 	}
 }
 
-// reader makes kong read values by parse.
+// reader makes a kong mapper of a parse function.
 func reader[T any](parse func(text string) (T, error)) kong.Mapper {
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string
@@ -52,7 +52,7 @@ func reader[T any](parse func(text string) (T, error)) kong.Mapper {
 	})
 }
 
-// parsed replaces the error of a parser by one that says what would fit.
+// parsed replaces a parser's error by one that says which values are valid.
 func parsed[T any](value T, err error) func(text, want string) (T, error) {
 	return func(text, want string) (T, error) {
 		if err != nil {
@@ -70,11 +70,11 @@ func parseDuration(text string) (time.Duration, error) {
 	return parsed(d, err)(text, "a duration such as 30s, 5m or 1h30m")
 }
 
-// maxShownName is the longest name of a file, without a folder, that an error shows. A longer
-// one may be a secret that stands where the path of its file should.
+// maxShownName is the longest file name, without its folder, that an error shows. A longer one may be a
+// secret that the user gave instead of a path.
 const maxShownName = 24
 
-// existingFile checks the path of a file. An empty one is not set.
+// existingFile checks that the path names an existing file. An empty path means not set.
 func existingFile(path string) (string, error) {
 	shown := strconv.Quote(path)
 	if len(path) > maxShownName && filepath.Dir(path) == "." && filepath.Ext(path) == "" {
@@ -96,7 +96,7 @@ func existingFile(path string) (string, error) {
 	return path, nil
 }
 
-// logLevel is the least level of lines that are logged.
+// logLevel is the lowest level of log lines that are written.
 type logLevel slog.Level
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -107,8 +107,7 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// address is a listen address; a bare port means all interfaces, as PORT has
-// it.
+// address is a listen address. A bare port, as in PORT, means all interfaces.
 type address string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -121,7 +120,7 @@ func (a *address) UnmarshalText(text []byte) error { //nolint:unparam // the int
 	return nil
 }
 
-// fileMode is the permissions of a file, in octal.
+// fileMode is a file's permissions, written in octal.
 type fileMode fs.FileMode
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -15,12 +15,12 @@ type versionCommand struct {
 	JSON bool `help:"As JSON." name:"json"`
 }
 
-// Run prints what the Go toolchain recorded of this build.
+// Run prints what the Go toolchain recorded about this build.
 func (c versionCommand) Run() error {
 	return printVersion(os.Stdout, build.Info(), c.JSON)
 }
 
-// versionReport is the answer in JSON. What the build did not record is absent.
+// versionReport is the JSON output. Facts that the build did not record are omitted.
 type versionReport struct {
 	Version   string     `json:"version"`
 	Revision  string     `json:"revision,omitempty"`
@@ -42,7 +42,7 @@ func printVersion(w io.Writer, v build.Version, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
 	}
-	commit := "unknown" // go run and a build outside a repository record none
+	commit := "unknown" // builds by `go run` or outside a repository record no commit
 	if v.Revision != "" {
 		commit = v.Revision
 		if r.Time != nil {

@@ -61,8 +61,8 @@ func TestPrintVersion(t *testing.T) {
 	}
 }
 
-// Each way to build says what is true of it. A module of a few lines stands in
-// for the whole service, with the command's own files in it.
+// Each way to build the command reports the correct version. The test builds a small module with the
+// command's own files instead of the whole service.
 func TestVersionOfEachBuild(t *testing.T) {
 	dir := t.TempDir()
 	work := filepath.Join(dir, "work")

@@ -23,7 +23,7 @@ type diary struct {
 	saves []diarySave // guarded by mu
 }
 
-// diarySave is one call of Save: the versions by session.
+// diarySave is one call of Save: the saved version of each session.
 type diarySave struct {
 	at       time.Time
 	versions map[string]uint64
@@ -42,7 +42,7 @@ func (d *diary) Save(_ context.Context, records []store.Record) ([]store.Outcome
 	return outcomes, nil
 }
 
-// times returns when each session was saved, in ms since start, in order.
+// times returns, for each session, the times of its saves in milliseconds after start.
 func (d *diary) times(start time.Time) map[string][]int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -55,7 +55,7 @@ func (d *diary) times(start time.Time) map[string][]int64 {
 	return times
 }
 
-// runDiary runs a Cluster with a diary in a bubble until the returned function is called.
+// runDiary runs a Cluster with a diary, in simulated time, until stop is called.
 func runDiary(t *testing.T) (c *Cluster, d *diary, stop func()) {
 	t.Helper()
 	d = &diary{}
@@ -92,8 +92,8 @@ func enqueue(c *Cluster, w *writer, version uint64, within time.Duration) {
 	c.Enqueue(context.Background(), w.record(version, session.Attached), within, w)
 }
 
-// A due record is saved together with the other due records of its shard. Records with a
-// long within wait until the first of them is due, and are then all saved at once.
+// A due record is saved together with the other due records of its shard. Records that may wait
+// longer wait until the first of them is due, and are then all saved at once.
 func TestRecordsOfAShardGoTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -113,7 +113,7 @@ func TestRecordsOfAShardGoTogether(t *testing.T) {
 	})
 }
 
-// A newer record of a session is saved no later than the older one would have been.
+// A newer record of a session is saved no later than the record that it replaces would have been.
 func TestNewerRecordIsNotLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -133,8 +133,8 @@ func TestNewerRecordIsNotLater(t *testing.T) {
 	})
 }
 
-// 1,300 renewals a second are saved once a second, with 20 records in each script call;
-// with 100 ms it would be 2.
+// 1,300 renewals per second are saved once a second, with about 20 records in each call of a
+// script. If records waited only 100 ms, it would be about 2.
 func TestRecordsPerSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -156,7 +156,7 @@ func TestRecordsPerSave(t *testing.T) {
 	})
 }
 
-// A stopping node saves waiting records at once.
+// When a node stops, it saves waiting records at once.
 func TestStopDoesNotWaitForGathering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -170,8 +170,8 @@ func TestStopDoesNotWaitForGathering(t *testing.T) {
 	})
 }
 
-// Each record, or a newer one of its session, is saved within its time, and versions never
-// decrease.
+// Each record, or a newer one of its session, is saved before its time limit. The saved versions of
+// a session never decrease.
 func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 	type move struct {
 		after, within time.Duration
@@ -218,12 +218,12 @@ func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 	})
 }
 
-// silentWriter is a session that does nothing when its record is saved.
+// silentWriter is a session that ignores the store's answers.
 type silentWriter struct{ id int }
 
 func (*silentWriter) Acknowledge(*store.Record, store.Outcome) {}
 
-// doneStore is a store that answers that all is saved.
+// doneStore is a store that answers every save with Done.
 type doneStore struct{ Store }
 
 func (doneStore) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
@@ -234,8 +234,7 @@ func (doneStore) Save(_ context.Context, records []store.Record) ([]store.Outcom
 	return outcomes, nil
 }
 
-// Enqueuing and flushing a record causes no allocation of its own; only the batch
-// allocates.
+// Enqueuing and flushing a record allocates no memory for the record; only the batch does.
 func TestAllocationsPerRecord(t *testing.T) {
 	const records = 1300
 	c, _ := testCluster(doneStore{})

@@ -22,8 +22,7 @@ func shardsOf(n int) *store.ShardSet {
 	return &some
 }
 
-// An outage is logged again when it grows, since the first failing write knows of its own
-// shards only.
+// An outage is logged again when it grows, since the first failed write knows only its own shards.
 func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 	var log bytes.Buffer
 	s := New(Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: prometheus.NewRegistry()})
@@ -46,8 +45,7 @@ func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 	}
 }
 
-// If one shard becomes reachable while another becomes unreachable, the store stays
-// degraded.
+// If one shard becomes reachable while another becomes unreachable, the node stays degraded.
 func TestAShardThatReturnsDoesNotHideOneThatIsAway(t *testing.T) {
 	s := New(Config{Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	one, other := &store.ShardSet{0: true}, &store.ShardSet{1: true}

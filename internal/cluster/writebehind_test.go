@@ -22,10 +22,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// writer is a session of a test that records the store's acknowledgements.
+// writer is a session that records which of its versions the store has saved.
 type writer struct {
 	id    string
-	saved []uint64 // the versions, in their order
+	saved []uint64 // the saved versions, oldest first
 }
 
 func (w *writer) Acknowledge(r *store.Record, o store.Outcome) {
@@ -34,17 +34,17 @@ func (w *writer) Acknowledge(r *store.Record, o store.Outcome) {
 	}
 }
 
-// record is the writer's record of some version.
+// record returns the writer's record with this version.
 func (w *writer) record(version uint64, state session.State) *store.Record {
 	return &store.Record{Record: session.Record{ResumeClaims: session.ResumeClaims{Session: w.id}, State: state}, Version: version}
 }
 
-// flaky is a store that can be made to fail.
+// flaky is a store whose operations fail when a test says so.
 type flaky struct {
 	Store
 
 	away    bool
-	batches []int // how many records each Save had
+	batches []int // the number of records in each call of Save
 }
 
 func (f *flaky) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
@@ -59,7 +59,7 @@ func (f *flaky) Save(_ context.Context, records []store.Record) ([]store.Outcome
 	return outcomes, nil
 }
 
-// rewritten is a Node that records which shards it had to save again.
+// rewritten is a Node that records the shards given to SaveAllAgain.
 type rewritten struct {
 	Node
 
@@ -79,14 +79,14 @@ func testCluster(s Store) (*Cluster, *rewritten) {
 	return c, n
 }
 
-// flushAll saves a batch of all records that wait.
+// flushAll makes all waiting records due and saves one batch of them.
 func flushAll(c *Cluster) (more bool) {
 	c.pending.makeAllDue()
 	return c.flush()
 }
 
-// The newest record of each session is saved once, whatever was enqueued before it and
-// however often the store failed.
+// The newest record of each session is saved once, even if older ones were enqueued before and the
+// store failed several times.
 func TestTheNewestRecordIsSaved(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOf(rapid.SampledFrom([]string{"enqueue", "enqueue", "flush", "away", "back"})).Draw(rt, "moves")
@@ -123,7 +123,8 @@ func TestTheNewestRecordIsSaved(t *testing.T) {
 	})
 }
 
-// When a shard is reachable again, all its sessions are saved again, and no others.
+// When a shard is reachable again, all its sessions are saved again. Sessions of other shards are
+// not.
 func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &flaky{away: true}
@@ -148,7 +149,7 @@ func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 	})
 }
 
-// A batch has at most shardBatch records of a shard, and the memory of a reconnect storm is
+// A batch has at most shardBatch records of a shard. The memory needed for a reconnect storm is
 // freed.
 func TestBatchesAreBounded(t *testing.T) {
 	s := &flaky{}
@@ -169,8 +170,8 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
-// If too many records of ended sessions wait, further ones are dropped and counted. Records
-// of open sessions are accepted.
+// If too many records of ended sessions wait, further ones are dropped and counted. Records of open
+// sessions are still accepted.
 func TestTooManyEndsAreDropped(t *testing.T) {
 	c, _ := testCluster(&flaky{away: true})
 	c.pending.ended = maxEnded
@@ -183,7 +184,7 @@ func TestTooManyEndsAreDropped(t *testing.T) {
 	}
 }
 
-// saveAgain is a session that saves its record again when its epoch is raised.
+// saveAgain is a session that enqueues its record again when the store answers RaiseEpoch.
 type saveAgain struct {
 	writer
 	cluster *Cluster
@@ -191,7 +192,7 @@ type saveAgain struct {
 
 func (w *saveAgain) Acknowledge(r *store.Record, o store.Outcome) {
 	if o.Action == store.RaiseEpoch {
-		time.Sleep(time.Millisecond) // bubble: its lock is free a moment later
+		time.Sleep(time.Millisecond) // bubble: as if the session's lock were held for a millisecond
 		w.cluster.Enqueue(context.Background(), w.record(r.Version+1, r.State), 0, w)
 	}
 }
@@ -246,7 +247,7 @@ func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 	}
 }
 
-// Records are saved even if a sampler selects a renewal but not its children.
+// Records are saved even if a sampler records a renewal but not its child spans.
 func TestRecordsOfAnUnsampledTrace(t *testing.T) {
 	provider := sdk.NewTracerProvider(sdk.WithSampler(rootsOnly{}))
 	ctx, span := provider.Tracer("test").Start(context.Background(), "renewal")

@@ -8,7 +8,7 @@ import (
 	"refresher/internal/session"
 )
 
-// FuzzFrequent: what is read without encoding/json is read as that would.
+// FuzzFrequent checks that Frequent and encoding/json decode a message to the same values.
 func FuzzFrequent(f *testing.F) {
 	for _, s := range []string{
 		`{"type":"ping"}`, `{"type":"renew"}`, `{"type":"ack","seq":1}`, `{"type":"ack","seq":4503599627370496}`, `{"type":"ack","seq":0}`,
@@ -33,7 +33,7 @@ func FuzzFrequent(f *testing.F) {
 	})
 }
 
-// TestFrequent: the libraries' own spellings are read without encoding/json.
+// Frequent decodes messages exactly as the client libraries write them.
 func TestFrequent(t *testing.T) {
 	seq := uint64(12)
 	for _, m := range []ClientMessage{{Type: TypePing}, {Type: TypeRenew}, {Type: TypeAck, Seq: &seq}} {

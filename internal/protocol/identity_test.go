@@ -8,7 +8,7 @@ import (
 	"refresher/internal/session"
 )
 
-// TestIdentityOf: nothing of the session's is shared, since its role may change.
+// The result shares no memory with the session's identity, whose role may change.
 func TestIdentityOf(t *testing.T) {
 	id := session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}, RTM: &session.RTM{UserID: "ana"}}
 	uid := uint32(7)

@@ -21,8 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestServerMessages holds every message that the server sends to its golden
-// file: clients are written against these bytes.
+// TestServerMessages compares every message from the server with its golden file, since clients
+// depend on the exact text.
 func TestServerMessages(t *testing.T) {
 	tokens := session.Tokens{RTC: "007rtc+/=", RTM: "007rtm", Chat: "007chat", ExpiresAt: 1_800_003_600}
 	push := session.Push{
@@ -75,16 +75,15 @@ func TestServerMessages(t *testing.T) {
 	}
 }
 
-// TestHeartbeat: clients ping six times in the head start of their renewals, and as often
-// as --heartbeat at least.
+// The heartbeat is a sixth of the head start, and at most --heartbeat.
 func TestHeartbeat(t *testing.T) {
 	for _, c := range []struct{ longest, headStart, want time.Duration }{
-		{50 * time.Second, 5 * time.Minute, 50 * time.Second}, // tokens of an hour
-		{50 * time.Second, 12 * time.Hour, 50 * time.Second},  // of a day, with --renew-before
-		{50 * time.Second, time.Minute, 10 * time.Second},     // of ten minutes
-		{50 * time.Second, 45 * time.Second, 7 * time.Second}, // of five minutes
-		{50 * time.Second, 15 * time.Second, 2 * time.Second}, // of 30 s
-		{50 * time.Second, 5 * time.Second, time.Second},      // of 10 s
+		{50 * time.Second, 5 * time.Minute, 50 * time.Second}, // tokens with a lifetime of an hour
+		{50 * time.Second, 12 * time.Hour, 50 * time.Second},  // a lifetime of a day, with --renew-before
+		{50 * time.Second, time.Minute, 10 * time.Second},     // a lifetime of ten minutes
+		{50 * time.Second, 45 * time.Second, 7 * time.Second}, // a lifetime of five minutes
+		{50 * time.Second, 15 * time.Second, 2 * time.Second}, // a lifetime of 30 s
+		{50 * time.Second, 5 * time.Second, time.Second},      // a lifetime of 10 s
 		{50 * time.Second, time.Second, time.Second},
 		{50 * time.Second, 0, time.Second},
 		{25 * time.Second, 5 * time.Minute, 25 * time.Second},
@@ -131,7 +130,7 @@ func TestClientMessages(t *testing.T) {
 	}
 }
 
-// What an SDK says ends up in a log line, so it is bounded and printable.
+// The SDK's error is written to the log, so it is cut to a maximum length and printable.
 func TestSDKErrorIsBounded(t *testing.T) {
 	text, err := json.Marshal(map[string]any{
 		"type": "nack", "seq": 1, "code": strings.Repeat("é", 1000), "message": strings.Repeat("ü", 3000),
@@ -149,7 +148,7 @@ func TestSDKErrorIsBounded(t *testing.T) {
 	}
 }
 
-// The last message before a close decides where the code alone does not.
+// For close codes with more than one meaning, the last message before the close decides.
 func TestLastMessageDecides(t *testing.T) {
 	const unknown, none = CloseCode(4999), CloseCode(-1)
 	for _, code := range []CloseCode{unknown, none, 0} {
@@ -183,8 +182,8 @@ func TestCloseForError(t *testing.T) {
 	}
 }
 
-// FuzzDecodeClient: whatever comes, the answer is a message or a refusal that
-// says why, and what was taken fits the domain.
+// FuzzDecodeClient checks that every text is either decoded to a valid message or refused with an
+// error that says why.
 func FuzzDecodeClient(f *testing.F) {
 	for _, seed := range []string{
 		`{"type":"join","rtc":{"channel":"c","uid":1},"ttl":60}`, `{"type":"resume","session":"s","key":"k","seq":1}`,

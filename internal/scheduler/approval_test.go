@@ -12,7 +12,7 @@ import (
 	"refresher/internal/store"
 )
 
-// backEnd answers requests for approval with a set answer, and records their times.
+// backEnd answers requests for approval as the test says, and records their times.
 type backEnd struct {
 	mu     sync.Mutex
 	agrees bool             // guarded by mu
@@ -38,14 +38,14 @@ func (b *backEnd) approve(ctx context.Context, action session.Action, _ session.
 	return Answer{Agreed: b.agrees, Until: b.until}, b.down
 }
 
-// delay makes it answer after d.
+// delay makes the back end answer after d.
 func (b *backEnd) delay(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.takes = d
 }
 
-// set changes what it answers.
+// set sets the answer of the back end: agrees or, if down is not nil, that error.
 func (b *backEnd) set(agrees bool, down error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,7 +122,7 @@ func TestJoinNeedsApproval(t *testing.T) {
 	})
 }
 
-// A join or resume ends when its client disconnects while an approval is awaited.
+// A join or resume that waits for approval ends when its client disconnects.
 func TestRequestEndsWithItsContext(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
@@ -196,7 +196,7 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 		wait(3 * time.Hour)
 		got := p.got()
 		last := got.at[len(got.at)-1]
-		// Each approval permits one bundle, which then lives for its whole lifetime.
+		// Each approval permits one bundle, whose tokens then work for their whole lifetime.
 		most := approvalGrace + 10*time.Minute
 		since := last.Sub(began)
 		check(t, since <= most && since >= most-10*time.Minute, "the last renewal came %s after the last yes, want up to %s", since, most)
@@ -264,8 +264,8 @@ func TestResumeAndRenewalNeedApproval(t *testing.T) {
 	})
 }
 
-// If a request for approval is unanswered when the grace period ends, the renewal waits, at
-// most until the tokens expire.
+// If a request for approval is unanswered when the grace period ends, the renewal waits for the
+// answer, at most until the tokens expire.
 func TestUnansweredRequestHoldsRenewalAfterTheGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -297,7 +297,7 @@ func TestApprovalShortensTheSession(t *testing.T) {
 	})
 }
 
-// saves keeps the records that are saved.
+// saves is a store that keeps the saved records.
 type saves struct {
 	*store.Memory
 	mu      sync.Mutex
@@ -311,7 +311,7 @@ func (s *saves) Save(ctx context.Context, records []store.Record) ([]store.Outco
 	return s.Memory.Save(ctx, records)
 }
 
-// The end of a session that an approval has shortened is stored.
+// If an approval moves the end of a session to an earlier time, the new end is stored.
 func TestShortenedTermsAreStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true, until: session.SecOf(time.Now().Add(10 * time.Minute))}
@@ -335,7 +335,7 @@ func TestShortenedTermsAreStored(t *testing.T) {
 	})
 }
 
-// An approval is requested for each bundle, whatever its cause.
+// An approval is requested for each bundle, whatever the bundle's cause.
 func TestEveryBundleNeedsApproval(t *testing.T) {
 	for name, answer := range map[string]func(p *fakeClient, push session.Push){
 		"refused": func(p *fakeClient, push session.Push) { _ = p.current().Nack(push.Seq, "1", "") },
@@ -363,14 +363,14 @@ func TestEveryBundleNeedsApproval(t *testing.T) {
 				if got := p.got(); len(got.pushes) > before+1 || got.ended == nil || got.ended.Reason != session.EndDenied {
 					t.Errorf("%d pushes after the denial, ended %+v", len(got.pushes)-before, got.ended)
 				}
-				wait(10 * time.Second) // for answers that are under way
+				wait(10 * time.Second) // so that pending requests are answered
 			})
 		})
 	}
 }
 
-// An outage of your back end within the default grace period ends no session and refuses no
-// resume.
+// If your back end is down for less than the default grace period, no session ends and no resume is
+// refused.
 func TestOutageWithinTheGracePeriodEndsNoSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -390,7 +390,7 @@ func TestOutageWithinTheGracePeriodEndsNoSession(t *testing.T) {
 	})
 }
 
-// An approval counts only for the bundle that it was requested for.
+// An approval counts only for the bundle for which it was requested.
 func TestLateAnswerDoesNotCount(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
@@ -398,9 +398,9 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 		p.current().Renew() // asks
 		wait(time.Second)
 		b.delay(0)
-		next := p.comesBack() // has tokens minted meanwhile
+		next := p.comesBack() // the resume mints tokens in between
 		_ = next.current().Ack(next.got().joined.Seq)
-		wait(10 * time.Second) // the first answer is in
+		wait(10 * time.Second) // the first answer has arrived
 		b.set(false, nil)
 		wait(2 * time.Hour)
 		if got := next.got(); len(got.pushes) != 0 || got.ended == nil {
@@ -412,7 +412,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 func TestRepeatSpendsNoAnswer(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
-		for range 2 { // the second is answered with the tokens of the first
+		for range 2 { // the second request gets the same tokens as the first
 			p.renewOn(s)
 		}
 		b.set(false, nil)

@@ -20,11 +20,11 @@ import (
 // certificate holds the certificate with which the test's nodes sign.
 type certificate struct {
 	fingerprint atomic.Uint32
-	changed     atomic.Int64 // when it was changed, Unix nanoseconds
-	read        atomic.Int64 // how often the node looked
+	changed     atomic.Int64 // when the certificate was changed, in Unix nanoseconds
+	read        atomic.Int64 // how often the node read the certificate
 }
 
-// in configures a node to sign with it.
+// in configures a node to sign with the test's certificate.
 func (c *certificate) in(config *settings, spread time.Duration) {
 	c.fingerprint.CompareAndSwap(0, 1)
 	config.Minter, config.Certificate, config.Policy.CertificateSpread = c, c.name, spread
@@ -35,12 +35,11 @@ func (c *certificate) name(string) session.Fingerprint {
 	return session.Fingerprint(c.fingerprint.Load())
 }
 
-// Mint implements Minter.
 func (c *certificate) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{RTC: "token", ExpiresAt: expiresAt, Certificate: session.Fingerprint(c.fingerprint.Load())}, nil
 }
 
-// change makes nodes sign with another certificate.
+// change changes the certificate to f and informs the nodes.
 func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
 	c.fingerprint.Store(uint32(f))
 	c.changed.Store(time.Now().UnixNano())
@@ -49,10 +48,10 @@ func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
 	}
 }
 
-// since returns the time since the last change.
+// since returns the time since the certificate was last changed.
 func (c *certificate) since() time.Duration { return time.Since(time.Unix(0, c.changed.Load())) }
 
-// holds returns the certificate of the client's newest tokens.
+// holds returns the certificate that signed the client's newest tokens.
 func (r record) holds() session.Fingerprint {
 	if n := len(r.pushes); n > 0 {
 		return r.pushes[n-1].Tokens.Certificate
@@ -60,7 +59,8 @@ func (r record) holds() session.Fingerprint {
 	return r.joined.Tokens.Certificate
 }
 
-// rotations returns when the client was pushed tokens because of a rotation.
+// rotations returns the times at which the client was pushed tokens because the certificate
+// changed.
 func (r record) rotations() (at []time.Time) {
 	for i, push := range r.pushes {
 		if push.Cause == session.CauseCertificate {
@@ -70,9 +70,8 @@ func (r record) rotations() (at []time.Time) {
 	return at
 }
 
-// TestRotationRenewsConnectedSessionsWithinTheSpread: 30,000 sessions are renewed once
-// each, at most twice the average in any second. A detached session is renewed when its
-// client returns.
+// Each of 30,000 connected sessions is renewed once, with at most twice the average number of
+// renewals in any second. A detached session is renewed when its client returns.
 func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sessions, spread = 30_000, 300
@@ -116,9 +115,9 @@ refresher_sessions_by_certificate{fingerprint="00000002"} %d
 	})
 }
 
-// TestACertificateThatGoesBackAndForth: if the certificate changes more than ten times a
-// second for a minute, the sessions are scanned once a second, and no session is renewed
-// more than once in ten seconds. At the end all have tokens of the last certificate.
+// If the certificate changes more than ten times a second for a minute, the sessions are scanned
+// once a second, and no session is renewed more than once in ten seconds. At the end all sessions
+// have tokens of the last certificate.
 func TestACertificateThatGoesBackAndForth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sessions, spread = 1000, 100
@@ -130,7 +129,8 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 		read, flips := signs.read.Load(), 645
 		for i := range flips {
 			signs.change(session.Fingerprint(2-i%2), s)
-			pass(93 * time.Millisecond) // no divisor of the second in which sessions are looked at
+			// not a divisor of rotateEvery, so that changes come at any time between two scans
+			pass(93 * time.Millisecond)
 		}
 		synctest.Wait()
 		pushes, perSecond := 0, make(map[int64]int)
@@ -144,11 +144,12 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 			}
 		}
 		for second, n := range perSecond {
-			check(t, n <= 3*sessions/spread, "%d pushes in second %d", n, second) // of so few, a second may have more than twice their share
+			// more than twice the average, since there are few sessions
+			check(t, n <= 3*sessions/spread, "%d pushes in second %d", n, second)
 		}
 		most := sessions * 60 / spread
 		check(t, pushes <= most, "%d pushes in a minute; %d would be those of one rotation", pushes, most)
-		// Each look reads it once for a session, each push twice or so, each change once.
+		// A scan reads the certificate once for each session, a push about twice, a change once.
 		if looks := (signs.read.Load() - read - int64(flips) - int64(4*pushes)) / sessions; looks > 62 {
 			t.Errorf("looked at all sessions %d times in a minute", looks)
 		} else {
@@ -162,9 +163,9 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 	})
 }
 
-// TestNodesThatSeeTheCertificateMinutesApart: sessions move between nodes that sign with
-// different certificates, and the certificate changes again meanwhile. No client's tokens
-// expire, and all end with the last certificate.
+// Sessions move between nodes that sign with different certificates, and the certificate changes
+// again meanwhile. No client's tokens expire, and at the end all are signed with the last
+// certificate.
 func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 	for name, changes := range map[string][]session.Fingerprint{
 		"one": {2}, "and back": {2, 1}, "and on": {2, 3}, "back and on": {2, 1, 3},
@@ -232,8 +233,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 	}
 }
 
-// TestRotationNeedsApproval: one approval is requested for each session, and a denied session
-// ends.
+// During a rotation, one approval is requested for each session, and a session that is denied ends.
 func TestRotationNeedsApproval(t *testing.T) {
 	for _, agrees := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -260,8 +260,7 @@ func TestRotationNeedsApproval(t *testing.T) {
 	}
 }
 
-// TestRotationReachesTheLastTokensToo: a session near the end of its terms gets new tokens
-// with the same expiry.
+// A session near the end of its terms gets tokens of the new certificate with the same expiry.
 func TestRotationReachesTheLastTokensToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, signs := testConfig(t), &certificate{}

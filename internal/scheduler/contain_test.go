@@ -18,13 +18,14 @@ import (
 	"refresher/internal/store"
 )
 
-// fault is a Minter that panics for one user, while it is armed.
+// fault causes a panic for the user victim while it is armed: in the Minter, in a request for
+// approval, in the sending of an event, or in a write to the client.
 type fault struct {
-	armed atomic.Pointer[string] // the place; nil: nowhere
-	at    atomic.Int64           // how often it went off
+	armed atomic.Pointer[string] // names the place where the test causes a panic; nil if none
+	at    atomic.Int64           // number of panics so far
 }
 
-// victim is the uid of that user.
+// victim is the uid of the user for whom a fault panics.
 const victim = 13
 
 func (f *fault) in(place string, id *session.Identity) {
@@ -35,7 +36,6 @@ func (f *fault) in(place string, id *session.Identity) {
 	}
 }
 
-// Mint implements Minter.
 func (f *fault) Mint(app string, id session.Identity, form session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	f.in("mint", &id)
 	return plainMinter{}.Mint(app, id, form, cause, issuedAt, expiresAt)
@@ -51,7 +51,7 @@ func (f *fault) approve(_ context.Context, _ session.Action, k session.ResumeCla
 	return Answer{Agreed: true}, nil
 }
 
-// failing is a client whose connection panics while the fault is armed.
+// failing is a client whose connection panics while the fault is armed for it.
 type failing struct {
 	*fakeClient
 	fault *fault
@@ -87,7 +87,7 @@ func startFaulty(t *testing.T) *faulty {
 	return s
 }
 
-// join joins as the victim.
+// join opens a session of the user victim.
 func (s *faulty) join() (*fakeClient, error) {
 	p := &fakeClient{t: s.t, scheduler: s.Scheduler}
 	join := session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: victim}}, TTL: time.Hour, Caller: anybody}
@@ -98,7 +98,7 @@ func (s *faulty) join() (*fakeClient, error) {
 	return p, err
 }
 
-// fails arms a fault at a place while f runs, and expects that it panicked.
+// fails arms the fault at a place while f runs, and checks that it panicked.
 func (s *faulty) fails(place string, f func()) {
 	s.t.Helper()
 	s.fault.armed.Store(&place)
@@ -167,7 +167,8 @@ func TestPanicInARequestForApprovalIsNoAnswer(t *testing.T) {
 		p, err := s.join()
 		must(t, err)
 		pass(52 * time.Minute)
-		s.fails("approve", func() { pass(4 * time.Minute) }) // it is asked in between, wherever the renewal is
+		// the approval is requested within these four minutes, whatever the jitter
+		s.fails("approve", func() { pass(4 * time.Minute) })
 		pass(3 * time.Hour)
 		if got := p.got(); len(got.pushes) < 3 || got.lost || got.ended != nil {
 			t.Errorf("%d renewals, lost: %t, ended: %v", len(got.pushes), got.lost, got.ended)
@@ -175,7 +176,7 @@ func TestPanicInARequestForApprovalIsNoAnswer(t *testing.T) {
 	})
 }
 
-// A session whose client cannot be sent the end has ended all the same.
+// If sending the end to the client panics, the session has ended all the same.
 func TestPanicInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startFaulty(t)
@@ -187,7 +188,7 @@ func TestPanicInTheEnd(t *testing.T) {
 	})
 }
 
-// A join that panics leaves nothing behind.
+// A join that panics leaves no session on the node.
 func TestPanicInJoin(t *testing.T) {
 	for _, place := range []string{"mint", "approve", "joined", "announce"} {
 		t.Run(place, func(t *testing.T) {
@@ -208,7 +209,7 @@ func TestPanicInJoin(t *testing.T) {
 	}
 }
 
-// If adopting one session panics, the other sessions are adopted.
+// If the adoption of one session panics, the other sessions are still adopted.
 func TestPanicInAdoption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startFaulty(t)
@@ -227,7 +228,7 @@ func TestPanicInAdoption(t *testing.T) {
 	})
 }
 
-// foreign is a store that returns records which do not match the resume key.
+// foreign is a store that returns records of other sessions, which do not match the resume key.
 type foreign struct {
 	*store.Memory
 	spoil func(*store.Record)

@@ -14,13 +14,13 @@ import (
 	"refresher/internal/session"
 )
 
-// rig renews one session on a clock that it moves to each deadline.
+// rig renews one session again and again. It moves the clock to each deadline.
 type rig struct {
 	node   *node
 	entry  *entry
 	client *deaf
 	hands  session.Attachment
-	passed time.Duration // by which its clocks are ahead of real ones
+	passed time.Duration // how far the clocks are ahead of real time
 }
 
 func newRig(t testing.TB, c settings) *rig {
@@ -61,12 +61,12 @@ func TestRenewalAllocatesLittle(t *testing.T) {
 	}
 }
 
-// BenchmarkRenewal is a renewal without its tokens and its connection: what the
-// schedule, the books and the trace of it cost.
+// BenchmarkRenewal measures the engine's cost of a renewal: the queue, the metrics and the trace.
+// Minting and the connection are not included.
 //
-//	off        nothing is traced, the default
-//	unsampled  it is, but the sampler has chosen others
-//	sampled    every one is, and handed to an exporter that drops it
+//	off        nothing is traced (the default)
+//	unsampled  tracing is on, but the sampler does not select the renewal
+//	sampled    the renewal is traced, and the exporter discards its spans
 func BenchmarkRenewal(b *testing.B) {
 	for name, sampler := range map[string]sdk.Sampler{"off": nil, "unsampled": sdk.NeverSample(), "sampled": sdk.AlwaysSample()} {
 		b.Run(name, func(b *testing.B) {
@@ -83,10 +83,10 @@ func BenchmarkRenewal(b *testing.B) {
 	}
 }
 
-// sessionBytes bounds the heap that an attached session takes in the engine, with its
-// strings, its place in the queue and in the table's map, and without its connection and the
-// store: 853 B when this was written (990 before its parts were packed), of which the entry
-// has 320 and the session 352.
+// sessionBytes bounds the heap that an attached session takes in the engine, with its strings and
+// its places in the queue and the table's map. The connection and the store are not included. It
+// was 853 B when this was written (990 B before the fields were packed): 320 B of the entry, 352 B
+// of the session.
 const sessionBytes = 900
 
 // The heap of an attached session stays within sessionBytes, also after a renewal.
@@ -102,7 +102,7 @@ func TestSessionTakesLittleHeap(t *testing.T) {
 	}
 	for n, a := range attached {
 		e := s.table.get(clients[n].session)
-		e.change(func() bool { // as if it were due
+		e.change(func() bool { // as when the renewal is due
 			e.renew(session.CauseSchedule, s.clock.now())
 			return true
 		})
@@ -114,7 +114,7 @@ func TestSessionTakesLittleHeap(t *testing.T) {
 	runtime.KeepAlive(s)
 }
 
-// heapInUse returns the size of the heap after a collection.
+// heapInUse returns the size of the heap after a garbage collection, in bytes.
 func heapInUse() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -123,7 +123,7 @@ func heapInUse() uint64 {
 	return m.HeapAlloc
 }
 
-// joinUser joins the call of user n, with tokens for RTC and RTM.
+// joinUser opens a session of user n, with tokens for RTC and RTM.
 func joinUser(t testing.TB, s *node, n int, client session.Client) session.Attachment {
 	t.Helper()
 	user := strconv.Itoa(n + 1)
@@ -135,8 +135,8 @@ func joinUser(t testing.TB, s *node, n int, client session.Client) session.Attac
 	return a
 }
 
-// BenchmarkDetached reports the memory of a session whose client has gone without a
-// word: heap after a collection, with its record in the store of this process.
+// BenchmarkDetached reports the memory that a session takes after its client has disconnected: heap
+// after a garbage collection, including its record in a store in memory.
 func BenchmarkDetached(b *testing.B) {
 	count := 100_000
 	if testing.Short() {
@@ -153,7 +153,7 @@ func BenchmarkDetached(b *testing.B) {
 		}
 		stopped, stop := context.WithCancel(context.Background())
 		stop()
-		s.cluster.Run(stopped, s.Scheduler) // saves what is there
+		s.cluster.Run(stopped, s.Scheduler) // saves the waiting records
 		b.ReportMetric(float64(heapInUse()-before)/float64(count), "B/session")
 		runtime.KeepAlive(s)
 	}

@@ -10,12 +10,12 @@ import (
 	"refresher/internal/store"
 )
 
-// crashPoints is the maximum number of store operations after which a node of
-// TestCrashPoints dies. It is more than the test's events need.
+// crashPoints is the number of operations on the store after which a node of TestCrashPoints dies,
+// at most. The events of the test need fewer.
 const crashPoints = 40
 
-// A node dies after any number of store operations, and may die before it sees the answer
-// of the last one. All sessions are still renewed or ended, and all events are sent.
+// A node dies after any number of operations on the store, with or without the answer to the last
+// one. All sessions are still renewed or ended, and all events are sent.
 func TestCrashPoints(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		for n := range crashPoints {
@@ -32,7 +32,7 @@ func TestCrashPoints(t *testing.T) {
 func playCrash(t *testing.T, n int64, late bool) {
 	c := newCluster(t)
 
-	// Node z died earlier and left sessions behind.
+	// Node z died earlier. Its sessions are in the store.
 	z := c.start("z")
 	var left, back []*fakeClient
 	for range 3 {
@@ -42,7 +42,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	wait(time.Second)
 	z.kill()
 
-	// Node a, which will die, adopts them, and has clients of its own.
+	// Node a, which will die, adopts the sessions of z, and has clients of its own.
 	a := c.start("a")
 	var done atomic.Int64
 	var dead atomic.Bool
@@ -89,7 +89,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	wait(25 * time.Second)
 	a.kill()
 
-	// Nodes b and d adopt what a leaves.
+	// Nodes b and d adopt the sessions of a.
 	b, d := c.start("b"), c.start("d")
 	for i, p := range back {
 		to := []*member{b, d}[i%2]
@@ -115,7 +115,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	check(t, c.stored()+b.open()+d.open() == 0, "%d traces are left", c.stored()+b.open()+d.open())
 	for _, p := range append(left, back...) {
 		id := p.got().joined.Session
-		// A session that was never stored is unknown to the other nodes.
+		// Without a record in the store, the other nodes do not know the session.
 		if c.count(id, store.DeliveredJoined) == 0 && c.count(id, store.DeliveredEnd) == 0 {
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 	"refresher/internal/store"
 )
 
-// lateAcquires executes each Acquire, but returns a timeout.
+// lateAcquires is a store that executes each Acquire but returns a timeout.
 type lateAcquires struct {
 	*link
 	late atomic.Bool
@@ -28,8 +28,8 @@ func (g *lateAcquires) Acquire(ctx context.Context, x store.AcquireRequest) (sto
 	return held, err
 }
 
-// If the answer of an Acquire is lost, the store has a higher epoch than the node. The
-// session is renewed all the same, and its end is saved.
+// If the answer of an Acquire is lost, the store has a higher epoch than the node. The session is
+// still renewed, and its end is saved.
 func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		slow := new(lateAcquires)
@@ -56,14 +56,14 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 	})
 }
 
-// A client may resume while its session, which another node owns, is being dropped here.
+// A client may resume while this node discards its session, because another node owns it.
 func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := joined(t, a.Scheduler, time.Hour)
 		e := a.table.open[p.got().joined.Session]
 		e.mu.Lock()
-		e.discard() // and not committed yet
+		e.discard() // before the commit, the table still has the session
 		e.mu.Unlock()
 		key := e.session.Claims()
 		if _, err := a.peek(&key); err != nil {
@@ -93,7 +93,7 @@ func TestFailedResumeLeavesTheSessionDetached(t *testing.T) {
 	})
 }
 
-// A client that renews over HTTP on changing nodes is not told to join its call again.
+// A client that renews over HTTP on two nodes in turn need not rejoin its call.
 func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
@@ -109,8 +109,7 @@ func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 	})
 }
 
-// An event that your back end has not acknowledged is sent once by a live node, not again
-// and again.
+// An event that your back end does not acknowledge is sent only once by a live node.
 func TestEndIsSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -133,7 +132,7 @@ func TestEndIsSentOnce(t *testing.T) {
 	})
 }
 
-// A node without webhooks leaves the events of its sessions to nodes that have them.
+// A node without webhooks does not mark events as delivered, so that nodes with webhooks send them.
 func TestEventsAreSentByNodesWithWebhooks(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.startWith("a", func(config *settings, _ *link) { config.SendEvent = nil })
@@ -154,7 +153,7 @@ func TestWritesPerRenewal(t *testing.T) {
 		c.config.Store, c.config.Node = counted, "counted"
 		s := start(t, c.config)
 		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
-			pass(300 * time.Millisecond) // longer than records are gathered for
+			pass(300 * time.Millisecond) // longer than gatherFor, the wait of a record in the write-behind
 			p.ack(push.Seq)
 		}}
 		p.join(time.Minute)
@@ -166,7 +165,7 @@ func TestWritesPerRenewal(t *testing.T) {
 			t.Errorf("%d writes for %d renewals", writes, renewals)
 		}
 		p.current().Leave()
-		wait(time.Second) // for an answer that is under way
+		wait(time.Second) // so that the store's answers arrive
 	})
 }
 

@@ -18,10 +18,10 @@ import (
 	"refresher/internal/store"
 )
 
-// TestNoTokenExceedsItsGrant has clients with arbitrary grants send arbitrary requests to
-// two nodes, one of which knows only the resume keys, while operators change roles. Every
-// minted token is compared with the grant of the caller who opened the session, by
-// independent rules.
+// TestNoTokenExceedsItsGrant has clients with random grants send random requests to two nodes, one
+// of which knows the sessions only from their resume keys, while operators change roles. Every
+// minted token is compared, by rules written independently, with the grant of the caller who opened
+// the session.
 func TestNoTokenExceedsItsGrant(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := drawWish(rt)
@@ -32,14 +32,14 @@ func TestNoTokenExceedsItsGrant(t *testing.T) {
 	})
 }
 
-// wish is one caller and its requests.
+// wish is a caller with a grant, and the requests that it sends.
 type wish struct {
 	grant session.Grant
-	until time.Duration // of the grant, from the start; 0 = without end
+	until time.Duration // when the grant expires, from the start; 0 if never
 	joins []session.Join
 	turns []turn
-	// format is the format of all tokens: of the join, else of the grant, else the
-	// operator's.
+	// format is the expected format of all tokens: that of the join, otherwise that of the grant,
+	// otherwise the operator's.
 	format, operators session.Format
 
 	certificate *certificate
@@ -133,13 +133,13 @@ func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, c
 	}
 	good := app == "app" && f == m.format && expiresAt > issuedAt && expiresAt.Sub(issuedAt) <= session.MaxLifetime
 	if r := id.RTC; r != nil {
-		// A grant of publisher includes subscriber, since operators can always lower the
-		// role.
+		// A grant of the publisher role permits the subscriber role too, since an operator can
+		// always lower the role.
 		good = good && granted(g.Channels, r.Channel) && (r.Role == session.Subscriber && len(g.Roles) > 0 || slices.Contains(g.Roles, r.Role))
 		user := cmp.Or(r.Account, fmt.Sprint(r.UID))
 		if _, notNumber := strconv.ParseUint(user, 10, 32); notNumber != nil {
 			good = good && granted(g.Accounts, user)
-		} else { // the token for the account "1001" is that for uid 1001
+		} else { // a token for the account "1001" is the same as a token for uid 1001
 			good = good && (granted(g.UIDs, user) || slices.Contains(g.Accounts, user))
 		}
 	}
@@ -189,7 +189,7 @@ func (w wish) play(t *testing.T) {
 	}
 }
 
-// do sends one request of a client or an operator. Refusals are expected.
+// do sends one request of a client or an operator. The service may refuse it.
 func (w wish) do(p *fakeClient, what string, here *node, elsewhere *Scheduler) *fakeClient {
 	newest := p.got().joined.Seq
 	if pushes := p.got().pushes; len(pushes) > 0 {

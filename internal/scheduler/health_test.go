@@ -15,7 +15,7 @@ import (
 	"refresher/internal/session"
 )
 
-// healthy checks the error of Health: none, or one that contains want.
+// healthy checks the error of Health: nil if want is empty, otherwise an error that contains want.
 func healthy(t *testing.T, s *Scheduler, want string) {
 	t.Helper()
 	err := s.Health()
@@ -75,8 +75,8 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		healthy(t, s, "")
 		failed := testutil.ToFloat64(s.metrics.errors)
 		lines := strings.Count(log.String(), "renewal failed, trying again")
-		// The renewals are due over about 30 s, each is tried every second, and one failure
-		// in ten seconds is logged.
+		// The renewals become due within about 30 s. Each is tried again every second, and one
+		// failure in ten seconds is logged.
 		check(t, failed >= 40 && lines >= 2 && lines <= 8, "%v failures, %d lines", failed, lines)
 		equal(t, "renewals", testutil.ToFloat64(s.metrics.renewals["acked"]), 20)
 		m.broken.Store(true)
@@ -84,7 +84,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 			t.Error("joined without tokens")
 		}
 		healthy(t, s, "cannot be minted")
-		wait(failureHolds) // nobody has asked since
+		wait(failureHolds) // Health recovers, since no more tokens were requested
 		healthy(t, s, "")
 	})
 }
@@ -98,7 +98,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		for range 3 {
 			joined(t, s, 10*time.Minute)
 		}
-		s.workers.slots <- struct{}{} // which is not given back
+		s.workers.slots <- struct{}{} // takes the only slot, so that no worker can start
 		wait(8*time.Minute + 30*time.Second)
 		healthy(t, s, "")
 		wait(2 * time.Minute)
@@ -114,7 +114,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 	})
 }
 
-// Health fails if slow pushes make renewals late.
+// Health fails if clients that are slow to read make renewals late.
 func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -123,14 +123,15 @@ func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 		for range 800 {
 			(&fakeClient{t: t, scheduler: s, take: func() error { pass(2 * time.Second); return nil }}).join(10 * time.Minute)
 		}
-		wait(9*time.Minute + 15*time.Second) // due for up to half a minute, and their slots are taken for 80 s
+		// the renewals become due within half a minute, but the slow pushes take all slots for 80 s
+		wait(9*time.Minute + 15*time.Second)
 		healthy(t, s, "s late")
 		wait(5 * time.Minute)
 		healthy(t, s, "")
 	})
 }
 
-// A request with an invalid name is no failure of the node.
+// A request with an invalid name does not count as a failure of the node.
 func TestHealthDespiteBadNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)

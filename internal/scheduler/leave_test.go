@@ -10,14 +10,14 @@ import (
 	"refresher/internal/store"
 )
 
-// leaves ends the client's session over HTTP, on a node.
+// leaves ends the client's session by a request over HTTP to a node.
 func (p *fakeClient) leaves(s *Scheduler) {
 	p.t.Helper()
 	err := s.LeaveByKey(context.Background(), p.resumeRequest())
 	require(p.t, err == nil, "leave over HTTP: %v", err)
 }
 
-// wantLeft checks that a client's key is refused everywhere, since the client has left.
+// wantLeft checks that all nodes refuse the client's key because the client has left.
 func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
 	t.Helper()
 	for _, m := range nodes {
@@ -31,7 +31,7 @@ func TestLeaveByKey(t *testing.T) {
 	for name, test := range map[string]struct {
 		owner, asked string // nodes
 		detached     bool
-		wait         time.Duration // before the leave
+		wait         time.Duration // time between the join and the leave
 	}{
 		"connected here":            {owner: "a", asked: "a"},
 		"connected elsewhere":       {owner: "a", asked: "b", wait: time.Second},
@@ -55,8 +55,8 @@ func TestLeaveByKey(t *testing.T) {
 				p.leaves(nodes[test.asked].Scheduler)
 				wait(2 * time.Second)
 				got := p.got()
-				// The owner may first learn that another node acquired the session: then it
-				// closes the connection, and the client learns of the end when it resumes
+				// The session's owner may first learn that another node has acquired the session.
+				// Then it closes the connection, and the client learns of the end when it resumes
 				// (wantLeft).
 				released := test.owner != test.asked && got.lost && got.ended == nil
 				if !test.detached && !released && (got.ended == nil || got.ended.Reason != session.EndLeft || got.lost) {
@@ -109,7 +109,7 @@ func TestLeaveByKeyOfAnOlderConnectionEndsNothing(t *testing.T) {
 	})
 }
 
-// A node that knows only the resume key reports the expiry that the client sent.
+// A node that knows the session only from its resume key returns the expiry that the client sent.
 func TestLeaveByKeyReturnsTheExpiry(t *testing.T) {
 	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, time.Hour)

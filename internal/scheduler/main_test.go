@@ -26,13 +26,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type settings struct {
 	Config
 
-	// Store and Records are shared with other nodes; nil: the node works alone.
+	// Store and Records are shared with other nodes; nil if the node works alone.
 	Store   sharing.Store
 	Records sharing.Records
-	// Approve and Revocations decide who may have tokens; nil: the grant alone decides.
+	// Approve and Revocations decide which sessions get tokens; nil if the grant alone decides.
 	Approve     func(ctx context.Context, action session.Action, k session.ResumeClaims) (Answer, error)
 	Revocations *revocations
-	// Slots limits the workers; 0 keeps the default.
+	// Slots limits the workers; 0 means the default.
 	Slots int
 }
 
@@ -42,7 +42,6 @@ type Answer struct {
 	Until  session.UnixSec
 }
 
-// Authorize implements Access.
 func (c *settings) Authorize(ctx context.Context, r session.Request) session.Decision {
 	if r.Caller != nil {
 		if err := r.Caller.Grant.Covers(r.Claims.Identity); err != nil {
@@ -69,7 +68,6 @@ func (c *settings) Authorize(ctx context.Context, r session.Request) session.Dec
 	return d
 }
 
-// Recheck implements Access.
 func (c *settings) Recheck(k *session.ResumeClaims) session.Decision {
 	switch {
 	case c.Revocations != nil && !c.Revocations.Loaded():
@@ -80,12 +78,11 @@ func (c *settings) Recheck(k *session.ResumeClaims) session.Decision {
 	return session.Decision{Allowed: true}
 }
 
-// Revoked implements Access.
 func (c *settings) Revoked(k *session.ResumeClaims) bool {
 	return c.Revocations != nil && c.Revocations.Revoked(k)
 }
 
-// share gives the node a store.
+// share gives the node a store in memory, which it returns.
 func (c *settings) share() *store.Memory {
 	memory := store.NewMemory(time.Now)
 	c.Store, c.Records = memory, memory
@@ -106,14 +103,14 @@ func testConfig(t testing.TB) settings {
 	}}
 }
 
-// plainMinter mints the same token for everyone.
+// plainMinter mints the same token for every user.
 type plainMinter struct{}
 
 func (plainMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{RTC: "token", ExpiresAt: expiresAt}, nil
 }
 
-// build makes a node.
+// build returns a node that does not run yet.
 func build(t testing.TB, c settings) *node {
 	t.Helper()
 	c.Access = &c
@@ -132,7 +129,7 @@ func build(t testing.TB, c settings) *node {
 	return n
 }
 
-// node is a scheduler with its cluster; nil: it works alone.
+// node is a Scheduler with its Cluster, which is nil if the node works alone.
 type node struct {
 	*Scheduler
 	cluster *sharing.Cluster
@@ -151,7 +148,7 @@ func (n *node) run(ctx context.Context) {
 	shared.Wait()
 }
 
-// start runs a scheduler in the test's bubble until the test ends.
+// start runs a Scheduler in simulated time until the test ends.
 func start(t *testing.T, c settings) *Scheduler { return startNode(t, c).Scheduler }
 
 func startNode(t *testing.T, c settings) *node {
@@ -167,11 +164,11 @@ func (n *node) start(t *testing.T) {
 		defer close(done)
 		n.run(t.Context())
 	}()
-	// The context of the test is done before its clean-ups run.
+	// The test's context ends before its clean-up functions run.
 	t.Cleanup(func() { <-done })
 }
 
-// withScheduler runs a test with a Scheduler that works alone, in a bubble.
+// withScheduler runs a test in simulated time, with a Scheduler that works alone.
 func withScheduler(t *testing.T, test func(t *testing.T, s *Scheduler)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, start(t, testConfig(t))) })
@@ -213,7 +210,7 @@ func endedWith(err error, reason session.EndReason) bool {
 	return ok && ended.Reason == reason
 }
 
-// joined returns a client that has joined a session on s, with tokens of this lifetime.
+// joined returns a client that has joined a session on s, with tokens of the lifetime ttl.
 func joined(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	t.Helper()
 	p := &fakeClient{t: t, scheduler: s}
@@ -221,7 +218,7 @@ func joined(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
-// joinedSilent is joined for a client that answers no push.
+// joinedSilent returns a client like joined, which answers no push.
 func joinedSilent(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	t.Helper()
 	p := &fakeClient{t: t, scheduler: s, answer: silent}
@@ -229,7 +226,7 @@ func joinedSilent(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
-// joinedMany returns n clients that have joined.
+// joinedMany returns n clients like joined.
 func joinedMany(t *testing.T, s *Scheduler, n int, ttl time.Duration) []*fakeClient {
 	t.Helper()
 	clients := make([]*fakeClient, n)
@@ -239,7 +236,7 @@ func joinedMany(t *testing.T, s *Scheduler, n int, ttl time.Duration) []*fakeCli
 	return clients
 }
 
-// wantServed checks that the client is connected and got at least this many pushes.
+// wantServed checks that the client is connected and got at least the given number of pushes.
 func (p *fakeClient) wantServed(pushes int) {
 	p.t.Helper()
 	if got := p.got(); got.ended != nil || got.lost || len(got.pushes) < pushes {
@@ -254,15 +251,15 @@ func (p *fakeClient) wantTold(reason session.EndReason) {
 	require(p.t, ended != nil && ended.Reason == reason, "told %+v, want %s", ended, reason)
 }
 
-// fakeClient is a client that records what it receives, and answers as configured.
+// fakeClient is a client that records the messages that it receives, and answers as the test says.
 type fakeClient struct {
 	t         *testing.T
 	scheduler *Scheduler
-	// answer is called for each push, in a new goroutine; nil sends an ack at once.
+	// answer is called for each push, in a new goroutine. If it is nil, the client acks at once.
 	answer func(p *fakeClient, push session.Push)
-	// refuse makes writing joined fail.
+	// refuse makes the write of `joined` fail.
 	refuse bool
-	// take is called while a push is written; nil does not block.
+	// take is called while a push is written. If it is nil, the write does not block.
 	take func() error
 
 	mu         sync.Mutex
@@ -270,14 +267,14 @@ type fakeClient struct {
 	record     record             // guarded by mu
 }
 
-// record is what a client has received.
+// record is what a fakeClient has received.
 type record struct {
 	joined    session.Joined
 	pushes    []session.Push
 	at        []time.Time // of pushes
 	ended     *session.Ending
 	lost      bool
-	expiresAt session.UnixSec // of the newest tokens
+	expiresAt session.UnixSec // expiry of the newest tokens
 }
 
 // got returns what the client has received so far.
@@ -303,7 +300,7 @@ func (p *fakeClient) hold(a session.Attachment) {
 	p.attachment = a
 }
 
-// again returns the same client with a new connection.
+// again returns the same client without a connection, ready to resume.
 func (p *fakeClient) again() *fakeClient {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -321,7 +318,7 @@ func (p *fakeClient) resumeRequest() session.Resume {
 	return session.Resume{Session: p.record.joined.Session, Key: p.record.joined.Key, Seq: seq}
 }
 
-// resume resumes the session of the client from.
+// resume resumes the session of from, an earlier connection of the same client.
 func (p *fakeClient) resume(from *fakeClient) error {
 	a, err := p.scheduler.Resume(context.Background(), from.resumeRequest(), p)
 	if err != nil {
@@ -392,7 +389,7 @@ func (p *fakeClient) Push(push session.Push) error {
 	return nil
 }
 
-// see checks that the expiry of tokens never decreases. p.mu is held.
+// see checks that the expiry of the tokens never decreases. The caller holds p.mu.
 func (p *fakeClient) see(push session.Push) {
 	if push.Tokens.ExpiresAt < p.record.expiresAt {
 		p.t.Errorf("seq %d expires at %d, the one before at %d", push.Seq, push.Tokens.ExpiresAt, p.record.expiresAt)
@@ -420,7 +417,7 @@ func pass(d time.Duration) {
 	time.Sleep(d) // bubble
 }
 
-// wait lets simulated time pass, and then waits until all goroutines are blocked.
+// wait lets simulated time pass and then waits until all goroutines are blocked.
 func wait(d time.Duration) {
 	pass(d)
 	synctest.Wait()
@@ -441,7 +438,8 @@ func whole(t testing.TB, s *Scheduler) {
 
 var errGone = errors.New("gone")
 
-// lagOf returns the sum of a node's push lags in seconds, and the number of pushes.
+// lagOf returns the sum and the number of the observations in a node's histogram of push lags, in
+// seconds.
 func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
 	t.Helper()
 	families, err := m.registry.Gather()
@@ -456,7 +454,8 @@ func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
 	return 0, 0
 }
 
-// counterOf reads a counter with these values of its labels, in the order of their names.
+// counterOf reads the counter whose labels have these values. The values are in the order of the
+// labels' names.
 func counterOf(t testing.TB, g prometheus.Gatherer, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := g.Gather()

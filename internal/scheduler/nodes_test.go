@@ -20,17 +20,17 @@ import (
 	"refresher/internal/store"
 )
 
-// cluster is a number of nodes that share a store, in a bubble.
+// cluster is a number of nodes that share a store, in simulated time.
 type cluster struct {
 	t      *testing.T
 	config settings
 	store  *store.Memory
 
 	mu        sync.Mutex
-	announced map[string]int // guarded by mu; how often, by session and kind
+	announced map[string]int // how often each event was sent, by session and kind; guarded by mu
 }
 
-// inCluster runs a test with a new cluster, in a bubble.
+// inCluster runs a test with a new cluster, in simulated time.
 func inCluster(t *testing.T, test func(t *testing.T, c *cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, newCluster(t)) })
@@ -41,8 +41,8 @@ type member struct {
 	*node
 	link     *link
 	registry *prometheus.Registry
-	kill     func() // it is gone at once: it writes nothing more
-	stop     func() // it goes in good order
+	kill     func() // ends the node at once, as a crash does: it saves nothing more
+	stop     func() // stops the node as at a regular shutdown
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -64,13 +64,13 @@ func onTwoNodes(t *testing.T, ttl time.Duration, test func(t *testing.T, c *clus
 	})
 }
 
-// start adds a node. name must not have been used before.
+// start adds a node to the cluster. Each node must have another name.
 func (c *cluster) start(name string) *member {
 	c.t.Helper()
 	return c.startWith(name, func(*settings, *link) {})
 }
 
-// startWith adds a node with settings of its own.
+// startWith adds a node whose settings and link change can modify.
 func (c *cluster) startWith(name string, change func(*settings, *link)) *member {
 	c.t.Helper()
 	l := &link{store: c.store}
@@ -80,7 +80,7 @@ func (c *cluster) startWith(name string, change func(*settings, *link)) *member 
 	config.SendEvent = func(e session.Event, settled func(bool)) {
 		go func() {
 			if l.isDead() {
-				return // it died with its process
+				return // the node has died, and the event with it
 			}
 			c.mu.Lock()
 			c.announced[fmt.Sprintf("%s %d", e.Session, deliveredBy(e.Type))]++
@@ -108,7 +108,7 @@ func (c *cluster) startWith(name string, change func(*settings, *link)) *member 
 	return m
 }
 
-// deliveredBy returns the bit of store.Delivered for an event.
+// deliveredBy returns the bit of store.Delivered for events of a type.
 func deliveredBy(t session.EventType) store.Delivered {
 	switch t {
 	case session.EventJoined:
@@ -120,7 +120,7 @@ func deliveredBy(t session.EventType) store.Delivered {
 	}
 }
 
-// Wish applies an operator's wish.
+// Wish applies an operator's wish, a change to one session, on this node.
 func (m *member) Wish(ctx context.Context, app string, w store.Wish) (store.WishResult, error) {
 	return m.cluster.Wish(ctx, app, w)
 }
@@ -132,23 +132,22 @@ func (c *cluster) count(id string, what store.Delivered) int {
 	return c.announced[fmt.Sprintf("%s %d", id, what)]
 }
 
-// link connects a node to the store, and can be broken.
+// link is a node's connection to the store, which a test can break.
 type link struct {
 	store *store.Memory
 
 	mu     sync.Mutex
-	fault  func() error // guarded by mu; asked before each operation
-	after  func() error // guarded by mu; and after it, so that only the answer is lost
-	isGone bool         // guarded by mu
-	lease  error        // guarded by mu; why the node has no lease, although it reaches the store
+	fault  func() error // called before each operation; guarded by mu
+	after  func() error // called after each operation; its error replaces the answer; guarded by mu
+	isGone bool         // the node has died; guarded by mu
+	lease  error        // if not nil, the error of every renewal of the lease; guarded by mu
 
-	missed func() // guarded by mu; says that notices were lost; nil: none was
+	missed func() // reports that notices were lost; nil if none was; guarded by mu
 
-	running chan struct{} // guarded by mu; closed when a node that was paused goes on; nil: it was not
+	running chan struct{} // closed when a paused node continues; nil if the node was not paused; guarded by mu
 }
 
-// fail calls f before each operation, whose error the operation returns; nil repairs the
-// link.
+// fail makes every operation call f first and return its error. nil repairs the link.
 func (l *link) fail(f func() error) {
 	l.mu.Lock()
 	l.fault = f
@@ -162,7 +161,7 @@ func (l *link) fail(f func() error) {
 	}
 }
 
-// die breaks the link for good.
+// die breaks the link for ever.
 func (l *link) die() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,14 +260,14 @@ var errAway = errors.New("the store is away")
 
 func away() error { return errAway }
 
-// on returns the same client, about to connect to another node.
+// on returns the same client without a connection, ready to resume on another node.
 func (p *fakeClient) on(m *member) *fakeClient {
 	next := p.again()
 	next.scheduler = m.Scheduler
 	return next
 }
 
-// move resumes on another node. The client acks all pushes there.
+// move makes the client resume on another node. The client acks all pushes there.
 func (p *fakeClient) move(m *member) *fakeClient {
 	p.t.Helper()
 	next := p.on(m)
@@ -321,7 +320,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 		if a.open() != 0 || b.open() != 1 || c.stored() != 1 {
 			t.Errorf("%d, %d and %d sessions on the old node, the new one and in the store", a.open(), b.open(), c.stored())
 		}
-		for _, m := range []*member{a, b} { // with the key that the move has outdated
+		for _, m := range []*member{a, b} { // p has the key from before the move
 			wantEnded(t, p.on(m).resume(p), session.EndSuperseded)
 		}
 		back := moved.move(a)
@@ -333,11 +332,10 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 	})
 }
 
-// A node that was paused while its client moved to another node overwrites nothing when it
-// continues.
+// A paused node whose client has moved to another node overwrites no record when it continues.
 func TestPausedNodeWritesNothingBack(t *testing.T) {
 	onTwoNodes(t, time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
-		a.link.fail(away) // it goes on by itself, and heaps up what it wants to write
+		a.link.fail(away) // the node still renews the session, and its records wait
 		wait(2 * store.Lease)
 		moved := p.move(b)
 		wait(2 * time.Minute)
@@ -369,7 +367,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 		if n := b.open() + d.open() + c.stored(); n != 0 || c.count(id, store.DeliveredEnd) != 1 {
 			t.Errorf("%d traces of it are left, its end told %d times", n, c.count(id, store.DeliveredEnd))
 		}
-		// The client may still return, with its key.
+		// The client can still open the session with its key.
 		p.move(b)
 	})
 }
@@ -392,18 +390,18 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 			if n := len(p.got().pushes); n < 100 || p.got().ended != nil || p.got().lost {
 				t.Fatalf("%d renewals in an hour: %+v", n, p.got())
 			}
-			if i < 10 { // from the key alone
+			if i < 10 { // node b has only the key to restore the session
 				p.current().Detach()
 				clients[i] = p.move(b)
 				equal(t, "seq", clients[i].got().joined.Push.Seq, p.resumeRequest().Seq+1)
 			}
 		}
-		c.store.Lose() // and comes back empty
+		c.store.Lose() // the store returns without its data
 		a.link.fail(nil)
 		b.link.fail(nil)
 		wait(5 * time.Second)
 		check(t, !a.cluster.Degraded() && !b.cluster.Degraded() && c.stored() == 21, "%d of 21 sessions are in the store again", c.stored())
-		c.store.Lose() // without being away
+		c.store.Lose() // the store loses its data but stays reachable
 		wait(5 * time.Second)
 		check(t, c.stored() == 21, "%d of 21 sessions are in the store again", c.stored())
 		wait(10 * time.Minute)
@@ -414,8 +412,8 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// After an outage for all nodes, all leases have expired and all sessions are overdue in
-// the store. No live node's session is claimed.
+// After an outage for all nodes, all leases have expired, and in the store all sessions look
+// overdue. No session of a live node is adopted.
 func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
@@ -442,9 +440,8 @@ func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 	})
 }
 
-// A node that can reach the sessions but not renew its lease is degraded and claims
-// nothing. After the repair it claims nothing until the other nodes had time to renew their
-// leases.
+// A node that reaches the shards of the store but cannot renew its lease is degraded and adopts no
+// session. After the repair it waits until the other nodes have had time to renew their leases.
 func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		var log bytes.Buffer
@@ -472,7 +469,7 @@ func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 	})
 }
 
-// slowly delays every operation.
+// slowly delays every operation on the store.
 func slowly() error {
 	pass(200 * time.Millisecond)
 	return nil
@@ -500,7 +497,7 @@ func TestStoppedNodeHandsOver(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joined(t, a.Scheduler, time.Minute)
-		p.current().Detach() // the hub's doing
+		p.current().Detach() // in a real node, the WebSocket hub does this at the stop
 		a.stop()
 		require(t, c.stored() == 1, "the node went without a word")
 		wait(40 * time.Second)
@@ -508,11 +505,12 @@ func TestStoppedNodeHandsOver(t *testing.T) {
 	})
 }
 
-// Nodes restored the same session from its key while the store was down, but the client
-// received the answer of one only. The other attachments, whose epochs may be higher, may cost
-// it a connection, but not the session.
+// While the store was down, several nodes restored the same session from its key, but only one
+// node's answer reached the client. The attachments on the other nodes may have higher epochs. They
+// may cost the client its connection, but not its session.
 func TestUnknownAttachmentDoesNotHarmTheClient(t *testing.T) {
-	for _, first := range []string{"ghost", "client"} { // whose node reaches the store first
+	// which node reaches the store first: one that the client does not know of, or the client's
+	for _, first := range []string{"ghost", "client"} {
 		for _, ghosts := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s, %d", first, ghosts), func(t *testing.T) {
 				inCluster(t, func(t *testing.T, c *cluster) {
@@ -526,7 +524,7 @@ func TestUnknownAttachmentDoesNotHarmTheClient(t *testing.T) {
 					for range ghosts {
 						ghost := p.on(b)
 						ghost.answer = silent
-						must(t, ghost.resume(p)) // joined never arrives
+						must(t, ghost.resume(p)) // the `joined` message does not reach the client
 					}
 					call := p.move(d)
 					order := []*member{b, d}
@@ -553,12 +551,13 @@ func TestUnknownAttachmentDoesNotHarmTheClient(t *testing.T) {
 	}
 }
 
-// A renewal over HTTP on another node acquires the session, so that the connection of its
-// owner is closed and the client resumes.
+// A renewal over HTTP on another node acquires the session. Its previous owner closes the
+// connection, and the client resumes.
 func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
 	onTwoNodes(t, time.Minute, func(t *testing.T, _ *cluster, a, b *member, p *fakeClient) {
 		push, err := b.RenewByKey(context.Background(), p.resumeRequest())
-		require(t, err == nil && push.Seq == 3, "%+v, %v", push, err) // 2 may be on its way
+		// node b skips seq 2, since node a may have just pushed it
+		require(t, err == nil && push.Seq == 3, "%+v, %v", push, err)
 		wait(time.Second)
 		if got := p.got(); got.ended != nil || !got.lost {
 			t.Errorf("the connection was told %+v, lost %v; want it to come back", got.ended, got.lost)

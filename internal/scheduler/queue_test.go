@@ -11,7 +11,7 @@ import (
 	"refresher/internal/session"
 )
 
-// TestQueueAgainstAList compares the queue with a list that is searched linearly.
+// TestQueueAgainstAList compares the queue with a list that is searched from its beginning.
 func TestQueueAgainstAList(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type times struct{ due, expires time.Duration }

@@ -55,7 +55,7 @@ type ended struct {
 	accessEndsAt session.UnixSec
 }
 
-// revoke ends the sessions that a revocation selects.
+// revoke ends the sessions that a revocation matches, and counts them.
 func revoke(s *Scheduler, which store.Selector) *ended {
 	e := &ended{}
 	s.Revoke(func(k *session.ResumeClaims) string {
@@ -78,7 +78,7 @@ func (e *ended) count() int {
 	return e.sessions
 }
 
-// joinAs opens a session of a channel and a uid.
+// joinAs opens a session in a channel, for a uid and a subject.
 func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject string) *fakeClient {
 	t.Helper()
 	p := &fakeClient{t: t, scheduler: s}
@@ -103,7 +103,7 @@ func startRevoking(t *testing.T, change func(*settings)) (*Scheduler, *revocatio
 	return start(t, c), r, c
 }
 
-// countedStore counts how often the store is asked for a session.
+// countedStore counts the requests to the store about a session.
 type countedStore struct {
 	sharing.Store
 	times atomic.Int32
@@ -114,7 +114,7 @@ func (g *countedStore) Acquire(ctx context.Context, wish store.AcquireRequest) (
 	return g.Store.Acquire(ctx, wish)
 }
 
-// A bad key is refused before the store or your back end is asked.
+// A bad key is refused without a request to the store or to your back end.
 func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &countedStore{}
@@ -148,11 +148,11 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 		again.ack(again.got().joined.Seq)
 		revoked.add(store.Selector{App: "app", Subject: "eve"})
 		wait(time.Second)
-		left.current().Leave() // the store answers for it in a moment
+		left.current().Leave() // the end is not saved yet, so this node refuses the key
 		asked.times.Store(0)
 		for name, test := range map[string]struct {
 			shown session.Resume
-			want  session.EndReason // empty: the key is unknown
+			want  session.EndReason // empty if the error must be session.ErrUnknown
 		}{
 			"made up":                 {session.Resume{Session: "S", Key: "x", ExpiresAt: 1}, ""},
 			"altered":                 {altered, ""},
@@ -218,7 +218,7 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 			t.Errorf("another project's revocation ended %d sessions", n)
 		}
 
-		// No client can resume, on this node or on one that knows only the key.
+		// No revoked client can resume, neither on this node nor on one that knows only the key.
 		c.Registerer, c.Node, c.Store = prometheus.NewRegistry(), "other", store.NewMemory(time.Now)
 		for _, node := range []*Scheduler{s, start(t, c)} {
 			for _, p := range []*fakeClient{ana, bob, away} {
@@ -283,8 +283,8 @@ func TestNodeThatDoesNotKnowWhatIsRevokedTakesNobody(t *testing.T) {
 	})
 }
 
-// A revocation does not wait for a session that is locked while a push is written. The
-// session ends later, and is counted.
+// Revoke does not wait for a session that is locked while a push is written. The session ends
+// later, and is still counted.
 func TestRevocationOfABusySession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, revoked, _ := startRevoking(t, nil)

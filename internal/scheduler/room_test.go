@@ -14,7 +14,7 @@ import (
 	"refresher/internal/store"
 )
 
-// Detached sessions with tokens of a day do not prevent joins.
+// At the limit, detached sessions are removed, so that clients can join.
 func TestDetachedSessionsGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -52,8 +52,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 	})
 }
 
-// The session that is detached for longest gives way, and the back end is told that it
-// expired.
+// The session that has been detached for longest is removed, and an event reports that it expired.
 func TestLongestDetachedIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -81,7 +80,7 @@ func TestLongestDetachedIsRemoved(t *testing.T) {
 	})
 }
 
-// Sessions that a node keeps for another one that is away take no room from its own.
+// Sessions that a node has adopted from a dead one do not count towards its limit.
 func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	table := newTable(1)
 	if !table.insert(&entry{claims: session.ResumeClaims{Session: "adopted"}}, nil, true) || !table.join(&entry{claims: session.ResumeClaims{Session: "own"}}) {
@@ -90,7 +89,7 @@ func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	check(t, !table.join(&entry{claims: session.ResumeClaims{Session: "another"}}), "room for two")
 }
 
-// Sessions of clients that renew over HTTP are removed after those of clients that only
+// Sessions whose clients renew over HTTP are removed last, after those of clients that only
 // disconnected.
 func TestClientsThatRenewOverHTTPAreRemovedLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -112,14 +111,14 @@ func TestClientsThatRenewOverHTTPAreRemovedLast(t *testing.T) {
 	})
 }
 
-// move is one action of one of many clients.
+// move is one action of one client.
 type move struct {
 	what    string
-	who     int // counts those who can
-	seconds int // until the next
+	who     int // index among the clients that can do the action
+	seconds int // seconds until the next action
 }
 
-// TestAnyCrowd has many clients join, leave, disconnect and resume on a node with a low
+// TestAnyCrowd has many clients join, leave, disconnect and resume at random, on a node with a low
 // limit.
 func TestAnyCrowd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

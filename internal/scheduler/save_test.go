@@ -11,7 +11,7 @@ import (
 	"refresher/internal/store"
 )
 
-// The record of a confirmed renewal may wait for a twentieth of the lifetime.
+// The record of a confirmed renewal may wait for a twentieth of the tokens' lifetime.
 func TestSaveWithin(t *testing.T) {
 	for ttl, want := range map[time.Duration]time.Duration{
 		time.Second:             0,
@@ -27,7 +27,7 @@ func TestSaveWithin(t *testing.T) {
 	}
 }
 
-// datedSaves records when the store was given records.
+// datedSaves is a store that records the times of its saves.
 type datedSaves struct {
 	*link
 
@@ -42,7 +42,7 @@ func (d *datedSaves) Save(ctx context.Context, records []store.Record) ([]store.
 	return d.link.Save(ctx, records)
 }
 
-// after returns how long after start the store was first given a record.
+// after returns the time from start to the first save.
 func (d *datedSaves) after(start time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -54,8 +54,8 @@ func (d *datedSaves) after(start time.Time) time.Duration {
 	return -1
 }
 
-// Only the record of a confirmed renewal waits long. All other changes are saved after 100
-// ms, since another node may need them.
+// Only the record of a confirmed renewal waits long. All other changes are saved after 100 ms,
+// since another node may need them.
 func TestWhichRecordsGather(t *testing.T) {
 	const ttl, soon, later = time.Hour, 100 * time.Millisecond, time.Second
 	inCluster(t, func(t *testing.T, c *cluster) {
@@ -80,7 +80,7 @@ func TestWhichRecordsGather(t *testing.T) {
 		}
 		for _, step := range []struct {
 			name   string
-			change func() time.Time // it returns when the session changed
+			change func() time.Time // returns the time of the session's change
 			within time.Duration
 		}{
 			{"join", now(func() { p.join(ttl) }), soon},
@@ -108,8 +108,8 @@ func TestWhichRecordsGather(t *testing.T) {
 	})
 }
 
-// A node dies before the record of a confirmed renewal is saved. Its client resumes on
-// another node, which has the previous record, and gets tokens of a higher seq.
+// A node dies before the record of a confirmed renewal is saved. The client resumes on another
+// node, which has the previous record, and gets tokens with a higher seq.
 func TestSuccessorOfARenewalThatWasNotSaved(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
@@ -118,7 +118,7 @@ func TestSuccessorOfARenewalThatWasNotSaved(t *testing.T) {
 		for len(p.got().pushes) == 0 {
 			wait(10 * time.Millisecond)
 		}
-		a.kill() // the push is acked, its record waits
+		a.kill() // the push is acked, but its record is not saved yet
 		b := c.start("b")
 		next := p.move(b)
 		if got := next.got(); got.joined.Push.Seq <= p.resumeRequest().Seq || got.joined.Rejoin {

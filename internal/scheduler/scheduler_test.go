@@ -26,8 +26,8 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 		require(t, len(p.got().pushes) >= 60, "%d renewals", len(p.got().pushes))
 		for i, push := range p.got().pushes {
 			left := push.PreviousExpiresAt.Time().Sub(p.got().at[i])
-			// Half of the 12 s, less a second's rounding of expiries, and a
-			// jitter of up to half of that.
+			// The head start is half of the 12 s. Rounding of expiries takes up to a second, and
+			// the jitter adds up to half the head start.
 			if push.Rejoin || push.Attempt != 1 || left < 6*time.Second || left > 10*time.Second {
 				t.Fatalf("renewal %d: %+v with %s left", i, push, left)
 			}
@@ -51,7 +51,7 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 		}
 		length := 72 * time.Hour
 		if testing.Short() {
-			length = 25 * time.Hour // longer than the longest tokens live
+			length = 25 * time.Hour // longer than the longest lifetime of the tokens
 		}
 		wait(length)
 		for _, p := range clients {
@@ -66,7 +66,7 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 		for _, p := range clients {
 			p.current().Leave()
 		}
-		wait(time.Minute) // for answers on their way
+		wait(time.Minute) // so that the last answers arrive
 	})
 }
 
@@ -82,7 +82,7 @@ func TestClientThatStopsAcking(t *testing.T) {
 		back.answer = nil
 		must(t, back.resume(p))
 		require(t, back.got().joined.Seq == 3 && !back.got().joined.Rejoin && back.got().joined.Resumed, "joined %+v", back.got().joined)
-		wait(10 * time.Minute) // it acks, and is renewed again
+		wait(10 * time.Minute) // the client acks, and its tokens are renewed again
 		require(t, !back.got().lost && len(back.got().pushes) != 0, "the resumed session does not go on")
 		whole(t, s)
 	})
@@ -95,7 +95,8 @@ func wantExpired(t *testing.T, s *Scheduler, want float64) {
 	check(t, have == want, "%v expired renewals are counted, want %v", have, want)
 }
 
-// checkRanOut checks the number of clients that are counted because their tokens expired.
+// checkRanOut checks the metric of clients whose tokens expired, by the session's state at the
+// expiry.
 func checkRanOut(t *testing.T, s *Scheduler, attached, detached float64) {
 	t.Helper()
 	if a, d := testutil.ToFloat64(s.metrics.tokensExpired["attached"]), testutil.ToFloat64(s.metrics.tokensExpired["detached"]); a != attached || d != detached {
@@ -197,7 +198,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 		if p.got().ended == nil || p.got().ended.Reason != session.EndLeft || p.got().ended.AccessEndsAt != p.got().expiresAt {
 			t.Fatalf("ended %+v", p.got().ended)
 		}
-		for range 2 { // at once, and when the store has been told
+		for range 2 { // before and after the end is saved to the store
 			wantEnded(t, p.again().resume(p), session.EndLeft)
 			if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); !endedWith(err, session.EndLeft) {
 				t.Fatalf("renewal over HTTP: %v", err)
@@ -205,7 +206,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 			wait(time.Minute)
 			equal(t, "ended sessions that the store knows of", len(s.table.open)+len(s.table.ended), 0)
 		}
-		wait(25 * time.Hour) // its terms are over, and with them its keys
+		wait(25 * time.Hour) // the session's terms are over, so the store deletes its tombstone
 		if open, tombstones := shared.Len(); open+tombstones != 0 {
 			t.Errorf("%d ended sessions are kept for ever, and %d tombstones", open, tombstones)
 		}
@@ -281,8 +282,7 @@ func TestFailedJoinTakesNoRoom(t *testing.T) {
 	})
 }
 
-// A node whose connection to a client has an older epoch closes it when the client resumes
-// with a newer key.
+// A node closes a connection when its client resumes with a key of a higher epoch.
 func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -306,7 +306,7 @@ func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
 		s := start(t, c)
 		p := joined(t, s, 10*time.Second)
 		m.broken.Store(true)
-		wait(time.Minute) // its tokens run out meanwhile
+		wait(time.Minute) // the client's tokens expire while minting fails
 		require(t, m.tries.Load() >= 30 && m.tries.Load() <= 60, "%d tries in a minute", m.tries.Load())
 		m.broken.Store(false)
 		wait(5 * time.Second)
@@ -316,7 +316,7 @@ func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
 	})
 }
 
-// failingMinter is a plainMinter that can be made to fail.
+// failingMinter is a plainMinter that fails when a test says so.
 type failingMinter struct {
 	broken atomic.Bool
 	tries  atomic.Int64
@@ -344,7 +344,7 @@ func TestCallsThatBeganTogetherRenewApart(t *testing.T) {
 			require(t, len(p.got().at) == 1, "%d renewals in the first hour", len(p.got().at))
 			perSecond[p.got().at[0].Unix()]++
 		}
-		// 150 s of jitter: 13 a second on average.
+		// The jitter of up to 150 s spreads the renewals to 13 per second on average.
 		for second, count := range perSecond {
 			check(t, count <= 40, "%d renewals in second %d", count, second)
 		}
@@ -359,8 +359,8 @@ func TestWallClockSteps(t *testing.T) {
 	}
 }
 
-// stepWallClock sets the wall clock while there are a thousand sessions, and checks that
-// none expires and that the renewals are spread.
+// stepWallClock sets the wall clock while the node has a thousand sessions. It checks that no
+// tokens expire and that the renewals are spread.
 func stepWallClock(t *testing.T, step time.Duration) {
 	s := build(t, testConfig(t)).Scheduler
 	var offset atomic.Int64
@@ -409,11 +409,11 @@ func TestMetricsLookAhead(t *testing.T) {
 		c := testConfig(t)
 		registry := prometheus.NewRegistry()
 		c.Registerer = registry
-		c.Policy.AckTimeout = 30 * time.Second // so that it is not given up yet
+		c.Policy.AckTimeout = 30 * time.Second // so that the silent client's connection is not closed yet
 		s := start(t, c)
 		joinedSilent(t, s, 40*time.Second)
 		q := joined(t, s, time.Hour)
-		wait(21 * time.Second) // p's renewal is out, with less than 20 s left
+		wait(21 * time.Second) // the silent client's renewal is unconfirmed, and its tokens expire in less than 20 s
 		err := testutil.GatherAndCompare(registry, strings.NewReader(`
 			# HELP refresher_sessions_at_risk Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.
 			# TYPE refresher_sessions_at_risk gauge
@@ -433,7 +433,7 @@ func TestMetricsLookAhead(t *testing.T) {
 	})
 }
 
-// counted is a store that counts the records written to it.
+// counted is a store that counts the saved records.
 type counted struct {
 	sharing.Store
 	records atomic.Int64
@@ -444,14 +444,14 @@ func (c *counted) Save(ctx context.Context, records []store.Record) ([]store.Out
 	return c.Store.Save(ctx, records)
 }
 
-// A client that alternates acks and nacks at the maximum rate gets no more bundles than one
-// whose SDK refuses everything.
+// A client that alternates between ack and nack at the maximum rate gets no more bundles than a
+// client whose SDK refuses everything.
 func TestAckAndNackInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		c.share()
 		written := &counted{Store: c.Store}
-		var log bytes.Buffer // written under the session's lock
+		var log bytes.Buffer // guarded by the session's lock
 		c.Store, c.Logger = written, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		s := start(t, c)
 		p := joinedSilent(t, s, time.Hour)
@@ -466,7 +466,8 @@ func TestAckAndNackInTurns(t *testing.T) {
 		p.current().Leave()
 		wait(time.Second)
 		check(t, len(p.got().pushes) >= 6 && len(p.got().pushes) <= 7, "%d bundles in 31 s", len(p.got().pushes))
-		check(t, written.records.Load() <= 9, "%d writes", written.records.Load()) // one a bundle, the proof of the key, and the end
+		// one for each bundle, one for the first use of the key, one for the end
+		check(t, written.records.Load() <= 9, "%d writes", written.records.Load())
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 		check(t, len(lines) == 4, "%d lines in 31 s", len(lines))
 		for i, line := range lines {

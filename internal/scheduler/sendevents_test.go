@@ -7,8 +7,8 @@ import (
 	"refresher/internal/store"
 )
 
-// An event has the same id on every node that may send it, without a dot, which would
-// end the id in what is signed. It names the project and the subject of the session.
+// An event's ID is the same on every node, and contains no dot, since a dot ends the ID in the
+// signed text. The event names the project and the subject of the session.
 func TestNewEvent(t *testing.T) {
 	record := session.Record{ResumeClaims: session.ResumeClaims{App: "app", Session: "S", Subject: "ana"}, Seq: 12}
 	expired, ended := record, record

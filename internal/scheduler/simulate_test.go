@@ -10,9 +10,8 @@ import (
 	"refresher/internal/session"
 )
 
-// TestAnyDay simulates arbitrary days of a few clients, which answer late, fall silent,
-// refuse, disconnect and resume. The promises to each client are checked against the
-// client's own record.
+// TestAnyDay simulates random days of a few clients, which answer late, fall silent, refuse tokens,
+// disconnect and resume. Each client checks from its own record that its tokens came in time.
 func TestAnyDay(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		day := drawDay(rt)
@@ -26,13 +25,13 @@ func TestAnyDay(t *testing.T) {
 // day is the script of a simulation.
 type day struct {
 	calls   []callScript
-	changes []time.Duration // of the certificate, each so long after the one before
+	changes []time.Duration // intervals between changes of the certificate
 	spread  time.Duration
 }
 
 type callScript struct {
 	ttl   time.Duration
-	delay time.Duration // of its acks, under the ack timeout
+	delay time.Duration // delay of the client's acks; less than the ack timeout
 	turns []turn
 }
 
@@ -90,7 +89,7 @@ func (d day) play(t *testing.T) {
 		c.fakeClient.current().Leave()
 	}
 	<-changed
-	wait(time.Minute) // for the last answers, too
+	wait(time.Minute) // so that the last answers arrive
 	whole(t, s)
 	for id := range s.table.open {
 		t.Errorf("session %s was not ended", id)
@@ -104,7 +103,7 @@ type caller struct {
 	script     callScript
 	signs      *certificate
 	fakeClient *fakeClient
-	muted      chan bool // holds whether it is; a lock and a value in one
+	muted      chan bool // contains the current value, true or false; taking it out locks it
 }
 
 func (c *caller) play() {
@@ -122,7 +121,7 @@ func (c *caller) play() {
 		case "resume":
 			c.resume()
 			away = false
-		case "twice": // two connections at once, as after a change of network
+		case "twice": // the old connection stays open, as after a change of network
 			c.resume()
 			c.resume()
 			away = false
@@ -133,7 +132,7 @@ func (c *caller) play() {
 			c.muted <- turn.what == "mute"
 		}
 	}
-	// In the end a client that is connected and answers has valid tokens.
+	// At the end a client that is connected and answers must have valid tokens.
 	<-c.muted
 	c.muted <- false
 	if away || c.fakeClient.got().lost {
@@ -143,7 +142,7 @@ func (c *caller) play() {
 		c.t.Error(err)
 	}
 	pass(c.script.delay + 2*c.s.config.Policy.AckTimeout)
-	if c.fakeClient.got().lost { // it was muted until now
+	if c.fakeClient.got().lost { // because the client was muted until now
 		c.resume()
 	}
 	before := len(c.fakeClient.got().pushes)
@@ -155,15 +154,16 @@ func (c *caller) play() {
 	for i := before; i < len(got.pushes); i++ {
 		c.onTime(got.pushes[i], got.at[i])
 	}
-	// A rotation takes the spread, and 10 s more after another one. The client may take a
-	// while to confirm an earlier bundle.
+	// A rotation takes the spread, and 10 s more if it follows another one. The client may first
+	// have to confirm an earlier bundle.
 	rotated := c.signs.since() > c.s.config.Policy.CertificateSpread+30*time.Second
 	if has, signs := got.holds(), c.signs.name("app"); has != signs && rotated {
 		c.t.Errorf("has tokens of certificate %s, %s signs", has, signs)
 	}
 }
 
-// onTime checks a push to a client that was connected and has answered the previous push.
+// onTime checks when a push came, to a client that was connected and has answered the previous
+// push.
 func (c *caller) onTime(push session.Push, at time.Time) {
 	if push.Attempt > 1 || push.Cause != session.CauseSchedule {
 		return
@@ -171,11 +171,11 @@ func (c *caller) onTime(push session.Push, at time.Time) {
 	left := push.PreviousExpiresAt.Time().Sub(at)
 	policy := c.s.config.Policy
 	before := policy.HeadStart(c.script.ttl)
-	// What was issued in the middle of a second expires at its beginning.
+	// Expiries are rounded down to whole seconds, so a push may seem up to a second early.
 	check(c.t, !push.Rejoin && left >= before && left <= before+before/2+time.Second, "pushed with %s left, head start %s: %+v", left, before, push)
 }
 
-// answer acks, unless muted.
+// answer acks a push after the script's delay, unless the client is muted.
 func (c *caller) answer(p *fakeClient, push session.Push) {
 	pass(c.script.delay)
 	muted := <-c.muted
@@ -188,7 +188,7 @@ func (c *caller) answer(p *fakeClient, push session.Push) {
 	}
 }
 
-// resume puts the call on a new connection.
+// resume gives the client's session a new connection.
 func (c *caller) resume() {
 	next := c.fakeClient.again()
 	if err := next.resume(c.fakeClient); err != nil {

@@ -16,9 +16,8 @@ import (
 )
 
 // TestConcurrentOperationsOnTheSameSessions has several goroutines do random operations on each of
-// many sessions, with connections whose writes sometimes fail. It checks the order of
-// messages on every connection, and that nothing is left at the end. It is meant for the
-// race detector.
+// many sessions, with connections whose writes sometimes fail. It checks the order of the messages
+// on every connection, and that no session remains at the end. It is meant for the race detector.
 func TestConcurrentOperationsOnTheSameSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -47,7 +46,7 @@ func TestConcurrentOperationsOnTheSameSessions(t *testing.T) {
 		}
 		all.Wait()
 		whole(t, s)
-		wait(30 * time.Minute) // all terms are over
+		wait(30 * time.Minute) // longer than the terms of all sessions
 		whole(t, s)
 		equal(t, "sessions, deadlines and endings that are left", len(s.table.open)+s.table.queue.Len()+len(s.table.ended), 0)
 		for state, gauge := range s.metrics.sessions {
@@ -85,7 +84,7 @@ func (g *gang) keep(c *tab, a session.Attachment) {
 	g.mu.Unlock()
 }
 
-// any returns a random connection and the messages that it received.
+// any returns the attachment of a random connection, and the messages that it received.
 func (g *gang) any() (a session.Attachment, joined session.Joined, seq uint64) {
 	g.mu.Lock()
 	c := g.tabs[rand.N(len(g.tabs))]
@@ -95,8 +94,7 @@ func (g *gang) any() (a session.Attachment, joined session.Joined, seq uint64) {
 	return c.attachment, c.joined, c.seq
 }
 
-// act does a random operation, with the attachment of one connection and the key of
-// another.
+// act does a random operation, with the attachment of one connection and the key from another.
 func (g *gang) act() {
 	a, _, seq := g.any()
 	_, key, _ := g.any()
@@ -134,10 +132,10 @@ func (g *gang) act() {
 	}
 }
 
-// tab is a connection that checks the messages that it receives.
+// tab is a connection that checks the order of the messages that it receives.
 type tab struct {
 	t     *testing.T
-	flaky bool // its writes fail now and then
+	flaky bool // writes fail now and then
 
 	mu          sync.Mutex
 	attachment  session.Attachment // guarded by mu
@@ -181,8 +179,8 @@ func (c *tab) CloseDead() {
 	c.lost = true
 }
 
-// Clients with short-lived tokens that do not read, and reconnect each time that they are
-// closed, do not delay the renewal of another client, even with few workers.
+// Some clients have short-lived tokens, do not read, and reconnect each time that their connection
+// is closed. They do not delay the renewal of another client, even with few workers.
 func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stalled = 40
@@ -193,12 +191,12 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 		var stall func(p *fakeClient)
 		stall = func(p *fakeClient) {
 			p.take = func() error {
-				pass(5 * time.Second) // the write deadline
+				pass(5 * time.Second) // blocks for the write deadline
 				go func() {
 					next := p.again()
 					stall(next)
 					if time.Now().Before(until) {
-						_ = next.resume(p) // its key may be too old
+						_ = next.resume(p) // fails if the client has used a newer key meanwhile
 					}
 				}()
 				return errGone
@@ -214,7 +212,7 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 		wait(2 * time.Minute)
 		g := good.got()
 		require(t, len(g.at) != 0, "it was not renewed while its tokens lived")
-		// Renewed 45 s before their end, and a jitter earlier.
+		// Tokens are renewed 45 s before they expire, or earlier by the jitter.
 		left := expires.Time().Sub(g.at[0])
 		check(t, left >= 44*time.Second, "its tokens had %s left when they were renewed; want 45 s and more", left)
 		wait(time.Hour)

@@ -24,7 +24,7 @@ import (
 	"refresher/internal/store"
 )
 
-// traced makes a scheduler trace what a sampler selects.
+// traced makes a Scheduler trace the operations that a sampler selects.
 func traced(t testing.TB, c *settings, sampler sdk.Sampler) *tracetest.SpanRecorder {
 	t.Helper()
 	if c.Store == nil {
@@ -36,8 +36,8 @@ func traced(t testing.TB, c *settings, sampler sdk.Sampler) *tracetest.SpanRecor
 	return recorder
 }
 
-// outlines describes the ended traces: the root's name and outcome, and in brackets its
-// children in the order of their start.
+// outlines describes each ended trace: the root's name and outcome, and in brackets its children in
+// the order of their starts.
 func outlines(t testing.TB, r *tracetest.SpanRecorder) []string {
 	t.Helper()
 	spans := r.Ended()
@@ -107,8 +107,8 @@ func TestARenewalIsOneTrace(t *testing.T) {
 						t.Errorf("%s: %q, want %q", key, got, want)
 					}
 				}
-				// It falls due 45 s to 90 s before the end, of which up to half is
-				// jitter; it begins with the question, 15 s before that.
+				// The renewal is due 45 s and a jitter before the expiry. Its trace begins 15 s
+				// earlier, with the request for approval.
 				due := span.Events()[0]
 				if due.Name != "due" || due.Time.Sub(span.StartTime()) != 15*time.Second {
 					t.Errorf("%s %s after the beginning", due.Name, due.Time.Sub(span.StartTime()))
@@ -126,7 +126,7 @@ func TestTracesOfFailures(t *testing.T) {
 		nacked := false
 		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 			switch {
-			case push.Seq == 2 && !nacked: // refused, then silent, then confirmed
+			case push.Seq == 2 && !nacked: // the client nacks the first push, ignores the second and acks the third
 				nacked = true
 				if err := p.current().Nack(push.Seq, "E", "no"); err != nil {
 					t.Error(err)
@@ -163,7 +163,7 @@ func TestTracesOfFailures(t *testing.T) {
 	})
 }
 
-// Every span ends.
+// Every span ends, however the session ends.
 func TestTracesEnd(t *testing.T) {
 	for name, ending := range map[string]func(s *Scheduler, p *fakeClient){
 		"left":        func(_ *Scheduler, p *fakeClient) { p.current().Leave() },
@@ -180,7 +180,7 @@ func TestTracesEnd(t *testing.T) {
 				r := traced(t, &c, sdk.AlwaysSample())
 				s := start(t, c)
 				p := joinedSilent(t, s, 10*time.Minute)
-				wait(9*time.Minute + 16*time.Second) // it is on its way, or soon is
+				wait(9*time.Minute + 16*time.Second) // a push is waiting for its ack by now, or will be soon
 				ending(s, p)
 				wait(30 * time.Minute)
 				outlines(t, r)
@@ -189,8 +189,8 @@ func TestTracesEnd(t *testing.T) {
 	}
 }
 
-// Records that are saved in one batch share one span, which belongs to one trace; the
-// others have a link to it.
+// The records of one batch share one span, which belongs to the trace of one of them. The traces of
+// the others have a link to it.
 func TestTracesOfABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -213,7 +213,7 @@ func TestTracesOfABatch(t *testing.T) {
 	})
 }
 
-// A trace that is not sampled records nothing and gives no exemplars.
+// A trace that the sampler does not select records nothing and adds no exemplars.
 func TestUnsampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
@@ -246,7 +246,7 @@ func TestUnsampled(t *testing.T) {
 	})
 }
 
-// exemplars returns the trace ids of the histograms' exemplars, by metric.
+// exemplars returns the trace ids in the exemplars of the histograms, by metric.
 func exemplars(t testing.TB, g prometheus.Gatherer) map[string]string {
 	t.Helper()
 	families, err := g.Gather()
@@ -271,8 +271,7 @@ func first(all []*dto.Exemplar) *dto.Exemplar {
 	return all[0]
 }
 
-// The context of requests to your back end and the store belongs to the trace of the
-// renewal.
+// Requests to your back end and to the store carry the trace of the renewal in their context.
 func TestTracesContinueInRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -339,7 +338,8 @@ func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
 		wait(time.Second)
 		want := []string{
 			"join (joined) [mint, push, record [save]]",
-			"renewal over HTTP (refused) [mint, record]", // which the next renewal has replaced before it was saved
+			// no save: the record of the next renewal replaced this record before it was saved
+			"renewal over HTTP (refused) [mint, record]",
 			"renewal (acked) [ack (acked), mint, push, record [save]]",
 		}
 		diff := cmp.Diff(want, outlines(t, r))

@@ -14,14 +14,14 @@ import (
 	"refresher/internal/store"
 )
 
-// roleMinter mints tokens that name their role.
+// roleMinter mints tokens that contain the role.
 type roleMinter struct{}
 
 func (roleMinter) Mint(_ string, id session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{RTC: roleOf(id).String(), ExpiresAt: expiresAt}, nil
 }
 
-// want applies a wish, which must succeed.
+// want applies a wish (an operator's change to a session) and checks that there is no error.
 func (m *member) want(w store.Wish) store.WishResult {
 	result, err := m.Wish(context.Background(), "app", w)
 	if err != nil {
@@ -37,7 +37,7 @@ func (m *member) setRole(id string, role session.Role) store.WishResult {
 // id returns the id of the client's session.
 func (p *fakeClient) id() string { return p.got().joined.Session }
 
-// newest returns the client's newest push.
+// newest returns the newest push that the client received.
 func (p *fakeClient) newest() session.Push {
 	got := p.got()
 	if len(got.pushes) == 0 {
@@ -46,7 +46,7 @@ func (p *fakeClient) newest() session.Push {
 	return got.pushes[len(got.pushes)-1]
 }
 
-// wantPushed checks the newest push.
+// wantPushed checks the number of pushes, and the cause and role of the newest.
 func (p *fakeClient) wantPushed(pushes int, cause session.Cause, role session.Role) {
 	p.t.Helper()
 	if got := p.newest(); len(p.got().pushes) != pushes || got.Cause != cause || got.Tokens.RTC != role.String() {
@@ -54,7 +54,7 @@ func (p *fakeClient) wantPushed(pushes int, cause session.Cause, role session.Ro
 	}
 }
 
-// applied checks the result of a wish for a role.
+// applied checks the result of a wish that changes the role.
 func applied(t *testing.T, result store.WishResult, node string, role session.Role, state session.State) {
 	t.Helper()
 	r := &result.Record
@@ -94,7 +94,7 @@ func TestWishIsApplied(t *testing.T) {
 	}
 }
 
-// The client's tokens may be newer than the stored record.
+// The reported end is that of the client's tokens, even if they are newer than the stored record.
 func TestEndSaysWhenTheNewestTokensEnd(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -133,7 +133,7 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 					wantEnded(t, err, session.EndRevoked)
 					return
 				}
-				wait(10 * time.Minute) // it is overdue
+				wait(10 * time.Minute) // the session is overdue
 				require(t, b.open() == 1, "not taken over")
 				back := p.on(b)
 				must(t, back.resume(p))
@@ -147,7 +147,7 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 	}
 }
 
-// pause blocks all operations of a node on the store, and all notices to it, until goOn is
+// pause blocks all operations of a node on the store and all notices to the node, until goOn is
 // called.
 func (l *link) pause() (goOn func()) {
 	running := make(chan struct{})
@@ -167,7 +167,7 @@ func (l *link) await() {
 	}
 }
 
-// A paused node applies a wish when it continues.
+// A paused node applies a wish for its session when it continues.
 func TestWishOfAPausedNodesSession(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -213,8 +213,7 @@ func TestWishOfADetachedSession(t *testing.T) {
 	})
 }
 
-// A renewal over HTTP applies a wish, even if the client would otherwise get the same
-// tokens again.
+// A renewal over HTTP applies a wish, even if the client would otherwise get the same tokens again.
 func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -234,7 +233,7 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 		b.setRole(p.id(), session.Subscriber)
 		third := renew(a)
 		check(t, third.Seq == first.Seq+2 && third.Tokens.RTC == "subscriber", "after a wish elsewhere: %+v", third)
-		goOn := a.link.pause() // the wish is in the store alone
+		goOn := a.link.pause() // only the store knows of the wish
 		b.setRole(p.id(), session.Publisher)
 		if push := renew(b); push.Tokens.RTC != "publisher" {
 			t.Errorf("on another node: %+v", push)
@@ -243,8 +242,7 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 	})
 }
 
-// While the store is down, a node applies wishes to its own sessions, and stores them
-// later.
+// While the store is down, a node applies wishes to its own sessions and stores them later.
 func TestWishWhileTheStoreIsAway(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -284,7 +282,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 		stored, _, _ := c.store.Get(t.Context(), ana.id())
 		check(t, roleOf(stored.Identity) == session.Publisher && stored.WishVersion == role.Version && !stored.WishPending, "stored %+v", stored)
 		wantEnded(t, bob.on(b).resume(bob), session.EndRevoked)
-		// The next one comes after it.
+		// The next wish has a higher version.
 		if next := b.setRole(ana.id(), session.Subscriber); next.Version <= role.Version || !next.Applied {
 			t.Errorf("then %+v", next)
 		}
@@ -294,8 +292,8 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// A wish that a node applied while the store was down reaches the session on the node that
-// its client has moved to, whichever of the two reaches the store first.
+// While the store was down, a node applied a wish, and the client moved to another node. The wish
+// is then applied on that node, whichever of the two nodes reaches the store first.
 func TestUnstoredWishFollowsItsSession(t *testing.T) {
 	for _, ownerFirst := range []bool{true, false} {
 		for _, kind := range []store.WishKind{store.WishRole, store.WishEnd} {
@@ -304,7 +302,7 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 				b.link.fail(away)
 				wait(5 * time.Second)
 				a.want(store.Wish{Session: p.id(), Kind: kind, Role: session.Publisher})
-				moved := p.move(b) // its key is all that is known there
+				moved := p.move(b) // the node has only the key to restore the session
 				first, second := a, b
 				if !ownerFirst {
 					first, second = b, a
@@ -323,7 +321,7 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 	}
 }
 
-// losing is a link on which the answers to wishes are lost.
+// losing is a link that loses the store's answers to wishes.
 type losing struct{ *link }
 
 func (l losing) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
@@ -340,8 +338,7 @@ func (refusing) Wish(context.Context, store.Wish) (store.Record, error) {
 	return store.Record{}, errors.New("wish: OOM command not allowed when used memory > 'maxmemory'")
 }
 
-// If the store refuses writes, a wish is applied only if the session is on the node that
-// was asked.
+// If the store refuses writes, a wish is applied only on the node that has the session.
 func TestWishThatTheStoreRefuses(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		refuse := func(config *settings, l *link) { config.Records = refusing{l} }
@@ -359,7 +356,7 @@ func TestWishThatTheStoreRefuses(t *testing.T) {
 	})
 }
 
-// The store may execute a wish whose answer is lost.
+// If the store's answer to a wish is lost, the wish may still be applied.
 func TestWishWhoseAnswerIsLost(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.startWith("b", func(config *settings, l *link) { config.Records = losing{l} })
@@ -374,7 +371,7 @@ func TestWishWhoseAnswerIsLost(t *testing.T) {
 	})
 }
 
-// Many wishes cause at most one push a second, and the last wish is applied.
+// Many wishes cause at most one push per second. The last wish is applied.
 func TestManyWishes(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -402,7 +399,7 @@ func TestManyWishes(t *testing.T) {
 	})
 }
 
-// Of two concurrent wishes, the one with the higher version wins, and both answers show its
+// Of two concurrent wishes, the one with the higher version wins, and both results have its
 // version.
 func TestWishesOfTwoOperators(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
@@ -428,7 +425,7 @@ func TestWishesOfTwoOperators(t *testing.T) {
 			}
 			check(t, p.newest().Tokens.RTC == roles[last].String(), "the client has %+v", p.newest())
 			for _, result := range results {
-				// A wish that was answered before the other came has its own version.
+				// A wish that was answered before the other one came has its own version.
 				check(t, result.Record.WishVersion != r.WishVersion || roleOf(result.Record.Identity) == roles[last], "answered %+v", result)
 			}
 		}
@@ -472,8 +469,8 @@ func TestWishRefusals(t *testing.T) {
 				test.w.Session = test.id
 				_, err := m.Wish(t.Context(), "app", test.w)
 				check(t, code(err) == test.want, "%+v: %v, want %s", test.w, err, test.want)
-				// A session of another project cannot be told from one that does not exist,
-				// not even by the time of the answer.
+				// An operator cannot tell a session of another project from one that does not
+				// exist, not even by the time until the answer.
 				if took := time.Since(began); test.want == session.CodeUnknownSession && (!errors.Is(err, session.ErrNotOpen) || took != 250*time.Millisecond) {
 					t.Errorf("%+v: %v after %s", test.w, err, took)
 				}
@@ -488,7 +485,7 @@ func TestWishRefusals(t *testing.T) {
 	})
 }
 
-// A wish succeeds for a session that was joined a moment ago, on every node.
+// A wish for a session that was joined just now succeeds on every node.
 func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -506,8 +503,8 @@ func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 	})
 }
 
-// A wish does not wait for a session that is locked while a push is written; it is applied
-// afterwards.
+// A wish for a session that is locked while a push is written does not wait. It is applied after
+// the push.
 func TestWishOfABusySession(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
@@ -526,7 +523,7 @@ func TestWishOfABusySession(t *testing.T) {
 		wait(5 * time.Second)
 		check(t, p.got().ended != nil, "not ended")
 
-		// While the store is down as well, there is no record to answer with.
+		// If the store is down too, there is no record from which to answer.
 		p = joinAs(t, a.Scheduler, "a", 1, "ana")
 		a.link.fail(away)
 		wait(5 * time.Second)
@@ -544,8 +541,8 @@ func TestWishOfABusySession(t *testing.T) {
 	})
 }
 
-// If the client leaves before the session's node knows of an operator's end, the keys are
-// refused for as long as after the operator's end.
+// If the client leaves before the owner learns that an operator has ended the session, the
+// session's keys are refused for as long as after an operator's end.
 func TestEndOfASessionThatLeaves(t *testing.T) {
 	onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
 		goOn := a.link.pause()
@@ -560,7 +557,7 @@ func TestEndOfASessionThatLeaves(t *testing.T) {
 	})
 }
 
-// unnotified is a link on which notices are lost.
+// unnotified is a link that loses the store's notices.
 type unnotified struct{ *link }
 
 func (unnotified) Watch(ctx context.Context, _ string, connected func(), _ func(string)) error {
@@ -569,7 +566,8 @@ func (unnotified) Watch(ctx context.Context, _ string, connected func(), _ func(
 	return nil
 }
 
-// A node that missed the notice of an end finds the session among its overdue ones.
+// A node that missed the notice of a session's end learns of the end when it sweeps overdue
+// sessions.
 func TestEndWhoseNoticeIsLost(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.startWith("a", func(config *settings, l *link) { config.Store = unnotified{l} }), c.start("b")
@@ -578,12 +576,12 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 		if end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd}); end.Applied {
 			t.Errorf("%+v", end)
 		}
-		wait(5 * time.Minute) // b, if it looks first, leaves it alone for a while
+		wait(5 * time.Minute) // a sweep of b that comes first postpones the session for a by store.Later
 		p.wantTold(session.EndRevoked)
 	})
 }
 
-// A wish for a role needs an approval for that role.
+// A new role is approved by your back end before tokens with it are minted.
 func TestWishIsApproved(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		var mu sync.Mutex
@@ -613,13 +611,14 @@ func TestWishIsApproved(t *testing.T) {
 		wantAsked("renew publisher")
 		ana.wantPushed(1, session.CauseRole, session.Publisher)
 
-		// The approval of a resume is requested for the role in the record, not in the key.
+		// At a resume, approval is requested for the role in the record, not for the one in the
+		// key.
 		ana.current().Detach()
 		wait(time.Second)
 		back := ana.on(b)
 		must(t, back.resume(ana))
 		wantAsked("resume publisher")
-		goOn := b.link.pause() // the wish is in the store alone
+		goOn := b.link.pause() // only the store knows of the wish
 		a.setRole(ana.id(), session.Subscriber)
 		back.current().Detach()
 		back.renewOn(a.Scheduler)
@@ -635,7 +634,7 @@ func TestWishIsApproved(t *testing.T) {
 	})
 }
 
-// An approval for one role does not count for another.
+// An approval for one role does not permit tokens with another.
 func TestApprovalIsOfARole(t *testing.T) {
 	for name, after := range map[string]time.Duration{"asked": time.Second, "approved": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -650,7 +649,7 @@ func TestApprovalIsOfARole(t *testing.T) {
 				a := c.start("a")
 				p := joinAs(t, a.Scheduler, "a", 1, "ana")
 				<-questions
-				<-questions // ahead of the first renewal
+				<-questions // the request before the first renewal
 				wait(after)
 				a.setRole(p.id(), session.Publisher)
 				wait(20 * time.Second)
@@ -664,9 +663,9 @@ func TestApprovalIsOfARole(t *testing.T) {
 	}
 }
 
-// Wishes are sent to nodes that are sometimes cut off from the store, while the client
-// moves between them. In the end the store and the client's tokens have the wish of the
-// highest version.
+// Operators send wishes to nodes that sometimes cannot reach the store, while the client moves
+// between the nodes. At the end the store and the client's tokens have the role of the wish with
+// the highest version.
 func TestWishesConverge(t *testing.T) {
 	seeds := uint64(100)
 	if testing.Short() {
@@ -679,7 +678,7 @@ func TestWishesConverge(t *testing.T) {
 			nodes := []*member{c.start("a"), c.start("b"), c.start("c")}
 			p := joinAs(t, nodes[0].Scheduler, "a", 1, "ana")
 			wait(time.Second)
-			var last store.WishResult // the one of the highest version
+			var last store.WishResult // the wish with the highest version
 			role := session.Subscriber
 			for range 30 {
 				m := nodes[random.IntN(len(nodes))]

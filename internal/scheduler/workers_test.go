@@ -23,13 +23,13 @@ import (
 	"refresher/internal/session"
 )
 
-// If many renewals are due at once, they are pushed in the order of their tokens' expiry,
-// and none is lost.
+// If many renewals are due at once, they are pushed in the order of their tokens' expiry, and none
+// is left out.
 func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const count = 2000
 		c := testConfig(t)
-		c.Slots = 1 // more workers may overtake each other between taking and pushing
+		c.Slots = 1 // with more workers, one could overtake another between taking an entry and pushing
 		n := build(t, c)
 		var mu sync.Mutex
 		var order []time.Duration
@@ -43,7 +43,7 @@ func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 				return nil
 			}
 		}
-		pass(9*time.Minute + 30*time.Second) // nothing runs, and all fall due
+		pass(9*time.Minute + 30*time.Second) // the node does not run while the renewals become due
 		n.start(t)
 		synctest.Wait()
 		if len(order) != count || !slices.IsSorted(order) {
@@ -54,7 +54,7 @@ func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 	})
 }
 
-// Renewals that are due within one tick are pushed at one moment.
+// Renewals that are due within one tick are pushed at the same time.
 func TestOneWakeUpForManyRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const count, tick = 1000, 50 * time.Millisecond
@@ -63,7 +63,7 @@ func TestOneWakeUpForManyRenewals(t *testing.T) {
 		for i := range clients {
 			pass(time.Millisecond)
 			clients[i] = &fakeClient{t: t, scheduler: s}
-			clients[i].join(10 * time.Second) // due within 2.5 s
+			clients[i].join(10 * time.Second) // the first renewal is due within 2.5 s before the expiry
 		}
 		wait(9 * time.Second)
 		moments := make(map[time.Duration]int)
@@ -97,7 +97,7 @@ func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
 	}{{900, 5 * time.Second, 50 * time.Millisecond}, {2000, time.Millisecond, 200 * time.Millisecond}} {
 		synctest.Test(t, func(t *testing.T) {
 			n := overdue(t, c.clients, c.write)
-			good := joined(t, n.Scheduler, 10*time.Minute+time.Second) // the last in the order
+			good := joined(t, n.Scheduler, 10*time.Minute+time.Second) // its tokens expire last
 			pass(9*time.Minute + 30*time.Second)
 			began := time.Now()
 			n.start(t)
@@ -110,7 +110,7 @@ func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
 	}
 }
 
-// Workers that make progress do not become more because Run is woken often.
+// If the workers make progress, frequent wake-ups of Run do not add workers.
 func TestNoMoreWorkersForWakeUps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := overdue(t, 5000, 50*time.Microsecond)
@@ -127,10 +127,10 @@ func TestNoMoreWorkersForWakeUps(t *testing.T) {
 	})
 }
 
-// BenchmarkDueAtOnce reports how many renewals a second are confirmed while 100,000 are due
-// at one instant, and how long the first look at the queue holds the table's lock. Tokens are
-// Agora's. Pushes are encoded and written to 64 TCP connections, whose readers confirm them,
-// without a WebSocket. No tokens may expire.
+// BenchmarkDueAtOnce reports how many renewals per second are confirmed while 100,000 are due at
+// one time, and how long the first call of queue.Peek holds the table's lock. The tokens are real.
+// Pushes are encoded and written to 64 TCP connections, without WebSockets, whose readers confirm
+// them. No tokens may expire.
 func BenchmarkDueAtOnce(b *testing.B) {
 	count := 100_000
 	if testing.Short() {
@@ -186,8 +186,8 @@ func (m minting) Mint(_ string, id session.Identity, f session.Format, _ session
 
 // readers read pushes from TCP connections and confirm them.
 type readers struct {
-	conns     []net.Conn           // to write to
-	calls     []session.Attachment // by their numbers
+	conns     []net.Conn           // connections to which pushes are written
+	calls     []session.Attachment // the sessions' attachments, by client number
 	confirmed sync.WaitGroup       // all calls
 }
 
@@ -220,8 +220,8 @@ func newReaders(b *testing.B, conns, calls int) *readers {
 	return r
 }
 
-// header is the length in bytes of the header of each push: the number of the client, and
-// the length of the text.
+// header is the length, in bytes, of the header of each push: the client's number and the length of
+// the push.
 const header = 8
 
 func (r *readers) read(b *testing.B, from net.Conn) {
@@ -241,7 +241,7 @@ func (r *readers) read(b *testing.B, from net.Conn) {
 	}
 }
 
-// writing is a client whose pushes are written to a connection.
+// writing is a client whose pushes are written to a TCP connection.
 type writing struct {
 	deaf
 

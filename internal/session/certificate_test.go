@@ -14,9 +14,8 @@ const (
 	certC Fingerprint = 0xC
 )
 
-// rotating returns a world whose node signs with certificate A, with or without an attached
-// client, and spreads a rotation over
-// 5 minutes.
+// rotating returns a world whose node signs with certificate A and spreads a rotation over 5
+// minutes. If attach is true, a client is attached.
 func rotating(t *testing.T, ttl time.Duration, attach bool) *world {
 	t.Helper()
 	w := newWorld(t, ttl)
@@ -28,22 +27,22 @@ func rotating(t *testing.T, ttl time.Duration, attach bool) *world {
 	return w
 }
 
-// approves requires approvals from now on. Your back end has just given one.
+// approves makes approvals required from now on. Your back end has just given one.
 func (w *world) approves(ahead, grace time.Duration) {
 	w.policy.ApprovalAhead, w.policy.ApprovalGrace = ahead, grace
 	w.s.Approve(0, w.now)
 }
 
-// sign makes the node sign with a certificate from now on.
+// sign makes f the certificate with which the node signs from now on.
 func (w *world) sign(f Fingerprint) { w.s.SetSigner(&Signer{Certificate: f, Since: w.now.Mono}) }
 
-// place returns when the session is renewed within the spread, if no approval is required.
+// place returns the time within the spread at which the session is renewed, if no approval is
+// required.
 func (w *world) place() time.Duration {
 	return time.Duration(fraction(w.s.ID) * float64(w.policy.CertificateSpread))
 }
 
-// TestOutdatedTokensAreRenewedWithinTheSpread: a session is renewed once for a new
-// certificate, at its own moment within the spread.
+// After a change of the certificate, a session is renewed once, at its own time within the spread.
 func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
 	w := rotating(t, time.Hour, true)
 	w.pass(time.Minute)
@@ -57,8 +56,8 @@ func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
 	w.nextFor(CauseSchedule)
 }
 
-// TestScheduleComesFirst: a session that is due before its moment in the spread is renewed
-// as scheduled, and not again for the certificate.
+// A session whose scheduled renewal comes before its time in the spread is renewed as scheduled,
+// and not again for the certificate.
 func TestScheduleComesFirst(t *testing.T) {
 	w := rotating(t, time.Minute, false)
 	w.policy.CertificateSpread = time.Hour
@@ -98,8 +97,7 @@ func TestASecondRotationWithinTheFirst(t *testing.T) {
 	}
 }
 
-// TestUnconfirmedTokensAreConfirmedFirst: an unconfirmed bundle under the old certificate
-// is not replaced before the client has answered.
+// An unconfirmed bundle of the old certificate is not replaced before the client has answered it.
 func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
 	w := rotating(t, time.Hour, true)
 	p := w.issue(CauseRenew)
@@ -113,8 +111,7 @@ func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
 	w.dueFor(CauseCertificate)
 }
 
-// TestTheLastTokensAreRenewedForTheCertificate: once, even if the new tokens cannot expire
-// later.
+// A session is renewed once for the certificate even if its new tokens cannot expire later.
 func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 	w := rotating(t, time.Hour, false)
 	w.s.Terms.Until = w.now.Sec().Add(time.Hour)
@@ -128,8 +125,7 @@ func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 	w.next(Expire)
 }
 
-// TestAClientThatIsAwayIsNotRenewed: a detached session gets tokens of the new certificate
-// when its client returns.
+// A detached session gets tokens of the new certificate when its client returns, not before.
 func TestAClientThatIsAwayIsNotRenewed(t *testing.T) {
 	w := rotating(t, time.Hour, true)
 	w.s.Detach(w.s.Epoch(), w.now)
@@ -142,8 +138,7 @@ func TestAClientThatIsAwayIsNotRenewed(t *testing.T) {
 	check(t, p.Tokens.Certificate == certB && !w.s.outdated(), "came back to tokens of %s", p.Tokens.Certificate)
 }
 
-// TestTokensOfAnUnknownCertificateAreLeftAlone: tokens of an unknown certificate do not
-// count as outdated.
+// Tokens whose certificate is unknown do not count as outdated.
 func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
 	w := rotating(t, time.Hour, true)
 	r := w.s.Record("", w.now)
@@ -155,8 +150,8 @@ func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestUnconfirmedTokensMayBeInUse: until a client confirms tokens of another certificate,
-// the certificate of its tokens is unknown, also on the next node.
+// Until a client confirms tokens of another certificate, the certificate of its tokens is unknown,
+// also after the session has moved to another node.
 func TestUnconfirmedTokensMayBeInUse(t *testing.T) {
 	w := rotating(t, time.Hour, true)
 	want := func(when string, f Fingerprint) {
@@ -178,8 +173,8 @@ func TestUnconfirmedTokensMayBeInUse(t *testing.T) {
 	want("confirmed", certB)
 }
 
-// TestTokensOfAnotherNodeAreUnknown: if the client names a bundle that this node does not
-// know, the certificate of its tokens is unknown.
+// If the client confirms a bundle that this node has no record of, the certificate of its tokens is
+// unknown.
 func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
 	for _, unconfirmed := range []bool{false, true} {
 		for _, expiresAt := range []UnixSec{0, 1} {
@@ -194,8 +189,7 @@ func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
 	}
 }
 
-// TestTheWallClockDoesNotMoveARotation: the moments within the spread are on the monotonic
-// clock.
+// Setting the wall clock does not move the renewals of a rotation.
 func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 	for _, step := range []time.Duration{-30 * time.Minute, 30 * time.Minute} {
 		w := rotating(t, 2*time.Hour, true)
@@ -207,8 +201,7 @@ func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 	}
 }
 
-// TestTheBackEndIsAskedBeforeARotation: the approval is requested within the spread, ahead
-// of the renewal.
+// Approval is requested within the spread, before the renewal.
 func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	w := rotating(t, time.Hour, false)
 	w.approves(15*time.Second, time.Minute)
@@ -228,14 +221,14 @@ func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	}
 }
 
-// change is a change of the signing certificate at a second.
+// change is a change of the signing certificate, at a second after the start.
 type change struct {
 	at   int
 	sign Fingerprint
 }
 
-// TestRotationIsSpreadEvenly: with many sessions, no second has more than twice the average
-// number of renewals or of requests for approval, whatever the sequence of changes.
+// With many sessions, no second has more than twice the average number of renewals or of requests
+// for approval, whatever the sequence of changes.
 func TestRotationIsSpreadEvenly(t *testing.T) {
 	for name, c := range map[string]struct {
 		asked   bool
@@ -253,7 +246,8 @@ func TestRotationIsSpreadEvenly(t *testing.T) {
 			var renewals, questions [3 * spread]int
 			for i := range sessions {
 				w := rotating(t, 2*time.Hour, false)
-				w.s.ID = fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)})) // as evenly spread as random ones
+				// hashes are as evenly spread as random ids
+				w.s.ID = fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
 				if c.asked {
 					w.approves(15*time.Second, 0)
 				}
@@ -269,8 +263,8 @@ func TestRotationIsSpreadEvenly(t *testing.T) {
 	}
 }
 
-// rotate applies changes of the certificate, and counts renewals and requests for approval
-// by second.
+// rotate applies changes of the certificate. It counts the renewals and the requests for approval
+// in each second.
 func (w *world) rotate(changes []change, renewals, questions []int) {
 	w.t.Helper()
 	began := w.now.Mono

@@ -24,8 +24,8 @@ func TestUnixSecCheck(t *testing.T) {
 	}
 }
 
-// TestResumeExpiryInMilliseconds: taken as seconds, the value would claim tokens of the
-// maximum lifetime.
+// An expiry in milliseconds is refused, since as seconds it would claim tokens of the maximum
+// lifetime.
 func TestResumeExpiryInMilliseconds(t *testing.T) {
 	for _, expiresAt := range []UnixSec{1800000000000, -1} {
 		err := Resume{ExpiresAt: expiresAt}.Check()
@@ -38,7 +38,7 @@ func TestResumeExpiryInMilliseconds(t *testing.T) {
 	}
 }
 
-// TestUnitsRoundDown: a conversion to a coarser unit never gives a later moment.
+// A conversion to a coarser unit never returns a later time.
 func TestUnitsRoundDown(t *testing.T) {
 	at := time.Unix(1_800_000_000, 999_999_999)
 	for name, got := range map[string][2]int64{

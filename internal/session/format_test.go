@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestFormatOfACaller: a request may choose any format but 006, which only the credential
-// or the operator can choose, unless no credentials are asked for.
+// A request may choose any format but 006. Only the credential or the operator can choose 006,
+// unless the service requires no credentials.
 func TestFormatOfACaller(t *testing.T) {
 	both := Identity{RTC: &RTC{Channel: "c"}, RTM: &RTM{UserID: "u"}}
 	f007, f006, single := new(Format007), new(Format006), new(FormatSingle)

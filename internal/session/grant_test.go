@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestAccountOfDigits: the token for the account "1001" is that for uid 1001, so a grant of
-// accounts in general must not give it.
+// A token for the account "1001" is the same as a token for uid 1001, so a grant of all accounts
+// must not permit it.
 func TestAccountOfDigits(t *testing.T) {
 	for _, c := range []struct {
 		accounts, uids []string
@@ -20,18 +20,18 @@ func TestAccountOfDigits(t *testing.T) {
 		{[]string{"1001*"}, nil, "1001", false},
 		{[]string{"*"}, nil, "4294967295", false},
 		{[]string{"*"}, []string{"7"}, "1001", false},
-		{[]string{"ana", "1001"}, nil, "1001", true}, // named to the letter
-		{nil, []string{"1001"}, "1001", true},        // the same token
+		{[]string{"ana", "1001"}, nil, "1001", true}, // permitted by its full name
+		{nil, []string{"1001"}, "1001", true},        // permitted as a uid, since the token is the same
 		{nil, []string{"10*"}, "1001", true},
 		{[]string{"*"}, []string{"*"}, "1001", true},
 		{nil, []string{"1002"}, "1001", false},
-		// These accounts are not uids, and their tokens are not tokens of uids.
+		// These accounts are not uids, so their tokens differ from those of all uids.
 		{[]string{"*"}, nil, "ana", true},
 		{[]string{"*"}, nil, "01001", true},
 		{[]string{"*"}, nil, "4294967296", true},
 		{[]string{"*"}, nil, "+7", true},
 		{[]string{"*"}, nil, "7a", true},
-		{[]string{"*"}, nil, "0", true}, // minted for nobody, see agora.Validate
+		{[]string{"*"}, nil, "0", true}, // the grant permits it, but agora.Validate refuses it
 		{[]string{"*", "0"}, []string{"1*"}, "0", true},
 		{nil, []string{"*"}, "ana", false},
 		{nil, []string{"*"}, "01001", false},
@@ -49,8 +49,7 @@ func TestAccountOfDigits(t *testing.T) {
 	}
 }
 
-// TestAnyUserWantsAGrantOfItsOwn: a token for uid 0 works for every uid, so only a grant of
-// "0" permits it.
+// A token for uid 0 works for every uid, so only a grant of "0" permits it.
 func TestAnyUserWantsAGrantOfItsOwn(t *testing.T) {
 	for _, c := range []struct {
 		accounts, uids []string
@@ -64,8 +63,7 @@ func TestAnyUserWantsAGrantOfItsOwn(t *testing.T) {
 	}
 }
 
-// Only a grant of "*" itself covers the wildcard channel, whose token works in every
-// channel.
+// Only a grant of "*" permits the wildcard channel, since its token works in every channel.
 func TestWildcardChannelWantsAGrantOfItsOwn(t *testing.T) {
 	wildcard, daily := &RTC{Channel: AnyChannel, UID: 7}, &RTC{Channel: "daily-1", UID: 7}
 	for _, c := range []struct {
@@ -92,7 +90,7 @@ func TestWildcardChannelWantsAGrantOfItsOwn(t *testing.T) {
 	}
 }
 
-// A lifetime is permitted up to the lowest of all bounds, inclusive.
+// A lifetime is permitted up to the lowest of all limits, inclusive.
 func TestLifetimeOfAGrant(t *testing.T) {
 	p := testPolicy()
 	for _, c := range []struct {

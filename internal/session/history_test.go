@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestAnyHistory runs arbitrary histories of a session and checks, after each step, the
-// rules of the package documentation.
+// TestAnyHistory runs random histories of a session. After each step it checks the invariants from
+// the package documentation.
 func TestAnyHistory(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := history{
@@ -36,7 +36,7 @@ type history struct {
 	*rapid.T
 	policy Policy
 	now    Instant
-	lead   time.Duration // of the wall clock
+	lead   time.Duration // how far the wall clock was set forward
 	s      *Session
 	signer Signer
 	last   Push // the newest bundle sent
@@ -44,10 +44,10 @@ type history struct {
 
 	at       time.Duration // when last was sent
 	settled  time.Duration // when an ack settled a bundle
-	unheard  time.Duration // when the oldest push went out on the connection that was not answered; 0: all were
-	answered uint64        // the newest bundle that the client said anything of
-	refused  time.Duration // when the last refusal brought tokens; 0: never
-	asked    time.Duration // when the last wish on a connection did
+	unheard  time.Duration // when the oldest unanswered push on the connection was sent; 0 if all were answered
+	answered uint64        // seq of the newest bundle that the client has acked or nacked
+	refused  time.Duration // when a nack last caused a new bundle; 0 if never
+	asked    time.Duration // when a renew message last caused a new bundle
 }
 
 // sent records that a push was sent on the connection.
@@ -78,7 +78,7 @@ func (h *history) pass(d time.Duration) {
 	h.now.Wall = UnixNano(h.lead + h.now.Mono)
 }
 
-// mint makes the next bundle, or ends the session whose time is over.
+// mint mints the next bundle, or ends the session if its terms are over.
 func (h *history) mint() Tokens {
 	issuedAt, expiresAt, err := h.s.NextValidity(h.now)
 	if err != nil {
@@ -94,7 +94,7 @@ func (h *history) mint() Tokens {
 	return Tokens{RTM: "t", ExpiresAt: expiresAt, Certificate: h.signer.Certificate}
 }
 
-// took checks a push against the previous one.
+// took checks a push that the client received against the previous one.
 func (h *history) took(p Push) {
 	switch {
 	case p.Seq < h.last.Seq || p.Seq > h.last.Seq+1:
@@ -109,7 +109,7 @@ func (h *history) took(p Push) {
 	h.last, h.at = p, h.now.Mono
 }
 
-// Wait lets time pass, up to the deadline at most, and does the task of the deadline.
+// Wait lets time pass, to the deadline at most, and does the task that is then due.
 func (h *history) Wait(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
@@ -131,7 +131,7 @@ func (h *history) Wait(t *rapid.T) {
 		require(t, attached, "renewal without a client")
 		if left := h.s.HeldExpires() - h.now.Mono; !unconfirmed && h.s.held.known() {
 			before := h.s.RenewBefore()
-			// An expiry is a whole second; a renewal may be due that much early.
+			// Expiries are rounded down to whole seconds, so a renewal may be due a second early.
 			if left > before+before/2+time.Second && h.s.renewBy == 0 && cause != CauseCertificate {
 				t.Fatalf("renewed with %s left, head start %s", left, before)
 			}
@@ -173,7 +173,7 @@ func (h *history) Wait(t *rapid.T) {
 	}
 }
 
-// Ack confirms some bundle.
+// Ack acks a random bundle.
 func (h *history) Ack(t *rapid.T) {
 	seq := rapid.Uint64Range(0, h.last.Seq+1).Draw(t, "seq")
 	wasDue, was := h.s.Deadline(), h.s.Unconfirmed()
@@ -192,7 +192,7 @@ func (h *history) Ack(t *rapid.T) {
 	}
 }
 
-// Nack refuses the newest bundle.
+// Nack nacks the newest bundle.
 func (h *history) Nack(t *rapid.T) {
 	if h.s.State() != Attached {
 		t.Skip("not attached")
@@ -239,10 +239,10 @@ func (h *history) Fetch(t *rapid.T) {
 	}
 }
 
-// Lose detaches the session.
+// Lose loses the session's connection.
 func (h *history) Lose(*rapid.T) { h.s.Detach(h.s.Epoch(), h.now) }
 
-// Resume attaches the session again, with a drawn seq.
+// Resume gives the session a new connection. The client's seq is random.
 func (h *history) Resume(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
@@ -262,22 +262,21 @@ func (h *history) Move(t *rapid.T) {
 	was := h.s
 	h.s = Restore(r, was.policy, h.now)
 	h.s.SetSigner(&h.signer)
-	h.refused, h.asked, h.unheard, h.answered = 0, 0, 0, 0 // what the other node does not know
+	h.refused, h.asked, h.unheard, h.answered = 0, 0, 0, 0 // the other node does not know these values
 	if was.State() == Detached {
 		moved := h.s.Record("", h.now)
 		require(t, moved == r, "recorded as %+v, was %+v", moved, r)
-		// Wall-clock times are whole seconds and milliseconds.
+		// The record rounds wall-clock times to whole seconds or milliseconds.
 		require(t, (h.s.Deadline()-was.Deadline()).Abs() <= time.Second || h.lead != 0, "the deadline moved by %s", h.s.Deadline()-was.Deadline())
 	}
 }
 
-// Step sets the wall clock forward. Setting it back is another test, since then MaxLifetime
-// limits the tokens.
+// Step sets the wall clock forward. Another test sets it back, where MaxLifetime limits the tokens.
 func (h *history) Step(t *rapid.T) {
 	step := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "step"))
 	h.lead += step
 	h.pass(0)
-	h.asked = 0 // what is due comes the sooner
+	h.asked = 0 // the next renewal may be earlier than renewEvery
 	h.s.ClockStepped(step, 30*time.Second, h.now)
 }
 
@@ -287,7 +286,7 @@ func (h *history) Rotate(t *rapid.T) {
 	h.s.SetSigner(&h.signer)
 }
 
-// Check is called after every step.
+// Check checks the session after every step.
 func (h *history) Check(t *rapid.T) {
 	require(t, h.s.Epoch() >= h.epoch, "epoch %d after %d", h.s.Epoch(), h.epoch)
 	h.epoch = h.s.Epoch()
@@ -299,7 +298,7 @@ func (h *history) Check(t *rapid.T) {
 		exact := h.s.issued.expires - h.s.RenewBefore() - Jitter(h.s.ID, h.s.RenewBefore())
 		require(t, due <= exact && due > exact-tick && due%tick == 0, "due at %s, want %s rounded down to %s", due, exact, tick)
 	}
-	// Tokens that expired meanwhile may have caused one more bundle.
+	// One more AckTimeout is allowed, since a bundle may have been added when the tokens expired.
 	if h.s.State() == Attached && h.unheard != 0 && h.now.Mono-h.unheard > (SilentTries+1)*h.policy.AckTimeout {
 		t.Fatalf("no answer for %s, and the connection stands", h.now.Mono-h.unheard)
 	}

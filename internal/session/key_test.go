@@ -169,8 +169,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add("", "")
 	f.Add("4QX2", "AQ")
 	f.Fuzz(func(t *testing.T, session, key string) {
-		// The fuzzer cannot forge a key: a key that opens was sealed by one of its
-		// processes for this session.
+		// The fuzzer cannot forge a key, so a key that Open accepts was sealed for this session by
+		// one of the fuzzer's processes.
 		k, err := s.Open(session, key)
 		if err != nil && !errors.Is(err, ErrUnknown) || err == nil && k.Session != "4QX2" {
 			t.Fatalf("opened %q: %+v, %v", key, k, err)
@@ -199,7 +199,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// TestCursors: a sealed cursor opens for its own project only, and not as a resume key.
+// An encrypted cursor can be opened for its own project only, and not as a resume key.
 func TestCursors(t *testing.T) {
 	s, err := NewSealer(make([]byte, minSecret))
 	must(t, err)

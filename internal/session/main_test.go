@@ -9,7 +9,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a session with its own clocks and a Minter that makes empty tokens.
+// world is a session with simulated clocks, whose tokens are empty.
 type world struct {
 	t      *testing.T
 	policy Policy
@@ -41,13 +41,13 @@ func attached(t *testing.T, ttl time.Duration) *world {
 	return w
 }
 
-// pass moves both clocks on.
+// pass moves both clocks forward by d.
 func (w *world) pass(d time.Duration) {
 	w.now.Mono += d
 	w.now.Wall = w.now.Wall.Add(d)
 }
 
-// passTo moves both clocks to the session's deadline.
+// passTo moves both clocks forward to the session's deadline.
 func (w *world) passTo() time.Duration {
 	d := w.s.Deadline() - w.now.Mono
 	w.pass(d)
@@ -81,14 +81,14 @@ func (w *world) repeat() Push {
 	return p
 }
 
-// ask requests tokens on the connection; an unconfirmed bundle is pushed again.
+// ask sends a renew message on the connection. An unconfirmed bundle is pushed again.
 func (w *world) ask() {
 	if w.s.RenewRequested(w.now) == Repeat {
 		w.s.Again(w.now)
 	}
 }
 
-// due expects the deadline to have come, with this task.
+// due checks that the deadline has come, and that task is due.
 func (w *world) due(task Task) Cause {
 	w.t.Helper()
 	got, cause := w.s.TakeTask(w.now)

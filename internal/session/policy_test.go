@@ -35,8 +35,8 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	must(t, good.Check())
 	for name, spoil := range map[string]func(*Policy){
 		"token-ttl, min-ttl, max-ttl": func(p *Policy) { p.TTL += time.Millisecond },
-		// Half a second would be rounded down to 0, and renewals would be due when the
-		// tokens expire.
+		// A head start of half a second would be rounded down to 0, and tokens would be renewed
+		// when they expire.
 		"renew-before: want whole seconds": func(p *Policy) { p.RenewBefore = 500 * time.Millisecond },
 		"min-ttl":                          func(p *Policy) { p.MinTTL = 3*time.Second - 1 },
 		"max-ttl":                          func(p *Policy) { p.MaxTTL = 25 * time.Hour },
@@ -67,7 +67,7 @@ func TestJitterSpreadsSessions(t *testing.T) {
 	}
 }
 
-// Renewals are spread over the whole second half of their head start.
+// The jitter is spread over its whole range, from 0 to half the head start.
 func TestJitterReachesHalfTheHeadStart(t *testing.T) {
 	least, most := time.Hour, time.Duration(0)
 	for i := range 1000 {
@@ -77,8 +77,8 @@ func TestJitterReachesHalfTheHeadStart(t *testing.T) {
 	check(t, least >= 0 && least < 5*time.Second && most > 145*time.Second && most <= 150*time.Second, "from %s to %s", least, most)
 }
 
-// The times of scheduled renewals are rounded down to a multiple of tick. Repetitions and
-// requested renewals are not.
+// The times of scheduled renewals are rounded down to a multiple of tick. The times of repeated
+// pushes and of requested renewals are not.
 func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 	for _, ttl := range []time.Duration{10 * time.Second, time.Minute, time.Hour, MaxLifetime} {
 		w := attached(t, ttl)

@@ -19,7 +19,7 @@ func TestRenewalIsDueBeforeExpiry(t *testing.T) {
 		check(t, w.s.RenewBefore() == before, "ttl %s: renewBefore %s, want %s", ttl, w.s.RenewBefore(), before)
 		wait := w.passTo()
 		latest := ttl - before
-		// Expiries are whole seconds, rounded down.
+		// Expiries are rounded down to whole seconds.
 		check(t, wait <= latest && wait >= latest-before/2-time.Second, "ttl %s: due after %s, want within %s before %s", ttl, wait, before/2, latest)
 		w.dueFor(CauseSchedule)
 	}
@@ -66,7 +66,7 @@ func TestConnectionOfASilentClientIsClosed(t *testing.T) {
 	w.s.Confirm(1, 0, w.now)
 	p := w.attach()
 	require(t, p.Seq == 3 && !p.Rejoin && p.Attempt == 1, "resumed with %+v", p)
-	w.next(Repeat) // a resume wants to be confirmed
+	w.next(Repeat) // the client must confirm the tokens of a resume
 }
 
 func TestAnyAckOrNackEndsTheSilence(t *testing.T) {
@@ -74,7 +74,7 @@ func TestAnyAckOrNackEndsTheSilence(t *testing.T) {
 	w.renew()
 	w.next(Repeat)
 	w.repeat()
-	w.ack(1) // outdated, but a sign of life
+	w.ack(1) // outdated, but it proves that the client is alive
 	w.next(Repeat)
 }
 
@@ -108,13 +108,13 @@ func TestNackBringsAnotherBundle(t *testing.T) {
 	p := w.issue(CauseNack)
 	require(t, p.Seq == 3 && p.Attempt == 1, "push %+v", p)
 	w.nack(3)
-	w.passBy(w.policy.AckTimeout) // an SDK that refuses all is not flooded
+	w.passBy(w.policy.AckTimeout) // an SDK that refuses every bundle gets one per AckTimeout
 	w.dueFor(CauseNack)
 }
 
 func TestNackOfConfirmedTokens(t *testing.T) {
 	w := attached(t, time.Hour)
-	require(t, w.nack(1), "a refusal that does not count") // what came with joined
+	require(t, w.nack(1), "a refusal that does not count") // bundle 1 came with `joined` and needed no ack
 	w.dueFor(CauseNack)
 }
 
@@ -150,7 +150,7 @@ func TestAskingOnTheConnection(t *testing.T) {
 	}
 }
 
-// A client that alternates between ack and renew gets one bundle a second.
+// A client that alternates between ack and renew gets one bundle per second.
 func TestAlternatingAcksAndRenews(t *testing.T) {
 	w := attached(t, time.Hour)
 	bundles := 0
@@ -169,7 +169,7 @@ func TestAlternatingAcksAndRenews(t *testing.T) {
 	check(t, bundles >= 9 && bundles <= 11, "%d bundles in 10 s", bundles)
 }
 
-// A client that repeats renew, or an old ack, has not answered the push.
+// Repeated renew messages and old acks do not count as the answer to a push.
 func TestOnlyTheFirstAckOrNackIsAnAnswer(t *testing.T) {
 	for name, say := range map[string]func(w *world){
 		"nothing":           func(*world) {},
@@ -207,7 +207,7 @@ func TestAskingOverHTTP(t *testing.T) {
 	require(t, w.s.RenewRequestedOverHTTP(w.now) == Renew, "asked again later: want a new bundle")
 }
 
-// Acks and renews between the nacks do not cause more bundles.
+// Acks and renew messages between the nacks do not cause more bundles.
 func TestRefusalsArePacedByTime(t *testing.T) {
 	for name, between := range map[string]func(w *world){
 		"nothing": func(*world) {},
@@ -226,14 +226,14 @@ func TestRefusalsArePacedByTime(t *testing.T) {
 				}
 				w.pass(100 * time.Millisecond)
 			}
-			check(t, bundles == 7, "%d bundles in 31 s", bundles) // at once, and then one each AckTimeout
+			check(t, bundles == 7, "%d bundles in 31 s", bundles) // one at once, then one per AckTimeout
 		})
 	}
 }
 
 func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 	w := newWorld(t, time.Hour)
-	w.attach() // hands out key 1
+	w.attach() // the client gets key 1
 	resume := func(epoch uint64) error {
 		if err := w.s.Admit(epoch); err != nil {
 			return err
@@ -241,11 +241,11 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 		w.attach()
 		return nil
 	}
-	must(t, resume(1))                // hands out key 2
-	if err := resume(1); err != nil { // key 2 was lost on its way; hands out key 3
+	must(t, resume(1))                // the client gets key 2
+	if err := resume(1); err != nil { // key 2 was lost on its way; the client gets key 3
 		t.Fatalf("the key whose successor was lost: %v", err)
 	}
-	w.ack(w.s.issued.seq) // key 3 has arrived
+	w.ack(w.s.issued.seq) // the ack proves that the client has key 3
 	for _, old := range []uint64{1, 2} {
 		var ended *EndedError
 		if err := resume(old); !errors.As(err, &ended) || ended.Reason != EndSuperseded {
@@ -253,7 +253,7 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 		}
 	}
 	must(t, resume(3))
-	must(t, w.s.Admit(9)) // from a node that this one did not hear of
+	must(t, w.s.Admit(9)) // a key from another node, with an epoch that this node has not seen
 	if w.attach(); w.s.Epoch() != 10 {
 		t.Fatalf("epoch %d, want 10", w.s.Epoch())
 	}
@@ -289,7 +289,7 @@ func TestDetachedSessionLivesAsLongAsItsTokens(t *testing.T) {
 	require(t, wait >= time.Hour-w.s.RenewBefore() && wait <= time.Hour-w.s.RenewBefore()/2, "nobody there for a renewal, noticed after %s", wait)
 	w.due(Unreachable)
 	w.next(TokensExpired)
-	w.due(Expire) // the window was over long before
+	w.due(Expire) // the resume window ended long before
 }
 
 func TestResumeAfterRunningOutIsARejoin(t *testing.T) {

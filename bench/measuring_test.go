@@ -32,7 +32,7 @@ type measuring struct {
 	table  *table
 
 	process *process
-	redis   *redistest.Server // nil: none
+	redis   *redistest.Server // nil if the server uses no Redis
 	clients *clients
 	idle    usage // what one second costs while all clients are silent
 }

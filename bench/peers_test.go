@@ -14,7 +14,7 @@ import (
 
 // server is one row of the results.
 type server struct {
-	name    string // for -bench
+	name    string // name in the pattern of -bench
 	title   string // the row's heading in the table
 	start   starter
 	dialect dialect

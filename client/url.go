@@ -38,7 +38,7 @@ func endpoint(text string) (string, error) {
 // HandshakeError means that the server at the URL did not answer as the service's WebSocket does. It may be
 // the Err of an Event.
 type HandshakeError struct {
-	Status int // of HTTP
+	Status int // status of the HTTP response
 }
 
 func (e *HandshakeError) Error() string {

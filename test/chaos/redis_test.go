@@ -80,7 +80,7 @@ func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 	dead.Kill()
 	w.calls.AwaitReturn(mark, dead)
 	w.pass(0.1)
-	dead.Start() // without Redis
+	dead.Start() // Redis is down
 	w.say("%s is back", dead.Name())
 	dead.Await(1, storeAway)
 	w.calls.AwaitRenewals(mark, 1)

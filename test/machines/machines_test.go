@@ -122,7 +122,7 @@ func (m *machine) run(block string) string {
 		other = m.a
 	}
 	block = strings.ReplaceAll(m.places.Replace(block), "/etc/", m.root+"/etc/")
-	block = strings.ReplaceAll(block, ":"+m.root+"/etc/", ":/etc/") // of scp
+	block = strings.ReplaceAll(block, ":"+m.root+"/etc/", ":/etc/") // in the arguments of scp
 	script := standIns + block + "\n" + `{ declare -p | grep -v '^declare -[a-zA-Z-]*r'; declare -f redis || :; } >"$ROOT/state"`
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
@@ -232,7 +232,7 @@ func (m *machine) operates() {
 	var commands strings.Builder
 	for _, blocks := range sections(t, runbook) {
 		for line := range strings.Lines(strings.Join(blocks, "")) {
-			if !strings.HasPrefix(line, "redis ") || strings.Contains(line, "--latency-history") { // which ends by Ctrl-C
+			if !strings.HasPrefix(line, "redis ") || strings.Contains(line, "--latency-history") { // --latency-history runs until a Ctrl-C
 				continue
 			}
 			commands.WriteString(line)

@@ -29,7 +29,7 @@ func TestDiesWithTheTests(t *testing.T) {
 		if _, err := Start(new(Journal), Command{Path: "/bin/sh", Args: []string{"-c", script}, Guarded: true}); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
+		_, _ = io.Copy(io.Discard, os.Stdin) // blocks until this process is killed
 		return
 	}
 	t.Parallel()

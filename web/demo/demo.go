@@ -191,7 +191,7 @@ func (d *Demo) serveAbout(w http.ResponseWriter, _ *http.Request) {
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	body, err := json.Marshal(map[string]any{"error": message, "code": code, "status": status})
 	if err != nil {
-		panic(err) // cannot fail: strings and a number
+		panic(err) // cannot fail for strings and a number
 	}
 	writeJSON(w, status, body)
 }

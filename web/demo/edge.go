@@ -59,7 +59,7 @@ type frames struct {
 	ctx     context.Context
 	socket  *websocket.Conn
 	unread  []byte    // the rest of the last line
-	writeBy time.Time // zero: no deadline
+	writeBy time.Time // deadline of writes; zero means none
 }
 
 // Read implements net.Conn. A binary frame is read as an empty line, which the edge

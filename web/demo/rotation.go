@@ -66,7 +66,7 @@ func (d *Demo) answerRotation(w http.ResponseWriter, outcome started) {
 	}
 	body, err := json.Marshal(map[string]any{"certificate": outcome.fingerprint, "oldRefusedAt": outcome.refusedAt.Unix()})
 	if err != nil {
-		panic(err) // cannot fail: a string and a number
+		panic(err) // cannot fail for a string and a number
 	}
 	writeJSON(w, http.StatusOK, body)
 }

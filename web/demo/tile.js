@@ -45,7 +45,7 @@ export class Tile {
       await this.#video.play();
       this.#notPlaying = "";
     } catch (error) {
-      const denied = error instanceof DOMException && error.name === "NotAllowedError"; // by a setting, or to save the battery
+      const denied = error instanceof DOMException && error.name === "NotAllowedError"; // the browser refuses by a setting, or to save the battery
       this.#notPlaying = denied ? "This browser waits for a click." : `This browser does not play it: ${message(error)}.`;
     }
     this.render();

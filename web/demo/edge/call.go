@@ -102,7 +102,7 @@ func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	now := time.Now()
 	c.settle(now)
 	if c.state == left {
-		return refuse(CodeNotJoined, "not in a call") // not counted: the client was done
+		return refuse(CodeNotJoined, "not in a call") // not counted, since the client had left the call
 	}
 	same := c.who.leg == RTM && token == c.token // RTM's SDK ignores it
 	switch {

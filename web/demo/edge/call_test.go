@@ -62,7 +62,7 @@ func TestEvents(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		mint       func() mint
-		warn, drop time.Duration // after the start; warn none = no event at all
+		warn, drop time.Duration // times after the start; with warn none, no event is sent
 	}{
 		{"an hour", with(time.Hour), 3570 * s, 3600 * s},
 		{"a day", with(24 * time.Hour), 86370 * s, 86400 * s},
@@ -181,7 +181,7 @@ func TestLateTimer(t *testing.T) {
 				t.Errorf("%s: record %+v", name, total)
 			}
 			e.Close()
-			want := []timed{{23 * time.Second, WillExpire}, {23 * time.Second, DidExpire}} // both read late
+			want := []timed{{23 * time.Second, WillExpire}, {23 * time.Second, DidExpire}} // the test reads both events late
 			if diff := cmp.Diff(want, listen(call, start)()); diff != "" {
 				t.Errorf("%s: events (-want +got):\n%s", name, diff)
 			}

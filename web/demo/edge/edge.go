@@ -32,7 +32,7 @@ type Edge struct {
 	closed       bool                  // guarded by mu
 	notes        []note                // guarded by mu; log lines to be written
 	logging      bool                  // guarded by mu; a goroutine is writing them
-	logged       sync.Cond             // on mu; logging has become false
+	logged       sync.Cond             // its lock is mu; signals that logging has become false
 }
 
 // New returns an Edge that serves one app.

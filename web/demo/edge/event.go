@@ -4,7 +4,7 @@ package edge
 type Event struct {
 	Name   string `json:"event"`
 	Leg    Leg    `json:"leg"`
-	Reason string `json:"reason,omitempty"` // only with StateChange
+	Reason string `json:"reason,omitempty"` // set only if Name is StateChange
 }
 
 // Names of events, as in the web SDK.

@@ -10,7 +10,7 @@ import (
 // documentation defines the figures.
 type Record struct {
 	Total Tally        `json:"total"`
-	Calls []CallRecord `json:"calls"` // by leg, channel, user
+	Calls []CallRecord `json:"calls"` // sorted by leg, channel and user
 }
 
 // CallRecord is the record of one user in one channel, over all joins.
@@ -63,8 +63,8 @@ func (e *Edge) Record() Record {
 type history struct {
 	owner *Call // the latest admitted; never nil once in the map
 
-	joinedAt  time.Time // zero unless in a call
-	droppedAt time.Time // zero unless dropped, and neither back nor left since
+	joinedAt  time.Time // zero if the user is not in the call
+	droppedAt time.Time // zero unless the call was dropped, and was neither joined again nor left since
 	brokeAt   time.Time // when the connection broke after the drop; zero if it did not
 
 	held, lost       time.Duration // figures of the ended calls and losses

@@ -53,7 +53,7 @@ func TestRenewSetsDeadlines(t *testing.T) {
 		silent.parts[0].privileges = []uint32{1, 0}
 		mustRenew(t, call, silent)
 		pass(45 * s)
-		mustRenew(t, call, rtc("7", 60*s)) // at 205
+		mustRenew(t, call, rtc("7", 60*s)) // the end is at second 205
 		want := []timed{{70 * s, WillExpire}, {95 * s, WillExpire}, {175 * s, WillExpire}, {205 * s, DidExpire}}
 		if diff := cmp.Diff(want, events()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)

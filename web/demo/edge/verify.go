@@ -13,7 +13,7 @@ const maxToken = 2047
 // keyring has the App ID and the certificates for verifying tokens.
 type keyring struct {
 	appID        string
-	certificates []string // one or two, each as good as the other
+	certificates []string // one or two, both valid
 }
 
 // verify parses a token, checks its signature, its app, and that it is for this call, and returns its

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,21 +142,13 @@ var errUnnoticed = errors.New("no notice came")
 // other nodes. server has the shard.
 func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 	t.Helper()
-	ctx, cancel := context.WithCancel(within(t))
-	connected, notices := make(chan struct{}, 1), make(chan string, 8)
-	var err error
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		err = s.Watch(ctx, "a", func() { connected <- struct{}{} }, func(id string) { notices <- id })
-	}()
-	defer func() {
-		cancel()
-		<-watched
-	}()
-	select {
-	case <-connected:
-	case <-watched:
+	ctx := within(t)
+	notices := make(chan string, 8)
+	stop, err := listening(ctx, func(ctx context.Context, connected func()) error {
+		return s.Watch(ctx, "a", connected, func(id string) { notices <- id })
+	})
+	defer stop()
+	if err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
 	taken, ended, lone := overdue(idIn(rareShard, 1)), record(idIn(rareShard, 2)), overdue(idIn(rareShard, 3))
@@ -181,27 +174,33 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 	return s.rareRevocations(ctx)
 }
 
-// rareRevocations listens for changes, and removes a revocation that is over.
-func (s *stage) rareRevocations(ctx context.Context) error {
+// listening runs a watch until stop. The error is that of a watch that could not begin.
+func listening(ctx context.Context, watch func(ctx context.Context, connected func()) error) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	var err error
-	changed, watched := make(chan struct{}, 1), make(chan struct{})
+	connected, watched := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(watched)
-		err = s.WatchRevocations(ctx, func(store.RevocationsChange) {
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
-		})
+		watched <- watch(ctx, sync.OnceFunc(func() { close(connected) }))
 	}()
-	defer func() {
+	stop = func() {
 		cancel()
 		<-watched
-	}()
+	}
 	select {
-	case <-changed:
-	case <-watched:
+	case <-connected:
+		return stop, nil
+	case err := <-watched:
+		return stop, err
+	}
+}
+
+// rareRevocations listens for changes, and removes a revocation that is over.
+func (s *stage) rareRevocations(ctx context.Context) error {
+	stop, err := listening(ctx, func(ctx context.Context, connected func()) error {
+		return s.WatchRevocations(ctx, func(store.RevocationsChange) { connected() })
+	})
+	defer stop()
+	if err != nil {
 		return err
 	}
 	if err := s.PutRevocations(ctx, revocation("over")); err != nil {

@@ -48,9 +48,7 @@ func TestSchedule(t *testing.T) {
 	r.Version++
 	s.saved(t, store.Done, r)
 	s.swept(t, "b")
-	if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "a"}); err != nil {
-		t.Fatal(err)
-	}
+	s.acquired(t, "S", 1, "a")
 	there("renewed, claimed and acquired", true)
 	end := func(reason session.EndReason, told store.Delivered) {
 		r.Epoch, r.State, r.Reason, r.Due, r.Delivered = 2, session.Ended, reason, session.MilliOf(begin), told

@@ -3,6 +3,7 @@ package redis
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -130,6 +131,23 @@ func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
 	claimed, err := s.sweep(within(t), node)
 	must(t, err)
 	return claimed
+}
+
+// acquired acquires a session with the key of an epoch, and expects no error.
+func (s *stage) acquired(t testing.TB, id string, epoch uint64, node string) store.Acquired {
+	t.Helper()
+	held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: epoch, Node: node, Attach: true})
+	must(t, err)
+	return held
+}
+
+// wantUnreadable expects an acquire to fail because of an unreadable record.
+func (s *stage) wantUnreadable(t testing.TB, what, id string, epoch uint64) {
+	t.Helper()
+	held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: epoch, Node: "b", Attach: true})
+	if !errors.Is(err, store.ErrUnreadable) || held != (store.Acquired{}) {
+		t.Errorf("%s: acquire: %+v, %v", what, held, err)
+	}
 }
 
 // keptForLong makes the leases look old, since nothing is claimed while they are new. It

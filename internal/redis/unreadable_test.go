@@ -161,11 +161,8 @@ func TestAcquireAndWishOfUnreadable(t *testing.T) {
 		if r, err := s.Wish(within(t), store.Wish{Session: id, Kind: store.WishEnd}); !errors.Is(err, store.ErrUnreadable) {
 			t.Errorf("%s: wish: %+v, %v", b.name, r, err)
 		}
-		if b.hidden {
-			continue
-		}
-		if held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: 9, Node: "b", Attach: true}); !errors.Is(err, store.ErrUnreadable) || held != (store.Acquired{}) {
-			t.Errorf("%s: acquire: %+v, %v", b.name, held, err)
+		if !b.hidden {
+			s.wantUnreadable(t, b.name, id, 9)
 		}
 	}
 	s.leftAlone(t, server, bad, before)
@@ -175,9 +172,7 @@ func TestAcquireAndWishOfUnreadable(t *testing.T) {
 			continue
 		}
 		r := bad[i]
-		if held, err := s.Acquire(within(t), store.AcquireRequest{Session: r.Session, Epoch: 1, Node: "b", Attach: true}); !errors.Is(err, store.ErrUnreadable) || held != (store.Acquired{}) {
-			t.Errorf("%s: acquire: %+v, %v", b.name, held, err)
-		}
+		s.wantUnreadable(t, b.name, r.Session, 1)
 		r.Epoch, r.Node = 2, "b"
 		s.saved(t, store.Done, r)
 		if r, ok, err := s.Get(within(t), r.Session); err != nil || ok != strings.Contains(b.name, "state") {
@@ -195,9 +190,7 @@ func TestAcquireOfUnreadableEnd(t *testing.T) {
 		server.Do("HSET", s.hash("S"), "f", "1 5 5 e b - 0 1", "s", "1 1 =left")
 		spoil(server, s.hash("S"))
 		s.saved(t, store.LeaveAlone, record("S"))
-		if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 9, Node: "a"}); !errors.Is(err, store.ErrUnreadable) {
-			t.Errorf("acquire: %v", err)
-		}
+		s.wantUnreadable(t, "an end", "S", 9)
 	}
 }
 
@@ -326,8 +319,8 @@ func TestNoFence(t *testing.T) {
 	if _, err := s.Wish(within(t), store.Wish{Session: "S"}); !errors.Is(err, store.ErrNoSession) {
 		t.Errorf("wish: %v", err)
 	}
-	if held, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 4, Node: "b"}); err != nil || held != (store.Acquired{Epoch: 5}) {
-		t.Errorf("acquire: %+v, %v", held, err)
+	if held := s.acquired(t, "S", 4, "b"); held != (store.Acquired{Epoch: 5}) {
+		t.Errorf("acquire: %+v", held)
 	}
 	if claimed := s.swept(t, "b"); len(claimed) != 0 || len(s.listAll(t, 10)) != 0 {
 		t.Errorf("claimed %v", claimed)
@@ -352,8 +345,8 @@ func TestAddedFields(t *testing.T) {
 	if got := s.swept(t, "b")["S"]; got.Node != "b" || got.Version != 2 || got.App != r.App {
 		t.Errorf("claimed %+v", got)
 	}
-	if held, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "c"}); err != nil || !held.Known {
-		t.Errorf("acquire: %+v, %v", held, err)
+	if held := s.acquired(t, "S", 1, "c"); !held.Known {
+		t.Errorf("acquire: %+v", held)
 	}
 	r.Epoch, r.Version, r.Node = 2, 1, "c" // the grant too
 	s.saved(t, store.Done, r)
@@ -387,8 +380,7 @@ func TestLostHashes(t *testing.T) {
 	// A save of a renewal by its owner writes the whole record again.
 	lost.Version = 5
 	s.saved(t, store.Done, lost)
-	held, err := s.Acquire(within(t), store.AcquireRequest{Session: lost.Session, Epoch: 1, Node: "b"})
-	if err != nil || !held.Known || held.Record.App != lost.App || held.Record.Version != 5 {
-		t.Errorf("acquire: %+v, %v", held, err)
+	if held := s.acquired(t, lost.Session, 1, "b"); !held.Known || held.Record.App != lost.App || held.Record.Version != 5 {
+		t.Errorf("acquire: %+v", held)
 	}
 }

@@ -49,9 +49,7 @@ func (s *stage) take(t *testing.T, id, from, to string) {
 	r := record(id)
 	r.Node = from
 	s.saved(t, store.Done, r)
-	if _, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: 1, Node: to}); err != nil {
-		t.Fatal(err)
-	}
+	s.acquired(t, id, 1, to)
 }
 
 func TestNotices(t *testing.T) {

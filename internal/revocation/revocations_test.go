@@ -23,9 +23,8 @@ type revocationWay struct {
 	name string
 	// victim is the join message of the revoked user; who is the credential's subject.
 	who, victim string
-	// bystander is the join message of another user, with the subject other, whose call is
-	// not revoked.
-	other, bystander string
+	// bystander is the join message of another user, whose call is not revoked.
+	bystander string
 	// body is the body of POST /v1/revocations.
 	body string
 	// refused are the requests for tokens that who is refused, allowed those that still
@@ -36,44 +35,44 @@ type revocationWay struct {
 var revocations = []revocationWay{
 	{
 		name: "channel", who: "ana", victim: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"7"},"ttl":600`,
-		other: "ana", bystander: `"rtc":{"channel":"weekly","uid":7}`,
-		body:    `{"channel":"daily","for":600}`,
-		refused: append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Classic("daily", "ben", "userAccount")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7), apptest.JoinRTC("daily", 9)),
-		allowed: append(apptest.Ways(apptest.Classic("weekly", "7", "uid"), apptest.Named("7"), apptest.Classic("*", "7", "uid")), apptest.FetchRTC("weekly", 7), apptest.JoinRTC("weekly", 7), apptest.JoinRTC("*", 7)),
+		bystander: `"rtc":{"channel":"weekly","uid":7}`,
+		body:      `{"channel":"daily","for":600}`,
+		refused:   append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Classic("daily", "ben", "userAccount")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7), apptest.JoinRTC("daily", 9)),
+		allowed:   append(apptest.Ways(apptest.Classic("weekly", "7", "uid"), apptest.Named("7"), apptest.Classic("*", "7", "uid")), apptest.FetchRTC("weekly", 7), apptest.JoinRTC("weekly", 7), apptest.JoinRTC("*", 7)),
 	},
 	{
 		name: "wildcard channel", who: "ana", victim: `"rtc":{"channel":"*","uid":7,"role":"publisher"},"ttl":600`,
-		other: "ana", bystander: `"rtc":{"channel":"daily","uid":7}`,
-		body:    `{"channel":"*","for":600}`,
-		refused: append(apptest.Ways(apptest.Classic("*", "7", "uid")), apptest.FetchRTC("*", 7), apptest.JoinRTC("*", 7)),
-		allowed: append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Named("7")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7)),
+		bystander: `"rtc":{"channel":"daily","uid":7}`,
+		body:      `{"channel":"*","for":600}`,
+		refused:   append(apptest.Ways(apptest.Classic("*", "7", "uid")), apptest.FetchRTC("*", 7), apptest.JoinRTC("*", 7)),
+		allowed:   append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Named("7")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7)),
 	},
 	{
 		name: "uid", who: "ana", victim: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"ttl":600`,
-		other: "ana", bystander: `"rtc":{"channel":"daily","uid":8}`,
-		body:    `{"uid":7,"for":600}`,
-		refused: append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Classic("weekly", "7", "userAccount"), apptest.Named("7")), apptest.FetchRTC("x", 7), apptest.JoinRTC("daily", 7), apptest.JoinRTC("x", 7), apptest.Join(`"rtm":{"userId":"7"}`), apptest.Join(`"chat":{"userId":"7"}`)),
-		allowed: append(apptest.Ways(apptest.Classic("daily", "8", "uid"), apptest.Named("8")), apptest.FetchRTC("daily", 70), apptest.JoinRTC("daily", 77)),
+		bystander: `"rtc":{"channel":"daily","uid":8}`,
+		body:      `{"uid":7,"for":600}`,
+		refused:   append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Classic("weekly", "7", "userAccount"), apptest.Named("7")), apptest.FetchRTC("x", 7), apptest.JoinRTC("daily", 7), apptest.JoinRTC("x", 7), apptest.Join(`"rtm":{"userId":"7"}`), apptest.Join(`"chat":{"userId":"7"}`)),
+		allowed:   append(apptest.Ways(apptest.Classic("daily", "8", "uid"), apptest.Named("8")), apptest.FetchRTC("daily", 70), apptest.JoinRTC("daily", 77)),
 	},
 	{
 		name: "account", who: "ana", victim: `"rtc":{"channel":"daily","account":"ben","role":"publisher"},"ttl":600`,
-		other: "ana", bystander: `"rtc":{"channel":"daily","account":"benny"}`,
-		body:    `{"account":"ben","for":600}`,
-		refused: append(apptest.Ways(apptest.Classic("daily", "ben", "userAccount"), apptest.Named("ben")), apptest.Join(`"rtc":{"channel":"x","account":"ben"}`), apptest.Join(`"rtm":{"userId":"ben"}`)),
-		allowed: append(apptest.Ways(apptest.Classic("daily", "benny", "userAccount"), apptest.Named("be")), apptest.JoinRTC("daily", 7)),
+		bystander: `"rtc":{"channel":"daily","account":"benny"}`,
+		body:      `{"account":"ben","for":600}`,
+		refused:   append(apptest.Ways(apptest.Classic("daily", "ben", "userAccount"), apptest.Named("ben")), apptest.Join(`"rtc":{"channel":"x","account":"ben"}`), apptest.Join(`"rtm":{"userId":"ben"}`)),
+		allowed:   append(apptest.Ways(apptest.Classic("daily", "benny", "userAccount"), apptest.Named("be")), apptest.JoinRTC("daily", 7)),
 	},
 	{
 		name: "uid in a channel", who: "ana", victim: `"rtc":{"channel":"daily","uid":7},"ttl":600`,
-		other: "ana", bystander: `"rtc":{"channel":"daily","uid":8}`,
-		body:    `{"channel":"daily","uid":7,"for":600}`,
-		refused: append(apptest.Ways(apptest.Classic("daily", "7", "uid")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7)),
-		allowed: apptest.Ways(apptest.Classic("weekly", "7", "uid"), apptest.Classic("daily", "8", "uid"), apptest.Named("7")),
+		bystander: `"rtc":{"channel":"daily","uid":8}`,
+		body:      `{"channel":"daily","uid":7,"for":600}`,
+		refused:   append(apptest.Ways(apptest.Classic("daily", "7", "uid")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7)),
+		allowed:   apptest.Ways(apptest.Classic("weekly", "7", "uid"), apptest.Classic("daily", "8", "uid"), apptest.Named("7")),
 	},
 	{
 		name: "subject", who: "mallory", victim: `"rtm":{"userId":"m"},"chat":{"userId":"m"},"ttl":600`,
-		other: "ana", bystander: `"rtm":{"userId":"m"}`,
-		body:    `{"subject":"mallory","for":600}`,
-		refused: append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Named("anybody")), apptest.FetchRTC("x", 1), apptest.JoinRTC("daily", 7), apptest.Join(`"rtm":{"userId":"m"}`)),
+		bystander: `"rtm":{"userId":"m"}`,
+		body:      `{"subject":"mallory","for":600}`,
+		refused:   append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Named("anybody")), apptest.FetchRTC("x", 1), apptest.JoinRTC("daily", 7), apptest.Join(`"rtm":{"userId":"m"}`)),
 	},
 }
 
@@ -94,8 +93,8 @@ func TestRevocationsHoldOnEveryNode(t *testing.T) {
 
 func (r *revocationWay) hold(s *apptest.Cluster, lift bool) {
 	t := s.T
-	who, other := apptest.CredentialFor(t, r.who, false), apptest.CredentialFor(t, r.other, false)
-	victim, bystander := s.Join(1, who, r.victim), s.Join(1, other, r.bystander)
+	who := apptest.CredentialFor(t, r.who, false)
+	victim, bystander := s.Join(1, who, r.victim), s.Join(1, s.User, r.bystander)
 	time.Sleep(time.Second) // bubble
 
 	began := time.Now()

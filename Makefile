@@ -8,14 +8,14 @@ MAKEFLAGS     += --no-print-directory
 
 BIN := $(CURDIR)/.bin
 
-# Where Debian has nginx and haproxy; not every user's path does.
+# Debian has nginx and haproxy in /usr/sbin, which is not in every user's PATH.
 export PATH := $(PATH):/usr/sbin
 
-# The race detector waits for a second at the end of each process, for races that are
-# still to come; tests, and the programs that they run by the dozen, have ended by then.
+# At the end of each process the race detector waits for a second, in case of a late race. The
+# tests start dozens of processes that have no work left then, so 20 ms are enough.
 export GORACE ?= atexit_sleep_ms=20
 
-# Without the folder's path in what is compiled, all clones share Go's build cache.
+# Without the folder's path in the compiled packages, all clones share Go's build cache.
 export GOFLAGS ?= -trimpath
 
 # Every Go module of the repository, and every folder that npm installs into.
@@ -31,12 +31,13 @@ PROGRAMS = $(filter-out $(TIMED),$(sort ./test/release $(shell git grep -l '^//g
 # Every package of the module, as ./folder. These lists are made when they are used.
 PACKAGES = $(shell go list -f '{{.Dir}}' ./... | sed 's|^$(CURDIR)|.|')
 
-# Packages that the race detector has something to see in: those with goroutines of their
-# own. Under it tests run with -short, since it makes them ten times slower.
+# Packages with goroutines, in which the race detector can find races. With it tests run with
+# -short, since it makes them ten times slower.
 RACED = $(filter-out ./internal/agora ./internal/build ./internal/session ./internal/protocol, \
 	$(filter ./client ./internal/% ./tools/load% ./web/%,$(PACKAGES)))
 
-# Packages whose tests run in full without it. With -short they run in full in the others.
+# Packages whose tests also run in full, without the race detector. In the other packages
+# -short leaves out no test.
 FULL = $(filter-out ./client ./internal/redis ./internal/ws% ./tools/load% ./web/% ./test/chaos $(PROGRAMS) $(TIMED),$(PACKAGES))
 
 # Packages with benchmarks.
@@ -45,7 +46,7 @@ BENCHED = $(addprefix ./,$(sort $(shell git grep -lE '^func Benchmark' -- '*_tes
 # The command, built once for the tests that run it, which find it by BUILT_REFRESHER.
 BUILT := $(BIN)/tested/refresher
 
-# What the settings below mean is in the help of the targets that use them.
+# The help of the targets explains these settings.
 BENCH    ?= .
 COUNT    ?= 10
 ROUNDS   ?= 5
@@ -83,15 +84,16 @@ test: ## Runs every test, every benchmark once, and says how long each part took
 build-tested: $(BIN)/cyclonedx-gomod
 	go build -o $(BUILT) ./cmd/refresher
 
-# One package more at a time than there are processors: some wait for servers. The packages
-# that take longest come first, so that none is left over at the end. test-full has go vet look at the same packages.
+# One package more than there are processors runs at a time, since some packages wait for
+# servers. The slowest packages come first, so that none of them runs alone at the end. go vet
+# is off, since test-full vets the same packages.
 .PHONY: test-race
 test-race:
 	go test -race -vet=off -short -shuffle=on -p "$$(($$(nproc) + 1))" -timeout 5m ./internal/redis ./internal/hook ./internal/scheduler $(RACED)
 
-# Browsers come first where they need the processor; the tests beside them do not starve.
-# Go's cache does not watch files outside of a module, which those of test/deploy read: hence
-# its -count.
+# These tests are niced, so that the browsers of test-npm get the processor first. test/deploy
+# needs -count 1: its tests read files outside of its module, whose changes Go's cache of test
+# results does not notice.
 .PHONY: test-programs
 test-programs:
 	@scripts/steps.sh 'programs: nice -n 5 go test -tags programs -timeout 10m $(PROGRAMS)' \
@@ -99,8 +101,8 @@ test-programs:
 		'benchmarks: nice -n 5 go test -short -run "^$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
 		'bench: nice -n 5 go -C bench test -short -run "^$$" -bench . -benchtime 1x -timeout 5m'
 
-# test-chaos and test-timed measure how late their calls are served, and leave the processors
-# idle for most of the time, which test-full takes.
+# test-chaos and test-timed measure the delays of their calls, and leave the processors idle
+# for most of the time. test-full uses that time.
 .PHONY: test-full test-chaos test-timed
 test-full:
 	@scripts/steps.sh 'full: nice -n 19 go test -timeout 10m ./internal/access ./cmd/refresher $(FULL)' \
@@ -110,13 +112,14 @@ test-chaos:
 test-timed:
 	@scripts/steps.sh 'timed: go test -tags programs -timeout 5m $(TIMED)'
 
-# A process that does not end, or spins, ends with the tests of its folder.
+# The timeout also kills processes of the tests that do not end by themselves.
 .PHONY: test-npm
 test-npm:
 	@scripts/steps.sh $(foreach dir,$(NPM_TESTS),'npm $(dir): timeout --verbose --kill-after 10s 10m npm --prefix $(dir) run test')
 
-# The page's checks wait for browsers most of the time, so they are beside the others.
-# Those come one after the other, since go generate writes files that the linters read.
+# check-web waits for browsers most of the time, so it runs in parallel with check-code. The
+# parts of check-code run one after the other, since go generate writes files that the linters
+# read.
 .PHONY: check check-code check-web
 check: ## Runs every check that is not a test: code, modules, documents. Says how long each part took.
 	@scripts/steps.sh 'setup: $(MAKE) setup' 'tools: $(MAKE) tools' 'checks: $(MAKE) -j2 --output-sync check-code check-web'
@@ -126,7 +129,7 @@ check-web:
 	@scripts/steps.sh 'web: $(MAKE) web'
 
 .PHONY: fix
-fix: tools ## Formats the code and mends what the linters can mend.
+fix: tools ## Formats the code and fixes the problems that the linters can fix.
 	$(BIN)/golangci-lint run --fix ./...
 
 .PHONY: build
@@ -157,7 +160,7 @@ reading: ## Draws 50 comments and 30 sentences of the documents at random, by SE
 	@go run ./tools/reading -seed $(SEED)
 
 .PHONY: bench
-bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/bench.txt. BASE=file is compared with.
+bench: tools ## Runs the benchmarks that match BENCH=regexp COUNT (10) times, and writes .bin/bench.txt. BASE=file has results to compare with.
 	mkdir -p $(BIN)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 1h ./... | tee $(BIN)/bench.txt
 	$(BIN)/benchstat $(BASE) $(BIN)/bench.txt
@@ -166,7 +169,7 @@ bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/ben
 bench-scale: setup ## Holds SCALE (100000) calls on this machine with six nodes and Redis for HOLD (3m), kills a node, and prints what each process used. ARGS='...' are flags of the nodes.
 	go test -run '^$$' -bench Scale -benchtime 1x -timeout 30m ./tools/load -calls $(SCALE) -rate 1000 -nodes 6 -hold $(HOLD) -serve '$(ARGS)'
 
-# The binary is built before it runs, since it keeps to the clients' core from then on.
+# The test binary is built first: once it runs, it uses only the processor of the clients.
 .PHONY: bench-peers
 bench-peers: packages bench/node/node_modules/.installed ## Measures refresher beside its peers, ROUNDS (5) times each, and prints one table. TABLE=docs/understand/performance.md puts it there.
 	mkdir -p $(BIN)
@@ -174,7 +177,7 @@ bench-peers: packages bench/node/node_modules/.installed ## Measures refresher b
 	cd bench && $(BIN)/peers.test -test.run '^$$' -test.bench Peers -test.benchtime 1x -rounds $(ROUNDS) -table '$(abspath $(TABLE))'
 
 .PHONY: chaos
-chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) in each scenario, and tells what the calls noticed.
+chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) in each scenario, and reports the interruptions of the calls.
 	CHAOS_SECONDS=$(SECONDS_EACH) CHAOS_CALLS=$(CALLS) go test -v -count 1 -parallel 1 -timeout 1h ./test/chaos
 
 .PHONY: panels
@@ -194,17 +197,17 @@ screenshots: setup ## Takes the README's pictures of the demo anew.
 	npm --prefix test/browser run screenshots
 
 .PHONY: vuln
-vuln: tools ## Looks for known vulnerabilities in what the code calls. Needs the network.
+vuln: tools ## Looks for known vulnerabilities in the functions that the code calls. Needs the network.
 	scripts/vuln.sh $(BIN)/govulncheck
 
 .PHONY: clean
-clean: ## Removes all that make has built, installed in this folder, or measured.
+clean: ## Removes all files that make has built, installed or measured in this folder.
 	rm -rf $(BIN) $(NPM:%=%/node_modules) test-results coverage.*
 
 ##@ The parts of check
 
 .PHONY: format
-format: tools ## Fails on code that is not formatted, and shows how it should be.
+format: tools ## Fails on code that is not formatted, and shows the difference.
 	$(BIN)/golangci-lint fmt --diff
 
 .PHONY: lint
@@ -232,17 +235,17 @@ web: packages $(NPM:%=%/node_modules/.installed) ## Checks the library's and the
 	for dir in $(NPM); do npm --prefix "$$dir" run check --if-present; done
 
 .PHONY: locks
-locks: ## Fails on an npm lock file that names the registry it was made with.
+locks: ## Fails on an npm lock file that names a registry.
 	! grep -Hn '"resolved": "http' $(NPM:%=%/package-lock.json)
 
-# What the targets above need.
+# The following targets prepare the targets above.
 
 .PHONY: packages
 packages:
 	@scripts/install-packages.sh
 
-# A folder is installed anew when its lock file changes. No package here needs
-# its install script, so none is run.
+# A folder is installed again when its lock file changes. No package needs its install script,
+# so none is run.
 %/node_modules/.installed: %/package-lock.json | packages
 	npm --prefix $* ci --prefer-offline --ignore-scripts --no-audit --no-fund
 	@mkdir -p $(@D) && touch $@
@@ -251,7 +254,7 @@ $(BIN)/cyclonedx-gomod: tools/linters/go.sum
 	GOBIN=$(BIN) go -C tools/linters install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 	@touch $@
 
-# The tools are built anew when their versions, or Go's, change.
+# The tools are built again when their versions or the version of Go change.
 TOOLS := $(BIN)/.tools-$(shell go env GOVERSION)
 
 .PHONY: tools

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the tests and checks need, where their commands
-# or files are missing. Says nothing, and asks nobody, where all are there.
+# or files are missing. If none is missing, it prints nothing and needs no password.
 # Starts no service: the tests start their own.
 set -euo pipefail
 
@@ -62,7 +62,7 @@ install_packages() {
 
 	echo "Installing these Debian packages, which tests and checks need: ${packages[*]}"
 	# Debian starts a service as soon as it is installed, unless this file
-	# forbids it. One that is there already is left to its owner.
+	# forbids it. If the file exists already, it stays as it is.
 	local policy=/usr/sbin/policy-rc.d
 	if [[ ! -e $policy ]]; then
 		# shellcheck disable=SC2064 # Expanded now: the variables are local.

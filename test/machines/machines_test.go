@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 
 const (
 	page = "../../docs/operate/two-machines.md"
-	// patience is how long a program may take to start, or a block to run.
+	// patience is the longest time for a program to start, or for a block to run.
 	patience = time.Minute
 )
 
@@ -52,15 +52,15 @@ func sections(t *testing.T, document string) map[string][]string {
 	return found
 }
 
-// world is the two machines of the page.
+// world has the two machines of the page.
 type world struct {
 	t      *testing.T
 	a, b   *machine
 	places *strings.Replacer // replaces the addresses, ports and files of the page
 }
 
-// machine is one of the two: root stands for /. Variables and functions of its shell are kept
-// from one block to the next.
+// machine is one of the two machines. Its folder root replaces /. Variables and functions of
+// its shell are kept from one block to the next.
 type machine struct {
 	*world
 	root, address string
@@ -104,8 +104,8 @@ func (m *machine) path(parts ...string) string {
 	return filepath.Join(append([]string{m.root}, parts...)...)
 }
 
-// standIns are shell functions in place of programs that would change this machine, and one
-// that has HAProxy look for files under root.
+// standIns are shell functions that replace programs which would change this machine. Another
+// one makes HAProxy look for files under root.
 const standIns = `
 apt() { :; }; chown() { :; }; amtool() { :; }
 systemctl() { echo "$*" >>"$ROOT/systemctl"; }
@@ -114,7 +114,7 @@ haproxy() { sed -i "s#/etc/#$ROOT/etc/#" "$3"; command haproxy "$@"; }
 [ ! -e "$ROOT/state" ] || . "$ROOT/state"
 `
 
-// run runs a block of the page on the machine, and returns what it prints.
+// run runs a block of the page on the machine, and returns its output.
 func (m *machine) run(block string) string {
 	m.t.Helper()
 	other := m.b
@@ -225,8 +225,8 @@ func TestTwoMachines(t *testing.T) {
 	a.operates()
 }
 
-// operates runs the Redis commands of the runbook as the user operator, and demands that each
-// of its rights is needed, and that it can do nothing else.
+// operates runs the Redis commands of the runbook as the user operator. It demands that the
+// user needs each of its rights, and that it may run no other command.
 func (m *machine) operates() {
 	t := m.t
 	var commands strings.Builder
@@ -257,7 +257,7 @@ func (m *machine) operates() {
 	}
 }
 
-// Both pages make the same users of Redis.
+// Both pages create the same users of Redis.
 func TestUsersOfRedis(t *testing.T) {
 	users := func(document string) []string {
 		text, err := os.ReadFile(document)

@@ -27,8 +27,8 @@ var (
 )
 
 // The changelog has the form of keepachangelog.com, which scripts/release-notes.sh reads:
-// unreleased changes first, then releases, each with a link. The library has the number of
-// the newest.
+// unreleased changes first, then releases, each with a link. The library has the number of the
+// newest release.
 func TestChangelog(t *testing.T) {
 	t.Parallel()
 	text := read(t, "CHANGELOG.md")
@@ -55,7 +55,7 @@ func TestChangelog(t *testing.T) {
 		}
 	}
 	if newest == "" {
-		return // the library already has the number of the first
+		return // the library already has the number of the first release
 	}
 	var library struct {
 		Version string `json:"version"`

@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// config is what these tests look at in .goreleaser.yaml.
+// config has the fields of .goreleaser.yaml that these tests read.
 type config struct {
 	Dist   string `yaml:"dist"`
 	Builds []struct {
@@ -56,7 +56,7 @@ func readConfig(t *testing.T) config {
 	return c
 }
 
-// GoReleaser's own schema refuses names that it does not know.
+// GoReleaser's own schema refuses unknown names.
 func TestGoReleaserSchema(t *testing.T) {
 	t.Parallel()
 	text := read(t, "test/release/testdata/goreleaser.schema.json")
@@ -105,8 +105,8 @@ func TestGoReleaserSchema(t *testing.T) {
 	}
 }
 
-// The ways to build have the same flags: what GoReleaser publishes is what
-// scripts/reproduce.sh makes.
+// GoReleaser and scripts/reproduce.sh build with the same flags, so that their binaries are
+// equal.
 func TestSameFlags(t *testing.T) {
 	t.Parallel()
 	b := readConfig(t).Builds[0]
@@ -143,7 +143,7 @@ func TestSameFlags(t *testing.T) {
 	}
 }
 
-// What the configuration points to is there.
+// All files that the configuration names exist.
 func TestReleaseFiles(t *testing.T) {
 	t.Parallel()
 	c := readConfig(t)
@@ -167,7 +167,7 @@ func TestReleaseFiles(t *testing.T) {
 			t.Errorf("%s: nothing there, %v", src, err)
 		}
 	}
-	// docs/operate/two-machines.md copies files from there.
+	// docs/operate/two-machines.md copies files from this folder.
 	for _, folder := range []string{"docs", "deploy/proxies", "deploy/prometheus"} {
 		if at["/usr/share/doc/refresher/"+folder] != folder {
 			t.Errorf("the packages have no %s", folder)
@@ -185,7 +185,7 @@ func TestReleaseFiles(t *testing.T) {
 	if !strings.HasPrefix(c.Dist, ".bin/") {
 		t.Errorf("dist is %q, which git does not ignore", c.Dist)
 	}
-	// It runs in dist.
+	// The command runs in the folder dist.
 	if _, err := os.Stat(filepath.Join("../..", c.Dist, c.SBOMs[0].Cmd)); err != nil {
 		t.Error(err)
 	}

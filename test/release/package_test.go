@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The packages' scripts stop the service when it is removed, and not when it is
-// upgraded. Where systemd does not run they have nothing to do.
+// The packages' scripts stop the service when the package is removed, but not when it is
+// upgraded. Without systemd they do nothing.
 func TestPackageScripts(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -28,7 +28,8 @@ func TestPackageScripts(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			said := filepath.Join(dir, "said")
-			// systemctl says what it was told, and [ whether systemd runs.
+			// The fake systemctl prints its arguments, and the fake [ reports whether systemd
+			// runs.
 			prelude := "systemctl() { echo \"$@\" >>\"$SAID\"; }\n[() { test \"$3\" = ']' && test \"$2\" = /run/systemd/system && $SYSTEMD; }\n"
 			err := os.WriteFile(filepath.Join(dir, "script"), []byte(prelude+read(t, "scripts/package/"+c.script)), 0o600)
 			if err != nil {

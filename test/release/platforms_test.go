@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// platforms are those that are released for.
+// platforms are the platforms of a release.
 var platforms = [][2]string{
 	{"linux", "amd64"},
 	{"linux", "arm64"},
@@ -25,8 +25,8 @@ var platforms = [][2]string{
 	{"windows", "arm64"},
 }
 
-// The command compiles for each system, as far as types go: to compile the standard library
-// for each of them takes minutes. No file of this module is for one processor alone.
+// The command passes the type check for each platform; compiling the standard library for each
+// of them would take minutes. No file of this module is for one processor only.
 func TestPlatforms(t *testing.T) {
 	t.Parallel()
 	for _, p := range platforms {
@@ -42,7 +42,7 @@ func TestPlatforms(t *testing.T) {
 	}
 }
 
-// The check sees what one platform has not.
+// The check notices a function that one platform lacks.
 func TestPlatformsDiffer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -62,8 +62,8 @@ func TestPlatformsDiffer(t *testing.T) {
 	}
 }
 
-// typeCheck checks a command and all it stands on, and counts the packages of
-// this module. Of others' packages, what is in functions is left out.
+// typeCheck checks the types of a command and its dependencies, and counts the packages of
+// this module. It skips the bodies of functions in packages of other modules.
 func typeCheck(t *testing.T, dir, command, goos, goarch string) (ours int, err error) {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Dir,GoFiles,ImportMap,Module,Error", command)

@@ -22,8 +22,8 @@ func run(t *testing.T, dir string, env []string, args ...string) (string, error)
 	return string(out), err
 }
 
-// Two builds of one commit, in two folders, have the same bytes. The bill of
-// materials of what was built lists what is in it, and nothing else.
+// Two builds of one commit in two folders have the same bytes. The bill of materials lists
+// exactly the contents of the binary.
 func TestReproduce(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs("../..")
@@ -35,7 +35,8 @@ func TestReproduce(t *testing.T) {
 	if out, err := run(t, dir, []string{"KEEP=" + binary}, root+"/scripts/reproduce.sh", "HEAD", "linux", "amd64"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	// Elsewhere, under a longer name, and with settings that would change it.
+	// The second build is in another folder with a longer name, with settings that would
+	// change the binary.
 	elsewhere := filepath.Join(dir, "a folder with a longer name")
 	if err := os.Mkdir(elsewhere, 0o700); err != nil {
 		t.Fatal(err)

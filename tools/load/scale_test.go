@@ -19,10 +19,10 @@ import (
 	"refresher/tools/load/generator"
 )
 
-// loadEnv makes the test binary the load command: a process of calls.
+// loadEnv is an environment variable that makes the test binary act as the load command.
 const loadEnv = "REFRESHER_TEST_LOAD"
 
-// Sizes of BenchmarkScale: without these flags, as in make bench, it is a small one.
+// Sizes of BenchmarkScale. Without these flags, as in make bench, the benchmark is small.
 var (
 	scaleCalls = flag.Int("calls", 600, "BenchmarkScale: calls in all")
 	scaleRate  = flag.Int("rate", 300, "BenchmarkScale: joins a second")
@@ -71,7 +71,7 @@ func (s *scale) run() {
 		before = s.reports()
 		s.measure()
 		s.fleet[killed].Kill()
-		<-time.After(2 * time.Second) // a generator counts every second: it has noticed by then
+		<-time.After(2 * time.Second) // a generator counts every second, so it has noticed by now
 		complete = s.awaitAll(2*time.Minute, s.calls/2)
 	}
 	for len(s.rows[killed].at) <= back {
@@ -82,9 +82,9 @@ func (s *scale) run() {
 	}
 }
 
-// awaitAll waits until all calls are connected. It gives up when more connections than
-// that were lost otherwise than by their node's end: a service that is overloaded loses
-// them faster than it takes them back.
+// awaitAll waits until all calls are connected. It gives up if too many connections were lost
+// for another reason than the end of their node, since an overloaded service loses them faster
+// than it admits them.
 func (s *scale) awaitAll(patience time.Duration, mayLose int) bool {
 	deadline := time.Now().Add(patience)
 	for _, g := range s.generators {
@@ -113,7 +113,7 @@ func (s *scale) start() {
 		s.rows = append(s.rows, &row{name: n.Name(), use: func() usage { return nodeUsage(n) }})
 	}
 	s.rows[killed].name += ", killed"
-	const spare = 100 // descriptors that a generator uses beside those of its calls
+	const spare = 100 // number of file descriptors that a generator needs in addition to those of its calls
 	processes := max(min(6, s.calls/100), s.calls/(files-spare)+1)
 	for i := range processes {
 		calls := s.calls*(i+1)/processes - s.calls*i/processes
@@ -129,10 +129,10 @@ func (s *scale) start() {
 		}})
 }
 
-// nodesFor is how many nodes the calls need, so that those that are left when one is
-// killed have file descriptors for all calls, and why it is more than asked for.
+// nodesFor returns the number of nodes that the calls need, and why it is more than requested.
+// When one node is killed, the others must have file descriptors for all calls.
 func nodesFor(calls, nodes, files int) (int, string) {
-	const reserve = 1024 // descriptors that a node keeps back from clients at most
+	const reserve = 1024 // the most descriptors that a node reserves, so that clients cannot use them
 	asked, each := nodes, (files-reserve)*99/100
 	for (nodes-1)*each < calls {
 		nodes++
@@ -152,7 +152,7 @@ const (
 	back
 )
 
-// row is a line of the table: a process, or what is measured like one.
+// row is a line of the table, for a process or for another measured part.
 type row struct {
 	name string
 	use  func() usage
@@ -160,7 +160,7 @@ type row struct {
 	when []time.Time // moments of the measurements
 }
 
-// usage is what a process uses at a moment.
+// usage has the resources that a process uses at a moment.
 type usage struct {
 	calls          int
 	resident, heap int64 // bytes; heap includes stacks
@@ -208,7 +208,7 @@ func report(line program.Line) (r generator.Report) {
 	return r
 }
 
-// await waits for a second, from now on, in which it is so.
+// await waits for a second, from now on, in which the condition holds.
 func (l *loader) await(patience time.Duration, so func(generator.Report) bool) {
 	l.Helper()
 	found := func(line program.Line) bool { return so(report(line)) }
@@ -217,7 +217,7 @@ func (l *loader) await(patience time.Duration, so func(generator.Report) bool) {
 	}
 }
 
-// usage is what the process uses.
+// usage returns the resources that the process uses.
 func (l *loader) usage() usage {
 	l.Helper()
 	cpu, err := program.CPU(l.process.PID())
@@ -241,7 +241,7 @@ func (s *scale) generatorUsage() (sum usage) {
 	return sum
 }
 
-// reports are the latest of each generator.
+// reports are the newest reports of each generator.
 func (s *scale) reports() (all []generator.Report) {
 	for _, g := range s.generators {
 		var r generator.Report
@@ -253,7 +253,7 @@ func (s *scale) reports() (all []generator.Report) {
 	return all
 }
 
-// print writes what came of it, and fails the benchmark if a call was lost.
+// print writes the result, and fails the benchmark if a call was lost.
 func (s *scale) print(before, after []generator.Report) {
 	var sum generator.Report
 	var pings, resumes uint64
@@ -287,8 +287,8 @@ func (s *scale) print(before, after []generator.Report) {
 	}
 }
 
-// table writes a line for each process, and what a call takes of the nodes, Redis and the
-// kernel.
+// table writes a line for each process, and the resources of one call in the nodes, in Redis
+// and in the kernel.
 func (s *scale) table() {
 	fmt.Println("| | calls | resident | heap and stacks | CPU: joins | held | storm | calls afterwards | resident |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|")
@@ -309,7 +309,7 @@ func (s *scale) table() {
 		float64(kernel.at[held].resident)/2/calls, nodes.cpu.Seconds()*1e6/calls, (redis.at[joined].cpu-redis.at[started].cpu).Seconds()*1e6/calls)
 }
 
-// spent is the processor time from the moment before to this one.
+// spent is the processor time between the previous moment and this one.
 func (r *row) spent(to int) string {
 	if r.at[to].cpu == 0 {
 		return ""
@@ -317,7 +317,7 @@ func (r *row) spent(to int) string {
 	return fmt.Sprintf("%.2f s", (r.at[to].cpu - r.at[to-1].cpu).Seconds())
 }
 
-// rate is the processor time of each second in which the calls were held.
+// rate is the processor time for each second in which the calls were held.
 func (r *row) rate() string {
 	if r.at[held].cpu == 0 {
 		return ""
@@ -339,7 +339,7 @@ func megabytes(bytes int64) string {
 	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
 }
 
-// openFiles is how many file descriptors a process may have.
+// openFiles returns how many file descriptors a process may have.
 func openFiles(b *testing.B) int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -348,7 +348,8 @@ func openFiles(b *testing.B) int {
 	return int(min(limit.Cur, math.MaxInt32))
 }
 
-// slab is what the kernel holds for sockets, and else.
+// slab returns the memory of the kernel's slab allocator, which has the sockets and other
+// kernel objects.
 func slab(b *testing.B) int64 {
 	b.Helper()
 	bytes, err := program.Slab()

@@ -18,8 +18,8 @@ var update = flag.Bool("update", false, "write what is computed into docs/operat
 
 const page = "../../../docs/operate/scaling.md"
 
-// TestScalingPage holds what docs/operate/scaling.md has between marks against what is
-// computed now. It is written by go generate.
+// TestScalingPage compares the generated parts of docs/operate/scaling.md with newly computed
+// figures. go generate writes these parts.
 func TestScalingPage(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(page)
@@ -189,8 +189,8 @@ func waves(t *testing.T) string {
 	return b.String()
 }
 
-// What was seen with three nodes, a Redis, and tools/load, and what the formula
-// and the simulation say of it.
+// Measurements with three nodes, a Redis and tools/load, with the corresponding figures of the
+// formula and the simulation.
 func realRuns(t *testing.T) string {
 	b := table("", "measured", "simulated", "by the formula")
 	for _, c := range []struct {

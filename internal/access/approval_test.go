@@ -18,7 +18,7 @@ import (
 
 func TestAuthorizeIsAskedAtJoin(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
-	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) { return q.RTC.UID != 7, 0 })
+	b.DecideBy(func(q apptest.ApprovalRequest) (bool, session.UnixSec) { return q.RTC.UID != 7, 0 })
 	s := n.Dial()
 	s.Send(apptest.JoinMessage(ana, `"rtc":{"channel":"c","uid":7,"role":"publisher"}`))
 	if refused := s.Expect("error"); refused.Code != "forbidden" {
@@ -76,7 +76,7 @@ func TestAuthorizeReasonIsLogged(t *testing.T) {
 		t.Errorf("logged %q of what was allowed", lines)
 	}
 
-	b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return false, 0 })
+	b.DecideBy(func(apptest.ApprovalRequest) (bool, session.UnixSec) { return false, 0 })
 	s = g.Connect()
 	s.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
 	if ended := s.Expect("ended"); ended.Reason != "denied" {
@@ -120,7 +120,7 @@ func TestAuthorizeDeniesARenewal(t *testing.T) {
 	if answer, text := n.Do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); answer.StatusCode != http.StatusGone {
 		t.Errorf("renewed with the key: %d %s", answer.StatusCode, text)
 	}
-	b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return true, 0 })
+	b.DecideBy(func(apptest.ApprovalRequest) (bool, session.UnixSec) { return true, 0 })
 	again := n.Dial()
 	again.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
 	if ended := again.Expect("ended"); ended.Reason != "denied" {
@@ -172,7 +172,7 @@ func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 	joined := s.Expect("joined")
 	_ = s.CloseNow()
 	g.Log.Await("connection closed")
-	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) {
+	b.DecideBy(func(q apptest.ApprovalRequest) (bool, session.UnixSec) {
 		asked <- q.Action
 		<-answer
 		return true, 0
@@ -273,7 +273,7 @@ func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	requests := apptest.AllClassic("c", "7", "u")
 	for _, allow := range []bool{true, false} {
-		b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return allow, 0 })
+		b.DecideBy(func(apptest.ApprovalRequest) (bool, session.UnixSec) { return allow, 0 })
 		for _, request := range requests {
 			answer, text := n.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+ana)
 			if want := map[bool]int{true: http.StatusOK, false: http.StatusForbidden}[allow]; answer.StatusCode != want {
@@ -283,7 +283,7 @@ func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
 	}
 	asked := b.All()
 	if len(asked) != 2*len(requests) {
-		t.Errorf("%d questions for %d requests", len(asked), 2*len(requests))
+		t.Errorf("%d approval requests for %d requests", len(asked), 2*len(requests))
 	}
 	for _, q := range asked {
 		if q.Action != "join" || q.App != apptest.AppID || q.Subject != "ana" || q.RTC == nil && q.RTM == nil && q.Session != "" {
@@ -296,7 +296,7 @@ func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
 func TestAuthorizeUntil(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	until := session.SecOf(time.Now()) + 4
-	b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return true, until })
+	b.DecideBy(func(apptest.ApprovalRequest) (bool, session.UnixSec) { return true, until })
 	s := n.Dial()
 	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"u"},"ttl":60`))
 	if joined := s.Expect("joined"); joined.Tokens.RTM.ExpiresAt != until {
@@ -311,7 +311,7 @@ func TestAuthorizeUntil(t *testing.T) {
 func TestAuthorizeUntilThePast(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	for _, ago := range []session.UnixSec{0, 1, 3600} {
-		b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return true, session.SecOf(time.Now()) - ago })
+		b.DecideBy(func(apptest.ApprovalRequest) (bool, session.UnixSec) { return true, session.SecOf(time.Now()) - ago })
 		s := n.Dial()
 		s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"u"}`))
 		if refused := s.Expect("error"); refused.Code != "forbidden" {
@@ -343,7 +343,7 @@ func TestAuthorizeBatches(t *testing.T) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	if len(b.Asked) != joins || len(b.Counts) > joins/2 || slices.Max(b.Counts) < 2 {
-		t.Errorf("%d questions in requests of %v", len(b.Asked), b.Counts)
+		t.Errorf("%d approval requests in HTTP requests of %v", len(b.Asked), b.Counts)
 	}
-	t.Logf("%d questions in %d requests", len(b.Asked), len(b.Counts))
+	t.Logf("%d approval requests in %d HTTP requests", len(b.Asked), len(b.Counts))
 }

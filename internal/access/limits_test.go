@@ -312,7 +312,7 @@ func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 func TestBackEndThatCannotBeAsked(t *testing.T) {
 	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
-		c.Authorize.URL, c.Authorize.Secret, c.Authorize.Timeout = "http://127.0.0.1:1/", "signs the questions of a test", time.Second
+		c.Authorize.URL, c.Authorize.Secret, c.Authorize.Timeout = "http://127.0.0.1:1/", "signs the requests of a test", time.Second
 	}, app.Outside{}, (&net.Dialer{}).DialContext)
 	if taken, after := tryJoin(g, apptest.Pass(nil)); taken || after < time.Second {
 		t.Errorf("taken: %t, or told to come back after %s", taken, after)

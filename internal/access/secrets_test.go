@@ -166,10 +166,10 @@ func known() secrets {
 		"previous events secret":    "whsec_signed/events/yxcvbnmasdfg/8901a",
 		"events password":           "tiger-of-the-events",
 		"events query":              "query-of-the-events",
-		"authorize secret":          "signs-questions-lkjhgfdsa-4567",
-		"previous authorize secret": "signed-questions-mnbvcxy-2345",
-		"authorize password":        "lion-of-the-questions",
-		"authorize query":           "query-of-the-questions",
+		"authorize secret":          "signs-requests-lkjhgfdsa-4567",
+		"previous authorize secret": "signed-requests-mnbvcxy-2345",
+		"authorize password":        "lion-of-the-requests",
+		"authorize query":           "query-of-the-requests",
 		"jwks query":                "query-of-the-key-set",
 		"redis password":            "panther-of-the-store",
 		"broken certificate":        "ffff1111-no-certificate-2222eeee",
@@ -312,7 +312,7 @@ func (k *keeper) verdict() {
 	k.backEnd.mu.Lock()
 	told := k.backEnd.bodies.String()
 	k.backEnd.mu.Unlock()
-	texts := map[string]string{"the log": k.log.String(), "answers": k.heard.String(), "events and questions": told}
+	texts := map[string]string{"the log": k.log.String(), "answers": k.heard.String(), "events and approval requests": told}
 	for where, text := range texts {
 		if names := k.secrets.leaks(text); len(names) > 0 {
 			k.t.Errorf("%s: shown are %v", where, names)
@@ -332,7 +332,7 @@ func (k *keeper) verdict() {
 			}
 		}
 	}
-	k.t.Logf("%d secrets, looked for in %d bytes of log, %d of answers, %d of events and questions",
+	k.t.Logf("%d secrets, looked for in %d bytes of log, %d of answers, %d of events and approval requests",
 		len(k.secrets), len(texts["the log"]), len(texts["answers"]), len(told))
 }
 

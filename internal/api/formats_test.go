@@ -96,16 +96,16 @@ func TestStreamChannelsWantTheRole(t *testing.T) {
 // user of the call.
 func TestStreamChannelsAreAskedFor(t *testing.T) {
 	n, b, credential := apptest.Supervised(t, time.Minute)
-	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) { return q.RTC.Account != "eve", 0 })
-	for path, asked := range map[string]struct{ questions, status int }{
+	b.DecideBy(func(q apptest.ApprovalRequest) (bool, session.UnixSec) { return q.RTC.Account != "eve", 0 })
+	for path, asked := range map[string]struct{ requests, status int }{
 		"/rte/daily/publisher/userAccount/ana/ana": {1, http.StatusOK},
 		"/rte/daily/publisher/uid/7/ana":           {2, http.StatusOK},
 		"/rte/daily/publisher/uid/7/eve":           {3, http.StatusForbidden}, // the publisher is denied, so the subscriber is requested, too
 	} {
 		before := len(b.All())
 		r, text := n.Request(http.MethodGet, "http://"+n.App.Addr().String()+path, "", "Authorization", "Bearer "+credential)
-		if got := len(b.All()) - before; r.StatusCode != asked.status || got != asked.questions {
-			t.Errorf("%s: %d %s after %d questions, want %+v", path, r.StatusCode, text, got, asked)
+		if got := len(b.All()) - before; r.StatusCode != asked.status || got != asked.requests {
+			t.Errorf("%s: %d %s after %d approval requests, want %+v", path, r.StatusCode, text, got, asked)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func TestStreamChannelsAreAskedFor(t *testing.T) {
 // credential lacked the role.
 func TestStreamChannelsWantTheBackEnd(t *testing.T) {
 	n, b, credential := apptest.Supervised(t, time.Minute)
-	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) { return q.RTC.Role == "subscriber", 0 })
+	b.DecideBy(func(q apptest.ApprovalRequest) (bool, session.UnixSec) { return q.RTC.Role == "subscriber", 0 })
 	for _, request := range []apptest.Request{apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana","channel":"daily"}`), apptest.Get("/rte/daily/subscriber/userAccount/ana")} {
 		r, text := n.Request(request.Method, "http://"+n.App.Addr().String()+request.Path, request.Body, "Authorization", "Bearer "+credential)
 		if r.StatusCode != http.StatusOK {

@@ -48,10 +48,10 @@ var ErrNotOpen = Errorf(CodeUnknownSession, "no such session is open; see GET /v
 // Refusals of tokens that the credential grants, for requests with and without a session.
 var (
 	ErrRevoked = Errorf(CodeForbidden, "access was revoked")
-	ErrDenied  = Errorf(CodeForbidden, "the application does not allow this")
-	// ErrApprovalUnavailable: your back end did not answer.
+	ErrDenied  = Errorf(CodeForbidden, "your back end does not allow this")
+	// ErrApprovalUnavailable means that your back end gave no answer, so the request may be repeated.
 	ErrApprovalUnavailable = &Error{
-		Code: CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: retryUndecided,
+		Code: CodeUnavailable, Message: "your back end did not answer the approval request; try again", RetryAfter: retryUndecided,
 	}
 	// ErrRevocationsUnknown: the node has just started, and has not read the revocations
 	// from the store yet.

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 const tokens = 12 * time.Second
 
 // secret signs the requests to the back end.
-const secret = "what signs questions and events"
+const secret = "the secret that signs the webhooks"
 
 // stack is the set-up of an operator: nodes, Redis, a back end, a collector, calls.
 type stack struct {

@@ -230,7 +230,7 @@ var rows = []row{
 	}},
 	{title: "The back end", panels: []panel{
 		{
-			kind: "timeseries", title: "Questions", unit: "ops", anchor: "refresherbackendfails", stacked: true, calm: "no --authorize-url",
+			kind: "timeseries", title: "Approval requests", unit: "ops", anchor: "refresherbackendfails", stacked: true, calm: "no --authorize-url",
 			description: "Whether calls may go on, by answer.",
 			queries:     []query{{rate("refresher_authorize_seconds_count", "", "outcome"), "{{outcome}}"}},
 		},

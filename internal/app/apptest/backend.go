@@ -16,10 +16,10 @@ import (
 	"refresher/internal/session"
 )
 
-const HookSecret = "what signs questions to the back end"
+const HookSecret = "the secret that signs approval requests"
 
-// Question is an approval request as the back end receives it.
-type Question struct {
+// ApprovalRequest is one approval request as the back end receives it; an HTTP request has several.
+type ApprovalRequest struct {
 	ID, Action, App, Session, Subject string
 	RTC                               *struct {
 		Channel string
@@ -34,23 +34,23 @@ type Question struct {
 type BackEnd struct {
 	*httptest.Server
 	Mu     sync.Mutex
-	decide func(q Question) (allow bool, until session.UnixSec) // guarded by mu; nil: it is down
-	Reason string                                               // guarded by mu; for denials
-	Asked  []Question                                           // guarded by mu
-	Counts []int                                                // guarded by mu; questions in each request
+	decide func(q ApprovalRequest) (allow bool, until session.UnixSec) // guarded by Mu; nil: it answers with status 500
+	Reason string                                                      // guarded by Mu; the reason in denials
+	Asked  []ApprovalRequest                                           // guarded by Mu; all approval requests
+	Counts []int                                                       // guarded by Mu; approval requests in each HTTP request
 }
 
-// NewBackEnd starts a back end that allows everything.
+// NewBackEnd starts a back end that allows every request.
 func NewBackEnd(t *testing.T) *BackEnd {
 	t.Helper()
 	b := &BackEnd{}
-	b.DecideBy(func(Question) (bool, session.UnixSec) { return true, 0 })
+	b.DecideBy(func(ApprovalRequest) (bool, session.UnixSec) { return true, 0 })
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
 			err = hooktest.Verify(HookSecret, r.Header, body)
 		}
-		var request struct{ Requests []Question }
+		var request struct{ Requests []ApprovalRequest }
 		if err == nil {
 			err = json.Unmarshal(body, &request)
 		}
@@ -65,11 +65,11 @@ func NewBackEnd(t *testing.T) *BackEnd {
 	return b
 }
 
-func (b *BackEnd) answer(w http.ResponseWriter, questions []Question) {
+func (b *BackEnd) answer(w http.ResponseWriter, requests []ApprovalRequest) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
-	b.Counts = append(b.Counts, len(questions))
-	b.Asked = append(b.Asked, questions...)
+	b.Counts = append(b.Counts, len(requests))
+	b.Asked = append(b.Asked, requests...)
 	if b.decide == nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
@@ -82,7 +82,7 @@ func (b *BackEnd) answer(w http.ResponseWriter, questions []Question) {
 		Reason string `json:"reason,omitempty"`
 	}
 	decisions := []decision{}
-	for _, q := range questions {
+	for _, q := range requests {
 		allow, until := b.decide(q)
 		d := decision{ID: q.ID, Allow: allow, Until: until}
 		if !allow {
@@ -93,20 +93,20 @@ func (b *BackEnd) answer(w http.ResponseWriter, questions []Question) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"decisions": decisions})
 }
 
-// DecideBy replaces the function that decides; with nil the back end fails.
-func (b *BackEnd) DecideBy(decide func(q Question) (allow bool, until session.UnixSec)) {
+// DecideBy replaces the function that decides. With nil the back end answers with status 500.
+func (b *BackEnd) DecideBy(decide func(q ApprovalRequest) (allow bool, until session.UnixSec)) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	b.decide = decide
 }
 
-// Refuse makes it deny all requests with one action.
+// Refuse makes the back end deny all requests with the given action.
 func (b *BackEnd) Refuse(action string) {
-	b.DecideBy(func(q Question) (bool, session.UnixSec) { return q.Action != action, 0 })
+	b.DecideBy(func(q ApprovalRequest) (bool, session.UnixSec) { return q.Action != action, 0 })
 }
 
 // All returns the approval requests so far.
-func (b *BackEnd) All() []Question {
+func (b *BackEnd) All() []ApprovalRequest {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	return slices.Clone(b.Asked)

@@ -77,7 +77,6 @@ func (a *application) answer(message []byte) []byte {
 	return nil
 }
 
-// mint mints an RTC and an RTM token.
 type mint func() (rtcToken, rtmToken string, err error)
 
 // refresherMint returns a mint that uses refresher's builder.

@@ -36,7 +36,6 @@ var centrifugal = dialect{
 	send:   func(text string) string { return `{"send":{"data":` + text + `}}` },
 }
 
-// call is one client's connection.
 type call struct {
 	n    int // the client's number, from 1
 	fd   int // the socket; 0 while not connected
@@ -49,7 +48,6 @@ type call struct {
 	jitter       time.Duration
 }
 
-// step is one step of an operation of a client.
 type step struct {
 	do    func(*clients, *call) error
 	until string // text that the answer contains; empty if no answer comes, hangUp if the server closes the connection
@@ -57,8 +55,8 @@ type step struct {
 
 const hangUp = "\x00"
 
-// These are the operations. A client goes on to the next step when the answer has come. The last step of connecting
-// gets no answer: it acknowledges the first bundle.
+// These are the operations. A client does the next step when the answer to the last one has come. The last step of
+// connecting gets no answer: it acknowledges the first bundle.
 var (
 	connecting   = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
 	reconnecting = []step{{(*clients).reconnect, "\r\n\r\n"}, {(*clients).resume, `"joined"`}, {(*clients).ack, ""}}

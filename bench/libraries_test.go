@@ -30,7 +30,6 @@ func runHandler(handler func(*application) (http.Handler, error)) func(choice) e
 	}
 }
 
-// subprotocols are the subprotocols that the clients offer.
 var subprotocols = []string{"refresher.v1"}
 
 // coderServer is coder/websocket with its defaults. It reads messages in the goroutine of the HTTP handler.

@@ -37,7 +37,6 @@ type measuring struct {
 	idle    usage // what one second costs while all clients are silent
 }
 
-// start starts the server, and prepares its clients.
 func (m *measuring) start(c choice) (err error) {
 	if m.server.redis {
 		m.redis = redistest.Start(m)

@@ -214,7 +214,6 @@ func (p *process) profile(server string, o operation) <-chan error {
 	return done
 }
 
-// get returns the body of a URL.
 func get(url string) (string, error) {
 	response, err := http.Get(url)
 	if err != nil {

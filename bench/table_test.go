@@ -86,7 +86,6 @@ var goals = []goal{
 	{idleNode, "refresher", 4, 0, "", ""},
 }
 
-// table collects the measurements.
 type table struct {
 	values   map[operation]map[string][]float64 // keyed by the server's name
 	failures []string

@@ -1,5 +1,5 @@
-// Mints an RTC and an RTM token as many times as the argument says, and prints the processor time
-// of one pair in µs.
+// Mints RTC and RTM tokens, as many pairs as the argument, and prints the processor time of one
+// pair in µs.
 
 'use strict'
 

@@ -156,7 +156,6 @@ export class Person {
     return history.map((state) => state.split(" ")[1]);
   }
 
-  /** The number of renewals that the page shows. */
   async renewals() {
     return Number(await this.section.getAttribute("data-renewals"));
   }

@@ -103,7 +103,6 @@ async function check() {
   assert.match(await shell(code), /^\{"rtcToken":"007/);
 }
 
-/** Resolves when the page shows the text. */
 const shows = (page, text) => page.waitForFunction((text) => document.body.innerText.includes(text), text, { timeout: 20_000 });
 
 test("the quick start runs as it stands", { timeout: 300_000 }, async (t) => {

@@ -175,7 +175,6 @@ func fromServerType(structure reflect.Type) bool {
 	return true
 }
 
-// jsonType returns the JSON type of a Go type.
 func jsonType(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[protocol.SDKCode]():

@@ -16,7 +16,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// object is a JSON object.
 type object = map[string]any
 
 // document is asyncapi.yaml or openapi.yaml, with a compiler for its schemas. It is safe for
@@ -82,7 +81,6 @@ func (d *document) at(pointer string) object {
 	return value
 }
 
-// follow resolves a reference.
 func (d *document) follow(value object) object {
 	if ref, ok := value["$ref"].(string); ok {
 		return d.at(strings.TrimPrefix(ref, "#"))

@@ -207,7 +207,6 @@ func beyond(all []request) []request {
 	return all
 }
 
-// classicRequests returns requests to the classic endpoints.
 func classicRequests() []request {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	all := slices.Concat(
@@ -317,7 +316,6 @@ func (o operation) access() string {
 	return ""
 }
 
-// examples returns the example bodies of an operation.
 func (o operation) examples() (bodies []string) {
 	if o.spec["requestBody"] == nil {
 		return nil

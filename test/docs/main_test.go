@@ -79,7 +79,6 @@ func startNode(t *testing.T, settings string) *node {
 	return n
 }
 
-// set changes one setting.
 func set(c *app.Config, setting string) (err error) {
 	name, value, _ := strings.Cut(setting, "=")
 	switch name {
@@ -120,7 +119,6 @@ func set(c *app.Config, setting string) (err error) {
 	return err
 }
 
-// reply is the answer to an HTTP request.
 type reply struct {
 	status int
 	header http.Header

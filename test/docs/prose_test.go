@@ -17,7 +17,6 @@ import (
 	"time"
 )
 
-// readFile returns a file of the repository.
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../" + path)

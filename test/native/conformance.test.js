@@ -81,7 +81,7 @@ function openEngine(name, ex, taken) {
   };
 }
 
-/** Opens a client of which either the login or one stream channel is bound. */
+/** Opens a client, and binds its login or one of its stream channels. */
 function openRtm(channelName, taken) {
   const { sdk, native } = load("agora-react-native-rtm");
   const { RtmLinkState: states, RtmLinkStateChangeReason: reasons, RtmServiceType: services } = sdk;

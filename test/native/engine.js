@@ -60,7 +60,8 @@ export class Engine {
    * @param {number} reason of ConnectionChangedReasonType
    */
   becomes(connection, state, reason) {
-    // The real getConnectionState is not told which connection, so the main connection has the key undefined.
+    // getConnectionState has no argument for the connection. It answers for the main one, whose
+    // state has the key undefined.
     this.native.states.set(connection === this.#main ? undefined : connection.channelId, state);
     this.says("onConnectionStateChanged", connection, { state, reason });
   }

@@ -34,7 +34,7 @@
  */
 
 /**
- * Returns the browser's functions, except for those that the app replaces.
+ * Returns the platform of the browser. The functions in `own` replace the browser's.
  * @param {Partial<Platform>} [own]
  * @returns {Platform}
  */

@@ -69,7 +69,6 @@ export class Renewals {
     this.#request?.abort();
   }
 
-  /** Requests new tokens now. */
   request() {
     if (this.#session.connection.live) this.#session.connection.send({ type: "renew" });
     else void this.#requestByHttp();

@@ -15,7 +15,8 @@ import { Service } from "../service.js";
 import { Site } from "../site.js";
 
 const outage = Number(process.env.OUTAGE ?? 200);
-// The call must recover within so many seconds. Firefox delays connections by up to 60 s, the library by up to 20 s.
+// The limit for the recovery of a call, in seconds. Firefox delays connections by up to 60 s, the
+// library by up to 20 s.
 const latest = { firefox: 65, chromium: 25, webkit: 25 };
 
 for (const engine of engines) {

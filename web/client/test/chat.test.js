@@ -154,7 +154,7 @@ test("the refusal of a closed connection is sent as JSON", async (t) => {
 
 test("the type of an error is the code of the nack", async (t) => {
   const { socket, chat, rejoin, push } = await chatting(t);
-  rejoin.mock.mockImplementation(() => chat.open({ user: "" })); // open() rejects, as it does without a network
+  rejoin.mock.mockImplementation(() => chat.open({ user: "" })); // open() rejects here, because there is no network
   await push({ seq: 2, action: "rejoin" });
   const [{ type, code, message }] = socket.take();
   assert.deepEqual([type, code], ["nack", String(AgoraChat.statusCode.WEBIM_USER_ALREADY_LOGIN ?? "")]);

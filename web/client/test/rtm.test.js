@@ -268,7 +268,7 @@ test("a rejoin with a token that has expired is tried once for each bundle", asy
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new FakeRtmClient(sim);
   const rejoin = t.mock.fn(async () => {
-    if (rejoin.mock.callCount() > 10) return; // the rejoins would go on for ever
+    if (rejoin.mock.callCount() > 10) return; // otherwise an endless series of rejoins would hang the test
     rtm.becomes("FAILED", "TOKEN_EXPIRED");
     throw FakeRtmClient.error("TOKEN_EXPIRED", "its clock is wrong");
   });

@@ -95,7 +95,7 @@ export type ResponseLike = {
  * @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike
  */
 /**
- * Returns the browser's functions, except for those that the app replaces.
+ * Returns the platform of the browser. The functions in `own` replace the browser's.
  * @param {Partial<Platform>} [own]
  * @returns {Platform}
  */

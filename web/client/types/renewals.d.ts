@@ -55,7 +55,6 @@ export declare class Renewals {
     reset(): void;
     /** Aborts the running request over HTTP. */
     stop(): void;
-    /** Requests new tokens now. */
     request(): void;
     /** Handles an SDK's warning that its token expires soon. Requests new tokens if the service's push is late. */
     willExpire(): void;

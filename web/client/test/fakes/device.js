@@ -29,7 +29,6 @@ export class Device {
   hidden = false;
   /** Errors that the page's console would show as uncaught. */
   uncaught = [];
-  /** The warnings in the page's console. */
   warnings = [];
 
   #timers = new Map();
@@ -65,7 +64,6 @@ export class Device {
     };
   }
 
-  /** How many timers are set. */
   get timers() {
     return this.#timers.size;
   }

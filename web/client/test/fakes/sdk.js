@@ -40,7 +40,6 @@ class FakeClient {
     this.#listeners.get(event)?.delete(listener);
   }
 
-  /** Emits an event. */
   says(event, ...details) {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) this.device.run(() => listener(...details));
   }

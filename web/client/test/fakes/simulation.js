@@ -90,7 +90,6 @@ export class Simulation extends Device {
     return this.socket;
   }
 
-  /** The newest socket. */
   get socket() {
     return this.sockets.at(-1);
   }
@@ -105,7 +104,6 @@ export class Simulation extends Device {
     return Object.fromEntries(services.map((service) => [service, { token: token(service, uid, expiresAt), expiresAt }]));
   }
 
-  /** Makes the message `joined`. */
   joined({ ttl, services, uid, expiresAt, ...fields } = {}) {
     return {
       type: "joined", session: "session-1", key: `key-${++this.keys}`, resumed: false, seq: 1, heartbeat: serviceHeartbeat, renewBefore: 300,

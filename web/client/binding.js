@@ -21,7 +21,7 @@ import { failure } from "./time.js";
  * @typedef {object} Reports
  * @property {() => void} willExpire the SDK's token expires soon
  * @property {() => void} expired the SDK's token expired, and the SDK has left the call
- * @property {(failed?: boolean) => void} left the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if the user did not cause it: an SDK that waits for a rejoin then counts this as a failed attempt, and the next bundle is tried
+ * @property {(failed?: boolean, reason?: string) => void} left the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if the user did not cause it: an SDK that waits for a rejoin then counts this as a failed attempt, and the next bundle is tried. The reason, if it is not empty, is shown in the console
  * @property {() => void} joined the SDK is in the call: the app has joined it, perhaps again
  */
 
@@ -76,12 +76,13 @@ export class Binding {
   /**
    * Records that the SDK has left the call for another reason than an expired token.
    * @param {boolean} [failed] whether something other than the user caused it
+   * @returns {boolean} whether it was in the call, as far as the library knew
    */
   left(failed) {
     // A rejoin of RTM begins with a logout that the user did not cause, so it is ignored. SDKs with
     // isJoined have no such logout.
-    if (this.state === "rejoining" && !this.#sdk.isJoined) return;
-    this.dispatch(failed === true ? "failed" : "left");
+    if (this.state === "rejoining" && !this.#sdk.isJoined) return false;
+    return this.dispatch(failed === true ? "failed" : "left");
   }
 
   /**

@@ -11,7 +11,7 @@
  * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
  * @property {() => number} steadyNow milliseconds of a clock that nobody can set: performance.now()
  * @property {() => number} random a random number from 0 to 1: Math.random()
- * @property {(text: string) => void} warn shows a message about a mistake that keeps the app from its first session: console.warn()
+ * @property {(text: string) => void} warn shows a message to the app's developer: about a mistake that keeps the app from its first session, or an SDK that was removed from the call: console.warn()
  * @property {(hide: () => void) => () => void} [onHide] calls hide whenever the page goes away, even if it may come back; returns a function that unsubscribes. Leave it out where there is no page
  * @property {() => boolean} [isHidden] whether the page is hidden or going away. Its messages on a WebSocket may then be lost. Leave it out where there is no page
  * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or the network has changed; returns a function that unsubscribes

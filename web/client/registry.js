@@ -4,6 +4,7 @@
 /** @import { Bundle, DeliveryQueue, Outcome, Refusal } from "./delivery.js" */
 /** @import { Reports, Sdk } from "./binding.js" */
 /** @import { Service, Token } from "./protocol.js" */
+/** @import { Platform } from "./platform.js" */
 /** @import { Renewals } from "./renewals.js" */
 /** @import { Alarms, Clock } from "./time.js" */
 
@@ -16,6 +17,7 @@ const maxRefusals = 3;
 /**
  * The session's members that the registry uses.
  * @typedef {object} Parts
+ * @property {Platform} platform
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {DeliveryQueue} deliveries
@@ -126,7 +128,10 @@ export class BindingRegistry {
         if (binding.state !== "unbound") this.#session.renewals.willExpire();
       },
       expired: () => void this.#expired(binding),
-      left: (failed) => binding.left(failed),
+      left: (failed, reason) => {
+        if (!binding.left(failed) || typeof reason !== "string" || !reason) return;
+        this.#session.platform.warn(`@refresher/client: the SDK has left the call (${reason}), and gets no tokens until the app joins again`);
+      },
       joined: () => {
         const changed = binding.dispatch("joined");
         if (binding.wantsTokens && !this.#joinedWith.has(service)) this.tokenTaken(service, 0);
@@ -137,7 +142,7 @@ export class BindingRegistry {
 
   /** @param {Binding} binding */
   async #expired(binding) {
-    binding.dispatch("expired");
+    if (!binding.dispatch("expired")) return; // reported before: some SDKs have two events for it
     await null; // the SDK emits this event while it may still be leaving
     if (!binding.needsRejoin) return;
     if (this.#session.clock.hasPassed(this.#session.deliveries.expiresAt - 1)) this.#session.renewals.request();

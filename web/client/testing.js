@@ -18,8 +18,6 @@ import { EdgeConnection } from "./edge-connection.js";
  * @property {string} admittedBy the token that the edge received last; "" before it admitted the client
  */
 
-/** The edge's error code for an expired token. */
-const expiredCode = 109;
 const retryMs = 1_000;
 
 /**
@@ -183,9 +181,8 @@ export class EdgeClient {
       } catch (error) {
         if (!(error instanceof SdkError)) throw error;
         const refused = error.edgeCode; // 0 if the network is down; the next attempt may then reach the edge
-        if (refused && this.#membership === membership && membership.token === token) {
-          return this.#end(refused === expiredCode ? "TOKEN_EXPIRE" : "SERVER_ERROR");
-        }
+        // The SDK has this reason for every refusal: also for a token that has not expired, but is of other keys.
+        if (refused && this.#membership === membership && membership.token === token) return this.#end("TOKEN_EXPIRE");
         await new Promise((resolve) => setTimeout(resolve, retryMs));
       }
     }

@@ -216,9 +216,9 @@ export class Participant {
     const outcome = reason !== "LEAVE" ? "lost" : this.ended ? "over" : "";
     this.call.left(this.now(), why, outcome, reason === "TOKEN_EXPIRE");
     if (reason === "LEAVE") this.log("note", "Left the call");
-    else this.log("bad", reason === "UID_CONFLICT" ? "Removed by the edge" : "Dropped by the edge", why);
+    else this.log("bad", reason === "UID_BANNED" ? "Removed by the edge" : "Dropped by the edge", why);
     // The binding joins again after an expired token; after other drops the app does.
-    if (!["LEAVE", "TOKEN_EXPIRE", "UID_CONFLICT"].includes(reason ?? "") && this.refresher) void this.#enter(this.refresher);
+    if (!["LEAVE", "TOKEN_EXPIRE", "UID_BANNED"].includes(reason ?? "") && this.refresher) void this.#enter(this.refresher);
   }
 
   /** Sends the picture if the person is in the call and the token allows it. */

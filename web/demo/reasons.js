@@ -32,7 +32,7 @@ export function whyEnded(reason) {
  */
 export function whyLeft(p, reason) {
   if (reason === "TOKEN_EXPIRE") return whyExpired(p);
-  if (reason === "UID_CONFLICT") return "somebody else joined with the same uid";
+  if (reason === "UID_BANNED") return "somebody else joined with the same uid";
   if (reason === "LEAVE") return p.ended ? whyEnded(p.ended.reason) : `${p.name} left`;
   return "the edge did not take the token";
 }

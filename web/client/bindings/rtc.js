@@ -42,7 +42,10 @@ function listen(client, { willExpire, expired, left, joined }) {
   const onState = (now, before, reason) => {
     if (now === "CONNECTED") joined();
     // A failed join also ends in DISCONNECTED, but that client was never in the call.
-    if (now === "DISCONNECTED" && before !== "CONNECTING" && reason !== "TOKEN_EXPIRE") left();
+    if (now !== "DISCONNECTED" || before === "CONNECTING") return;
+    // If the edge refused the token of a reconnect, the SDK does not emit token-privilege-did-expire.
+    if (reason === "TOKEN_EXPIRE") expired();
+    else left(false, reason === "LEAVE" ? "" : reason?.replace(/^UID_.*/, "$&: banned, or another page or device joined with the same uid"));
   };
   client.on("connection-state-change", onState);
   client.on("token-privilege-will-expire", willExpire);

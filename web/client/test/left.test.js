@@ -7,7 +7,8 @@ import { bindRtc } from "../bindings/rtc.js";
 import { bindRtm } from "../bindings/rtm.js";
 import { FakeRtcClient, FakeRtmClient, Simulation, how, inCall, second, settle } from "./fakes/index.js";
 
-for (const reason of ["LEAVE", "UID_BANNED", "SERVER_ERROR", "NETWORK_ERROR", undefined]) {
+const removed = "UID_BANNED: banned, or another page or device joined with the same uid";
+for (const [reason, warned] of [["LEAVE"], ["UID_BANNED", removed], ["UID_CONFLICT", removed.replace("BANNED", "CONFLICT")], ["SERVER_ERROR", "SERVER_ERROR"], ["NETWORK_ERROR", "NETWORK_ERROR"], [undefined]]) {
   test(`an SDK that left the call for ${reason} is neither renewed nor rejoined, and bundles are acked`, async (t) => {
     const sim = new Simulation(t);
     const { socket, client } = await inCall(sim);
@@ -19,6 +20,7 @@ for (const reason of ["LEAVE", "UID_BANNED", "SERVER_ERROR", "NETWORK_ERROR", un
     assert.equal(renews.mock.callCount(), 0);
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }, { type: "ack", seq: 4 }]);
     assert.equal(sim.saw("refused").length, 0);
+    assert.deepEqual(sim.warnings, warned ? [`@refresher/client: the SDK has left the call (${warned}), and gets no tokens until the app joins again`] : []);
   });
 }
 

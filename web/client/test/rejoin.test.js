@@ -28,6 +28,19 @@ test("a resume with the action rejoin calls the app's rejoin", async (t) => {
   assert.equal(sim.saw("tokens").at(-1).rejoin, true);
 });
 
+test("an SDK whose reconnect was refused for its token says TOKEN_EXPIRE alone, and is rejoined", async (t) => {
+  const sim = new Simulation(t);
+  const { client, socket } = await inCall(sim);
+  client.refusal = { code: "UNEXPECTED_RESPONSE" };
+  client.leave("TOKEN_EXPIRE");
+  await settle();
+  assert.deepEqual(socket.take().map(({ type, code }) => [type, code]), [["nack", "UNEXPECTED_RESPONSE"]]);
+  client.refusal = null;
+  await socket.says(sim.push({ seq: 2, cause: "nack" }));
+  assert.equal(how(client), "join join");
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+});
+
 test("a resume with the action renew renews", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live();

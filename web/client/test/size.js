@@ -4,9 +4,9 @@
 import { build } from "esbuild";
 import { gzipSync } from "node:zlib";
 
-/** Limits in bytes, by module. An app loads index.js and the bindings of its SDKs. 1 KiB of index.js is the messages for developers (diagnose.js). */
+/** Limits in bytes, by module. An app loads index.js and the bindings of its SDKs. 1.25 KiB of index.js is the messages for developers (diagnose.js). */
 const limits = {
-  "index.js": 8 * 1024,
+  "index.js": 8.25 * 1024,
   "also.js": 320,
   "testing.js": 2048, // for development only
   "bindings/rtc.js": 512,

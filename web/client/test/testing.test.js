@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { bindRtc } from "../bindings/rtc.js";
 import { createClient } from "../testing.js";
 import { conformance } from "./conformance.js";
+import { Simulation, settle } from "./fakes/index.js";
 
 const expired = 109;
 
@@ -107,4 +108,39 @@ test("reports a token that expired while it was away as expired", async () => {
   edge.socket.onclose({});
   await ended;
   assert.deepEqual(reasons, ["RECONNECTING undefined", "DISCONNECTED TOKEN_EXPIRE"]);
+});
+
+test("a call whose service comes back with other keys is rejoined, again after each rejoin that fails", async (t) => {
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  const edge = new Edge();
+  const joins = [];
+  const client = createClient("http://127.0.0.1:8080", edge);
+  const join = (token) => (joins.push(token), client.join("app", "daily", token, 1001));
+  bindRtc(refresher, client, { rejoin: join });
+  await join(await refresher.token("rtc"));
+
+  // The edge is there again before the library has its new tokens, and refuses the old one.
+  edge.answers = { join: { ok: false, code: 101 } };
+  await socket.closes(1006);
+  edge.socket.onclose({});
+  await settle();
+  assert.equal(client.connectionState, "DISCONNECTED");
+  await sim.nextSocket();
+  await sim.socket.opens();
+  await sim.socket.refuses(4404, "unknown_session");
+  await sim.nextSocket();
+  await sim.join({ session: "session-2" });
+  joins.length = 0;
+  const refused = sim.saw("refused").length;
+  for (let seq = 2; seq < 7; seq++) await sim.socket.says(sim.push({ seq, cause: "nack" }));
+  assert.equal(joins.length, 5, "one rejoin for each bundle");
+  assert.equal(sim.saw("refused").length, refused + 5);
+
+  edge.answers = {};
+  const last = sim.push({ seq: 7, cause: "nack" });
+  await sim.socket.says(last);
+  assert.equal(client.connectionState, "CONNECTED");
+  assert.equal(joins.at(-1), last.tokens.rtc.token);
+  assert.deepEqual(sim.socket.take().at(-1), { type: "ack", seq: 7 });
 });

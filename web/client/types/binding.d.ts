@@ -28,9 +28,9 @@ export type Reports = {
      */
     expired: () => void;
     /**
-     * the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if the user did not cause it: an SDK that waits for a rejoin then counts this as a failed attempt, and the next bundle is tried
+     * the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if the user did not cause it: an SDK that waits for a rejoin then counts this as a failed attempt, and the next bundle is tried. The reason, if it is not empty, is shown in the console
      */
-    left: (failed?: boolean) => void;
+    left: (failed?: boolean, reason?: string) => void;
     /**
      * the SDK is in the call: the app has joined it, perhaps again
      */
@@ -60,8 +60,9 @@ export declare class Binding {
     /**
      * Records that the SDK has left the call for another reason than an expired token.
      * @param {boolean} [failed] whether something other than the user caused it
+     * @returns {boolean} whether it was in the call, as far as the library knew
      */
-    left(failed?: boolean): void;
+    left(failed?: boolean): boolean;
     /**
      * Delivers a token to the SDK. Calls renew; or rejoin, if the SDK left the call because its token
      * expired. Rejects with the SDK's own error if the SDK refuses the token.

@@ -1,9 +1,11 @@
 import type { Bundle, DeliveryQueue, Outcome } from "./delivery.js";
 import type { Reports, Sdk } from "./binding.js";
 import type { Service } from "./protocol.js";
+import type { Platform } from "./platform.js";
 import type { Renewals } from "./renewals.js";
 import type { Alarms, Clock } from "./time.js";
 export type Parts = {
+    platform: Platform;
     clock: Clock;
     alarms: Alarms;
     deliveries: DeliveryQueue;
@@ -12,6 +14,7 @@ export type Parts = {
 /**
  * The session's members that the registry uses.
  * @typedef {object} Parts
+ * @property {Platform} platform
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {DeliveryQueue} deliveries

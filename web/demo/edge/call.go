@@ -203,7 +203,7 @@ func (c *Call) giveWay(now time.Time) {
 	if c.state == inCall {
 		reason := ReasonSameUserLogin
 		if c.who.leg == RTC {
-			reason = ReasonUIDConflict
+			reason = ReasonUIDBanned
 		}
 		c.edge.note("thrown out", c.who, "reason", reason)
 		c.history.left(now, inCall)

@@ -195,7 +195,7 @@ func TestSameUserElsewhere(t *testing.T) {
 		first := mustJoin(t, e, inRoom("7", rtc("7", time.Hour)))
 		pass(10 * time.Second)
 		second := mustJoin(t, e, inRoom("7", rtc("", time.Hour)))
-		if got := <-first.Events(); got != (Event{StateChange, RTC, ReasonUIDConflict}) {
+		if got := <-first.Events(); got != (Event{StateChange, RTC, ReasonUIDBanned}) {
 			t.Errorf("the first was told %v", got)
 		}
 		if err := first.Leave(); codeOf(t, err) != CodeNotJoined {

@@ -109,7 +109,7 @@
 //	← {"id":…,"ok":false,"code":…,"error":…}
 //	← {"event":"token-privilege-will-expire","leg":…}
 //	← {"event":"token-privilege-did-expire","leg":…}
-//	← {"event":"connection-state-change","leg":…,"reason":"UID_CONFLICT"}   or SAME_USER_LOGIN
+//	← {"event":"connection-state-change","leg":…,"reason":"UID_BANNED"}   or SAME_USER_LOGIN
 //
 // A line that cannot be parsed is answered with code 2, and with id 0 if its id cannot be read
 // either; the connection stays open. A client that does not read the lines that it is sent is

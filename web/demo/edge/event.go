@@ -16,7 +16,7 @@ const (
 
 // Reasons of a StateChange.
 const (
-	ReasonUIDConflict   = "UID_CONFLICT"    // RTC
+	ReasonUIDBanned     = "UID_BANNED"      // RTC; the SDK has this reason for a second join of the uid, and for a ban
 	ReasonSameUserLogin = "SAME_USER_LOGIN" // RTM and Chat
 )
 

@@ -15,22 +15,23 @@
 //	│ closing: final message, close frame, in deadlines│──► detached from its session
 //	└──────────────────────────────────────────────────┘
 //
-// Each connection has one goroutine that waits for input with a stack of 2 KiB. It handles one
-// message, starts a new goroutine that waits for the next, and ends (see conn.serve), so the
-// messages of a connection are handled in order. During the first message the new goroutine
-// already reads: if the client hangs up, its join or resume is cancelled. Heartbeats are
-// answered by the waiting goroutine itself.
+// Each connection has one goroutine, which waits for input with a stack of 2 KiB. It handles one
+// message, starts a new goroutine that waits for the next message, and ends (see conn.serve). The
+// messages of a connection are therefore handled in order. While the first message is handled, the
+// new goroutine already reads: if the client hangs up, its join or resume is cancelled. The waiting
+// goroutine answers heartbeats itself.
 //
-// Any goroutine may write. Messages are not queued: a write succeeds within the write timeout,
-// or the connection is closed with 4002. The kernel's send buffer is small (sendBuffer), so a
-// write to a client that does not read soon blocks.
+// Any goroutine may write. Messages are not queued: a write succeeds within the write timeout, or
+// the connection is closed with 4002. The kernel's send buffer is small (sendBuffer), so a write to
+// a client that does not read blocks soon.
 //
 // Read deadlines use no timers: a sweep checks all connections once a second.
 //
-// A first message is checked in this order: its form, the node's drain, the address's rate, the
-// credential and its holder's rate (join) or the resume key (resume), Config.JoinRate, and then
-// Sessions. Messages, pings, pongs, and each further KiB of a message count for the message rate.
+// A first message passes these checks in this order: its form; whether the node drains; the rate
+// limit of its address; for a join, the credential and its holder's rate limit; for a resume, the
+// resume key; Config.JoinRate; and then Sessions. Each message, ping and pong counts for the message
+// rate, and a long message counts once more for each further KiB.
 //
-// Locks: sessions write to connections with their mutex held. So this package never calls an
-// Attachment with a mutex of its own held, and a session.Client method never calls its session.
+// Locks: a session holds its mutex while it calls its session.Client. Therefore this package never
+// holds a mutex while it calls an Attachment, and no method of session.Client calls the session.
 package ws

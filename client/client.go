@@ -1,7 +1,6 @@
-// Package client keeps one Agora call of a Go program, such as a recorder or an agent, supplied
-// with fresh tokens: it joins the service, gives each new bundle of tokens to the program,
-// confirms it, and reconnects after every loss of the connection. The example is a complete
-// recorder.
+// Package client keeps the tokens of one Agora call fresh, for Go programs such as recorders and agents. It
+// joins the service, gives each new bundle of tokens to the program, confirms the bundle, and reconnects
+// whenever the connection is lost. The example is a complete recorder.
 package client
 
 import (
@@ -72,7 +71,7 @@ type Action string
 
 // Actions.
 const (
-	Join   Action = machine.ActionJoin    // join the call with these first tokens
+	Join   Action = machine.ActionJoin    // join the call with these tokens, the first ones
 	Renew  Action = protocol.ActionRenew  // call the SDK's renewToken
 	Rejoin Action = protocol.ActionRejoin // join the call again, since the old tokens have expired
 )
@@ -94,10 +93,10 @@ type Kind string
 
 // Kinds of events. While there is no connection, the call goes on until its tokens expire.
 const (
-	Connected Kind = "connected" // joined or resumed
-	Lost      Kind = "lost"      // the connection broke, or could not be opened
+	Connected Kind = "connected" // the client has joined or resumed its session
+	Lost      Kind = "lost"      // the connection was lost, or could not be opened
 	Moved     Kind = "moved"     // the service asked the client to reconnect
-	Refused   Kind = "refused"   // the service answered a message, or a leave over HTTP, with an error
+	Refused   Kind = "refused"   // the service returned an error for a message, or for a leave over HTTP
 )
 
 // ErrUnknownSession is the Err of a Lost event if the service does not know the session any more. The client
@@ -109,7 +108,7 @@ type EndedError struct {
 	// Reason is "revoked", "denied", "expired" (a new Run may join again), or "superseded" (another
 	// connection has taken over the session). A newer service may send others.
 	Reason string
-	// AccessEndsAt is when the last token of the session expires; zero if unknown.
+	// AccessEndsAt is when the session's last token expires; zero if unknown.
 	AccessEndsAt time.Time
 }
 

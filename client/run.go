@@ -47,7 +47,7 @@ type connection struct {
 	cancel context.CancelFunc
 	auth   string          // credential of a join
 	socket *websocket.Conn // nil while it is being opened
-	err    error           // why it was closed
+	err    error           // why the connection was closed
 }
 
 func (r *run) loop(ctx context.Context) error {

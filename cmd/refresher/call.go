@@ -148,7 +148,6 @@ func (c *call) apply(ctx context.Context, b client.Tokens) error {
 	return nil
 }
 
-// rejoin joins the call with new tokens.
 func (c *call) rejoin(ctx context.Context, b client.Tokens) error {
 	if c.edge != nil {
 		if err := c.edge.join(ctx, c.command, b); err != nil {

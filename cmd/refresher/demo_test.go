@@ -289,7 +289,6 @@ func TestDemo(t *testing.T) {
 		t.Errorf("a new token: %d", code)
 	}
 
-	// All connections are still open.
 	log := d.end(os.Interrupt)
 	leave()
 	<-done

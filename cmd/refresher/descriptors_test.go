@@ -121,7 +121,7 @@ type heldCall struct {
 	end      func()
 }
 
-// holdCall joins a call whose tokens live 4 s.
+// holdCall joins a call whose tokens have a lifetime of 4 s.
 func holdCall(t *testing.T, addr string) *heldCall {
 	t.Helper()
 	h := &heldCall{t: t, renewals: make(chan struct{}, 1)}
@@ -155,7 +155,6 @@ func holdCall(t *testing.T, addr string) *heldCall {
 	return h
 }
 
-// awaitRenewal waits for the next renewal of the call.
 func (h *heldCall) awaitRenewal() {
 	h.t.Helper()
 	select {

@@ -86,7 +86,6 @@ func TestTheDemoOutlivesTheReaderOfItsOutput(t *testing.T) {
 	closeFiles(t, writer)
 }
 
-// In `refresher … | head`, the command ends when head does, like other programs.
 func TestACommandEndsWithTheReaderOfItsOutput(t *testing.T) {
 	reader, writer := pipe(t)
 	closeFiles(t, reader)

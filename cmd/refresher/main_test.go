@@ -248,7 +248,7 @@ type service struct {
 	cmd  *exec.Cmd
 	log  *bufio.Reader
 	addr string
-	ops  string // address of the operations port
+	ops  string // host:port of the operations port
 }
 
 // serve starts the command and reads the service's addresses from its log.

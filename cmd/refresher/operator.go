@@ -176,7 +176,6 @@ func (o *operator) show(method, path, body string, into any, report func() error
 	return report()
 }
 
-// printJSON prints a value as indented JSON.
 func printJSON(v any) error {
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", "  ")

@@ -166,7 +166,7 @@ func TestServeRefusesProjects(t *testing.T) {
 	}
 }
 
-// get requests a path with a credential.
+// get sends a GET request with a credential.
 func (s *service) get(path, credential string) (status int, text string) {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+path, nil)

@@ -178,7 +178,6 @@ func TestOperatorsCommands(t *testing.T) {
 	o.ends(ids)
 }
 
-// shows tests `sessions show`.
 func (o *offices) shows(id string) {
 	t := o.t
 	shown := o.good("show", id)
@@ -203,7 +202,6 @@ func (o *offices) shows(id string) {
 	}
 }
 
-// renews tests `sessions renew`.
 func (o *offices) renews(ids map[string]string) {
 	t := o.t
 	if said := o.good("renew", ids["ana"]); !strings.Contains(said, "on their way to the client, from node ") {
@@ -223,7 +221,6 @@ func (o *offices) renews(ids map[string]string) {
 	}
 }
 
-// ends tests `sessions end` on one call, and `revoke` on the other.
 func (o *offices) ends(ids map[string]string) {
 	t := o.t
 	matches(t, o.good("end", ids["ana"]), `ended; Agora lets its newest tokens in until .*[0-9]{2}:[0-9]{2}.*`)
@@ -354,7 +351,6 @@ func TestRevokeWhileTheStoreIsAway(t *testing.T) {
 	matches(t, stdout, "complete no; ask again: refresher revocations show R")
 }
 
-// Unknown values are shown as a dash.
 func TestSessionsOfUnknownTokens(t *testing.T) {
 	env := []string{"REFRESHER_API_URL=" + elsewhere(t, http.StatusOK, `{"id":"S","state":"detached","node":"a","ttl":60,"until":1796043600}`)}
 	shown, _, _ := run(t, env, "sessions", "show", "S")

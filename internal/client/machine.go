@@ -54,7 +54,7 @@ const (
 // takes the place of protocol.ActionRenew and protocol.ActionRejoin.
 const ActionJoin = "join"
 
-// End is why a client has ended.
+// End describes how a client has ended.
 type End struct {
 	Left bool               // whether Leave was called
 	Code protocol.CloseCode // the service's close code
@@ -129,7 +129,7 @@ func Spread(bound time.Duration) time.Duration {
 // State returns the client's state.
 func (m *Machine) State() State { return m.state }
 
-// Session returns the id of the session; empty before the first joined.
+// Session returns the session's id, or "" before the first joined message.
 func (m *Machine) Session() string { return m.session }
 
 // Joins reports whether the next connection starts with a join, which needs a credential. Otherwise it starts

@@ -29,10 +29,10 @@ const (
 
 // Approval requests approvals of sessions from the back end. Request is safe for concurrent use.
 //
-// Requests that arrive within 5 ms are sent in one batch of at most 100. A batch takes joins and
-// resumes before renewals, but keeps a quarter for waiting renewals: otherwise a constant stream
-// of joins would delay them until the old tokens expire. While the circuit is open, queued and
-// new requests fail at once. The next request after the circuit's wait is the probe.
+// Requests that arrive within 5 ms are sent in one batch of at most 100. Joins and resumes go before
+// renewals, but a quarter of each batch is kept for waiting renewals: otherwise a constant stream of joins
+// would delay them until their old tokens expire. While the circuit is open, requests fail at once, including
+// those in the queue. After the circuit's wait, the next request is sent as a probe.
 type Approval struct {
 	*client[batch]
 

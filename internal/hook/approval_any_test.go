@@ -115,7 +115,7 @@ func TestAnything(t *testing.T) {
 	})
 }
 
-// play makes the moves and returns the violated rules.
+// play carries out the moves and returns which rules were broken.
 func play(t *testing.T, moves []move) (problems []string) {
 	const patience = 2 * time.Second
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }

@@ -35,7 +35,7 @@ func TestApprovalDown(t *testing.T) {
 		if open := s.gauge("refresher_authorize_circuit_open"); open != 1 {
 			t.Error("not open after 5 failures")
 		}
-		// Ten requests a second for an hour.
+		// Ten requests a second are made for an hour.
 		for range 36_000 {
 			a := s.ask(question1(session.ActionRenew, "a"))
 			if <-a.done; a.err == nil || a.after > gatherFor {
@@ -102,7 +102,6 @@ func TestOpening(t *testing.T) {
 	})
 }
 
-// During a probe, other requests fail at once.
 func TestOneProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -193,7 +192,7 @@ func TestLateRetryAfter(t *testing.T) {
 	})
 }
 
-// A Retry-After is honoured, up to the limit.
+// A Retry-After up to the limit is honoured.
 func TestApprovalRetryAfter(t *testing.T) {
 	for text, want := range map[string]time.Duration{"7": 7 * time.Second, "3600": 30 * time.Second, "0": time.Second} {
 		synctest.Test(t, func(t *testing.T) {

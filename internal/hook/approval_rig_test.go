@@ -56,7 +56,7 @@ func newApprovalStage(t *testing.T, change func(*Approval)) *approvalStage {
 	return s
 }
 
-// run calls Run until the test ends or stop is called.
+// run starts Run, which goes on until the test ends or stop is called.
 func (s *approvalStage) run() *approvalStage {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.cancel = cancel
@@ -73,7 +73,6 @@ func atOnce(a *Approval, n int, perSecond rate.Limit) {
 	a.endpoint.limits.atOnce, a.limiter = n, rate.NewLimiter(perSecond, n)
 }
 
-// stop ends Run and waits for it.
 func (s *approvalStage) stop() {
 	s.cancel()
 	<-s.returned
@@ -177,7 +176,7 @@ func (s *approvalStage) observed() [3]uint64 {
 	return n
 }
 
-// backEnd is the back end that receives approval requests.
+// backEnd is the simulated back end that receives approval requests.
 type backEnd struct {
 	t *testing.T
 	// answer answers a batch; if it is nil, the back end allows all requests at once.
@@ -270,7 +269,6 @@ func (b *backEnd) requests() []request {
 	return slices.Clone(b.got)
 }
 
-// sizes returns the number of requests in each batch.
 func (b *backEnd) sizes() []int {
 	var sizes []int
 	for _, r := range b.requests() {

@@ -160,7 +160,7 @@ func decodeOne(text []byte) (id string, d decision) {
 	if err := json.Unmarshal(text, &body); err != nil || body.Allow == nil {
 		return body.ID, decision{err: errForm}
 	}
-	if !*body.Allow { // a denial has no until, so it is not checked
+	if !*body.Allow { // `until` is ignored in a denial, even if it is malformed
 		return body.ID, decision{Answer: Answer{Reason: clip(body.Reason)}}
 	}
 	if err := body.Until.Check(); err != nil {

@@ -30,9 +30,9 @@ type circuit struct {
 	trip     int        // consecutive failures that open the circuit
 	failures int        // consecutive failures while closed; all failures since it opened while open
 	open     bool       // the endpoint is considered down
-	since    time.Time  // when it last opened
-	until    time.Time  // when the next probe may begin
-	probing  bool       // a probe is in progress
+	since    time.Time  // when the circuit last opened
+	until    time.Time  // time of the next probe
+	probing  bool       // whether a probe is in progress
 	changes  generation // how often the circuit opened or closed
 }
 

@@ -61,7 +61,7 @@ type discipline[R any] interface {
 
 // outcome is the result of one request. The discipline sets the fields above `at`, the client the others.
 type outcome struct {
-	ok             bool          // the endpoint accepted the request
+	ok             bool          // whether the endpoint accepted the request
 	retryAfter     time.Duration // the endpoint's Retry-After; 0 if absent
 	limit          time.Duration // the longest wait before the next request, after a failure
 	at             time.Time     // when the request ended
@@ -163,7 +163,7 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// finish passes the outcome of a request to the circuit and the discipline.
+// finish passes a request's outcome to the circuit and the discipline.
 func (c *client[R]) finish(r *R, began generation, o outcome) {
 	o.at = time.Now()
 	c.mu.Lock()

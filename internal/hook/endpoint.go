@@ -128,8 +128,8 @@ func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any
 	return answer{status: response.StatusCode, body: text, err: err, retryAfter: retryAfter(response, time.Now(), e.limits.wait)}
 }
 
-// trace starts a span if the request's context belongs to a recorded trace, and adds the W3C
-// Trace Context headers to the request.
+// trace starts a span if the request's context has a recorded trace, and adds the W3C Trace Context headers
+// to the request.
 func (e *endpoint) trace(r *http.Request) trace.Span {
 	parent := trace.SpanFromContext(r.Context())
 	if !parent.IsRecording() {

@@ -31,7 +31,7 @@ type eventStage struct {
 	returned chan struct{}      // closed when Run has returned
 
 	mu      sync.Mutex
-	settled map[string][]bool // guarded by mu; by event id
+	settled map[string][]bool // guarded by mu; outcomes by event id
 }
 
 // newEventStage makes an Events; run starts it. change adjusts it before and may be nil.
@@ -55,7 +55,7 @@ func newEventStage(t *testing.T, change func(*Events)) *eventStage {
 	return s
 }
 
-// run calls Run until the test ends or stop is called.
+// run starts Run, which goes on until the test ends or stop is called.
 func (s *eventStage) run() *eventStage {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.cancel = cancel
@@ -67,7 +67,6 @@ func (s *eventStage) run() *eventStage {
 	return s
 }
 
-// stop ends Run and waits for it.
 func (s *eventStage) stop() {
 	s.cancel()
 	<-s.returned
@@ -110,7 +109,7 @@ func (s *eventStage) outcomes() (delivered, dropped []string) {
 	return delivered, dropped
 }
 
-// receiver is the back end that receives events.
+// receiver is the simulated back end that receives events.
 type receiver struct {
 	t *testing.T
 	// answer answers a delivery; if it is nil, the receiver answers 204.

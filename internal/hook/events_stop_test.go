@@ -66,7 +66,6 @@ refresher_events_queued 0
 	})
 }
 
-// Without pending events Run returns at once.
 func TestEventsStopIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, nil).run()

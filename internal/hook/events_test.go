@@ -166,7 +166,7 @@ refresher_events_attempts_total{outcome="refused"} 0
 	})
 }
 
-// The waits between retries of an event grow up to the limit, until the event is dropped.
+// The waits between attempts to deliver an event grow up to the limit, until the event is dropped.
 func TestRetry(t *testing.T) {
 	for name, answer := range map[string]func(context.Context, delivery) (reply, error){
 		"500":      after(0, status[delivery](500)),

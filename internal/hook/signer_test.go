@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The signatures were made by other means:
+// The expected signatures were made with openssl:
 //
 //	printf 'S-joined.1800000000.{"id":"S-joined"}' | openssl dgst -sha256 -hmac "$testSecret" -binary | base64
 //	printf 'S-joined.1800000000.{"id":"S-joined"}' | openssl dgst -sha256 -mac HMAC -macopt hexkey:"$key" -binary | base64

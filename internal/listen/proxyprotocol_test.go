@@ -185,7 +185,7 @@ func TestProxyProtocolCheckByConnecting(t *testing.T) {
 	}
 }
 
-// A proxy on the same machine may send the header over a Unix socket.
+// A proxy on the same machine may send the PROXY header over a Unix socket.
 func TestProxyProtocolOverUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	startProxied(t, []string{"unix"}, func(c *app.Config) { c.Listen, c.SocketMode = "unix:"+path, 0o600 })

@@ -124,7 +124,6 @@ func TestSlowClientsAreCut(t *testing.T) {
 	}
 }
 
-// A client that does not read its answer is cut off as well.
 func TestClientThatDoesNotReadIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
@@ -179,7 +178,7 @@ func writeCertificate(t *testing.T, host, certificate, key string) {
 	}
 }
 
-// TestTLSByFiles serves TLS over a real socket and replaces the certificate meanwhile.
+// TestTLSByFiles serves TLS over a real socket and replaces the certificate files meanwhile.
 func TestTLSByFiles(t *testing.T) {
 	certificate, key := newCertificateFiles(t, "calls.test")
 	g := apptest.StartLoggedNode(t, func(c *app.Config) {

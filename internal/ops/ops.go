@@ -51,7 +51,7 @@ func New(c Config) *Health {
 	return h
 }
 
-// Drain makes the node not ready, permanently.
+// Drain makes the node permanently not ready.
 func (h *Health) Drain() { h.draining.Store(true) }
 
 // Ready reports whether the node accepts sessions, as /readyz does.

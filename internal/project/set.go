@@ -43,7 +43,7 @@ type Config struct {
 type Set struct {
 	config  Config
 	sealer  *session.Sealer
-	signers map[string]*signer // by App ID; the map does not change
+	signers map[string]*signer // by App ID; the map itself never changes
 	issued  *prometheus.CounterVec
 
 	mu   sync.Mutex

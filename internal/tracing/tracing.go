@@ -27,7 +27,7 @@ type Config struct {
 	Logger        *slog.Logger
 }
 
-// Provider sends traces. A nil Provider sends none, and its tracer is nil.
+// Provider sends traces. A nil Provider sends none, and its Tracer returns nil.
 type Provider struct{ sdk *sdk.TracerProvider }
 
 // New returns a Provider that is configured by the environment, or nil if tracing is off. Tracing is on if
@@ -93,7 +93,7 @@ func wanted(env func(string) string) (string, error) {
 	}
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
 		if endpoint := first(name); endpoint != "" && !reachable(endpoint, protocol) {
-			// The error does not repeat the value, which may contain a password.
+			// The error omits the value, which may contain a password.
 			return "", fmt.Errorf("%s: want a URL with http:// or https:// and a host, such as http://127.0.0.1:4318", name)
 		}
 	}

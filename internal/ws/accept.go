@@ -31,7 +31,7 @@ const sendBuffer = 16 << 10
 // request, so its memory is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
-	var c *conn // set before anything is read
+	var c *conn // set before the library reads anything
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
 		// The library answers pings itself. They still count for the message rate, or a client could flood
 		// the node with them.

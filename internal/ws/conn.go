@@ -28,11 +28,11 @@ type conn struct {
 	heard    atomic.Int64 // when the last message was handled, on the hub's clock
 	probing  atomic.Bool  // a ping was sent and is unanswered
 	attached atomic.Bool
-	closing  atomic.Int32 // the close code; 0 while the connection is open
+	closing  atomic.Int32 // close code; 0 while the connection is open
 
 	// The fields below belong to the connection's goroutine; see serve.
 	attachment session.Attachment
-	greeted    bool // the first message was received
+	greeted    bool // whether the first message was received
 	messages   allowance
 }
 
@@ -106,7 +106,7 @@ func (c *conn) close(code protocol.CloseCode, text string, last any) {
 	}
 }
 
-// closeSoon closes in the background, for callers that must not block on a slow client.
+// closeSoon calls close in a new goroutine, for callers that a slow client must not block.
 func (c *conn) closeSoon(code protocol.CloseCode, text string, last any) {
 	if c.closing.CompareAndSwap(0, int32(code)) {
 		c.inBackground(func() { c.sendClose(code, text, last) })

@@ -142,7 +142,8 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 	return outcome
 }
 
-// refuseAttach refuses a join or resume, unless the client has hung up, and returns the outcome.
+// refuseAttach tells the client why its join or resume is refused, unless the client has hung up, and returns
+// the outcome for the metric.
 func (c *conn) refuseAttach(ctx context.Context, err error) (outcome string) {
 	if c.closing.Load() != 0 || ctx.Err() != nil {
 		return "lost"

@@ -70,7 +70,7 @@ const (
 	sweeps     = 4
 )
 
-// Hub holds all connections of a node. It is an http.Handler that upgrades requests.
+// Hub holds all WebSocket connections of a node. It is an http.Handler that upgrades requests.
 type Hub struct {
 	config       Config
 	writeTimeout time.Duration // shortened by tests with real sockets
@@ -114,13 +114,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !h.add(c) {
-		_ = c.library.CloseNow() // the hub is closed
+		_ = c.library.CloseNow() // add failed because the hub is closed
 		return
 	}
 	go c.serve(nil) // add has counted it in running
 }
 
-// Run checks the liveness of connections until ctx is done.
+// Run closes connections whose clients are dead, until ctx is done.
 func (h *Hub) Run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery / sweeps)
 	defer tick.Stop()
@@ -136,7 +136,7 @@ func (h *Hub) Run(ctx context.Context) {
 	}
 }
 
-// sweep checks the liveness of each connection in a shard.
+// sweep checks the liveness of each connection in one shard.
 func (h *Hub) sweep(s *shard) {
 	now := h.now()
 	s.mu.Lock()

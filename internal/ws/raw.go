@@ -19,7 +19,7 @@ type raw struct {
 
 	// The fields below belong to the connection's goroutine.
 	tryRead func(fd uintptr) bool // method value of readOnce, kept so that it is allocated only once
-	buffer  *input                // nil if there is no unread input
+	buffer  *input                // nil if all input was read
 	unread  []byte                // the unread part of buffer
 	readErr error
 
@@ -29,7 +29,7 @@ type raw struct {
 	writeErr error
 }
 
-// input is a buffer for one read.
+// input is a buffer for the bytes of one read.
 type input [1 << 10]byte
 
 // inputs is a pool of read buffers. A connection holds one only while it has unread input.
@@ -82,7 +82,7 @@ func (r *raw) readOnce(fd uintptr) bool {
 	return true
 }
 
-// take copies unread input to p.
+// take moves unread input to p and returns the number of bytes.
 func (r *raw) take(p []byte) int {
 	n := copy(p, r.unread)
 	if r.unread = r.unread[n:]; len(r.unread) == 0 {

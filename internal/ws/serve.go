@@ -110,7 +110,7 @@ func (c *conn) handleShort() bool {
 type greeting struct {
 	ctx    context.Context
 	hangUp context.CancelFunc // cancels ctx
-	done   chan struct{}      // closed when the message was handled
+	done   chan struct{}      // closed after the message was handled
 }
 
 // wait blocks until the first message is handled, and returns the next message if the client has sent one

@@ -63,7 +63,7 @@ func (s *shard) places() iter.Seq[*place] {
 	}
 }
 
-// close makes the shard refuse new connections, and returns the connections that are still open.
+// close makes the shard refuse new connections, and returns the open ones.
 func (s *shard) close() (left []*conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,7 +25,7 @@ type socket struct {
 
 	writing lock        // held during each write, for writeTimeout at most
 	ended   error       // guarded by writing; error of all later writes: set once a close frame, or only a part of a frame, was written
-	stuck   atomic.Bool // a write has missed its deadline
+	stuck   atomic.Bool // set when a write has missed its deadline
 }
 
 // lock is a mutex made from a channel. Unlike sync.Mutex, testing/synctest counts a goroutine that waits for

@@ -13,7 +13,7 @@ import (
 // TestWebhooksAreDocumented compares openapi.yaml with the golden files of internal/hook, which have the bodies that
 // nodes send: the schemas must accept them, and must have exactly their fields.
 func TestWebhooksAreDocumented(t *testing.T) {
-	event, questions := "/components/schemas/Event", "/components/schemas/ApprovalRequests"
+	event, requests := "/components/schemas/Event", "/components/schemas/ApprovalRequests"
 	fields := make(map[string]bool) // fields that occur in an event
 	for _, kind := range session.EventTypes() {
 		body := golden(t, strings.TrimPrefix(string(kind), "session."))
@@ -28,17 +28,17 @@ func TestWebhooksAreDocumented(t *testing.T) {
 		t.Errorf("events have (-), openapi.yaml has (+):\n%s", diff)
 	}
 	request := golden(t, "request")
-	if err := openAPI().check(questions, request); err != nil {
+	if err := openAPI().check(requests, request); err != nil {
 		t.Error(err)
 	}
 	clear(fields)
-	for _, question := range anyList(request["requests"]) {
-		for name := range question.(object) {
+	for _, entry := range anyList(request["requests"]) {
+		for name := range entry.(object) {
 			fields[name] = true
 		}
 	}
-	if diff := cmp.Diff(names(fields), names(openAPI().at(questions+"/properties/requests/items/properties"))); diff != "" {
-		t.Errorf("questions have (-), openapi.yaml has (+):\n%s", diff)
+	if diff := cmp.Diff(names(fields), names(openAPI().at(requests+"/properties/requests/items/properties"))); diff != "" {
+		t.Errorf("approval requests have (-), openapi.yaml has (+):\n%s", diff)
 	}
 }
 

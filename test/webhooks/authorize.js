@@ -3,7 +3,7 @@ import { buffer } from "node:stream/consumers";
 import { Webhook } from "standardwebhooks";
 
 const webhook = new Webhook(process.env.AUTHORIZE_SECRET);
-const mayGoOn = async (question) => question.subject !== "ben"; // yours
+const mayGoOn = async (request) => request.subject !== "ben"; // yours
 
 createServer(async (request, response) => {
   const body = await buffer(request);

@@ -9,7 +9,7 @@ import (
 	"refresher/client"
 )
 
-// A recorder that stays in its channel until it is interrupted.
+// This recorder stays in its channel until it is interrupted.
 func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -20,7 +20,7 @@ func Example() {
 	}
 }
 
-// record keeps a recorder in a channel until ctx is done, or its access ends.
+// record keeps a recorder in a channel until ctx is done or its access ends.
 func record(ctx context.Context, url string, credential func(context.Context) (string, error), sdk SDK, log *slog.Logger) error {
 	c := client.New(client.Config{
 		URL:        url,
@@ -30,7 +30,7 @@ func record(ctx context.Context, url string, credential func(context.Context) (s
 			switch t.Action {
 			case client.Renew:
 				return sdk.RenewToken(ctx, t.RTC)
-			default: // the first tokens, or the old ones ran out and the SDK has left
+			default: // join with the first tokens, or again after the old ones have expired and the SDK has left
 				return sdk.Join(ctx, "daily", 900001, t.RTC)
 			}
 		},
@@ -42,10 +42,10 @@ func record(ctx context.Context, url string, credential func(context.Context) (s
 	defer sdk.Leave()
 	stop := context.AfterFunc(ctx, c.Leave)
 	defer stop()
-	return c.Run(context.WithoutCancel(ctx)) // nil after Leave; *client.EndedError; *client.DeniedError
+	return c.Run(context.WithoutCancel(ctx)) // returns nil after Leave, *client.EndedError, or *client.DeniedError
 }
 
-// SDK is what a recorder needs of Agora's server SDK.
+// SDK has the methods of Agora's server SDK that a recorder needs.
 type SDK interface {
 	Join(ctx context.Context, channel string, uid uint32, token string) error
 	RenewToken(ctx context.Context, token string) error

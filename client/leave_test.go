@@ -13,7 +13,6 @@ import (
 	"refresher/internal/protocol"
 )
 
-// A client without a connection leaves over HTTP.
 func TestLeaveWithoutAConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		status  int

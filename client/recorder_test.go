@@ -13,7 +13,7 @@ import (
 	"refresher/test/nodetest"
 )
 
-// sdk stands in for Agora's: it reports what it is called for.
+// sdk is a fake of Agora's SDK that reports its calls.
 type sdk struct {
 	calls chan string
 	last  string // token
@@ -37,7 +37,7 @@ func (s *sdk) take(call, token string) error {
 	return nil
 }
 
-// await waits for the next call of the SDK, and fails the test unless it is this one.
+// await waits for the next call of the SDK, which must be want.
 func (s *sdk) await(t *testing.T, want string) {
 	t.Helper()
 	select {
@@ -50,8 +50,8 @@ func (s *sdk) await(t *testing.T, want string) {
 	}
 }
 
-// TestRecorder has the example's recorder renewed by a real node, resume when the node was
-// killed and is back, and leave.
+// TestRecorder runs the recorder of the example against a real node: its tokens are renewed, it resumes after
+// the node was killed and started again, and it leaves.
 func TestRecorder(t *testing.T) {
 	node := nodetest.New(t, "node", "--min-ttl=4s", "--token-ttl=8s")
 	node.Start()
@@ -78,7 +78,7 @@ func TestRecorder(t *testing.T) {
 	node.Stop()
 }
 
-// TestRecorderThatIsDenied: what the service refuses for good ends Run with its words.
+// If the service refuses the recorder permanently, Run returns the service's error.
 func TestRecorderThatIsDenied(t *testing.T) {
 	node := nodetest.New(t, "node", "--auth=jwt")
 	node.Setenv("REFRESHER_JWT_SECRET=a secret of the tests, and of nothing else")
@@ -91,7 +91,7 @@ func TestRecorderThatIsDenied(t *testing.T) {
 	node.Stop()
 }
 
-// TestExampleIsDocumented holds docs/build/recorders.md to the example.
+// TestExampleIsDocumented checks that docs/build/recorders.md contains the example.
 func TestExampleIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../docs/build/recorders.md")
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// peer is the service's side of one connection, in a bubble.
+// peer is the service's end of one connection, in a synctest bubble.
 type peer struct {
 	t      *testing.T
 	socket *websocket.Conn
@@ -31,7 +31,7 @@ func (p *peer) send(text string) {
 	}
 }
 
-// expect reads a message, and wants it to hold something.
+// expect reads a message, which must contain want.
 func (p *peer) expect(want string) {
 	p.t.Helper()
 	if _, data, err := p.socket.Read(p.t.Context()); err != nil || !strings.Contains(string(data), want) {
@@ -39,14 +39,13 @@ func (p *peer) expect(want string) {
 	}
 }
 
-// end has the client leave.
+// end makes the client leave.
 func (p *peer) end() {
 	p.send(`{"type":"ended","reason":"left","accessEndsAt":0}`)
 	_ = p.socket.Close(websocket.StatusNormalClosure, "")
 }
 
-// run keeps a client at a service that handles its nth connection by serve, until
-// Run returns.
+// run runs a client against a service that handles the nth connection by serve, until Run returns.
 func run(t *testing.T, c client.Config, serve func(n int, p *peer)) error {
 	t.Helper()
 	return runIn(t.Context(), t, c, serve)
@@ -68,8 +67,8 @@ func runIn(ctx context.Context, t *testing.T, c client.Config, serve func(n int,
 	return client.New(c).Run(ctx)
 }
 
-// inMemory returns an HTTP client whose requests are served by a handler, over connections
-// in memory, until the test ends.
+// inMemory returns an HTTP client whose requests a handler serves, over in-memory connections, until the test
+// ends.
 func inMemory(t *testing.T, serve http.HandlerFunc) *http.Client {
 	t.Helper()
 	l := pipes{make(chan net.Conn), make(chan struct{})}
@@ -87,7 +86,7 @@ func inMemory(t *testing.T, serve http.HandlerFunc) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// pipes is a listener whose connections are made in memory.
+// pipes is a listener whose connections are pipes in memory.
 type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -109,11 +108,10 @@ func (p pipes) Close() error {
 
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// A bubble's clock begins at 946684800, the year 2000.
+// The clock of a synctest bubble begins at 946684800, the year 2000.
 const joined = `{"type":"joined","session":"S","key":"K","seq":1,"tokens":{"rtc":{"token":"t","expiresAt":946685800}},"heartbeat":25,"renewBefore":10,"now":946684800000}`
 
-// While the app has accepted no tokens, there is no call yet, and pushed tokens have the
-// action "join".
+// Until the app has accepted its first tokens there is no call, so pushed tokens have the action "join".
 func TestTokensAreTheFirstUntilSomeWereTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var first []bool
@@ -144,8 +142,7 @@ func TestTokensAreTheFirstUntilSomeWereTaken(t *testing.T) {
 	})
 }
 
-// The pauses between attempts grow even if the service is slow to fail; a stable connection
-// resets them.
+// The waits between attempts grow even if the service takes long to fail. A stable connection resets them.
 func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const silent = 12 // attempts
@@ -170,7 +167,7 @@ func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 				p.end()
 			default:
 				p.expect(`"join"`)
-				_, _, _ = p.socket.Read(t.Context()) // until the client gives it up
+				_, _, _ = p.socket.Read(t.Context()) // until the client closes the connection
 			}
 		}); err != nil {
 			t.Error(err)
@@ -182,15 +179,14 @@ func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 		for _, w := range waits[:silent] {
 			sum += w
 		}
-		// 76 s on average; 3 s if they did not grow, and 6 s at most.
+		// The waits add up to 76 s on average; without growth to 3 s, at most 6 s.
 		if sum < silent*time.Second || waits[silent] > 500*time.Millisecond {
 			t.Errorf("waits %v", waits)
 		}
 	})
 }
 
-// After a close the client does what the table of close codes says, with and without a
-// session.
+// After a close the client does what the table of close codes says, with and without a session.
 func TestClientObeysCloseCodes(t *testing.T) {
 	codes := []protocol.CloseCode{3000, 4999}
 	for _, c := range protocol.CloseCodes() {
@@ -218,7 +214,7 @@ func TestClientObeysCloseCodes(t *testing.T) {
 	}
 }
 
-// afterClose closes a client's first connection, and returns what the client does.
+// afterClose closes a client's first connection, and returns how the client reacts.
 func afterClose(t *testing.T, code protocol.CloseCode, message string, live bool) protocol.AfterClose {
 	t.Helper()
 	then := protocol.Stop
@@ -255,8 +251,7 @@ func afterClose(t *testing.T, code protocol.CloseCode, message string, live bool
 	return then
 }
 
-// An earlier error message, after which the connection stayed open, is not the reason of a
-// later close.
+// An error message after which the connection stayed open is not reported as the reason of a later close.
 func TestOnlyTheLastMessageSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		apply := func(context.Context, client.Tokens) error { return nil }
@@ -272,7 +267,7 @@ func TestOnlyTheLastMessageSaysWhy(t *testing.T) {
 	})
 }
 
-// A wrong Config is an error at once, and a right one is sent in the join.
+// An invalid Config makes Run fail at once; a valid one is sent in the join.
 func TestConfig(t *testing.T) {
 	for want, c := range map[string]client.Config{
 		"url: want a scheme, a host": {URL: "127.0.0.1:8080"},
@@ -301,8 +296,8 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// The credential is fetched for each join, and not for a resume. If that fails, the client
-// retries as after a lost connection.
+// The credential is fetched for each join, but not for a resume. If fetching it fails, the client retries as
+// after a lost connection.
 func TestCredentialIsForAJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetched, failed := 0, 0
@@ -341,8 +336,8 @@ func TestCredentialIsForAJoin(t *testing.T) {
 	})
 }
 
-// A slow Apply delays only its ack. When Run's context is done, the context of Apply is
-// done too, and the connection is closed with a close frame.
+// A slow Apply delays only its own ack. When Run's ctx is done, Apply's ctx is done too, and the connection
+// is closed with a close frame.
 func TestApplyMayTakeLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -374,7 +369,7 @@ func TestApplyMayTakeLong(t *testing.T) {
 	})
 }
 
-// On request of the service, a client opens a new connection at the named time.
+// If the service asks the client to reconnect, the client opens a new connection at the specified time.
 func TestClientMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
@@ -405,8 +400,8 @@ func TestClientMoves(t *testing.T) {
 	})
 }
 
-// A program that was suspended does not apply the tokens that were pushed meanwhile, which
-// may have expired. It resumes, and gets valid ones.
+// After a suspension, the program does not apply tokens that were pushed meanwhile, since they may have
+// expired. It resumes and receives valid tokens.
 func TestTokensOfAFrozenProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var applied []uint64
@@ -417,7 +412,7 @@ func TestTokensOfAFrozenProgram(t *testing.T) {
 			},
 			Notify: func(e client.Event) {
 				if e.Kind == client.Refused {
-					time.Sleep(45 * time.Second) // bubble: the loop stands still, as in a process that is stopped
+					time.Sleep(45 * time.Second) // bubble: blocks the loop, as in a suspended process
 				}
 			},
 		}
@@ -428,7 +423,7 @@ func TestTokensOfAFrozenProgram(t *testing.T) {
 				p.expect(`"ack","seq":1`)
 				p.send(`{"type":"error","code":"rate_limited","message":"stand still"}`)
 				p.send(`{"type":"token-privilege-will-expire","seq":2,"action":"renew","cause":"schedule","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":946684812}},"now":946684800000}`)
-				_, _, _ = p.socket.Read(t.Context()) // until the client is gone
+				_, _, _ = p.socket.Read(t.Context()) // until the client closes the connection
 				return
 			}
 			p.expect(`"expiresAt":946685800,"seq":1`)

@@ -12,8 +12,8 @@ import (
 	"refresher/internal/session"
 )
 
-// TestHistories runs a Machine through arbitrary events of a service, a network, a clock
-// and an app, and checks each step by the rules of docs/build/protocol.md.
+// TestHistories runs a Machine through random events of a service, a network, a clock and an app, and checks
+// each step against the rules of docs/build/protocol.md.
 func TestHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := &history{T: rt, now: start}
@@ -25,36 +25,36 @@ func TestHistories(t *testing.T) {
 	})
 }
 
-// history does the steps of a Machine, and keeps the facts by which they are checked.
+// history drives one Machine, and keeps the facts that the checks need.
 type history struct {
 	*rapid.T
 	m   Machine
 	now time.Time
 
-	connected, greeted, joined bool // the present connection
+	connected, greeted, joined bool // state of the current connection
 	joinedAt, moveAt, silentBy time.Time
 	pingBy                     time.Time
 	heartbeat                  time.Duration
 	last                       string
 	failures                   int
-	bound                      time.Duration // of the last backoff
+	bound                      time.Duration // upper bound of the last backoff
 	ended, leaving             bool
 
 	sessions     int
 	session, key string
-	newest       uint64 // of the session's bundles, sent
+	newest       uint64 // seq of the newest bundle that the session has sent
 	taken        uint64 // applied
 	expiresAt    session.UnixSec
 	asked        uint64
 	renewBefore  time.Duration
 
-	applying, waits uint64 // of the session: what came meanwhile
+	applying, waits uint64 // seqs of the bundle that the app is applying and of the one that waits
 	applyingSession string
-	expiries        map[string]session.UnixSec // by session and seq
+	expiries        map[string]session.UnixSec // expiry of each bundle, by session and seq
 }
 
-// Check is called after each event: a client that has not ended always waits for a deadline
-// or an event.
+// Check is called after each event. A client that has not ended must have a deadline or a connection attempt
+// in progress.
 func (h *history) Check(*rapid.T) {
 	next := h.m.Next()
 	if waits := !next.IsZero() || h.m.State() == Connecting; waits == h.ended {
@@ -70,7 +70,7 @@ func (h *history) Check(*rapid.T) {
 	}
 }
 
-// do carries out a step. code is the close code of the service.
+// do carries out a step. closed and code describe the event that caused it, if that was a close.
 func (h *history) do(s Step, closed bool, code protocol.CloseCode) {
 	if h.ended && s != (Step{}) {
 		h.Fatalf("after the end: %s", s.text())
@@ -103,7 +103,7 @@ func (h *history) do(s Step, closed bool, code protocol.CloseCode) {
 	}
 }
 
-// gone checks what follows the loss of a connection.
+// gone checks a step after the loss of a connection.
 func (h *history) gone(s Step, closed bool, code protocol.CloseCode) {
 	then := protocol.Retry
 	if closed {
@@ -148,7 +148,7 @@ func (h *history) gone(s Step, closed bool, code protocol.CloseCode) {
 	h.moveAt, h.silentBy, h.pingBy = time.Time{}, time.Time{}, time.Time{}
 }
 
-// sent checks a message.
+// sent checks a message that the Machine sends.
 func (h *history) sent(c *protocol.ClientMessage) {
 	switch first := c.Type == protocol.TypeJoin || c.Type == protocol.TypeResume; {
 	case !h.connected || first == h.greeted || !first && !h.joined:
@@ -189,7 +189,7 @@ func (h *history) sent(c *protocol.ClientMessage) {
 	}
 }
 
-// Wait lets time pass, up to the time of Next at most.
+// Wait advances the clock, at most to the time that Next returns.
 func (h *history) Wait(*rapid.T) {
 	next := h.m.Next()
 	if next.IsZero() {
@@ -209,7 +209,7 @@ func (h *history) Wait(*rapid.T) {
 	h.do(step, false, 0)
 }
 
-// Open lets an attempt to connect succeed.
+// Open makes a connection attempt succeed.
 func (h *history) Open(*rapid.T) {
 	if !h.connected || h.greeted {
 		h.Skip("no attempt")
@@ -220,7 +220,7 @@ func (h *history) Open(*rapid.T) {
 	}
 }
 
-// Close closes a connection, or lets an attempt fail.
+// Close closes the connection, or makes a connection attempt fail.
 func (h *history) Close(*rapid.T) {
 	if !h.connected {
 		h.Skip("no connection")
@@ -233,7 +233,7 @@ func (h *history) Close(*rapid.T) {
 	h.do(h.m.Closed(h.now, code), true, code)
 }
 
-// Joined answers the first message.
+// Joined sends the service's answer to the join or resume.
 func (h *history) Joined(*rapid.T) {
 	if !h.greeted || h.joined {
 		h.Skip("no first message")
@@ -254,7 +254,8 @@ func (h *history) Joined(*rapid.T) {
 	h.offer(b)
 }
 
-// offer delivers a bundle, which waits if the app is applying another one.
+// offer sends a bundle to the Machine. If the app is applying another one, the Machine must keep the bundle
+// waiting.
 func (h *history) offer(b *Message) {
 	busy := h.applying != 0 && (h.applyingSession != h.session || h.applying < b.Seq)
 	h.do(h.m.Received(h.now, b), false, 0)
@@ -263,7 +264,7 @@ func (h *history) offer(b *Message) {
 	}
 }
 
-// bundle returns a message with new tokens, or with the last ones again.
+// bundle returns a message with new tokens, or with the newest tokens again.
 func (h *history) bundle(kind string) *Message {
 	if h.newest == 0 || rapid.Bool().Draw(h.T, "new") {
 		h.newest++
@@ -280,7 +281,6 @@ func (h *history) bundle(kind string) *Message {
 	return b
 }
 
-// Push delivers new tokens.
 func (h *history) Push(*rapid.T) {
 	if !h.joined {
 		h.Skip("not joined")
@@ -289,14 +289,14 @@ func (h *history) Push(*rapid.T) {
 	h.offer(h.bundle(protocol.TypeWillExpire))
 }
 
-// said records the type of the last message, if it changes the meaning of a close.
+// said records the type of the last message if it affects what a close means, else "".
 func (h *history) said(last string) {
 	if h.last = last; h.m.State() == Live {
 		h.silentBy = time.Time{}
 	}
 }
 
-// Say delivers any other message.
+// Say sends the Machine a message other than joined and pushes.
 func (h *history) Say(*rapid.T) {
 	if !h.greeted {
 		h.Skip("not greeted")
@@ -312,7 +312,7 @@ func (h *history) Say(*rapid.T) {
 	h.do(h.m.Received(h.now, msg), false, 0)
 }
 
-// Take lets the app accept a bundle, refuse it, or not answer.
+// Take makes the app accept a bundle, refuse it, or not answer.
 func (h *history) Take(*rapid.T) {
 	if h.applying == 0 {
 		h.Skip("no bundle")
@@ -338,10 +338,10 @@ func (h *history) Take(*rapid.T) {
 	h.do(step, false, 0)
 }
 
-// Renew is a warning of the SDK.
+// Renew is an SDK's warning that its tokens expire.
 func (h *history) Renew(*rapid.T) { h.do(h.m.Renew(h.now), false, 0) }
 
-// Leave is drawn rarely, since it ends the history.
+// Leave rarely does something, since it ends the history.
 func (h *history) Leave(*rapid.T) {
 	if rapid.IntRange(0, 9).Draw(h.T, "leave") > 0 {
 		h.Skip("not yet")

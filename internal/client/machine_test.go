@@ -13,22 +13,22 @@ import (
 
 var start = time.Unix(1_800_000_000, 0)
 
-// after returns the moment so many seconds after the start.
+// after returns the time that many seconds after start.
 func after(seconds float64) time.Time {
 	return start.Add(time.Duration(seconds * float64(time.Second)))
 }
 
-// most is the longest backoff, as a Machine's spread.
+// most replaces the random spread: it returns the longest backoff.
 func most(d time.Duration) time.Duration { return d }
 
-// joinedMessage is a joined whose tokens live for so many seconds.
+// joinedMessage returns a joined message whose tokens expire in life seconds.
 func joinedMessage(resumed bool, seq uint64, now time.Time, life int64) *Message {
 	m := bundle(protocol.TypeJoined, seq, now, life)
 	m.Session, m.Key, m.Resumed, m.Heartbeat, m.RenewBefore = "S", fmt.Sprintf("K%d", seq), resumed, 25, 15
 	return m
 }
 
-// bundle is a message with tokens.
+// bundle returns a message with tokens that expire in life seconds.
 func bundle(kind string, seq uint64, now time.Time, life int64) *Message {
 	m := new(Message)
 	m.Type, m.Seq, m.Now = kind, seq, session.MilliOf(now)
@@ -49,7 +49,7 @@ func reconnect(afterMs int64) *Message {
 	return m
 }
 
-// text describes a step: "drop; lost broken; connect; ping; apply join #1; end".
+// text describes a step, for example "drop; lost broken; connect".
 func (s Step) text() string {
 	var parts []string
 	add := func(is bool, format string, args ...any) {
@@ -78,7 +78,7 @@ func (s Step) text() string {
 	return strings.Join(parts, "; ")
 }
 
-// in returns a Machine in a state, which it has reached at the start.
+// in returns a Machine that has reached the state at the time start.
 func in(state State) *Machine {
 	m := New(start, most)
 	do := []func(){
@@ -94,15 +94,14 @@ func in(state State) *Machine {
 	return &m
 }
 
-// away returns a Machine that has lost its session's connection at the start, and waits
-// for half a second.
+// away returns a Machine that lost its connection at the time start, and waits 0.5 s for its next attempt.
 func away() *Machine {
 	m := in(Live)
 	m.Closed(start, protocol.CloseAbnormal)
 	return m
 }
 
-// TestTransitions holds the table of the package comment, and what each event sends.
+// TestTransitions checks the transitions in the package documentation, and what each event sends.
 func TestTransitions(t *testing.T) {
 	ended := other(protocol.TypeEnded)
 	ended.Reason = "revoked"
@@ -181,8 +180,7 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// TestCloseCodes: after a close the client does what the table of close codes says, with
-// and without a session.
+// After a close the client does what the table of close codes says, with and without a session.
 func TestCloseCodes(t *testing.T) {
 	codes := []protocol.CloseCode{0, 3000, 4999}
 	for _, c := range protocol.CloseCodes() {
@@ -215,8 +213,8 @@ func TestCloseCodes(t *testing.T) {
 	}
 }
 
-// TestBackoff: the bound doubles with each failure up to 20 s; a connection that was
-// joined for more than 5 s starts it anew, and a move neither raises nor clears it.
+// The bound of the backoff doubles with each failure, up to 20 s. A connection that was joined for more than
+// 5 s resets it. A reconnect request neither raises nor resets it.
 func TestBackoff(t *testing.T) {
 	m := in(Greeting)
 	now := start
@@ -257,8 +255,8 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// TestHeartbeat: pings come every heartbeat, and a connection on which nothing came for
-// the patience after one is dropped, though the next ping comes before.
+// The client pings every heartbeat. It drops a connection if nothing arrives within the timeout after a ping,
+// even if the next ping is due before.
 func TestHeartbeat(t *testing.T) {
 	m := in(Greeting)
 	short := joinedMessage(false, 1, start, 600)
@@ -290,7 +288,7 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// TestPatience: with an answer to a ping, by the heartbeat of the session.
+// The timeout for the answer to a ping depends on the session's heartbeat.
 func TestPatience(t *testing.T) {
 	for heartbeat, want := range map[int64]float64{1: 2, 2: 4, 4: 8, 5: 10, 25: 10, 50: 10, 3600: 10} {
 		m := in(Greeting)
@@ -308,9 +306,8 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// TestSilentNodeIsFoundInTime: whatever the lifetime of the tokens, a client whose node
-// has stopped without a word, at whichever moment, has half of the head start left to
-// connect again.
+// If a node stops without closing its connections, its clients notice early enough: whatever the lifetime of
+// their tokens, half of the head start is left for reconnecting.
 func TestSilentNodeIsFoundInTime(t *testing.T) {
 	var policy session.Policy
 	for _, life := range []int64{12, 20, 30, 60, 300, 600, 3600, 86_400} {
@@ -319,7 +316,7 @@ func TestSilentNodeIsFoundInTime(t *testing.T) {
 		joined := joinedMessage(false, 1, start, life)
 		joined.Heartbeat = protocol.FromJoined(session.Joined{RenewBefore: headStart}, 50*time.Second).Heartbeat
 		m.Received(start, joined)
-		for m.State() == Live { // the node stops at the worst moment: it has just answered
+		for m.State() == Live { // the worst moment: the node stops right after an answer
 			now := m.Next()
 			m.Wake(now)
 			if took := now.Sub(start); took > headStart/2 {
@@ -329,8 +326,8 @@ func TestSilentNodeIsFoundInTime(t *testing.T) {
 	}
 }
 
-// TestDelivery: bundles are applied one after the other, the newest waits, and each is
-// acked or nacked once the app has accepted or refused it.
+// The app applies one bundle at a time, and the newest one waits. Each bundle is acked or nacked once the app
+// has accepted or refused it.
 func TestDelivery(t *testing.T) {
 	m := in(Live)
 	expect := func(step Step, want string) {
@@ -354,12 +351,12 @@ func TestDelivery(t *testing.T) {
 	expect(push(5), "apply renew #5")
 	expect(m.Applied(ErrSilent), "")
 	expect(push(5), "apply renew #5")
-	// The connection is lost while the app applies the bundle: the resume has its seq.
+	// The connection is lost while the app applies bundle 5, so the resume confirms it.
 	m.Closed(start, 0)
 	expect(m.Applied(nil), "")
 	m.Wake(after(1))
 	expect(m.Opened(after(1)), "resume 5 K1")
-	// The next one is of a session that the service forgets.
+	// The service forgets the session while the app applies bundle 6.
 	expect(m.Received(after(1), joinedMessage(true, 6, start, 60)), "apply renew #6")
 	m.Closed(after(2), protocol.CloseUnknownSession)
 	m.Wake(after(2))
@@ -377,8 +374,8 @@ func TestDelivery(t *testing.T) {
 	expect(m.Applied(nil), "ack 1; apply renew #2")
 }
 
-// TestActions: the action of the first tokens is "join". The first tokens of a new session
-// are for "renew", or for "rejoin" if the old ones have expired.
+// The action of the first tokens is "join". The first tokens of a later session have the action "renew", or
+// "rejoin" if the old tokens have expired.
 func TestActions(t *testing.T) {
 	m := in(Greeting)
 	m.Received(start, joinedMessage(false, 1, start, 60))
@@ -396,7 +393,7 @@ func TestActions(t *testing.T) {
 			t.Errorf("a new session after %v s: %s", seconds, step.text())
 		}
 	}
-	// A new session's tokens wait while the app takes the first ones of the old session.
+	// A new session's tokens wait while the app applies the first tokens of the old session.
 	m = in(Greeting)
 	m.Received(start, joinedMessage(false, 1, start, 60))
 	m.Closed(start, protocol.CloseUnknownSession)
@@ -410,8 +407,8 @@ func TestActions(t *testing.T) {
 	}
 }
 
-// TestRenew: the client requests tokens that the service should have pushed, once for each
-// bundle, whatever the difference of the clocks.
+// On an SDK's warning, the client requests tokens that the service should already have pushed, once for each
+// bundle, whatever the difference between the clocks.
 func TestRenew(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Hour, -time.Hour} {
 		m := in(Greeting)
@@ -453,8 +450,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestStaleMessagesAreNotTaken: after a long suspension of the process the unread messages
-// are dropped with the connection; a short one costs no connection.
+// After a long suspension of the process, the connection is dropped with its unread messages. After a short
+// one, it is kept.
 func TestStaleMessagesAreNotTaken(t *testing.T) {
 	var policy session.Policy
 	for _, life := range []int64{12, 20, 60, 3600} {

@@ -2,6 +2,7 @@
 // credential function, or in its network. No message contains a secret.
 
 /** @import { Platform } from "./platform.js" */
+/** @import { Identity } from "./protocol.js" */
 /** @import { State } from "./events.js" */
 /** @import { ResumeToken } from "./resume.js" */
 
@@ -61,6 +62,7 @@ function mistakeIn(value) {
  * @typedef {object} Parts
  * @property {Platform} platform
  * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
+ * @property {Identity} identity
  * @property {State} state
  * @property {{token: ResumeToken | null}} resume
  */
@@ -78,7 +80,10 @@ export class Diagnosis {
 
   /** Warns about a credential that could not be fetched. @param {unknown} error the error of the app's credential function, or of parseCredential */
   credentialFailed(error) {
-    this.#warn("credential", `no credential was fetched: ${describeRefusal(error).message}`);
+    // The browser's own message quotes the answer, which may be a credential.
+    const notJson = error instanceof SyntaxError;
+    const mistake = notJson ? "the answer is not JSON: read a credential with await response.text()" : describeRefusal(error).message;
+    this.#warn("credential", `no credential was fetched: ${mistake}`);
   }
 
   /**
@@ -89,10 +94,12 @@ export class Diagnosis {
     if (!/1006|no answer|not connected/.test(reason)) return; // the service itself closed the connection, so the network works
     const { address } = this.#session;
     const { origin = "", protocol } = globalThis.location ?? {};
+    const path = address.split(/\/\/[^/]*/)[1];
     const checks = [
-      `http${address}/ping answers in a browser, and the path is the service's --base-path`,
+      `the service runs: http${address}/ping answers in a browser`,
+      path && `the service has --base-path=${path}: without it, the url has no path`,
       protocol === "https:" && address[0] === ":" && "the url begins with https:, as this page does",
-      origin && !`http${address}/`.startsWith(`${origin}/`) && `--allowed-origins of the service has ${origin} (its log names refused origins)`,
+      origin && !`http${address}/`.startsWith(`${origin}/`) && `${origin} is in the service's --allowed-origins: add it, or open the page at an origin that is (the log names refused ones)`,
       origin && "the content security policy, if any, allows https: and wss: of that host",
       "proxies pass WebSockets on",
     ];
@@ -107,7 +114,12 @@ export class Diagnosis {
    */
   refused(code, message, hasCredential) {
     if (this.#session.resume.token) return; // the app has had a session, so its setup has no mistake
-    this.#warn(code, `the service refused to join: ${code}: ${message}${code === "unauthenticated" && !hasCredential ? ". The option credential is missing" : ""}`);
+    const { rtc, rtm, chat } = this.#session.identity;
+    const hint = {
+      unauthenticated: hasCredential ? ". The service's log has the reason" : ". The option credential is missing",
+      forbidden: `. The page asks for ${JSON.stringify({ rtc, rtm, chat })}: compare grants of the credential`,
+    }[code];
+    this.#warn(code, `the service refused to join: ${code}: ${message}${hint ?? ""}`);
   }
 
   /**

@@ -42,7 +42,7 @@ export class Session {
   /** @type {Emitter<Events>} */
   events = new Emitter();
   #diagnosis = new Diagnosis(this);
-  #identity;
+  identity;
   #credential;
   /** @type {State} */
   state = "connecting";
@@ -66,7 +66,7 @@ export class Session {
     const { onHide } = platform;
     this.platform = platform;
     this.address = address;
-    this.#identity = identity;
+    this.identity = identity;
     this.clock = new Clock(platform);
     this.alarms = new Alarms(platform, this.clock);
     this.#credential = new Credential(credential, this.alarms);
@@ -137,7 +137,7 @@ export class Session {
       this.#diagnosis.credentialFailed(error);
       throw error;
     }
-    return () => ({ type: "join", auth, ...this.#identity });
+    return () => ({ type: "join", auth, ...this.identity });
   }
 
   /** @param {ServerMessage} message */

@@ -5,6 +5,7 @@
 
 /** @import { Platform } from "./platform.js" */
 
+import { parseUrl } from "./diagnose.js";
 import { EdgeConnection } from "./edge-connection.js";
 
 /** @typedef {"DISCONNECTED" | "CONNECTING" | "CONNECTED" | "RECONNECTING"} State */
@@ -26,9 +27,7 @@ const retryMs = 1_000;
  * @param {{WebSocket?: Platform["WebSocket"]}} [platform] the browser's WebSocket without it
  */
 export function createClient(service, { WebSocket = globalThis.WebSocket } = {}) {
-  const edge = new URL("demo/edge", service.endsWith("/") ? service : `${service}/`);
-  edge.protocol = edge.protocol.replace("http", "ws");
-  return new EdgeClient(edge.href, WebSocket);
+  return new EdgeClient(`ws${parseUrl(service)}/demo/edge`, WebSocket);
 }
 
 /** The error with which methods fail. It has the form of the SDK's errors. */

@@ -40,7 +40,10 @@ export function whyLeft(p, reason) {
 /** @param {Participant} p */
 function whyExpired(p) {
   if (!p.refresher) return "the token ran out, and nobody renewed it";
-  if (p.call.state === "reconnecting") return "the token ran out while the network was down";
+  if (p.call.state === "reconnecting") {
+    const valid = p.refresher.expiresAt * 1000 > p.refresher.now();
+    return valid ? "the edge did not take the token" : "the token ran out while the network was down";
+  }
   if (p.refusing) return "the token ran out, and the SDK had refused the new ones";
   if (p.ended) return "the token ran out, and the session was over";
   return p.state === "live" ? "the token ran out" : "the token ran out while the service was out of reach";

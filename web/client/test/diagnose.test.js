@@ -125,6 +125,13 @@ test("a credential function that rejects: one warning, without secrets", async (
   assert.match(sim.saw("error")[0].message, /Failed to fetch 1/);
 });
 
+test("a credential function that parses a credential as JSON: the warning does not quote it", async (t) => {
+  const sim = simulate(t);
+  sim.refresher({ credential: () => new Response(jwt).json() });
+  await sim.pass(hour);
+  assert.deepEqual(sim.warnings, ["@refresher/client: no credential was fetched: the answer is not JSON: read a credential with await response.text()"]);
+});
+
 test("a credential function that does not answer", async (t) => {
   const sim = simulate(t);
   sim.refresher({ credential: () => new Promise(() => {}) });
@@ -147,8 +154,9 @@ test("no connection: one warning with what to check", async (t) => {
   sim.refresher({ url: "https://calls.example.com/agora" });
   await sim.pass(hour);
   assert.deepEqual(sim.warnings, [`@refresher/client: no connection to wss://calls.example.com/agora/v1/ws (closed with 1006). Check that
-- https://calls.example.com/agora/ping answers in a browser, and the path is the service's --base-path
-- --allowed-origins of the service has http://localhost:5173 (its log names refused origins)
+- the service runs: https://calls.example.com/agora/ping answers in a browser
+- the service has --base-path=/agora: without it, the url has no path
+- http://localhost:5173 is in the service's --allowed-origins: add it, or open the page at an origin that is (the log names refused ones)
 - the content security policy, if any, allows https: and wss: of that host
 - proxies pass WebSockets on`]);
 });
@@ -163,7 +171,7 @@ test("no connection: the warning names what can apply to this page", async (t) =
     delete globalThis.location;
     return sim.warnings.join("");
   };
-  assert.doesNotMatch(await warning("https://calls.example.com/", "https://calls.example.com"), /allowed-origins|as this page/);
+  assert.doesNotMatch(await warning("https://calls.example.com/", "https://calls.example.com"), /allowed-origins|as this page|base-path/);
   assert.match(await warning("https://app.example.com/", "http://calls.example.com"), /- the url begins with https:, as this page does/);
   assert.doesNotMatch(await warning(undefined, "http://calls.example.com"), /allowed-origins|security policy|as this page/);
   assert.doesNotMatch(await warning(undefined, `https://calls.example.com/with/${jwt}`), /eyJ/);
@@ -198,8 +206,9 @@ test("a service that is overloaded, or restarts, is no mistake", async (t) => {
 
 test("a refusal by the service is a warning", async (t) => {
   for (const [credential, code, error, message, warning] of [
-    [jwt, 4403, "forbidden", "rtc.channel: no", "the service refused to join: forbidden: rtc.channel: no"],
+    [jwt, 4403, "forbidden", "rtc.channel: no", `the service refused to join: forbidden: rtc.channel: no. The page asks for {"rtc":{"channel":"daily","uid":1001,"role":"publisher"}}: compare grants of the credential`],
     [jwt, 4400, "bad_request", "rtc.uid: no", "the service refused to join: bad_request: rtc.uid: no"],
+    [jwt, 4401, "unauthenticated", "not valid", "the service refused to join: unauthenticated: not valid. The service's log has the reason"],
     [undefined, 4401, "unauthenticated", "no auth", "the service refused to join: unauthenticated: no auth. The option credential is missing"],
   ]) {
     const sim = simulate(t);
@@ -220,7 +229,7 @@ test("a credential that is refused twice is one warning", async (t) => {
     await sim.socket.refuses(4401, "unauthenticated", message);
   }
   assert.equal(sim.saw("ended").length, 1);
-  assert.deepEqual(sim.warnings, ["@refresher/client: the service refused to join: unauthenticated: it expired 1 s ago"]);
+  assert.deepEqual(sim.warnings, ["@refresher/client: the service refused to join: unauthenticated: it expired 1 s ago. The service's log has the reason"]);
 });
 
 // Silence.
@@ -283,7 +292,7 @@ test("the README's table of warnings has the library's words", async () => {
   const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
   const [section] = /^## When no session opens\n.*?(?=^## )/ms.exec(readme) ?? [""];
   const rows = [...section.matchAll(/^\| (`.*?) \| /gm)].map(([, said]) => said);
-  assert.equal(rows.length, 11);
+  assert.equal(rows.length, 12);
   for (const [, quoted] of rows.join().matchAll(/`(.*?)`/g)) {
     const pattern = new RegExp(quoted.split("...").map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join(".*"));
     assert.ok(messages.some((message) => pattern.test(message)), quoted);

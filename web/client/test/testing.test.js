@@ -83,6 +83,10 @@ test("says what to check where there is no edge, or the page's origin is not all
   });
 });
 
+test("the service's address without a scheme is an error that says what to write", () => {
+  assert.throws(() => createClient("127.0.0.1:8080", new Edge()), new TypeError('url has no scheme: write "http://127.0.0.1:8080"'));
+});
+
 test("publishes in a call with a publisher's token only", async () => {
   const edge = new Edge();
   edge.answers = { join: { publish: false }, renew: { publish: true } };

@@ -1,4 +1,5 @@
 import type { Platform } from "./platform.js";
+import type { Identity } from "./protocol.js";
 import type { State } from "./events.js";
 import type { ResumeToken } from "./resume.js";
 /**
@@ -22,6 +23,7 @@ export type Parts = {
      * the service's address without "http" or "ws", such as "s://calls.example.com"
      */
     address: string;
+    identity: Identity;
     state: State;
     resume: {
         token: ResumeToken | null;
@@ -32,6 +34,7 @@ export type Parts = {
  * @typedef {object} Parts
  * @property {Platform} platform
  * @property {string} address the service's address without "http" or "ws", such as "s://calls.example.com"
+ * @property {Identity} identity
  * @property {State} state
  * @property {{token: ResumeToken | null}} resume
  */

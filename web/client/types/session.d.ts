@@ -34,6 +34,7 @@ export declare class Session {
     renewals: Renewals;
     /** @type {Emitter<Events>} */
     events: Emitter<Events>;
+    identity: Identity;
     /** @type {State} */
     state: State;
     /**

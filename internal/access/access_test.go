@@ -434,7 +434,7 @@ func TestGoodCredentials(t *testing.T) {
 }
 
 // Without the scope "admin" a caller can neither see nor change other users' sessions, and cannot
-// get the application's own Chat token.
+// get Chat's app token.
 func TestAdminEndpointsWantTheScope(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); longTokens(c) })

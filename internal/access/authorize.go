@@ -73,10 +73,10 @@ func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 func (a *Access) Revoked(k *session.ResumeClaims) bool { return a.revocations.Revoked(k) }
 
 // covers returns an error unless the caller's credential grants the whole identity. An empty
-// identity stands for the application's own Chat token, which belongs to no user.
+// identity stands for Chat's app token, which belongs to no user.
 func covers(c *session.Caller, id session.Identity) error {
 	if id == (session.Identity{}) && !c.Admin && !c.Grant.All {
-		return session.Errorf(session.CodeForbidden, `the application's own Chat token wants a credential with the scope "admin"`)
+		return session.Errorf(session.CodeForbidden, `Chat's app token wants a credential with the scope "admin"`)
 	}
 	return c.Grant.Covers(id)
 }

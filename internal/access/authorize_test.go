@@ -202,15 +202,15 @@ func TestAuthorizeChecksTheGrant(t *testing.T) {
 		"the sooner is the back end's": {
 			&session.Caller{Grant: session.Grant{All: true, Until: now + 200}}, ana, until(now + 100), session.Decision{Allowed: true, Until: now + 100}, 1,
 		},
-		"the application's own, for a user": {
+		"the app token, for a user": {
 			&session.Caller{Grant: granted},
 			session.Identity{},
 			allows,
-			session.Decision{Reason: session.NotGranted, Refusal: &session.Error{Message: `the application's own Chat token wants a credential with the scope "admin"`}},
+			session.Decision{Reason: session.NotGranted, Refusal: &session.Error{Message: `Chat's app token wants a credential with the scope "admin"`}},
 			0,
 		},
-		"the application's own, for an admin": {&session.Caller{Admin: true, Grant: granted}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
-		"the application's own, for anybody":  {&session.Caller{Grant: session.Grant{All: true}}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
+		"the app token, for an admin": {&session.Caller{Admin: true, Grant: granted}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
+		"the app token, for anybody":  {&session.Caller{Grant: session.Grant{All: true}}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
 	} {
 		b := &approval{answer: c.backEnd}
 		got := newAccess(t, Config{Approval: b}).Authorize(t.Context(), session.Request{Action: session.ActionJoin, Caller: c.caller, Claims: &session.ResumeClaims{Identity: c.id}})

@@ -411,7 +411,7 @@ func (c *grantCase) refusal(g *giver) string {
 		return "the time that the credential grants is over"
 	}
 	if g.operator && !c.admin {
-		return "the application's own Chat token wants"
+		return "Chat's app token wants"
 	}
 	if slices.Contains(g.needs, c.denied) {
 		return c.denied + ": the credential does not grant this"

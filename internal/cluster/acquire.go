@@ -40,7 +40,7 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	case <-wait.Done():
 		return byKey, ctx.Err()
 	}
-	if err := ctx.Err(); err != nil { // select may take a slot although ctx has ended
+	if err := ctx.Err(); err != nil { // select chooses at random if both cases are ready
 		return byKey, err
 	}
 	before := c.cooldown.Load()

@@ -9,21 +9,21 @@ import (
 	"refresher/internal/store"
 )
 
-// asked is a store that counts the calls of Acquire.
-type asked struct {
+// countingStore is a store that counts the calls of Acquire.
+type countingStore struct {
 	Store
 
 	times int
 }
 
-func (a *asked) Acquire(context.Context, store.AcquireRequest) (store.Acquired, error) {
+func (a *countingStore) Acquire(context.Context, store.AcquireRequest) (store.Acquired, error) {
 	a.times++
 	return store.Acquired{}, nil
 }
 
 // No session is acquired for a client that has disconnected, even if a slot is free.
 func TestNothingIsAcquiredForAClientThatHasGone(t *testing.T) {
-	s := &asked{}
+	s := &countingStore{}
 	c, _ := testCluster(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

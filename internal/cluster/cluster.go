@@ -23,9 +23,9 @@ type Store interface {
 	// Save writes records independently of each other, by the rules of store.Resolve. It returns
 	// one outcome for each record. The error says why outcomes are Retry; nil if none is.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
-	// Sweep renews the node's lease, and returns the overdue sessions whose owner's lease has
-	// expired. With do, the caller can limit it to the lease, or end the lease. On an error the
-	// lease was not renewed and no session is returned.
+	// Sweep renews the node's lease, or ends it, and returns the overdue sessions whose owner's
+	// lease has expired; do selects these steps. On an error the lease was not renewed and no
+	// session is returned.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
 	// Watch calls notice for each session that another node acquires from this one, until ctx is
 	// done or the subscription breaks. It calls connected once it has subscribed; earlier notices
@@ -55,11 +55,11 @@ type Node interface {
 	// Find returns the resume claims of an open session of a project, or false if the session is
 	// not on this node.
 	Find(app, id string) (session.ResumeClaims, bool)
-	// ApplyWish applies a wish to a session. asked is the result so far: whether the store has the
-	// wish, and the session's record. The channel receives the result once the session's lock is
-	// free. The channel is closed without a result if the session is no longer on this node, or if
-	// its record names another node as the owner.
-	ApplyWish(w store.Wish, asked store.WishResult) <-chan store.WishResult
+	// ApplyWish applies a wish to a session. stored says whether the store has the wish, and
+	// contains the session's record as read from the store. The channel receives the result once
+	// the session's lock is free. The channel is closed without a result if the session is no
+	// longer on this node, or if its record names another node as the owner.
+	ApplyWish(w store.Wish, stored store.WishResult) <-chan store.WishResult
 }
 
 // Config configures a Cluster. All fields are required.

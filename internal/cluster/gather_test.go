@@ -15,7 +15,7 @@ import (
 	"refresher/internal/store"
 )
 
-// diary is a store that records the times and versions of its saves.
+// diary is a store that records the time and the versions of each save.
 type diary struct {
 	raising
 

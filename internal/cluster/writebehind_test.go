@@ -227,9 +227,9 @@ func (*raising) Watch(ctx context.Context, _ string, _ func(), _ func(string)) e
 	return ctx.Err()
 }
 
-// A stopping node also saves the records that the last answers of the store require, such
-// as the end of a call under a higher epoch. Otherwise the key of that call would still
-// open it. The last answers may also come just before the stop, when no other record waits.
+// When a node stops, it also saves the records that the store's last answers require, such as a
+// session's end under a higher epoch. Otherwise the session's key could still open it. The answers
+// may come just before the stop, when no other record waits.
 func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 	for _, runs := range []time.Duration{0, gatherFor + time.Microsecond} {
 		synctest.Test(t, func(t *testing.T) {

@@ -52,7 +52,7 @@ func (b *backEnd) set(agrees bool, down error) {
 	b.agrees, b.down = agrees, down
 }
 
-// shorten moves the end of the sessions that it approves.
+// shorten moves the end that the back end's approvals set for sessions to an earlier time.
 func (b *backEnd) shorten(seconds session.UnixSec) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -70,8 +70,8 @@ var errDown = errors.New("no answer")
 // approvalGrace is the grace period of withApproval.
 const approvalGrace = 90 * time.Minute
 
-// withApproval runs a test with a Scheduler that works alone and a back end that agrees, in a
-// bubble.
+// withApproval runs a test in simulated time, with a Scheduler that works alone and a back end that
+// approves.
 func withApproval(t *testing.T, test func(t *testing.T, s *Scheduler, b *backEnd)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func withApproval(t *testing.T, test func(t *testing.T, s *Scheduler, b *backEnd
 	})
 }
 
-// asks requires approvals of a back end, which agrees.
+// asks makes the node require approvals from a back end, which it returns. The back end approves.
 func (c *settings) asks(grace time.Duration) *backEnd {
 	b := &backEnd{agrees: true}
 	c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, grace
@@ -96,13 +96,13 @@ func code(err error) session.Code {
 	return refused.Code
 }
 
-// tryJoin returns the error of a join.
+// tryJoin opens a session and returns the error.
 func tryJoin(s *Scheduler) error {
 	_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{})
 	return err
 }
 
-// wantCode checks the code of a refusal.
+// wantCode checks that err is a refusal with this code.
 func wantCode(t *testing.T, err error, want session.Code) {
 	t.Helper()
 	check(t, code(err) == want, "have %v, want %s", err, want)

@@ -23,11 +23,11 @@ const (
 type signers struct {
 	certificate func(app string) session.Fingerprint // nil if certificates never change
 	clock       *clock
-	wake        chan struct{} // tells rotate that changed is not empty
+	wake        chan struct{} // tells rotate that the map changed has entries
 	byApp       atomic.Pointer[map[string]*session.Signer]
 
 	mu      sync.Mutex      // held while byApp is replaced
-	changed map[string]bool // projects whose sessions rotate must schedule anew; guarded by mu
+	changed map[string]bool // projects whose sessions rotate must reschedule; guarded by mu
 }
 
 func newSigners(certificate func(app string) session.Fingerprint, c *clock) *signers {
@@ -36,7 +36,7 @@ func newSigners(certificate func(app string) session.Fingerprint, c *clock) *sig
 	return g
 }
 
-// unchanging is the signer of a node whose certificates never change.
+// unchanging is the Signer of all projects on a node whose certificates never change.
 var unchanging session.Signer
 
 // lookup returns a project's current certificate and the time of its last change.
@@ -107,7 +107,7 @@ func (s *Scheduler) CertificateChanged(app string) {
 	wake(s.signers.wake)
 }
 
-// rotate schedules the sessions of projects whose certificate has changed anew, until ctx is done.
+// rotate reschedules the sessions of projects whose certificate has changed, until ctx is done.
 func (s *Scheduler) rotate(ctx context.Context) {
 	for {
 		select {

@@ -14,7 +14,7 @@ const stepThreshold = time.Second
 // clock reads the wall clock and the monotonic clock at once.
 type clock struct {
 	origin time.Time        // the time at which Instant.Mono is zero
-	wall   func() time.Time // the wall clock; tests replace it
+	wall   func() time.Time // returns the wall clock's time; tests replace it
 	ahead  time.Duration    // wall clock minus Instant.Mono at the last check; used by Run only
 }
 

@@ -74,8 +74,8 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 	})
 }
 
-// A failed resume closes the older connection, and leaves the session detached, on the node
-// and in the store. The client may resume again.
+// A failed resume closes the session's previous connection. The session becomes detached, on the
+// node and in the store, and the client may resume again.
 func TestFailedResumeLeavesTheSessionDetached(t *testing.T) {
 	onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
 		for _, m := range []*member{a, b} {
@@ -146,7 +146,7 @@ func TestEventsAreSentByNodesWithWebhooks(t *testing.T) {
 	})
 }
 
-// A renewal is saved once.
+// A renewal causes one save.
 func TestWritesPerRenewal(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		counted := &countedSaves{link: &link{store: c.store}}

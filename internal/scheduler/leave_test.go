@@ -26,7 +26,7 @@ func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
 	}
 }
 
-// A client leaves over HTTP, on any node, and no approval is requested for it.
+// A client can leave by a request over HTTP to any node. A leave needs no approval.
 func TestLeaveByKey(t *testing.T) {
 	for name, test := range map[string]struct {
 		owner, asked string // nodes

@@ -182,7 +182,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// check fails the test, with a message, unless ok.
+// check fails the test with a message if ok is false.
 func check(t testing.TB, ok bool, format string, args ...any) {
 	t.Helper()
 	if !ok {
@@ -190,13 +190,13 @@ func check(t testing.TB, ok bool, format string, args ...any) {
 	}
 }
 
-// equal fails the test unless what it has is what it wants.
+// equal fails the test if have differs from want. what names the value.
 func equal[T comparable](t testing.TB, what string, have, want T) {
 	t.Helper()
 	check(t, have == want, "%s: have %v, want %v", what, have, want)
 }
 
-// require ends the test, with a message, unless ok.
+// require ends the test with a message if ok is false.
 func require(t testing.TB, ok bool, format string, args ...any) {
 	t.Helper()
 	if !ok {
@@ -244,7 +244,7 @@ func (p *fakeClient) wantServed(pushes int) {
 	}
 }
 
-// wantTold checks that the client was told that its session has ended, for this reason.
+// wantTold checks that the client received the end of its session, with this reason.
 func (p *fakeClient) wantTold(reason session.EndReason) {
 	p.t.Helper()
 	ended := p.got().ended
@@ -335,7 +335,7 @@ func (p *fakeClient) ack(seq uint64) {
 	check(p.t, err == nil, "ack: %v", err)
 }
 
-// comesBack resumes on a new connection to the same node.
+// comesBack resumes the client's session on a new connection to the same node.
 func (p *fakeClient) comesBack() *fakeClient {
 	p.t.Helper()
 	next := p.again()
@@ -343,7 +343,7 @@ func (p *fakeClient) comesBack() *fakeClient {
 	return next
 }
 
-// renewOn renews the session over HTTP, on a node.
+// renewOn renews the client's session by a request over HTTP to a node.
 func (p *fakeClient) renewOn(s *Scheduler) session.Push {
 	p.t.Helper()
 	push, err := s.RenewByKey(context.Background(), p.resumeRequest())

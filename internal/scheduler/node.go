@@ -85,11 +85,11 @@ func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
 	return session.ResumeClaims{}, false
 }
 
-// ApplyWish applies an operator's wish to a session that is open on this node. asked is the result
-// so far: whether the store has the wish, and the record in the store. The channel receives the
-// result once the session's lock is free. It is closed without a result if the session is no longer
-// on this node, or if its record names another node as the owner.
-func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store.WishResult {
+// ApplyWish applies an operator's wish to a session that is open on this node. stored says whether
+// the store has the wish, and contains the session's record as read from the store. The channel
+// receives the result once the session's lock is free. It is closed without a result if the session
+// is no longer on this node, or if its record names another node as the owner.
+func (s *Scheduler) ApplyWish(w store.Wish, stored store.WishResult) <-chan store.WishResult {
 	carried := make(chan store.WishResult, 1)
 	e, _ := s.table.find(w.Session)
 	if e == nil {
@@ -98,13 +98,13 @@ func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store
 	}
 	e.change(func() bool {
 		defer close(carried)
-		r := &asked.Record
+		r := &stored.Record
 		// With a higher epoch, this node owns the session: the stored record is outdated.
-		own := !asked.Stored || r.OwnedBy(s.config.Node) || e.session.Epoch() > r.Epoch
+		own := !stored.Stored || r.OwnedBy(s.config.Node) || e.session.Epoch() > r.Epoch
 		if !own || e.session.State() == session.Ended {
 			return false
 		}
-		done := s.applyWish(e, w, asked)
+		done := s.applyWish(e, w, stored)
 		e.commit()
 		carried <- done
 		return false

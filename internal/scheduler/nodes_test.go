@@ -52,8 +52,8 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-// onTwoNodes runs a test with a cluster of nodes a and b, in a bubble. A client with tokens
-// of this lifetime has joined on node a, and its record is stored.
+// onTwoNodes runs a test in simulated time, with a cluster of nodes a and b. A client with tokens
+// of the lifetime ttl has joined on node a, and its session's record is stored.
 func onTwoNodes(t *testing.T, ttl time.Duration, test func(t *testing.T, c *cluster, a, b *member, p *fakeClient)) {
 	t.Helper()
 	inCluster(t, func(t *testing.T, c *cluster) {
@@ -174,7 +174,7 @@ func (l *link) isDead() bool {
 	return l.isGone
 }
 
-// through does an operation, unless the link is broken. The answer to an operation may be lost.
+// through calls operation, unless the link is broken. The link may lose the operation's answer.
 func through[T any](l *link, operation func() (T, error)) (answer T, err error) {
 	l.await()
 	l.mu.Lock()

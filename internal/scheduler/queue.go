@@ -169,7 +169,8 @@ func (h *heap) replace(i int, it item) {
 	}
 }
 
-// up stores an item at index i, after it has moved all greater parents down.
+// up finds the item's place on the way from index i to the root: it moves greater parents down, and
+// then stores the item.
 func (h *heap) up(i int, it item) {
 	for i > 0 {
 		parent := (i - 1) / arity
@@ -182,7 +183,8 @@ func (h *heap) up(i int, it item) {
 	h.place(i, it)
 }
 
-// down stores an item at index i, after it has moved smaller children up.
+// down finds the item's place below index i: it moves smaller children up, and then stores the
+// item.
 func (h *heap) down(i int, it item) {
 	for {
 		first := i*arity + 1

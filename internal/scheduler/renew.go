@@ -157,21 +157,21 @@ func (e *entry) push(push session.Push) {
 func (e *entry) requestApproval(now session.Instant) {
 	s := e.engine
 	seq := e.session.BeginApproval(now)
-	key, asked := e.session.Claims(), e.session
+	key, before := e.session.Claims(), e.session
 	e.emit(event{kind: evStarted, now: now})
 	ctx := e.operation.context()
 	s.asking.Go(func() {
 		d := s.decide(ctx, session.Request{Action: session.ActionRenew, Claims: &key})
 		e.change(func() bool {
-			s.approvalAnswered(e, d, asked, seq)
+			s.approvalAnswered(e, d, before, seq)
 			return true
 		})
 	})
 }
 
-// approvalAnswered applies a decision about the next renewal. asked and seq are e.session and the
+// approvalAnswered applies a decision about the next renewal. before and seq are e.session and the
 // seq of its newest bundle when the decision was requested.
-func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, asked *session.Session, seq uint64) {
+func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, before *session.Session, seq uint64) {
 	now := s.clock.now()
 	switch {
 	case e.session.State() == session.Ended:
@@ -179,7 +179,7 @@ func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, asked *sessio
 		e.end(session.EndRevoked)
 	case d.Reason == session.Denied: // a denial ends the session even if it comes late
 		e.end(session.EndDenied)
-	case e.session != asked || !e.session.AwaitsApproval(seq):
+	case e.session != before || !e.session.AwaitsApproval(seq):
 		// The answer is of no use: tokens were minted meanwhile.
 	case !d.Allowed:
 		e.emit(event{kind: evApprovalUnavailable, err: d.Cause})

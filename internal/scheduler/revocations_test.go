@@ -244,8 +244,8 @@ func wantEnded(t *testing.T, err error, reason session.EndReason) {
 	}
 }
 
-// A revoked session of a dead node is ended by the node that adopts it. So it is if this node
-// has not read the store's revocations, and knows only those that were added on it.
+// A revoked session of a dead node ends when another node adopts it. This holds even if that node
+// has not loaded the store's revocations and knows only those that were added on it.
 func TestRevokedSessionOfADeadNode(t *testing.T) {
 	for _, unread := range []bool{false, true} {
 		inCluster(t, func(t *testing.T, c *cluster) {

@@ -212,7 +212,7 @@ func (w *crowd) join() {
 	}
 }
 
-// check compares the node's table with the clients' own state.
+// check compares the sessions in the node's table with the sessions that the clients expect.
 func (w *crowd) check() {
 	whole(w.t, w.s)
 	w.s.table.mu.Lock()

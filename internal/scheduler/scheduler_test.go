@@ -88,7 +88,7 @@ func TestClientThatStopsAcking(t *testing.T) {
 	})
 }
 
-// wantExpired checks the number of renewals that came after the expiry.
+// wantExpired checks the metric of renewals whose tokens expired before they were confirmed.
 func wantExpired(t *testing.T, s *Scheduler, want float64) {
 	t.Helper()
 	have := testutil.ToFloat64(s.metrics.renewals["expired"])
@@ -129,8 +129,8 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 	})
 }
 
-// A detached session whose tokens expire is removed after the resume window. Its client may
-// still resume, is told to rejoin, and is not counted again.
+// If the tokens of a detached session expire, the session is removed after the resume window. Its
+// client may still resume, and must then rejoin its call. The expiry is counted once.
 func TestDetachedSessionIsSettled(t *testing.T) {
 	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, 10*time.Second)
@@ -233,8 +233,8 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 	})
 }
 
-// A client that has nothing but HTTP is renewed. One that names no seq is assumed to have the
-// tokens that it was given last.
+// A client without a WebSocket can renew over HTTP. If it sends no seq, it is assumed to have the
+// tokens that it last got.
 func TestRenewByKey(t *testing.T) {
 	for _, unknown := range []bool{false, true} {
 		withScheduler(t, func(t *testing.T, s *Scheduler) {
@@ -253,7 +253,7 @@ func TestRenewByKey(t *testing.T) {
 				}
 			}
 			wantExpired(t, s, 0)
-			ask.Seq, ask.SeqUnknown = seq-1, false // the last answer was lost
+			ask.Seq, ask.SeqUnknown = seq-1, false // as if the last answer had been lost
 			again, err := s.RenewByKey(context.Background(), ask)
 			require(t, err == nil && again.Seq == seq, "asked again: %+v, %v", again, err)
 			whole(t, s)

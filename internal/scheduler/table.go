@@ -193,7 +193,7 @@ func (t *table) takeSurplus(held *entry) *entry {
 		return nil
 	}
 	for place := t.detached.Front(); place != nil; place = place.Next() {
-		// TryLock does not wait, so it is safe under the table's lock
+		// TryLock never waits, so the table's lock may be held here
 		if e, ok := place.Value.(*entry); ok && (e == held || e.TryLock()) {
 			return e
 		}

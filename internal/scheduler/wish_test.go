@@ -63,7 +63,8 @@ func applied(t *testing.T, result store.WishResult, node string, role session.Ro
 	}
 }
 
-// A wish reaches a session at once on its own node, and within half a second on another node.
+// A wish is applied at once on the session's own node, and within half a second through another
+// node.
 func TestWishIsApplied(t *testing.T) {
 	for asked, most := range map[string]time.Duration{"a": 0, "b": 500 * time.Millisecond} {
 		onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {

@@ -76,8 +76,8 @@ func TestOneWakeUpForManyRenewals(t *testing.T) {
 	})
 }
 
-// overdue returns a node that has not begun, with clients whose renewals are due. Each write to
-// a client takes this long, and fails.
+// overdue returns a node that does not run yet, with clients whose renewals are due. Each write to
+// a client takes the time write, and fails.
 func overdue(t *testing.T, clients int, write time.Duration) *node {
 	t.Helper()
 	n := build(t, testConfig(t))
@@ -88,8 +88,8 @@ func overdue(t *testing.T, clients int, write time.Duration) *node {
 	return n
 }
 
-// Clients that do not read delay other renewals by milliseconds only, however many they
-// are. If each push takes a millisecond, workers are added.
+// Clients that do not read delay other renewals only by milliseconds, whatever the number of such
+// clients. If each push takes a millisecond, workers are added.
 func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
 	for _, c := range []struct {
 		clients     int
@@ -145,7 +145,7 @@ func BenchmarkDueAtOnce(b *testing.B) {
 		for n := range count {
 			r.calls[n] = joinUser(b, s, n, &writing{number: uint32(n), to: r.conns[n%len(r.conns)]})
 		}
-		// All renewals are due, and no tokens have expired.
+		// After this time all renewals are due, and no tokens have expired.
 		passed := 56 * time.Minute
 		s.clock.origin = s.clock.origin.Add(-passed)
 		s.clock.wall = func() time.Time { return time.Now().Add(passed) }

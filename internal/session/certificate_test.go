@@ -68,9 +68,9 @@ func TestScheduleComesFirst(t *testing.T) {
 	check(t, !w.s.outdated(), "outdated after a renewal")
 }
 
-// TestASecondRotationWithinTheFirst: all sessions end with the last certificate, whether or
-// not they were renewed for the first change. If the old certificate returns, those that were
-// not renewed are left alone.
+// After two changes within one spread, all sessions have tokens of the last certificate, whether or
+// not they were renewed for the first change. If the second change is back to the old certificate,
+// sessions that still have its tokens are not renewed.
 func TestASecondRotationWithinTheFirst(t *testing.T) {
 	for _, renewed := range []bool{false, true} {
 		for _, last := range []Fingerprint{certA, certC} {

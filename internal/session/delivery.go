@@ -59,8 +59,8 @@ func (d *delivery) AssumeIssued() {
 	d.issued.seq = max(1, d.issued.seq)
 }
 
-// HeldExpires returns when the tokens that the client is known to have expire, on the
-// monotonic clock; 0 if unknown.
+// HeldExpires returns when the tokens expire that the client certainly has, on the monotonic clock;
+// 0 if unknown.
 func (d *delivery) HeldExpires() time.Duration { return d.held.expires }
 
 // Skip leaves out one seq. Another node may have used it for a bundle that it sent on a connection

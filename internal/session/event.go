@@ -4,12 +4,12 @@ package session
 type EventType string
 
 const (
-	// EventJoined: the session was opened.
+	// EventJoined means that the session was opened.
 	EventJoined EventType = "session.joined"
 	// EventUnreachable: the session's tokens expire soon and no client is connected. Your app can
 	// wake the phone, so that its client reconnects.
 	EventUnreachable EventType = "session.unreachable"
-	// EventEnded: the session has ended, for Reason.
+	// EventEnded means that the session has ended. Event.Reason says why.
 	EventEnded EventType = "session.ended"
 	// EventExpired: the session has ended with EndExpired, because its tokens and its resume window
 	// were over, because its terms were over, or because the node had too many sessions.

@@ -39,11 +39,11 @@ type history struct {
 	lead   time.Duration // how far the wall clock was set forward
 	s      *Session
 	signer Signer
-	last   Push // the newest bundle sent
+	last   Push // the newest push
 	epoch  uint64
 
 	at       time.Duration // when last was sent
-	settled  time.Duration // when an ack settled a bundle
+	settled  time.Duration // when an ack last confirmed a bundle
 	unheard  time.Duration // when the oldest unanswered push on the connection was sent; 0 if all were answered
 	answered uint64        // seq of the newest bundle that the client has acked or nacked
 	refused  time.Duration // when a nack last caused a new bundle; 0 if never
@@ -65,7 +65,7 @@ func (h *history) heard(seq uint64) {
 	}
 }
 
-// paced checks the minimum time between two bundles that the client requests.
+// paced checks that at least the time every lies between two bundles that the client requested.
 func (h *history) paced(last *time.Duration, every time.Duration) {
 	if *last != 0 && h.now.Mono-*last < every {
 		h.Fatalf("tokens at the client's will, %s after the last", h.now.Mono-*last)

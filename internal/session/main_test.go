@@ -96,42 +96,42 @@ func (w *world) due(task Task) Cause {
 	return cause
 }
 
-// next passes to the deadline, and expects this task.
+// next moves the clocks to the deadline, and checks that task is due.
 func (w *world) next(task Task) {
 	w.t.Helper()
 	w.passTo()
 	w.due(task)
 }
 
-// dueFor expects the deadline to have come, with a renewal for this cause.
+// dueFor checks that the deadline has come, and that a renewal for this cause is due.
 func (w *world) dueFor(want Cause) {
 	w.t.Helper()
 	cause := w.due(Renew)
 	require(w.t, cause == want, "renewed for %q, want %q", cause, want)
 }
 
-// nextFor passes to the deadline, and expects a renewal for this cause.
+// nextFor moves the clocks to the deadline, and checks that a renewal for this cause is due.
 func (w *world) nextFor(want Cause) {
 	w.t.Helper()
 	w.passTo()
 	w.dueFor(want)
 }
 
-// renew passes to the scheduled renewal, and pushes new tokens.
+// renew moves the clocks to the scheduled renewal, and pushes new tokens.
 func (w *world) renew() Push {
 	w.t.Helper()
 	w.next(Renew)
 	return w.issue(CauseSchedule)
 }
 
-// passBy passes to the deadline, and expects it after this time.
+// passBy moves the clocks to the deadline, and checks that this takes the time want.
 func (w *world) passBy(want time.Duration) {
 	w.t.Helper()
 	wait := w.passTo()
 	require(w.t, wait == want, "due after %s, want %s", wait, want)
 }
 
-// nack refuses a bundle, and reports whether that counts.
+// nack refuses a bundle. It returns whether the nack counts.
 func (w *world) nack(seq uint64) bool {
 	w.t.Helper()
 	news, err := w.s.Nack(seq, w.now)
@@ -161,7 +161,7 @@ func must(t tester, err error) {
 	require(t, err == nil, "%v", err)
 }
 
-// check fails the test, with a message, unless ok.
+// check fails the test with a message if ok is false.
 func check(t tester, ok bool, format string, args ...any) {
 	t.Helper()
 	if !ok {
@@ -169,7 +169,7 @@ func check(t tester, ok bool, format string, args ...any) {
 	}
 }
 
-// require ends the test, with a message, unless ok.
+// require ends the test with a message if ok is false.
 func require(t tester, ok bool, format string, args ...any) {
 	t.Helper()
 	if !ok {

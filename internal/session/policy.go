@@ -75,7 +75,8 @@ func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
 func (p *Policy) Check() error {
 	switch {
 	case p.MinTTL < 3*time.Second:
-		// Expiries are whole seconds, and half of the rest is head start.
+		// Tokens live up to a second less than their TTL, since expiries are whole seconds, and
+		// half of the rest is the head start.
 		return errors.New("min-ttl: want at least 3s, or tokens would be due again as soon as they are made")
 	case p.MaxTTL < p.MinTTL || p.MaxTTL > MaxLifetime:
 		return fmt.Errorf("max-ttl: want min-ttl (%s) to %s, Agora's limit; have %s", p.MinTTL, MaxLifetime, p.MaxTTL)

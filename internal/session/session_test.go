@@ -304,7 +304,7 @@ func TestResumeAfterRunningOutIsARejoin(t *testing.T) {
 func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
 	w := attached(t, time.Hour)
 	w.renew()
-	w.s.Detach(1, w.now) // the ack was lost with the connection
+	w.s.Detach(1, w.now) // as if the ack had been lost with the connection
 	a := w.s.Confirm(2, 0, w.now)
 	require(t, a.Settled, "confirm: %+v", a)
 	p := w.attach()

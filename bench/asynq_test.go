@@ -14,8 +14,8 @@ import (
 	"github.com/hibiken/asynq"
 )
 
-// asynq renews tokens of shortLife on refresher's schedule: between soonest and soonest+spread after they were
-// minted. meanInterval is the mean of that range.
+// asynq renews tokens of shortLife on refresher's schedule: the delay from the minting of a token to its renewal is
+// between `soonest` and `soonest`+`spread`. meanInterval is the mean of these delays.
 const (
 	shortLife       = 12 * time.Second
 	soonest, spread = 3 * time.Second, 3 * time.Second

@@ -34,7 +34,7 @@ func httpServer(*application) (http.Handler, error) {
 }
 
 // ginServer does for each request what the Go token server of Agora's community does: Gin with its logger, two log
-// lines of its own, and the community's builder. Its log is discarded.
+// lines of its own, and the community's builder. The benchmark discards the log.
 func ginServer(*application) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	gin.DefaultWriter = io.Discard
@@ -91,5 +91,5 @@ func runMint(builder mint) func(choice) error {
 	}
 }
 
-// mintPrefix is the prefix of the line that reports the time for two tokens, in µs.
+// mintPrefix is the prefix of the line in which a child process reports the time for minting two tokens, in µs.
 const mintPrefix = "minted in "

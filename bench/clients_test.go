@@ -14,9 +14,9 @@ import (
 
 // dialect has the functions that make the clients' messages for one kind of server.
 type dialect struct {
-	join   func(c *call, ttl int) string // the first message of a new client; ttl is the tokens' lifetime in seconds
-	resume func(c *call, ttl int) string // the first message of a client that reconnects
-	send   func(text string) string      // wraps any other message
+	join   func(c *call, ttl int) string // makes the first message of a new client; ttl is the tokens' lifetime in seconds
+	resume func(c *call, ttl int) string // makes the first message of a client that reconnects
+	send   func(text string) string      // makes a message of this protocol from any other text
 }
 
 var plain = dialect{
@@ -55,7 +55,7 @@ type step struct {
 
 const hangUp = "\x00"
 
-// These are the operations. A client does the next step when the answer to the last one has come. The last step of
+// These are the operations. A client does the next step when the answer to the previous step has come. The last step of
 // connecting gets no answer: it acknowledges the first bundle.
 var (
 	connecting   = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
@@ -72,7 +72,7 @@ type clients struct {
 	dialect
 	server unix.SockaddrInet4
 	ttl    int                           // lifetime of the requested tokens, in seconds
-	onPush func(c *call, message []byte) // called for each push, if not nil
+	onPush func(c *call, message []byte) // if not nil, run calls it for each push
 	poller *poller
 	byFD   map[int]*call
 	all    []*call
@@ -113,9 +113,9 @@ func (s *clients) close() {
 // patience is the timeout for an answer of a server.
 const patience = 15 * time.Second
 
-// run lets the clients in who execute the steps in turn, until the steps were executed count times in all. If every
-// is 0, atOnce clients run at a time; otherwise one client starts after each interval, even if earlier answers are
-// missing.
+// run lets each client of the list `who` execute all steps, one client after the other, until `count` clients have done
+// so (a client may have several turns). If the interval `every` is 0, `atOnce` clients run at a time; otherwise a
+// client starts after each interval, even if earlier clients still wait for answers.
 func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.Duration) error {
 	begun, done := 0, 0
 	start := time.Now()
@@ -180,7 +180,7 @@ func (s *clients) advance(c *call, steps []step, done *int) error {
 	return nil
 }
 
-// read waits for input, and calls each for every client that received something or lost its connection.
+// read waits for input, and calls the function `each` for every client that received something or lost its connection.
 func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) error) error {
 	events, err := s.poller.wait(timeout)
 	if err != nil {
@@ -189,7 +189,7 @@ func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) err
 	for _, e := range events {
 		c := s.byFD[int(e.Fd)]
 		if c == nil {
-			continue // the connection was closed by an earlier call of each
+			continue // an earlier call of the function `each` has closed this connection
 		}
 		n, err := unix.Read(c.fd, s.buffer[:])
 		if errors.Is(err, unix.EINTR) {

@@ -27,7 +27,7 @@ type control struct {
 	schedule bool
 	clients  []int
 	next     int
-	due      float64 // the number of pushes that are due, with its fraction
+	due      float64 // the number of pushes that are due; its fraction is kept for the next beat
 }
 
 // beat is the interval between pushes by schedule, as in refresher.

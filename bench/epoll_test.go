@@ -23,7 +23,8 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd}, err
 }
 
-// add makes wait report the socket when it is readable. Closing the socket removes it.
+// add registers a socket, so that the method `wait` reports it when it is readable. Closing the socket ends the
+// registration.
 func (p *poller) add(fd int) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }

@@ -25,8 +25,8 @@ const childEnv = "REFRESHER_BENCH_CHILD"
 // choice selects the server that a child process runs.
 type choice struct {
 	Name     string
-	Refuse   bool   `json:",omitempty"` // turns all clients away
-	Schedule bool   `json:",omitempty"` // pushes renewals on its own schedule
+	Refuse   bool   `json:",omitempty"` // the server refuses all clients
+	Schedule bool   `json:",omitempty"` // the server pushes renewals on its own schedule
 	Redis    string `json:",omitempty"` // host:port
 	Count    int    `json:",omitempty"`
 }
@@ -63,7 +63,7 @@ func announce(address string) {
 	fmt.Println(listening + address)
 }
 
-// onRequest prints answer's line each time the parent sends SIGUSR1.
+// onRequest calls the function `answer` and prints the line that it returns, each time the parent sends SIGUSR1.
 func onRequest(answer func() string) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -74,8 +74,8 @@ func onRequest(answer func() string) {
 	}()
 }
 
-// size returns the number of repetitions: full in a measurement, short in a run that only checks that everything
-// works.
+// size returns the number of repetitions: the number `full` in a measurement, and `short` in a run that only checks
+// that everything works.
 func size(full, short int) int {
 	if testing.Short() {
 		return short

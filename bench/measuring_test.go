@@ -54,7 +54,7 @@ func (m *measuring) start(c choice) (err error) {
 
 func (m *measuring) record(o operation, value float64) { m.table.record(o, m.server, value) }
 
-// usage is what a server, its clients and Redis used: in total, or per operation.
+// usage has the processor time and the bytes that a server, its clients and Redis used: in total, or per operation.
 type usage struct {
 	cpu, redis        float64 // µs
 	in, out           float64 // bytes that clients received and sent, including WebSocket framing and the handshake
@@ -62,7 +62,7 @@ type usage struct {
 	seconds           float64
 }
 
-// use returns what the server used while do ran, minus what an idle server uses in that time.
+// use returns the usage of the server while the function `do` ran, minus the usage of an idle server in the same time.
 func (m *measuring) use(do func() error) (usage, error) {
 	before := m.used()
 	if err := do(); err != nil {
@@ -81,7 +81,7 @@ func (m *measuring) use(do func() error) (usage, error) {
 	}, nil
 }
 
-// used returns what was used since the server started.
+// used returns the usage since the server started.
 func (m *measuring) used() usage {
 	u := usage{
 		seconds: time.Since(processBegan).Seconds(), cpu: float64(m.process.cpu().Nanoseconds()) / 1000,
@@ -97,8 +97,8 @@ func (m *measuring) used() usage {
 
 var processBegan = time.Now()
 
-// cost measures what each of count operations uses while do runs them. If unit is not empty, Go's benchmark output
-// reports it too (such as join), for the planner.
+// cost measures the usage of each operation, while the function `do` executes `count` of them. If unit is not empty,
+// Go's benchmark output reports it too (such as join), for the planner.
 func (m *measuring) cost(o operation, unit string, count int, do func() error) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, o)
@@ -205,7 +205,7 @@ func (m *measuring) joined(before memory) error {
 	count := float64(manyCalls())
 	resident, kernel := float64(after.resident-before.resident)/count, float64(after.kernel-before.kernel)/2/count
 	m.record(memoryJoined, resident)
-	m.record(memoryKernel, kernel) // half of the growth: the other half belongs to the clients' sockets
+	m.record(memoryKernel, kernel) // half of the growth: the clients' sockets take the other half
 	m.ReportMetric(resident, "rss-B/call")
 	m.ReportMetric(kernel, "kernel-B/call")
 	return err
@@ -302,7 +302,8 @@ func queue(m *measuring) error {
 	return m.late(func() error { pause(max(scheduleSpan(), 5*time.Second)); return nil }, look)
 }
 
-// late measures the renewals while wait runs: their number, the cost of each, and their lateness as look reports it.
+// late measures the renewals that the server makes while the function `wait` runs: their number, the cost of each, and
+// their lateness, which the function `look` returns.
 func (m *measuring) late(wait func() error, look func() (lateness, error)) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, scheduleCost)

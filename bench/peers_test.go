@@ -76,7 +76,7 @@ func BenchmarkPeers(b *testing.B) {
 		for _, s := range servers {
 			for name := range strings.FieldsSeq(s.measure) {
 				b.Run(fmt.Sprintf("%d/%s/%s", round+1, s.name, name), func(b *testing.B) {
-					err := errStopped // kept if m.Fatal ends this function; Fatal logs the reason
+					err := errStopped // err keeps this value if m.Fatal ends this function; Fatal logs the reason
 					defer func() {
 						if err != nil {
 							t.failed(s, name, err)

@@ -51,8 +51,8 @@ func launch(b *testing.B, c program.Command) (*process, error) {
 	return p, pin(p.PID(), serverCore)
 }
 
-// await waits for a line of output that starts with begin, at or after line number from, and returns the rest of that
-// line.
+// await waits for a line of output that starts with the text `begin`, searching from the line number `from` on, and
+// returns the rest of that line.
 func (p *process) await(from int, begin string) (rest string, err error) {
 	err = p.log.Await(from, p.Done(), patience, func(l program.Line) (found bool) {
 		rest, found = strings.CutPrefix(l.Text, begin)
@@ -64,7 +64,8 @@ func (p *process) await(from int, begin string) (rest string, err error) {
 	return rest, err
 }
 
-// request makes the child print a line that starts with begin (it sends SIGUSR1), and returns the rest of that line.
+// request sends SIGUSR1, which makes the child print a line that starts with the text `begin`, and returns the rest of
+// that line.
 func (p *process) request(begin string) (rest string, err error) {
 	from := p.log.Len()
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
@@ -144,7 +145,7 @@ func (p *process) cpu() time.Duration {
 // memory is the memory of a server, in bytes.
 type memory struct {
 	resident int64 // resident set
-	used     int64 // heap and stacks in use after a garbage collection; 0 if not a Go program
+	used     int64 // heap and stacks in use after a garbage collection; 0 if the server is not a Go program
 	kernel   int64 // slab memory of the kernel, for the whole machine
 }
 

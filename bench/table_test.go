@@ -58,10 +58,10 @@ var operations = []operation{
 // which the goals were set, and a multiple of another server's cost in the same run, which is valid on any machine.
 type goal struct {
 	operation operation
-	servers   string // names of the servers that the goal is for
+	servers   string // names of the servers that have this goal
 	most      float64
 	times     float64
-	of        string    // name of the other server
+	of        string    // name of the server to compare with
 	than      operation // the other server's operation to compare with; empty if it is the same operation
 }
 

@@ -62,7 +62,7 @@ type Tokens struct {
 	ExpiresAt      time.Time // when the tokens expire, all together, on the service's clock
 
 	Seq     uint64 // number of the bundle in its session, from 1
-	Attempt int    // of a pushed bundle: number of the push; above 1 if the service repeats it because it got no answer
+	Attempt int    // of a pushed bundle: number of the push; above 1 if it was repeated for lack of an answer
 	Cause   string // of a pushed bundle: "schedule", "renew", "nack", "role" or "certificate"; a newer service may send others
 }
 
@@ -83,7 +83,7 @@ var ErrSilent = machine.ErrSilent
 // Event reports a change of the connection to the service.
 type Event struct {
 	Kind    Kind
-	Session string        // the session's id; empty before the first Connected
+	Session string        // the session's id; empty before the first event Connected
 	Err     error         // only in Lost and Refused
 	After   time.Duration // only in Lost and Moved: the wait until the next attempt
 }
@@ -148,13 +148,13 @@ func New(c Config) *Client {
 	return &Client{config: c, renew: make(chan struct{}, 1), leave: make(chan struct{}, 1)}
 }
 
-// Renew should be called when an SDK warns that its tokens expire. The client then requests fresh tokens,
-// unless the service need not have pushed them yet: for tokens that live 30 s, an SDK warns at once.
+// Renew should be called when an SDK warns that its tokens expire. The client then requests fresh tokens, but only if
+// the service's push of them is overdue: for tokens that live 30 s, an SDK warns at once.
 func (c *Client) Renew() { nudge(c.renew) }
 
-// Leave ends the session, and then Run returns. If there is no connection for 5 s, the client leaves over
-// HTTP, at the URL without its /ws. If that also fails, it calls Notify, and the session lasts until its
-// tokens have expired.
+// Leave ends the session, and then Run returns. If there is no connection for 5 s, the client sends the leave over
+// HTTP, to the URL without its final /ws. If that also fails, it calls Notify, and the session lasts until its tokens
+// have expired.
 func (c *Client) Leave() { nudge(c.leave) }
 
 func nudge(ch chan struct{}) {

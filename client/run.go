@@ -41,12 +41,12 @@ type run struct {
 // event is an event of the connection, as a function that the loop calls.
 type event func(now time.Time) machine.Step
 
-// connection is one WebSocket, from the attempt to open it on.
+// connection is one WebSocket; it exists from the first attempt to open that WebSocket.
 type connection struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	auth   string          // credential of a join
-	socket *websocket.Conn // nil while it is being opened
+	auth   string          // the credential, if the connection begins with a join
+	socket *websocket.Conn // nil until the WebSocket is open
 	err    error           // why the connection was closed
 }
 

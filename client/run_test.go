@@ -31,7 +31,7 @@ func (p *peer) send(text string) {
 	}
 }
 
-// expect reads a message, which must contain want.
+// expect reads a message, which must contain the text `want`.
 func (p *peer) expect(want string) {
 	p.t.Helper()
 	if _, data, err := p.socket.Read(p.t.Context()); err != nil || !strings.Contains(string(data), want) {
@@ -39,7 +39,7 @@ func (p *peer) expect(want string) {
 	}
 }
 
-// end makes the client leave.
+// end makes the client leave, which ends its session.
 func (p *peer) end() {
 	p.send(`{"type":"ended","reason":"left","accessEndsAt":0}`)
 	_ = p.socket.Close(websocket.StatusNormalClosure, "")
@@ -179,7 +179,8 @@ func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 		for _, w := range waits[:silent] {
 			sum += w
 		}
-		// The waits add up to 76 s on average; without growth to 3 s, at most 6 s.
+		// The waits add up to 76 s on average. If they did not grow, they would add up to 3 s on average, and at most
+		// to 6 s.
 		if sum < silent*time.Second || waits[silent] > 500*time.Millisecond {
 			t.Errorf("waits %v", waits)
 		}

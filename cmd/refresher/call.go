@@ -57,7 +57,7 @@ func (c *callCommand) Run() error {
 	call.giveUp = cancel
 	leaving := context.AfterFunc(stop.first, func() {
 		call.client.Leave()
-		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // do not wait longer for the service's answer
+		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // exit even if the service has not answered by now
 	})
 	defer leaving()
 	err := call.client.Run(ctx)
@@ -101,7 +101,7 @@ func (c *callCommand) user() string {
 type call struct {
 	command *callCommand
 	client  *client.Client
-	edge    *edgeLink // nil without an edge: tokens are then only inspected
+	edge    *edgeLink // nil if the call has no edge; call then only inspects the tokens
 	out     io.Writer
 	giveUp  context.CancelCauseFunc
 
@@ -164,7 +164,7 @@ func (c *call) rejoin(ctx context.Context, b client.Tokens) error {
 	return nil
 }
 
-// warned handles an event that the edge reports.
+// warned handles an event that the edge reports, such as a warning that a token expires.
 func (c *call) warned(e edge.Event) {
 	c.say("edge", "%s (%s)", e.Name, e.Leg)
 	if e.Name == edge.WillExpire {

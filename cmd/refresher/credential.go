@@ -58,7 +58,7 @@ var flagOfClaim = map[string]string{
 	"grants.rtm.users": "--rtm-users", "grants.chat.users": "--chat-users", "grants.maxTtl": "--max-ttl", "grants.until": "--until",
 }
 
-// inFlags replaces the claim's name in an error by its flag.
+// inFlags replaces the claim's name in an error by the name of the flag that sets the claim.
 func inFlags(err error) error {
 	if claim, rest, ok := strings.Cut(err.Error(), ": "); ok && flagOfClaim[claim] != "" {
 		return errors.New(flagOfClaim[claim] + ": " + rest)

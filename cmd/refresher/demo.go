@@ -38,7 +38,7 @@ func (c *demoCommand) Run(from *sources) (err error) {
 	// SIGHUP means that the terminal was closed. The demo stops then, so that it removes its files.
 	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP)
 	defer release()
-	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, as in PORT, means all interfaces; the demo is for this machine
+	if strings.HasPrefix(string(c.Listen), ":") { // a port alone would mean all interfaces
 		c.Listen = "127.0.0.1" + c.Listen
 	}
 	if strings.HasPrefix(string(c.Listen), "unix:") {
@@ -117,7 +117,7 @@ func (c *demoCommand) makeUp() *signer {
 	}
 	c.AppID, c.AppCertificate = randomID(), randomID()
 	if c.SessionSecret == "" {
-		c.SessionSecret = randomID() // without it, resume keys would become invalid when the certificate is replaced
+		c.SessionSecret = randomID() // else resume keys would become invalid when the certificate is replaced
 	}
 	return newSigner(c.AppCertificate)
 }
@@ -128,8 +128,8 @@ const agoraWarning = 30 * time.Second
 // ownPage reports whether the user has a web page of their own, so that the demo serves none.
 func (c *demoCommand) ownPage() bool { return c.Auth == "jwt" }
 
-// page returns the demo page, and the stand-in for Agora's edge that holds the page's call, or nil if Agora
-// itself does. signer is nil if the credentials are real.
+// page returns the demo page, and the stand-in for Agora's edge that holds the page's call, or nil if Agora itself
+// holds the call. signer is nil if the credentials are real.
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
 	ttl := max(c.TokenTTL, time.Second) // app.New refuses a token lifetime that is too short
 	config := demo.Config{

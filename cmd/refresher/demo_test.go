@@ -168,7 +168,7 @@ func (e *edgeLeg) ask(op, user, token string) int {
 	return -1
 }
 
-// signedWith returns the index of the certificate that signed a token of the given user in channel room.
+// signedWith returns the index of the certificate that signed a token of the given user in the channel "room".
 func signedWith(t *testing.T, text, user string, certificates []string) int {
 	t.Helper()
 	token, err := agora.Parse(text)
@@ -273,8 +273,8 @@ func TestDemo(t *testing.T) {
 		t.Errorf("pushed for %q", b.Cause)
 	}
 
-	// When the edge begins to refuse the old certificate, the session already has tokens of the new one. The
-	// call with the classic token needs a new token.
+	// When the edge begins to refuse the old certificate, the session already has tokens that the new certificate
+	// signed. The call with the classic token needs a new token.
 	d.find(`the old certificate is refused`)
 	if ahead := time.Until(time.Unix(rotation.OldRefusedAt, 0)); ahead > 0 {
 		t.Errorf("refused %s before it was said to be", ahead)

@@ -20,8 +20,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// With more clients than file descriptors, an existing call goes on, probes are answered, the node reconnects
-// to Redis when it is back, and files can be read.
+// With more clients than file descriptors, an existing call goes on, probes are answered, the node reconnects to Redis
+// after an outage, and it can still read files.
 func TestDescriptorsAreKeptBack(t *testing.T) {
 	const limit, clients = 64, 80
 	redis := redistest.Start(t)
@@ -59,7 +59,7 @@ func TestDescriptorsAreKeptBack(t *testing.T) {
 
 	redis.Kill()
 	s.find(`"the store cannot be reached`)
-	flood(t, addr, clients) // these clients would take the descriptors of the lost Redis connections
+	flood(t, addr, clients) // without a reserve, they would take the lost Redis connections' descriptors
 	probe()
 	redis.Restart()
 	s.find(`"the store is back`)
@@ -96,7 +96,7 @@ func limitedBy(c *exec.Cmd, ulimit string) {
 	c.Path = "/bin/sh"
 }
 
-// flood opens connections, and returns how many the node accepted; it refused the others. The connections
+// flood opens connections, and returns how many of them the node accepted; the node refused all others. The connections
 // stay open until the test ends.
 func flood(t *testing.T, addr string, clients int) (held int) {
 	t.Helper()
@@ -131,7 +131,7 @@ func holdCall(t *testing.T, addr string) *heldCall {
 		Apply: func(_ context.Context, b client.Tokens) error {
 			select {
 			case h.renewals <- struct{}{}:
-			default: // the previous renewal was not awaited
+			default: // the test did not wait for the previous renewal, so its signal is still in the channel
 			}
 			return nil
 		},

@@ -19,7 +19,6 @@ import (
 // Libraries for .env files are not used, because they expand variables or end a value at any #.
 // docs/operate/deploy.md has the rules for users.
 
-// maxEnvFile is the largest size of a .env file, in bytes.
 const maxEnvFile = 1 << 20
 
 // variable is an environment variable.

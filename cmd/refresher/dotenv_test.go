@@ -24,7 +24,7 @@ func TestEnvFile(t *testing.T) {
 		want            string // value of A; empty if the line is refused
 		refusal         string
 	}{
-		// Lines that all three read the same way.
+		// Lines that Docker, systemd and refresher read the same way.
 		{"A=plain", "plain", "plain", "plain", ""},
 		{"A=", "", "", "", ""},
 		{"A=p$27K", "p$27K", "p$27K", "p$27K", ""},
@@ -39,7 +39,7 @@ func TestEnvFile(t *testing.T) {
 		{"  A=b", "b", "b", "b", ""},
 		{"A=1\nA=2", "2", "2", "2", ""},
 		{"A=b;c", "b;c", "b;c", "b;c", ""},
-		// Docker keeps quotes and spaces around a value; the other two remove them.
+		// Docker keeps quotes and spaces around a value; systemd and refresher remove them.
 		{`A="in quotes"`, `"in quotes"`, "in quotes", "in quotes", ""},
 		{"A='in quotes'", "'in quotes'", "in quotes", "in quotes", ""},
 		{`A="p$27K"`, `"p$27K"`, "p$27K", "p$27K", ""},
@@ -50,10 +50,10 @@ func TestEnvFile(t *testing.T) {
 		{`A="say \"it's\""`, `"say \"it's\""`, `say "it's"`, `say "it's"`, ""},
 		{`A="a # b"`, `"a # b"`, "a # b", "a # b", ""},
 		{"A= b \t", " b \t", "b", "b", ""},
-		// Lines that only one of them accepts, and that have one possible meaning.
+		// Lines that only one of the tools accepts, and that have one possible meaning.
 		{"\ufeffA=b", "b", none, "b", ""},
 		{"export A=b", none, none, "b", ""},
-		// Lines that the tools read differently, or of which one loses a part.
+		// Lines that Docker and systemd read differently, or of which one of them loses a part.
 		{"A=a #b", "a #b", "a #b", "", "line 1: A: has a # after a space"},
 		{"A=a\t#b", "a\t#b", "a\t#b", "", "line 1: A: has a # after a space"},
 		{`A="b" # c`, `"b" # c`, "b# c", "", "line 1: A: begins with a quote and does not end with it"},
@@ -90,7 +90,7 @@ func TestEnvFile(t *testing.T) {
 		if err != nil || !found || value != c.want {
 			t.Errorf("%q: %q, %v; want %q", c.text, variables, err, c.want)
 		}
-		// A value equals that of one of the other tools, so a file can be moved between them.
+		// A value equals the one that Docker or systemd reads, so that a file can be moved between the tools.
 		unquoted := strings.Trim(c.docker, " \t\"'")
 		if c.want != c.docker && c.want != c.systemd && c.want != unquoted && c.docker != none {
 			t.Errorf("%q: %q, and neither Docker's %q nor systemd's %q", c.text, c.want, c.docker, c.systemd)

@@ -38,7 +38,7 @@ func (c *healthCommand) Run() error {
 	if err != nil {
 		return fmt.Errorf("ops-listen: %w", err)
 	}
-	// No proxy from the environment: the request stays on this machine.
+	// This transport ignores proxies that environment variables name, since the request stays on this machine.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {

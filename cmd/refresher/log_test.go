@@ -41,7 +41,7 @@ func TestCallsDoNotWaitForTheReaderOfTheLog(t *testing.T) {
 	fill(t, writer)
 	closeFiles(t, writer)
 	s.demandCallsGoOn()
-	findLine(t, reader, `"session joined"`) // this line was queued before
+	findLine(t, reader, `"session joined"`) // this line was queued before the pipe was full
 	if dropped := s.metric("refresher_log_lines_dropped_total"); dropped != 0 {
 		t.Errorf("%v lines count as lost", dropped)
 	}

@@ -120,7 +120,7 @@ func loadEnv(commands *kong.Node, args []string) (names []string, err error) {
 	return names, dropEmpty()
 }
 
-// readsEnv reports whether the command in args has settings from the environment. With --help it has none.
+// readsEnv reports whether the command in args has settings from the environment. With --help no command has any.
 func readsEnv(commands *kong.Node, args []string) bool {
 	if len(args) == 0 || slices.Contains(args, "--help") || slices.Contains(args, "-h") {
 		return false
@@ -155,8 +155,8 @@ func isOurs(name string) bool {
 	return strings.HasPrefix(name, "REFRESHER_") || strings.HasPrefix(name, "OTEL_")
 }
 
-// signals has contexts that the interrupts of the process cancel. The first interrupt asks it to stop in good
-// order, the second to stop at once.
+// signals has contexts that the interrupts of the process cancel. The first interrupt makes the process shut down after
+// it has drained its sessions; the second interrupt makes it stop at once.
 type signals struct {
 	first, second context.Context
 	release       func()

@@ -123,7 +123,7 @@ func (o *operator) list(path string, query url.Values, member string) iter.Seq2[
 }
 
 // printList prints a list as a table. columns is the table's head; row returns the cells of one element. With
-// --json it prints one element per line. It stops after most elements; 0 means no limit.
+// --json it prints one element per line. It prints at most the number of elements in `most`; 0 means no limit.
 func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most int, columns string, row func(json.RawMessage) ([]string, error)) error {
 	table := table()
 	if !o.JSON {

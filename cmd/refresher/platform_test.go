@@ -143,7 +143,7 @@ func selfSigned(t *testing.T) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// goroutines returns how many goroutines a service has.
+// goroutines returns how many goroutines a service has, by its operations port.
 func goroutines(t *testing.T, ops string) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ops+"/metrics", nil)

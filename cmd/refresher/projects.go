@@ -67,8 +67,8 @@ func readProjects(file string) ([]project.Project, error) {
 	return projects, nil
 }
 
-// fieldName returns the nameOf for project i of a projects file: for app-certificate it returns
-// projects[i].appCertificate.
+// fieldName returns a function that converts a flag to the field of project i in a projects file: app-certificate
+// becomes projects[i].appCertificate.
 func fieldName(i int) nameOf {
 	return func(flag string) string {
 		words := strings.Split(flag, "-")

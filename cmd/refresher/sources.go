@@ -65,8 +65,8 @@ func (s *sources) named(err error) error {
 	return &namedError{err, written + rest + have(only, rest)}
 }
 
-// have adds a setting's value to an error text, unless the text already has it. It does so only for numbers
-// and durations, because a text may be a secret.
+// have adds a setting's value to an error text, unless the text already contains it. It adds only numbers and
+// durations, because other values may be secrets.
 func have(f *kong.Flag, text string) string {
 	if f == nil || !f.Set || strings.Contains(text, "have ") {
 		return ""

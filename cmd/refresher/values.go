@@ -74,7 +74,7 @@ func parseDuration(text string) (time.Duration, error) {
 // secret that the user gave instead of a path.
 const maxShownName = 24
 
-// existingFile checks that the path names an existing file. An empty path means not set.
+// existingFile checks that the path names an existing file. An empty path means that the setting is not set.
 func existingFile(path string) (string, error) {
 	shown := strconv.Quote(path)
 	if len(path) > maxShownName && filepath.Dir(path) == "." && filepath.Ext(path) == "" {
@@ -107,7 +107,7 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// address is a listen address. A bare port, as in PORT, means all interfaces.
+// address is a listen address. A port without a host, as in the variable PORT, means all interfaces.
 type address string
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -46,7 +46,7 @@ type Port struct {
 
 // Access authenticates callers, limits their rates, and authorizes what they ask for.
 type Access struct {
-	verifier    *credential.Verifier // nil if credentials are not checked: every caller is anybody
+	verifier    *credential.Verifier // nil if credentials are not checked: every caller then gets the same rights
 	anybody     session.Caller
 	proxies     limit.Proxies
 	addresses   *limit.Limiter

@@ -36,7 +36,7 @@ type defect struct {
 	header []string // the HTTP headers that carry the credential, instead of "Authorization: Bearer"
 }
 
-// wrong returns a defect with a valid credential, except for some claims.
+// wrong returns a defect whose credential is valid except for the claims in `change`.
 func wrong(name string, reason credential.Reason, change map[string]any) defect {
 	return defect{name: name, reason: reason, make: func() string { return apptest.Pass(change) }}
 }
@@ -333,8 +333,8 @@ func TestDefectiveCredentials(t *testing.T) {
 	}
 }
 
-// refuses checks that a defect is refused, and returns the metrics afterwards. With logged it waits
-// until the log admits another line, and checks that line.
+// refuses checks that a defect is refused, and returns the metrics afterwards. If the parameter `logged` is true, it
+// waits until the log admits another line, and checks that line.
 func refuses(g *apptest.LoggedNode, d *defect, e *endpoint, before map[string]float64, logged bool) (after map[string]float64) {
 	g.T.Helper()
 	if logged {
@@ -388,7 +388,7 @@ func refuses(g *apptest.LoggedNode, d *defect, e *endpoint, before map[string]fl
 	return after
 }
 
-// takes fails the test unless each endpoint accepts a valid credential.
+// takes checks that each endpoint accepts a valid credential.
 func takes(g *apptest.LoggedNode, t *testing.T, ids fixtures) {
 	t.Helper()
 	for _, e := range endpoints(ids) {

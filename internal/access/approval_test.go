@@ -155,8 +155,8 @@ func TestAuthorizeIsAskedWhenClientsComeBack(t *testing.T) {
 	s.Closed(protocol.CloseEnded)
 }
 
-// If a client hangs up while its approval is requested, its session is not opened, and nothing waits
-// for the answer any longer.
+// If a client hangs up while its approval is requested, its session is not opened, and no goroutine waits for the
+// answer any longer.
 func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 	b := apptest.NewBackEnd(t)
 	asked, answer := make(chan string), make(chan struct{})
@@ -307,7 +307,7 @@ func TestAuthorizeUntil(t *testing.T) {
 	}
 }
 
-// An approval until a time in the past is a denial, for joins and for tokens without a session.
+// An approval whose end is in the past is a denial, for joins and for tokens without a session.
 func TestAuthorizeUntilThePast(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
 	for _, ago := range []session.UnixSec{0, 1, 3600} {

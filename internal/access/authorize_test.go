@@ -90,8 +90,8 @@ var requests = map[string]session.Request{
 	"scheduled renewal": {Action: session.ActionRenew, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}},
 }
 
-// TestAuthorize authorizes each request in each state of the revocations and the back end. The decision
-// must depend on the state only.
+// TestAuthorize authorizes each request in each state of the revocations and the back end. The decision must depend on
+// this state only, and not on the kind of request.
 func TestAuthorize(t *testing.T) {
 	const hour = session.UnixSec(946684800 + 3600) // Unix time, one hour after the bubble's start
 	for name, state := range map[string]struct {

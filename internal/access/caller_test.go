@@ -53,7 +53,7 @@ func TestAuthenticate(t *testing.T) {
 			t.Errorf("of another: %v", err)
 		}
 		known.matches = true
-		for range 2 { // the second call exceeds the subject's rate, but the revocation is what the caller learns
+		for range 2 { // the second call exceeds the subject's rate, but its error still reports the revocation
 			if _, err := a.Authenticate(t.Context(), signed(t, "ana")); !errors.Is(err, session.ErrRevoked) {
 				t.Errorf("of one who is revoked: %v", err)
 			}

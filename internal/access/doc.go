@@ -15,9 +15,9 @@
 //	Recheck       revocations             were read from the store, and none matches
 //	Revoked       revocations             one matches; see below
 //
-// The first refusal counts, and later checks are skipped. Authorize is called for each join,
-// resume, renewal over HTTP, scheduled renewal, and token without a session. A resume key
-// contains the grant of the session's join, so a client that resumes shows no credential.
+// The first check that refuses the request determines the answer, and later checks are skipped. Authorize is called for
+// each join, resume, renewal over HTTP, scheduled renewal, and token without a session. A resume key contains the grant
+// of the session's join, so a client that resumes shows no credential.
 //
 // Three refusals are temporary, and tell the client when to retry: a rate is exceeded; ApprovalUnavailable,
 // if the back end gave no answer (an open session then continues for --authorize-grace); and

@@ -43,7 +43,7 @@ func usualGrants() map[string]any {
 	}
 }
 
-// giver is an endpoint that issues tokens: an HTTP request, or without a method a join.
+// giver is an endpoint that issues tokens. It is an HTTP request, or if it has no method, a join over WebSocket.
 type giver struct {
 	name     string
 	ask      func(w *wish) apptest.Request
@@ -51,7 +51,7 @@ type giver struct {
 	asStream []string // further fields of the RTC grants, if the RTM user also enters stream channels
 	operator bool     // the request needs the scope "admin"
 	tokens   []expected
-	stream   bool // the RTM token also grants stream channels, to the RTC user with the RTM user's name
+	stream   bool // the RTM token also grants stream channels, for an RTC user that has the RTM user's name
 }
 
 // expected describes a token in a giver's answer: its field, its service, and its user.
@@ -61,7 +61,7 @@ type expected struct {
 	user func(w *wish) string
 }
 
-// The users of a wish in each service.
+// These functions return the user of a wish in each Agora service.
 func uidOf(w *wish) string     { return w.uid }
 func accountOf(w *wish) string { return w.account }
 func rtmOf(w *wish) string     { return w.rtm }
@@ -301,7 +301,7 @@ func set(name string, value any) grantChange { return grantChange{"", name, valu
 
 func without(service, name string) grantChange { return grantChange{service, name, nil} }
 
-// grantCases returns all cases; expiries are relative to now.
+// grantCases returns all cases; the expiries are relative to the current time.
 func grantCases() []grantCase {
 	now := time.Now().Unix()
 	wants := func(f func(w *wish)) func(w *wish) { return f }
@@ -512,7 +512,7 @@ func ask(g *apptest.LoggedNode, from *giver, w *wish, credential string) (apptes
 	return a, tokens
 }
 
-// check checks that a token grants exactly the wish.
+// check checks that a token grants the user, channel and role of the wish, and nothing else.
 func (e *expected) check(t *testing.T, what string, judge *edge.Edge, text string, w *wish, life int64) {
 	t.Helper()
 	token, err := agora.Parse(text)

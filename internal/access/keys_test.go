@@ -33,8 +33,8 @@ func renewWith(g *apptest.LoggedNode, session, key string) (apptest.Reply, strin
 
 const unknownKey = "this session and key are not known here; join afresh"
 
-// TestForgedKeys changes a resume key in every possible way. Each forged key is refused, and the
-// answer does not reveal why.
+// TestForgedKeys changes each bit of a resume key, extends it, encodes it otherwise, and replaces it by other keys.
+// Each forged key is refused, and the answer does not reveal why.
 func TestForgedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -188,7 +188,7 @@ func TestSessionSecretIsChanged(t *testing.T) {
 		g.Stop()
 		g = node(second, first)
 		move(h, g, true)
-		// The node can decrypt the key, but a newer key has replaced it.
+		// The node could decrypt this resume key, but refuses it, since a newer key has replaced it.
 		if r, text := renewWith(g, oldest.Session, oldest.Key); r.StatusCode != http.StatusGone {
 			t.Errorf("the first key: %d %s", r.StatusCode, text)
 		}

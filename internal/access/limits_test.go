@@ -18,8 +18,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// tryJoin tries to join, and returns whether that was admitted, or after which time to retry. It
-// fails the test for any other answer.
+// tryJoin sends a join. It returns whether the node admitted it, and if not, the time after which to retry. It fails
+// the test for any other answer.
 func tryJoin(g *apptest.LoggedNode, credential string, header ...string) (taken bool, after time.Duration) {
 	g.T.Helper()
 	s, _ := g.ConnectWith(header...)
@@ -128,7 +128,7 @@ func TestSharesOfARate(t *testing.T) {
 		})
 		const proxy, outsider = "10.1.2.3:80", "192.0.2.1:4711"
 		for i, c := range []struct {
-			first, second             string // the peers' addresses of two requests
+			first, second             string // the addresses from which two requests come
 			firstClaims, secondClaims string // X-Forwarded-For
 			shared                    bool
 		}{
@@ -206,7 +206,7 @@ func TestSharesOfARate(t *testing.T) {
 }
 
 // Many clients that connect at once and obey the announced delays are all admitted, at the node's
-// rate, and each attempt is answered.
+// rate, and every attempt gets an answer.
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const crowd, rate = 200, 10
@@ -275,8 +275,6 @@ func TestNoRoom(t *testing.T) {
 	})
 }
 
-// At --max-sessions, detached sessions make room for new ones: joins are admitted, and no more
-// sessions than --max-sessions are kept.
 func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const room = 200

@@ -111,7 +111,7 @@ type keeper struct {
 	secrets secrets
 	log     *journal
 	file    string          // path of the certificate file
-	heard   strings.Builder // answers that do not belong to the owner of the secrets
+	heard   strings.Builder // answers to callers that do not own the secrets
 	backEnd *receiver
 }
 
@@ -372,7 +372,7 @@ func (k *keeper) aCall(user string) (session, key string) {
 		push.Seq, push.Tokens.RTC.Token, joined.Key))
 	k.keep(s.Expect("token-privilege-will-expire"))
 	s.Send(`{"type":"nonsense ` + push.Tokens.RTM.Token + `"}`)
-	s.Expect("error") // the answer repeats the client's own text, so it is not searched
+	s.Expect("error") // this answer repeats the client's own text, so the test does not search it for secrets
 	if err := s.CloseNow(); err != nil {
 		k.t.Fatal(err)
 	}

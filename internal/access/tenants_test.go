@@ -81,7 +81,6 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 			apptest.TwoProjects(c)
 			c.Heartbeat = time.Hour
 		})
-		// Both projects have the same channel, users and subject.
 		mine, theirs := apptest.SecondTenant.Open(g, nil), apptest.FirstTenant.Open(g, nil)
 		time.Sleep(time.Second) // bubble
 		_, own, _, _ := mine.State()

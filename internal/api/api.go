@@ -65,8 +65,8 @@ type Config struct {
 	Minter  Minter
 	Clients Clients
 	Access  Access
-	// Sessions, Wishes and Revocations are the data that operators see and change. An error of
-	// Sessions that is not a *session.Error means that the store cannot be reached.
+	// Sessions, Wishes (an operator's changes of a session) and Revocations are the data that operators see and change.
+	// An error of Sessions that is not a *session.Error means that the store cannot be reached.
 	Sessions    store.Lister
 	Wishes      Wishes
 	Revocations Revocations
@@ -110,7 +110,6 @@ type API struct {
 // maxBody is the longest request body that is read, in bytes.
 const maxBody = 8 << 10
 
-// New makes an API.
 func New(c Config) (*API, error) {
 	if !basePath.MatchString(c.BasePath) {
 		return nil, fmt.Errorf(`base-path: want a path such as "/refresher", of letters, digits and -._~; have %q`, c.BasePath)
@@ -143,7 +142,7 @@ func New(c Config) (*API, error) {
 		{callers, http.MethodGet, []string{"chat", "app", "token"}, classic.chatAppText},
 		{callers, http.MethodGet, []string{"chat", "user", "*", "token"}, classic.chatUserText},
 
-		// The handlers check the session's resume key instead of a credential.
+		// The handlers of these routes check the session's resume key instead of a credential.
 		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew},
 		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "leave"}, a.leave},
 
@@ -185,8 +184,8 @@ type endpoint func(r *request) (any, error)
 type audience uint8
 
 const (
-	// probes is for health checks of load balancers: no credential, no rate limit, and at
-	// the root even if there is a BasePath.
+	// probes are the health checks of load balancers. They need no credential, have no rate limit, and are at the root
+	// even if there is a BasePath.
 	probes  audience = iota
 	anybody          // no credential is needed
 	callers          // a credential is needed; its grants limit the tokens

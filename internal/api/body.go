@@ -67,7 +67,7 @@ func (b *body) allow(d time.Duration) {
 // errNoBody is the error for an empty body where one is required.
 var errNoBody = session.Errorf(session.CodeBadRequest, "body: is empty; want a JSON object")
 
-// decodeAll decodes a body strictly: it refuses fields other than names, duplicate fields, and
+// decodeAll decodes a body strictly: it refuses fields that the parameter `names` does not list, duplicate fields, and
 // fields that are null or "".
 func decodeAll(r *http.Request, into any, names ...string) error {
 	var body json.RawMessage
@@ -122,7 +122,7 @@ var lenient = strict.JoinOptions(
 )
 
 // parse reads one JSON object. Its error names the field by its path, as the caller wrote it,
-// and says what would fit.
+// and describes the valid values.
 func parse(body []byte, into any) error {
 	err := strict.Unmarshal(body, into, lenient)
 	if err == nil {

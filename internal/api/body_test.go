@@ -2,7 +2,7 @@ package api
 
 import "testing"
 
-// An error names the field by its path, as the caller wrote it, and says what would fit.
+// An error names the field by its path, as the caller wrote it, and describes the valid values.
 func TestParseSaysWhatWouldFit(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"uid":"1001"}`:           "uid: want a whole number from 0 to 4294967295, have a string",

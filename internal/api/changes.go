@@ -22,11 +22,12 @@ type changeRequest struct {
 	Renew bool `json:"renew"`
 }
 
-// wishView is the result of changing or ending a session, in both answers.
+// wishView is the part that the answers to PATCH and DELETE have in common: how far the operator's change of the
+// session has got.
 type wishView struct {
 	ID      string `json:"id"`
-	Applied bool   `json:"applied"` // the session's node has acted on it
-	Stored  bool   `json:"stored"`  // it is in the store, so it survives this node
+	Applied bool   `json:"applied"` // the session's node has carried out the change
+	Stored  bool   `json:"stored"`  // the change is in the store, so it is not lost if this node stops
 	Node    string `json:"node"`
 	Note    string `json:"note,omitempty"`
 }

@@ -23,7 +23,6 @@ func setRole(s *apptest.Cluster, node int, session, role string) (answer changed
 	return answer
 }
 
-// A role can be changed through any node, and the client gets tokens with the new role at once.
 func TestRoleIsChangedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)

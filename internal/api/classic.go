@@ -236,8 +236,8 @@ func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 }
 
 // grantStream is grant for an RTM token that also grants stream channels. If the back end denies
-// the role publisher, grantStream changes stream to a subscriber and requests approval again: the
-// role follows the back end as it follows the credential's grant in streamUser.
+// the role publisher, grantStream changes stream to a subscriber and requests approval again: the back end limits the
+// role, as the credential's grant limits it in streamUser.
 func (c *classic) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at session.UnixSec, err error) {
 	grant := &r.caller.Grant
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
@@ -273,8 +273,8 @@ func (c *classic) grant(r *request, id session.Identity, ttl time.Duration) (now
 	return lifetime(c.authorize(r, id), ttl)
 }
 
-// authorize decides whether the caller may have tokens for id, without a session. A time limit of
-// the decision also applies to further tokens of the same request.
+// authorize decides whether the caller may have tokens for id, without a session. If the decision is valid until a
+// certain time only, that time also limits the further tokens of the same request.
 func (c *classic) authorize(r *request, id session.Identity) session.Decision {
 	who := &r.caller
 	d := c.config.Access.Authorize(r.Context(), session.Request{

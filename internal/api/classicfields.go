@@ -30,8 +30,8 @@ func rtcFromPath(args []string) (session.RTC, error) {
 }
 
 // role parses a role by any of its names in the classic servers and in Agora's token builders,
-// samples and SDKs. An empty string is the subscriber. Unknown words are refused: with a default,
-// a misspelt publisher would silently not be heard.
+// samples and SDKs. An empty string is the subscriber. Unknown words are refused: if they meant a default role, a
+// publisher whose role is misspelt would join but nobody would hear it.
 func role(s string) (session.Role, error) {
 	switch strings.ToLower(s) {
 	case "publisher", "host", "1":

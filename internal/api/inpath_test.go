@@ -48,8 +48,8 @@ type open struct{ Access }
 func (open) RateLimit(netip.Addr) time.Duration  { return 0 }
 func (open) ClientAddr(*http.Request) netip.Addr { return netip.Addr{} }
 
-// The request that handlers see, and that the HTTP server logs after a panic, does not contain the
-// credential of the path.
+// If a request has its credential in the path, the request that handlers see, and that the HTTP server logs after a
+// panic, does not contain the credential.
 func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 	var logged bytes.Buffer
 	c := config(t)

@@ -7,7 +7,7 @@ import (
 	"refresher/internal/session"
 )
 
-// inspectRequest is the body of POST /v1/tokens/inspect: a token, and the use to check it for.
+// inspectRequest is the body of POST /v1/tokens/inspect: a token, and the channel and user with which it should work.
 type inspectRequest struct {
 	Token   string  `json:"token"`
 	Service string  `json:"service"`

@@ -25,7 +25,7 @@ type inspected struct {
 	Findings []struct{ Code, Severity, Text string }
 }
 
-// has reports whether a finding is among those.
+// has reports whether the answer contains a finding with this code and severity.
 func (i *inspected) has(code, severity string) bool {
 	for _, f := range i.Findings {
 		if f.Code == code && f.Severity == severity && f.Text != "" {

@@ -20,8 +20,8 @@ type leaveRequest struct {
 const leaveBodyTimeout = 5 * time.Second
 
 // leave answers POST /v1/sessions/{id}/leave. It accepts the key in the body, and a body of any
-// Content-Type, so that a closing page can send it to another origin without a CORS preflight,
-// which an Authorization header or the type application/json would cause.
+// Content-Type, so that a closing page can send the leave to another origin without a CORS preflight. An Authorization
+// header or the type application/json would cause one.
 func (a *API) leave(r *request) (any, error) {
 	if r.body != nil {
 		r.body.timeout = leaveBodyTimeout

@@ -43,7 +43,7 @@ type listed struct {
 	LastAckAt, NextRenewalAt, DetachedAt session.UnixSec
 }
 
-// list reads all pages of a listing, and calls between after each. It checks that no page has more
+// list reads all pages of a listing, and calls the function `between` after each page. It checks that no page has more
 // than limit sessions.
 func list(s *apptest.Cluster, query url.Values, limit int, between func()) (found []listed) {
 	s.T.Helper()
@@ -215,8 +215,8 @@ func TestListingWhileOthersComeAndGo(t *testing.T) {
 	})
 }
 
-// once checks that want sessions were listed, each exactly once. times has the number of times for
-// each id.
+// once checks that `want` sessions were listed, each exactly once. The map `times` has, for each session id, how often
+// it was listed.
 func once(s *apptest.Cluster, times map[string]int, want int) {
 	s.T.Helper()
 	if len(times) != want {

@@ -51,7 +51,7 @@ func (c *counted) WriteHeader(status int) {
 	c.ResponseWriter.WriteHeader(status)
 }
 
-// answered counts an answer and its duration, unless none was written.
+// answered counts an answer and its duration. It does nothing if the handler wrote no answer.
 func (m *metrics) answered(c *counted, after time.Duration) {
 	if c.status == 0 {
 		return

@@ -17,7 +17,7 @@ import (
 type namedRequest struct {
 	join    string
 	request apptest.Request
-	field   string // gets the token from the answer
+	field   string // the field of the answer that has the token
 }
 
 // ask returns the token or the refusal.

@@ -89,8 +89,8 @@ func TestChangesOfRealNodes(t *testing.T) {
 	}
 	server.Restart()
 	b.Stop()
-	// Node a may have noticed the outage: then it uses the role in the key until its next sweep. A
-	// new node reads the change from Redis.
+	// If node "a" has noticed the outage, it uses the role in the resume key until its next sweep. A new node reads the
+	// change from Redis.
 	if reply, text := begin().Do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); reply.StatusCode != http.StatusGone || !strings.Contains(text, `"reason":"revoked"`) {
 		t.Errorf("renewed: %d %s", reply.StatusCode, text)
 	}

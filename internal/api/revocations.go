@@ -20,8 +20,8 @@ type Revocations interface {
 	Get(ctx context.Context, app, id string) (store.Revocation, store.Progress, error)
 	// Lift removes a revocation of a project.
 	Lift(ctx context.Context, app, id string) (store.Revocation, error)
-	// List returns a page of a project's revocations in the order of their ids, from the
-	// cursor after on. next is the cursor for the following page; empty at the end.
+	// List returns a page of a project's revocations in the order of their ids, starting behind the cursor `after`.
+	// next is the cursor for the following page; empty at the end.
 	List(app, after string) (page []store.Revocation, next string, err error)
 }
 
@@ -60,8 +60,8 @@ type revocationRequest struct {
 	For *int64 `json:"for"` // seconds
 }
 
-// revocation converts q to a store.Revocation; lasts is the default duration. Its error is a
-// *session.Error.
+// revocation converts the request q to a store.Revocation. The parameter `lasts` is the duration if q has none. Its
+// error is a *session.Error.
 func (q *revocationRequest) revocation(app string, lasts time.Duration) (r store.Revocation, err error) {
 	if r.Selector, err = q.selector(app); err != nil {
 		return r, err
@@ -101,7 +101,7 @@ type progressView struct {
 	// tokens. It is omitted if no session was ended.
 	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
 	Complete     bool            `json:"complete"`             // all live nodes have ended the matching sessions
-	WaitingFor   []string        `json:"waitingFor,omitempty"` // the live nodes that have not ended them yet
+	WaitingFor   []string        `json:"waitingFor,omitempty"` // the live nodes with matching sessions left
 }
 
 func (o *operators) viewOfRevocation(r *store.Revocation) revocationView {
@@ -145,7 +145,8 @@ func revocationError(done any, err error) error {
 // revoke answers POST /v1/revocations.
 func (o *operators) revoke(r *request) (any, error) {
 	var q revocationRequest
-	// Strict, since a misspelt or empty field would revoke more sessions than intended.
+	// The body is decoded strictly: if a misspelt or empty field were ignored, the revocation would match more sessions
+	// than intended.
 	if err := decodeAll(r.Request, &q, "channel", "uid", "account", "subject", "for"); err != nil {
 		return nil, err
 	}

@@ -18,8 +18,8 @@ type fetched struct {
 	Token string `json:"token"`
 }
 
-// fetchRTCToken answers POST /fetch_rtc_token and /fetch_rtc_token_string. Samples ask
-// the first for uids and the second for user accounts; both take either.
+// fetchRTCToken answers POST /fetch_rtc_token and /fetch_rtc_token_string. Samples use the first endpoint for uids and
+// the second for user accounts; here both accept uids and accounts.
 func (c *classic) fetchRTCToken(r *request) (any, error) {
 	var q rtcTokenRequest
 	if err := decode(r.Request, &q); err != nil {
@@ -84,8 +84,8 @@ func (c *classic) rtmKey(r *request) (any, error) {
 	return sampleKey{tokens.RTM}, err
 }
 
-// rtcFromQuery makes an RTC token from the query's parameters. otherwise is the role if the query
-// has none.
+// rtcFromQuery makes an RTC token from the query's parameters. the parameter `otherwise` is the role if the query has
+// none.
 func (c *classic) rtcFromQuery(r *request, otherwise session.Role) (string, error) {
 	_, channel, err := r.parameter("channelName", "channel")
 	if err != nil {

@@ -112,7 +112,7 @@ func (a *API) underBase(parts []string) (rest []string, inside bool) {
 	}
 }
 
-// safe reports whether a method changes nothing.
+// safe reports whether requests with an HTTP method, such as GET, change nothing.
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
@@ -193,7 +193,7 @@ func (a *API) answer(w http.ResponseWriter, r *request, route *route) {
 }
 
 // admit checks the rate limit and the credential that an endpoint for the given audience needs.
-// It sets r.caller.
+// If the credential is valid, it sets r.caller.
 func (a *API) admit(r *request, to audience) error {
 	if to == probes {
 		return nil

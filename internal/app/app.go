@@ -75,8 +75,8 @@ func New(c Config, logger *slog.Logger) (*App, error) {
 	return NewWith(c, logger, Outside{})
 }
 
-// Outside has the network, the store and the metrics registry of a node. Package apptest replaces
-// them in tests. A nil field means the real one.
+// Outside has the network, the store and the metrics registry of a node. Package apptest replaces them in tests. A nil
+// field means the real network, store or registry.
 type Outside struct {
 	Listen   func(network, address string) (net.Listener, error)
 	Store    Store
@@ -311,7 +311,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	case <-time.After(loadTimeout):
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
-	<-a.scheduler.Begun() // before that, a load balancer's first health check could find the node not ready
+	<-a.scheduler.Begun() // otherwise a load balancer's first health check could find the node not ready
 	if a.config.Auth == "none" && a.config.Insecure {
 		a.logger.Warn("--auth=none with --insecure: whoever reaches the public port gets any token of the project; use --auth=jwt for anything but trials",
 			"address", a.Addr().String())

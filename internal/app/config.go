@@ -34,7 +34,7 @@ type Config struct {
 	Heartbeat      time.Duration // the longest time between two pings of a client
 	DrainWindow    time.Duration
 	MaxSessions    int
-	JoinRate       float64 // joins a second; 0 means unlimited
+	JoinRate       float64 // joins and resumes a second; 0 means unlimited
 	AllowedOrigins []string
 
 	// Redis stores the sessions for several nodes. Without a URL, sessions are stored in the
@@ -51,7 +51,7 @@ type Config struct {
 	TLSCertFile, TLSKeyFile string
 	// Page, if not nil, is called once and returns the handler for all paths of the public port
 	// that are not endpoints. metrics serves the same text as /metrics on the operations port.
-	// The handler is behind the same checks of Host and Origin as the endpoints. It must close
+	// Requests reach the handler only after the same checks of Host and Origin as for the endpoints. It must close
 	// hijacked connections itself.
 	Page func(metrics http.Handler) http.Handler
 	// LogDropped, if not nil, returns how many log lines were lost since the process started.

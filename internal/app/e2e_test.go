@@ -115,8 +115,6 @@ func TestCallsSurviveALostSessionSecret(t *testing.T) {
 	})
 }
 
-// A client whose tokens expired while it was disconnected joins its call again with the tokens that
-// it gets after reconnecting.
 func TestCallThatWasAwayForTooLongRejoins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := apptest.NewWorld(t)

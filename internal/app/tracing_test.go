@@ -105,8 +105,8 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	}
 }
 
-// under returns the names of a span's children, each once, with their children in brackets. It omits
-// the children of a record's span, which depend on the other records in the batch.
+// under returns the names of a span's children, each name once, followed by the names of that child's own children in
+// brackets. It omits the children of a record's span, which depend on the other records in the batch.
 func under(spans []collector.Span, parent string) []string {
 	var all []string
 	for _, s := range spans {

@@ -48,7 +48,8 @@ func newPair(t *testing.T, name string, life time.Duration) pair {
 
 const year = 365 * 24 * time.Hour
 
-// handshake connects as a client that trusts only p, and returns the name in the server's certificate.
+// handshake connects as a client that trusts only the certificate in p, and returns the name in the server's
+// certificate.
 func handshake(t *testing.T, config *tls.Config, p pair, most uint16) (string, error) {
 	t.Helper()
 	near, far := net.Pipe()

@@ -109,12 +109,12 @@ func (w *Watcher) look(asked bool) {
 	w.broken.Set(float64(broken))
 }
 
-// log logs a changed or newly failing group. At this time g.failure is still the failure of the previous
-// check.
+// log logs a group whose contents have changed, or which fails since this check. When log is called, g.failure is still
+// the failure of the previous check.
 func (w *Watcher) log(g *group, asked, changed bool, err error) {
 	logger := w.logger.With("files", strings.Join(g.named, ", "))
 	switch {
-	case len(g.named) == 0: // no files at present
+	case len(g.named) == 0: // the group has no files at present
 	case err != nil && (asked || err.Error() != g.failure):
 		logger.Error("file can't be used; what it held before stays in use", "error", err)
 	case err != nil: // known
@@ -127,7 +127,7 @@ func (w *Watcher) log(g *group, asked, changed bool, err error) {
 	}
 }
 
-// group is a set of files that are handed to one apply together.
+// group is a set of files whose contents are handed to the function `apply` together.
 type group struct {
 	paths func() []string
 	apply func([][]byte) error

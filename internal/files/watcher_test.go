@@ -259,7 +259,7 @@ func TestReload(t *testing.T) {
 			synctest.Wait()
 		}
 		reload()
-		s.log.take() // one or two lines for each file
+		s.log.take()
 		s.write("a", "two")
 		s.write("b", "more")
 		s.Reload()

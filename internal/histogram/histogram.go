@@ -8,9 +8,9 @@ import (
 )
 
 // Opts adds a native histogram to o. The classic buckets remain, for Prometheus servers without native
-// histograms. Each native bucket is 10% wider than the one below. 100 buckets are enough for a quiet night
-// and a storm together. If more were needed, the histogram is reset, at most once an hour; between resets its
-// buckets become wider.
+// histograms. Each native bucket is 10% wider than the one below. 100 buckets are enough for the short durations of a
+// quiet night together with the long ones of a reconnect storm. If more are needed, the histogram is reset, but at most
+// once an hour; until then its buckets become wider.
 func Opts(o prometheus.HistogramOpts) prometheus.HistogramOpts {
 	o.NativeHistogramBucketFactor = 1.1
 	o.NativeHistogramMaxBucketNumber = 100

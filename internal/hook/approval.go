@@ -21,10 +21,10 @@ const (
 	maxPending      = 100_000          // the queue's limit; a waiting request takes about 0.5 KiB
 	ApprovalAhead   = 15 * time.Second // approval is requested this long before a token is renewed; must exceed `patience`
 	patience        = 8 * time.Second  // Request fails after this time in the queue and in flight together
-	batchRate       = 50               // batches a second on average; a burst may be as large as the number of concurrent batches
+	batchRate       = 50               // batches a second on average; the burst is the number of concurrent batches
 	approvalTrip    = 5                // consecutive failures that open the circuit; few, since clients wait for the answers
 	maxApprovalWait = 30 * time.Second // the longest wait between two probes of a failing endpoint
-	maxAnswer       = 1 << 20          // bytes; a longer answer is an error
+	maxAnswer       = 1 << 20
 )
 
 // Approval requests approvals of sessions from the back end. Request is safe for concurrent use.
@@ -46,7 +46,7 @@ type Approval struct {
 	lines      struct{ failures, openings, closings, mistakes logging.Throttle }
 
 	queue   approvalQueue // guarded by client.mu
-	down    error         // guarded by client.mu; what Request returns while the circuit is open
+	down    error         // guarded by client.mu; the error that Request returns while the circuit is open
 	limiter *rate.Limiter // guarded by client.mu; limits the rate of batches
 	slot    time.Time     // guarded by client.mu; start of the next batch as reserved from limiter; zero if none is reserved
 }
@@ -153,8 +153,8 @@ func (a *Approval) enqueue(p *pendingApproval) (*pendingApproval, error) {
 	return p, nil
 }
 
-// leave records that one caller of Request no longer waits for p. When the last caller leaves, p is removed
-// from the queue unless it was already sent.
+// leave records that one caller of Request no longer waits for the pending request p. When the last caller leaves, p is
+// removed from the queue unless it was already sent.
 func (a *Approval) leave(p *pendingApproval) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -174,8 +174,8 @@ func (a *Approval) Run(ctx context.Context) {
 	settle(left, errStopped)
 }
 
-// next implements discipline. It returns a batch once 100 requests wait or 5 ms after the first of them, but
-// no more often than batchRate allows.
+// next implements discipline. It returns a batch as soon as 100 requests wait, or 5 ms after the first of them arrived,
+// but no more often than batchRate allows.
 func (a *Approval) next(now time.Time, t turn) (*batch, time.Time) {
 	if t == hold || a.queue.len() == 0 {
 		return nil, time.Time{}

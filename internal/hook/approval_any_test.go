@@ -52,7 +52,6 @@ type decided struct {
 	at       time.Time
 }
 
-// moody is a back end whose behaviour (mood) changes during a run.
 type moody struct {
 	mu    sync.Mutex
 	mood  string             // guarded by mu
@@ -115,7 +114,7 @@ func TestAnything(t *testing.T) {
 	})
 }
 
-// play carries out the moves and returns which rules were broken.
+// play carries out the moves and returns which rules the Approval broke.
 func play(t *testing.T, moves []move) (problems []string) {
 	const patience = 2 * time.Second
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }

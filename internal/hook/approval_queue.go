@@ -9,7 +9,7 @@ import (
 
 const (
 	batchSize    = 100                  // the most approval requests in one batch
-	renewalShare = batchSize / 4        // places of a batch that waiting renewals get at least
+	renewalShare = batchSize / 4        // minimum number of places in a batch for waiting renewals
 	gatherFor    = 5 * time.Millisecond // the first request of a batch waits this long for others
 )
 
@@ -18,9 +18,9 @@ const (
 type pendingApproval struct {
 	text   string // JSON of the request, from encodeRequest
 	shared bool   // whether an equal request may share this one
-	person bool   // a client waits for the answer (join or resume); false for a scheduled renewal
+	person bool   // true if a client waits for the answer (join or resume); false for a scheduled renewal
 	asked  time.Time
-	span   trace.Span // trace span of the first caller; may be a no-op
+	span   trace.Span // trace span of the first caller; records nothing if the caller is not traced
 
 	waiters int    // guarded by client.mu; calls of Request that wait for this request
 	number  uint64 // guarded by client.mu; serial number, in the order of calls

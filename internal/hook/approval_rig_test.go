@@ -86,7 +86,7 @@ type asked struct {
 	after  time.Duration
 }
 
-// over reports whether the call has returned.
+// over reports whether the call of Request has returned.
 func (a *asked) over() bool {
 	select {
 	case <-a.done:
@@ -185,8 +185,8 @@ type backEnd struct {
 	mu   sync.Mutex
 	got  []request       // guarded by mu
 	ids  map[string]bool // guarded by mu; ids received so far, to detect a repeated id
-	open int             // guarded by mu; batches in progress
-	most int             // guarded by mu; highest value of open
+	open int
+	most int // guarded by mu; highest value of open
 }
 
 // request is a batch that the back end received.

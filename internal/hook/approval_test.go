@@ -42,7 +42,7 @@ func TestAsk(t *testing.T) {
 		if len(got) != 1 || len(got[0].questions) != 2 {
 			t.Fatalf("%d requests", len(got))
 		}
-		got[0].header.Del("webhook-signature") // RoundTrip has verified it
+		got[0].header.Del("webhook-signature") // RoundTrip has verified this signature
 		want := http.Header{
 			"Authorization": {"Basic c2NvdHQ6bGlvbg=="}, "Content-Type": {"application/json"}, "User-Agent": {"refresher"},
 			"Webhook-Id": {got[0].questions[0].ID}, "Webhook-Timestamp": {fmt.Sprint(got[0].at.Unix())},
@@ -133,7 +133,7 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// Joins and resumes go before renewals, but renewals keep their share of each batch.
+// Joins and resumes go before renewals, but a quarter of each batch is kept for renewals.
 func TestPriority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, func(a *Approval) { atOnce(a, 1, 50) })
@@ -254,7 +254,7 @@ func TestQueueFull(t *testing.T) {
 	})
 }
 
-// A malformed answer makes the requests fail that it concerns, and no others.
+// If an answer is malformed, only the requests to which the malformed part belongs fail.
 func TestFailures(t *testing.T) {
 	big := strings.Repeat(" ", 1<<20)
 	for name, c := range map[string]struct {

@@ -37,7 +37,7 @@ type Answer struct {
 	Until session.UnixSec
 }
 
-// encodeRequest encodes q as JSON, without the id, which batch.encode adds.
+// encodeRequest encodes q as JSON. The id is missing; batch.encode adds it.
 func encodeRequest(q *Request) string {
 	text, err := json.Marshal(struct {
 		Action  session.Action `json:"action"`
@@ -56,7 +56,7 @@ func encodeRequest(q *Request) string {
 type batch struct {
 	approvals []*pendingApproval
 	result    result
-	err       error // why the batch failed, if its result is not ok; contains no secret
+	err       error // why the batch failed; nil if its result is ok; contains no secret
 	unread    error // why a single request of the batch has no decision; errMissing only if there is no other error
 }
 
@@ -116,7 +116,7 @@ func (b *batch) decide(a *answer) (result, error) {
 	return ok, nil
 }
 
-// decision is the answer to one approval request; err says why there is none.
+// decision is the answer to one approval request; err says why there is no answer.
 type decision struct {
 	Answer
 	err error

@@ -40,8 +40,8 @@ type circuit struct {
 // closed since the request began.
 type generation uint64
 
-// turn returns which requests may begin at now. On hold, at is when the next probe may begin; it is zero
-// while a probe is in progress.
+// turn returns which requests may begin at the time `now`. If the result is hold, the result `at` is the time at which
+// the next probe may begin; `at` is zero while a probe is in progress.
 func (c *circuit) turn(now time.Time) (t turn, at time.Time) {
 	switch {
 	case !c.open:
@@ -55,7 +55,7 @@ func (c *circuit) turn(now time.Time) (t turn, at time.Time) {
 	}
 }
 
-// begin records that a request has begun. Call it only if turn allows one.
+// begin records that a request has begun. Call it only if the method `turn` allows a request.
 func (c *circuit) begin() generation {
 	c.probing = c.open
 	return c.changes
@@ -75,7 +75,7 @@ func (c *circuit) succeeded(began generation) (closed bool) {
 }
 
 // failed records a failed request, and reports whether it opened the circuit. retryAfter is the endpoint's
-// Retry-After, or 0. The next wait is at most limit, or retryAfter if that is longer.
+// Retry-After, or 0. The next wait is at most `limit`; if retryAfter is longer than `limit`, it is retryAfter.
 func (c *circuit) failed(began generation, now time.Time, retryAfter, limit time.Duration) (opened bool) {
 	current := began == c.changes
 	switch {

@@ -31,8 +31,8 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// unset returns an error if c has a secret but no URL. name is the flags' prefix; use tells the operator what
-// the URL is for.
+// unset returns an error if c has a secret but no URL. name is the flags' prefix; `use` is the text that tells the
+// operator what the URL is for.
 func (c *Config) unset(name, use string) error {
 	switch {
 	case c.Secret != "":
@@ -49,8 +49,8 @@ const logEvery = time.Minute
 // discipline decides which requests a client sends, and when. R is one HTTP request. The client holds its
 // mutex while it calls next and done.
 type discipline[R any] interface {
-	// next removes the next request from the queue and returns it. If no request may be sent at now, it
-	// returns nil and the time to call next again; a zero time means only after a wake-up.
+	// next removes the next request from the queue and returns it. If no request may be sent at the time `now`, it
+	// returns nil and the time at which to call it again; a zero time means not before the client is woken.
 	next(now time.Time, t turn) (r *R, at time.Time)
 	// send sends a request. It returns false if run ended during the request: the outcome then says nothing
 	// about the endpoint, and the client does not call done.
@@ -88,7 +88,7 @@ func newClient[R any](d discipline[R], e *endpoint, trip int) *client[R] {
 	return &client[R]{discipline: d, endpoint: e, circuit: circuit{trip: trip}, wake: make(chan struct{}, 1)}
 }
 
-// run sends requests until ctx is done. Then it sends what is left in the queue for at most grace, and
+// run sends requests until ctx is done. After that it sends the queued requests, for at most the duration `grace`, and
 // cancels the requests that are still in progress.
 func (c *client[R]) run(ctx context.Context, grace time.Duration) {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
@@ -116,7 +116,7 @@ func (c *client[R]) run(ctx context.Context, grace time.Duration) {
 	c.endpoint.client.CloseIdleConnections()
 }
 
-// hasten ends all waits, and makes run return at end at the latest.
+// hasten ends all waits, and makes the method `run` return at the time `end` at the latest.
 func (c *client[R]) hasten(end time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -94,9 +94,8 @@ type answer struct {
 	retryAfter time.Duration // the endpoint's Retry-After; 0 if absent
 }
 
-// post signs a JSON body and sends it. The back end recognises a repeated request by id; an id must not
-// contain a dot, because the signed text is "id.timestamp.body". If the request panics, args become
-// attributes of the log line.
+// post signs a JSON body and sends it. The back end recognises a repeated request by its id. The id must not contain a
+// dot, because the signed text is "id.timestamp.body". If the request panics, args become attributes of the log line.
 func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any) (a answer) {
 	defer e.panics.Recover(panics.Hook, &a.err, args...)
 	ctx, cancel := context.WithTimeout(ctx, e.limits.timeout)
@@ -120,7 +119,7 @@ func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any
 	}
 	defer response.Body.Close()
 	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
-	span.End() // so the span does not include reading the body
+	span.End() // the span ends here, so it does not include reading the body
 	text, err := io.ReadAll(io.LimitReader(response.Body, int64(e.limits.answer)+1))
 	if err != nil {
 		err = e.discreet(err)

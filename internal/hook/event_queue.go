@@ -63,8 +63,8 @@ func (q *eventQueue) push(e *pendingEvent) {
 func (q *eventQueue) isHead(e *pendingEvent) bool { return q.lines[e.session][0] == e }
 
 // take returns the event to send next and marks it busy; the event stays in the queue until remove or retry.
-// If no event may be sent, due is the time of the next retry, or zero if no retry is scheduled. For a probe,
-// take prefers a recent event that has never failed: the receiver may refuse an old event because of its
+// If no event may be sent, the result `due` is the time of the next retry, or zero if no retry is scheduled. For a
+// probe, take prefers a recent event that has never failed: the receiver may refuse an old event because of its
 // content, and then the circuit would not close.
 func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.Time) {
 	for e = q.delayed.first(); e != nil && (q.hasty || !e.due.After(now)); e = q.delayed.first() {
@@ -96,7 +96,7 @@ func (q *eventQueue) youngest(other *pendingEvent) *pendingEvent {
 	return other
 }
 
-// retry schedules the next attempt for e, an event that take returned, at due.
+// retry schedules the next attempt to deliver e, which the method `take` has returned, for the time `due`.
 func (q *eventQueue) retry(e *pendingEvent, due time.Time) {
 	e.busy, e.due = false, due
 	if !q.hasty {
@@ -110,7 +110,7 @@ func (q *eventQueue) remove(e *pendingEvent) {
 	q.ready.remove(e)
 	q.delayed.remove(e)
 	head, line := q.isHead(e), q.lines[e.session]
-	if !head { // e is the second of its line, behind a busy head; see oldest
+	if !head { // e is the second of its line, behind a busy head; see the method `oldest`
 		line[1] = line[0]
 	}
 	line[0] = nil

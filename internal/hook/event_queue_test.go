@@ -37,7 +37,7 @@ func TestEventQueue(t *testing.T) {
 			q.remove(e)
 			all = slices.DeleteFunc(all, func(x *pendingEvent) bool { return x == e })
 		}
-		spent := make(map[*pendingEvent]bool) // events that failed after hasten
+		spent := make(map[*pendingEvent]bool) // events that failed after hasten was called
 		rt.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
 				e := &pendingEvent{session: rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "session"), sent: now}

@@ -31,7 +31,7 @@ type Events struct {
 	metrics   *eventMetrics
 	logger    *slog.Logger // adds the endpoint's address to each line
 	lines     struct{ drops, failures, openings, closings logging.Throttle }
-	dropping  sync.WaitGroup // counts running calls of settled for dropped events
+	dropping  sync.WaitGroup // counts the running callbacks `settled` of dropped events
 
 	queue eventQueue // guarded by client.mu
 }
@@ -87,8 +87,9 @@ func encodeEvent(e *session.Event) []byte {
 }
 
 // Send queues e and returns at once. If more than 100,000 events wait, it drops the oldest, which is the most
-// likely to be stale. settled is called once, in another goroutine, when e was delivered or dropped; it may
-// call Send. It is not called for events that are still queued when Run ends, or are sent later.
+// likely to be stale. Events calls the function `settled` once, in another goroutine, when e was delivered or dropped;
+// `settled` may call Send. It is not called for events that are still queued when Run ends, or that are passed to Send
+// later.
 func (s *Events) Send(e session.Event, settled func(delivered bool)) {
 	// Encode e now: the session may change the role in e.Identity after Send returns.
 	p := &pendingEvent{id: e.ID, session: e.Session, kind: e.Type, body: encodeEvent(&e), settled: settled, sent: time.Now()}
@@ -106,9 +107,9 @@ func (s *Events) Send(e session.Event, settled func(delivered bool)) {
 	signal(s.wake)
 }
 
-// Run delivers events until ctx is done. Then it makes one more attempt for each queued event, for at most 5
-// s in all, or until the circuit opens. It returns after all calls of settled have returned. Call Run once,
-// and end it after the last call of Send.
+// Run delivers events until ctx is done. Then it makes one more attempt for each queued event, until 5 s have passed or
+// the circuit opens. It returns after all calls of `settled` have returned. Call Run once, and end it after the last
+// call of Send.
 func (s *Events) Run(ctx context.Context) {
 	s.run(ctx, lastChance)
 	s.mu.Lock()
@@ -228,7 +229,7 @@ func (s *Events) drop(e *pendingEvent, cause string) {
 	s.dropping.Go(func() { s.giveUp(e, cause) })
 }
 
-// giveUp counts and logs a dropped event, and calls its settled.
+// giveUp counts and logs a dropped event, and calls its function `settled`.
 func (s *Events) giveUp(e *pendingEvent, cause string) {
 	s.metrics.events.WithLabelValues(string(e.kind), "dropped").Inc()
 	if unlogged, ok := s.lines.drops.Pass(logEvery); ok {

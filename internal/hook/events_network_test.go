@@ -17,8 +17,8 @@ import (
 	"refresher/internal/hook/hooktest"
 )
 
-// eventOnNetwork sends one event to url over real sockets, calls until with the event's outcome, ends Run,
-// and returns the log.
+// eventOnNetwork sends one event to url over real sockets, calls the function `until`, which waits for the event's
+// outcome, ends Run, and returns the log.
 func eventOnNetwork(t *testing.T, url string, change func(*Events), until func(settled <-chan bool)) string {
 	t.Helper()
 	log := &logBuffer{}

@@ -26,7 +26,7 @@ func TestDelivery(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("delivered %d times", len(got))
 		}
-		got[0].header.Del("webhook-signature") // RoundTrip has verified it
+		got[0].header.Del("webhook-signature") // RoundTrip has verified this signature
 		want := http.Header{
 			"Content-Type": {"application/json"}, "User-Agent": {"refresher"},
 			"Webhook-Id": {"s-joined"}, "Webhook-Timestamp": {fmt.Sprint(got[0].at.Unix())},
@@ -441,7 +441,6 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// settled may call Send: no mutex is held while it runs.
 func TestSettledMaySend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newEventStage(t, func(e *Events) { e.maxEvents = 2 }).run()

@@ -57,7 +57,7 @@ func status[R any](code int) func(context.Context, R) (reply, error) {
 	return func(context.Context, R) (reply, error) { return reply{status: code}, nil }
 }
 
-// after delays the answer by d.
+// after returns a back end that delays its answer by d.
 func after[R any](d time.Duration, answer func(context.Context, R) (reply, error)) func(context.Context, R) (reply, error) {
 	return func(ctx context.Context, r R) (reply, error) {
 		select {

@@ -32,8 +32,8 @@ func startProxied(t *testing.T, proxies []string, change func(*app.Config)) *app
 	}, app.Outside{}, new(net.Dialer).DialContext)
 }
 
-// say sends header and request on a new connection, and returns the status of the answer, or 0 if there was
-// none.
+// say sends a PROXY header and an HTTP request on a new connection, and returns the status of the answer, or 0 if there
+// was none.
 func say(g *apptest.LoggedNode, header, request string, secured bool) int {
 	g.T.Helper()
 	c, err := new(net.Dialer).DialContext(g.T.Context(), "tcp", g.App.Addr().String())

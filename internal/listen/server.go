@@ -23,8 +23,8 @@ const (
 type Config struct {
 	Handler http.Handler
 	TLS     *tls.Config // nil means no encryption
-	// WriteTimeout limits the time for an answer, IdleTimeout the time between two requests on one
-	// connection. WebSockets have their own limits.
+	// WriteTimeout limits the time for an answer. IdleTimeout limits the time between two requests on one connection.
+	// WebSockets have their own limits.
 	WriteTimeout, IdleTimeout time.Duration
 	Logger                    *slog.Logger
 }
@@ -72,6 +72,6 @@ func (s *Server) Shutdown() {
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.logger.Warn("requests were cut off", "error", err)
-		_ = s.http.Close() // it fails only if closing a listener fails
+		_ = s.http.Close() // Close fails only if closing a listener fails
 	}
 }

@@ -29,8 +29,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// TestSlowClientsAreCut has clients that keep a connection busy without completing a request. Each is
-// disconnected in time, and delays no other client.
+// Clients that keep a connection busy without completing a request are disconnected in time, and delay no other client.
 func TestSlowClientsAreCut(t *testing.T) {
 	const upgrade = "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -17,8 +17,8 @@ const (
 	closePatience = 2 * time.Second
 )
 
-// IgnoreBrokenPipe makes a write to a pipe without a reader fail, so that it does not end the process. The
-// signal is ignored and not caught: if it were caught, each write to a broken socket would also deliver it.
+// IgnoreBrokenPipe makes a write to a pipe without a reader fail, so that it does not end the process. The signal
+// SIGPIPE is ignored and not caught: a caught signal would also be delivered for each write to a broken socket.
 func IgnoreBrokenPipe() { signal.Ignore(syscall.SIGPIPE) }
 
 // Log writes log lines in the background. It is safe for concurrent use.
@@ -35,7 +35,7 @@ type Log struct {
 	reported uint64 // number of dropped lines already reported in the log
 
 	mu      sync.Mutex
-	more    sync.Cond    // signals that waiting has grown or closed was set; uses mu
+	more    sync.Cond    // signals that `waiting` has grown or `closed` was set; uses mu
 	waiting bytes.Buffer // guarded by mu; queued lines, each complete
 	dropped uint64       // guarded by mu; number of lines dropped since the start
 	closed  bool         // guarded by mu
@@ -134,8 +134,8 @@ func (l *Log) report() {
 	l.reported = dropped
 }
 
-// take waits for queued lines and moves them to batch. It returns false once the Log is closed and the queue
-// is empty.
+// take waits for queued lines and moves them to the buffer `batch`. It returns false once the Log is closed and the
+// queue is empty.
 func (l *Log) take(batch *bytes.Buffer) bool {
 	batch.Reset()
 	l.mu.Lock()

@@ -16,8 +16,8 @@ type Throttle struct {
 	skipped atomic.Int64 // since then
 }
 
-// Pass reports whether a line may be written now; lines are at least `every` apart. If it may, unlogged is
-// the number of lines suppressed since the last one.
+// Pass reports whether a line may be written now; lines are at least `every` apart. If ok is true, `unlogged` is the
+// number of lines that were suppressed since the last written line.
 func (t *Throttle) Pass(every time.Duration) (unlogged int64, ok bool) {
 	now, last := time.Since(started), t.last.Load()
 	if last != 0 && now-time.Duration(last) < every || !t.last.CompareAndSwap(last, int64(now)) {

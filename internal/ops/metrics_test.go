@@ -22,7 +22,7 @@ func TestMetricsAreThereAndWellFormed(t *testing.T) {
 	s := n.Dial()
 	s.Send(apptest.JoinText)
 	s.Expect(protocol.TypeJoined)
-	s.Send(`{"type":"ping"}`) // its answer shows that the join was counted
+	s.Send(`{"type":"ping"}`) // the answer to this message shows that the join was counted
 	s.Expect(protocol.TypePong)
 	_, metrics := n.Ops("/metrics")
 	problems, err := promlint.New(strings.NewReader(metrics)).Lint()

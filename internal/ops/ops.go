@@ -29,7 +29,7 @@ type Config struct {
 	Informed func() bool          // reports whether the revocations were read from the store
 	HasKeys  func() bool          // reports whether credentials can be checked
 	Degraded func() bool          // reports whether the store is unreachable
-	Works    func() error         // returns why the node could not renew in time, or nil
+	Works    func() error         // returns why the node may fail to renew tokens in time, or nil
 	Still    func() time.Duration // returns for how long renewals have made no progress
 
 	MaxSessions int           // --max-sessions
@@ -40,7 +40,7 @@ type Config struct {
 // Health answers the probes. It is safe for concurrent use.
 type Health struct {
 	config   Config
-	keysBy   time.Time // from then on the node is ready even without a key set
+	keysBy   time.Time // the time from which the node is ready even without a key set
 	draining atomic.Bool
 }
 
@@ -71,7 +71,7 @@ func (h *Health) ready() (bool, string) {
 		return false, "starting: no key set has been fetched yet"
 	case err != nil: // not ready, so that clients go to another node
 		return false, err.Error()
-	case h.config.Degraded(): // ready: a node without its store is better than none
+	case h.config.Degraded(): // ready: for clients, a node without its store is better than none
 		return true, "ready, degraded: the store cannot be reached"
 	case !h.config.HasKeys():
 		return true, "ready, degraded: no key set has been fetched, so nobody new gets in"

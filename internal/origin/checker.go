@@ -16,8 +16,8 @@ type Config struct {
 	// Allowed are the origins that may use the service, besides the service's own.
 	Allowed []string
 	// LocalOnly is set for a service that serves only this machine, without credentials. A remote web page
-	// could reach it by a host name that resolves to a loopback address (DNS rebinding), so requests must
-	// name a loopback host.
+	// could reach it by a host name that resolves to a loopback address (DNS rebinding), so the Host header of requests
+	// must name a loopback host.
 	LocalOnly  bool
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

@@ -12,7 +12,7 @@ import (
 type policy struct {
 	any       bool
 	allowed   []pattern
-	localOnly bool // allow the service's own origin only if its host is a loopback name
+	localOnly bool // if set, the service's own origin is allowed only if its host is a loopback name
 }
 
 // pattern is an allowed origin from a setting. A star in its host matches any characters within one label.
@@ -83,7 +83,7 @@ func (p *policy) allows(origin, host string) bool {
 	return p.isOwn(&a, host) || slices.ContainsFunc(p.allowed, func(p pattern) bool { return p.matches(&a) })
 }
 
-// isOwn reports whether a is the origin of the service itself; host is the value of the Host header. The
+// isOwn reports whether the address a is the origin of the service itself; `host` is the value of the Host header. The
 // scheme is ignored: behind a proxy the service does not know which one the client used.
 func (p *policy) isOwn(a *address, host string) bool {
 	if p.localOnly && !AddressesLoopback(host) {
@@ -104,7 +104,7 @@ func (p *pattern) matches(a *address) bool {
 		return false
 	case p.host == a.host:
 		return true
-	case usual == "": // another scheme than http and https must match exactly
+	case usual == "": // an origin with another scheme than http and https must match exactly
 		return false
 	default: // compare label by label, so that a star matches within one label
 		ok, err := path.Match(strings.ReplaceAll(p.host, ".", "/"), strings.ReplaceAll(a.host, ".", "/"))

@@ -100,7 +100,7 @@ func TestPanicInARequestIsCounted(t *testing.T) {
 			t.Errorf("%s: %s", path, response.Status)
 		}
 	}
-	server.Close() // waits for the handlers: they log after the client has received its error
+	server.Close() // Close waits for the handlers, since they log after the client has received its error
 	if n := testutil.ToFloat64(r.total.WithLabelValues(string(Request))); n != 1 || strings.Count(log.String(), "level=ERROR") != 1 {
 		t.Errorf("%v counted, logged %s", n, log)
 	}

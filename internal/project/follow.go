@@ -8,9 +8,9 @@ import (
 	"refresher/internal/session"
 )
 
-// Follow makes w read the projects' files again when they change. credentials replaces what credentials are
-// checked with; if it returns an error, nothing changes. onChange is called when a different certificate
-// begins to sign a project's tokens. Both are called while files are read, so they must not block.
+// Follow makes w read the projects' files again when they change. The function `credentials` replaces the keys and
+// rules by which credentials are checked; if it returns an error, nothing changes. onChange is called when a different
+// certificate begins to sign a project's tokens. Both are called while files are read, so they must not block.
 func (s *Set) Follow(w *files.Watcher, credentials func(...credential.Project) error, onChange func(app string, now session.Fingerprint)) error {
 	f := &follower{Set: s, credentials: credentials, onChange: onChange}
 	if file := s.config.ProjectsFile; file != "" {
@@ -63,8 +63,8 @@ func (f *follower) readCertificates(app string, content []byte) error {
 	return f.use(app, certificates)
 }
 
-// use replaces a project's certificates. From then on the first one signs tokens; live sessions whose tokens
-// another one signed get new tokens.
+// use replaces a project's certificates. From then on the first one signs tokens; live sessions whose tokens another
+// certificate signed get new tokens.
 func (f *follower) use(app string, certificates []string) error {
 	before := f.Certificate(app)
 	if err := f.replace(app, certificates); err != nil {
@@ -138,7 +138,7 @@ func (f *follower) take(read *Project) error {
 	}
 	certificates, keySet := p.Certificates, p.Keys.JWKSURL
 	*p = *read
-	p.Certificates, p.Keys.JWKSURL = certificates, keySet // kept for now: f.use below replaces the certificates
+	p.Certificates, p.Keys.JWKSURL = certificates, keySet // keeps the old ones: f.use below replaces the certificates
 	f.mu.Unlock()
 	return f.use(read.AppID, read.Certificates)
 }

@@ -25,7 +25,7 @@ type Settings struct {
 	ProjectsFile string
 	ReadProjects func() ([]Project, error)
 	// SessionSecret seals resume keys; if it is empty, the secrets are derived from the App Certificates.
-	// PreviousSessionSecret opens resume keys that were sealed with it.
+	// PreviousSessionSecret only opens resume keys, namely those that were sealed before the SessionSecret was changed.
 	SessionSecret, PreviousSessionSecret string
 }
 
@@ -86,8 +86,8 @@ func New(c Config) (*Set, error) {
 
 func errTwice(app string) error { return fmt.Errorf("app-id: %s is there twice", app) }
 
-// secrets returns the secrets that seal resume keys: SessionSecret, or if it is empty, one for each
-// certificate, derived from it. All nodes have the same certificates.
+// secrets returns the secrets that seal resume keys: SessionSecret, or if that is empty, a secret derived from each
+// certificate. All nodes have the same certificates, so they derive the same secrets.
 func (s *Set) secrets(certificates []string) (secrets [][]byte, err error) {
 	if s.config.SessionSecret != "" {
 		secrets = append(secrets, []byte(s.config.SessionSecret))

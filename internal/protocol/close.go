@@ -42,7 +42,7 @@ const (
 	// and joins, once. A client without one stops.
 	JoinAfresh AfterClose = "join afresh"
 	// Retry means that the client waits, then connects and resumes, or joins if it has no session.
-	// It waits for afterMs if a reconnect message contained it, otherwise for its own backoff.
+	// It waits for the afterMs of the reconnect message if there was one, otherwise for its own backoff.
 	Retry AfterClose = "retry"
 )
 
@@ -58,7 +58,7 @@ type Close struct {
 	Errors []session.Code
 	// Reasons are the reasons of the ended or reconnect messages that may precede the close.
 	Reasons []string
-	When    string // when the code is sent: a sentence for the documents
+	When    string // a sentence for the documents that says when the code is sent
 }
 
 // closeCodes defines all close codes, in ascending order. The Go clients use it through After. The

@@ -53,8 +53,7 @@ func CloseForEnd(reason session.EndReason) CloseCode {
 }
 
 // CloseForReturn returns the close code for a client that resumes a session which has ended with
-// this reason. It differs from CloseForEnd for a session that the client has left: the code is
-// CloseEnded.
+// this reason. It differs from CloseForEnd only if the client has left the session: then the code is CloseEnded.
 func CloseForReturn(reason session.EndReason) CloseCode {
 	if reason == session.EndSuperseded {
 		return CloseSuperseded

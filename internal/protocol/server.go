@@ -140,7 +140,7 @@ func FromPush(p session.Push) TokenPrivilege {
 		m.Type = TypeDidExpire
 	}
 	if p.Cause == session.CauseResume {
-		m.Cause = string(session.CauseRenew) // in messages, a push after a resume has the cause "renew"
+		m.Cause = string(session.CauseRenew) // the protocol has no cause for a push after a resume
 	}
 	return m
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// complaints logs the SDK's errors, at most one a minute: while the collector is unreachable, each batch
+// complaints logs the OpenTelemetry SDK's errors, at most one a minute: while the collector is unreachable, each batch
 // causes an error.
 type complaints struct {
 	logger *slog.Logger
@@ -25,8 +25,8 @@ func (c *complaints) Handle(err error) {
 	}
 }
 
-// misread logs settings that the SDK cannot parse and therefore ignores; by default the SDK would print them
-// to the terminal. It omits the values, since a header may contain an API key.
+// misread logs settings that the OpenTelemetry SDK cannot parse and therefore ignores; by default the SDK would print
+// them to the terminal. It omits the values, since a header may contain an API key.
 type misread struct{ logger *slog.Logger }
 
 var _ logr.LogSink = misread{}

@@ -22,7 +22,7 @@ import (
 
 // Config describes this node in its traces.
 type Config struct {
-	// Version is the service's version, Node the name of this process.
+	// Version is the service's version; Node is the name of this process.
 	Version, Node string
 	Logger        *slog.Logger
 }
@@ -59,7 +59,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 			attribute.String("service.instance.id", c.Node),
 		),
 		resource.WithTelemetrySDK(),
-		resource.WithFromEnv(), // last, so that it overrides the others
+		resource.WithFromEnv(), // this attribute is last, so that it overrides the others
 	)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: OTEL_RESOURCE_ATTRIBUTES: %w", err)

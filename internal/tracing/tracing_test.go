@@ -151,7 +151,7 @@ func TestComplaints(t *testing.T) {
 	})
 }
 
-// The SDK's errors are written to the log and not to the terminal.
+// The OpenTelemetry SDK's errors are written to the log and not to the terminal.
 func TestComplaintsOfTheSDK(t *testing.T) {
 	var log bytes.Buffer
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")

@@ -28,13 +28,13 @@ const (
 const sendBuffer = 16 << 10
 
 // accept upgrades an HTTP request to a WebSocket. The connection keeps no reference to the
-// request, so its memory is freed when the handler returns.
+// request, so the request's memory is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
 	var c *conn // set before the library reads anything
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
-		// The library answers pings itself. They still count for the message rate, or a client could flood
-		// the node with them.
+		// The library answers pings itself, but this callback counts them for the message rate. Otherwise a client
+		// could flood the node with pings.
 		OnPingReceived: func(context.Context, []byte) bool { return c.charge() },
 		OnPongReceived: func(context.Context, []byte) {
 			if c.charge() {
@@ -48,13 +48,13 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The library has set the reader up so that it returns the early bytes before those of the socket.
+	// The library has set up the reader so that the reader returns the early bytes before those of the socket.
 	if lean.early == 0 {
 		lean.socket.reader.Reset(lean.socket)
-	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // so that await finds them in the reader
+	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // so that `await` finds them in the reader
 		return nil, err
 	}
-	library.SetReadLimit(-1) // no limit: conn.check limits the size and tells the client why
+	library.SetReadLimit(-1) // no limit here: conn.check limits the size, and tells the client why
 	c = newConn(h, library, lean.socket, h.config.Access.ClientAddr(r))
 	return c, nil
 }

@@ -54,7 +54,7 @@ func (c *conn) charge() bool {
 }
 
 // write sends one message; any goroutine may call it. If the client has not taken the message within the
-// write timeout, which includes the wait for other writes, write cuts the connection.
+// write timeout, which includes the wait for other writes, write closes the connection without a close frame.
 func (c *conn) write(message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *conn) writeText(data []byte) error {
 	return nil
 }
 
-// send sends a frame. On an error it cuts the connection, unless a close frame was already sent.
+// send sends a frame. On an error it closes the connection at once, unless a close frame was already sent.
 func (c *conn) send(frame []byte) error {
 	err := c.socket.send(frame, time.Now().Add(c.hub.writeTimeout))
 	if err != nil && !errors.Is(err, errClosing) {
@@ -98,7 +98,7 @@ func codeOf(err error) protocol.CloseCode {
 // The kernel still delivers the data in its send buffer afterwards.
 const linger = 2 * time.Second
 
-// close sends the message last, if it is not nil, and a close frame, in one write. Only the first call has an
+// close sends a final message, `last`, unless that is nil, and a close frame, in one write. Only the first call has an
 // effect. The connection's goroutine ends when the client answers the close frame, or after linger.
 func (c *conn) close(code protocol.CloseCode, text string, last any) {
 	if c.closing.CompareAndSwap(0, int32(code)) {
@@ -113,7 +113,7 @@ func (c *conn) closeSoon(code protocol.CloseCode, text string, last any) {
 	}
 }
 
-// sendClose sends the message last, if it is not nil, and a close frame.
+// sendClose sends a final message, `last`, unless that is nil, and a close frame.
 func (c *conn) sendClose(code protocol.CloseCode, text string, last any) {
 	frame := frames.Get().(*[]byte)
 	defer recycle(frame)
@@ -148,7 +148,7 @@ func (c *conn) inBackground(f func()) {
 // cut closes the connection without a close frame.
 func (c *conn) cut(code protocol.CloseCode) {
 	c.closing.CompareAndSwap(0, int32(code))
-	_ = c.socket.Close()     // first the socket: CloseNow waits for a write in progress
+	_ = c.socket.Close()     // the socket is closed first, since CloseNow waits for a write in progress
 	_ = c.library.CloseNow() // fails only if the connection is already closed
 }
 

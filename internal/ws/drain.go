@@ -55,7 +55,7 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 // the whole write timeout if the client does not read.
 const tellAtOnce = 1024
 
-// tell asks client i to reconnect after i steps, and then calls told(i).
+// tell tells client number i to reconnect after i times the duration `step`, and then calls the function `told` with i.
 func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i int)) {
 	var telling sync.WaitGroup
 	defer telling.Wait()

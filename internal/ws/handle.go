@@ -81,7 +81,7 @@ func (c *conn) answer(m *protocol.ClientMessage, pass func(seq uint64) error) {
 	c.tell(pass(seq))
 }
 
-// tell reports the session's error about an ack or nack to the client. It does nothing if err is nil.
+// tell sends the client the session's error about an ack or nack. It does nothing if err is nil.
 func (c *conn) tell(err error) {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		_ = c.write(protocol.FromError(refused))
@@ -174,7 +174,7 @@ func (c *conn) refuse(err error) {
 		return
 	}
 	refused := public(err)
-	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // panics are logged where they are recovered
+	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // panics are already logged
 		c.hub.config.Logger.Error("request failed", "error", err)
 	}
 	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // besides the error, tell the client when to reconnect

@@ -48,7 +48,7 @@ func (c *conn) encodePong() *[]byte {
 	frame := frames.Get().(*[]byte)
 	*frame = append((*frame)[:0], textFrame, 0)
 	*frame = protocol.AppendPong(*frame, session.MilliOf(time.Now()))
-	(*frame)[1] = byte(len(*frame) - 2) // the payload is never longer than maxShort
+	(*frame)[1] = byte(len(*frame) - 2) // a pong is never longer than maxShort, so its length fits in one byte
 	return frame
 }
 

@@ -134,8 +134,8 @@ func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
 	})
 }
 
-// No client is told to wait longer than a third of the time until its tokens expire. Clients whose tokens
-// have expired may retry soon, but at most as many a second as the join rate.
+// No client is told to wait longer than a third of the time until its tokens expire. Clients whose tokens have expired
+// may retry soon; each second, at most as many of them may do so as the join rate allows.
 func TestOverloadMindsTheTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate = 10

@@ -77,7 +77,7 @@ type Hub struct {
 	metrics      *metrics
 	began        time.Time            // origin of the hub's clock
 	admission    *admission.Admission // nil means no limit
-	lead         time.Duration        // a sweep checks a connection from this long before its deadline on
+	lead         time.Duration        // a sweep checks a connection as soon as its deadline is this close
 	seed         maphash.Seed
 
 	running  sync.WaitGroup // counts the goroutines of all connections, including background ones
@@ -85,12 +85,11 @@ type Hub struct {
 	shards   [shardCount]shard
 }
 
-// New returns a Hub for c, or an error if c is invalid.
 func New(c Config) (*Hub, error) {
 	if c.Heartbeat < time.Second {
 		return nil, errors.New("heartbeat: want at least 1s")
 	}
-	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) { // this form of the comparison also refuses NaN
+	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) {
 		return nil, errors.New("join-rate: want 0 (unlimited) or more")
 	}
 	h := &Hub{config: c, writeTimeout: protocol.WriteTimeout, began: time.Now(), seed: maphash.MakeSeed(), lead: probeLead(c.Heartbeat)}
@@ -148,7 +147,7 @@ func (h *Hub) sweep(s *shard) {
 	}
 }
 
-// Close cuts all open connections, refuses new ones, and returns once all goroutines of the hub have ended.
+// Close closes all open connections at once, refuses new ones, and returns once all goroutines of the hub have ended.
 func (h *Hub) Close() {
 	for i := range h.shards {
 		s := &h.shards[i]
@@ -159,8 +158,8 @@ func (h *Hub) Close() {
 	h.running.Wait()
 }
 
-// all returns the open connections. It gives each a gone channel, so that Drain learns when the connection is
-// removed.
+// all returns the open connections. It gives each connection a channel, `gone`, so that Drain learns when the
+// connection is removed.
 func (h *Hub) all() []*conn {
 	var conns []*conn
 	for i := range h.shards {

@@ -110,7 +110,8 @@ func TestResumes(t *testing.T) {
 	first.Send(apptest.JoinText)
 	joined := first.Expect(protocol.TypeJoined)
 
-	// A second connection resumes while the first is still open: the second takes the session over.
+	// If a second connection resumes a session while the first is still open, the second connection takes the session
+	// over.
 	second := n.Dial()
 	second.Send(apptest.ResumeText(joined, 1))
 	resumed := second.Expect(protocol.TypeJoined)

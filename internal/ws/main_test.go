@@ -177,10 +177,10 @@ type sessions struct {
 	refuse error
 	// beforeJoined, if not nil, is called before the joined message is written.
 	beforeJoined func()
-	// asks makes each join and resume wait until its context is done, as if the back end never answered the
+	// If `asks` is true, each join and resume waits until its context is done, as if the back end never answered the
 	// approval request.
 	asks    bool
-	waiting atomic.Int32 // number of joins and resumes that wait because of asks
+	waiting atomic.Int32 // number of joins and resumes that wait because `asks` is true
 
 	mu   sync.Mutex
 	open []*attachment // guarded by mu

@@ -231,8 +231,8 @@ func TestNothingFollowsTheLibrarysCloseFrame(t *testing.T) {
 	}
 }
 
-// If a write is in progress when a ping is due, the ping is sent after that write. The pong to it keeps the
-// connection of a page whose timers are throttled.
+// If a write is in progress when a ping is due, the ping is sent after that write. A pong that answers this ping keeps
+// the connection of a page open whose timers the browser throttles.
 func TestProbeWhileAMessageIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)

@@ -114,9 +114,9 @@ type greeting struct {
 }
 
 // wait blocks until the first message is handled, and returns the next message if the client has sent one
-// meanwhile. broken is the error of waiting for input. If the client has hung up, wait cancels the first
-// message, which may be waiting for the back end. It reads one message at most, so it does not notice when
-// the client hangs up after that.
+// meanwhile. broken is the error of waiting for input. If the client has hung up, wait cancels the handling of the
+// first message, which may be waiting for the back end. wait reads one message at most, so it does not notice if the
+// client hangs up after sending one.
 func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	defer g.hangUp()
 	if err = broken; err == nil {
@@ -135,13 +135,14 @@ func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	return next, err
 }
 
-// tryReceive calls receive and returns a panic as an error: its caller must still wait for the first message.
+// tryReceive calls receive and returns a panic as an error: its caller must still wait until the first message is
+// handled.
 func (c *conn) tryReceive() (m message, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	return c.receive()
 }
 
-// message is a client's message before check.
+// message is a client's message that the method `check` has not checked yet.
 type message struct {
 	kind   websocket.MessageType
 	buffer *[protocol.MaxMessage + 1]byte // from buffers
@@ -173,8 +174,8 @@ func (c *conn) receive() (message, error) {
 }
 
 // check reports whether a message should be handled. It closes the connection if the message is too long, not
-// UTF-8 text, or above the message rate. It returns false for messages that arrive after a close. An error
-// ends the connection.
+// UTF-8 text, or above the message rate. It returns false for messages that arrive after the node has begun to close
+// the connection. An error ends the connection.
 func (c *conn) check(m message) (bool, error) {
 	switch {
 	case m.length == len(m.buffer):

@@ -44,8 +44,8 @@ func (l lock) TryLock() bool {
 	}
 }
 
-// freeBytes is how many bytes of a message are included in its one count for the message rate; each further
-// freeBytes count as one more message. This counts empty fragments too, which the library skips.
+// freeBytes is how many bytes of a message are included in its one count for the message rate; each further freeBytes
+// count as one more message. In this way empty fragments count, too, though the library skips them.
 const freeBytes = 1 << 10
 
 // await blocks until input can be read.
@@ -104,8 +104,8 @@ func (s *socket) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// send writes frames before the time by. Any goroutine may call it. It returns errClosing after a close
-// frame.
+// send writes frames before the time `by`; otherwise it fails. Any goroutine may call it. It returns errClosing after a
+// close frame.
 func (s *socket) send(frames []byte, by time.Time) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -123,7 +123,7 @@ func (s *socket) sendLast(frames []byte, by time.Time) error {
 	return err
 }
 
-// write writes p before the time by. The caller holds s.writing.
+// write writes p before the time `by`; otherwise it fails. The caller holds s.writing.
 func (s *socket) write(p []byte, by time.Time) error {
 	if s.ended != nil {
 		return s.ended

@@ -12,4 +12,4 @@ func growStack() byte {
 	return room[one]
 }
 
-var one = 1 // a variable, so that the compiler keeps room
+var one = 1 // one is a variable, so that the compiler cannot remove growStack's array

@@ -38,7 +38,7 @@ func TestStack(t *testing.T) {
 		conns[i] = c
 		exchange(t, c, []byte(handshake), "\r\n\r\n")
 		exchange(t, c, text(joinText), "joined")
-		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // the trailing space makes the library read it
+		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // the trailing space makes the library read this message
 	}
 	for _, c := range conns {
 		exchange(t, c, text(`{"type":"ack","seq":1}`), "")

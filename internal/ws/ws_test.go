@@ -94,7 +94,7 @@ func TestConnectionThatNeverJoins(t *testing.T) {
 func TestHeartbeatIsSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
-		quiet, alive := s.join(), s.join() // both answer pings, since the library does so while they read
+		quiet, alive := s.join(), s.join() // both clients answer pings, since the library does so while they read
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -202,7 +202,7 @@ func TestHalfOpenConnectionIsCutAndDetached(t *testing.T) {
 func TestClientThatDoesNotReadIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
-		s.join() // a pipe has no buffer, so a write blocks until the peer reads
+		s.join()
 		began := time.Now()
 		if err := s.sessions.last().client.Push(session.Push{}); err == nil {
 			t.Fatal("a push that nobody took succeeded")
@@ -513,7 +513,7 @@ func TestMetricsAreWellNamed(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := newMetrics(registry, func() float64 { return 0 })
 	m.closed(protocol.CloseLeft)
-	m.closed(4999) // a code that only clients use
+	m.closed(4999)
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v, %v", problems, err)

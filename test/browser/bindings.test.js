@@ -1,7 +1,6 @@
-// The bindings with Agora's Web SDKs as published. Each scenario of web/client/test/scenarios.js runs
-// in Chromium; those of AgoraRTC, which uses WebRTC, also run in Firefox. AgoraRTC is in calls over
-// a simulated edge (page/agora.js). For agora-rtm, the page calls the SDK's own functions as its
-// edge would (page/rtm.js).
+// Tests the bindings with Agora's Web SDKs as published. Each scenario of web/client/test/scenarios.js runs in
+// Chromium; those of AgoraRTC, which uses WebRTC, also run in Firefox. AgoraRTC is in calls over a simulated edge
+// (page/agora.js). For agora-rtm, the page calls the SDK's own functions as its edge would (page/rtm.js).
 
 import { after, before, describe, test } from "node:test";
 

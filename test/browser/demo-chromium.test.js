@@ -188,7 +188,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     assert.match(await main.innerText(), /schedule/i);
     assert.match(await main.innerText(), /Renewals\s+0\.\d\d a second[^]*In the last 2 min: [1-9]\d* confirmed, 0 refused by an SDK, 0 ran out/);
     assert.match(await main.innerText(), /Margin\s+at least \d+ s/);
-    // A session that lost its connection counts as away, and its renewal as expired.
+    // A session that lost its connection counts as away, and its renewal counts as expired.
     await page.getByRole("link", { name: "Call" }).click();
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out" });
@@ -277,7 +277,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   });
 });
 
-/** Runs in the page: makes revocations last longer than the test, and keeps the answer to the last one. */
+/** Runs in the page: makes revocations last longer than the test, and keeps the answer to the last revocation. */
 function lengthenRevocations() {
   const own = window.fetch;
   window.fetch = async (path, options) => {

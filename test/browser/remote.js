@@ -59,7 +59,7 @@ export class Call {
     return this.#place.evaluate(({ id, act }) => new Function(`return ${act}`)()(globalThis.calls[id]), { id: this.#id, act: String(act) });
   }
 
-  /** Returns a token to join with, or the fields of the error. */
+  /** Resolves with a token to join with, or with the fields of the error. */
   token() {
     return this.run(({ refresher }) => refresher.token("rtc").catch(({ name, reason, message }) => ({ name, reason, message })));
   }

@@ -135,7 +135,7 @@ class WebKit {
   }
 
   async close() {
-    await this.command("DELETE", "").catch(() => {}); // if the browser hangs, it is killed below
+    await this.command("DELETE", "").catch(() => {}); // if the browser hangs, the code below kills it
     this.kill();
     this.proxy.close();
   }
@@ -145,8 +145,8 @@ class WebKit {
   }
 
   /**
-   * Sends a command to a window. The driver has one current window for all commands, so the window
-   * may be switched only after the previous command has begun.
+   * Sends a command to a window. The driver has one current window for all commands, so the window must not be switched
+   * before the previous command has begun.
    */
   async at(handle, method, path, body) {
     if (this.pages.size === 1) return this.command(method, path, body);

@@ -10,7 +10,7 @@ import (
 )
 
 // A stopped node (SIGSTOP) applies an operator's changes to its sessions when it continues.
-// Until then the answer to the operator says that the node has not confirmed.
+// Until then the answer to the operator says that the node has not confirmed the change.
 func TestChangesOfPausedNode(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

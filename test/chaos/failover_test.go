@@ -39,7 +39,7 @@ func TestClusterFailover(t *testing.T) {
 	cluster.AwaitFailover(master)
 	over := time.Now()
 	w.say("its replica is master")
-	w.fleet.Await(storeBack) // every node notices, since the cluster serves no shard while one has no master
+	w.fleet.Await(storeBack) // every node notices, since a cluster serves no slot at all while one slot has no master
 	w.demandSoon(over)
 	w.calls.AwaitRenewals(mark, 2)
 	w.pass(0.4)
@@ -53,7 +53,7 @@ func TestClusterFailover(t *testing.T) {
 // a node's lease holds, so no node counts as dead meanwhile.
 const soon = 10 * time.Second
 
-// demandSoon demands that the nodes found the new master within soon of the end of a failover.
+// demandSoon demands that the nodes found the new master within the duration `soon` after the end of a failover.
 func (w *world) demandSoon(over time.Time) {
 	w.t.Helper()
 	took := time.Since(over)

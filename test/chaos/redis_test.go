@@ -126,8 +126,8 @@ func TestSlowRedis(t *testing.T) {
 		all += lag[1]
 	}
 	w.say("%.0f of %.0f pushes were written within 100 ms of their due time", within, all)
-	// A push that waited for Redis would be late. A busy machine makes a few pushes late
-	// anyway.
+	// A push that waited for Redis would be late. On a busy machine a few pushes are late for other reasons, so the
+	// test tolerates these.
 	if all == 0 || within < 0.95*all {
 		t.Errorf("%.0f of %.0f pushes were written within 100 ms of their due time; want 95%%", within, all)
 	}

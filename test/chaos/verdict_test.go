@@ -22,7 +22,7 @@ func (w *world) verdict() {
 	}
 }
 
-// demandConnected demands that no call has lost its connection since the mark, since a failure
+// demandConnected demands that no call has lost its connection since the tallies in `mark` were taken, since a failure
 // of Redis must not reach the calls.
 func (w *world) demandConnected(mark []calls.Tally) {
 	w.t.Helper()

@@ -41,8 +41,8 @@ func (w *world) say(format string, args ...any) {
 	w.t.Logf("%5.1fs  %s", time.Since(w.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// fault logs the fault that is about to happen. It returns the state of the calls, and makes
-// the nodes' Await ignore earlier log lines.
+// fault logs the fault that is about to happen. It returns the state of the calls. From then on, the nodes' method
+// Await ignores earlier log lines.
 func (w *world) fault(format string, args ...any) []calls.Tally {
 	w.t.Helper()
 	w.say(format, args...)
@@ -51,7 +51,7 @@ func (w *world) fault(format string, args ...any) []calls.Tally {
 	return w.calls.Mark()
 }
 
-// pass waits for a part of the scenario's duration.
+// pass waits for the fraction `part` of the scenario's duration.
 func (w *world) pass(part float64) {
 	w.t.Helper()
 	w.wait(time.Duration(part * float64(length)))

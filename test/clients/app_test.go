@@ -28,7 +28,7 @@ type app struct {
 	uid      string
 	log      program.Journal
 	process  *program.Process
-	actions  chan string // action of each bundle that the SDK got: "join", "renew" or "rejoin"
+	actions  chan string // the action of each bundle that the SDK got: "join", "renew" or "rejoin"
 	refusals chan string // codes with which the SDK refuses its next tokens
 	commands chan string // commands for the driver: "leave", "expired", "wake"; closed when the session has ended
 	over     chan string // the reason why the session ended

@@ -28,7 +28,7 @@ type network struct {
 	node     string                // guarded by mu; address of the node
 	state    state                 // guarded by mu
 	open     map[net.Conn]struct{} // guarded by mu
-	accepted chan struct{}         // guarded by mu; closed when the next connection comes
+	accepted chan struct{}         // guarded by mu; the next connection closes this channel
 }
 
 func newNetwork(t *testing.T, node string) *network {
@@ -69,7 +69,6 @@ func (n *network) set(s state) {
 	}
 }
 
-// move makes the network forward new connections to another node.
 func (n *network) move(node string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -102,7 +102,7 @@ autoscaling: {enabled: true, sessionsPerPod: 0}
 `,
 }
 
-// fine is the smallest set of values that several pods need.
+// fine is the smallest set of values with which the chart renders several pods.
 const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
 
 // render renders the chart like helm template, and returns the objects by file.
@@ -451,7 +451,7 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 	}
 	drain := seconds(t, environment["REFRESHER_DRAIN_WINDOW"].Value)
 	stop := c.Lifecycle.PreStop.Sleep.Seconds
-	// docs/operate/runbook.md: the drain window and 15 s more.
+	// docs/operate/runbook.md requires the drain window and 15 s more.
 	if grace := *pod.TerminationGracePeriodSeconds; grace < stop+drain+15 {
 		t.Errorf("%d s to stop in, with %d s before and %d s of draining", grace, stop, drain)
 	}
@@ -677,8 +677,8 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// The chart refuses values that would not work, or not as they seem to, and the message says
-// what to do.
+// The chart refuses values that would not work, or would have another effect than they seem to. The message says what
+// to do.
 func TestMistakes(t *testing.T) {
 	for values, want := range map[string]string{
 		"":                               "agora.existingSecret is missing",

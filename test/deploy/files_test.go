@@ -251,8 +251,8 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-// By default docker stop kills after 10 s, in the middle of the drain. The drain takes 20 s by
-// default, and the node needs some more to finish.
+// By default docker stop kills the container after 10 s, in the middle of the drain. The drain takes 20 s by default,
+// and the node needs a few seconds more to finish.
 func TestDockerRunWaitsForTheDrain(t *testing.T) {
 	seen := 0
 	for _, path := range []string{"README.md", "docs/operate/deploy.md", "deploy/Dockerfile"} {

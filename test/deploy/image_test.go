@@ -165,7 +165,7 @@ func ignored(t *testing.T) func(path string) bool {
 	}
 }
 
-// root is the image's file system, as its COPY instructions make it.
+// root returns a folder with the image's file system, made by the image's COPY instructions.
 func root(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "root")
@@ -208,7 +208,7 @@ func inside(ctx context.Context, t *testing.T, dir string, env []string, args ..
 // TestImage runs the image's contents as a container would: in a file system with nothing
 // else, whose root belongs to another user, and as an unprivileged user.
 func TestImage(t *testing.T) {
-	runtime.LockOSThread() // the end of this thread would kill the processes that it started
+	runtime.LockOSThread() // if this thread ended, the system would kill the processes that it started
 	dir := root(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -18,7 +18,7 @@ type bufferedReader = bufio.Reader
 
 func newBufferedReader(text string) *bufferedReader { return bufio.NewReader(strings.NewReader(text)) }
 
-// program builds the binary as the Dockerfile does; scratch is the folder for it.
+// program builds the binary as the Dockerfile does, in the folder `scratch`.
 var (
 	scratch string
 	program = sync.OnceValues(build)

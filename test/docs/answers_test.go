@@ -230,7 +230,7 @@ func (p *player) refusals(joined object) {
 	everything := func(settings, auth string, status int, may func(operation) bool) {
 		p.t.Helper()
 		p.node = startNode(p.t, settings)
-		p.node.request(p.t, "GET", p.node.public()+"/rtm/ana", "") // spends the one request that --address-rate allows
+		p.node.request(p.t, "GET", p.node.public()+"/rtm/ana", "") // uses up the one request that --address-rate allows
 		for _, o := range operations() {
 			if path, body := o.sample(); may(o) {
 				p.play(request{method: o.method, path: path, body: body, auth: auth, status: status, beyond: true})

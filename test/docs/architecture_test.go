@@ -15,9 +15,9 @@ import (
 type hop struct {
 	number   string
 	file     string // path from the root of the repository
-	receiver string // type of a method; empty for a function
+	receiver string // the method's receiver type; empty for a function
 	function string
-	detached bool // called by another goroutine, not by the hop before it
+	detached bool // another goroutine calls the function, not the hop before it
 }
 
 // hopLine matches a hop, written as `1. [Type.Function](../../path/file.go)`. "⇢" after the link means that another
@@ -104,7 +104,8 @@ func receiverOf(f *ast.FuncDecl) string {
 	return ""
 }
 
-// mentions reports whether a function calls another one by that name, or passes it on.
+// mentions reports whether the body of a function contains the name of another function, to call that function or to
+// pass it on.
 func mentions(f *ast.FuncDecl, name string) (found bool) {
 	ast.Inspect(f.Body, func(n ast.Node) bool {
 		if id, ok := n.(*ast.Ident); ok && id.Name == name {

@@ -199,7 +199,7 @@ func send(method, path string, status int, bodies ...string) (all []request) {
 	return all
 }
 
-// beyond marks requests that a schema cannot refuse.
+// beyond sets the field `beyond` of the requests, and returns them.
 func beyond(all []request) []request {
 	for i := range all {
 		all[i].beyond = true

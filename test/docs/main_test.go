@@ -24,8 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// More of these tests run in parallel than there are processors, since they mostly wait. A flag on the command
-	// line overrides this number.
+	// More of these tests run in parallel than the machine has processors, since they mostly wait. A flag on the
+	// command line overrides this number.
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}

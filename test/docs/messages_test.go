@@ -19,7 +19,7 @@ func resumeOf(joined object, rest string) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q%s}`, joined["session"], joined["key"], rest)
 }
 
-// unheard lists documented values that these tests cannot cause.
+// unheard lists documented values that the service does not send in these tests.
 var unheard = map[string][]string{
 	// internal means that the service failed.
 	"error.code": {"internal"},
@@ -284,7 +284,7 @@ func (n *node) handshake(t *testing.T, header []string) reply {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
-	resume := func(n *node, joined object) (*socket, object) { // resumes with the key of a joined message
+	resume := func(n *node, joined object) (*socket, object) { // resumes a session with the key of a joined message
 		s := n.dial(t, nil)
 		s.send(resumeOf(joined, `,"seq":1`))
 		m, _ := s.hear()

@@ -91,7 +91,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		s.expect("error")
 		s.send(`{"type":"ping","x":"` + strings.Repeat("x", 8192-len(`{"type":"ping","x":""}`)) + `"}`)
 		s.expect("pong")
-		for range 120 { // the rate limit allows fewer messages at once
+		for range 120 { // this is more than the message rate limit allows at once
 			s.send(`{"type":"renew"}`)
 		}
 		m, _ := s.hear()

@@ -84,7 +84,7 @@ type play struct {
 
 	shell map[string]string // its variables
 
-	path, key, body string // parts of the HTTP request that the lines so far describe
+	path, key, body string // parts of the HTTP request, as the lines so far describe it
 	ask             func() reply
 	looks           bool // the request changes nothing, so it may be repeated
 	reply           *reply
@@ -324,7 +324,7 @@ func (p *play) same(field string, written, said any, text string) error {
 		return nil
 	case "at", "until", "issuedAt", "lastAckAt", "nextRenewalAt", "lastTokenEndsAt", "classicEndsAt", "salt":
 		return nil
-	case "why": // the text may contain a time
+	case "why": // this field's text may contain a time
 		if digits.ReplaceAllString(fmt.Sprint(written), "") == digits.ReplaceAllString(fmt.Sprint(said), "") {
 			return nil
 		}
@@ -340,7 +340,7 @@ func (p *play) same(field string, written, said any, text string) error {
 	if field == "id" && !number { // sessions and revocations have a text as id; a privilege has a number
 		return p.bind("session", written, said, text)
 	}
-	if field == "version" && number { // a session's version is a time; a token's version is a text
+	if field == "version" && number { // a session's version is a time, but a token's version is a text
 		return nil
 	}
 	if written != said {

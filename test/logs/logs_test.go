@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// table reads the rows of the table in docs/operate/logs.md whose first column has this title.
+// table reads the rows of the table in docs/operate/logs.md whose first column has the given title.
 func table(t *testing.T, title string) (rows [][]string) {
 	t.Helper()
 	page, err := os.ReadFile(root + "/docs/operate/logs.md")

@@ -176,8 +176,7 @@ func (f *file) add(call *ast.CallExpr, level string, message ast.Expr, args []as
 	}
 }
 
-// keys returns the keys of a call: its own arguments, or the elements of the slice that it
-// passes on.
+// keys returns the keys that a logging call passes: as arguments, or as elements of a slice.
 func (f *file) keys(call *ast.CallExpr, args []ast.Expr, within ast.Decl) (keys []string, ok bool) {
 	if call.Ellipsis.IsValid() {
 		name, named := args[len(args)-1].(*ast.Ident)

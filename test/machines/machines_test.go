@@ -81,7 +81,7 @@ func newWorld(t *testing.T) *world {
 		"redis-cli ", "redis-cli -p "+redis+" ", "6379", redis, ":9090", ":"+strconv.Itoa(program.Port(t)),
 		"https://calls.example.com", "http://"+w.a.address+":"+calls, "wss://calls.example.com", "ws://"+w.a.address+":"+calls,
 		"/usr/share/doc/refresher/deploy", deploy,
-		"--ttl 90", "--ttl 10", // renewed within 5 s
+		"--ttl 90", "--ttl 10", // sessions are renewed within 5 s
 	)
 	bin := filepath.Join(w.a.root, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {
@@ -137,7 +137,7 @@ func (m *machine) run(block string) string {
 	return string(said)
 }
 
-// start starts a program, which runs until the test ends, and waits until its log has ready.
+// start starts a program, which runs until the test ends, and waits until its log contains the text `ready`.
 func (m *machine) start(ready string, c program.Command) {
 	m.t.Helper()
 	p, err := program.Start(&m.log, c)
@@ -225,8 +225,8 @@ func TestTwoMachines(t *testing.T) {
 	a.operates()
 }
 
-// operates runs the Redis commands of the runbook as the user operator. It demands that the
-// user needs each of its rights, and that it may run no other command.
+// operates runs the Redis commands of the runbook as the user operator. It demands that the user needs each of its
+// rights, and cannot run any other command.
 func (m *machine) operates() {
 	t := m.t
 	var commands strings.Builder

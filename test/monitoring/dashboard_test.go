@@ -53,7 +53,7 @@ type panel struct {
 	Links []struct{ Title, URL string }
 }
 
-// unit is the unit of a query's values.
+// unit returns the unit of a query's values.
 func (p *panel) unit(query string) string {
 	for _, o := range p.FieldConfig.Overrides {
 		if o.Matcher.Options == query && o.Properties[0].ID == "unit" {
@@ -137,7 +137,7 @@ func TestLayout(t *testing.T) {
 		}
 		for _, target := range p.Targets {
 			narrowed := `job=~"$job",instance=~"$node"`
-			if strings.Contains(target.Expr, "job:") { // recorded by service
+			if strings.Contains(target.Expr, "job:") { // recorded by service, without nodes
 				narrowed = `{job=~"$job"}`
 			}
 			if !strings.Contains(target.Expr, narrowed) {
@@ -156,8 +156,8 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// The first row is green if nothing is wrong. A panel without data says why, and expired
-// tokens count only for clients that were connected, not for closed tabs.
+// The first row is green if nothing is wrong. A panel without data says why it has none. Expired tokens count only for
+// clients that were connected, not for closed tabs.
 func TestFirstRowIsCalm(t *testing.T) {
 	for _, p := range readDashboard(t).Panels[:6] {
 		expr := p.Targets[0].Expr

@@ -172,7 +172,7 @@ func TestLive(t *testing.T) {
 				t.Errorf("%s: %v %v", expr, got, err)
 			}
 		}
-		native.is("RefresherNoBuckets", true) // Prometheus was not configured to keep the classic histograms too
+		native.is("RefresherNoBuckets", true) // this Prometheus does not keep the classic histograms
 		p.is("RefresherNoBuckets", false)
 	})
 	t.Run("exemplars lead to traces", func(t *testing.T) {

@@ -26,13 +26,13 @@ func StartFleet(t testing.TB, nodes int, flags ...string) Fleet {
 }
 
 // Transport returns a transport that connects to any node that accepts the connection,
-// whatever address the request has, and reports the node to reached. Any goroutine may use it.
+// whatever address the request has, and calls the function `reached` with the node. Any goroutine may use it.
 func (f Fleet) Transport(reached func(*Node)) *http.Transport {
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		failed := []error{errors.New("no node takes connections")}
 		for _, i := range rand.Perm(len(f)) { //nolint:gosec // to spread the calls, not to be unpredictable.
 			if f[i].Paused() {
-				continue // the system would accept the connection, and the call would wait for an answer
+				continue // the system would accept a connection to a paused node, and the call would wait for an answer
 			}
 			conn, err := new(net.Dialer).DialContext(ctx, network, f[i].address)
 			if err == nil {

@@ -31,7 +31,7 @@ type Node struct {
 	name      string
 	address   string
 	flags     []string
-	env       []string // beside the variables of project
+	env       []string // environment variables besides those of the method `project`
 	log       program.Journal
 	artifacts string // folder for the files of a failed test
 
@@ -39,13 +39,13 @@ type Node struct {
 	ops     string      // address of the operations port in the current run
 	mark    int         // number of log lines at the last mark
 	ending  bool        // true when the test ends the node
-	paused  atomic.Bool // read by fleets
+	paused  atomic.Bool // fleets read it, from any goroutine
 }
 
 // New prepares a node, which Start runs. The test's log uses the name.
 func New(t testing.TB, name string, flags ...string) *Node {
 	t.Helper()
-	// The folder must be requested here to exist still in the cleanup.
+	// The folder is requested here, so that it still exists in the cleanup.
 	n := &Node{t: t, name: name, address: program.Address(t), flags: flags, artifacts: t.ArtifactDir()}
 	t.Cleanup(func() {
 		if n.process == nil {

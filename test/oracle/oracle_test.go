@@ -91,7 +91,7 @@ type sample struct {
 	user       string          // user id for RTM and Chat
 	lifetime   session.UnixSec // seconds
 	service    agora.ServiceType
-	privileges []agora.Privilege // their expiry is not set
+	privileges []agora.Privilege // privileges without their expiry
 }
 
 var publisher = []agora.Privilege{
@@ -142,7 +142,7 @@ func newSample(r *rand.Rand, kind string) sample {
 
 func (s sample) is006() bool { return s.kind[:3] == string(agora.V006) }
 
-// holder returns the user, and the channel if any, that the token is for.
+// holder returns the user of the token, and its channel if it has one.
 func (s sample) holder() agora.Holder {
 	if s.service == agora.ServiceRTC {
 		return agora.Holder{Channel: s.rtc.Channel, User: s.rtc.User()}

@@ -49,9 +49,9 @@ func (j *Journal) Tail(lines int) string {
 	return b.String()
 }
 
-// Await calls found with each line from the given index on, and with later lines as they come,
-// until found returns true. It returns ErrEnded if ended is closed and there is no further
-// line, and another error after patience.
+// Await calls the function `found` with each line from the given index on, and with later lines as they come, until
+// `found` returns true. It returns ErrEnded if the channel `ended` is closed and there is no further line, and another
+// error after the time `patience`.
 func (j *Journal) Await(from int, ended <-chan struct{}, patience time.Duration, found func(Line) bool) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()

@@ -21,8 +21,8 @@ type Command struct {
 	Dir string
 	// Env is the program's whole environment. Nil means that of the test.
 	Env []string
-	// Guarded is for a program such as nginx, whose child processes outlive it. With Guarded
-	// they too are killed if the test binary is killed.
+	// Guarded is for a program such as nginx, whose child processes outlive it. If Guarded is set, the child processes
+	// are killed, too, if the test binary is killed.
 	Guarded bool
 }
 
@@ -42,8 +42,8 @@ func Start(log *Journal, c Command) (*Process, error) {
 	go func() {
 		defer close(p.done)
 		// Linux sends the signal of a parent's death when the thread that started the process
-		// ends. So this goroutine keeps its thread for as long as the process runs. It never
-		// unlocks the thread, so the thread ends with the goroutine.
+		// ends. So this goroutine keeps its thread while the process runs. The thread ends with the goroutine, since
+		// the goroutine never unlocks it.
 		runtime.LockOSThread()
 		cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // the test's own; Kill ends it, after the test's context too.
 		cmd.Dir, cmd.Env = c.Dir, c.Env
@@ -72,7 +72,7 @@ func Start(log *Journal, c Command) (*Process, error) {
 		}
 		started <- nil
 		log.copy(output)
-		_ = cmd.Wait() // its error repeats the state
+		_ = cmd.Wait() // the error of Wait only repeats the state
 		p.state = cmd.ProcessState
 	}()
 	if err := <-started; err != nil {
@@ -111,7 +111,7 @@ func (p *Process) Signal(signal syscall.Signal) error { return p.send(p.pid, sig
 
 // Kill ends the program and its children, even paused ones, and returns when they have ended.
 func (p *Process) Kill() {
-	_ = p.send(-p.group, syscall.SIGKILL) // it may have ended already
+	_ = p.send(-p.group, syscall.SIGKILL) // the program may have ended already
 	<-p.done
 }
 

@@ -15,7 +15,7 @@ import (
 	"refresher/test/program"
 )
 
-// The proxy sends a request that a node refuses to another node, with its body. Caddy 2.6 has
+// The proxy sends a request that a node refuses to another node, with its body. Caddy 2.6 cannot do so, since it has
 // closed the body by then: it answers 502 until it knows that the node is gone.
 func TestRefusedConnections(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
@@ -34,8 +34,7 @@ func TestRefusedConnections(t *testing.T) {
 	})
 }
 
-// The proxy never repeats a POST that a node has received, even if the node dies while it
-// handles it.
+// The proxy never repeats a POST that a node has received, even if the node dies while it handles the request.
 func TestPostIsSentOnce(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		var posts atomic.Int32
@@ -44,7 +43,7 @@ func TestPostIsSentOnce(t *testing.T) {
 				if r.Method == http.MethodPost {
 					_, _ = io.Copy(io.Discard, r.Body)
 					posts.Add(1)
-					panic(http.ErrAbortHandler) // breaks the connection without an answer
+					panic(http.ErrAbortHandler) // net/http then breaks the connection without an answer
 				}
 			}))
 			t.Cleanup(s.Close)

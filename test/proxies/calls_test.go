@@ -12,7 +12,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// Half of the lifetime is left when a renewal comes.
+// A renewal comes when at least half of the lifetime is left.
 const (
 	ttl     = 12 * time.Second
 	callers = 20
@@ -52,11 +52,11 @@ func TestCalls(t *testing.T) {
 		}
 		t.Logf("reloaded twice: %d of %d calls connected again", reconnected, callers)
 
-		// A node with half of the calls is deployed anew. While it drains, it has the fewest
-		// connections, so the proxy may send calls to it, and it sends them on.
+		// A node with half of the calls is deployed anew. While it drains, it has the fewest connections, so the proxy
+		// may choose it for calls. The draining node tells these calls to connect elsewhere.
 		dials := p.dials.Load()
 		nodes[0].Stop()
-		held.AwaitRenewals(held.Mark(), 1) // renewed by the other node
+		held.AwaitRenewals(held.Mark(), 1) // the other node has renewed all calls
 		dials = p.dials.Load() - dials
 		if b := nodes[1].Metric(name); b != callers {
 			t.Errorf("the node that is left has %v calls; want %d", b, callers)

@@ -59,7 +59,7 @@ func TestHTTP(t *testing.T) {
 		if status != 200 || !strings.HasPrefix(a.RTCToken, "007") {
 			t.Errorf("GET /rtc: %d, %v", status, a)
 		}
-		// The node decodes the path itself, and the encoded part is a channel.
+		// The proxy passes an encoded path on unchanged: the node decodes it, and the encoded part is one channel.
 		if status, a := ask("GET", "/rtc/a%2Fb%20c/publisher/uid/1/", ""); status != 400 || a.Error == "" {
 			t.Errorf("GET /rtc of a channel with a slash: %d, %v; want the node's own refusal", status, a)
 		}
@@ -88,7 +88,7 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("GET //with//: %d; want 404", status)
 		}
 
-		// With no node, the proxy also logs errors.
+		// While no node runs, the proxy also logs errors, which must contain no secret either.
 		for _, n := range nodes {
 			n.Kill()
 		}

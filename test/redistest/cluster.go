@@ -59,9 +59,9 @@ func startCluster(t testing.TB, a *Authority) *Cluster {
 		s.start(append(config,
 			"cluster-enabled yes",
 			"cluster-node-timeout 1500",
-			// The default: while one shard has no master, no node accepts commands for any
-			// shard. This is the worst that a client meets in a failover, and it makes every
-			// node of the service log the beginning and the end.
+			// This is the default: while one shard has no master, no node accepts commands for any shard. It is the
+			// worst case for a client in a failover, and makes every node of the service log the failover's beginning
+			// and end.
 			"cluster-require-full-coverage yes",
 			// Nodes show a replica to clients only after its master has sent it something. A
 			// ping is enough, but by default pings come every ten seconds.
@@ -101,8 +101,8 @@ func (c *Cluster) URL() string {
 	return manyURL("cluster", c.Servers[:masters], nil)
 }
 
-// MasterOf returns the master of the key. It uses the newest information of all nodes, since a
-// former master that comes back takes itself for the master until the others tell it.
+// MasterOf returns the master of the key. It uses the newest information of all nodes, since a former master that comes
+// back considers itself the master until the other nodes inform it.
 func (c *Cluster) MasterOf(key string) *Server {
 	c.t.Helper()
 	var newest int64 = -1
@@ -176,14 +176,14 @@ func (c *Cluster) AwaitFailover(dead *Server) {
 	failed := `(about|Marking node) ` + c.ids[dead]
 	for _, s := range c.Servers {
 		if s.answers() {
-			// The state is up when every slot has a master that has not failed.
+			// The state "up" means that every slot has a master that has not failed.
 			s.await(dead.gone, failed, clusterIsUp)
 		}
 	}
 }
 
-// newMember prepares the i-th server of a group, with its settings so far. With an authority
-// the server uses TLS, and has its own loopback address and a certificate for it.
+// newMember prepares the i-th server of a group, with the settings that it has in every kind of group. With an
+// authority the server uses TLS, and has its own loopback address and a certificate for it.
 func newMember(t testing.TB, a *Authority, plain, secure kind, i int) (s *Server, config []string) {
 	t.Helper()
 	if a == nil {
@@ -206,8 +206,7 @@ func anyAnswering(t testing.TB, servers []*Server) *Server {
 	return nil
 }
 
-// manyURL returns the address of several servers: the first as the host, the others as
-// parameters addr.
+// manyURL returns the address of several servers: the first server as the host, the others as parameters named addr.
 func manyURL(kind string, servers []*Server, query url.Values) string {
 	u := url.URL{Scheme: servers[0].kind.scheme + "+" + kind, Host: servers[0].Addr()}
 	var parameters []string

@@ -41,11 +41,11 @@ func (s *Server) Traffic() (received, sent int64) {
 
 // Commands counts the commands that the server has executed since it started, including those
 // within scripts and transactions. It counts the commands of Do and Try, but not this
-// package's own requests. Replicas and sentinels talk to their servers by commands too, so
-// with them the count grows by itself.
+// package's own requests. Replicas and sentinels talk to their servers by commands too, so on a server that has some,
+// the count grows by itself.
 func (s *Server) Commands() int64 {
 	s.t.Helper()
-	own := s.own.Load() + 1 // the login before the INFO command
+	own := s.own.Load() + 1 // subtract the login before the INFO command, too
 	return s.number("stats", "total_commands_processed") - own
 }
 

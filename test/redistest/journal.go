@@ -16,8 +16,8 @@ const patience = 30 * time.Second
 const tailLines = 40
 
 // awaitLines returns when the log has, since the given time, lines that match the patterns, in
-// their order but not necessarily adjacent. It gives up when ended is closed, or after
-// patience.
+// their order but not necessarily adjacent. It gives up when the channel `ended` is closed, or after the time
+// `patience`.
 func awaitLines(log *program.Journal, since time.Time, ended <-chan struct{}, patterns ...string) error {
 	wanted := regexp.MustCompile(patterns[0])
 	err := log.Await(0, ended, patience, func(line program.Line) bool {

@@ -11,9 +11,8 @@ import (
 const loopback = program.Loopback
 
 // The range of freePort is below the ports that the system assigns by itself (32768 and up on
-// Linux). A server that was killed needs its port again; a connection or a listener of another
-// test could have taken one of the system's range. Half of the range is for servers, the other
-// half for their cluster buses.
+// Linux). A server that was killed needs its port again; a port of the system's range could be taken by a connection or
+// a listener of another test meanwhile. Half of the range is for servers, the other half for their cluster buses.
 const (
 	firstPort = 10_000
 	busOffset = 10_000 // set by Redis: the distance of a node's cluster bus port from its port

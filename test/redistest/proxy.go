@@ -57,8 +57,8 @@ func StartProxy(t testing.TB, upstream string) *Proxy {
 // Addr returns the proxy's address, as host:port.
 func (p *Proxy) Addr() string { return p.addr }
 
-// Slow delays every answer by d: the request by half of it, the answer by the other half. It
-// replaces an earlier delay.
+// Slow delays every answer by d: it delays the request by half of d, and the answer by the other half. It replaces an
+// earlier delay.
 func (p *Proxy) Slow(d time.Duration) {
 	p.t.Helper()
 	p.hurry()
@@ -146,7 +146,7 @@ func (p *Proxy) close() {
 		reset(conn)
 	}
 	p.mu.Unlock()
-	p.hurry() // bytes under way are lost anyway, so waiting for their delay would be useless
+	p.hurry() // these bytes are lost anyway, so it would be useless to wait for their delay
 	p.links.Wait()
 }
 
@@ -173,7 +173,7 @@ func (p *Proxy) connect(client *net.TCPConn) {
 
 // reset closes a connection so that the other side sees an error instead of an end.
 func reset(conn *net.TCPConn) {
-	_ = conn.SetLinger(0) // it may be closed already
+	_ = conn.SetLinger(0) // the connection may be closed already
 	conn.Close()
 }
 
@@ -189,7 +189,7 @@ func (o *outlet) Write(b []byte) (int, error) {
 	if !o.failed && !o.proxy.black.Load() {
 		if _, err := o.to.Write(b); err != nil {
 			o.failed = true
-			o.from.Close() // closes the source, so that toxiproxy comes to its end
+			o.from.Close() // closes the source, so that toxiproxy's goroutines end
 		}
 	}
 	return len(b), nil

@@ -21,7 +21,7 @@ const (
 	NoReplicas Refusal = "NOREPLICAS"
 )
 
-// Refusals has all of them.
+// Refusals lists all reasons.
 var Refusals = []Refusal{OutOfMemory, ReadOnly, SaveFailed, NoReplicas}
 
 // RefuseWrites makes the server refuse every write until AcceptWrites is called.

@@ -16,9 +16,9 @@ const masterName = "main"
 
 // Sentinel is a master and its replica, watched by three sentinels.
 type Sentinel struct {
-	// Servers are the two with data, the initial master first.
+	// Servers are the two servers with data, the initial master first.
 	Servers []*Server
-	// Sentinels are the three that watch Servers.
+	// Sentinels are the three sentinels that watch Servers.
 	Sentinels []*Server
 
 	t testing.TB
@@ -107,7 +107,8 @@ func (g *Sentinel) Failover() {
 		g.t.Fatalf("redistest: wait for the sentinels to ask %s for its state: %v", replica.Addr(), err)
 	}
 	began := time.Now()
-	// On a busy machine a sentinel may have begun a failover by itself, which is as good.
+	// On a busy machine a sentinel may already have begun a failover by itself. Then this command fails, but the
+	// failover happens.
 	sentinel := anyAnswering(g.t, g.Sentinels)
 	if _, err := sentinel.Try("SENTINEL", "FAILOVER", masterName); err != nil && !strings.HasPrefix(err.Error(), "INPROG") {
 		g.t.Fatalf("redistest: %s: %v", sentinel.Addr(), err)
@@ -127,7 +128,7 @@ func (g *Sentinel) KillMaster() (former *Server) {
 	return former
 }
 
-// replicaOf returns the other server if it is a synchronised replica.
+// replicaOf returns the server that is not the master, if that is a synchronised replica.
 func (g *Sentinel) replicaOf(master *Server) *Server {
 	g.t.Helper()
 	replica := g.Servers[0]

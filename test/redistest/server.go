@@ -39,9 +39,9 @@ type Server struct {
 // kind has the differences between the ways to run redis-server.
 type kind struct {
 	scheme string
-	port   string   // the setting for the port
+	port   string   // name of the setting for the port
 	args   []string // arguments after the configuration file
-	ready  string   // log line when clients can connect
+	ready  string   // the log line that says that clients can connect
 }
 
 var (
@@ -168,8 +168,6 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the server with SIGSTOP, as if its machine hung. Its connections stay open and
-// the system even accepts new ones, but nothing is answered.
 func (s *Server) Pause() {
 	s.t.Helper()
 	if !s.answers() {
@@ -237,6 +235,6 @@ func (s *Server) UnixURL() string { return "unix://" + s.socket() }
 func (s *Server) socket() string     { return filepath.Join(s.dir, "redis.sock") }
 func (s *Server) configFile() string { return filepath.Join(s.dir, "redis.conf") }
 
-// lasting returns the test's context without its end, since the cleanups after that end may
-// still need the server.
+// lasting returns the test's context, but never cancelled: when a test's cleanups run, its own context is cancelled,
+// and they may still need the server.
 func lasting(t testing.TB) context.Context { return context.WithoutCancel(t.Context()) }

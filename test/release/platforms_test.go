@@ -26,7 +26,8 @@ var platforms = [][2]string{
 }
 
 // The command passes the type check for each platform; compiling the standard library for each
-// of them would take minutes. No file of this module is for one processor only.
+// of them would take minutes. The module has no file for one processor architecture only, so one architecture per
+// system is enough.
 func TestPlatforms(t *testing.T) {
 	t.Parallel()
 	for _, p := range platforms {

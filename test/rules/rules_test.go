@@ -114,7 +114,7 @@ func TestEachAlertHasItsRunbook(t *testing.T) {
 	}
 }
 
-// Each section of the runbook belongs to an alert.
+// Each section of the runbook must belong to an alert.
 func TestEachSectionHasItsAlert(t *testing.T) {
 	t.Parallel()
 	alerts := make(map[string]bool)

@@ -36,7 +36,7 @@ type panel struct {
 	queries     []query
 	thresholds  []threshold
 	stacked     bool
-	signed      bool              // values may be below zero
+	signed      bool              // whether values may be below zero
 	units       map[string]string // units of queries that differ from the panel's, by legend
 	calm        string            // why a calm service has no data here; empty if there are always data
 }
@@ -44,7 +44,7 @@ type panel struct {
 // query is a PromQL expression and the legend of its series.
 type query struct{ expr, legend string }
 
-// threshold gives a colour to values of at least from.
+// threshold gives a colour to all values that are not less than `from`.
 type threshold struct {
 	from  float64 // ignored in the first threshold
 	color string

@@ -22,7 +22,8 @@ import (
 )
 
 func main() {
-	// Notified by hand, not by a context: the record is read while calls are on.
+	// The signals arrive on a channel and cancel no context, since serve must read the record while the calls still
+	// run.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	os.Exit(run(os.Args[1:], os.Getenv, signals, os.Stdout, os.Stderr))
@@ -45,7 +46,7 @@ func run(args []string, getenv func(string) string, signals <-chan os.Signal, st
 		fmt.Fprintf(stderr, "edge: unexpected argument %q\n", flags.Arg(0))
 		return 2
 	}
-	// Not as the flags' defaults, since -help would print the secrets.
+	// The environment's values are not the flags' defaults, since -help would print the secrets.
 	if *appID == "" {
 		*appID = getenv("AGORA_APP_ID")
 	}

@@ -1,6 +1,5 @@
-// Command load makes many calls at a service and watches that none loses its tokens:
-// go run ./tools/load --help, and docs/operate/scaling.md. It ends with 1 if a call lost its
-// tokens, or never had any.
+// Command load makes many calls at a service and checks that none loses its tokens; see go run ./tools/load --help and
+// docs/operate/scaling.md. It exits with 1 if a call lost its tokens, or never had any.
 package main
 
 import (
@@ -53,8 +52,8 @@ func main() {
 	parsed.FatalIfErrorf(c.run(ctx, os.Stdout))
 }
 
-// run makes the calls until they are over, or the context is. It fails when one lost its
-// tokens, or never had any.
+// run makes the calls, and returns when they are over or the context is cancelled. It returns an error if a call lost
+// its tokens, or never had any.
 func (c *command) run(ctx context.Context, out io.Writer) error {
 	if c.JWTSecret != "" && c.JWTSecretFile != nil {
 		return errors.New("--jwt-secret and --jwt-secret-file are both set (by a flag or a variable); want one")
@@ -92,7 +91,7 @@ func verdict(r generator.Report) error {
 	return nil
 }
 
-// credentials returns a function that makes the calls' credentials, or returns the given one.
+// credentials returns a function that makes the calls' credentials, or always returns the credential of the flags.
 func (c *command) credentials() func(n int) (string, error) {
 	switch {
 	case c.Credential != "":

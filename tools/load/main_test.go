@@ -149,7 +149,7 @@ func TestLoadIsForThisMachine(t *testing.T) {
 	}
 }
 
-// Those that are left when a node is killed have descriptors for all calls.
+// The nodes that remain when one is killed have descriptors for all calls.
 func TestNodesFor(t *testing.T) {
 	for _, c := range []struct{ calls, files, nodes int }{{600, 1024 * 1024, 6}, {100_000, 1024 * 1024, 6}, {100_000, 20_000, 7}, {93_000, 20_000, 6}} {
 		if nodes, note := nodesFor(c.calls, 6, c.files); nodes != c.nodes || (note == "") != (nodes == 6) {

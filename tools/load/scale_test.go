@@ -34,8 +34,8 @@ var (
 // BenchmarkScale holds many calls with tokens of an hour on one machine: nodes with their
 // default settings, a Redis, and generators that share the machine with them. Then it kills
 // a node, and waits until all calls of that node are back on the others. It prints what
-// each process used, and fails if a call lost its tokens or was refused. make bench-scale
-// has it run with 100,000 calls and six nodes.
+// each process used, and fails if a call lost its tokens or was refused. make bench-scale runs it with 100,000 calls
+// and six nodes.
 func BenchmarkScale(b *testing.B) {
 	for b.Loop() {
 		s := scale{B: b, calls: *scaleCalls, joinRate: *scaleRate, nodes: *scaleNodes, hold: *scaleHold}
@@ -71,7 +71,7 @@ func (s *scale) run() {
 		before = s.reports()
 		s.measure()
 		s.fleet[killed].Kill()
-		<-time.After(2 * time.Second) // a generator counts every second, so it has noticed by now
+		<-time.After(2 * time.Second) // a generator reports every second, so it has noticed the kill by now
 		complete = s.awaitAll(2*time.Minute, s.calls/2)
 	}
 	for len(s.rows[killed].at) <= back {
@@ -156,7 +156,7 @@ const (
 type row struct {
 	name string
 	use  func() usage
-	at   []usage     // usage at each moment of when
+	at   []usage     // usage at each moment in the field `when`
 	when []time.Time // moments of the measurements
 }
 
@@ -208,7 +208,7 @@ func report(line program.Line) (r generator.Report) {
 	return r
 }
 
-// await waits for a second, from now on, in which the condition holds.
+// await waits until a report of the process, from now on, fulfils the condition `so`.
 func (l *loader) await(patience time.Duration, so func(generator.Report) bool) {
 	l.Helper()
 	found := func(line program.Line) bool { return so(report(line)) }
@@ -241,7 +241,7 @@ func (s *scale) generatorUsage() (sum usage) {
 	return sum
 }
 
-// reports are the newest reports of each generator.
+// reports returns the newest report of each generator.
 func (s *scale) reports() (all []generator.Report) {
 	for _, g := range s.generators {
 		var r generator.Report
@@ -309,7 +309,7 @@ func (s *scale) table() {
 		float64(kernel.at[held].resident)/2/calls, nodes.cpu.Seconds()*1e6/calls, (redis.at[joined].cpu-redis.at[started].cpu).Seconds()*1e6/calls)
 }
 
-// spent is the processor time between the previous moment and this one.
+// spent returns the processor time between the previous moment and the given one.
 func (r *row) spent(to int) string {
 	if r.at[to].cpu == 0 {
 		return ""
@@ -317,7 +317,7 @@ func (r *row) spent(to int) string {
 	return fmt.Sprintf("%.2f s", (r.at[to].cpu - r.at[to-1].cpu).Seconds())
 }
 
-// rate is the processor time for each second in which the calls were held.
+// rate returns the processor time for each second in which the calls were held.
 func (r *row) rate() string {
 	if r.at[held].cpu == 0 {
 		return ""

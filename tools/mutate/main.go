@@ -1,7 +1,7 @@
 // Command mutate checks tests by changing the code that they test: it makes one small
 // change after the other (a mutant: < becomes <=, a condition is negated, a statement is
-// left out), runs the package's tests against each, and counts the mutants that a test
-// notices (killed) and those that none does (survived).
+// left out), runs the package's tests against each, and counts the mutants that a test notices (killed) and those that
+// no test notices (survived).
 //
 //	go run ./tools/mutate internal/session internal/store/resolve.go
 //
@@ -55,7 +55,7 @@ type run struct {
 	tests   []string
 }
 
-// all tries the mutants of each folder, and prints a line for each folder and survivor.
+// all tests the mutants of each folder, and prints a line for each folder and for each mutant that survived.
 func (r *run) all(args []string) error {
 	folders, files, err := r.files(args)
 	if err != nil {
@@ -106,7 +106,7 @@ func (r *run) files(args []string) (folders []string, files map[string][]string,
 	return folders, files, nil
 }
 
-// folder tries a sample of the mutants of some files of one folder.
+// folder tests a random sample of the mutants of some files of one folder.
 func (r *run) folder(folder string, files []string) error {
 	var mutants []mutant
 	for _, file := range files {
@@ -130,12 +130,12 @@ func (r *run) folder(folder string, files []string) error {
 			return fmt.Errorf("tests fail without any change: %w\n%s", err, output)
 		}
 	}
-	patience := 3*time.Since(began) + 20*time.Second // a mutant that takes longer hangs
+	patience := 3*time.Since(began) + 20*time.Second // a mutant whose tests take longer hangs
 
 	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
 	defer cancel()
 	var (
-		mu               sync.Mutex // guards what follows
+		mu               sync.Mutex // guards the variables below
 		killed, survived int
 		next             int
 		group            sync.WaitGroup
@@ -204,7 +204,7 @@ func (r *run) try(ctx context.Context, m *mutant, patience time.Duration, packag
 	if err := errors.Join(os.WriteFile(changed, m.text(), 0o600), os.WriteFile(overlay, text, 0o600)); err != nil {
 		return invalid
 	}
-	for _, one := range packages { // most are noticed by the first, the folder's own
+	for _, one := range packages { // the folder's own tests come first, since they notice most mutants
 		output, err := r.test(ctx, overlay, patience, one)
 		switch {
 		case ctx.Err() != nil, bytes.Contains(output, []byte("[build failed]")), bytes.Contains(output, []byte("[setup failed]")):

@@ -48,7 +48,7 @@ var swaps = map[token.Token][]token.Token{
 	token.BREAK: {token.CONTINUE}, token.CONTINUE: {token.BREAK},
 }
 
-// logged are methods whose calls are not removed, since tests of rules do not read the log.
+// logged are methods of loggers. Their calls are not removed, since tests of rules do not read the log.
 var logged = []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs"}
 
 // mutantsOf returns all mutants of a file, in the order of the text. Some do not compile.
@@ -77,7 +77,7 @@ func mutantsOf(file string, source []byte) ([]mutant, error) {
 	}
 	ast.Inspect(tree, func(n ast.Node) bool {
 		switch n := n.(type) {
-		case *ast.GenDecl: // types have nothing to change, and constants are often units
+		case *ast.GenDecl: // type declarations contain nothing to change, and constants are often units
 			return n.Tok == token.VAR
 		case *ast.BinaryExpr:
 			swap(n.OpPos, n.Op)

@@ -11,8 +11,8 @@ import (
 // maxContext is how many lines of code stand below a comment, at most.
 const maxContext = 8
 
-// goComments returns the comments of a Go file with the declaration that each belongs to.
-// Directives such as go:embed are left out.
+// goComments returns the comments of a Go file with the declaration to which each comment belongs. Directives such as
+// go:embed are left out.
 func goComments(text string) (found []passage) {
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, "", text, parser.ParseComments|parser.SkipObjectResolution)
@@ -27,7 +27,7 @@ func goComments(text string) (found []passage) {
 		if !worthReading(said) {
 			continue
 		}
-		context := signature(lines, last) // for a doc comment, the lines below it
+		context := signature(lines, last) // the context of a doc comment is the lines below it
 		if before, _, _ := strings.Cut(lines[first-1], "//"); strings.TrimSpace(before) != "" {
 			said, context = strings.TrimSpace(said), strings.TrimSpace(before)
 		}
@@ -54,8 +54,8 @@ func enclosing(file *ast.File, comment *ast.CommentGroup) ast.Node {
 	return nil
 }
 
-// signature returns the lines after line, up to the first that opens a function's body or
-// is blank: a function's signature, a type's fields, a few statements.
+// signature returns the lines after the line with the number `line`, up to the first one that opens a function's body
+// or is blank: a function's signature, a type's fields, a few statements.
 func signature(lines []string, line int) string {
 	end := line
 	for end < len(lines) && end < line+maxContext && strings.TrimSpace(lines[end]) != "" {

@@ -22,7 +22,7 @@ type passage struct {
 	file    string
 	line    int
 	text    string
-	context string // a comment's declaration, or what stands before a sentence
+	context string // a comment's declaration, or the heading and sentence before a sentence
 }
 
 func main() {
@@ -77,7 +77,7 @@ func run(root string, seed uint64, comments, sentences int) error {
 // readers find the passages of a file, by the extension of its name.
 var readers = map[string]func(text string) []passage{".go": goComments, ".js": jsComments, ".mjs": jsComments, ".md": proseOf}
 
-// excluded reports whether others wrote the file, or a tool did.
+// excluded reports whether another project or a tool has written the file.
 func excluded(file string) bool {
 	return strings.Contains(file, "testdata/") || strings.Contains(file, "node_modules/") || file == "CHANGELOG.md"
 }

@@ -20,8 +20,8 @@ var (
 // with numbers and code.
 const minWords = 6
 
-// proseOf returns the sentences of a Markdown file with what stands before each: the
-// heading, and the sentence before in the paragraph, or the row in the table.
+// proseOf returns the sentences of a Markdown file, each with its context: the heading, and the previous sentence of
+// the paragraph or the row of the table.
 func proseOf(text string) (found []passage) {
 	var paragraph []string
 	heading, head, start, code := "", "", 0, false
@@ -77,8 +77,8 @@ func cells(row string, line int, before string) (found []passage) {
 	return found
 }
 
-// sentences splits a paragraph, and leaves out what is too short to be a sentence, begins in
-// lower case, as labels in tables do, or is a code span.
+// sentences splits a paragraph, and drops the parts that are too short to be a sentence, that begin in lower case, as
+// labels in tables do, or that are a code span.
 func sentences(paragraph string) (all []string) {
 	paragraph = link.ReplaceAllString(image.ReplaceAllString(paragraph, ""), "$1")
 	for s := range strings.SplitSeq(sentenceEnd.ReplaceAllString(paragraph, "$1\n$2"), "\n") {

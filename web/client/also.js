@@ -18,12 +18,11 @@ import { Refresher } from "./refresher.js";
 export function also(first, options) {
   const second = new Refresher(options);
   const { identity } = second;
-  // A detail that has an identity already is about a third Refresher, which was added to the
-  // second.
+  // If the detail already has an identity, it is about a third Refresher, which was added to the second.
   second.on("refused", (refusal) => first.emit("refused", { identity, ...refusal }));
   second.on("lost", (loss) => first.emit("lost", { identity, ...loss }));
-  // The app may reject both fetches with one error object, or with a frozen one. So the error is
-  // copied, not changed.
+  // Both credential fetches may fail with the same error object, or with a frozen one. So the error is copied, not
+  // changed.
   second.on("error", (/** @type {any} */ error) => {
     const { message = `${error}`, code } = Object(error);
     first.emit("error", error?.identity ? error : Object.assign(new Error(message), { code, identity, cause: error }));

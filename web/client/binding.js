@@ -52,7 +52,7 @@ export class Binding {
     return this.#state;
   }
 
-  /** Whether the SDK accepts tokens at all: it has not left the call, and is still bound. */
+  /** Whether tokens should be delivered to the SDK: it has not left the call, and is still bound. */
   get wantsTokens() {
     return this.state !== "left" && this.state !== "unbound";
   }
@@ -95,7 +95,7 @@ export class Binding {
   async deliver(token, previousExpired) {
     const sdk = this.#sdk;
     const returned = this.state === "returned";
-    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined if the SDK cannot tell
+    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // inCall is undefined if the SDK cannot tell
     if (inCall || returned) this.dispatch("inCall");
     if (!this.wantsTokens || (this.state === "idle" && !inCall)) return false;
     // Without isJoined and rejoin, only a call of renew can show whether the SDK is in the call.

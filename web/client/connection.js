@@ -10,9 +10,8 @@ import { backoff } from "./time.js";
 
 /**
  * How long a socket may take to open, in milliseconds. After that, the next attempt begins at once.
- * After failures, Firefox delays connections to a host for up to a minute, and then connects the
- * attempt that is open at that moment. So there must be no gap between attempts. Closing an attempt
- * does not extend Firefox's delay.
+ * After failures, Firefox delays connections to a host for up to a minute, and then connects the socket that is waiting
+ * at that moment. So there must be no gap between attempts. Closing an attempt does not extend Firefox's delay.
  */
 const connectTimeout = 60_000;
 /** The longest wait for the answer to join, resume or ping, in milliseconds. */
@@ -69,7 +68,7 @@ export class Connection {
   #probed = false;
   /** The times at which unanswered messages (join, resume, ping) were sent, by the clock, oldest first. The service answers in this order. @type {number[]} */
   #unanswered = [];
-  /** The current attempt. Events of earlier attempts are ignored. @type {Attempt | null} */
+  /** The current attempt. Socket events of earlier attempts are ignored. @type {Attempt | null} */
   #attempt = null;
 
   /** @param {Parts} session */
@@ -186,7 +185,7 @@ export class Connection {
   /** @param {unknown} data */
   #receive(data) {
     this.#probed = false;
-    if (this.live) this.#alarms.clear("answer"); // before `joined` arrives, nothing else answers the first message
+    if (this.live) this.#alarms.clear("answer"); // before `joined` arrives, no message is the answer to the first one
     let message;
     try {
       message = JSON.parse(String(data));
@@ -231,7 +230,7 @@ export class Connection {
 
   /**
    * Sets the time by which an answer must arrive.
-   * @param {number} ms from now; an earlier deadline stays
+   * @param {number} ms from now; a deadline that is already set and earlier stays
    */
   #expectAnswer(ms) {
     if (this.#alarms.left("answer") <= ms) return;

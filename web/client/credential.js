@@ -56,7 +56,8 @@ export class Credential {
 
   /**
    * Records that the service refused the credential, most likely because it expired.
-   * @returns {boolean} whether to try another credential: only if a function can fetch it, and only once in a row
+   * @returns {boolean} whether to try another credential: only if a function can fetch it, and only if the previous
+   * credential was not refused, too
    */
   refused() {
     if (this.#refused || typeof this.#source !== "function") return false;

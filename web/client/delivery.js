@@ -85,7 +85,7 @@ export class DeliveryQueue {
     // The service sends the newest bundle again, since it got no answer. So the answer is sent
     // again.
     if (this.#last?.bundle === this.newest) this.#session.onDelivered(this.#last.bundle, this.#last.outcome);
-    // The bundle was not delivered: the clock was ahead, so the bundle seemed to have expired.
+    // The bundle was not delivered before: the clock was ahead, so it seemed to have expired.
     else if (!this.#delivering) this.redeliver();
     return false;
   }

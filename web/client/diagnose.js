@@ -67,7 +67,7 @@ function mistakeIn(value) {
  * @property {{token: ResumeToken | null}} resume
  */
 
-/** Warns in the console until the session has joined for the first time, once for each cause. */
+/** Until the session has joined for the first time, warns in the console, once for each cause. */
 export class Diagnosis {
   #session;
   /** The causes that it has warned about. @type {Set<string>} */

@@ -42,7 +42,7 @@ export function platform(own) {
   const { WebSocket, performance, document, window } = /** @type {any} */ (globalThis);
   return {
     WebSocket,
-    // Looked up at each call, because pages may replace these functions later. Called as methods of
+    // These functions are looked up at each call, because pages may replace them later. Called as methods of
     // globalThis, because browsers reject any other `this`.
     fetch: (url, init) => globalThis.fetch(url, init),
     setTimeout: (run, ms) => globalThis.setTimeout(run, ms),

@@ -49,8 +49,8 @@ export class BindingRegistry {
     const reports = this.#reports(service, binding);
     const stopListening = sdk.listen?.(reports);
     const others = this.#bindings.get(service);
-    // The app unbound the SDK that had joined, and this SDK is not in the call. So the app must
-    // join it first.
+    // The app has unbound the SDK that had joined, and the new SDK is not in the call. So the app must first join with
+    // it.
     if (others?.size === 0 && sdk.isJoined?.() === false) this.#joinedWith.delete(service);
     const bindings = others ?? new Set();
     this.#bindings.set(service, bindings.add(binding));
@@ -142,7 +142,7 @@ export class BindingRegistry {
 
   /** @param {Binding} binding */
   async #expired(binding) {
-    if (!binding.dispatch("expired")) return; // reported before: some SDKs have two events for it
+    if (!binding.dispatch("expired")) return; // the expiry was reported before: some SDKs have two events for it
     await null; // the SDK emits this event while it may still be leaving
     if (!binding.needsRejoin) return;
     if (this.#session.clock.hasPassed(this.#session.deliveries.expiresAt - 1)) this.#session.renewals.request();

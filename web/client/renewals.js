@@ -94,8 +94,7 @@ export class Renewals {
   arrived(previousSeq, previousExpiresAt) {
     const { seq, expiresAt } = this.#session.deliveries;
     if (expiresAt > previousExpiresAt) this.#notBefore = 0;
-    // The requested tokens expire no later than the previous ones, so another request would gain
-    // nothing.
+    // The requested tokens do not expire later than the previous ones, so another request would gain nothing.
     else if (previousSeq === this.#requestedAfter) {
       this.#requestedAfter = seq;
       this.#notBefore = Infinity;

@@ -184,8 +184,7 @@ export class Session {
     this.resume.update({ seq: 0, expiresAt: 0, ...this.resume.token, session, key });
     this.resume.unproven = false;
     this.#dispatch("joined");
-    // A new session does not know when the tokens that the SDKs still have from the previous
-    // session expire.
+    // The service does not know when the tokens expire that the SDKs still have from the previous session.
     const { appliedUntil } = this.renewals;
     const rejoin = resumed ? joined.action === "rejoin" : appliedUntil > 0 && this.clock.hasPassed(appliedUntil);
     this.#onBundle({ ...joined, action: rejoin ? "rejoin" : "renew" }, resumed ? "resume" : "join", 1, "socket");

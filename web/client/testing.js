@@ -180,7 +180,8 @@ export class EdgeClient {
       } catch (error) {
         if (!(error instanceof SdkError)) throw error;
         const refused = error.edgeCode; // 0 if the network is down; the next attempt may then reach the edge
-        // The SDK has this reason for every refusal: also for a token that has not expired, but is of other keys.
+        // The real SDK gives this reason for every refusal, even for a token that has not expired but has a wrong
+        // signature.
         if (refused && this.#membership === membership && membership.token === token) return this.#end("TOKEN_EXPIRE");
         await new Promise((resolve) => setTimeout(resolve, retryMs));
       }

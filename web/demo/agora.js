@@ -9,7 +9,7 @@ import { Network } from "./network.js";
 import { missingForPictures } from "./support.js";
 
 const sdk = "https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js";
-const silent = 4; // the SDK's log level for no logs: what it would log, it also throws
+const silent = 4; // the SDK's log level without logs: it also throws the errors that it would log
 
 /** @typedef {{uid: unknown, videoTrack?: {getMediaStreamTrack(): MediaStreamTrack}}} Remote */
 

@@ -9,7 +9,7 @@ export async function request(path, { method = "GET", body } = {}) {
   const headers = body && { "content-type": "application/json" };
   const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) }).catch(unanswered);
   const answer = await response.json().catch(() => {
-    // The status says more than the parser's error, which only names a character.
+    // The parser's error would only name a character, so the message has the status instead.
     throw new Error(`the service did not answer, but something in between did, with status ${response.status}`);
   });
   if (!response.ok) throw new Error(answer.error);
@@ -17,8 +17,8 @@ export async function request(path, { method = "GET", body } = {}) {
 }
 
 /**
- * Throws the error of a request without an answer. The browser's own message ("Failed
- * to fetch", "Load failed") says less, and is in its console.
+ * Throws the error of a request without an answer. The browser's own message ("Failed to fetch", "Load failed") says
+ * less; the browser's console shows it.
  * @param {unknown} cause
  * @returns {never}
  */

@@ -21,7 +21,7 @@ export class CallRecord {
   drops = 0;
   /** Whether the person is out now because a token expired. */
   #losing = false;
-  /** Milliseconds that were lost so before. */
+  /** Milliseconds that earlier expired tokens cost. */
   #lostMs = 0;
 
   /**

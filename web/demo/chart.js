@@ -4,9 +4,9 @@ import { svg } from "./dom.js";
 
 const height = 128;
 const top = 18; // pixels for the highest value
-const bottom = 18; // pixels for the columns' names
-const letter = 8; // pixels of a letter at most, with the room between names
-const widest = 72; // pixels of a column at most
+const bottom = 18; // pixels for the names of the columns
+const letter = 8; // the largest width of a letter in pixels, with space between names
+const widest = 72; // the largest width of a column in pixels
 
 /** @typedef {{name: string, value: number}} Column */
 

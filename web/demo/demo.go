@@ -29,7 +29,7 @@ type Config struct {
 	TTL time.Duration
 	// MinTTL and MaxTTL are the shortest and longest lifetime that the service grants.
 	MinTTL, MaxTTL time.Duration
-	// WarnBefore is how long before a token expires Edge or Agora warns the client.
+	// WarnBefore is how long before the expiry of a token the client gets a warning from Edge or Agora.
 	WarnBefore time.Duration
 
 	// WithoutPage leaves out the page and its endpoints: the edge, for other pages, and
@@ -44,10 +44,9 @@ type Config struct {
 	MaxEdges int
 
 	// Certificate is the App Certificate that the service signs with and Edge
-	// accepts. Sign makes the service sign with the first of certificates and know
-	// the others; it returns once that is so, with the fingerprint of the first. If
-	// it fails, nothing has changed. If Sign is nil, the certificate cannot be
-	// replaced.
+	// accepts. Sign makes the service sign with the first of `certificates`, and accept the others. It returns the
+	// fingerprint of the first one once the service signs with it. If it fails, nothing has changed. If Sign is nil,
+	// the certificate cannot be replaced.
 	Certificate string
 	Sign        func(ctx context.Context, certificates []string) (fingerprint string, err error)
 	// Grace is how long Edge accepts a certificate after its replacement. 0 means
@@ -66,10 +65,10 @@ type Demo struct {
 
 	ctx   context.Context // ends connections to the edge and a running rotation
 	stop  context.CancelFunc
-	parts sync.WaitGroup // counts what ctx ends
+	parts sync.WaitGroup // counts the goroutines that ctx ends
 
 	mu       sync.Mutex
-	closed   bool     // guarded by mu; once set, parts grows no more
+	closed   bool     // guarded by mu; no goroutine is added to parts after it is set
 	edges    int      // guarded by mu; open connections to the edge
 	rotation rotation // guarded by mu
 }
@@ -124,8 +123,8 @@ func (c *Config) check() error {
 	return nil
 }
 
-// Close ends the connections to the edge and a running rotation, and waits for them.
-// Later requests to either are refused.
+// Close ends the connections to the edge and a running rotation, and waits until they have ended. Later requests for a
+// connection or a rotation are refused.
 func (d *Demo) Close() {
 	d.mu.Lock()
 	d.closed = true

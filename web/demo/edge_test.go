@@ -101,7 +101,7 @@ func TestEdgeAdmitsByTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page.say(string(renewed) + "\n") // a newline at its end does not make a second line
+	page.say(string(renewed) + "\n") // a newline at the frame's end does not make a second line
 	if got := page.hear(); got["ok"] != true || got["id"] != 2.0 {
 		t.Errorf("renewed: %v", got)
 	}
@@ -200,7 +200,7 @@ func TestEdgesAreCounted(t *testing.T) {
 	if err := pages[0].Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	for range 7 { // the fourth, the five of another origin, and the closed one
+	for range 7 { // the fourth handshake, five from another origin, and the closed connection
 		<-gone
 	}
 	mustDial(t, server)

@@ -23,15 +23,14 @@ import (
 //go:embed *.html *.css *.js
 var page embed.FS
 
-// contentTypes has the extensions of the files that are served. The mime package would read
-// the machine's table, which may lack some of them or differ.
+// contentTypes has the extensions of the files that are served. The mime package would read the machine's table, which
+// may lack some of these types or have others.
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
 }
 
-// file is a file that is served.
 type file struct {
 	contentType   string
 	plain, zipped content

@@ -24,7 +24,7 @@ export class Metrics {
   }
 
   /**
-   * The sum of the metric's values that have these labels; 0 if there are none.
+   * Returns the sum of the metric's values that have these labels; 0 if there are none.
    * @param {string} name
    * @param {Record<string, string>} [labels]
    */
@@ -34,7 +34,7 @@ export class Metrics {
   }
 
   /**
-   * The count in each bucket of a histogram, by the bucket's upper bound.
+   * Returns the count in each bucket of a histogram, keyed by the bucket's upper bound.
    * @param {string} name
    */
   histogram(name) {

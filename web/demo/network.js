@@ -11,7 +11,7 @@ class NetworkSocket {
   onmessage = null;
   /** @type {WebSocketLike["onclose"]} */
   onclose = null;
-  /** Never called: a browser's error event tells nothing that onclose does not. @type {WebSocketLike["onerror"]} */
+  /** Never called, since a browser's error event tells no more than onclose. @type {WebSocketLike["onerror"]} */
   onerror = null;
   /** @type {WebSocket | null} */
   #socket = null;
@@ -48,8 +48,8 @@ class NetworkSocket {
   /** @param {number} [code] */
   close(code) {
     this.#closed = true;
-    // A socket that is still connecting is closed by onopen: for one that is closed
-    // earlier, browsers write a warning to the console.
+    // onopen closes a socket that is still connecting: if it were closed earlier, browsers would write a warning to the
+    // console.
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.close(code);
   }
 

@@ -87,8 +87,8 @@ export class Operators {
     const risk = metrics.sum("refresher_sessions_at_risk");
     const connected = metrics.sum("refresher_sessions", { state: "attached" });
     const away = metrics.sum("refresher_sessions", { state: "detached" });
-    // The figure counts connected calls only. It is green only if there is no session without
-    // a connection either, since such a session may be at risk.
+    // This figure counts connected calls only. It is green only if there is no session without a connection either,
+    // since such a session may be at risk.
     const fine = !away && !this.#readings.renewals("expired");
     this.#risk.setFigure(String(risk), risk ? "low" : fine ? "fine" : "");
     this.#risk.setLine(risk ? `${counted(risk, "connected call")} may lose its token.` : "No connected call waits for a token.");

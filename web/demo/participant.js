@@ -175,7 +175,7 @@ export class Participant {
   }
 
   /**
-   * Starts or stops sending for a new role. The next tokens have that role too.
+   * Starts or stops sending for a new role. The next tokens are for that role, too.
    * @param {string} role
    */
   async wantRole(role) {
@@ -183,7 +183,7 @@ export class Participant {
     await this.#updateSending();
   }
 
-  // The states of the call.
+  // Changes of the call's state.
 
   /**
    * @param {string} state of the SDK's connection
@@ -278,8 +278,8 @@ export class Participant {
    */
   #renewed(refresher, renewal) {
     const { marginMs, expiresAt, rejoin, services } = renewal;
-    // A library that was switched on during the call does not know the token before, so it has no
-    // margin. This page knows both.
+    // If the library was switched on during the call, it does not know the previous token, so it reports no margin.
+    // This page knows the token.
     const leadMs = Number.isFinite(marginMs) ? marginMs : this.call.state === "in" ? this.leftMs() : 0;
     const inTime = !rejoin && services.length > 0; // without services, no SDK has taken the token
     logRenewal(this, renewal, inTime ? leadMs : 0);

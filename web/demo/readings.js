@@ -54,7 +54,7 @@ export class Readings {
   }
 
   /**
-   * What a histogram has counted from the first reading to the last, by bucket.
+   * Returns what a histogram has counted from the first reading to the last, keyed by bucket.
    * @param {string} name
    */
   histogram(name) {

@@ -72,8 +72,8 @@ func (d *Demo) answerRotation(w http.ResponseWriter, outcome started) {
 }
 
 // startRotation starts to replace the certificate, and returns the channel that receives
-// the outcome. A nil channel means that a rotation is running, for about wait, or that the
-// demo stops (wait is 0).
+// the outcome. A nil channel means that a rotation is already running, which takes about the time `wait`, or that the
+// demo stops; then `wait` is 0.
 func (d *Demo) startRotation() (result <-chan started, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -96,8 +96,8 @@ func (d *Demo) startRotation() (result <-chan started, wait time.Duration) {
 	return outcome, 0
 }
 
-// replace does the whole rotation, which ends when the old certificate is refused. It
-// returns the certificate that signs then.
+// replace carries out the whole rotation, which ends when the edge refuses the old certificate. It returns the
+// certificate that signs after that.
 func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 	next := newCertificate()
 	// The edge accepts the new certificate before the service signs with it, so that it
@@ -108,7 +108,7 @@ func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 	}
 	fingerprint, err := d.config.Sign(d.ctx, []string{next, old})
 	if err != nil {
-		_ = d.config.Edge.SetCertificates(old, "") // cannot fail: the edge has accepted it before
+		_ = d.config.Edge.SetCertificates(old, "") // cannot fail: the edge has accepted this certificate before
 		outcome <- started{err: err}
 		return old
 	}
@@ -119,7 +119,7 @@ func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 	d.config.Logger.Info("the certificate was replaced", "fingerprint", fingerprint, "old_refused_at", refusedAt.Unix())
 	outcome <- started{fingerprint: fingerprint, refusedAt: refusedAt}
 	if elapse(d.ctx, time.Until(refusedAt)) {
-		_ = d.config.Edge.SetCertificates(next, "") // cannot fail: the edge has accepted it above
+		_ = d.config.Edge.SetCertificates(next, "") // cannot fail: the edge has accepted this certificate above
 		d.config.Logger.Info("the old certificate is refused from now on")
 	}
 	return next

@@ -124,7 +124,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 	})
 }
 
-// Of many requests at the same time one starts a rotation, and the others are told to wait.
+// Of many requests at the same time one starts a rotation, and the answers to the others say how long to wait.
 func TestReplacementsDoNotMix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &signing{takes: time.Second}
@@ -186,7 +186,7 @@ func TestReplacementGoesOnWithoutItsRequest(t *testing.T) {
 }
 
 func TestCloseCutsAReplacementShort(t *testing.T) {
-	for _, takes := range []time.Duration{0, time.Hour} { // while it waits for the grace, and while it waits for the service
+	for _, takes := range []time.Duration{0, time.Hour} { // during the wait for Grace, and during that for the service
 		synctest.Test(t, func(t *testing.T) {
 			d := newRolling(t, &signing{takes: takes})
 			began := time.Now()

@@ -65,7 +65,7 @@ export function offerSound(endpoints, views, notes) {
     setText(byId("sound-hint"), `None: ${missing}.`);
   }
   const start = () => {
-    const context = new AudioContext(); // made after a click: before one, browsers play no sound
+    const context = new AudioContext(); // made after a click, because browsers play no sound before one
     for (const [i, endpoint] of endpoints.entries()) endpoint.setAudio(tone(context, notes[i] ?? []));
     return context;
   };
@@ -104,7 +104,7 @@ export function offerRotation(config) {
 
 /**
  * Replaces the App Certificate, and reports how many sessions have tokens under the
- * new one, until the old one is refused.
+ * new one, until the edge refuses the old one.
  * @param {(text: string) => void} report
  */
 async function rotate(report) {

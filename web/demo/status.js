@@ -36,7 +36,7 @@ function inCall(p, expires) {
 /** @param {Participant} p */
 function outOfCall(p) {
   const { call, ended } = p;
-  // If inSince is 0, the person was not in the call: the service refused a resume.
+  // If inSince is 0, the person was never in the call: the service has refused to resume the session.
   if (ended?.reason === "revoked" && ended.accessEndsAt && call.inSince) {
     const works = ended.accessEndsAt * 1000 > call.outSince ? `; this one works until ${clock(ended.accessEndsAt * 1000)}` : "";
     return `Ended by an operator at ${clock(call.outSince)}. Agora cannot take a token back${works}.`;

@@ -8,7 +8,7 @@ export class TokenRecord {
   lifetimeMs = 0;
   /** How many tokens were replaced before they expired. */
   renewals = 0;
-  /** The shortest time that one of those had left when it was replaced, in milliseconds. */
+  /** The shortest time that a replaced token had left, in milliseconds. */
   tightestMs = Infinity;
 
   /**

@@ -17,8 +17,8 @@ import (
 
 const (
 	leeway     = 30 * time.Second // allowed clock skew
-	maxEntries = 1000             // of all lists of grants together
-	maxName    = 255              // of a name or a subject, in bytes
+	maxEntries = 1000             // entries in all lists of grants together
+	maxName    = 255              // length of a name or a subject, in bytes
 	maxMaxTTL  = 1 << 31          // seconds; longer than any lifetime, and far from an overflow
 )
 
@@ -53,11 +53,11 @@ type (
 	users struct {
 		Users names `json:"users,omitempty"`
 	}
-	audience []string // one string or a list of strings in JSON
+	audience []string // in JSON, one string or a list of strings
 	names    []string
-	uids     []string        // numbers, decimal strings and patterns in JSON
+	uids     []string        // written in JSON as numbers, decimal strings or patterns
 	moment   session.UnixSec // may have a fraction in JSON, since some JWT libraries write one
-	seconds  int64           // at least 1; 0 if the claim is absent
+	seconds  int64           // the value of the claim, at least 1; 0 if the claim is absent
 	until    int64           // Unix seconds, at least 1; 0 if the claim is absent
 )
 
@@ -66,7 +66,7 @@ const (
 	wantTime  = "want Unix seconds, not milliseconds"
 )
 
-// wants has, for each claim, the text that an error gives for its valid values.
+// wants maps each claim to the text with which an error describes the claim's valid values.
 var wants = map[string]string{
 	"app":                 "want a string",
 	"sub":                 "want a string of at most 255 bytes",
@@ -91,13 +91,13 @@ var wants = map[string]string{
 	"grants.tokenFormat":  `want "007", "006" or "007-single"`,
 }
 
-// errWrong means that a claim's value is not one that wants describes. The caller adds the claim's
-// name.
+// errWrong means that a claim's value is invalid; the map `wants` describes the valid values. The caller adds the
+// claim's name.
 var errWrong = errors.New("wrong")
 
 func wrong(claim string) error { return refuse(ReasonClaims, claim+": "+wants[claim]) }
 
-// read decodes a value and returns errWrong if good rejects it.
+// read decodes a value and returns errWrong if the function `good` rejects it.
 func read[T any](d *jsontext.Decoder, into *T, good func(T) bool) error {
 	err := json.UnmarshalDecode(d, into)
 	if err == nil && !good(*into) {
@@ -198,8 +198,8 @@ func dotted(p jsontext.Pointer) string {
 	return strings.ReplaceAll(strings.TrimPrefix(string(p), "/"), "/", ".")
 }
 
-// checkCase refuses a name that differs from a claim's name only in its case. For example, maxTTL
-// instead of maxTtl was meant to limit a grant; if it were ignored, the grant would be unlimited.
+// checkCase refuses a name that differs from a claim's name only in its case. For example, whoever writes maxTTL
+// instead of maxTtl wants to limit a grant. If the service ignored that name, the grant would be unlimited.
 func checkCase(text []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(text))
 	for d.PeekKind() != 0 { // the end

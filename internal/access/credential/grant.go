@@ -19,7 +19,7 @@ type GrantConfig struct {
 	// Caller has the credential's subject, scope and grants. App may be empty if the service has
 	// one project. Grant.All is refused, and MaxTTL must be whole seconds.
 	Caller session.Caller
-	// Audience and Issuer may be empty.
+	// Audience and Issuer are the claims aud and iss of the credential; they may be empty.
 	Audience string
 	Issuer   string
 	// TTL is the credential's lifetime, in whole seconds. 0 means 1 h.

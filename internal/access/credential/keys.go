@@ -24,8 +24,8 @@ const (
 	maxRSA     = 8192 // bits; a larger key needs milliseconds of CPU for each verification
 )
 
-// takes reports whether a signing method may use a key. The library does not check an EC key's
-// curve, so takes does. No key may be used with the method "none".
+// takes reports whether a signing method may use a key. It checks an EC key's curve, since the JWT library does not. No
+// key may be used with the method "none".
 func takes(method jwt.SigningMethod, key any) bool {
 	ok := false
 	switch m := method.(type) {
@@ -42,8 +42,8 @@ func takes(method jwt.SigningMethod, key any) bool {
 	return ok
 }
 
-// verify checks the signature of s. fixed are the configured secrets ([]byte) and public keys; r is
-// the key set, nil without one. The error is a *RefusedError.
+// verify checks the signature of s. fixed are the configured secrets ([]byte) and public keys; r is the project's key
+// set, or nil if the project has none. The error is a *RefusedError.
 func (s *signed) verify(ctx context.Context, fixed []any, r *remote) error {
 	method := jwt.GetSigningMethod(*s.header.Alg)
 	tried := false

@@ -64,7 +64,7 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // symmetric and private keys, which must not be in a public key set
 		return setKey{}, errors.New("not a public key for signatures")
 	}
-	// Ignore certificates that come with a key: only the key itself is used.
+	// This drops the certificates that come with a key, since only the key itself is used.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipKeyOps: true})
 	if err != nil {

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// refreshEvery is the time between fetches that succeed; between fetches that fail it
-	// doubles from firstRetry to lastRetry.
+	// refreshEvery is the time between two fetches if the first succeeds. After a failed fetch the time is firstRetry;
+	// it doubles with each further failure, up to lastRetry.
 	refreshEvery = 10 * time.Minute
 	firstRetry   = time.Second
 	lastRetry    = time.Minute
@@ -61,8 +61,8 @@ type remote struct {
 	failing  bool          // guarded by mu; the last completed fetch failed
 	fetched  time.Time     // guarded by mu; end of the last successful fetch
 	stopped  bool          // guarded by mu; run has returned
-	// named has unknown keys. The value is begun at the time when the key was requested: a later
-	// fetch looks the key up. Guarded by mu.
+	// named has the requested keys that are not in the set. The value is what the field `begun` was at the time of the
+	// request: only a fetch that begins later looks the key up. Guarded by mu.
 	named *simplelru.LRU[wanted, int]
 }
 
@@ -119,8 +119,7 @@ func (r *remote) find(ctx context.Context, kid string, method jwt.SigningMethod)
 	return r.lookUp(ctx, kid, method)
 }
 
-// lookUp returns a key that find did not find in the set. It waits for a fetch if one may bring the
-// key.
+// lookUp returns a key that find did not find in the set. It waits for a fetch if the key may be in the newer set.
 func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMethod) (any, error) {
 	w := wantedOf(kid, method)
 	done, refused := r.want(w)
@@ -186,8 +185,8 @@ func (r *remote) tooSoon() time.Duration {
 	return max(0, time.Until(r.began.Add(cooldown)))
 }
 
-// lacks reports whether the last fetch, less than cooldown ago, looked for the key and did not find
-// it. The caller holds mu.
+// lacks reports whether the last fetch began less than `cooldown` ago, looked for the key, and did not find it. The
+// caller holds mu.
 func (r *remote) lacks(w wanted) bool {
 	n, ok := r.named.Peek(w)
 	return ok && n+1 == r.begun && !r.fetching && !r.failing && r.tooSoon() > 0
@@ -306,7 +305,7 @@ func (r *remote) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
-	case <-r.wake: // this fetch answers the request
+	case <-r.wake: // this fetch serves the request in the channel, so the request is removed
 	default:
 	}
 	r.begun++
@@ -336,7 +335,7 @@ func (r *remote) stop() {
 	close(r.done)
 }
 
-// age returns the age of the set, or the time since begin if no set was fetched yet.
+// age returns the age of the set, or the time since the parameter `begin` if no set was fetched yet.
 func (r *remote) age(begin time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

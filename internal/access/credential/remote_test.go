@@ -120,8 +120,8 @@ func TestNewKeySoonAfterAFetch(t *testing.T) {
 	}
 }
 
-// An answer that is still on its way may be older than a credential's key. So a key that is
-// requested during a fetch is looked up again by the next fetch.
+// The endpoint may have made an answer that is still on its way before a credential's key was published. So a key that
+// is requested during a fetch is looked up again by the next fetch.
 func TestKeyPublishedDuringAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one"), delay: time.Second}
@@ -138,8 +138,8 @@ func TestKeyPublishedDuringAFetch(t *testing.T) {
 	})
 }
 
-// If a fetch brings a key after lookUp has missed it and before want is called, the credential is
-// accepted.
+// A credential is accepted even if a fetch brings its key just after `lookUp` has searched the old set, and before
+// `lookUp` calls the method `want`.
 func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
 	r := newStand(t, withSet()).remotes[0]
 	method := jwt.SigningMethodES256
@@ -263,8 +263,8 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 	})
 }
 
-// Requests with one unknown key are refused permanently, except for those just after each cooldown,
-// which are asked to retry.
+// Requests with one unknown key are refused permanently, except for those just after each cooldown, whose clients are
+// told to retry.
 func TestOneUnknownKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one")}

@@ -56,7 +56,7 @@ func New(c Config) (*Limiter, error) {
 }
 
 // Allow takes one action from key's bucket and reports whether it is allowed now. If not,
-// retryAfter is how long until the next action is allowed, unless other actions take it first.
+// retryAfter is the time after which the key may act again, unless other actions with this key come first.
 func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) {
 	if l == nil {
 		return true, 0
@@ -75,7 +75,7 @@ func (l *Limiter) AllowAddr(a netip.Addr) (ok bool, retryAfter time.Duration) {
 		p, _ := a.Prefix(prefixBits) // fails for more than 128 bits
 		a = p.Addr()
 	}
-	b := a.As16() // hashing the Addr itself would allocate
+	b := a.As16() // passing the Addr itself to the hash function would allocate memory
 	return l.take(maphash.Bytes(l.seed, b[:]))
 }
 

@@ -30,14 +30,13 @@ type ApprovalRequest struct {
 	RTM *struct{ UserID string }
 }
 
-// BackEnd is a back end that answers approval requests.
 type BackEnd struct {
 	*httptest.Server
 	Mu     sync.Mutex
 	decide func(q ApprovalRequest) (allow bool, until session.UnixSec) // guarded by Mu; nil: it answers with status 500
 	Reason string                                                      // guarded by Mu; the reason in denials
-	Asked  []ApprovalRequest                                           // guarded by Mu; all approval requests
-	Counts []int                                                       // guarded by Mu; approval requests in each HTTP request
+	Asked  []ApprovalRequest
+	Counts []int // guarded by Mu; approval requests in each HTTP request
 }
 
 // NewBackEnd starts a back end that allows every request.

@@ -97,7 +97,8 @@ func (w *World) CallAt(address string, uid uint32, ttl int64) {
 	})
 }
 
-// Verdict ends the calls and checks that the stand-in recorded no lost call-seconds.
+// Verdict ends the calls and checks that the stand-in recorded no lost call-second: no second in which a user was
+// outside the call.
 func (w *World) Verdict(calls int) edge.Record {
 	w.T.Helper()
 	synctest.Wait()

@@ -122,7 +122,7 @@ func (s shared) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
 	return s.Memory.Wish(ctx, w)
 }
 
-// SetStatus fails during an outage of the store. So does Statuses.
+// SetStatus fails during an outage of the store. The method Statuses fails, too.
 func (s shared) SetStatus(ctx context.Context, node, topic, status string) error {
 	if err := s.broken(); err != nil {
 		return err
@@ -152,7 +152,7 @@ type Cluster struct {
 	Away   atomic.Bool
 	Nodes  []*ClusterNode
 	change func(i int, c *app.Config)
-	Wrap   func(app.Store) app.Store // wraps the store of each node; nil leaves it as it is
+	Wrap   func(app.Store) app.Store // wraps the store of each node; nil: stores are not wrapped
 	Admin  string                    // the operator's credential
 	User   string                    // the default credential of clients
 }
@@ -282,7 +282,7 @@ func (s *Cluster) Order(node int, method, path, body string, into any) {
 	}
 }
 
-// Open connects to an address and sends the first message.
+// Open connects to an address and sends the first message, `greeting`.
 func (s *Cluster) Open(address, greeting string) *Line {
 	s.T.Helper()
 	socket, _, err := websocket.Dial(s.Ctx, "ws://"+address+"/v1/ws", &websocket.DialOptions{HTTPClient: s.HTTPClient()})

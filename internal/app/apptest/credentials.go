@@ -150,7 +150,7 @@ func (p *Tenant) Pass(change map[string]any) string {
 	return SignWith(p.secret, c)
 }
 
-// Owns checks that a token has this project's App ID and signature.
+// Owns checks that a token has this project's App ID, and the signature of its certificate.
 func (p *Tenant) Owns(t *testing.T, what, text string, others ...*Tenant) {
 	t.Helper()
 	token, err := agora.Parse(text)

@@ -22,10 +22,10 @@ type Holder struct {
 	Until  session.UnixSec // the grant's expiry; 0 means none
 
 	mu      sync.Mutex
-	Bundles int                // guarded by mu; how many it received
+	Bundles int                // guarded by mu; number of bundles received
 	newest  Message            // guarded by mu; the newest message with tokens
 	joined  Message            // guarded by mu; the newest "joined"
-	Ended   string             // guarded by mu; the reason of the session's end
+	Ended   string             // guarded by mu; why the session ended; empty before
 	closed  protocol.CloseCode // guarded by mu; the close code of the newest connection
 	refuse  bool               // guarded by mu; the client refuses the next bundle
 	Faults  []string           // guarded by mu; texts of failed checks
@@ -47,7 +47,7 @@ func (h *Holder) Connect(greeting string) {
 	h.mu.Lock()
 	h.closed = 0
 	h.mu.Unlock()
-	// Write in a separate goroutine: while the server writes, it may not read.
+	// Write in a separate goroutine: the server may be writing at this time, and then it reads nothing.
 	said := make(chan string, 100)
 	h.Reading.Go(func() {
 		for text := range said {
@@ -145,7 +145,7 @@ func (h *Holder) Lose() {
 	synctest.Wait()
 }
 
-// Back resumes the session with its newest resume key, and reports whether that was accepted.
+// Back resumes the session with its newest resume key, and reports whether the node accepted it.
 func (h *Holder) Back() bool {
 	newest, joined, _, _ := h.State()
 	h.Connect(ResumeText(joined, newest.Seq))

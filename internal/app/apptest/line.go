@@ -22,7 +22,7 @@ type Received struct {
 	AccessEndsAt session.UnixSec
 	AfterMs      int64
 	Now          int64
-	CloseCode    int // if the connection was closed
+	CloseCode    int // 0 unless the connection was closed
 	At           time.Time
 }
 
@@ -34,8 +34,8 @@ type Line struct {
 	done    sync.WaitGroup
 	Session string
 	Key     string
-	Seq     atomic.Uint64 // of the newest bundle
-	expires atomic.Int64  // expiry of the newest tokens; see Ends
+	Seq     atomic.Uint64 // sequence number of the newest bundle
+	expires atomic.Int64  // when the newest tokens expire; see the method Ends
 }
 
 // Ends returns when the line's newest tokens expire.

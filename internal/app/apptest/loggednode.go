@@ -190,7 +190,8 @@ func (g *LoggedNode) Join(body, credential string) Answer {
 	g.T.Helper()
 	s := g.Connect()
 	defer func() { _ = s.CloseNow() }()
-	// Write in a separate goroutine: the node never reads a message that is too long to its end.
+	// Write in a separate goroutine: if a message is too long, the node never reads it completely, so the write would
+	// block.
 	go func() {
 		_ = s.Write(g.T.Context(), websocket.MessageText, []byte(`{"type":"join","auth":"`+credential+`",`+body+`}`))
 	}()

@@ -60,7 +60,7 @@ func Named(user string) []Request {
 	}
 }
 
-// FetchRTC requests a publisher's RTC token for a uid.
+// FetchRTC returns a request for a publisher's RTC token for a uid.
 func FetchRTC(channel string, uid int) Request {
 	return Post("/fetch_rtc_token", fmt.Sprintf(`{"uid":%d,"ChannelName":%q,"role":1}`, uid, channel))
 }
@@ -175,8 +175,8 @@ func (s *Cluster) Try(node int, credential string, l *Line, way Way) Outcome {
 	return way.try(s, node, credential, l)
 }
 
-// Refusals tries all ways on all nodes repeatedly, times attempts in all, and checks that each is
-// refused permanently. With go test -short it tries each way once on each node.
+// Refusals tries all ways on all nodes repeatedly, until it has made `times` attempts, and checks that each is refused
+// permanently. With go test -short it tries each way once on each node.
 func (s *Cluster) Refusals(times int, credential string, l *Line, ways []Way) {
 	s.T.Helper()
 	if testing.Short() {

@@ -101,7 +101,7 @@ func (s *Socket) Expect(kind string) Message {
 	return m
 }
 
-// Closed waits until the connection is closed, and checks the code.
+// Closed waits until the connection is closed, and checks the close code.
 func (s *Socket) Closed(want protocol.CloseCode) {
 	s.t.Helper()
 	if m, code := s.Next(); code != want {

@@ -9,7 +9,7 @@ import (
 // Opens is the content of a token, as a comparable value.
 type Opens struct {
 	Version  agora.Version
-	Services [2]Service // a token has one or two
+	Services [2]Service // a token is for one or two services
 }
 
 // Service is a service in a token, with the numbers of its privileges. In a 006 token, channel and
@@ -17,7 +17,7 @@ type Opens struct {
 type Service struct {
 	Type          agora.ServiceType
 	Channel, User string
-	Privileges    [4]uint16 // unused ones are 0
+	Privileges    [4]uint16 // unused elements are 0
 }
 
 // RTC is the service RTC for a channel and a user.
@@ -43,10 +43,10 @@ func newService(kind agora.ServiceType, channel, user string, privileges []uint1
 	return s
 }
 
-// V007 is the content of a 007 token with these services.
+// V007 returns the content of a 007 token with these services.
 func V007(services ...Service) Opens { return opens(agora.V007, services) }
 
-// V006 is the content of a 006 token with these services.
+// V006 returns the content of a 006 token with these services.
 func V006(services ...Service) Opens { return opens(agora.V006, services) }
 
 func opens(v agora.Version, services []Service) Opens {

@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// minDelay and MaxDelay bound the delay that Delay returns. A longer delay could outlast the client's
-	// tokens.
+	// minDelay and MaxDelay bound the delay that Delay returns. With a longer delay, the client's tokens could expire
+	// before it retries.
 	minDelay = time.Second
 	MaxDelay = 30 * time.Second
-	// A delay is at most 1/lifePart of the time until the client's tokens expire, so that the client can
-	// retry several times before.
+	// A delay is at most 1/lifePart of the time until the client's tokens expire, so that the client can retry several
+	// times before they expire.
 	lifePart = 3
 )
 
 // Admission limits the rate of joins and resumes. It is safe for concurrent use.
 type Admission struct {
-	admits  *rate.Limiter // limits clients admitted at once
+	admits  *rate.Limiter // limits how many clients are admitted at once
 	slots   *rate.Limiter // reserves the times at which delayed clients retry
 	expired *rate.Limiter // limits the delayed clients whose tokens have expired; they retry after minDelay
 	spread  func(time.Duration) time.Duration

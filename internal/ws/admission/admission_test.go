@@ -31,7 +31,7 @@ func busy(t *testing.T) *Admission {
 // MaxDelay. No delay is longer than a third of the time until the client's tokens expire.
 func TestDelay(t *testing.T) {
 	for name, c := range map[string]struct {
-		slots   int // slots that other clients have reserved
+		slots   int // number of retry slots that other clients have reserved
 		expires session.UnixSec
 		want    time.Duration
 	}{
@@ -79,7 +79,7 @@ func TestAdmissionAtTheRate(t *testing.T) {
 		t.Errorf("without a limit: %s", d)
 	}
 	a, admitted := busy(t), 0
-	for i := range 100 { // ten clients a second for ten seconds
+	for i := range 100 {
 		if a.Delay(start.Add(time.Duration(i+1)*100*time.Millisecond), 0) == 0 {
 			admitted++
 		}

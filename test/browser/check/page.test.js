@@ -1,5 +1,5 @@
-// Requirements of the demo page: axe finds no violations, in both views, in both themes and on a
-// phone; its size stays below a limit; it has a strict content security policy.
+// Checks the requirements of the demo page: axe finds no violations, in both views, in both themes and on a phone; its
+// size stays below a limit; it has a strict content security policy.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -19,7 +19,7 @@ test("the page's six lines are the first example of the library's README", async
 });
 
 const axe = await readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-/** Limits of the compressed size, in bytes. Comments count, since the sources are served without a build step. */
+/** Limits of the compressed size, in bytes. Comments count, since the sources are served as they are. */
 const limits = { page: 46 * 1024, library: 36 * 1024 };
 
 const looks = [
@@ -51,7 +51,7 @@ describe("the demo page", () => {
         assert.ok(passes.length > 10, "axe looked at next to nothing");
         t.diagnostic(`axe: ${passes.length} rules passed, undecided: ${incomplete.map(({ id }) => id).join(", ") || "none"}`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(wide <= 0, `${wide} px`); // negative if the page leaves room for a scrollbar
+        assert.ok(wide <= 0, `${wide} px`); // the width is negative if the page leaves room for a scrollbar
       });
     }
   }

@@ -79,7 +79,7 @@ const joined = ({ ortc }) => ({
   },
 });
 
-/** The client's WebSocket to the edge. */
+/** Replaces the client's WebSocket to the edge. */
 class Socket extends EventTarget {
   binaryType = "blob";
   bufferedAmount = 0;

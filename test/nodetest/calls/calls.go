@@ -22,7 +22,8 @@ type Config struct {
 	TTL time.Duration
 	// URL is the WebSocket address of the service.
 	URL string
-	// Transport connects one call, and may report to reached which node it connected to.
+	// Transport returns the transport of one call. The transport may call the function `reached` with the node to which
+	// it has connected.
 	Transport func(reached func(*nodetest.Node)) *http.Transport
 }
 
@@ -144,8 +145,8 @@ func (c *Calls) watch() ([]Tally, <-chan struct{}) {
 	return append([]Tally(nil), c.tallies...), c.changed
 }
 
-// Await waits until holds is true for each call. It compares the call's tally at the mark with
-// the current one.
+// Await waits until the function `holds` returns true for each call. It compares the call's tally at the mark with the
+// current one.
 func (c *Calls) Await(what string, mark []Tally, holds func(then, now Tally) bool) {
 	c.t.Helper()
 	timeout := time.NewTimer(nodetest.Patience)
@@ -178,8 +179,7 @@ func (c *Calls) AwaitRenewals(mark []Tally, times int) {
 	c.Await("been renewed", mark, func(then, now Tally) bool { return now.Renewals-then.Renewals >= times })
 }
 
-// AwaitReturn waits until the calls that were on a node at the mark have reconnected, and were
-// renewed since then.
+// AwaitReturn waits until the calls that were on a node at the mark have reconnected, and have been renewed after that.
 func (c *Calls) AwaitReturn(mark []Tally, from *nodetest.Node) {
 	c.t.Helper()
 	c.Await("come back", mark, func(then, now Tally) bool {

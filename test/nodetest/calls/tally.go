@@ -13,7 +13,7 @@ type Tally struct {
 	// Node is the node of the call's current or last connection, if the transport reports it.
 	Node *nodetest.Node
 
-	Sessions  int           // sessions opened; more than one means that a key was refused
+	Sessions  int           // sessions opened; a second one means that the service refused a resume key
 	Connected int           // connections on which the call joined or resumed
 	Renewals  int           // bundles applied during the call
 	Rejoins   int           // bundles with the action rejoin

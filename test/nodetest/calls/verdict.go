@@ -7,8 +7,8 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// Verdict ends the calls. It demands of the judge's record and of each tally that no call was
-// interrupted, in spite of this number of faults. It returns the figures as one line.
+// Verdict ends the calls. It demands that the judge's record and each tally show no interrupted call, in spite of the
+// given number of faults. It returns the figures as one line.
 func (c *Calls) Verdict(faults int) string {
 	c.t.Helper()
 	record, tallies, now := c.Record(), c.Mark(), time.Now()
@@ -42,9 +42,9 @@ func (c *Calls) judge(record edge.Record) {
 	}
 }
 
-// examine demands of a call's tally that nothing went wrong, and that the call was renewed as
-// often as its duration requires. Tokens of less than 90 s are renewed by half of their life.
-// Each fault may delay one renewal, but never beyond the end of the tokens.
+// examine demands that a call's tally shows no error, and as many renewals as the call's duration requires. Tokens of
+// less than 90 s are renewed by half of their life. Each fault may delay one renewal, but never beyond the end of the
+// tokens.
 func (c *Calls) examine(i int, t *Tally, now time.Time, faults int) {
 	c.t.Helper()
 	held := now.Sub(t.joinedAt)

@@ -24,10 +24,10 @@ import (
 type call struct {
 	generator *Generator
 	n         int
-	began     time.Time    // set before run
-	expiresMs atomic.Int64 // expiry of the tokens in use, a session.UnixMilli on this machine's clock; 0 if there are none
+	began     time.Time    // when the call started; set before run
+	expiresMs atomic.Int64 // expiry of the tokens in use, a session.UnixMilli on this machine's clock; 0 without tokens
 	had       atomic.Bool  // whether the call has ever had tokens
-	sentAway  atomic.Bool  // whether the service ever refused the call or did not answer
+	sentAway  atomic.Bool  // whether a connection of the call was ever refused, closed or not answered by the service
 
 	mu   sync.Mutex
 	conn net.Conn // guarded by mu; nil while not connected
@@ -69,7 +69,7 @@ func (c *call) event() client.Step {
 	}
 	switch {
 	case c.generator.isOver() && c.machine.State() == client.Live:
-		c.end() // from now on the call's tokens do not count
+		c.end() // the call ends, so its tokens are not watched any more
 		c.taking = nil
 		return c.machine.Leave(time.Now())
 	case c.generator.isOver() && c.machine.State() != client.Leaving:
@@ -211,7 +211,7 @@ func (c *call) refused(name string) {
 	c.generator.stats.refused.Add(1)
 }
 
-// disconnect closes the connection and reports whether drop had broken it before.
+// disconnect closes the connection and reports whether Generator.drop had cut it before.
 func (c *call) disconnect() (broke bool) {
 	c.mu.Lock()
 	if broke = c.conn == nil && c.wire != nil; c.conn != nil {
@@ -227,7 +227,7 @@ func (c *call) disconnect() (broke bool) {
 	return broke
 }
 
-// breakOff cuts the connection, like a network failure. It reports whether there was one.
+// breakOff cuts the connection, like a network failure. It reports whether the call had a connection.
 func (c *call) breakOff() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

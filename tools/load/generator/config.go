@@ -15,7 +15,7 @@ import (
 const (
 	MaxCalls    = 200_000
 	maxURLs     = 64
-	maxRate     = 20_000 // a second, of joins and of drops
+	maxRate     = 20_000 // joins a second, or drops a second
 	maxDuration = 24 * time.Hour
 	maxAckDelay = time.Minute
 	maxTTL      = 24 * time.Hour
@@ -37,7 +37,7 @@ type Config struct {
 	URLs []string
 	// Remote allows targets on other machines.
 	Remote bool
-	// Calls is the number of calls, JoinRate how many start in a second.
+	// Calls is the number of calls; JoinRate is how many calls start in a second.
 	Calls    int
 	JoinRate float64
 	// Duration is the time from the first join until all calls leave.

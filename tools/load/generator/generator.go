@@ -120,7 +120,7 @@ func (g *Generator) Run(ctx context.Context) Report {
 	return end
 }
 
-// drop cuts the connection of a random call.
+// drop cuts the connection of a random call, like a network failure.
 func (g *Generator) drop() {
 	if n := int(g.begun.Load()); n > 0 && g.calls[rand.IntN(n)].breakOff() { //nolint:gosec // a choice, not a secret
 		g.stats.drops.Add(1)
@@ -172,8 +172,8 @@ func source(n int) *net.TCPAddr {
 
 // dial connects.
 func dial(n int, target *url.URL) (net.Conn, error) {
-	// Without keep-alive probes, which Go sends after each 15 s of silence, more often than
-	// heartbeats: browsers cause no such load.
+	// Keep-alive probes are turned off. Go would send one after each 15 s of silence, which is more often than
+	// heartbeats; browsers cause no such load.
 	dialer := net.Dialer{Timeout: client.AnswerTimeout, KeepAlive: -1}
 	host, port := target.Hostname(), target.Port()
 	if port == "" {

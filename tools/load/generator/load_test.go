@@ -83,7 +83,7 @@ func (s *service) text(message string) {
 	} else {
 		b = append(b, 126, byte(len(message)>>8), byte(len(message)))
 	}
-	// In two parts, for the reader to put together.
+	// The message is sent in two parts, which the reader must put together.
 	for _, part := range [][]byte{append(b, message[:len(message)/2]...), []byte(message[len(message)/2:])} {
 		if _, err := s.conn.Write(part); err != nil {
 			s.t.Errorf("send: %v", err)
@@ -200,7 +200,7 @@ func TestACallIsRenewedAndKept(t *testing.T) {
 	if r.Joins != 1 || r.Renewals != 1 || r.Pings != 2 || r.RanOut != 0 || r.LostSeconds != 0 || r.SeqFell != 0 || r.Refused != 0 {
 		t.Errorf("%+v", r)
 	}
-	// 30 s of life, renewed after 20 s and half a second for each ack.
+	// Tokens live 30 s. They are renewed after 20 s, and each ack takes half a second.
 	if m := r.Margin; m.Count != 1 || m.Least < 9 || m.Least > 9.6 {
 		t.Errorf("margin %+v", m)
 	}
@@ -224,7 +224,7 @@ func TestTokensThatRunOutAreCounted(t *testing.T) {
 		s.expect(`"ping"`)
 		time.Sleep(30 * time.Second) // bubble
 	})
-	// Five seconds without tokens, and again from 30 s to the end.
+	// The call is without tokens for five seconds, and again from 30 s to the end.
 	if r.RanOut != 2 || r.LostSeconds < 14.5 || r.LostSeconds > 15.5 || r.SeqFell != 1 || r.Renewals != 0 {
 		t.Errorf("ran out %d, lost %.2f s, seq fell %d, renewals %d", r.RanOut, r.LostSeconds, r.SeqFell, r.Renewals)
 	}
@@ -280,14 +280,14 @@ func TestASlowSDKLosesItsTokens(t *testing.T) {
 		s.expect(`"ack","seq":2`)
 		s.expect(`"leave"`)
 	})
-	// The first tokens end after 12 s, the next ones as they are taken, after 18 s.
+	// The first tokens expire after 12 s; the next ones expire after 18 s, at the moment when the SDK accepts them.
 	if r.RanOut != 1 || r.LostSeconds < 7.9 || r.LostSeconds > 8.1 || r.Renewals != 0 || r.Repeats != 1 || r.Without != 0 {
 		t.Errorf("ran out %d, lost %.2f s, renewals %d, repeats %d, without %d", r.RanOut, r.LostSeconds, r.Renewals, r.Repeats, r.Without)
 	}
 }
 
-// Of three calls one is joined, one is sent away until the end and counts as without tokens, and one
-// has just begun and does not count.
+// Of three calls, one has joined. The service tells another one to retry later until the end, so it counts as without
+// tokens. The third has just begun, so it does not count.
 func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
 	for name, c := range map[string]struct {
 		rate    float64
@@ -342,8 +342,8 @@ func TestWaitsGrowWhileNothingAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// 10 s of silence and 10 s of waiting on average; without growth it would be
-		// 350 in the hour.
+		// Each attempt takes 10 s of silence and then 10 s of waiting on average. If the waits did not grow, there
+		// would be 350 attempts in the hour.
 		if g.Run(t.Context()); tried < 120 || tried > 240 {
 			t.Errorf("%d attempts in an hour", tried)
 		}

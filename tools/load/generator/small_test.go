@@ -21,7 +21,7 @@ import (
 func TestAWaitingCallIsSmall(t *testing.T) {
 	const (
 		calls     = 1000
-		mostHeap  = 3600 // bytes a call; measured: 2,430 to 3,010 with Go 1.26
+		mostHeap  = 3600 // bytes of a call; measured: 2,430 to 3,010 with Go 1.26
 		mostStack = 9000 // measured: 4,160, and 8,290 under the race detector
 	)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -60,13 +60,13 @@ func TestAWaitingCallIsSmall(t *testing.T) {
 		for _, conn := range conns { // without pongs the calls would reconnect
 			_, _ = conn.Write([]byte("\x81\x1e" + pongMessage))
 		}
-		if ticks < 4 { // a heartbeat after its join, a call gives its large buffer back
+		if ticks < 4 { // one heartbeat after its join, a call releases its large buffer
 			return
 		}
 		heap, stack = inUse()
 		heap, stack = (heap-heapBefore)/calls, (stack-stackBefore)/calls
 		cancel()
-		_ = listener.Close() // also closes the calls' connections, since the server does not answer leave
+		_ = listener.Close() // this also closes the calls' connections, since the server does not answer their leave
 	}
 	g, err := New(c)
 	if err != nil {
@@ -86,7 +86,7 @@ func answerJoin(conn net.Conn, n int) {
 	_, _ = fmt.Fprintf(conn, "%s\x81\x7e%c%c%s", head, len(message)>>8, len(message)&0xff, message)
 }
 
-// inUse is heap and stacks.
+// inUse returns the bytes of heap and stacks in use.
 func inUse() (heap, stack float64) {
 	var m runtime.MemStats
 	for range 4 { // each collection halves the stacks that are too large

@@ -11,7 +11,7 @@ import (
 // Report has the results since the generator started. Durations are in seconds.
 type Report struct {
 	Seconds   float64 `json:"seconds"`
-	Calls     int     `json:"calls"`     // begun so far
+	Calls     int     `json:"calls"`     // calls that have begun so far
 	Connected int64   `json:"connected"` // now
 	Holding   int     `json:"holding"`   // calls with valid tokens, now
 	Without   int     `json:"without"`   // calls that never had tokens, although they were refused or have waited
@@ -26,7 +26,7 @@ type Report struct {
 	Moves    uint64 `json:"moves"` // reconnects that the service asked for
 
 	Margin Spread `json:"margin_seconds"` // life left in the old tokens at a renewal
-	Back   Spread `json:"back_seconds"`   // the same when a call came back
+	Back   Spread `json:"back_seconds"`   // life left in the tokens when a call came back
 	Lag    Spread `json:"lag_seconds"`    // delay of pushes after the due time by the rule of renewals
 	Away   Spread `json:"away_seconds"`   // time from the loss of a connection until the call was back
 
@@ -35,12 +35,12 @@ type Report struct {
 
 	Reconnects map[string]uint64 `json:"reconnects"` // number of the service's requests to reconnect, by reason: drain, overload
 	Errors     map[string]uint64 `json:"errors"`
-	Dial       string            `json:"dial,omitempty"` // why the first connection that failed did
+	Dial       string            `json:"dial,omitempty"` // why the first failed connection failed
 
 	RanOut      uint64  `json:"ran_out"` // times that a call lost its tokens
 	LostSeconds float64 `json:"call_seconds_lost"`
 	SeqFell     uint64  `json:"seq_fell"`
-	Refused     uint64  `json:"refused"` // calls that the service ended, or would not have
+	Refused     uint64  `json:"refused"` // calls that the service ended, or refused for good
 }
 
 // Spread summarizes a distribution. All fields are 0 if Count is 0.
@@ -64,7 +64,7 @@ type stats struct {
 	mu         sync.Mutex
 	errors     map[string]uint64 // guarded by mu
 	reconnects map[string]uint64 // guarded by mu; by reason
-	dial       string            // guarded by mu; why the first connection that failed did
+	dial       string            // guarded by mu; why the first failed connection failed
 }
 
 // maxNames limits how many names of errors are counted, since a broken service may send any.
@@ -72,7 +72,7 @@ const maxNames = 100
 
 func (s *stats) failed(name string) { s.count(s.errors, name) }
 
-// asked counts a message that asks a call to connect again. It is no error.
+// asked counts a message by which the service asks a call to reconnect; such a message is no error.
 func (s *stats) asked(reason string) { s.count(s.reconnects, reason) }
 
 func (s *stats) count(names map[string]uint64, name string) {
@@ -158,7 +158,7 @@ func (s *spread) read() Spread {
 	}
 }
 
-// quantile is the middle of the bucket that has it, within the bounds seen. The
+// quantile returns the middle of the bucket that contains the quantile q, limited to the durations that occurred. The
 // caller holds mu.
 func (s *spread) quantile(q float64) float64 {
 	rank, seen := uint64(math.Ceil(q*float64(s.count))), uint64(0)

@@ -63,7 +63,7 @@ func (c *call) back(m *client.Message, now time.Time) {
 }
 
 // lagged records how late a push was: the time from the due time of the renewal until the service
-// wrote it, by the service's clock, plus its network delay above the shortest delay seen.
+// wrote it, by the service's clock, plus the part of its network delay that exceeds the shortest delay so far.
 func (c *call) lagged(m *client.Message) {
 	lead := m.Now.Sub(session.MilliOf(time.Now())).Milliseconds()
 	g := c.generator
@@ -136,13 +136,13 @@ func (c *call) left(now time.Time) (time.Duration, bool) {
 	return session.UnixMilli(ms).Time().Sub(now), ms != 0
 }
 
-// without reports whether the call has never had tokens although it should: it was sent away, or
-// has waited for longer than graceOfBeginning.
+// without reports whether the call has never had tokens although it should: the service has told it to retry later, or
+// it has waited for longer than graceOfBeginning.
 func (c *call) without(now time.Time) bool {
 	return !c.had.Load() && (c.sentAway.Load() || now.Sub(c.began) > graceOfBeginning)
 }
 
-// runsOut counts the tokens as expired if they are, and returns their remaining lifetime.
+// runsOut returns the remaining lifetime of the call's tokens. If they have expired, it counts them as expired.
 func (c *call) runsOut(now time.Time) time.Duration {
 	left, holds := c.left(now)
 	if holds && left <= 0 {

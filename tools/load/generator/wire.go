@@ -42,8 +42,8 @@ var (
 	errNoPage = errors.New("the handshake was not accepted")
 )
 
-// wire is one WebSocket. Reads and writes come from one goroutine; SetReadDeadline
-// and Close of net may be called by others.
+// wire is one WebSocket. Only one goroutine reads and writes; other goroutines may call SetReadDeadline and Close of
+// the field `net`.
 type wire struct {
 	net      net.Conn
 	buffer   []byte // bytes read so far, in idle or in a larger array
@@ -175,7 +175,7 @@ func (w *wire) frame() (op byte, payload []byte, ok bool, err error) {
 		}
 		size = int(binary.BigEndian.Uint16(b[2:]))
 	case 127:
-		return 0, nil, false, errFrame // longer than any message
+		return 0, nil, false, errFrame // the frame is longer than any message of the service
 	}
 	if head+size > maxFrame {
 		return 0, nil, false, errFrame

@@ -2,17 +2,17 @@ package planner
 
 import "time"
 
-// Unit costs, measured on two cores of an Intel Xeon with Go 1.26 and Redis 7.0. CPU times include
-// the kernel's part, over loopback. Each group names the command that measures it; run it on your
-// own machine before you order hardware.
+// These are unit costs, measured on two cores of an Intel Xeon with Go 1.26 and Redis 7.0. CPU times include the
+// kernel's part, over loopback. Each group names the command that measures it; run it on your own machine before you
+// order hardware.
 
 // go -C bench test -run '^$' -bench 'Peers/1/refresher$' -benchtime 1x
 //
 // The costs of connections and refusals are measured on a busy node, as in a storm (the rows
 // "busy"). The costs of renewals and heartbeats include waking up an idle node for each of them.
 const (
-	nodeJoinMicros      = 175.0 // connection with its first answer, busy
-	nodeResumeMicros    = 263.0 // client that comes back, busy
+	nodeJoinMicros      = 175.0 // a join on a busy node: a connection with its first answer
+	nodeResumeMicros    = 263.0 // a resume on a busy node
 	nodeRefusalMicros   = 109.0 // refusal, busy
 	nodeRenewalMicros   = 210.0 // cpu-µs/renewal
 	nodeHeartbeatMicros = 41.0  // cpu-µs/heartbeat
@@ -28,11 +28,11 @@ const (
 	// and the rest is garbage in the same proportion as for a call.
 	detachedBytes = 2_440.0
 
-	renewalInBytes    = 28.0    // out-B/renewal: what the node receives
-	renewalOutBytes   = 572.0   // in-B/renewal: what it sends
+	renewalInBytes    = 28.0    // out-B/renewal: bytes that the node receives
+	renewalOutBytes   = 572.0   // in-B/renewal: bytes that the node sends
 	heartbeatInBytes  = 21.0    // out-B/heartbeat
 	heartbeatOutBytes = 37.0    // in-B/heartbeat
-	joinInBytes       = 327.0   // out-B/join, with the handshake
+	joinInBytes       = 327.0   // out-B/join: bytes of a join, with the handshake
 	joinOutBytes      = 1_037.0 // in-B/join
 	resumeInBytes     = 597.0   // out-B/resume
 	resumeOutBytes    = 1_046.0 // in-B/resume
@@ -40,20 +40,20 @@ const (
 
 // go -C bench test -run '^$' -bench 'Peers/1/refresher-redis' -benchtime 1x
 const (
-	sharedJoinMicros    = 214.0    // connection with its first answer, busy
-	sharedResumeMicros  = 296.0    // client that comes back, busy
+	sharedJoinMicros    = 214.0    // a join on a busy node: a connection with its first answer
+	sharedResumeMicros  = 296.0    // a resume on a busy node
 	sharedRenewalMicros = 190.0    // cpu-µs/renewal
-	nodeIdleMicros      = 45_400.0 // cpu-µs/s: what a node does with 5,000 silent calls
+	nodeIdleMicros      = 45_400.0 // cpu-µs/s: a node with 5,000 silent calls
 
-	// In the storm that measures resumes some clients are taken by their keys, and
-	// Redis is told later: these are the higher ones of several runs.
+	// In the storm that measures resumes, nodes accept some clients by their resume keys alone and write to Redis
+	// later, so the costs vary; these are the higher values of several runs.
 	redisJoinMicros   = 63.7  // redis-µs/join
 	redisResumeMicros = 75.2  // redis-µs/resume
-	redisIdleMicros   = 590.0 // redis-µs/s: a node's lease, and its look at the shards and the revocations
+	redisIdleMicros   = 590.0 // redis-µs/s: a node renews its lease, and reads the shards and the revocations
 
 	redisRenewalInBytes  = 228.0   // redis-in-B/renewal
 	redisRenewalOutBytes = 6.0     // redis-out-B/renewal
-	redisResumeInBytes   = 461.0   // redis-in-B/resume; a join's are as many, or fewer
+	redisResumeInBytes   = 461.0   // redis-in-B/resume: bytes of a resume; a join needs as many or fewer
 	redisResumeOutBytes  = 116.0   // redis-out-B/resume
 	redisIdleInBytes     = 5_220.0 // redis-in-B/s
 	redisIdleOutBytes    = 1_970.0 // redis-out-B/s
@@ -73,7 +73,7 @@ const (
 	segmentBytes   = 20 + 32 + 18 + 22.0 // IPv4, TCP, Ethernet, TLS record
 	ackBytes       = 20 + 32 + 18.0
 	tlsOpenBytes   = 5_000.0 // a full TLS 1.3 handshake with a chain of two certificates, both ways
-	openSegments   = 8       // TCP's handshake and end
+	openSegments   = 8       // segments for opening and closing a TCP connection
 	conntrackBytes = 320.0   // kernel memory for one tracked connection
 )
 
@@ -86,7 +86,7 @@ const (
 	resumeWindow     = 2 * time.Minute
 )
 
-// How much of the available resources a plan uses.
+// These constants say how much of the available resources a plan uses.
 const (
 	memoryShare     = 0.70 // share of a node's memory
 	cpuShare        = 0.50 // share of a node's cores in normal operation

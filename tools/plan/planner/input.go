@@ -11,10 +11,11 @@ import (
 
 // Input describes the load that a plan is made for. Errors name the flags.
 type Input struct {
-	Sessions int64 // open at the same time
-	// TTL is the lifetime of tokens, RenewBefore the policy's head start; 0 means its default.
+	Sessions int64 // sessions that are open at the same time
+	// TTL is the lifetime of tokens. RenewBefore is the policy's head start: how long before their expiry tokens are
+	// renewed; 0 means the default.
 	TTL, RenewBefore time.Duration
-	// Heartbeat is the longest between two pings of a client, as --heartbeat.
+	// Heartbeat is the longest time between two pings of a client, as in the flag --heartbeat.
 	Heartbeat time.Duration
 	// CallLength is the average length of a call; it determines how many calls start a second.
 	CallLength time.Duration

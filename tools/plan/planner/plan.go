@@ -18,11 +18,11 @@ type Plan struct {
 	HeadStart   float64  `json:"head_start_seconds"`
 	Jitter      float64  `json:"jitter_seconds"` // the most
 	Renewals    float64  `json:"renewals_per_second"`
-	Peak        float64  `json:"renewals_per_second_after_one_minute"` // if all calls began in one minute
+	Peak        float64  `json:"renewals_per_second_after_one_minute"` // peak if all calls began in one minute
 	Echo        float64  `json:"renewals_per_second_after_storm"`      // rate of renewals one token lifetime after a storm
 	Joins       float64  `json:"joins_per_second"`
 	Heartbeats  float64  `json:"heartbeats_per_second"`
-	Detached    float64  `json:"detached_sessions"` // whose client went without leave, besides the calls
+	Detached    float64  `json:"detached_sessions"` // sessions left without leave; not in Sessions
 	Nodes       Nodes    `json:"nodes"`
 	Redis       Redis    `json:"redis"`
 	Network     Network  `json:"network"`
@@ -30,7 +30,7 @@ type Plan struct {
 	Storm       Storm    `json:"storm"`
 	NodeFailure Storm    `json:"node_failure"`
 	Settings    Setting  `json:"settings"`
-	Cells       int      `json:"cells"` // services that it is best split into
+	Cells       int      `json:"cells"` // number of separate services into which it is best split
 	Warnings    []string `json:"warnings"`
 	// Rehearsal is nil until Rehearse is called.
 	Rehearsal *Rehearsal `json:"simulation,omitempty"`
@@ -85,7 +85,7 @@ type Storm struct {
 	Nodes     int     `json:"nodes"` // number of nodes that admit the clients
 	Rate      float64 `json:"resumes_per_second"`
 	Seconds   float64 `json:"seconds"`
-	Least     float64 `json:"least_life_seconds"`       // least remaining lifetime of a call's tokens when it is back; negative if they have expired
+	Least     float64 `json:"least_life_seconds"`       // least life of tokens when a call is back; negative if expired
 	Refusals  float64 `json:"refusals_each"`            // number of refusals of each client before it is admitted
 	FirstWave float64 `json:"first_knock_core_seconds"` // processor time of each node for the first attempts of all clients
 	Cores     float64 `json:"cores_busy_each"`
@@ -109,7 +109,7 @@ type planner struct {
 	jitter    float64
 	steady    float64 // µs of a node's cores a second, for each session
 	joinRate  float64
-	detached  float64 // sessions whose client went without leave
+	detached  float64 // sessions whose client disconnected without leave
 }
 
 // Make computes a plan.
@@ -198,7 +198,7 @@ func (p *planner) nodes() Nodes {
 	perSession := residentBytes + kernelBytes + detachedBytes*p.detached/n
 	wants := []struct {
 		bound string
-		most  float64 // sessions that one node can have
+		most  float64 // the number of sessions that one node can have
 	}{
 		{"memory", memoryShare * float64(p.in.NodeMemory) / perSession},
 		{"processor", cpuShare * p.in.NodeCores * 1e6 / p.steady},
@@ -227,8 +227,8 @@ func (p *planner) nodes() Nodes {
 	}
 }
 
-// gentle returns the recommended --join-rate: as much as a node's cores can handle, but all nodes
-// together no more than one Redis server can, unless the storm would then take too long.
+// gentle returns the recommended --join-rate: as many joins as a node's cores can handle, but for all nodes together no
+// more than one Redis server can handle, unless a storm would then take too long.
 func (p *planner) gentle(nodes int) float64 {
 	easy := redisStormShare * 1e6 / redisResumeMicros
 	needed := p.in.StormShare * float64(p.in.Sessions) / (p.headStart * stormShare / 2)
@@ -297,7 +297,7 @@ func (p *planner) redis(out *Plan) Redis {
 	if p.in.RedisMasters > 0 {
 		r.Masters = p.in.RedisMasters
 	}
-	if r.Masters > 1 { // a cluster: each publish goes to all servers, replicas too
+	if r.Masters > 1 { // in a cluster, each published message goes to all servers, including replicas
 		r.Messages = out.Storm.Rate * float64(2*min(r.Masters, maxMasters)-1)
 	}
 	return r

@@ -156,7 +156,7 @@ func TestSessionsThatNobodyLeft(t *testing.T) {
 	without := made(t, in)
 	in.WithoutLeave = 0.5
 	p := made(t, in)
-	// 16.7 calls begin in a second; the half of those of an hour is still there.
+	// 16.7 calls begin in a second. Half of them end without leave; those of the last hour still have sessions.
 	if p.Detached < 29_999 || p.Detached > 30_001 || without.Detached != 0 {
 		t.Errorf("%v detached, %v without", p.Detached, without.Detached)
 	}
@@ -169,7 +169,7 @@ func TestSessionsThatNobodyLeft(t *testing.T) {
 	if p.Redis.Memory < 3.99*without.Redis.Memory || p.Redis.Writes <= without.Redis.Writes || p.Nodes.Cores != without.Nodes.Cores {
 		t.Errorf("%+v, without %+v", p.Redis, without.Redis)
 	}
-	// Tokens that are shorter than the resume window do not shorten that.
+	// Tokens whose lifetime is shorter than the resume window do not shorten the window.
 	in.TTL = time.Minute
 	if have := made(t, in).Detached; have < 999 || have > 1001 {
 		t.Errorf("%v detached", have)

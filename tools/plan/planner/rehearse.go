@@ -22,13 +22,13 @@ type Rehearsal struct {
 	Echo     Pair `json:"renewals_per_second_after_storm"`
 }
 
-// Pair is one figure by the formulas and by the simulation.
+// Pair has one figure as the formulas and as the simulation compute it.
 type Pair struct {
 	Simulated float64 `json:"simulated"`
 	Formula   float64 `json:"formula"`
 }
 
-// maxRehearsed is the most calls in a rehearsal with several nodes; they take a few seconds.
+// maxRehearsed is the largest number of calls in a rehearsal with several nodes; their simulation takes a few seconds.
 const maxRehearsed = 200_000
 
 // Rehearse simulates the storm of a plan made for in, and adds the results to the plan.

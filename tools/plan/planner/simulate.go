@@ -41,7 +41,7 @@ type Scenario struct {
 	BreakAt time.Duration
 	Lost    int
 	Back    time.Duration
-	// OneByOne is the time between two of these nodes being found again by the load balancer.
+	// OneByOne is the time after which the load balancer finds the next one of these nodes again.
 	OneByOne time.Duration
 	// Notice is how long clients take at most to notice the break; each takes a random part of it.
 	Notice time.Duration
@@ -60,8 +60,8 @@ type Outcome struct {
 	// them were. Away is the number of calls that were not back at the end.
 	BackAfter, HalfAfter time.Duration
 	Away                 int
-	// RanOut is how many calls' tokens expired. LeastLeft is the least remaining lifetime of a
-	// call's tokens when it was back; negative if it was back too late.
+	// RanOut is how many calls' tokens expired. LeastLeft is the least remaining lifetime of a call's tokens when the
+	// call was back; it is negative if the tokens had expired.
 	RanOut    int
 	LeastLeft time.Duration
 
@@ -144,7 +144,7 @@ type kind uint8
 const (
 	begin    kind = iota // a call begins
 	renew                // a session's deadline has come
-	breakAll             // nodes are lost
+	breakAll             // nodes lose their connections
 	attempt              // a client tries to connect
 )
 
@@ -153,7 +153,7 @@ type event struct {
 	order  int // order of insertion, for events of the same moment
 	client int
 	kind   kind
-	turn   int // the client's turn that it belongs to
+	turn   int // the value of the client's `turn` to which the event belongs
 }
 
 // caller is a call: the client's state and its node's.
@@ -161,7 +161,7 @@ type caller struct {
 	machine client.Machine
 	session *session.Session
 	node    int
-	turn    int // raised by each change of its connection
+	turn    int // each change of the call's connection increments it
 	away    bool
 }
 
@@ -173,7 +173,7 @@ type world struct {
 	events  events
 	puts    int
 	clients []caller
-	spread  func(time.Duration) time.Duration // part, for the clients' backoff
+	spread  func(time.Duration) time.Duration // the method `part`, for the clients' backoff
 	gates   []*admission.Admission
 	outcome Outcome
 }
@@ -249,7 +249,7 @@ func (w *world) attach(i int, now time.Duration) {
 // lifetime returns when tokens minted now expire.
 func (w *world) lifetime(c *caller, t session.Instant) session.UnixSec {
 	_, expiresAt, err := c.session.NextValidity(t)
-	if err != nil { // impossible, since the terms never end
+	if err != nil { // impossible, since the sessions' terms never end
 		panic(err)
 	}
 	return expiresAt
@@ -364,7 +364,7 @@ func (w *world) back(c *caller, now time.Duration) {
 		return
 	}
 	c.away = false
-	o.BackAfter = now - w.BreakAt // the last is the latest
+	o.BackAfter = now - w.BreakAt // the last client that is back sets the final value
 	if o.came++; o.came*2 <= o.Broken+1 {
 		o.HalfAfter = o.BackAfter
 	}

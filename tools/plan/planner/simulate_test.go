@@ -18,8 +18,7 @@ func play(t *testing.T, s Scenario) Outcome {
 	return o
 }
 
-// The rate of renewals, by the closed formula and by the sessions' own rules: they
-// differ by less than 2%.
+// The rates of renewals by the closed formula and by the sessions' own rules differ by less than 2%.
 func TestRenewalRate(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ ttl, before time.Duration }{{time.Hour, 0}, {10 * time.Minute, 0}, {time.Hour, 20 * time.Minute}, {20 * time.Second, 0}} {
@@ -50,8 +49,8 @@ func TestCrestOfAMinute(t *testing.T) {
 
 // Storms by the formula and by simulation. The spans differ by less than 2 s or 5%.
 // The least life that the formula gives is a bound: calls that are both the next to
-// be renewed and the last to be back are few, so what happens is better, by up to a
-// third of the head start here.
+// be renewed and the last to be back are few, so the simulated least life is longer, here by up to a third of the head
+// start.
 func TestStorms(t *testing.T) {
 	t.Parallel()
 	const sessions = 10_000
@@ -90,7 +89,7 @@ func TestStorms(t *testing.T) {
 			if lost := o.RanOut > 0; lost != tooSlow || o.RanOut > o.Broken/1000 {
 				t.Errorf("%d ran out", o.RanOut)
 			}
-			// One lifetime later those who came back are renewed together.
+			// One lifetime later, the clients that came back are renewed together.
 			echo := float64(o.Peak(s.BreakAt+2*time.Minute+o.BackAfter, s.Length))
 			back := f.Seconds
 			formula := crest(float64(o.Broken), back, p.jitter) + float64(sessions-o.Broken)*renewalRate(3600, 300)

@@ -69,7 +69,7 @@ func (s *Setting) text() string {
 // rate formats a --join-rate. It does not round, since a rate below 1 would become 0.
 func rate(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
-// count formats a number of things.
+// count formats a number and the name of the things that it counts, in singular or plural.
 func count(n int, thing string) string {
 	switch {
 	case n == 1:

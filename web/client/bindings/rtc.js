@@ -41,7 +41,7 @@ function listen(client, { willExpire, expired, left, joined }) {
    */
   const onState = (now, before, reason) => {
     if (now === "CONNECTED") joined();
-    // A failed join also ends in DISCONNECTED, but that client was never in the call.
+    // After a failed join the state is DISCONNECTED, too, but the client was never in the call.
     if (now !== "DISCONNECTED" || before === "CONNECTING") return;
     // If the edge refused the token of a reconnect, the SDK does not emit token-privilege-did-expire.
     if (reason === "TOKEN_EXPIRE") expired();

@@ -328,7 +328,7 @@ test("a node that stops without closing is noticed within half of the head start
     const { refresher, socket } = await sim.live({}, { ttl, renewBefore, heartbeat });
     await sim.pass(heartbeat * second);
     assert.equal(socket.pings.length, 1);
-    socket.answersPings = false; // the connection dies just after it answered, when the next ping is furthest away
+    socket.answersPings = false; // the connection dies just after it answered, just after a ping
     await sim.pass((renewBefore / 2) * second);
     assert.equal(refresher.state, "away", `tokens of ${ttl} s`);
   }
@@ -531,7 +531,7 @@ test("an error that left the connection open is not the reason of a later end", 
   const { refresher, socket } = await sim.live();
   await socket.says({ type: "error", code: "bad_request", message: "ack.seq: 7 was not sent yet" });
   assert.equal(refresher.state, "live");
-  await sim.pass(30 * second); // the service's pong arrives meanwhile
+  await sim.pass(30 * second); // the pong of the service arrives in this time
   await socket.closes(1009);
   assert.equal(refresher.state, "away");
 });

@@ -12,7 +12,7 @@ import { FakeRtcClient, FakeRtmClient, Simulation, how, inCall, second, settle }
 test("the SDK's warning sends a renew when the push is late", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim, { ttl: 600, renewBefore: 20 });
-  await sim.pass(580 * second); // 20 s are left; the SDK warned when 30 s were left
+  await sim.pass(580 * second); // now the tokens have 20 s left; the SDK warned when they had 30 s left
   assert.deepEqual(socket.take(), []);
   client.warns();
   assert.deepEqual(socket.take(), [{ type: "renew" }]);

@@ -30,7 +30,7 @@ async function frozen(t) {
   return { sim, refresher, socket, renewed, waiting };
 }
 
-/** Delivers the waiting messages. The overdue timers fire before message number `timersBefore`. */
+/** Delivers the waiting messages. The overdue timers fire just before the message with the index `timersBefore`. */
 async function thaw({ sim, refresher, socket, waiting }, timersBefore) {
   const tokens = [];
   for (let n = 0; n <= waiting.length; n++) {
@@ -94,7 +94,7 @@ test("no message but pong and joined sets the clock back", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
-  await sim.pass(26 * second); // a ping is unanswered now
+  await sim.pass(26 * second); // after this time a ping is unanswered
   for (const message of [sim.push({ seq: 2 }), { type: "reconnect", afterMs: hour, reason: "drain" }, { type: "something newer" }]) {
     await socket.says({ ...message, now: sim.time - 40 * second });
     assert.equal(refresher.now(), sim.time, message.type);

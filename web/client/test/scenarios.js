@@ -77,7 +77,7 @@ async function inCall(service, open, t) {
   const event = (/** @type {"renewed" | "refused"} */ name) => new Promise((resolve) => {
     const stop = refresher.on(name, (detail) => (stop(), resolve(detail)));
   });
-  /** Pushes the bundle with number `seq`. Resolves with the event of its outcome. */
+  /** Pushes the bundle with number `seq`. Resolves with the event that reports the bundle's outcome. */
   const push = async (/** @type {number} */ seq, /** @type {"renewed" | "refused"} */ outcome = "renewed", fields = {}) => {
     const told = event(outcome);
     const message = sim.push({ seq, services: [service], ttl: 600 + seq, ...fields });

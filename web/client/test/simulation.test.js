@@ -99,7 +99,7 @@ async function call(seed) {
     lost: () => check("lost its token"),
   });
 
-  // The time since which no fault has kept tokens from the page.
+  // Since this time no fault has kept tokens from the page.
   let goodSince = sim.time;
   let throttled = false;
   const isGood = () => !client.refusal && (service.socketsWork || (service.requestsWork && !throttled && service.sessions.has(refresher.session)));

@@ -337,7 +337,7 @@ test("a session that was superseded does not remove the resume token of the othe
   assert.match(storage.content[name], /ANOTHER/);
 });
 
-// Two pages of one identity: only one of them may have the session.
+// Two pages of one identity: only one of them can have the session.
 
 /** Makes the page of a duplicated tab, or of a window that a page opened: it starts with a copy of the storage. */
 function duplicate(sim, storage) {

@@ -124,7 +124,7 @@ test("a call whose service comes back with other keys is rejoined, again after e
   bindRtc(refresher, client, { rejoin: join });
   await join(await refresher.token("rtc"));
 
-  // The edge is there again before the library has its new tokens, and refuses the old one.
+  // The edge is reachable again before the library has new tokens, and refuses the old token.
   edge.answers = { join: { ok: false, code: 101 } };
   await socket.closes(1006);
   edge.socket.onclose({});

@@ -337,7 +337,7 @@ test("a message that waited while the device slept does not set the clock back, 
 
 test("deadlines are set again by a message with a better clock", async (t) => {
   const sim = new Simulation(t);
-  // The message had waited in the socket.
+  // This message has an old `now`, as if it had waited in the socket.
   const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50, now: sim.time - 300 * second });
   await sim.pass(560 * second);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);

@@ -47,7 +47,7 @@ export declare class Binding {
      */
     constructor(sdk: Sdk, alarms: Alarms);
     get state(): BindingState;
-    /** Whether the SDK accepts tokens at all: it has not left the call, and is still bound. */
+    /** Whether tokens should be delivered to the SDK: it has not left the call, and is still bound. */
     get wantsTokens(): boolean;
     /** Whether the SDK needs a token to rejoin the call with. */
     get needsRejoin(): boolean;

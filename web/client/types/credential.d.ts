@@ -20,7 +20,8 @@ export declare class Credential {
     accepted(): void;
     /**
      * Records that the service refused the credential, most likely because it expired.
-     * @returns {boolean} whether to try another credential: only if a function can fetch it, and only once in a row
+     * @returns {boolean} whether to try another credential: only if a function can fetch it, and only if the previous
+     * credential was not refused, too
      */
     refused(): boolean;
 }

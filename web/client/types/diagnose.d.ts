@@ -38,7 +38,7 @@ export type Parts = {
  * @property {State} state
  * @property {{token: ResumeToken | null}} resume
  */
-/** Warns in the console until the session has joined for the first time, once for each cause. */
+/** Until the session has joined for the first time, warns in the console, once for each cause. */
 export declare class Diagnosis {
     #private;
     /** @param {Parts} session */

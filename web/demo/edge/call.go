@@ -10,7 +10,7 @@ type Call struct {
 	history *history
 	notify  func(Event)
 	ended   func()
-	events  mailbox // nil for a call that came over the line protocol
+	events  mailbox // nil if the call came over the line protocol
 
 	// Guarded by edge.mu.
 	state   state
@@ -37,7 +37,7 @@ const (
 // would not notice the end.
 func (c *Call) Events() <-chan Event { return c.events }
 
-// Renew replaces the token, or returns an *Error and leaves the call as it was.
+// Renew replaces the token, or returns an *Error without changing the call.
 func (c *Call) Renew(token string) error {
 	if refusal := c.renew(token, nil); refusal != nil {
 		return refusal
@@ -102,9 +102,9 @@ func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	now := time.Now()
 	c.settle(now)
 	if c.state == left {
-		return refuse(CodeNotJoined, "not in a call") // not counted, since the client had left the call
+		return refuse(CodeNotJoined, "not in a call") // this refusal is not counted, since the client had left the call
 	}
-	same := c.who.leg == RTM && token == c.token // RTM's SDK ignores it
+	same := c.who.leg == RTM && token == c.token // RTM's SDK ignores a token that is already in use
 	switch {
 	case c.state == dropped:
 		refusal = refuse(CodeNotJoined, "the token ran out and the call with it: join again")
@@ -113,7 +113,7 @@ func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	case refusal == nil:
 		refusal = granted.runOut(now)
 	case refusal.Code == CodeInvalidAppID:
-		// The join has checked the app, so here a token for another app is just invalid.
+		// The join has checked the App ID, so in a renewal a token for another app has the code "invalid".
 		refusal = invalid("the token is for another app")
 	}
 	if refusal != nil {
@@ -187,7 +187,7 @@ func (c *Call) settle(now time.Time) {
 	c.finish(dropped)
 }
 
-// leave ends the call, or the loss after its drop, because the client leaves.
+// leave ends the call because the client leaves; if the call was dropped, it ends the loss instead.
 func (c *Call) leave(now time.Time) {
 	if c.state == left {
 		return

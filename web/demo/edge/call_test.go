@@ -62,7 +62,7 @@ func TestEvents(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		mint       func() mint
-		warn, drop time.Duration // times after the start; with warn none, no event is sent
+		warn, drop time.Duration // times after the start; if warn is none, no event is sent
 	}{
 		{"an hour", with(time.Hour), 3570 * s, 3600 * s},
 		{"a day", with(24 * time.Hour), 86370 * s, 86400 * s},
@@ -143,7 +143,7 @@ func TestEvents006(t *testing.T) {
 		if diff := cmp.Diff(want, events()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		// A privilege that never ends: the token's own day is over in silence.
+		// The privilege never ends, so there is no event when the token itself expires after a day.
 		silent := listen(mustJoin(t, e, JoinRequest{RTC, "room", "7", mint006("room", "7", ts, 1, 0)}), start)
 		if got := silent(); got != nil || time.Since(start) != 24*time.Hour {
 			t.Errorf("after %s: %v", time.Since(start), got)

@@ -22,7 +22,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	lastID  int64                // guarded by mu
-	waiting map[int64]chan reply // guarded by mu; each with room for its reply
+	waiting map[int64]chan reply // guarded by mu; each channel has room for its reply
 }
 
 // ErrClosed is the error of operations on a client that was closed, by Close or because a line could
@@ -47,8 +47,7 @@ func NewClient(nc net.Conn) *Client {
 	return c
 }
 
-// Join asks to be admitted, and reports whether the client may publish (always
-// false outside RTC).
+// Join requests admission to a call, and reports whether the client may publish (always false outside RTC).
 func (c *Client) Join(ctx context.Context, join JoinRequest) (publish bool, err error) {
 	return c.ask(ctx, request{Op: opJoin, Leg: join.Leg, Channel: join.Channel, User: join.User, Token: join.Token})
 }
@@ -58,7 +57,7 @@ func (c *Client) Renew(ctx context.Context, leg Leg, token string) (publish bool
 	return c.ask(ctx, request{Op: opRenew, Leg: leg, Token: token})
 }
 
-// Leave hangs up on one leg.
+// Leave ends the call on one leg.
 func (c *Client) Leave(ctx context.Context, leg Leg) error {
 	_, err := c.ask(ctx, request{Op: opLeave, Leg: leg})
 	return err
@@ -180,7 +179,7 @@ func (c *Client) readLines() error {
 		answer := c.waiting[in.ID]
 		delete(c.waiting, in.ID)
 		c.mu.Unlock()
-		if answer != nil { // nil if the request's ask has returned already
+		if answer != nil { // the channel is nil if the request's ask has already returned
 			answer <- in.reply
 		} else if in.ID == 0 {
 			return fmt.Errorf("the edge did not understand a line: %s", in.Error)

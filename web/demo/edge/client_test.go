@@ -54,10 +54,10 @@ func TestClientLegs(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		if err := client.Leave(t.Context(), RTM); err != nil { // leaving ends its loss
+		if err := client.Leave(t.Context(), RTM); err != nil { // leaving ends the dropped call's loss
 			t.Error(err)
 		}
-		join(inRoom("7", rtc("7", time.Hour))) // leaving ends its loss too
+		join(inRoom("7", rtc("7", time.Hour))) // leaving ends this call's loss, too
 		pass(10 * s)
 		if err := client.Close(); err != nil {
 			t.Error(err)

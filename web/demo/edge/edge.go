@@ -10,8 +10,8 @@ import (
 
 // Config sets up an [Edge].
 type Config struct {
-	AppID                string        // 32 hex digits, case kept: it is signed
-	Certificate          string        // primary App Certificate, 32 hex digits, case kept
+	AppID                string        // 32 hex digits; case matters, since the text is signed
+	Certificate          string        // primary App Certificate, 32 hex digits; case matters
 	SecondaryCertificate string        // a second one, equally valid; empty = none
 	WarnBefore           time.Duration // how long before the end the client is warned; 0 = 30 s, as Agora does
 	Logger               *slog.Logger  // one line per event, never a token or certificate; nil = silent
@@ -28,11 +28,11 @@ type Edge struct {
 	mu           sync.Mutex
 	keys         keyring               // guarded by mu; its slice is never changed in place
 	histories    map[identity]*history // guarded by mu; every call that was ever admitted
-	joinsRefused int                   // guarded by mu; those of no known call
+	joinsRefused int                   // guarded by mu; refused joins that belong to no known call
 	closed       bool                  // guarded by mu
 	notes        []note                // guarded by mu; log lines to be written
-	logging      bool                  // guarded by mu; a goroutine is writing them
-	logged       sync.Cond             // its lock is mu; signals that logging has become false
+	logging      bool                  // guarded by mu; a goroutine is writing the log lines
+	logged       sync.Cond             // signals that `logging` has become false; its lock is mu
 }
 
 // New returns an Edge that serves one app.

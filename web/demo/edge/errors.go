@@ -5,14 +5,14 @@ import "fmt"
 // Codes of refusals: the numbers of Agora's native SDKs, since the web SDK has only names for most.
 const (
 	CodeInvalidParams = 2   // the request itself is malformed
-	CodeAlreadyJoined = 17  // join on a leg that is in a call
-	CodeInvalidAppID  = 101 // join with a token of an app that this edge does not serve
-	CodeExpired       = 109 // the token, or its join privilege, has run out
+	CodeAlreadyJoined = 17  // a join on a leg that is already in a call
+	CodeInvalidAppID  = 101 // a join with a token of an app that this edge does not serve
+	CodeExpired       = 109 // the token, or its join privilege, has expired
 	CodeInvalidToken  = 110 // malformed, wrongly signed, or for another channel, user, service or app
-	CodeNotJoined     = 113 // renew or leave where there is no call
+	CodeNotJoined     = 113 // a renewal or a leave on a leg that has no call
 )
 
-// words are the SDKs' names of the codes. Error texts begin with them, so that a test can search for
+// words maps the codes to the SDKs' names for them. Error texts begin with them, so that a test can search for
 // INVALID_OPERATION like an app.
 var words = map[int]string{
 	CodeInvalidParams: "INVALID_PARAMS",

@@ -40,11 +40,11 @@ func newGrant(tokenEnds int64, ends map[uint16]int64, join uint16) (grant, *Erro
 // ends returns the time at which the call must be dropped.
 func (g grant) ends() time.Time { return time.Unix(min(g.tokenEnds, g.joinEnds), 0) }
 
-// silent reports whether the token expires before its privilege. The SDKs watch only the privilege, so
-// then the client gets no event, neither before nor after.
+// silent reports whether the token expires before its privilege. The SDKs watch only the privilege, so then the client
+// gets no event, neither before nor after the token expires.
 func (g grant) silent() bool { return g.tokenEnds < g.joinEnds }
 
-// runOut returns a refusal if the grant has expired, from the second of the expiry on.
+// runOut returns a refusal if the grant has expired; it counts as expired from the second of its expiry on.
 func (g grant) runOut(now time.Time) *Error {
 	if now.Before(g.ends()) {
 		return nil

@@ -20,7 +20,7 @@ const anonymous = "0"
 type identity struct {
 	leg     Leg
 	channel string // empty for RTM and Chat
-	user    string // uid in decimal or user account: the same text is the same user
+	user    string // uid in decimal, or user account: if both are the same text, they are the same user
 }
 
 // Limits in bytes, from Agora's documentation.

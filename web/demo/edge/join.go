@@ -2,11 +2,11 @@ package edge
 
 import "time"
 
-// JoinRequest asks to be admitted.
+// JoinRequest describes a client's request to be admitted to a call.
 type JoinRequest struct {
 	Leg     Leg
 	Channel string // 1 to 64 bytes in RTC, empty in RTM and Chat
-	User    string // uid in decimal or user account; "" and "0" in RTC = Agora is to choose
+	User    string // uid in decimal or user account; "" and "0" in RTC let Agora choose the uid
 	Token   string
 }
 
@@ -21,8 +21,8 @@ func (e *Edge) Join(request JoinRequest) (*Call, error) {
 	return call, nil
 }
 
-// join implements Join. It calls admitted before the first event, notify for each event, and ended after
-// the last. All are called with e.mu held, so they must not block or call the Edge.
+// join implements Join. It calls the function `admitted` before the first event, `notify` for each event, and `ended`
+// after the last event. All are called with e.mu held, so they must not block or call the Edge.
 func (e *Edge) join(request JoinRequest, notify func(Event), ended func(), admitted func(publish bool)) (*Call, *Error) {
 	who, refusal := request.identity()
 	if refusal != nil {

@@ -29,7 +29,7 @@ const (
 
 // reply is the line that answers a request.
 type reply struct {
-	ID      int64  `json:"id"` // the request's, or 0 if it could not be made out
+	ID      int64  `json:"id"` // the request's id, or 0 if that could not be parsed
 	OK      bool   `json:"ok"`
 	Publish *bool  `json:"publish,omitempty"` // set when an rtc join or renew is accepted
 	Code    int    `json:"code,omitempty"`

@@ -19,8 +19,8 @@ func (e *Edge) note(text string, who identity, args ...any) {
 	}
 }
 
-// unlock unlocks mu and then writes the log lines noted meanwhile. One goroutine at a time writes the
-// lines of all, so they keep their order.
+// unlock unlocks mu and then writes the log lines noted meanwhile. One goroutine at a time writes the log lines of all
+// goroutines, so the lines keep their order.
 func (e *Edge) unlock() {
 	defer e.mu.Unlock()
 	if e.logging || len(e.notes) == 0 {

@@ -39,7 +39,7 @@ type mint struct {
 	expire    uint32
 	salt      uint32
 	parts     []part
-	pack      func([]byte) []byte // default: zlib at the default level
+	pack      func([]byte) []byte // compresses the content; nil means zlib at the default level
 	extra     []byte              // signed bytes after the last service
 }
 
@@ -137,14 +137,14 @@ func publisher(life time.Duration) []uint32 {
 	return []uint32{1, s, 2, s, 3, s, 4, s}
 }
 
-// rtc is a correct publisher's token for channel room.
+// rtc returns a valid publisher's token for the channel "room".
 func rtc(user string, life time.Duration) mint {
 	return mint{expire: seconds(life), salt: 7, parts: []part{
 		{kind: 1, privileges: publisher(life), names: []string{"room", user}},
 	}}
 }
 
-// login is a token for RTM (2) or Chat (5).
+// login returns a token for RTM (kind 2) or Chat (kind 5).
 func login(kind uint16, user string, life time.Duration) mint {
 	return mint{expire: seconds(life), salt: 7, parts: []part{
 		{kind: kind, privileges: []uint32{1, seconds(life)}, names: []string{user}},
@@ -177,7 +177,7 @@ func newEdge(t testing.TB) *Edge {
 	return e
 }
 
-// inRoom is a join of RTC channel room.
+// inRoom returns a request to join the RTC channel "room".
 func inRoom(user string, m mint) JoinRequest {
 	return JoinRequest{Leg: RTC, Channel: "room", User: user, Token: m.token()}
 }

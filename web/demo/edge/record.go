@@ -61,11 +61,11 @@ func (e *Edge) Record() Record {
 
 // history is the record of one identity. Guarded by Edge.mu.
 type history struct {
-	owner *Call // the latest admitted; never nil once in the map
+	owner *Call // the call that was admitted last; never nil once the history is in the map
 
 	joinedAt  time.Time // zero if the user is not in the call
 	droppedAt time.Time // zero unless the call was dropped, and was neither joined again nor left since
-	brokeAt   time.Time // when the connection broke after the drop; zero if it did not
+	brokeAt   time.Time // when the connection broke after the drop; zero if it did not break
 
 	held, lost       time.Duration // figures of the ended calls and losses
 	joins            int
@@ -111,7 +111,7 @@ func (h *history) left(at time.Time, from state) {
 }
 
 // broke records a broken connection. A loss in progress continues, since the user may rejoin and was
-// then without the call all the time; if not, asOf ends the loss at the break.
+// then without the call all the time; if the user does not rejoin, asOf ends the loss at the break.
 func (h *history) broke(at time.Time, from state) {
 	h.breaks++
 	if from == inCall {
@@ -136,7 +136,7 @@ func (h *history) closeLoss(at time.Time) time.Duration {
 	return lost
 }
 
-// asOf returns a copy in which calls and losses in progress end at now.
+// asOf returns a copy in which calls and losses in progress end at the time `now`.
 func (h *history) asOf(now time.Time) history {
 	c := *h
 	if !c.joinedAt.IsZero() {

@@ -204,7 +204,7 @@ func TestManyCalls(t *testing.T) {
 			Joins: calls * rounds, RenewalsAccepted: calls * rounds, Drops: calls * rounds, MinMarginSeconds: &margin,
 		}
 		total := e.Record().Total
-		// Calls that were finished early are still dropped, so their losses are open.
+		// Calls that the test has finished early are still in the state dropped, so their losses still grow.
 		for i := range calls {
 			want.LostSeconds += rounds * float64(calls-1-i)
 		}

@@ -180,8 +180,7 @@ func TestRTMSameTokenIsIgnored(t *testing.T) {
 	})
 }
 
-// TestRTCSameTokenCounts: unlike in RTM, the edge treats the same token as a new one, and
-// warns of its end again.
+// Unlike in RTM, the edge treats a renewal with the same token as a new one, and warns of its end again.
 func TestRTCSameTokenCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -233,7 +232,7 @@ func TestSetCertificates(t *testing.T) {
 			m.cert = cert
 			return m
 		}
-		// use replaces the certificates, and demands how the edge answers the tokens of each.
+		// use replaces the certificates, and checks how the edge answers tokens that each certificate has signed.
 		use := func(primary, secondary string, want map[string]int) {
 			t.Helper()
 			if err := e.SetCertificates(primary, secondary); err != nil {

@@ -28,7 +28,7 @@ func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
-			// Perhaps there are no file descriptors left; existing connections must survive that.
+			// The process may have no file descriptors left; existing connections must survive that.
 			e.log.Warn("accept failed", "error", err)
 			select {
 			case <-time.After(acceptPause):
@@ -44,7 +44,7 @@ func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
 const (
 	acceptPause  = 100 * time.Millisecond
 	writeTimeout = 10 * time.Second // a client that reads nothing for so long loses its connection
-	maxUnsent    = 256              // lines; one that lags further behind loses it too
+	maxUnsent    = 256              // lines; a client that lags further behind loses its connection, too
 )
 
 // ServeConn serves the line protocol on one connection, which may be a [net.Pipe], until it ends or ctx
@@ -154,7 +154,7 @@ func (c *conn) do(q request) *Error {
 			return refuse(CodeNotJoined, "not in a call on %s", q.Leg)
 		}
 		return call.renew(q.Token, accepted)
-	default: // leave: parseRequest lets nothing else through
+	default: // the operation is leave, since parseRequest refuses all others
 		if call == nil || call.Leave() != nil {
 			return refuse(CodeNotJoined, "not in a call on %s", q.Leg)
 		}

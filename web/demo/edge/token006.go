@@ -16,7 +16,7 @@ type token006 struct {
 	crcUID     uint32
 	message    []byte // the signed part: salt, ts, privileges
 	salt       uint32
-	ends       uint32 // ts, Unix seconds: builders set it 24 h ahead, the token's own expiry
+	ends       uint32 // the field ts, in Unix seconds: the token's own expiry, which builders set to 24 h after issue
 	privileges map[uint16]uint32
 }
 
@@ -86,7 +86,7 @@ func (k keyring) verify006(token string, who identity) (grant, *Error) {
 	if uid != anonymous && crc32.ChecksumIEEE([]byte(uid)) == t.crcUID {
 		uids = append(uids, uid)
 	}
-	if t.crcUID == 0 && uid != "" { // the CRC of the empty uid, which admits any
+	if t.crcUID == 0 && uid != "" { // the CRC of the empty uid, which admits any user
 		uids = append(uids, "")
 	}
 	if len(uids) == 0 {

@@ -11,17 +11,17 @@ import (
 // token007 is a token of the current kind: "007", base64(zlib(signature, body)).
 type token007 struct {
 	signature []byte
-	body      []byte // the signed part: all that follows
+	body      []byte // the signed part: all bytes after the signature
 	appID     string
 	issued    uint32 // Unix seconds
-	expire    uint32 // seconds after issued; 0 is not "never" here: such a token is born expired
+	expire    uint32 // seconds after `issued`; 0 does not mean "never": such a token is expired from the start
 	salt      uint32
 	services  map[uint16]service007
 }
 
 // service007 is what a token grants in one service.
 type service007 struct {
-	privileges map[uint16]uint32 // seconds after issued; 0 = never ends
+	privileges map[uint16]uint32 // seconds after `issued`; 0 means that the privilege never ends
 	names      []string          // channel and uid, or user id, and so on by type
 }
 
@@ -37,8 +37,8 @@ const (
 	serviceAPaaS     = 7
 )
 
-// join007 is the privilege to join in RTC, to log in in RTM, and of a user in Chat. Chat's privilege 2,
-// of the app, is for servers and admits no user.
+// join007 is the privilege to join in RTC, to log in to RTM, and to be a user of Chat. Chat's privilege 2, of the app,
+// is for servers and admits no user.
 const join007 = 1
 
 // maxInflated is the largest size of an inflated token in bytes. The largest valid token, with all

@@ -16,8 +16,8 @@ type keyring struct {
 	certificates []string // one or two, both valid
 }
 
-// verify parses a token, checks its signature, its app, and that it is for this call, and returns its
-// grant. It does not check expiry; the caller does.
+// verify parses a token, checks its signature, its App ID, and its channel and user, and returns its grant. The caller
+// must check the expiry.
 func (k keyring) verify(token string, who identity) (grant, *Error) {
 	if len(token) < 1 || len(token) > maxToken {
 		return grant{}, invalid("the token is %d bytes long, not 1 to %d", len(token), maxToken)

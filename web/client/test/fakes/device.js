@@ -115,7 +115,7 @@ export class Device {
     for (const hide of [...this.hides]) this.run(hide);
   }
 
-  /** Makes the page get an event of onWake: it may have slept, or has another network. */
+  /** Calls the page's onWake listeners, as after a sleep or a change of the network. */
   async wake() {
     for (const wake of [...this.wakes]) this.run(wake);
     await settle();

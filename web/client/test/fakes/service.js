@@ -75,7 +75,7 @@ export class FakeService {
     }, true);
   }
 
-  /** Breaks all connections. If `noticed`, the page gets the event; otherwise it gets nothing. */
+  /** Breaks all connections. If `noticed` is true, the page gets the close event; otherwise it gets no event. */
   cut({ noticed }) {
     for (const connection of this.#connections) {
       connection.dead = true;

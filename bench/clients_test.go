@@ -93,7 +93,7 @@ func newClients(d dialect, address string) (*clients, error) {
 	}, err
 }
 
-// more adds count clients that are not connected yet.
+// more adds the given number of clients, not connected yet.
 func (s *clients) more(count int) []*call {
 	for range count {
 		s.all = append(s.all, &call{n: len(s.all) + 1})
@@ -165,7 +165,7 @@ func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.D
 	return nil
 }
 
-// advance executes steps until one waits for an answer.
+// advance executes the client's steps up to the next one that waits for an answer.
 func (s *clients) advance(c *call, steps []step, done *int) error {
 	for ; c.at < len(steps); c.at++ {
 		if err := steps[c.at].do(s, c); err != nil {

@@ -34,7 +34,7 @@ type measuring struct {
 	process *process
 	redis   *redistest.Server // nil if the server uses no Redis
 	clients *clients
-	idle    usage // what one second costs while all clients are silent
+	idle    usage // usage in one second while all clients are silent
 }
 
 func (m *measuring) start(c choice) (err error) {
@@ -97,8 +97,8 @@ func (m *measuring) used() usage {
 
 var processBegan = time.Now()
 
-// cost measures the usage of each operation, while the function `do` executes `count` of them. If unit is not empty,
-// Go's benchmark output reports it too (such as join), for the planner.
+// cost measures the usage of each operation, while the function `do` executes `count` of them. If the parameter `unit`,
+// such as "join", is not empty, Go's benchmark output also reports the costs, which the planner needs.
 func (m *measuring) cost(o operation, unit string, count int, do func() error) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, o)

@@ -74,7 +74,8 @@ func (p *process) request(begin string) (rest string, err error) {
 	return p.await(from, begin)
 }
 
-// child returns a starter for a server of this test binary, whose first line starts with the prefix first.
+// child returns a starter for a server of this test binary. The first line of the server's output starts with the
+// prefix `first`.
 func child(name, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		c.Name = name
@@ -89,7 +90,8 @@ func child(name, first string) starter {
 // errMissing means that the machine lacks a server's program, so the table has no row for it.
 var errMissing = errors.New("left out")
 
-// node returns a starter for a script in the folder node, whose first line starts with the prefix first.
+// node returns a starter for a script in the folder "node". The first line of the script's output starts with the
+// prefix `first`.
 func node(script, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		if _, err := os.Stat("node/node_modules"); err != nil {
@@ -149,7 +151,8 @@ type memory struct {
 	kernel   int64 // slab memory of the kernel, for the whole machine
 }
 
-// memory reads the memory of the server. collect makes the server collect its garbage and report its heap and stacks.
+// memory reads the memory of the server. If `collect` is true, the server first collects its garbage and reports its
+// heap and stacks.
 func (p *process) memory(collect bool) (m memory, err error) {
 	if m.resident, err = program.Resident(p.PID()); err != nil {
 		return m, err

@@ -37,7 +37,7 @@ func (s *sdk) take(call, token string) error {
 	return nil
 }
 
-// await waits for the next call of the SDK, which must be want.
+// await waits for the next call of the SDK, which must be the one in `want`.
 func (s *sdk) await(t *testing.T, want string) {
 	t.Helper()
 	select {

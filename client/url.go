@@ -11,8 +11,8 @@ import (
 // path is the path of the service's WebSocket.
 const path = "/v1/ws"
 
-// endpoint returns the URL of the service's WebSocket. text is that URL, or the URL of the service, such as
-// https://calls.example.com or, with a --base-path, https://example.com/calls.
+// endpoint returns the URL of the service's WebSocket. The parameter `text` is that URL, or the URL of the service,
+// such as https://calls.example.com or, with a --base-path, https://example.com/calls.
 func endpoint(text string) (string, error) {
 	u, err := url.Parse(strings.TrimSpace(text))
 	if err != nil || u.Host == "" {

@@ -76,7 +76,7 @@ func (c *callCommand) Run() error {
 	return err
 }
 
-// config returns the client's configuration; call plays the part of the SDK.
+// config returns the client's configuration. The parameter `call` acts as the SDK.
 func (c *callCommand) config(call *call) client.Config {
 	config := client.Config{
 		URL: c.URL, Credential: func(context.Context) (string, error) { return c.Credential, nil },
@@ -193,8 +193,8 @@ type uselessError struct{ text string }
 
 func (e *uselessError) Error() string { return e.text }
 
-// useless returns a *uselessError if every attempt with this URL will fail like the one that returned err.
-// Otherwise it returns nil.
+// useless returns a *uselessError if every attempt with this URL will fail like the attempt that returned the error
+// err. Otherwise it returns nil.
 func useless(err error) error {
 	handshake, answered := errors.AsType[*client.HandshakeError](err)
 	unknown, noHost := errors.AsType[*net.DNSError](err)

@@ -129,7 +129,7 @@ const agoraWarning = 30 * time.Second
 func (c *demoCommand) ownPage() bool { return c.Auth == "jwt" }
 
 // page returns the demo page, and the stand-in for Agora's edge that holds the page's call, or nil if Agora itself
-// holds the call. signer is nil if the credentials are real.
+// holds the call. The parameter `signer` is nil if the credentials are real.
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
 	ttl := max(c.TokenTTL, time.Second) // app.New refuses a token lifetime that is too short
 	config := demo.Config{

@@ -43,7 +43,8 @@ type answer struct {
 	text   string
 }
 
-// do sends a request. Unless header says otherwise, it appears to come from a page of the demo's own origin.
+// do sends a request. Unless the parameter `header` sets other headers, the request appears to come from a page of the
+// demo's own origin.
 func (d *demoService) do(method, path, body string, header ...string) answer {
 	d.t.Helper()
 	r, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.addr+path, strings.NewReader(body))

@@ -87,7 +87,7 @@ func TestDescriptorsUpToTheHardLimit(t *testing.T) {
 	s.stop(syscall.SIGTERM)
 }
 
-// limited makes a command run with at most limit file descriptors.
+// limited makes a command run with at most the given number of file descriptors.
 func limited(c *exec.Cmd, limit int) { limitedBy(c, "ulimit -n "+strconv.Itoa(limit)) }
 
 // limitedBy makes a command run under a ulimit that a shell sets.

@@ -189,7 +189,7 @@ func closeFiles(t *testing.T, files ...*os.File) {
 	}
 }
 
-// findLine reads lines up to one that matches pattern.
+// findLine reads the log up to a line that matches the regular expression `pattern`.
 func findLine(t *testing.T, log io.Reader, pattern string) {
 	t.Helper()
 	expression := regexp.MustCompile(pattern)

@@ -268,7 +268,7 @@ func serve(t *testing.T, c *exec.Cmd) *service {
 	return s
 }
 
-// find reads the log up to a line that matches pattern, and returns the match.
+// find reads the log up to a line that matches the regular expression `pattern`, and returns the match.
 func (s *service) find(pattern string) string {
 	s.t.Helper()
 	expression := regexp.MustCompile(pattern)

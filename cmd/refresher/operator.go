@@ -41,8 +41,8 @@ func (o *operator) base() (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), "/v1/ws"), nil
 }
 
-// ask sends a request and decodes the answer into `into`. body is JSON, or empty for none. If the status is
-// not 200, ask returns a *refusalError.
+// ask sends a request and decodes the answer into `into`. The parameter `body` is JSON, or empty for a request without
+// a body. If the status is not 200, ask returns a *refusalError.
 func (o *operator) ask(method, path, body string, into any) error {
 	base, err := o.base()
 	if err != nil {
@@ -90,8 +90,8 @@ func (e *refusalError) Error() string {
 	return strings.TrimSuffix("the service answers "+e.status+": "+e.body.Error, ": ")
 }
 
-// list fetches a list page by page and yields its elements. member is the JSON field of a page that contains
-// them.
+// list fetches a list page by page and yields its elements. The parameter `member` names the JSON field of a page that
+// contains them.
 func (o *operator) list(path string, query url.Values, member string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		for {
@@ -122,8 +122,9 @@ func (o *operator) list(path string, query url.Values, member string) iter.Seq2[
 	}
 }
 
-// printList prints a list as a table. columns is the table's head; row returns the cells of one element. With
-// --json it prints one element per line. It prints at most the number of elements in `most`; 0 means no limit.
+// printList prints a list as a table. The parameter `columns` is the table's head; the function `row` returns the cells
+// of one element. With --json it prints one element per line. It prints at most the number of elements in `most`; 0
+// means no limit.
 func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most int, columns string, row func(json.RawMessage) ([]string, error)) error {
 	table := table()
 	if !o.JSON {
@@ -160,8 +161,8 @@ func understand(text []byte, into any) error {
 	return nil
 }
 
-// show sends a request. With --json it prints the answer. Otherwise it decodes the answer into `into`, and
-// calls report to print it.
+// show sends a request. With --json it prints the answer. Otherwise it decodes the answer into `into`, and calls the
+// function `report` to print it.
 func (o *operator) show(method, path, body string, into any, report func() error) error {
 	var raw json.RawMessage
 	if err := o.ask(method, path, body, &raw); err != nil {

@@ -154,7 +154,7 @@ func fieldsOf(t reflect.Type) (names []string) {
 	return names
 }
 
-// checkFields returns an error unless the node is an object whose fields are all in fields, each at most
+// checkFields returns an error unless the node is an object whose fields are all in the list `fields`, each at most
 // once.
 func checkFields(place string, object *yaml.Node, fields []string) error {
 	prefix := strings.TrimPrefix(place+": ", ": ")

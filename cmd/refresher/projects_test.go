@@ -238,8 +238,8 @@ func TestServeTwoProjects(t *testing.T) {
 	}
 }
 
-// rewrite replaces the projects file in one step, makes the service read it, and returns the log line about
-// it that contains want.
+// rewrite replaces the projects file in one step, makes the service read it, and returns the log line about it that
+// contains the text `want`.
 func (s *service) rewrite(dir, text, want string) string {
 	s.t.Helper()
 	write(s.t, dir, "next.yaml", text)
@@ -252,8 +252,8 @@ func (s *service) rewrite(dir, text, want string) string {
 	return s.find(`(.*` + want + `.*projects\.yaml.*)`)
 }
 
-// signs checks that the service signs a project's tokens with a certificate, or refuses the credential if
-// certificate is empty.
+// signs checks that the service signs a project's tokens with a certificate, or refuses the credential if the parameter
+// `certificate` is empty.
 func (s *service) signs(app, certificate string, env []string) {
 	s.t.Helper()
 	status, text := s.get("/rtm/ana", grantBy(s.t, env, "--app-id="+app, "--rtm-users=ana"))

@@ -154,7 +154,7 @@ func TestJWTSecretsAreReadAgain(t *testing.T) {
 			}
 		}
 	}
-	// replace replaces a file, makes the service read it, and waits for the log line said.
+	// replace replaces a file, makes the service read it, and waits for the log line `said`.
 	replace := func(file, text, said string) {
 		t.Helper()
 		if err := os.Rename(write(t, dir, "next", text), file); err != nil {

@@ -119,7 +119,8 @@ func (o *offices) ids() map[string]string {
 	return found
 }
 
-// matches checks that a line of text matches expression; a space in it matches any number of spaces.
+// matches checks that a line of the text matches the regular expression `expression`, in which a space matches any
+// number of spaces.
 func matches(t *testing.T, text, expression string) {
 	t.Helper()
 	if !regexp.MustCompile(`(?m)^` + strings.ReplaceAll(expression, " ", ` +`) + ` *$`).MatchString(text) {

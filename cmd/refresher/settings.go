@@ -167,8 +167,8 @@ func (s *settings) openLog() *logging.Log {
 	return newLog(s.LogFormat, slog.Level(s.LogLevel))
 }
 
-// newLog returns a log on standard error: text if that is a terminal, else JSON, unless format says
-// otherwise.
+// newLog returns a log on standard error: text if that is a terminal, else JSON, unless the parameter `format` selects
+// one of them.
 func newLog(format string, level slog.Level) *logging.Log {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: logging.Printable}
 	return logging.New(os.Stderr, func(w io.Writer) slog.Handler {

@@ -39,7 +39,8 @@ var (
 	kongVariable = regexp.MustCompile(`(?s) \(from envar [A-Z0-9_]+=".*"\)$`)
 )
 
-// named returns err with a text in which the settings at its beginning are named as the user wrote them.
+// named returns the error err with a new text, in which the settings at the text's beginning are named as the user
+// wrote them.
 func (s *sources) named(err error) error {
 	if err == nil {
 		return nil

@@ -152,7 +152,7 @@ func printToken(t *agora.Token) {
 	}
 }
 
-// moment formats a time for people; none is the text for a time of 0.
+// moment formats a time for people; it returns the text `none` for a time of 0.
 func moment(s session.UnixSec, none string) string {
 	if s == 0 {
 		return none

@@ -181,8 +181,8 @@ func (c *classic) expiry(r *request) (time.Duration, error) {
 	return c.ttl(r, name, seconds)
 }
 
-// parameter returns the value of a parameter that has several names, and the name that the request
-// used. name is empty if the request has none of them.
+// parameter returns the value of a parameter that has several names, and the name that the request used. The name is
+// empty if the request has none of these parameters.
 func (r *request) parameter(names ...string) (name, value string, err error) {
 	for _, n := range names {
 		if !r.query.Has(n) {
@@ -236,8 +236,8 @@ func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 }
 
 // grantStream is grant for an RTM token that also grants stream channels. If the back end denies
-// the role publisher, grantStream changes stream to a subscriber and requests approval again: the back end limits the
-// role, as the credential's grant limits it in streamUser.
+// the role publisher, grantStream changes the role in `stream` to subscriber and requests approval again: the back end
+// limits the role, as the credential's grant limits it in streamUser.
 func (c *classic) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at session.UnixSec, err error) {
 	grant := &r.caller.Grant
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {

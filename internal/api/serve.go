@@ -158,7 +158,7 @@ func parseQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-// match reports whether parts match pattern, and returns the parts that match its stars.
+// match reports whether the parts of a path match a route's pattern, and returns those that match the pattern's stars.
 func match(pattern, parts []string) (args []string, ok bool) {
 	if len(pattern) != len(parts) {
 		return nil, false

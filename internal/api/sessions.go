@@ -160,8 +160,8 @@ func (o *operators) find(ctx context.Context, app, id string) (store.Record, err
 	return record, nil
 }
 
-// storeAway returns err if callers may see it. Otherwise it returns an error that says when to
-// retry.
+// storeAway returns an error of the store for the caller: err itself if callers may see it, otherwise an error that
+// says when to retry.
 func storeAway(err error) error {
 	if _, ok := asRefusal(err); ok {
 		return err

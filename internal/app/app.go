@@ -273,9 +273,8 @@ func (p *phase) end() {
 }
 
 // Run serves until ctx is done, and then drains: the node reports itself not ready, tells its
-// clients to reconnect at times spread over the drain window, and stops. Cancelling force, on a
-// second signal, cuts the drain short. Run returns nil after a drain, and only after all its
-// goroutines have returned.
+// clients to reconnect at times spread over the drain window, and stops. If the context `force` is cancelled, on a
+// second signal, the drain ends early. Run returns nil after a drain, and only after all its goroutines have returned.
 func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	// The order of stopping: first the delivery of events, since sessions' records note which
 	// events were delivered; then the sessions; then the writing of records.

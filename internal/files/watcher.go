@@ -44,17 +44,16 @@ func New(logger *slog.Logger, r prometheus.Registerer) *Watcher {
 	return w
 }
 
-// Follow reads the files and calls apply with their contents, in the order of paths. Run calls apply again
-// whenever one of the files has changed. If apply returns an error, it must leave its state unchanged; it is
-// called again at the next check. An error of the first read or call is returned by Follow, and then the
-// files are not followed. apply may keep contents, must not call the Watcher, and must not put a secret into
-// its error.
+// Follow reads the files and calls the function `apply` with their contents, in the order of paths. Run calls `apply`
+// again whenever one of the files has changed. If apply returns an error, it must leave its state unchanged; it is
+// called again at the next check. An error of the first read or call is returned by Follow, and then the files are not
+// followed. apply may keep contents, must not call the Watcher, and must not put a secret into its error.
 func (w *Watcher) Follow(apply func(contents [][]byte) error, paths ...string) error {
 	return w.FollowPaths(apply, func() []string { return paths })
 }
 
-// FollowPaths is like Follow, for files whose paths may change: paths is called at each check. While paths
-// returns none, apply is not called. paths must not call the Watcher.
+// FollowPaths is like Follow, for files whose paths may change: the function `paths` is called at each check. While it
+// returns no path, `apply` is not called. The function `paths` must not call the Watcher.
 func (w *Watcher) FollowPaths(apply func(contents [][]byte) error, paths func() []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,8 +90,8 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// look checks all files. If asked is set, Reload was called, so the result for each file is logged even if it
-// is unchanged.
+// look checks all files. If the parameter `asked` is true, Reload was called, so the result for each file is logged
+// even if it is unchanged.
 func (w *Watcher) look(asked bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -140,7 +139,7 @@ type group struct {
 // sum is a hash of a group's contents. The zero sum means that there are none yet.
 type sum [sha256.Size]byte
 
-// look reads the files and calls apply if their contents have changed.
+// look reads the files and calls the function `apply` if their contents have changed.
 func (g *group) look() (changed bool, err error) {
 	g.named = g.paths()
 	if len(g.named) == 0 {

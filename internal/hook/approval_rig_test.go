@@ -33,7 +33,8 @@ type approvalStage struct {
 	began    time.Time
 }
 
-// newApprovalStage makes an Approval; run starts it. change adjusts it before and may be nil.
+// newApprovalStage makes an Approval, which the method `run` starts. The function `change` adjusts it before; it may be
+// nil.
 func newApprovalStage(t *testing.T, change func(*Approval)) *approvalStage {
 	t.Helper()
 	s := &approvalStage{
@@ -277,7 +278,7 @@ func (b *backEnd) sizes() []int {
 	return sizes
 }
 
-// decide answers a batch. decision returns the fields of a JSON decision that follow the id.
+// decide answers a batch. The function `decision` returns the fields of a JSON decision that follow the id.
 func decide(r request, decision func(asks) string) reply {
 	var all []string
 	for _, q := range r.questions {

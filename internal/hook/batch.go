@@ -57,7 +57,7 @@ type batch struct {
 	approvals []*pendingApproval
 	result    result
 	err       error // why the batch failed; nil if its result is ok; contains no secret
-	unread    error // why a single request of the batch has no decision; errMissing only if there is no other error
+	unread    error // why one of its requests has no decision; errMissing only if there is no other error
 }
 
 // encode returns the body of the HTTP request.

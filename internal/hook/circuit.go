@@ -28,7 +28,7 @@ const (
 // probe begins after each wait.
 type circuit struct {
 	trip     int        // consecutive failures that open the circuit
-	failures int        // consecutive failures while closed; all failures since it opened while open
+	failures int        // consecutive failures; while the circuit is open, all failures since it opened
 	open     bool       // the endpoint is considered down
 	since    time.Time  // when the circuit last opened
 	until    time.Time  // time of the next probe

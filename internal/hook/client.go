@@ -31,8 +31,8 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// unset returns an error if c has a secret but no URL. name is the flags' prefix; `use` is the text that tells the
-// operator what the URL is for.
+// unset returns an error if c has a secret but no URL. The parameter `name` is the flags' prefix; `use` is the text
+// that tells the operator what the URL is for.
 func (c *Config) unset(name, use string) error {
 	switch {
 	case c.Secret != "":
@@ -55,7 +55,8 @@ type discipline[R any] interface {
 	// send sends a request. It returns false if run ended during the request: the outcome then says nothing
 	// about the endpoint, and the client does not call done.
 	send(ctx context.Context, r *R) (outcome, bool)
-	// done records a sent request. It returns a function that logs, which the client calls without its mutex.
+	// done records a sent request. It returns a function that writes the log lines; the client calls that function
+	// without holding its mutex.
 	done(r *R, o *outcome) (report func())
 }
 
@@ -83,7 +84,7 @@ type client[R any] struct {
 	stopped bool      // guarded by mu; run has returned, so no request is accepted
 }
 
-// newClient returns a client for d. Its circuit opens after trip consecutive failures.
+// newClient returns a client for d. Its circuit opens after as many consecutive failures as `trip` says.
 func newClient[R any](d discipline[R], e *endpoint, trip int) *client[R] {
 	return &client[R]{discipline: d, endpoint: e, circuit: circuit{trip: trip}, wake: make(chan struct{}, 1)}
 }

@@ -36,7 +36,7 @@ type endpoint struct {
 type limits struct {
 	atOnce  int           // concurrent requests
 	timeout time.Duration // of one request
-	wait    time.Duration // a longer Retry-After is cut to this
+	wait    time.Duration // the limit for a Retry-After; a longer one is shortened
 	answer  int           // bytes of an answer that are read; the rest is dropped
 }
 

@@ -85,8 +85,8 @@ func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.
 	return e, time.Time{}
 }
 
-// youngest searches the last hundred events for the youngest one that is ready and has not failed. If there
-// is none, it returns other.
+// youngest searches the last hundred events for the youngest one that is ready and has not failed. If there is none, it
+// returns the event `other`.
 func (q *eventQueue) youngest(other *pendingEvent) *pendingEvent {
 	for _, e := range slices.Backward(q.all.items[max(0, q.len()-100):]) {
 		if q.isHead(e) && !e.busy && e.failures == 0 {

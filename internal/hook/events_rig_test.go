@@ -34,7 +34,7 @@ type eventStage struct {
 	settled map[string][]bool // guarded by mu; outcomes by event id
 }
 
-// newEventStage makes an Events; run starts it. change adjusts it before and may be nil.
+// newEventStage makes an Events, which the method `run` starts. The function `change` adjusts it before; it may be nil.
 func newEventStage(t *testing.T, change func(*Events)) *eventStage {
 	t.Helper()
 	s := &eventStage{

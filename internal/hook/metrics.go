@@ -26,7 +26,7 @@ type eventMetrics struct {
 	delivery         prometheus.Histogram
 }
 
-// newEventMetrics registers the metrics. queued returns the number of pending events.
+// newEventMetrics registers the metrics. The function `queued` returns the number of pending events.
 func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetrics {
 	auto := promauto.With(r)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
@@ -63,8 +63,8 @@ type approvalMetrics struct {
 	requests *prometheus.CounterVec
 }
 
-// newApprovalMetrics registers the metrics. waiting returns the number of waiting calls of Request; open
-// reports whether the circuit is open.
+// newApprovalMetrics registers the metrics. The function `waiting` returns the number of waiting calls of Request;
+// `open` reports whether the circuit is open.
 func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func() bool) *approvalMetrics {
 	auto := promauto.With(r)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{

@@ -23,7 +23,7 @@ func (o *order[T]) add(item *T) {
 	o.items = slices.Insert(o.items, i, item)
 }
 
-// remove removes item and reports whether the list contained it.
+// remove removes an item and reports whether the list contained it.
 func (o *order[T]) remove(item *T) bool {
 	i, found := slices.BinarySearchFunc(o.items, item, o.compare)
 	switch {

@@ -57,8 +57,9 @@ func Listen(network, address string) (net.Listener, error) {
 	return (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), network, address)
 }
 
-// Open listens on an address in one of the forms that IsLocal describes. mode is the file mode of a Unix
-// socket; the file is removed when the listener is closed. listen is Listen or a replacement in tests.
+// Open listens on an address in one of the forms that IsLocal describes. The parameter `mode` is the file mode of a
+// Unix socket; the file is removed when the listener is closed. The parameter `listen` is the function Listen, or a
+// replacement in tests.
 func Open(address string, mode fs.FileMode, listen func(network, address string) (net.Listener, error)) (net.Listener, error) {
 	path, ok := strings.CutPrefix(address, unixPrefix)
 	if !ok {

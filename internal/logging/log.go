@@ -41,8 +41,8 @@ type Log struct {
 	closed  bool         // guarded by mu
 }
 
-// New returns a Log that writes to output. handle makes the slog handler that formats the lines. Close ends
-// the Log's goroutine.
+// New returns a Log that writes to output. The function `handle` makes the slog handler that formats the lines. Close
+// ends the Log's goroutine.
 func New(output io.Writer, handle func(io.Writer) slog.Handler) *Log {
 	l := &Log{output: output, handle: handle, ended: make(chan struct{})}
 	l.more.L = &l.mu

@@ -69,7 +69,7 @@ func (h *Health) ready() (bool, string) {
 		return false, "starting: what was revoked has not been read from the store yet"
 	case !h.config.HasKeys() && time.Now().Before(h.keysBy):
 		return false, "starting: no key set has been fetched yet"
-	case err != nil: // not ready, so that clients go to another node
+	case err != nil: // not ready, so that new clients connect to another node
 		return false, err.Error()
 	case h.config.Degraded(): // ready: for clients, a node without its store is better than none
 		return true, "ready, degraded: the store cannot be reached"
@@ -117,7 +117,7 @@ func (h *Health) Handler(metrics http.Handler, loopback bool) http.Handler {
 	})
 }
 
-// report answers a probe: 200 if check returns true, else the status failure.
+// report answers a probe with status 200 if the function `check` returns true, and with the status `failure` otherwise.
 func report(w http.ResponseWriter, check func() (bool, string), failure int) {
 	ok, text := check()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

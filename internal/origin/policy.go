@@ -69,9 +69,8 @@ func parsePattern(s string) (pattern, error) {
 	}
 }
 
-// allows reports whether a page from origin may use this service. origin is the value of the Origin header,
-// host that of the Host header. An empty origin is allowed: browsers always send one, so it is not a web
-// page.
+// allows reports whether a web page may use this service. The parameter `origin` is the value of the Origin header;
+// `host` is that of the Host header. An empty origin is allowed: browsers always send one, so it is not a web page.
 func (p *policy) allows(origin, host string) bool {
 	if origin == "" || p.any {
 		return true

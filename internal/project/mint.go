@@ -13,7 +13,7 @@ import (
 // signer mints the tokens of one project with its newest certificate.
 type signer struct{ atomic.Pointer[agora.Minter] }
 
-// use makes certificate the one that signs the project's tokens.
+// use makes the given certificate sign the project's tokens.
 func (s *signer) use(app, certificate string) error {
 	m, err := agora.NewMinter(app, certificate)
 	if err == nil {

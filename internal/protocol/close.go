@@ -104,10 +104,10 @@ func (c CloseCode) Known() bool {
 	return known
 }
 
-// After returns what a client must do after a close with code c. last is the type of the last
-// message before the close, or "" if there was none. After an ended message the client stops,
-// whatever the code, since the close frame may be lost. After a code that the protocol does not
-// define the client retries, since a proxy or a library has sent it.
+// After returns what a client must do after a close with code c. The parameter `last` is the type of the last message
+// before the close, or "" if there was none. After an ended message the client stops, whatever the code, since the
+// close frame may be lost. After a code that the protocol does not define the client retries, since a proxy or a
+// library has sent it.
 func (c CloseCode) After(last string) AfterClose {
 	row, known := c.find()
 	switch {

@@ -11,9 +11,8 @@ import (
 const PingText = `{"type":"ping"}`
 
 // Frequent decodes the three most frequent messages, ack, ping and renew, if they look exactly as
-// JSON.stringify and encoding/json write them. It uses no reflection and little stack. kind is the
-// message's type, seq the seq of an ack. ok is false for any other text, which DecodeClient
-// decodes.
+// JSON.stringify and encoding/json write them. It uses no reflection and little stack. The result `kind` is the
+// message's type; `seq` is the seq of an ack; `ok` is false for any other text, which DecodeClient decodes.
 func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	switch string(data) {
 	case PingText:

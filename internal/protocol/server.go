@@ -107,7 +107,7 @@ func FromTokens(t session.Tokens) Tokens {
 	return Tokens{RTC: token(t.RTC), RTM: token(t.RTM), Chat: token(t.Chat)}
 }
 
-// FromJoined converts j to its JSON form. heartbeat is the maximum interval of pings, from the flag
+// FromJoined converts j to its JSON form. The parameter `heartbeat` is the maximum interval of pings, from the flag
 // --heartbeat; the function Heartbeat computes this client's interval from it.
 func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	m := Joined{
@@ -122,10 +122,9 @@ func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 }
 
 // Heartbeat returns the interval of a client's pings, in whole seconds: a sixth of the head start
-// of its renewals, between one second and longest. A client waits at most two heartbeats for the
-// answer to a ping (client.Patience). So with a head start of 6 s or more it detects a dead
-// connection within half the head start. The other half remains for reconnecting before its tokens
-// expire.
+// of its renewals, but at least one second and at most `longest`. A client waits at most two heartbeats for the answer
+// to a ping (client.Patience). So with a head start of 6 s or more it detects a dead connection within half the head
+// start. The other half remains for reconnecting before its tokens expire.
 func Heartbeat(longest, headStart time.Duration) time.Duration {
 	return max(min(longest, headStart/6).Truncate(time.Second), time.Second)
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // Drain tells each client to reconnect after a delay, and closes the client's connection after that delay.
-// The delays are spread evenly over window. New clients are refused and told when to reconnect. Drain returns
-// when all connections are closed, or ctx is done.
+// The delays are spread evenly over the time `window`. New clients are refused and told when to reconnect. Drain
+// returns when all connections are closed, or ctx is done.
 func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	h.drainsBy.Store(int64(h.now() + window + 1))
 	conns := h.all()
@@ -98,7 +98,7 @@ func (h *Hub) drainDelay(expiresAt session.UnixSec) (time.Duration, bool) {
 	return spread(left), true
 }
 
-// spread returns a random duration below most, so that clients do not reconnect together.
+// spread returns a random duration shorter than `most`, so that clients do not reconnect together.
 func spread(most time.Duration) time.Duration {
 	return rand.N(most) //nolint:gosec // not a secret
 }

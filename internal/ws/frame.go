@@ -30,7 +30,7 @@ func recycle(frame *[]byte) {
 	}
 }
 
-// appendText appends text to b as one text frame.
+// appendText appends a text frame with the given text to the buffer b.
 func appendText(b, text []byte) []byte {
 	switch n := len(text); {
 	case n <= maxShort:
@@ -43,7 +43,7 @@ func appendText(b, text []byte) []byte {
 	return append(b, text...)
 }
 
-// appendClose appends a close frame to b. text has at most 123 bytes.
+// appendClose appends a close frame to the buffer b. The text has at most 123 bytes.
 func appendClose(b []byte, code protocol.CloseCode, text string) []byte {
 	b = append(b, closeFrame, byte(2+len(text)), byte(code>>8), byte(code))
 	return append(b, text...)
@@ -52,8 +52,8 @@ func appendClose(b []byte, code protocol.CloseCode, text string) []byte {
 // short is a buffer that holds the payload of a short frame.
 type short [maxShort]byte
 
-// readShort unmasks the payload if data is exactly one short frame whose first byte is kind, such as
-// textFrame. Otherwise ok is false.
+// readShort unmasks the payload if data is exactly one short frame whose first byte is `kind`, such as textFrame.
+// Otherwise the result `ok` is false.
 func (s *short) readShort(kind byte, data []byte) (payload []byte, ok bool) {
 	const header = 6 // first byte, length, and mask of 4 bytes
 	if len(data) < header || data[0] != kind || len(data)-header > maxShort || data[1] != masked|byte(len(data)-header) {

@@ -160,7 +160,7 @@ func (c *conn) refuseAttach(ctx context.Context, err error) (outcome string) {
 	return string(refused.Code)
 }
 
-// askToReconnect tells the client to reconnect after a delay, closes the connection, and returns reason.
+// askToReconnect tells the client to reconnect after a delay, closes the connection, and returns the reason.
 func (c *conn) askToReconnect(code protocol.CloseCode, reason string, after time.Duration) string {
 	c.close(code, reason, protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: reason})
 	return reason

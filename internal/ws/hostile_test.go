@@ -17,7 +17,7 @@ import (
 )
 
 // raw opens a WebSocket without a library, so that tests can send malformed frames. It discards what the
-// server sends; done is closed when the server closes the connection.
+// server sends; the channel `done` is closed when the server closes the connection.
 func (s *stage) raw() (c net.Conn, done <-chan struct{}) {
 	s.t.Helper()
 	c, err := s.pipes.dial(s.t.Context(), "", "")

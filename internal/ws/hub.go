@@ -80,7 +80,7 @@ type Hub struct {
 	lead         time.Duration        // a sweep checks a connection as soon as its deadline is this close
 	seed         maphash.Seed
 
-	running  sync.WaitGroup // counts the goroutines of all connections, including background ones
+	running  sync.WaitGroup // counts the goroutines of all connections, including those of inBackground
 	drainsBy atomic.Int64   // end of the drain, on the hub's clock; 0 if the hub is not draining
 	shards   [shardCount]shard
 }

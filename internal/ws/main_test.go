@@ -152,7 +152,7 @@ func (p *peer) read() map[string]any {
 	return m
 }
 
-// closed waits until the connection is closed with code. It returns the messages that arrived before.
+// closed waits until the connection is closed with the given code. It returns the messages that arrived before.
 func (p *peer) closed(code protocol.CloseCode) (before []map[string]any) {
 	p.t.Helper()
 	for {

@@ -28,7 +28,7 @@ import (
 const handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// frame returns a client's frame with a mask that is not zero. first is the frame's first byte.
+// frame returns a client's frame with a mask that is not zero. The parameter `first` is the frame's first byte.
 func frame(first byte, payload string) []byte {
 	f := []byte{first}
 	switch n := len(payload); {

@@ -49,7 +49,7 @@ func (c *conn) proceed(before *greeting, err error) {
 }
 
 // handleNext handles m, or the next message that it reads if m is empty. For a connection's first message it
-// starts the next goroutine before handling, and returns the message as first; otherwise the caller starts
+// starts the next goroutine before handling, and returns the message as the result `first`; otherwise the caller starts
 // that goroutine. An error ends the connection.
 func (c *conn) handleNext(m message) (first *greeting, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
@@ -114,9 +114,9 @@ type greeting struct {
 }
 
 // wait blocks until the first message is handled, and returns the next message if the client has sent one
-// meanwhile. broken is the error of waiting for input. If the client has hung up, wait cancels the handling of the
-// first message, which may be waiting for the back end. wait reads one message at most, so it does not notice if the
-// client hangs up after sending one.
+// meanwhile. The parameter `broken` is the error of waiting for input. If the client has hung up, wait cancels the
+// handling of the first message, which may be waiting for the back end. wait reads one message at most, so it does not
+// notice if the client hangs up after sending one.
 func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	defer g.hangUp()
 	if err = broken; err == nil {

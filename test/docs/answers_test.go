@@ -19,7 +19,7 @@ import (
 type player struct {
 	t    *testing.T
 	node *node
-	seen map[string]bool // each answer so far, as "METHOD path status"
+	seen map[string]bool // the answers so far, as "METHOD path status"
 }
 
 func (p *player) play(q request) reply {

@@ -16,8 +16,8 @@ import (
 	"refresher/internal/session"
 )
 
-// constants returns the values of string constants in the files that match pattern: those whose name begins with
-// prefix and, unless kind is empty, whose type is kind.
+// constants returns the values of string constants in the files that match `pattern`: of those constants whose name
+// begins with `prefix` and whose type is `kind` (any type if `kind` is empty).
 func constants(t *testing.T, pattern, prefix, kind string) (found []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../" + pattern)

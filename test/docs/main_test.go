@@ -128,7 +128,7 @@ type reply struct {
 func (n *node) public() string     { return "http://" + n.App.Addr().String() }
 func (n *node) operations() string { return "http://" + n.App.OpsAddr().String() }
 
-// request sends one HTTP request. header alternates names and values.
+// request sends one HTTP request. The parameter `header` alternates names and values.
 func (n *node) request(t *testing.T, method, url, body string, header ...string) reply {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -14,7 +14,7 @@ import (
 
 const join = `{"type":"join","rtc":{"channel":"daily","uid":1001},"rtm":{"userId":"ana"},"chat":{"userId":"ana"}}`
 
-// resumeOf returns the resume message for a joined message. rest has further fields.
+// resumeOf returns the resume message for a joined message. The text `rest` has further fields.
 func resumeOf(joined object, rest string) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q%s}`, joined["session"], joined["key"], rest)
 }
@@ -177,8 +177,8 @@ func TestJoinSchemaIsTheService(t *testing.T) {
 	}
 }
 
-// joinsWith returns joins that try each character in a name: the characters that the schema accepts share
-// joins, each refused character has joins of its own.
+// joinsWith returns joins that try each character in a name: the characters that the schema accepts share joins, but
+// each refused character has joins of its own.
 func joinsWith(form string) (joins []string) {
 	characters := strings.Split("\x00\x1f\x7fé☎😀", "")
 	for c := ' '; c <= '~'; c++ {

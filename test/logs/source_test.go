@@ -101,8 +101,8 @@ func (s *source) readPackage(folder string) error {
 	return nil
 }
 
-// read records a call if it logs or adds keys to a logger. within is the declaration that
-// contains the call.
+// read records a call if it logs or adds keys to a logger. The parameter `within` is the declaration that contains the
+// call.
 func (f *file) read(call *ast.CallExpr, within ast.Decl) {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {

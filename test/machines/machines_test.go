@@ -172,7 +172,7 @@ func (m *machine) startNode() {
 	})
 }
 
-// expect demands that text matches expression.
+// expect demands that the text matches a regular expression.
 func expect(t *testing.T, text, expression string) {
 	t.Helper()
 	if !regexp.MustCompile(expression).MatchString(text) {

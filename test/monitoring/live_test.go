@@ -205,7 +205,8 @@ func TestLive(t *testing.T) {
 	t.Log(s.calls.Verdict(1))
 }
 
-// is waits until an alert is active (pending or firing), or until it is inactive.
+// is waits until an alert is active (pending or firing) if the parameter `pending` is true, or until it is inactive
+// otherwise.
 func (p *prometheus) is(name string, pending bool) {
 	p.t.Helper()
 	p.eventually(fmt.Sprintf("%s: pending %v", name, pending), func() (bool, string) {

@@ -223,8 +223,8 @@ func (p *prometheus) get(path string, values url.Values, data any) error {
 	return nil
 }
 
-// eventually waits until holds returns true. It checks once for each scrape, since Prometheus
-// cannot notify of a result. why says what is missing.
+// eventually waits until the function `holds` returns true. It calls `holds` once for each scrape, since Prometheus
+// cannot notify of a result. The result `why` says what is missing.
 func (p *prometheus) eventually(what string, holds func() (ok bool, why string)) {
 	p.t.Helper()
 	tick := time.NewTicker(scrapeEvery)

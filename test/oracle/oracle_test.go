@@ -65,7 +65,7 @@ func startNode(t *testing.T) *node {
 	return n
 }
 
-// ask sends a request and decodes the reply into into. It fails the test if the reply is an error.
+// ask sends a request and decodes the reply into the value `into`. It fails the test if the reply is an error.
 func (n *node) ask(t *testing.T, request map[string]any, into any) {
 	t.Helper()
 	var reply json.RawMessage
@@ -86,7 +86,7 @@ func (n *node) ask(t *testing.T, request map[string]any, into any) {
 
 // sample describes one token: the fields to build it from, which the parsed token must have too.
 type sample struct {
-	kind       string // a kind of oracle.js, such as "007 rtc"
+	kind       string // one of the kinds in oracle.js, such as "007 rtc"
 	rtc        session.RTC
 	user       string          // user id for RTM and Chat
 	lifetime   session.UnixSec // seconds

@@ -31,7 +31,7 @@ func Port(t testing.TB) int {
 	return PortIn(t, firstPort, endPort, Free)
 }
 
-// PortIn returns a port from first to below end for which suits returns true.
+// PortIn returns a port from `first` to below `end` for which the function `suits` returns true.
 func PortIn(t testing.TB, first, end int, suits func(testing.TB, int) bool) int {
 	t.Helper()
 	const tries = 1000

@@ -125,8 +125,8 @@ func (s *Server) configure() {
 	}
 }
 
-// run starts the process and returns when it accepts connections. It returns taken if another
-// program has its port.
+// run starts the process and returns when it accepts connections. The result `taken` is true if another program has its
+// port.
 func (s *Server) run() (taken bool, err error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {

@@ -157,7 +157,7 @@ func post(t *testing.T, url string, c hook.Config) int {
 	return <-statuses
 }
 
-// run runs f in the background until stop is called.
+// run runs the function f in the background until `stop` is called.
 func run(t *testing.T, f func(context.Context)) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -204,7 +204,7 @@ func startLoader(b *testing.B, calls int, flags []string) *loader {
 
 // report reads a line that the process prints every second.
 func report(line program.Line) (r generator.Report) {
-	_ = json.Unmarshal([]byte(line.Text), &r) // any other line has no calls
+	_ = json.Unmarshal([]byte(line.Text), &r) // after any other line, the report has no calls
 	return r
 }
 

@@ -133,7 +133,7 @@ func (d *Demo) Close() {
 	d.parts.Wait()
 }
 
-// Handler serves the demo; metrics serves /demo/metrics.
+// Handler returns the handler of the demo; the handler `metrics` serves /demo/metrics.
 func (d *Demo) Handler(metrics http.Handler) http.Handler {
 	endpoints := make(map[string]endpoint)
 	if !d.config.WithoutPage {

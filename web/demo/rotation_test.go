@@ -83,7 +83,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 		d := newRolling(t, s)
 		defer d.Close()
 		old := testCert
-		for range 3 { // three rotations, one after the other
+		for range 3 { // the certificate is replaced three times in a row
 			now := time.Now()
 			w, b := d.replaceNow(t)
 			next := s.certificate()

@@ -42,8 +42,8 @@ func takes(method jwt.SigningMethod, key any) bool {
 	return ok
 }
 
-// verify checks the signature of s. fixed are the configured secrets ([]byte) and public keys; r is the project's key
-// set, or nil if the project has none. The error is a *RefusedError.
+// verify checks the signature of s. The list `fixed` has the configured secrets ([]byte) and public keys; r is the
+// project's key set, or nil if the project has none. The error is a *RefusedError.
 func (s *signed) verify(ctx context.Context, fixed []any, r *remote) error {
 	method := jwt.GetSigningMethod(*s.header.Alg)
 	tried := false

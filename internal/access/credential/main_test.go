@@ -60,7 +60,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// publicPEM returns the public key of key, in PEM.
+// publicPEM returns the public key of a key pair, in PEM.
 func publicPEM(key crypto.Signer) string {
 	der := must(x509.MarshalPKIXPublicKey(key.Public()))
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
@@ -177,8 +177,7 @@ func (s *stand) count(outcome string) float64 {
 	return testutil.ToFloat64(s.metrics.credentials.WithLabelValues(outcome))
 }
 
-// jwk returns the public key of key as an entry of a key set, with some changes; nil removes a
-// member.
+// jwk returns the public key of a key pair as an entry of a key set, with some changes; nil removes a member.
 func jwk(kid string, key crypto.Signer, extra map[string]any) map[string]any {
 	b64 := base64.RawURLEncoding.EncodeToString
 	m := map[string]any{"kid": kid}

@@ -61,7 +61,7 @@ func TestRotation(t *testing.T) {
 		if n := e.fetched(); n != 1 {
 			t.Fatalf("%d fetches for what is known, want 1", n)
 		}
-		// cooldown since the last fetch is not over, so the new key is not fetched yet.
+		// The cooldown after the last fetch is not over, so the new key is not fetched yet.
 		e.set(setOf("one", "other"))
 		s.refuses(t, other, ReasonKeysUnavailable)
 		wait(cooldown)

@@ -102,7 +102,7 @@ func (p Proxies) trusts(a netip.Addr) bool {
 
 // cutLast splits s at the last separator that is not in quotes. It scans from the right, so that
 // an open quote in the client's part cannot hide the part that a proxy appended. A scan from
-// the right cannot interpret escapes in quotes: for an entry with a backslash, last is empty.
+// the right cannot interpret escapes in quotes: for an entry with a backslash, the result `last` is empty.
 func cutLast(s string, separator byte) (rest, last string, more bool) {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {

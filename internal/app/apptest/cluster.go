@@ -166,7 +166,7 @@ func NewOpenCluster(t *testing.T, nodes int) *Cluster {
 	})
 }
 
-// NewCluster starts nodes. change may be nil.
+// NewCluster starts nodes. The function `change`, which may be nil, changes the settings of node i before.
 func NewCluster(t *testing.T, nodes int, change func(i int, c *app.Config)) *Cluster {
 	t.Helper()
 	s := &Cluster{

@@ -143,7 +143,7 @@ func (l *Line) Quiet() {
 	}
 }
 
-// JoinMessage returns a join; wants has the services, such as `"rtm":{"userId":"u"}`.
+// JoinMessage returns a join. The text `wants` has the services, such as `"rtm":{"userId":"u"}`.
 func JoinMessage(credential, wants string) string {
 	return fmt.Sprintf(`{"type":"join","auth":%q,%s}`, credential, wants)
 }

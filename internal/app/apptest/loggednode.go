@@ -44,7 +44,7 @@ func NewLoggedNode(t *testing.T, change func(*app.Config)) *LoggedNode {
 	return g
 }
 
-// StartLoggedNode runs a node with another network or store; dial connects to it.
+// StartLoggedNode runs a node with another network or store; the function `dial` connects to the node.
 func StartLoggedNode(t *testing.T, change func(*app.Config), world app.Outside, dial func(context.Context, string, string) (net.Conn, error)) *LoggedNode {
 	t.Helper()
 	g := &LoggedNode{Log: newLogText(), Level: new(slog.LevelVar), Dial: dial, registry: prometheus.NewRegistry()}
@@ -73,7 +73,7 @@ func (j *LogText) Write(p []byte) (int, error) {
 	return j.text.Write(p)
 }
 
-// Await waits until the log contains text.
+// Await waits until the log contains the text.
 func (j *LogText) Await(text string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

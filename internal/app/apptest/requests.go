@@ -32,8 +32,8 @@ func (r Request) String() string {
 	return strings.TrimSpace(r.Method + " " + r.Path + " " + r.Body)
 }
 
-// Classic returns requests to all classic endpoints for a user in a channel. kind is uid or
-// userAccount.
+// Classic returns requests to all classic endpoints for a user in a channel. The parameter `kind` is "uid" or
+// "userAccount".
 func Classic(channel, user, kind string) []Request {
 	return []Request{
 		Get(fmt.Sprintf("/rtc/%s/publisher/%s/%s", channel, kind, user)),

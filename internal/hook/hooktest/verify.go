@@ -10,8 +10,8 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// Verify returns an error if the signature or timestamp of a received request is wrong. secret is the secret
-// as configured on the node; body is the received body, byte for byte.
+// Verify returns an error if the signature or timestamp of a received request is wrong. The parameter `secret` is the
+// secret as configured on the node; `body` is the received body, byte for byte.
 func Verify(secret string, header http.Header, body []byte) error {
 	w, err := standardwebhooks.NewWebhook(LibrarySecret(secret))
 	if err != nil {

@@ -28,8 +28,8 @@ type Admission struct {
 	spread  func(time.Duration) time.Duration
 }
 
-// New returns an Admission that admits perSecond clients a second. spread returns a random duration of at
-// most its argument.
+// New returns an Admission that admits perSecond clients a second. The function `spread` returns a random duration of
+// at most its argument.
 func New(perSecond float64, spread func(time.Duration) time.Duration) *Admission {
 	limit, burst := rate.Limit(perSecond), max(1, int(perSecond))
 	return &Admission{

@@ -24,7 +24,7 @@ type Generator struct {
 	calls   []call
 	begun   atomic.Int64  // number of calls that have started
 	over    chan struct{} // closed when the calls must leave
-	leadMs  atomic.Int64  // the most by which the service's clock was ahead of this one
+	leadMs  atomic.Int64  // the largest lead of the service's clock over this machine's clock
 }
 
 // spareFiles is how many file descriptors the process needs besides those of the calls.

@@ -127,7 +127,7 @@ func (s *service) accept() {
 	_, _ = s.conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"))
 }
 
-// play runs calls against scripts, one for each of their connections in order.
+// play runs calls against a simulated service: each script handles one of their connections, in order.
 func play(t *testing.T, c Config, scripts ...func(*service)) Report {
 	t.Helper()
 	var report Report

@@ -46,7 +46,7 @@ var (
 // the field `net`.
 type wire struct {
 	net      net.Conn
-	buffer   []byte // bytes read so far, in idle or in a larger array
+	buffer   []byte // bytes read so far, in the array `idle` or in a larger one
 	idle     [idleSize]byte
 	from     int // index of the first unused byte
 	stats    *stats

@@ -177,9 +177,9 @@ func renewalRate(ttl, headStart float64) float64 {
 	return math.Log(most/(most-jitter)) / jitter
 }
 
-// crest returns the peak rate of renewals of calls that began, or reconnected, evenly over span:
-// their first renewals are spread over the longer of span and jitter. It adds four standard
-// deviations for random variation.
+// crest returns the peak rate of renewals of calls that began, or reconnected, evenly over the time `span`: their first
+// renewals are spread over `span` or `jitter`, whichever is longer. It adds four standard deviations for random
+// variation.
 func crest(calls, span, jitter float64) float64 {
 	rate := calls / math.Max(1, math.Max(span, jitter))
 	return rate + 4*math.Sqrt(rate)

@@ -91,7 +91,7 @@ func (c *Call) Publishing() bool {
 	return c.publishing(now)
 }
 
-// renew implements Renew. It calls accepted with edge.mu held, before any event that the new token
+// renew implements Renew. It calls the function `accepted` with edge.mu held, before any event that the new token
 // causes.
 func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	e := c.edge

@@ -64,7 +64,7 @@ func New(config Config) (*Edge, error) {
 
 // SetCertificates replaces the certificates, like a rotation in Agora's console. Calls in progress
 // continue until their tokens expire, but joins and renewals need tokens signed with one of these
-// certificates. secondary may be empty.
+// certificates. The secondary certificate may be empty.
 func (e *Edge) SetCertificates(primary, secondary string) error {
 	certificates := []string{primary}
 	if secondary != "" {

@@ -18,8 +18,8 @@ type grant struct {
 	publish     bool  // the token has all of audio (2), video (3) and data (4): the publisher's role
 }
 
-// newGrant makes a grant from privileges with their expiries. It refuses a token without the privilege
-// join.
+// newGrant makes a grant from privileges with their expiries. It refuses a token without the privilege to join, whose
+// number is `join`.
 func newGrant(tokenEnds int64, ends map[uint16]int64, join uint16) (grant, *Error) {
 	joinEnds, ok := ends[join]
 	if !ok {

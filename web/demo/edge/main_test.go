@@ -51,8 +51,7 @@ func TestServiceDoesNotKnowIt(t *testing.T) {
 	}
 }
 
-// imports calls visit with each import of each Go file under a folder, and counts
-// them.
+// imports calls the function `visit` with each import of each Go file under a folder, and counts them.
 func imports(t *testing.T, folder string, visit func(path, name string)) (seen int) {
 	t.Helper()
 	err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {

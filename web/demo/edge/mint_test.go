@@ -151,7 +151,7 @@ func login(kind uint16, user string, life time.Duration) mint {
 	}}
 }
 
-// mint006 builds a 006 token. privileges are keys and absolute Unix seconds.
+// mint006 builds a 006 token. The list `privileges` alternates keys and expiries in Unix seconds.
 func mint006(channel, uid string, ts int64, privileges ...uint32) string {
 	message := append(put32(7), put32(uint32(ts))...)
 	message = append(message, put16(len(privileges)/2)...)

@@ -22,7 +22,7 @@ type token007 struct {
 // service007 is what a token grants in one service.
 type service007 struct {
 	privileges map[uint16]uint32 // seconds after `issued`; 0 means that the privilege never ends
-	names      []string          // channel and uid, or user id, and so on by type
+	names      []string          // the fields of this type of service: channel and uid, or user id, and so on
 }
 
 // Service types. The edge supports three; the others are parsed only to skip them, since one token may

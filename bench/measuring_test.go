@@ -225,7 +225,8 @@ func refusals(m *measuring) error {
 	if err := m.start(choice{Refuse: true}); err != nil {
 		return err
 	}
-	// The join rate of choice.Refuse admits one client. This client takes that place, so that all others are refused.
+	// The join rate of choice.Refuse admits one client. This client is that one, so that the server refuses all other
+	// clients.
 	if err := m.clients.run(refused[:1], m.clients.more(1), 1, 1, 0); err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ type Kind string
 const (
 	Connected Kind = "connected" // the client has joined or resumed its session
 	Lost      Kind = "lost"      // the connection was lost, or could not be opened
-	Moved     Kind = "moved"     // the service asked the client to reconnect
+	Moved     Kind = "moved"     // the service told the client to reconnect
 	Refused   Kind = "refused"   // the service returned an error for a message, or for a leave over HTTP
 )
 

@@ -191,7 +191,7 @@ func lost(c *connection, why machine.Loss, next time.Time) Event {
 	return e
 }
 
-// drop closes a connection: with a close frame if the service asked the client to reconnect, else without.
+// drop closes a connection: with a close frame if the service told the client to reconnect, otherwise without one.
 func (r *run) drop(c *connection, why machine.Loss) {
 	if why != machine.Moving {
 		c.cancel()

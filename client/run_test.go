@@ -370,7 +370,7 @@ func TestApplyMayTakeLong(t *testing.T) {
 	})
 }
 
-// If the service asks the client to reconnect, the client opens a new connection at the specified time.
+// If the service tells the client to reconnect, the client opens a new connection at the specified time.
 func TestClientMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string

@@ -553,7 +553,7 @@ func TestKeySets(t *testing.T) {
 		t.Error("what was refused was done")
 	}
 
-	// Without any key set, clients are asked to retry, and the node is not ready.
+	// While the node has no key set, it tells clients to retry later, and the node is not ready.
 	issuer.Close()
 	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"keys":[]}`)

@@ -255,8 +255,8 @@ var givers = []giver{
 	},
 }
 
-// grantCase changes one field of the usual grants or of the usual wish, and names the field that
-// the grant then does not cover.
+// grantCase changes one field of the usual grants or of the usual wish. It names the field that the changed grants do
+// not cover.
 type grantCase struct {
 	grant  grantChange
 	wish   func(w *wish)
@@ -426,8 +426,8 @@ func (c *grantCase) refusal(g *giver) string {
 	return ""
 }
 
-// TestGrantsAreHeld requests tokens from every endpoint under every grant: granted requests get
-// exactly the granted token, all others are refused.
+// TestGrantsAreHeld requests tokens from every endpoint under every grant: granted requests get exactly the granted
+// token, and all other requests are refused.
 func TestGrantsAreHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)

@@ -252,7 +252,7 @@ func TestMadeUpResumesKeepNobodyOut(t *testing.T) {
 	})
 }
 
-// A node at --max-sessions refuses joins and tells when to retry; resumes are admitted.
+// A node at --max-sessions refuses joins, with the time after which to retry. It admits resumes.
 func TestNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); c.MaxSessions = 1 })
@@ -305,8 +305,8 @@ func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 	})
 }
 
-// While the back end cannot be reached, callers are told when to retry. The test uses real sockets,
-// because the back end is called over HTTP.
+// While the back end cannot be reached, callers are told after which time to retry. The test uses real sockets, because
+// the back end is called over HTTP.
 func TestBackEndThatCannotBeAsked(t *testing.T) {
 	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)

@@ -78,7 +78,7 @@ func TestPageUnderBasePath(t *testing.T) {
 	}
 }
 
-// The health check on the public port tells whether the node is ready, without the reason.
+// The health check on the public port says whether the node is ready, but not why.
 func TestReadinessOnThePublicPort(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.AddressRate, c.DrainWindow = 0.001, time.Minute })
 	for range 20 { // more often than AddressRate allows

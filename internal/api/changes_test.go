@@ -152,7 +152,7 @@ func end(s *apptest.Cluster, node int, session string) (answer changed) {
 	return answer
 }
 
-// An operator can end a session through any node. Its client is told at once, its resume keys become
+// An operator can end a session through any node. Its client gets the message ended at once, its resume keys become
 // invalid on all nodes, including new ones, and its user may join again.
 func TestSessionIsEnded(t *testing.T) {
 	for node := range 2 {

@@ -200,7 +200,7 @@ func TestTokenFormatOfRequests(t *testing.T) {
 }
 
 // Only a credential or the operator can choose format 006, because a 006 token for one channel and
-// user can be changed into one for others.
+// user can be changed into one for another channel or user.
 func TestNoRequestLowersTheFormat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, claim := range []string{"", "007", "007-single"} {

@@ -100,8 +100,8 @@ func TestShortTokensSurviveHalfOpenConnections(t *testing.T) {
 	})
 }
 
-// If a node cannot decrypt a client's resume key, the client joins anew, and the call continues with
-// the new session's tokens.
+// If a node cannot decrypt a client's resume key, the client joins a new session, and the call continues with the new
+// session's tokens.
 func TestCallsSurviveALostSessionSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := apptest.NewWorld(t)

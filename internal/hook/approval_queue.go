@@ -10,7 +10,7 @@ import (
 const (
 	batchSize    = 100                  // the most approval requests in one batch
 	renewalShare = batchSize / 4        // minimum number of places in a batch for waiting renewals
-	gatherFor    = 5 * time.Millisecond // the first request of a batch waits this long for others
+	gatherFor    = 5 * time.Millisecond // the first request of a batch waits this long for further requests
 )
 
 // pendingApproval is an approval request that waits for its answer. Several calls of Request may

@@ -76,7 +76,7 @@ refresher_authorize_waiting 0
 	})
 }
 
-// A request waits 5 ms for others, but a full batch of 100 is sent at once.
+// A request waits 5 ms for further requests, but a full batch of 100 is sent at once.
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newApprovalStage(t, nil).run()
@@ -400,7 +400,7 @@ func TestGivingUp(t *testing.T) {
 		if diff := cmp.Diff([]int{1}, s.backEnd.sizes()); diff != "" {
 			t.Error(diff)
 		}
-		// If one caller gives up while the batch is in progress, the others still get their answer.
+		// If one caller gives up while the batch is in progress, the other callers still get their answer.
 		s.backEnd.answer = after(time.Second, allow)
 		ctx, cancel = context.WithCancel(t.Context())
 		gone, stays = s.askWith(ctx, question1(session.ActionJoin, "e")), s.ask(question1(session.ActionJoin, "e"))

@@ -60,7 +60,8 @@ type discipline[R any] interface {
 	done(r *R, o *outcome) (report func())
 }
 
-// outcome is the result of one request. The discipline sets the fields above `at`, the client the others.
+// outcome is the result of one request. The discipline sets the fields before `at`; the client sets `at` and the fields
+// after it.
 type outcome struct {
 	ok             bool          // whether the endpoint accepted the request
 	retryAfter     time.Duration // the endpoint's Retry-After; 0 if absent

@@ -157,9 +157,9 @@ func (e *endpoint) exposed() bool {
 	return e.url.Scheme == "http" && !origin.IsLoopback(e.url.Hostname())
 }
 
-// discreet removes secrets from an error of net/http. It strips the URL that net/http adds. If the rest still
-// contains the URL's user, password or query, it hides the error; a receiver can cause that, for example by a
-// malformed Location header.
+// discreet removes secrets from an error of net/http. It strips the URL that net/http adds. If the remaining text still
+// contains the URL's user, password or query, it hides the error; a receiver can cause that, for example by a malformed
+// Location header.
 func (e *endpoint) discreet(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err

@@ -212,7 +212,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// Events that the receiver always refuses delay the others only a little.
+// Events that the receiver always refuses delay other events only a little.
 func TestPoison(t *testing.T) {
 	for name, c := range map[string]struct {
 		bad  func(i int) bool

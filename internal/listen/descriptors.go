@@ -13,7 +13,7 @@ import (
 
 // Bounds of the reserve of file descriptors that a node keeps free of clients: an eighth of the process's
 // limit, within these bounds. A process without free descriptors can neither answer a probe, nor connect to
-// Redis, nor read a file. The operations port may use half of the reserve; the rest is for files and for
+// Redis, nor read a file. The operations port may use half of the reserve; the other half is for files and for
 // connections to Redis and to back ends.
 const (
 	minReserve = 32

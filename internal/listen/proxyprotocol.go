@@ -11,8 +11,8 @@ import (
 )
 
 // ProxyProtocol returns a listener that reads the PROXY header (version 1 or 2) at the beginning of
-// connections from trusted proxies. Their remote address becomes the one in the header. Connections from
-// others are passed on unchanged; a PROXY header on one of them is answered as malformed HTTP.
+// connections from trusted proxies. Their remote address becomes the one in the header. Connections from other peers
+// are passed on unchanged; if such a peer sends a PROXY header, the server answers it as malformed HTTP.
 func ProxyProtocol(l net.Listener, trusts func(net.Addr) bool, logger *slog.Logger) net.Listener {
 	return &proxyListener{Listener: l, trusts: trusts, logger: logger}
 }

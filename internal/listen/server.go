@@ -65,8 +65,8 @@ func (s *Server) Serve() error {
 	return nil
 }
 
-// Shutdown stops accepting connections, waits up to shutdownTimeout for the requests in progress, and closes
-// the rest.
+// Shutdown stops accepting connections, waits up to shutdownTimeout for the requests in progress, and closes the
+// remaining connections.
 func (s *Server) Shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 // Project is one Agora project that this node mints tokens for.
 type Project struct {
 	AppID string
-	// Certificates are the project's App Certificates. The first one signs tokens. The others, such as the
+	// Certificates are the project's App Certificates. The first one signs tokens. The other certificates, such as the
 	// previous or the next one, only verify tokens, and open resume keys that other nodes sealed with them.
 	Certificates []string
 	// CertificateFile is a file with the Certificates, one per line, which is read again when it changes. If

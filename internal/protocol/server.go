@@ -69,7 +69,7 @@ type TokenPrivilege struct {
 	Now               session.UnixMilli `json:"now"`
 }
 
-// Reconnect is the message that asks the client to reconnect after AfterMs milliseconds.
+// Reconnect is the message that tells the client to reconnect after AfterMs milliseconds.
 type Reconnect struct {
 	Type    string `json:"type"`
 	AfterMs int64  `json:"afterMs"`

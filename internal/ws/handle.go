@@ -56,8 +56,8 @@ func (c *conn) dispatch(ctx context.Context, data []byte) {
 	}
 }
 
-// dispatchFrequent handles the message types that clients send all the time, without decoding JSON. It
-// returns false for all others.
+// dispatchFrequent handles the message types that clients send all the time, without decoding JSON. It returns false
+// for all other messages.
 func (c *conn) dispatchFrequent(data []byte) bool {
 	kind, seq, ok := protocol.Frequent(data)
 	switch kind {

@@ -75,7 +75,7 @@ func unread(t *testing.T, from, to net.Addr) int {
 		ip := at.Addr().As4()
 		return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], at.Port())
 	}
-	// Only the line of this connection is parsed: the machine may have tens of thousands of others.
+	// Only the line of this connection is parsed: the machine may have tens of thousands of other connections.
 	_, line, found := strings.Cut(string(text), " "+name(from)+" "+name(to)+" ")
 	if fields := strings.Fields(line[:min(len(line), 100)]); found && len(fields) > 1 {
 		sent, _, _ := strings.Cut(fields[1], ":")

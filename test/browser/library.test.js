@@ -175,7 +175,7 @@ function library(engine) {
       });
     }
 
-    // The longest tests come first, so that the others run during their waits.
+    // The longest tests come first, so that the shorter tests run while the long ones wait.
     function inPages() {
       test("a page that was frozen uses no expired token that waited in its socket", async (t) => {
         const { page, freeze, clean } = await visit(t, { alone: true, breaks: true });

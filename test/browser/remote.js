@@ -18,8 +18,7 @@ export class Call {
   }
 
   /**
-   * Makes a Refresher, and records its events. Its SDK refuses the first `refusals` tokens and
-   * accepts all others.
+   * Makes a Refresher, and records its events. Its SDK refuses the first `refusals` tokens and accepts all later ones.
    * @param {object} options of the Refresher, which are JSON
    * @param {{refusals?: number, credentialUrl?: string, waitsForWake?: boolean}} [how] waitsForWake: makes each backoff last days, so that only a wake connects again
    */

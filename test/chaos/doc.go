@@ -1,6 +1,6 @@
 // Package chaos tests the service while its parts fail. It runs the service as it is
 // deployed: several nodes, each a process of its own, with a real Redis and calls that go on
-// throughout. The tests kill processes, stop them by SIGSTOP, and deploy them anew.
+// throughout. The tests kill processes, stop them by SIGSTOP, and replace them as a deployment does.
 //
 // # What is measured
 //

@@ -94,7 +94,7 @@ func (n *Node) project() []string {
 	return env
 }
 
-// args returns the node's flags: the test's own, and defaults for the others.
+// args returns the node's flags: the test's own flags, and defaults for all other flags.
 func (n *Node) args() []string {
 	args := append([]string{"serve"}, n.flags...)
 	for _, usual := range []string{

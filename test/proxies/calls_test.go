@@ -18,8 +18,8 @@ const (
 	callers = 20
 )
 
-// Calls continue through a proxy while the proxy is reloaded, a node is deployed anew and a
-// node is killed. No call-second is lost.
+// Calls continue through a proxy while the proxy is reloaded, a node is replaced as in a deployment, and a node is
+// killed. No call-second is lost.
 func TestCalls(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		redis := redistest.Start(t)
@@ -52,8 +52,8 @@ func TestCalls(t *testing.T) {
 		}
 		t.Logf("reloaded twice: %d of %d calls connected again", reconnected, callers)
 
-		// A node with half of the calls is deployed anew. While it drains, it has the fewest connections, so the proxy
-		// may choose it for calls. The draining node tells these calls to connect elsewhere.
+		// A node with half of the calls is replaced as in a deployment. While it drains, it has the fewest connections,
+		// so the proxy may choose it for calls. The draining node tells these calls to connect elsewhere.
 		dials := p.dials.Load()
 		nodes[0].Stop()
 		held.AwaitRenewals(held.Mark(), 1) // the other node has renewed all calls

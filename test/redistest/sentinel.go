@@ -25,7 +25,7 @@ type Sentinel struct {
 }
 
 // StartSentinel runs a master, a replica and three sentinels, and returns when
-// the replica is synchronised and every sentinel knows all the others.
+// the replica is synchronised and every sentinel knows all other sentinels.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	return startSentinel(t, nil)

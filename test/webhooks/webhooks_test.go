@@ -32,7 +32,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is the timeout for the start of a receiver.
 const patience = time.Minute
 
-// prefixed and raw are secrets in the two forms that a node accepts. another is the secret of somebody else.
+// The constants prefixed and raw are secrets in the two forms that a node accepts. The constant another is a different
+// secret.
 const (
 	prefixed = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
 	raw      = "a text with bytes ÄÖ, not base64"

@@ -33,9 +33,8 @@ var (
 
 // BenchmarkScale holds many calls with tokens of an hour on one machine: nodes with their
 // default settings, a Redis, and generators that share the machine with them. Then it kills
-// a node, and waits until all calls of that node are back on the others. It prints what
-// each process used, and fails if a call lost its tokens or was refused. make bench-scale runs it with 100,000 calls
-// and six nodes.
+// a node, and waits until all calls of that node are back on other nodes. It prints what each process used, and fails
+// if a call lost its tokens or was refused. make bench-scale runs it with 100,000 calls and six nodes.
 func BenchmarkScale(b *testing.B) {
 	for b.Loop() {
 		s := scale{B: b, calls: *scaleCalls, joinRate: *scaleRate, nodes: *scaleNodes, hold: *scaleHold}
@@ -130,7 +129,7 @@ func (s *scale) start() {
 }
 
 // nodesFor returns the number of nodes that the calls need, and why it is more than requested.
-// When one node is killed, the others must have file descriptors for all calls.
+// When one node is killed, the other nodes must have file descriptors for all calls.
 func nodesFor(calls, nodes, files int) (int, string) {
 	const reserve = 1024 // the most descriptors that a node reserves, so that clients cannot use them
 	asked, each := nodes, (files-reserve)*99/100

@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// mutant is one change to a file: the bytes between two offsets become others.
+// mutant is one change to a file: other bytes replace those between two offsets.
 type mutant struct {
 	file       string
 	line       int

@@ -24,7 +24,7 @@ import { missingForPictures, missingForSound } from "./support.js";
  * @property {string} noSound why there is no tone; empty if there is one
  * @property {(role: string) => Promise<boolean>} publish sends the picture if the token allows it, and resolves with whether it does; rejects with the SDK's reason
  * @property {() => void} stop stops sending the picture
- * @property {((on: boolean) => void) | null} setRefusing has the SDK refuse renewals; null if this SDK cannot be told to
+ * @property {((on: boolean) => void) | null} setRefusing has the SDK refuse renewals; null if this SDK cannot do that
  * @property {(track: MediaStreamTrack | null) => void} setAudio
  */
 

@@ -7,7 +7,7 @@ const hasWebRTC = () => typeof RTCPeerConnection === "function";
 export function missingForPictures() {
   if (!hasWebRTC()) return "this browser has no WebRTC (Lockdown Mode and some settings turn it off)";
   if (typeof HTMLCanvasElement.prototype.captureStream !== "function") return "this browser makes no video of a canvas";
-  const codecs = RTCRtpSender.getCapabilities?.("video")?.codecs; // an old browser cannot be asked
+  const codecs = RTCRtpSender.getCapabilities?.("video")?.codecs; // old browsers lack this method
   const usable = codecs?.some(({ mimeType }) => /\/(vp8|vp9|av1|h264)$/i.test(mimeType)) ?? true;
   return usable ? "" : "this browser has no video codec for WebRTC (VP8, VP9, AV1 or H.264)";
 }

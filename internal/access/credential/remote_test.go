@@ -93,8 +93,8 @@ func (s *stand) refusesInTime(t *testing.T, credential string) {
 	s.refuses(t, credential, ReasonUnknownKey)
 }
 
-// A credential with a key that was published a moment ago is never refused permanently. The client
-// is asked to retry, and is admitted as soon as cooldown allows the next fetch.
+// A credential with a key that was published a moment ago is never refused permanently. The client is told to retry
+// later, and is admitted as soon as the cooldown allows the next fetch.
 func TestNewKeySoonAfterAFetch(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Second, cooldown - patience, cooldown - time.Millisecond, cooldown} {
 		synctest.Test(t, func(t *testing.T) {

@@ -93,8 +93,7 @@ func TestForm(t *testing.T) {
 	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
 	good := sign("HS256", "", []byte(secretA), claimsWith(nil))
 	parts := strings.Split(good, ".")
-	// The unused last two bits of the base64 text must be zero, although package base64 accepts
-	// others by default.
+	// The unused last two bits of the base64 text must be zero, although package base64 accepts other bits by default.
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	loose := good[:len(good)-1] + string(digits[strings.IndexByte(digits, good[len(good)-1])|1])
 	const header, claims = `{"alg":"HS256"}`, `{"exp":9999999999}`

@@ -68,8 +68,8 @@ func (c *Calls) HangUp() {
 	c.running.Wait()
 }
 
-// Accept makes the judge accept only tokens signed with these certificates, like a change at
-// Agora. An empty secondary means that there is only one certificate.
+// Accept makes the judge accept only tokens signed with these certificates, as after a change of the certificates in
+// Agora's console. An empty secondary means that there is only one certificate.
 func (c *Calls) Accept(primary, secondary string) {
 	c.t.Helper()
 	if err := c.edge.SetCertificates(primary, secondary); err != nil {

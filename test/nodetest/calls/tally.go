@@ -16,7 +16,7 @@ type Tally struct {
 	Sessions  int           // sessions opened; a second one means that the service refused a resume key
 	Connected int           // connections on which the call joined or resumed
 	Renewals  int           // bundles applied during the call
-	Rejoins   int           // bundles with the action rejoin
+	Rejoins   int           // bundles with the action "rejoin", after the old tokens had expired
 	Late      int           // bundles that arrived after the previous tokens had expired
 	LeastLeft time.Duration // shortest remaining life of the previous tokens when a bundle arrived
 	LastLoss  error         // why the last connection was lost
@@ -55,7 +55,7 @@ func (t *Tally) noticed(n client.Event) {
 	case client.Lost:
 		t.LastLoss = n.Err
 		if errors.Is(n.Err, client.ErrUnknownSession) {
-			t.Sessions++ // the client will join afresh
+			t.Sessions++ // the client will open a new session
 		}
 	case client.Moved, client.Refused:
 	}

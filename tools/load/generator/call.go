@@ -151,7 +151,7 @@ func (c *call) connect() client.Step {
 }
 
 // dial connects to the call's own target the first time, and later to a random one, as through a
-// load balancer without health checks. If a target refuses the connection, it tries the others.
+// load balancer without health checks. If a target refuses the connection, it tries the other targets.
 func (c *call) dial() (conn net.Conn, target *url.URL, err error) {
 	targets := c.generator.targets
 	order := rand.Perm(len(targets)) //nolint:gosec // a spread, not a secret

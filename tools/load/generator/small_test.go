@@ -134,7 +134,7 @@ func TestHeartbeatsAreTheProtocols(t *testing.T) {
 	}
 }
 
-// If one node refuses connections, calls try the others without backoff.
+// If one node refuses connections, calls try the other nodes without backoff.
 func TestARefusedConnectionGoesToAnotherNode(t *testing.T) {
 	c := valid()
 	c.URLs = append(c.URLs, "ws://127.0.0.1:2/v1/ws")

@@ -23,7 +23,7 @@ type Report struct {
 	Pings    uint64 `json:"pings"`
 	Drops    uint64 `json:"drops"` // connections that --drop-rate broke
 	Lost     uint64 `json:"lost"`  // connections that broke otherwise
-	Moves    uint64 `json:"moves"` // reconnects that the service asked for
+	Moves    uint64 `json:"moves"` // reconnects that the service told calls to make
 
 	Margin Spread `json:"margin_seconds"` // life left in the old tokens at a renewal
 	Back   Spread `json:"back_seconds"`   // life left in the tokens when a call came back

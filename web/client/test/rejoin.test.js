@@ -1,4 +1,4 @@
-// Bundles with the action rejoin, and the app's rejoin.
+// Bundles with the action "rejoin", and the app's function `rejoin`.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -174,7 +174,7 @@ test("an SDK whose rejoin returned a negative number is rejoined with the next b
   assert.deepEqual([rejoin.mock.callCount(), renew.mock.callCount()], [2, 0]);
 });
 
-// A call of rejoin that takes long.
+// A call of the function `rejoin` that takes long.
 
 test("no second rejoin begins while one is not complete; the next bundle after it renews", async (t) => {
   const sim = new Simulation(t);
@@ -211,7 +211,7 @@ test("bindRtc throws for other objects, and leaves nothing bound", async (t) => 
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
-// SDKs without rejoin, and errors that contain tokens.
+// SDKs without the function `rejoin`, and errors that contain tokens.
 
 test("an SDK with neither isJoined nor rejoin is renewed, also if the service says rejoin", async (t) => {
   const sim = new Simulation(t);

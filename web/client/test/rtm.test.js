@@ -8,7 +8,7 @@ import { FakeNativeRtmClient, FakeOldRtmClient, FakeRtmClient, Simulation, how, 
 
 const kinds = { "agora-rtm 2.2": FakeRtmClient, "agora-rtm 2.1": FakeOldRtmClient, "agora-react-native-rtm 2.2": FakeNativeRtmClient };
 
-/** Opens a live call with an RTM client of that class, logged in. The app's rejoin logs out and in again. */
+/** Opens a live call with an RTM client of that class, logged in. The app's function `rejoin` logs out and in again. */
 async function loggedIn(sim, Client = FakeRtmClient) {
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new Client(sim);

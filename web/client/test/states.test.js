@@ -55,7 +55,7 @@ function bind() {
   const sdk = {
     inCall: false,
     refuses: false,
-    /** The unfinished calls of rejoin. */
+    /** The unfinished calls of the function `rejoin`. */
     rejoins: [],
     renew: () => (sdk.refuses ? Promise.reject(new Error("no")) : undefined),
     rejoin: () => new Promise((resolve, reject) => void sdk.rejoins.push({ resolve, reject })),
@@ -66,7 +66,7 @@ function bind() {
   return { sdk, binding, deliver };
 }
 
-/** Brings a binding into a state. In `rejoining`, a call of rejoin is unfinished. */
+/** Brings a binding into a state. In `rejoining`, a call of the function `rejoin` is unfinished. */
 const reach = {
   idle: () => {},
   joined: ({ binding }) => binding.dispatch("tokenTaken"),
@@ -81,7 +81,7 @@ const reach = {
   unbound: ({ binding }) => binding.dispatch("unbind"),
 };
 
-/** Brings a binding into a state while a call of rejoin is unfinished. */
+/** Brings a binding into a state while a call of the function `rejoin` is unfinished. */
 const reachWithRejoin = {
   joined: async (bound) => {
     await reach.rejoining(bound);

@@ -45,8 +45,8 @@ func (c *Call) Renew(token string) error {
 	return nil
 }
 
-// Leave ends the call. Leaving twice returns an *Error. Leaving after a drop does not: it tells the edge
-// that the client will not rejoin.
+// Leave ends the call. Leaving twice returns an *Error. Leaving after a drop returns nil: it tells the edge that the
+// client will not join the call again.
 func (c *Call) Leave() error {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()

@@ -110,8 +110,8 @@ func (h *history) left(at time.Time, from state) {
 	}
 }
 
-// broke records a broken connection. A loss in progress continues, since the user may rejoin and was
-// then without the call all the time; if the user does not rejoin, asOf ends the loss at the break.
+// broke records a broken connection. A loss in progress continues, since the user may join the call again and was then
+// without the call all the time; if the user does not do so, asOf ends the loss at the break.
 func (h *history) broke(at time.Time, from state) {
 	h.breaks++
 	if from == inCall {

@@ -25,7 +25,7 @@ type service007 struct {
 	names      []string          // the fields of this type of service: channel and uid, or user id, and so on
 }
 
-// Service types. The edge supports three; the others are parsed only to skip them, since one token may
+// Service types. The edge supports three of them; the other types are parsed only to skip them, since one token may
 // have several services.
 const (
 	serviceRTC       = 1
@@ -72,7 +72,7 @@ func parse007(token string) (token007, *Error) {
 		case serviceRTC, serviceStreaming, serviceFCDN, serviceAPaaS:
 			names = 2
 		default:
-			// The length of an unknown service is unknown, so the rest cannot be parsed.
+			// The length of an unknown service is unknown, so the services after it cannot be parsed.
 			if !s.bad {
 				return t, invalid("service type %d is unknown", kind)
 			}

@@ -4,7 +4,7 @@ import { FakeRtcClient } from "./sdk.js";
 /** How a client got each of its tokens, oldest first: "join renew". */
 export const how = (client) => client.taken.map(({ by }) => by).join(" ");
 
-/** Opens a live session whose RTC client is in the call. The app's rejoin joins the call again. */
+/** Opens a live session whose RTC client is in the call. The app's function `rejoin` joins the call again. */
 export async function inCall(sim, joined = {}, { rejoins = true } = {}) {
   const { refresher, socket } = await sim.live({}, joined);
   const client = new FakeRtcClient(sim);

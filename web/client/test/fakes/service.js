@@ -84,7 +84,7 @@ export class FakeService {
     this.#connections.clear();
   }
 
-  /** Drains the node: it asks its clients to connect again after afterMs, and closes their connections after goesAfter. */
+  /** Drains the node: it tells its clients to reconnect after afterMs, and closes their connections after goesAfter. */
   drain(afterMs, goesAfter) {
     for (const connection of this.#connections) {
       this.#send(connection, { type: "reconnect", afterMs, reason: "drain" });

@@ -14,7 +14,7 @@ import (
 
 // dialect has the functions that make the clients' messages for one kind of server.
 type dialect struct {
-	join   func(c *call, ttl int) string // makes the first message of a new client; ttl is the tokens' lifetime in seconds
+	join   func(c *call, ttl int) string // makes a new client's first message; ttl is the tokens' lifetime in seconds
 	resume func(c *call, ttl int) string // makes the first message of a client that reconnects
 	send   func(text string) string      // makes a message of this protocol from any other text
 }

@@ -74,7 +74,7 @@ func gorillaServer(a *application) (http.Handler, error) {
 				return
 			case refused:
 			case a.refuse:
-				refused = true // then the loop reads until the client closes the connection
+				refused = true // after the refusal, the loop reads until the client closes the connection
 				_ = c.WriteMessage(gorilla.TextMessage, []byte(reconnect))
 				closing := gorilla.FormatCloseMessage(gorilla.CloseTryAgainLater, "")
 				_ = c.WriteControl(gorilla.CloseMessage, closing, time.Now().Add(time.Second))

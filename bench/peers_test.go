@@ -19,7 +19,7 @@ type server struct {
 	start   starter
 	dialect dialect
 	redis   bool   // the server gets a Redis of its own
-	measure string // names of its measurements, keys of measures
+	measure string // names of its measurements, which are keys of the map `measures`
 }
 
 // servers are all rows of the results.

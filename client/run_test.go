@@ -45,7 +45,7 @@ func (p *peer) end() {
 	_ = p.socket.Close(websocket.StatusNormalClosure, "")
 }
 
-// run runs a client against a service that handles the nth connection by serve, until Run returns.
+// run runs a client against a service that handles the nth connection by the function `serve`, until Run returns.
 func run(t *testing.T, c client.Config, serve func(n int, p *peer)) error {
 	t.Helper()
 	return runIn(t.Context(), t, c, serve)

@@ -57,7 +57,7 @@ func TestAStopDoesNotWaitForTheReaderOfTheLog(t *testing.T) {
 	fill(t, writer)
 	closeFiles(t, writer)
 	s.demandOrderlyStop()
-	closeFiles(t, reader) // keeps the garbage collector from closing the pipe earlier
+	closeFiles(t, reader) // using the file here keeps the garbage collector from closing it earlier
 }
 
 func TestCallsGoOnWhileTheDiskOfTheLogIsFull(t *testing.T) {

@@ -56,7 +56,7 @@ type keySettings struct {
 	JWTIssuer             string `yaml:"jwtIssuer" name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" group:"Credentials" help:"Issuer (iss) that every credential must name. Default: any."`
 }
 
-// files returns the paths of the files that contain such keys.
+// files returns the paths of the files that contain keys.
 func (s *keySettings) files() (paths []string) {
 	for _, path := range []string{s.JWTSecretFile, s.JWTPreviousSecretFile, s.JWTPublicKeyFile} {
 		if path != "" {

@@ -81,7 +81,7 @@ var (
 	ana     = session.Identity{RTC: &session.RTC{Channel: "daily", UID: 7, Role: session.Publisher}}
 )
 
-// One request of each kind. Requests of an existing session have no caller.
+// requests has one request of each kind. Requests of an existing session have no caller.
 var requests = map[string]session.Request{
 	"join":              {Action: session.ActionJoin, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
 	"classic token":     {Action: session.ActionJoin, Claims: &session.ResumeClaims{App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},

@@ -50,7 +50,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 		a.write(w, status, problem{refused.Message, refused.Code, status})
-	case errors.Is(err, context.Canceled): // the client hung up; if it closed only its sending side, it can still read this answer
+	case errors.Is(err, context.Canceled): // the client hung up; it can read this if it closed only its sending side
 		a.write(w, statusHungUp, problem{"the client hung up", session.CodeUnavailable, statusHungUp})
 	case errors.As(err, &unsaved):
 		a.write(w, http.StatusServiceUnavailable, unsaved)

@@ -23,7 +23,7 @@ func (crowded) RateLimit(netip.Addr) time.Duration { return time.Second }
 // headers, its browser would report only "blocked by CORS policy".
 func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	const page = "https://app.example"
-	local := new(origin.Checker) // has the Checker with LocalOnly
+	local := new(origin.Checker) // this API has a Checker with LocalOnly
 	normal := func(*Config) {}
 	under := func(c *Config) {
 		c.BasePath, c.Page = "/calls", http.NotFoundHandler()
@@ -83,7 +83,7 @@ func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 				status := c.status
 				switch {
 				case from == "" && status == http.StatusNoContent:
-					status = http.StatusNotFound // without an Origin it is no preflight, so the path is unknown
+					status = http.StatusNotFound // a request without an Origin is no preflight, so its path is unknown
 				case from != "" && from != page && status == http.StatusUpgradeRequired:
 					status = http.StatusForbidden
 				}

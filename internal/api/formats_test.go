@@ -100,7 +100,7 @@ func TestStreamChannelsAreAskedFor(t *testing.T) {
 	for path, asked := range map[string]struct{ requests, status int }{
 		"/rte/daily/publisher/userAccount/ana/ana": {1, http.StatusOK},
 		"/rte/daily/publisher/uid/7/ana":           {2, http.StatusOK},
-		"/rte/daily/publisher/uid/7/eve":           {3, http.StatusForbidden}, // the back end denies the role publisher, so the node also requests approval for the role subscriber
+		"/rte/daily/publisher/uid/7/eve":           {3, http.StatusForbidden}, // the publisher is denied, so the subscriber is requested, too
 	} {
 		before := len(b.All())
 		r, text := n.Request(http.MethodGet, "http://"+n.App.Addr().String()+path, "", "Authorization", "Bearer "+credential)

@@ -73,7 +73,7 @@ func TestListingFilters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
 		mallory := apptest.CredentialFor(t, "mallory", false)
-		ids := make(map[string]string) // names of the sessions by id
+		ids := make(map[string]string) // the sessions' names, keyed by id
 		for i, c := range []struct{ name, credential, wants string }{
 			{"daily 7", s.User, `"rtc":{"channel":"daily","uid":7}`},
 			{"daily 8", mallory, `"rtc":{"channel":"daily","uid":8,"role":"publisher"}`},

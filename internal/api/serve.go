@@ -77,7 +77,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case methods != nil && r.Method == http.MethodOptions:
 		preflight(c, methods)
-	case isPreflight(r): // without a preflight's approval the page could not read the 404 of its request
+	case isPreflight(r): // the preflight must succeed, or the page could not read the 404 of its request
 		preflight(c, []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete})
 	case methods != nil:
 		c.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))

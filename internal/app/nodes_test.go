@@ -115,7 +115,7 @@ func TestLeaseIsGivenUpWhileARequestToTheOpsPortHangs(t *testing.T) {
 			defer close(stopped)
 			node.Stop()
 		}()
-		time.Sleep(3 * time.Second) // bubble; shorter than the 5 s after which a server closes a connection without a request
+		time.Sleep(3 * time.Second) // bubble; under the 5 s after which a server closes a connection without a request
 		select {
 		case <-stopped:
 			t.Error("the request does not hang")

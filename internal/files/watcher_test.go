@@ -281,7 +281,7 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// Groups of files change independently; the files of one group are handed on together.
+// Groups of files change independently; the contents of one group's files are handed to its callback together.
 func TestTogether(t *testing.T) {
 	bubble(t, func(s *setup) {
 		var got [][]byte

@@ -109,7 +109,7 @@ func (s *eventStage) outcomes() (delivered, dropped []string) {
 	return delivered, dropped
 }
 
-// receiver is the simulated back end that receives events.
+// receiver simulates the back end that receives events.
 type receiver struct {
 	t *testing.T
 	// answer answers a delivery; if it is nil, the receiver answers 204.

@@ -94,7 +94,7 @@ func TestEventsStopWhileDown(t *testing.T) {
 				for i := range 1000 {
 					s.send(fmt.Sprintf("s%d-joined", i))
 				}
-				before, most := 0, eventsTrip+3+1 // when the circuit opens, three more attempts may be running; a probe follows
+				before, most := 0, eventsTrip+3+1 // when the circuit opens, three more attempts may be in progress; then a probe follows
 				if known {
 					wait(time.Hour)
 					before, most = len(s.receiver.deliveries("")), 1

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// secrets of a back end; prefixedSecret has the form "whsec_" and base64
+// These are secrets of a back end; prefixedSecret is "whsec_" followed by base64.
 const (
 	testSecret     = "a secret of more than 24 bytes"
 	prefixedSecret = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"

@@ -36,9 +36,9 @@ func TestSlowClientsAreCut(t *testing.T) {
 	const endless = "Content-Length: 5000\r\n\r\n{"
 	hello := apptest.Frame(apptest.JoinText)
 	for name, c := range map[string]struct {
-		first, drip string        // first is sent at once; then drip is sent byte by byte, over and over
+		first, drip string        // the client sends `first` at once, and then `drip` byte by byte, again and again
 		every       time.Duration // time between two bytes of drip
-		most        time.Duration // latest time at which the connection must be closed
+		most        time.Duration // time after which the connection must be closed at the latest
 	}{
 		"not a word":      {"", "", 0, 11 * time.Second},
 		"one byte":        {"G", "", 0, 11 * time.Second},

@@ -77,7 +77,7 @@ func (p *policy) allows(origin, host string) bool {
 	}
 	a, err := parse(origin)
 	if err != nil {
-		return false // for example "null"
+		return false // an opaque origin, such as "null"
 	}
 	return p.isOwn(&a, host) || slices.ContainsFunc(p.allowed, func(p pattern) bool { return p.matches(&a) })
 }

@@ -59,7 +59,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 			attribute.String("service.instance.id", c.Node),
 		),
 		resource.WithTelemetrySDK(),
-		resource.WithFromEnv(), // this attribute is last, so that it overrides the others
+		resource.WithFromEnv(), // these attributes are last, so that they override earlier ones
 	)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: OTEL_RESOURCE_ATTRIBUTES: %w", err)

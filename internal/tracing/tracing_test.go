@@ -131,7 +131,7 @@ func TestGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Close(t.Context()); err != nil { // no spans are left to send
+	if err := p.Close(t.Context()); err != nil { // Close succeeds, since no spans are left to send
 		t.Error(err)
 	}
 }

@@ -31,7 +31,7 @@ const sendBuffer = 16 << 10
 // request, so the request's memory is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
-	var c *conn // set before the library reads anything
+	var c *conn // c is set before the library reads anything
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
 		// The library answers pings itself, but this callback counts them for the message rate. Otherwise a client
 		// could flood the node with pings.
@@ -86,7 +86,7 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	s := &socket{Conn: netConn, writeTimeout: w.writeTimeout, writing: newLock()}
 	w.socket = s
-	// net/http may have read bytes that the client sent right behind its request.
+	// net/http may have read bytes that the client sent directly after its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	var source io.Reader = s
 	if len(early) > 0 {

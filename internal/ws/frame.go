@@ -23,7 +23,7 @@ const (
 // services, has about 1,400 bytes.
 var frames = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
 
-// recycle returns a buffer to frames, unless a long message has made it large.
+// recycle returns a buffer to the pool `frames`, unless a long message has made the buffer large.
 func recycle(frame *[]byte) {
 	if cap(*frame) <= 16<<10 {
 		frames.Put(frame)

@@ -63,6 +63,6 @@ func (c *conn) ponged() {
 	heartbeat, by := c.hub.config.Heartbeat, c.place.deadline.Load()
 	longer := min(c.hub.now()+silence*heartbeat, time.Duration(c.heard.Load())+answeredSilent*heartbeat)
 	if by < int64(longer) {
-		c.place.deadline.CompareAndSwap(by, int64(longer)) // CompareAndSwap has no effect if a message has changed the deadline meanwhile
+		c.place.deadline.CompareAndSwap(by, int64(longer)) // no effect if a message has changed the deadline meanwhile
 	}
 }

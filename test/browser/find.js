@@ -9,7 +9,7 @@
 export function find(steps, state) {
   const fits = ({ source, flags }, text) => new RegExp(source, flags).test(text.replace(/\s+/g, " ").trim());
   const visible = (one) => one.checkVisibility({ visibilityProperty: true }) && one.getBoundingClientRect().width > 0;
-  /** Reports whether assistive technology gets an element. An element with display: contents has no box, so its parent decides. */
+  /** Whether assistive technology gets an element. An element with display: contents has no box, so its parent decides. */
   const exposed = (one) => getComputedStyle(one).display === "contents"
     ? exposed(one.parentElement)
     : one.checkVisibility({ visibilityProperty: true }) && !one.closest("[aria-hidden=true]");

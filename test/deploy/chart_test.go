@@ -31,7 +31,7 @@ import (
 
 const chartDir = "../../deploy/helm/refresher"
 
-// Sets of values for the chart, by name. They override the chart's defaults.
+// valueSets has sets of values for the chart, keyed by name. They override the chart's defaults.
 var valueSets = map[string]string{
 	"minimal": `
 replicas: 1
@@ -455,7 +455,7 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 	if grace := *pod.TerminationGracePeriodSeconds; grace < stop+drain+15 {
 		t.Errorf("%d s to stop in, with %d s before and %d s of draining", grace, stop, drain)
 	}
-	mounted := make(map[string]string) // volume by mount path
+	mounted := make(map[string]string) // volumes, keyed by mount path
 	for _, m := range c.VolumeMounts {
 		mounted[m.MountPath] = m.Name
 		if !m.ReadOnly && strings.HasPrefix(m.MountPath, "/etc/refresher") || !slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == m.Name }) {

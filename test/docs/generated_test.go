@@ -138,7 +138,7 @@ func TestCloseCodesAreGenerated(t *testing.T) {
 		Error protocol.AfterClose `json:"error"`
 		Ended protocol.AfterClose `json:"ended"`
 	}
-	codes := []protocol.CloseCode{1005, 1015, 3000, 4321, 4999} // codes without an entry in the protocol
+	codes := []protocol.CloseCode{1005, 1015, 3000, 4321, 4999} // codes that the protocol does not define
 	for _, c := range protocol.CloseCodes() {
 		codes = append(codes, c.Code)
 	}

@@ -149,7 +149,7 @@ func (f *file) with(call *ast.CallExpr) {
 	for i := 0; i < len(call.Args); i += 2 {
 		key, ok := text(call.Args[i])
 		if !ok {
-			continue // not a logger's With, whose arguments are keys and values
+			continue // this With is not a logger's, whose arguments are keys and values
 		}
 		f.carried = append(f.carried, key)
 		if value, ok := text(call.Args[min(i+1, len(call.Args)-1)]); ok && key == "component" {

@@ -11,9 +11,9 @@ import (
 // Loopback is the address on which all programs of the tests listen.
 const Loopback = "127.0.0.1"
 
-// The range of Port is below the ports that the system assigns by itself (32768 and up on
-// Linux), and above those of redistest and its cluster buses. A program that is restarted
-// needs its old port again, so no other program may take it in between.
+// These constants are the range of the function Port. It is below the ports that the system assigns by itself (32768
+// and up on Linux), and above those of redistest and its cluster buses. A program that is restarted needs its old port
+// again, so no other program may take it in between.
 const (
 	firstPort = 30_000
 	endPort   = 32_768

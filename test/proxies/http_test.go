@@ -79,11 +79,11 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("GET /metrics: %d; want 404", status)
 		}
 
-		// A request with a credential in the path, as UIKits send it.
+		// This request has a credential in the path, as UIKits send it.
 		if status, _ := ask("GET", "/with/"+secret+"/rtc/c/publisher/uid/7/?credential="+secret, ""); status != 404 {
 			t.Errorf("GET /with: %d; want 404, since the nodes take no credentials in paths", status)
 		}
-		// A base URL with an additional slash.
+		// This request comes from an app whose base URL ends with an additional slash.
 		if status, _ := ask("GET", "//with//"+secret+"/rtm/c/", ""); status != 404 {
 			t.Errorf("GET //with//: %d; want 404", status)
 		}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// The user by which this package logs in. Its password need not be secret: the server can only
-// be reached from this machine, and ends with the test.
+// ownUser is the user as which this package logs in. Its password need not be secret: the server can only be reached
+// from this machine, and ends with the test.
 const (
 	ownUser     = "redistest"
 	ownPassword = "redistest"

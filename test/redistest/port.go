@@ -10,9 +10,10 @@ import (
 // loopback is the address on which all servers listen.
 const loopback = program.Loopback
 
-// The range of freePort is below the ports that the system assigns by itself (32768 and up on
-// Linux). A server that was killed needs its port again; a port of the system's range could be taken by a connection or
-// a listener of another test meanwhile. Half of the range is for servers, the other half for their cluster buses.
+// These constants are the range of the function freePort. It is below the ports that the system assigns by itself
+// (32768 and up on Linux). A server that was killed needs its port again; a port of the system's range could be taken
+// by a connection or a listener of another test meanwhile. Half of the range is for servers, the other half for their
+// cluster buses.
 const (
 	firstPort = 10_000
 	busOffset = 10_000 // set by Redis: the distance of a node's cluster bus port from its port

@@ -23,7 +23,7 @@ func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	}
 	defer d.leaveEdge()
 	allowed := w.Header().Get("Access-Control-Allow-Origin") != ""
-	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: allowed}) // otherwise Accept checks the origin, and answers if it refuses the request
+	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: allowed}) // checks the origin otherwise, and answers if it refuses
 	if err != nil {
 		d.config.Logger.Debug("edge: handshake refused", "error", err)
 		return

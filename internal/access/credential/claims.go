@@ -271,7 +271,7 @@ func (r *rules) check(c *claims) error {
 	}
 }
 
-// grant returns what the claim grants. An absent part grants nothing.
+// grant converts the claim to a session.Grant. An absent part of the claim grants nothing.
 func (g *grants) grant() (session.Grant, error) {
 	left := maxEntries - len(g.RTC.Roles)
 	for _, list := range []struct {

@@ -72,7 +72,7 @@ func (s *signed) verify(ctx context.Context, fixed []any, r *remote) error {
 	return refuse(ReasonSignature, "")
 }
 
-// readKeys parses the configured keys. Its errors contain no part of a key.
+// readKeys parses the configured secrets and public keys. Its errors contain no part of a key.
 func readKeys(k *Keys) ([]any, error) {
 	var keys []any
 	if len(k.Secrets) > maxSecrets {

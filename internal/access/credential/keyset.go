@@ -73,7 +73,7 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 	return setKey{m.KID, m.ALG.String(), jwk.Key()}, checkPublic(jwk.Key())
 }
 
-// Errors of pick.
+// These are the errors of the method `pick`.
 var (
 	errNotInSet  = refuse(ReasonUnknownKey, "not in the key set")
 	errAmbiguous = refuse(ReasonUnknownKey, "names none, and the key set has several")

@@ -152,7 +152,7 @@ type Cluster struct {
 	Away   atomic.Bool
 	Nodes  []*ClusterNode
 	change func(i int, c *app.Config)
-	Wrap   func(app.Store) app.Store // wraps the store of each node; nil: stores are not wrapped
+	Wrap   func(app.Store) app.Store // if not nil, wraps the store of each node
 	Admin  string                    // the operator's credential
 	User   string                    // the default credential of clients
 }

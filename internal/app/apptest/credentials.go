@@ -137,7 +137,7 @@ type Tenant struct {
 	App, Certificate, secret string
 }
 
-// The two projects of TwoProjects.
+// FirstTenant and SecondTenant are the two projects of TwoProjects.
 var (
 	FirstTenant  = Tenant{AppID, Certificate, JWTSecret}
 	SecondTenant = Tenant{OtherAppID, OtherCertificate, OtherSecret}

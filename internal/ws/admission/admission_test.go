@@ -12,7 +12,7 @@ var start = time.Unix(1_800_000_000, 0)
 // half replaces the random spread: it returns half of the duration.
 func half(d time.Duration) time.Duration { return d / 2 }
 
-// in returns a token expiry the given number of seconds after start.
+// in returns a token expiry that is the given number of seconds after the time `start`.
 func in(seconds int) session.UnixSec { return session.SecOf(start) + session.UnixSec(seconds) }
 
 // busy returns an Admission of ten clients a second whose burst of ten is used up.

@@ -30,8 +30,8 @@ const (
 	opPong  = 0xA
 )
 
-// The sample key of RFC 6455, section 1.3. A random key would only prove that the peer is not a
-// cache.
+// These are the sample key and its answer from RFC 6455, section 1.3. A random key would only prove that the peer is
+// not a cache.
 const (
 	handshakeKey    = "dGhlIHNhbXBsZSBub25jZQ=="
 	handshakeAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

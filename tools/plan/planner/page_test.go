@@ -55,7 +55,7 @@ func TestScalingPage(t *testing.T) {
 	}
 }
 
-// row is a line of a table.
+// row writes a line of a table.
 func row(b *strings.Builder, cells ...string) {
 	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 }
@@ -137,7 +137,7 @@ func costs(*testing.T) string {
 	return b.String() + "\n" + bytes.String() + "\n" + memory.String()
 }
 
-// A storm of ten thousand calls with tokens of an hour, on four nodes.
+// storms returns a table of storms of ten thousand calls with tokens of an hour, on four nodes.
 func storms(t *testing.T) string {
 	b := table("what happens", "`--join-rate`", "all back after", "by the formula", "connections tried, for each call", "least life left", "calls that lost their tokens")
 	for _, c := range []struct {
@@ -173,7 +173,7 @@ func storms(t *testing.T) string {
 	return b.String()
 }
 
-// The renewals of ten thousand calls with tokens of an hour that began in one minute.
+// waves returns a table of the renewals of ten thousand calls with tokens of an hour that began in one minute.
 func waves(t *testing.T) string {
 	o := play(t, Scenario{Seed: 7, Sessions: 10_000, Nodes: 1, TTL: time.Hour, StartOver: time.Minute, Length: 12 * time.Hour})
 	mean := o.Mean(time.Hour, 12*time.Hour)
@@ -189,8 +189,8 @@ func waves(t *testing.T) string {
 	return b.String()
 }
 
-// Measurements with three nodes, a Redis and tools/load, with the corresponding figures of the
-// formula and the simulation.
+// realRuns returns a table of measurements with three nodes, a Redis and tools/load, beside the corresponding figures
+// of the formula and the simulation.
 func realRuns(t *testing.T) string {
 	b := table("", "measured", "simulated", "by the formula")
 	for _, c := range []struct {

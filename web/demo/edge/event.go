@@ -10,7 +10,7 @@ type Event struct {
 // Names of events, as in the web SDK.
 const (
 	WillExpire  = "token-privilege-will-expire" // the client must renew now; the call goes on
-	DidExpire   = "token-privilege-did-expire"  // the token has expired and the call is over; the client must join again
+	DidExpire   = "token-privilege-did-expire"  // the token has expired and the call is over: join again
 	StateChange = "connection-state-change"     // another client joined as the same user, and this call has ended
 )
 

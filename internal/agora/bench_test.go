@@ -82,7 +82,7 @@ func BenchmarkAgainstHMACs(b *testing.B) {
 		ours += turn.Sub(start)
 		hmacs += time.Since(turn)
 	}
-	b.ReportMetric(0, "ns/op") // the time of a whole iteration means nothing here
+	b.ReportMetric(0, "ns/op") // suppresses the time of a whole iteration, which means nothing here
 	b.ReportMetric(float64(ours)/float64(hmacs), "ours/hmacs")
 }
 

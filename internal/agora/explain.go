@@ -13,9 +13,10 @@ import (
 )
 
 // Explain reports in words why Agora would refuse text as a token for the given use, or why a call
-// with it would not work as expected. text may be anything, since apps often pass something else
-// than a token to an SDK. The signature is checked with each certificate, the current one first.
-// Explain never panics. Apart from one pass over text, its cost and its report are bounded.
+// with it would not work as expected. The argument text may be anything, since apps often pass
+// something other than a token to an SDK. The signature is checked with each certificate, the
+// current one first. Explain never panics. Apart from one pass over text, its cost and its report
+// are bounded.
 func Explain(text string, use Use, certificates []string, now time.Time) Report {
 	e := examination{use: use, now: session.SecOf(now)}
 	for _, c := range certificates {
@@ -193,8 +194,8 @@ func (e *examination) service(t *Token) *Service {
 	return nil
 }
 
-// streams adds a finding if an RTM token cannot enter the stream channels of the wanted channel,
-// which takes the RTC service as well.
+// streams adds a finding if an RTM token cannot enter the stream channels of the wanted channel.
+// To enter them, the token also needs the RTC service.
 func (e *examination) streams(t *Token) {
 	i := slices.IndexFunc(t.Services, func(s Service) bool { return s.Type == ServiceRTC })
 	switch {
@@ -226,7 +227,7 @@ func (e *examination) signature(t *Token, holder Holder) {
 	e.fail(FindingSignature, "110 invalid token: signed with another certificate, or changed afterwards: the signature fits none of the %d given", n)
 }
 
-// cut shortens a text from outside before it is quoted.
+// cut shortens a text that comes from outside, before the text is quoted.
 func cut(s string) string {
 	const most = 80 // bytes
 	if len(s) > most {

@@ -36,7 +36,7 @@ func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
 func (e *examination) rules(s *Service) {
 	var err error
 	switch {
-	case s.Type == ServiceRTC && s.User != leftToAgora: // literalZero handles that user
+	case s.Type == ServiceRTC && s.User != leftToAgora: // literalZero handles the user "0"
 		err = ValidateRTC(session.RTC{Channel: s.Channel, Account: s.User})
 	case s.Type == ServiceRTM:
 		err = ValidateRTM(session.RTM{UserID: s.User})
@@ -63,8 +63,8 @@ func (e *examination) user(s *Service) {
 	}
 }
 
-// literalZero adds a finding about a token for the user "0". A common token server makes it from
-// uid 0, but a token for any user has an empty name.
+// literalZero adds a finding about a token for the user "0". A common token server makes this user
+// name from uid 0, but a token for any user has an empty name.
 func (e *examination) literalZero(want string) {
 	const text = `it is for a user named "0", not for any user as a token for uid 0 would be; its maker wrote the uid out`
 	if want == "" {
@@ -125,7 +125,7 @@ func (e *examination) unnamed(what string) {
 
 func sum(name string) uint32 { return crc32.ChecksumIEEE([]byte(name)) }
 
-// nearly describes how two names differ if they look the same or are the same number.
+// nearly describes the difference between two names that look the same or are the same number.
 func nearly(a, b string) string {
 	switch {
 	case strings.TrimSpace(a) == strings.TrimSpace(b):

@@ -85,7 +85,7 @@ func TestExplain(t *testing.T) {
 		name  string
 		text  string
 		use   Use
-		after session.UnixSec // seconds since the token was issued
+		after session.UnixSec // time since the token was issued, in seconds
 		certs []string
 		want  []string // severity and code of each finding
 		says  string   // part of the first finding's text

@@ -25,7 +25,7 @@ func (e *examination) times(t *Token, s *Service) {
 		return
 	}
 
-	// Agora limits both to a day.
+	// Agora limits both expiries to a day after the issue.
 	most := t.IssuedAt + maxLifetime
 	end, access := min(t.ValidUntil, most), most
 	if entry.ExpiresAt != 0 {
@@ -41,7 +41,7 @@ func (e *examination) times(t *Token, s *Service) {
 	case access > end:
 		e.warn(FindingSilentEnd, "the token ends at %s, %s before its privilege to get in: SDKs watch the privilege, so no token-privilege-will-expire event comes; the call is cut off and can't be rejoined; set both to the same end", moment(end), access.Sub(end))
 		access = end
-	case access < end && t.Version == V007: // ts of a 006 token is always 24 hours after its issue
+	case access < end && t.Version == V007: // in a 006 token, ts is always 24 hours after the issue
 		e.warn(FindingCutOff, "its privilege to get in ends at %s, %s before the token: the call is cut off there", moment(access), end.Sub(access))
 	}
 	e.publishing(s, access)

@@ -37,7 +37,7 @@ const (
 	FindingLifetime    = "lifetime"     // the lifetime is over 24 hours
 	FindingSilentEnd   = "silent_end"   // the token expires before its privilege, so SDKs call no callback
 	FindingCutOff      = "cut_off"      // a privilege expires before the token
-	FindingPublishEnds = "publish_ends" // the privileges to publish expire before the one to join
+	FindingPublishEnds = "publish_ends" // the privileges to publish expire before the privilege to join
 	FindingAudience    = "audience"     // the holder may not publish
 	FindingGood        = "good"         // no problem was found
 )
@@ -58,8 +58,8 @@ type Use struct {
 	Holder
 	// AppID is the App ID with which the client joins.
 	AppID string
-	// Service is the service to check. If it is zero, it is RTC if there is a Channel, and else
-	// the token's first service.
+	// Service is the service to check. If it is zero and there is a Channel, the service is RTC;
+	// if it is zero without a Channel, it is the token's first service.
 	Service ServiceType
 	// Publish means that the client will publish audio, video and data.
 	Publish bool
@@ -67,7 +67,7 @@ type Use struct {
 
 // Report is the result of Explain. In JSON the findings are beside the token's fields.
 type Report struct {
-	*Token             // nil if it could not be read
+	*Token             // nil if the token could not be read
 	Findings []Finding `json:"findings"` // errors first, then warnings; at least one
 }
 

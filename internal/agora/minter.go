@@ -17,14 +17,14 @@ const maxSalt = 99_999_999
 // concurrent use.
 type Minter struct {
 	appID string
-	// certificate is a pointer, so that fmt prints an address for a Minter in an unexported
-	// field, where fmt cannot call Format.
+	// certificate is a pointer, so that fmt prints an address for a Minter in an unexported field:
+	// fmt does not call Format there, and would print the certificate.
 	certificate *string
 	fingerprint session.Fingerprint
 }
 
-// NewMinter returns a Minter. The App ID and the certificate are 32 hex digits
-// each, whose case is kept since both are signed. Errors don't quote them.
+// NewMinter returns a Minter. The App ID and the certificate must be 32 hex digits each. Their case
+// is kept, since both are signed. Errors do not quote them.
 func NewMinter(appID, certificate string) (*Minter, error) {
 	if err := checkHex(appID); err != nil {
 		return nil, fmt.Errorf("app-id: %w", err)
@@ -76,9 +76,9 @@ func (m *Minter) Mint(id session.Identity, f session.Format, issuedAt, expiresAt
 	return tokens, nil
 }
 
-// MintStream returns an RTM token for u that also grants access to the stream channel c.Channel,
-// or to all if that is "*": to join it and, as a publisher, to send messages. c has the same user
-// as u. The times and errors are as in Mint.
+// MintStream returns an RTM token for u that also grants access to the stream channel c.Channel, or
+// to all stream channels if c.Channel is "*". The holder can join and, as a publisher, send
+// messages. c has the same user as u. The times and errors are as in Mint.
 func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt session.UnixSec) (string, error) {
 	if err := ValidateRTM(u); err != nil {
 		return "", err
@@ -115,8 +115,8 @@ func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt session.UnixSec) (
 	return e.chat(c), nil
 }
 
-// bundle has the fields that all tokens of one Mint share. They share a salt, and therefore in 007
-// a signing key, whose derivation is more than half the cost of a token.
+// bundle has the fields that all tokens of one Mint share. The tokens share a salt, and therefore
+// in 007 a signing key, whose derivation is more than half the cost of a token.
 type bundle struct {
 	minter                   *Minter
 	issuedAt, lifetime, salt uint32

@@ -52,7 +52,7 @@ func TestMintBundle(t *testing.T) {
 			}{
 				rtc:  {v, Holder{Channel: "daily", User: "1001"}},
 				rtm:  {v, Holder{User: "ana"}},
-				chat: {V007, Holder{User: "ana-chat"}}, // Chat has no 006
+				chat: {V007, Holder{User: "ana-chat"}}, // Chat has no 006 format
 			} {
 				if token.Version != want.version || token.AppID != appID || token.IssuedAt != now {
 					t.Errorf("got %+v", token)
@@ -106,7 +106,7 @@ func TestMintSaltDiffers(t *testing.T) {
 	for range 100 {
 		seen[must(m.mintRTC(session.RTC{Channel: "c"}, now, now+60))(t)] = true
 	}
-	if len(seen) < 99 { // more than one repeated salt in a hundred tokens occurs once in 20,000 runs
+	if len(seen) < 99 { // one repeated salt in a hundred tokens is allowed, since more than one occurs only once in 20,000 runs
 		t.Errorf("%d different tokens of 100", len(seen))
 	}
 }
@@ -145,7 +145,7 @@ func TestMintAllocations(t *testing.T) {
 	id := session.Identity{RTC: &account, RTM: &session.RTM{UserID: "u"}, Chat: &session.Chat{UserID: "u"}}
 	for _, c := range []struct {
 		name string
-		want float64 // allocations; only the tokens themselves allocate
+		want float64 // number of allocations; only the tokens themselves allocate
 		mint func() error
 	}{
 		{"rtc uid", 1, func() error {

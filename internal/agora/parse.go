@@ -11,10 +11,10 @@ import (
 // Limits of Parse, since its input may come from anyone. A token of this package has at most
 // maxText characters.
 const (
-	maxTokenLength = 2047 // characters; the most that Agora's web SDK takes
-	maxContent     = 4096 // bytes after inflation
-	maxServices    = 16   // in one token; Agora's Node builder may repeat a type
-	maxPrivileges  = 64   // in one service; Agora knows 14
+	maxTokenLength = 2047 // in characters; Agora's web SDK takes no longer tokens
+	maxContent     = 4096 // in bytes after inflation
+	maxServices    = 16   // per token; Agora's Node builder may repeat a type
+	maxPrivileges  = 64   // per service; Agora knows 14
 )
 
 // login006 is the only privilege of RTM in 006; it distinguishes RTM tokens from RTC tokens.

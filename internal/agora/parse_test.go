@@ -167,7 +167,7 @@ func TestParseForeignPrivileges(t *testing.T) {
 		Checksums: &Checksums{},
 	})
 
-	// An RTM privilege that is listed first does not make it an RTM token either.
+	// An RTM privilege that is listed first does not make the token an RTM token either.
 	login := encodeSigned(&Token{Version: V006, ValidUntil: now, Services: []Service{
 		{Privileges: []Privilege{{ID: 1000}, {ID: 1001}}},
 	}})
@@ -176,8 +176,8 @@ func TestParseForeignPrivileges(t *testing.T) {
 	}
 }
 
-// TestParseBomb checks the parser's limits with zlib bombs: one is too long for a token, the other is
-// the largest that fits.
+// TestParseBomb checks the parser's limits with zlib bombs: one bomb is too long for a token, the
+// other has the maximal length of a token.
 func TestParseBomb(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -14,8 +14,9 @@ import (
 	"refresher/internal/session"
 )
 
-// reader reads fields from the front of a slice. The first failure stays in err, and all later
-// fields are zero, so a caller checks err once at the end, and before each iteration of a loop.
+// reader reads fields from the front of a slice. The field err keeps the first error, and all
+// fields read later are zero, so a caller checks err once at the end, and before each iteration of
+// a loop.
 type reader struct {
 	rest []byte
 	err  error

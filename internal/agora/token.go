@@ -15,7 +15,7 @@ type Token struct {
 	// IssuedAt is ts minus 24 hours in a 006 token, since Agora's builders set ts to 24 hours after
 	// the issue.
 	IssuedAt session.UnixSec `json:"issuedAt"`
-	// ValidUntil is the token's own expiry; in 006, 24 hours after IssuedAt.
+	// ValidUntil is the token's own expiry; in a 006 token it is 24 hours after IssuedAt.
 	ValidUntil session.UnixSec `json:"validUntil"`
 	// ExpiresAt is when the first right of the token expires: the earliest of ValidUntil and
 	// the expiries of its privileges.
@@ -40,7 +40,7 @@ type Service struct {
 	// User is the uid in decimal or the account of RTC, and the user of RTM, Chat and APaaS. An
 	// empty User means any RTC user (uid 0), or Chat's app token.
 	User string `json:"user,omitempty"`
-	// Room and Role are those of APaaS. A Role of -1 means none.
+	// Room and Role are the names of APaaS. A Role of -1 means none.
 	Room string `json:"room,omitempty"`
 	Role int16  `json:"role,omitempty"`
 }
@@ -55,7 +55,7 @@ type Privilege struct {
 }
 
 // Checksums are the CRC-32 (IEEE) checksums in a 006 token. In an RTM token, Channel is the
-// checksum of the user id. They are not signed.
+// checksum of the user id. The checksums are not signed.
 type Checksums struct {
 	Channel uint32 `json:"channel"`
 	User    uint32 `json:"user"`

@@ -31,8 +31,8 @@ var (
 		accesstoken2.PrivilegePublishDataStream,
 	}
 	subscriberPrivileges = []uint16{accesstoken2.PrivilegeJoinChannel}
-	// streamPrivileges are the privileges of a stream channel's RTC service: its messages use
-	// the data stream.
+	// streamPrivileges are the privileges of the RTC service in a token for a stream channel,
+	// whose messages use the data stream.
 	streamPrivileges = []uint16{
 		accesstoken2.PrivilegeJoinChannel,
 		accesstoken2.PrivilegePublishDataStream,
@@ -47,7 +47,7 @@ var (
 type envelope struct {
 	key      [sha256.Size]byte
 	head     [headSize]byte
-	lifetime uint32 // seconds, of the token and of each privilege
+	lifetime uint32 // lifetime of the token and of each privilege, in seconds
 }
 
 func newEnvelope(appID, certificate string, issuedAt, lifetime, salt uint32) envelope {

@@ -43,8 +43,8 @@ func TestTokensOfAgorasBuilders(t *testing.T) {
 	}
 }
 
-// TestAgoraParsesOurs parses 15,000 tokens of this package with Agora's Go module, and verifies their
-// signatures with this package, since Agora's parser does not.
+// TestAgoraParsesOurs parses 15,000 tokens of this package with Agora's Go module. It verifies their
+// signatures with this package, since Agora's parser checks no signature.
 func TestAgoraParsesOurs(t *testing.T) {
 	t.Parallel()
 	s := newSource(7)
@@ -142,7 +142,7 @@ func TestOursParsesAgora(t *testing.T) {
 				switch s.IntN(4) {
 				case 0: // not granted
 					continue
-				case 1: // granted without a separate expiry
+				case 1: // the privilege is granted without a separate expiry
 					privileges[id] = 0
 				default:
 					privileges[id] = 1 + s.Uint32N(1<<20)

@@ -78,11 +78,11 @@ func Validate(id session.Identity) error {
 	return nil
 }
 
-// ValidateRTC checks channel (1 to 64 bytes of Agora's set, or "*", the wildcard) and
-// user: a uid, or an account of at most 255 bytes of that set, but not both, since the
-// token could name only one of them. The account "0" is refused: apps send it if they
-// have no name, but its token does not work for a user who joins with uid 0. An account that
-// consists of a uid's digits is allowed, since Agora's token for it is the uid's token.
+// ValidateRTC checks channel (1 to 64 bytes of Agora's set, or "*", the wildcard) and user: a uid,
+// or an account of at most 255 bytes of that set, but not both, since the token could name only one
+// of them. The account "0" is refused: apps send it if they have no name, but a token for the
+// account "0" does not work for a user who joins with uid 0. An account that consists of a uid's
+// digits is allowed, since Agora's token for it is the uid's token.
 func ValidateRTC(r session.RTC) error {
 	if r.Channel != session.AnyChannel {
 		if err := checkName("rtc.channel", r.Channel, maxChannel, rtcBytes); err != nil {
@@ -156,16 +156,17 @@ func checkHex(value string) error {
 	if len(value) != hexDigits {
 		return fmt.Errorf("%d characters long; want %d hex digits", len(value), hexDigits)
 	}
-	if _, err := hex.DecodeString(value); err != nil { // the error of package hex would quote a digit
+	if _, err := hex.DecodeString(value); err != nil { // hides the error of package hex, which would quote a digit
 		return fmt.Errorf("not hexadecimal; want %d hex digits", hexDigits)
 	}
 	return nil
 }
 
-// checkTimes checks a token's times. A wrong lifetime is the caller's mistake, a *session.Error; a
-// wrong issue time is the node's own clock, so that error is not a *session.Error.
+// checkTimes checks a token's times. A wrong lifetime is the caller's mistake, so the error is a
+// *session.Error. A wrong issue time comes from the node's own clock, so the error is not a
+// *session.Error.
 func checkTimes(issuedAt, expiresAt session.UnixSec) error {
-	// 006 stores issuedAt plus maxLifetime in 32 bits.
+	// A 006 token stores issuedAt plus maxLifetime in 32 bits.
 	if issuedAt < 1 || issuedAt > math.MaxUint32-maxLifetime {
 		return fmt.Errorf("agora: issue time %d does not fit in a token", issuedAt)
 	}

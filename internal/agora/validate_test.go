@@ -180,8 +180,8 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
-// Explain reports no problem exactly if Validate accepts the names, so tokens of other builders are
-// checked by the same rules.
+// Explain reports no problem if and only if Validate accepts the names, so that tokens of other
+// builders are checked by the same rules.
 func TestExplainKnowsTheNamesThatAreRefused(t *testing.T) {
 	for _, name := range []string{"ana", "123", "0", "00", "null", "_x", "a/b", "*", strings.Repeat("x", 64), strings.Repeat("x", 65)} {
 		for _, c := range []struct {
@@ -206,7 +206,7 @@ func TestExplainKnowsTheNamesThatAreRefused(t *testing.T) {
 	}
 }
 
-// Agora's documentation has the wildcard channel for 007 alone.
+// Agora documents the wildcard channel only for 007.
 func TestNoWildcardChannelIn006(t *testing.T) {
 	_, err := newMinter(t, V006).Mint(session.Identity{RTC: &session.RTC{Channel: "*", UID: 7}}, now, now+60)
 	wantBadRequest(t, err, `rtc.channel: is "*", which Agora knows in tokens of version 007 only`)

@@ -24,7 +24,7 @@ type vector struct {
 		TS                 session.UnixSec
 		Privileges         map[uint16]session.UnixSec
 		IssueTS, Expire    session.UnixSec
-		Services           [][]json.RawMessage // each is a type, privileges and names
+		Services           [][]json.RawMessage // each element has a type, privileges and names
 	}
 }
 
@@ -43,7 +43,7 @@ func vectors(t testing.TB) []vector {
 	return file.Vectors
 }
 
-// holders006 has the names behind the checksums of the 006 vectors.
+// holders006 has the names from which the checksums of the 006 vectors were computed.
 var holders006 = map[string]Holder{
 	"go/src/AccessToken/AccessToken_test.go:12": {Channel: "7d72365eb983485397e3e3f9d460bdda", User: "2882341273"},
 	"go/src/AccessToken/AccessToken_test.go:36": {Channel: "7d72365eb983485397e3e3f9d460bdda"},

@@ -29,9 +29,9 @@ type Holder struct {
 // expiry.
 //
 // A 007 token contains its names: Verify compares the non-empty fields of h with the first service,
-// so an empty h checks only the signature. A 006 token signs its names but contains only their
-// checksums, so h must be complete; an empty h is ErrNoHolder. In both formats an RTC token for
-// uid 0 fits every user.
+// so if h is empty, Verify checks only the signature. A 006 token signs its names but contains only
+// their checksums, so h must be complete; if h is empty, the error is ErrNoHolder. In both formats
+// an RTC token for uid 0 fits every user.
 func (t *Token) Verify(certificate string, h Holder) error {
 	if t.Version == V006 {
 		return t.verify006(certificate, h)

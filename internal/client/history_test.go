@@ -25,7 +25,7 @@ func TestHistories(t *testing.T) {
 	})
 }
 
-// history drives one Machine, and keeps the facts that the checks need.
+// history drives one Machine, and keeps the data that the checks need.
 type history struct {
 	*rapid.T
 	m   Machine
@@ -70,7 +70,8 @@ func (h *history) Check(*rapid.T) {
 	}
 }
 
-// do carries out a step. closed and code describe the event that caused it, if that was a close.
+// do carries out a step. The arguments closed and code describe the event that caused the step, if that
+// event was a close.
 func (h *history) do(s Step, closed bool, code protocol.CloseCode) {
 	if h.ended && s != (Step{}) {
 		h.Fatalf("after the end: %s", s.text())
@@ -254,8 +255,8 @@ func (h *history) Joined(*rapid.T) {
 	h.offer(b)
 }
 
-// offer sends a bundle to the Machine. If the app is applying another one, the Machine must keep the bundle
-// waiting.
+// offer sends a bundle to the Machine. If the app is applying another bundle, the Machine must keep the new
+// one waiting.
 func (h *history) offer(b *Message) {
 	busy := h.applying != 0 && (h.applyingSession != h.session || h.applying < b.Seq)
 	h.do(h.m.Received(h.now, b), false, 0)
@@ -289,7 +290,7 @@ func (h *history) Push(*rapid.T) {
 	h.offer(h.bundle(protocol.TypeWillExpire))
 }
 
-// said records the type of the last message if it affects what a close means, else "".
+// said records the type of the last message if it affects what a close means; otherwise it records "".
 func (h *history) said(last string) {
 	if h.last = last; h.m.State() == Live {
 		h.silentBy = time.Time{}
@@ -312,7 +313,7 @@ func (h *history) Say(*rapid.T) {
 	h.do(h.m.Received(h.now, msg), false, 0)
 }
 
-// Take makes the app accept a bundle, refuse it, or not answer.
+// Take makes the app accept a bundle, refuse it, or give no answer.
 func (h *history) Take(*rapid.T) {
 	if h.applying == 0 {
 		h.Skip("no bundle")
@@ -338,10 +339,10 @@ func (h *history) Take(*rapid.T) {
 	h.do(step, false, 0)
 }
 
-// Renew is an SDK's warning that its tokens expire.
+// Renew simulates an SDK's warning that its tokens expire.
 func (h *history) Renew(*rapid.T) { h.do(h.m.Renew(h.now), false, 0) }
 
-// Leave rarely does something, since it ends the history.
+// Leave does something only rarely, since leaving ends the history.
 func (h *history) Leave(*rapid.T) {
 	if rapid.IntRange(0, 9).Draw(h.T, "leave") > 0 {
 		h.Skip("not yet")

@@ -22,9 +22,10 @@ const (
 	Ended                   // final state
 )
 
-// Step is what the caller must do after an event. The caller does it in the order of the fields.
+// Step is what the caller must do after an event. The caller carries out the fields in their order.
 type Step struct {
-	// Drop asks to close the connection, or to stop opening it. Closed must not be called for it.
+	// Drop asks to close the connection, or to stop opening it. Closed must not be called for a dropped
+	// connection.
 	Drop bool
 	// Lost, if not empty, is why the connection was lost. Next returns the time of the next attempt.
 	Lost Loss
@@ -32,8 +33,8 @@ type Step struct {
 	Connect bool
 	// Send is a message to send. A join has only its type: the caller adds the identity and the credential.
 	Send *protocol.ClientMessage
-	// Apply is a bundle for the app, which must do its Action. Applied must be called when the SDKs have
-	// accepted or refused it.
+	// Apply is a bundle for the app, which must carry out the bundle's Action. Applied must be called when
+	// the SDKs have accepted or refused the bundle.
 	Apply *Message
 	// End is set when the client has ended.
 	End *End
@@ -70,14 +71,14 @@ var ErrSilent = errors.New("no answer")
 
 // Timeouts and limits that the protocol sets for clients; see docs/build/protocol.md, "What a client owes".
 const (
-	MinBackoff     = 500 * time.Millisecond // upper bound of the wait after the first failure; doubles with each consecutive failure
+	MinBackoff     = 500 * time.Millisecond // longest wait after the first failure; doubles with each further failure
 	maxBackoff     = 20 * time.Second
 	stableFor      = 5 * time.Second  // a connection that stays joined this long resets the backoff to MinBackoff
-	AnswerTimeout  = 10 * time.Second // for opening a connection and for joined; also the longest timeout for the answer to a ping
+	AnswerTimeout  = 10 * time.Second // for opening a connection and for the joined message; also the longest for a pong
 	leastPatience  = 2 * time.Second  // shortest timeout for the answer to a ping
-	leaveTimeout   = 5 * time.Second  // time for sending leave and for the service to close
-	mostLate       = 5 * time.Second  // a deadline that is missed by more means that the process was suspended
-	usualHeartbeat = 25 * time.Second // heartbeat if the service specifies none
+	leaveTimeout   = 5 * time.Second  // time for sending the leave message and for the service to close the connection
+	mostLate       = 5 * time.Second  // if a deadline is missed by more than this, the process was suspended
+	usualHeartbeat = 25 * time.Second // heartbeat if the service sends none
 	maxReason      = 256              // bytes; a longer nack message is cut, since the service keeps no more
 )
 
@@ -106,11 +107,11 @@ type Machine struct {
 	due      time.Time // in Waiting: time of the next attempt; in Greeting and Live: deadline for the service's answer
 	pingAt   time.Time
 	moveAt   time.Time // time at which a reconnect message asks the client to reconnect; zero if none
-	leaveBy  time.Time // time limit for leaving; zero until Leave is called
+	leaveBy  time.Time // time limit for leaving; zero before Leave is called
 	joinedAt time.Time // when this connection received joined
 
 	applying *Message // the bundle that the app is applying
-	waiting  *Message // the newest bundle that arrived while the app is applying another
+	waiting  *Message // the newest bundle that arrived while the app was applying another
 	last     *Message // the last message of this connection if its type is error or ended, else nil
 }
 
@@ -165,7 +166,7 @@ func (m *Machine) Wake(now time.Time) Step {
 		return m.lose(now, Moving)
 	case reached(m.pingAt):
 		m.pingAt = now.Add(m.heartbeat)
-		if m.due.IsZero() { // a new ping does not extend the deadline of an unanswered one
+		if m.due.IsZero() { // sets no new deadline if an older ping is still unanswered
 			m.due = now.Add(Patience(m.heartbeat))
 		}
 		return send(protocol.ClientMessage{Type: protocol.TypePing})
@@ -248,7 +249,7 @@ func (m *Machine) Received(now time.Time, msg *Message) Step {
 	case msg.Type == protocol.TypeReconnect && m.state != Leaving:
 		m.moveAt = now.Add(time.Duration(msg.AfterMs) * time.Millisecond)
 	}
-	return Step{} // pong, or a type that only a newer service knows
+	return Step{} // a pong, or a message of a type that only newer clients know
 }
 
 // Applied must be called after Step.Apply. err is nil if the app's SDKs accepted the bundle; otherwise it
@@ -256,7 +257,7 @@ func (m *Machine) Received(now time.Time, msg *Message) Step {
 func (m *Machine) Applied(err error) Step {
 	b := m.applying
 	m.applying = nil
-	same := b.Session == m.session // false if the client has joined or must join a new session meanwhile
+	same := b.Session == m.session // false if the client has since joined, or must join, a new session
 	if err == nil {
 		m.expiresAt, m.expires = b.ExpiresAt(), b.Expires
 		if same {
@@ -275,7 +276,7 @@ func (m *Machine) Applied(err error) Step {
 }
 
 // Renew must be called when an SDK warns that its tokens expire. It requests fresh tokens at most once for
-// each bundle, and only if the service should already have pushed some.
+// each bundle, and only if the service should already have pushed fresh tokens.
 func (m *Machine) Renew(now time.Time) Step {
 	if m.state != Live || m.asked == m.seq || m.expires.Sub(now) >= m.renewBefore {
 		return Step{}
@@ -284,12 +285,12 @@ func (m *Machine) Renew(now time.Time) Step {
 	return send(protocol.ClientMessage{Type: protocol.TypeRenew})
 }
 
-// Leave ends the session. If there is no connection, it waits for one, but at most leaveTimeout.
+// Leave ends the session. If there is no connection, it waits for one, but no longer than leaveTimeout.
 func (m *Machine) Leave(now time.Time) Step {
 	switch {
 	case m.state == Ended || !m.leaveBy.IsZero():
 		return Step{}
-	case m.key == "" && m.state != Greeting: // there is no session, so the service need not know
+	case m.key == "" && m.state != Greeting: // there is no session, so nothing needs to be sent to the service
 		return m.end(End{Left: true})
 	}
 	m.leaveBy = now.Add(leaveTimeout)
@@ -308,7 +309,7 @@ func (m *Machine) leave() Step {
 func (m *Machine) joined(now time.Time, msg *Message) Step {
 	m.state, m.joinedAt, m.due = Live, now, time.Time{}
 	m.session, m.key = msg.Session, msg.Key
-	if !msg.Resumed { // a new session; the app may still be in the call of the old one
+	if !msg.Resumed { // the session is new; the app may still be in the call of the old session
 		if msg.Action = protocol.ActionRenew; m.expiresAt != 0 && m.expiresAt.Milli() <= msg.Now {
 			msg.Action = protocol.ActionRejoin
 		}
@@ -330,7 +331,7 @@ func (m *Machine) offer(now time.Time, b *Message) Step {
 	b.Expires = now.Add(b.ExpiresAt().Milli().Sub(b.Now))
 	switch {
 	case b.Seq < m.seq:
-	case b.Seq == m.seq: // the service did not receive the ack of this bundle
+	case b.Seq == m.seq: // the app has this bundle already, but the service did not receive its ack
 		return answer(b.Seq, nil)
 	case m.applying == nil:
 		return Step{Apply: m.begin(b)}
@@ -354,7 +355,7 @@ func (m *Machine) lose(now time.Time, why Loss) Step {
 	}
 	m.state = Waiting
 	switch {
-	case !m.leaveBy.IsZero() && m.key == "": // no session to leave, so the client has ended
+	case !m.leaveBy.IsZero() && m.key == "": // there is no session to leave, so the client has ended
 		return m.end(End{Left: true})
 	case why == Forgotten:
 		m.due = now

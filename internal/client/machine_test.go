@@ -13,7 +13,7 @@ import (
 
 var start = time.Unix(1_800_000_000, 0)
 
-// after returns the time that many seconds after start.
+// after returns the time that lies `seconds` seconds after start.
 func after(seconds float64) time.Time {
 	return start.Add(time.Duration(seconds * float64(time.Second)))
 }
@@ -214,7 +214,7 @@ func TestCloseCodes(t *testing.T) {
 }
 
 // The bound of the backoff doubles with each failure, up to 20 s. A connection that was joined for more than
-// 5 s resets it. A reconnect request neither raises nor resets it.
+// 5 s resets it. A reconnect request neither raises nor resets the bound.
 func TestBackoff(t *testing.T) {
 	m := in(Greeting)
 	now := start
@@ -306,8 +306,8 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// If a node stops without closing its connections, its clients notice early enough: whatever the lifetime of
-// their tokens, half of the head start is left for reconnecting.
+// If a node stops without closing its connections, its clients notice early enough: for any lifetime of their
+// tokens, half of the head start is left for reconnecting.
 func TestSilentNodeIsFoundInTime(t *testing.T) {
 	var policy session.Policy
 	for _, life := range []int64{12, 20, 30, 60, 300, 600, 3600, 86_400} {
@@ -316,7 +316,7 @@ func TestSilentNodeIsFoundInTime(t *testing.T) {
 		joined := joinedMessage(false, 1, start, life)
 		joined.Heartbeat = protocol.FromJoined(session.Joined{RenewBefore: headStart}, 50*time.Second).Heartbeat
 		m.Received(start, joined)
-		for m.State() == Live { // the worst moment: the node stops right after an answer
+		for m.State() == Live { // this is the worst moment: the node stops right after an answer
 			now := m.Next()
 			m.Wake(now)
 			if took := now.Sub(start); took > headStart/2 {
@@ -351,7 +351,7 @@ func TestDelivery(t *testing.T) {
 	expect(push(5), "apply renew #5")
 	expect(m.Applied(ErrSilent), "")
 	expect(push(5), "apply renew #5")
-	// The connection is lost while the app applies bundle 5, so the resume confirms it.
+	// The connection is lost while the app applies bundle 5, so the next resume confirms the bundle.
 	m.Closed(start, 0)
 	expect(m.Applied(nil), "")
 	m.Wake(after(1))
@@ -407,8 +407,8 @@ func TestActions(t *testing.T) {
 	}
 }
 
-// On an SDK's warning, the client requests tokens that the service should already have pushed, once for each
-// bundle, whatever the difference between the clocks.
+// On an SDK's warning, the client requests tokens if the service should already have pushed them, once for
+// each bundle, whatever the difference between the clocks.
 func TestRenew(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Hour, -time.Hour} {
 		m := in(Greeting)
@@ -450,8 +450,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// After a long suspension of the process, the connection is dropped with its unread messages. After a short
-// one, it is kept.
+// After a long suspension of the process, the client drops the connection with its unread messages. After a
+// short one, it keeps the connection.
 func TestStaleMessagesAreNotTaken(t *testing.T) {
 	var policy session.Policy
 	for _, life := range []int64{12, 20, 60, 3600} {

@@ -17,8 +17,8 @@ const (
 	// reconnect storm. acquireQueue is how long a returning client waits for a free slot.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
-	// acquireCooldown is how long Acquire sends no request after one that the store left
-	// unanswered.
+	// acquireCooldown is how long Acquire sends no request to the store after the store has left a
+	// request unanswered.
 	acquireCooldown = time.Second
 )
 
@@ -40,7 +40,7 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	case <-wait.Done():
 		return byKey, ctx.Err()
 	}
-	if err := ctx.Err(); err != nil { // select chooses at random if both cases are ready
+	if err := ctx.Err(); err != nil { // checks ctx again, since select chooses at random if both cases are ready
 		return byKey, err
 	}
 	before := c.cooldown.Load()
@@ -63,7 +63,7 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 		}
 		return byKey, nil
 	}
-	if held.Known && !held.Record.Fits(k) { // the record is of another project, subject or user
+	if held.Known && !held.Record.Fits(k) { // the record belongs to another project, subject or user
 		c.config.Logger.Error("a session's record does not match its key; the key counts", "session", k.Session)
 		return store.Acquired{Epoch: held.Epoch}, nil
 	}

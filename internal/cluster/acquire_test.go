@@ -27,7 +27,7 @@ func TestNothingIsAcquiredForAClientThatHasGone(t *testing.T) {
 	c, _ := testCluster(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for range 100 { // repeated, since select chooses at random among the cases that are ready
+	for range 100 { // the test repeats this, since select chooses at random among the cases that are ready
 		if _, err := c.Acquire(ctx, &session.ResumeClaims{Session: "a", Epoch: 1}, true); !errors.Is(err, context.Canceled) {
 			t.Errorf("acquired: %v", err)
 		}

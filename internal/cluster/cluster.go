@@ -21,15 +21,16 @@ type Store interface {
 	// answer.
 	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
 	// Save writes records independently of each other, by the rules of store.Resolve. It returns
-	// one outcome for each record. The error says why outcomes are Retry; nil if none is.
+	// one outcome for each record. The error says why some outcomes are Retry; it is nil if no
+	// outcome is Retry.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
 	// Sweep renews the node's lease, or ends it, and returns the overdue sessions whose owner's
-	// lease has expired; do selects these steps. On an error the lease was not renewed and no
-	// session is returned.
+	// lease has expired. The argument do selects these steps. If Sweep returns an error, it has not
+	// renewed the lease and returns no session.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
-	// Watch calls notice for each session that another node acquires from this one, until ctx is
-	// done or the subscription breaks. It calls connected once it has subscribed; earlier notices
-	// may have been lost.
+	// Watch calls the function `notice` for each session that another node acquires from this one,
+	// until ctx is done or the subscription breaks. It calls the function `connected` once it has
+	// subscribed; earlier notices may have been lost.
 	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
 }
 
@@ -56,9 +57,9 @@ type Node interface {
 	// not on this node.
 	Find(app, id string) (session.ResumeClaims, bool)
 	// ApplyWish applies a wish to a session. stored says whether the store has the wish, and
-	// contains the session's record as read from the store. The channel receives the result once
-	// the session's lock is free. The channel is closed without a result if the session is no
-	// longer on this node, or if its record names another node as the owner.
+	// contains the session's record as read from the store. The channel receives the result when
+	// ApplyWish has got the session's lock. The channel is closed without a result if the session
+	// is no longer on this node, or if its record names another node as the owner.
 	ApplyWish(w store.Wish, stored store.WishResult) <-chan store.WishResult
 }
 
@@ -77,15 +78,15 @@ type Config struct {
 type Cluster struct {
 	config  Config
 	began   time.Time     // when the monotonic clock was zero
-	node    Node          // set by Run before running is closed
-	running chan struct{} // closed by Run
+	node    Node          // set by Run before it closes the channel `running`
+	running chan struct{} // closed when Run begins
 	wishes  *prometheus.CounterVec
 
 	pending  writeBehind
 	outage   outage
 	answers  sync.WaitGroup // counts the goroutines that call Writer.Acknowledge
 	slots    chan struct{}  // limits the concurrent requests of Acquire
-	cooldown atomic.Int64   // on the monotonic clock: until then, Acquire does not ask the store
+	cooldown atomic.Int64   // until this time, on the monotonic clock, Acquire sends no request to the store
 }
 
 const (

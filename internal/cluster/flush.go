@@ -11,7 +11,7 @@ import (
 	"refresher/internal/store"
 )
 
-// gatherFor is how long a record waits at least, so that more records share a batch.
+// gatherFor is the minimum time for which a record waits, so that more records share a batch.
 const gatherFor = 100 * time.Millisecond
 
 // write saves the records of the write-behind as they become due, until ctx is done.
@@ -43,7 +43,8 @@ func (c *Cluster) flush() bool {
 	for i, p := range batch {
 		records[i] = *p.record
 	}
-	// not the ctx of write, whose end would interrupt a batch when the node stops
+	// does not use the ctx of the function write, whose end would interrupt a batch when the
+	// node stops
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	ctx, span := traceBatch(ctx, batch)
@@ -61,7 +62,7 @@ func (c *Cluster) flush() bool {
 		c.acknowledge(p, &outcomes[i])
 	}
 	back := c.noteStoreAnswer(&reached, &failed, err)
-	c.node.SaveAllAgain(&back) // a shard that was down may have lost its data, so save all its sessions
+	c.node.SaveAllAgain(&back) // a shard that was down may have lost its data, so the node saves all its sessions
 	return more
 }
 
@@ -70,7 +71,7 @@ func (c *Cluster) acknowledge(p *pendingRecord, o *store.Outcome) {
 	p.endSpan()
 	if *o == (store.Outcome{Action: store.Done}) {
 		p.writer.Acknowledge(p.record, *o)
-	} else { // in a goroutine, because the writer may have to wait for a slow client
+	} else { // calls Acknowledge in a goroutine, because the writer may have to wait for a slow client
 		c.answers.Go(func() { p.writer.Acknowledge(p.record, *o) })
 	}
 }

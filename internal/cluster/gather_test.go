@@ -55,7 +55,8 @@ func (d *diary) times(start time.Time) map[string][]int64 {
 	return times
 }
 
-// runDiary runs a Cluster with a diary, in simulated time, until stop is called.
+// runDiary runs a Cluster with a diary, in simulated time, until the returned function `stop` is
+// called.
 func runDiary(t *testing.T) (c *Cluster, d *diary, stop func()) {
 	t.Helper()
 	d = &diary{}
@@ -134,7 +135,7 @@ func TestNewerRecordIsNotLater(t *testing.T) {
 }
 
 // 1,300 renewals per second are saved once a second, with about 20 records in each call of a
-// script. If records waited only 100 ms, it would be about 2.
+// script. If records waited only 100 ms, a call would have about 2 records.
 func TestRecordsPerSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -156,7 +157,7 @@ func TestRecordsPerSave(t *testing.T) {
 	})
 }
 
-// When a node stops, it saves waiting records at once.
+// When a node stops, it saves its waiting records at once.
 func TestStopDoesNotWaitForGathering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d, stop := runDiary(t)
@@ -170,8 +171,8 @@ func TestStopDoesNotWaitForGathering(t *testing.T) {
 	})
 }
 
-// Each record, or a newer one of its session, is saved before its time limit. The saved versions of
-// a session never decrease.
+// Before its time limit, each record or a newer record of the same session is saved. The saved
+// versions of a session never decrease.
 func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 	type move struct {
 		after, within time.Duration
@@ -234,7 +235,8 @@ func (doneStore) Save(_ context.Context, records []store.Record) ([]store.Outcom
 	return outcomes, nil
 }
 
-// Enqueuing and flushing a record allocates no memory for the record; only the batch does.
+// Enqueuing and flushing a record allocates no memory for the record; only the batch allocates
+// memory.
 func TestAllocationsPerRecord(t *testing.T) {
 	const records = 1300
 	c, _ := testCluster(doneStore{})

@@ -14,7 +14,7 @@ type outage struct {
 
 	mu       sync.Mutex // serialises the handling of the store's answers; taken before the write-behind's lock
 	logged   int        // number of unreachable shards in the last log line; guarded by mu
-	unleased bool       // the last sweep could not renew the node's lease; guarded by mu
+	unleased bool       // whether the last sweep failed to renew the node's lease; guarded by mu
 }
 
 // noteStoreAnswer records which shards were reached, and which failed with err. It returns the
@@ -33,7 +33,8 @@ func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (b
 	case err != nil:
 		// An outage that continues is logged again if the kind of error changes, for example
 		// because the password was changed while the server was down. It is also logged again if
-		// twice as many shards are unreachable, since the first failed write knows only its own.
+		// twice as many shards are unreachable, since the first failed write only shows that its
+		// own shards are down.
 		if kind := errorKind(err); o.kind.Swap(kind) != kind || away >= 2*max(1, o.logged) {
 			o.logged = away
 			c.config.Logger.Warn("the store cannot be reached, or refuses; calls go on without it", "shards", away, "error", err)

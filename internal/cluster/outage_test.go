@@ -22,7 +22,8 @@ func shardsOf(n int) *store.ShardSet {
 	return &some
 }
 
-// An outage is logged again when it grows, since the first failed write knows only its own shards.
+// An outage is logged again when it grows, since the first failed write only shows that its own
+// shards are down.
 func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 	var log bytes.Buffer
 	s := New(Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: prometheus.NewRegistry()})

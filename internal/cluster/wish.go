@@ -39,10 +39,10 @@ func unavailable(message string) *session.Error {
 	return &session.Error{Code: session.CodeUnavailable, RetryAfter: 5 * time.Second, Message: message}
 }
 
-// Wish applies an operator's change to a session of the project app, on any node. It writes the
-// wish into the session's record, which notifies the session's owner, and waits up to ownerTimeout
-// until the owner has applied it. If the session is on this node, the wish is applied even if the
-// store is down. Errors are *session.Errors.
+// Wish applies an operator's change (a wish) to a session of the project app, on any node. It
+// writes the wish into the session's record, and so notifies the session's owner. Then it waits up
+// to ownerTimeout until the owner has applied the wish. If the session is on this node, the wish
+// is applied even if the store is down. Errors are *session.Errors.
 func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result store.WishResult, err error) {
 	select {
 	case <-c.running:

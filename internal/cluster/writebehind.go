@@ -16,11 +16,11 @@ const (
 	// minRetry and maxRetry bound the wait before the next write to a shard after a failed one.
 	minRetry = 100 * time.Millisecond
 	maxRetry = 2 * time.Second
-	// maxEnded bounds the records of ended sessions that wait while the store is down; this many
-	// take about 600 MB. Records of open sessions need no such bound, since the number of sessions
-	// is limited.
+	// maxEnded limits the records of ended sessions that wait while the store is down; a million of
+	// them take about 600 MB. Records of open sessions need no such limit, since the number of
+	// sessions is limited.
 	maxEnded = 1_000_000
-	// roomKept is the maximum size of a map that is reused when it is empty. A larger one is
+	// roomKept is the maximum size of a map that is reused when it is empty. A larger map is
 	// replaced, to free its memory.
 	roomKept = 1 << 12
 )
@@ -28,13 +28,13 @@ const (
 // writeBehind holds the records that are not saved yet: the newest one of each writer. It is safe
 // for concurrent use. No other lock is taken while its lock is held.
 type writeBehind struct {
-	wake chan struct{} // tells Cluster.write that a record is due before its alarm
+	wake chan struct{} // wakes Cluster.write if a record is due before its alarm
 
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
 	// allBy is when the first record whose wait is longer than gatherFor must be saved. The records
-	// of all shards are then due. It is never if there is no such record.
+	// of all shards are then due. allBy is the time `never` if there is no such record.
 	allBy   time.Duration
 	alarm   time.Duration // when Cluster.write will flush next, unless wake tells it to flush before
 	ended   int           // number of waiting records of ended sessions
@@ -56,13 +56,13 @@ type shardQueue struct {
 	by       time.Duration  // when the shard's records are due, unless allBy is earlier
 	failures int            // number of consecutive failed writes
 	retryAt  time.Duration  // earliest time of the next write after a failed one
-	downFrom time.Duration  // when the first of these failed writes was; 0 if the shard is not down
+	downFrom time.Duration  // time of the first of these failed writes; 0 if the shard is not down
 }
 
 // Enqueue adds a session's record to the write-behind. It replaces a waiting record of the same
-// writer. The record may wait up to within, or until the next batch of its shard, so that more
-// records share a batch. Enqueue returns false if the session has ended and too many records of
-// ended sessions wait. ctx is used for the trace only.
+// writer. The record may wait for the duration `within`, or until the next batch of its shard, so
+// that more records share a batch. Enqueue returns false if the session has ended and too many
+// records of ended sessions wait. ctx is used for the trace only.
 func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool {
 	return c.pending.enqueue(pendingRecord{w, r, beginSpan(ctx, "record")}, c.now(), within)
 }
@@ -82,7 +82,7 @@ func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 		if p.span == nil {
 			p.span = old.span
 		} else {
-			old.endSpan() // the older record, which is never saved, needs no trace
+			old.endSpan() // ends the trace of the older record, which is never saved
 		}
 	} else {
 		b.append(q, p.writer)
@@ -138,8 +138,8 @@ func (b *writeBehind) countEnd(r *store.Record, n int) {
 }
 
 // dequeue removes and returns a batch of due records, up to shardBatch from each shard. It reports
-// whether more are due. It locks b for one shard at a time, so that callers of Enqueue wait only
-// briefly.
+// whether more records are due. It locks b for one shard at a time, so that callers of Enqueue wait
+// only briefly.
 func (b *writeBehind) dequeue(now time.Duration) (batch []pendingRecord, more bool) {
 	if b.allDue(now) {
 		b.makeAllDue()
@@ -152,7 +152,7 @@ func (b *writeBehind) dequeue(now time.Duration) (batch []pendingRecord, more bo
 	return batch, more
 }
 
-// allDue reports whether the records of all shards are due, because allBy has come.
+// allDue reports whether the records of all shards are due, because the time allBy has passed.
 func (b *writeBehind) allDue(now time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -195,8 +195,8 @@ func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pen
 	return batch, rest > 0
 }
 
-// next returns when the next record is due, or never if none waits. It also sets b.alarm to that
-// time: an Enqueue with an earlier due time then wakes Cluster.write.
+// next returns when the next record is due, or the time `never` if no record waits. It also sets
+// b.alarm to that time: an Enqueue with an earlier due time then wakes Cluster.write.
 func (b *writeBehind) next() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -210,8 +210,8 @@ func (b *writeBehind) next() time.Duration {
 }
 
 // noteAnswers records which shards were reached and which failed. It returns the shards that are
-// reachable again (back), how many shards are down, and the longest time that a shard in back was
-// down.
+// reachable again (`back`), how many shards are down, and the longest time for which a shard in
+// `back` was down.
 func (b *writeBehind) noteAnswers(reached, failed *store.ShardSet, now time.Duration) (back store.ShardSet, away int, since time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

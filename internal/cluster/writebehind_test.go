@@ -39,7 +39,7 @@ func (w *writer) record(version uint64, state session.State) *store.Record {
 	return &store.Record{Record: session.Record{ResumeClaims: session.ResumeClaims{Session: w.id}, State: state}, Version: version}
 }
 
-// flaky is a store whose operations fail when a test says so.
+// flaky is a store whose operations fail when a test makes them fail.
 type flaky struct {
 	Store
 
@@ -85,8 +85,8 @@ func flushAll(c *Cluster) (more bool) {
 	return c.flush()
 }
 
-// The newest record of each session is saved once, even if older ones were enqueued before and the
-// store failed several times.
+// The newest record of each session is saved once, even if older records were enqueued before and
+// the store failed several times.
 func TestTheNewestRecordIsSaved(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOf(rapid.SampledFrom([]string{"enqueue", "enqueue", "flush", "away", "back"})).Draw(rt, "moves")

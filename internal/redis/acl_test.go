@@ -19,8 +19,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// acl is the permissions of the Redis user of nodes, with the prefix refresher, as
-// docs/operate/redis.md has them. Tests fail if one is missing or not needed.
+// acl holds the permissions of the nodes' Redis user with the prefix refresher, read from
+// docs/operate/redis.md. Tests fail if a permission is missing or not needed.
 var acl = func() string {
 	page, err := os.ReadFile("../../docs/operate/redis.md")
 	if err != nil {
@@ -32,7 +32,7 @@ var acl = func() string {
 // aclCluster lists the permissions that a cluster needs in addition.
 const aclCluster = "+cluster|slots +command"
 
-// TestACLOfScripts finds the commands of the scripts in their text.
+// TestACLOfScripts checks that acl allows each command in the scripts' source.
 func TestACLOfScripts(t *testing.T) {
 	t.Parallel()
 	used := []string{"+eval", "+evalsha", "+expireat", "+get", "+hscan", "+info", "+ping", "+set", "+subscribe", "+zrangebyscore", "+zscan"}
@@ -79,8 +79,8 @@ func TestACL(t *testing.T) {
 	}
 }
 
-// TestACLIsMinimal takes away one permission after the other and expects an error each
-// time, except for two permissions.
+// TestACLIsMinimal removes one permission at a time and expects an error each time,
+// except for two permissions.
 func TestACLIsMinimal(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off")
@@ -113,8 +113,8 @@ func TestACLIsMinimal(t *testing.T) {
 	}
 }
 
-// TestWithoutINFO has a user who may not use INFO: all operations work, and a loss of
-// data still changes a shard's generation, but there is no warning of eviction.
+// TestWithoutINFO uses a Redis user that may not use INFO: all operations work, and a
+// loss of data still changes a shard's generation, but no warning of eviction is logged.
 func TestWithoutINFO(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off", "maxmemory-policy allkeys-lru")
@@ -138,8 +138,8 @@ const rareShard = 7
 
 var errUnnoticed = errors.New("no notice came")
 
-// rareWork does the operations that tryAll does not: those that are rare, or concern
-// other nodes. server has the shard.
+// rareWork does the operations that tryAll does not: rare ones and those that concern
+// other nodes. server holds rareShard.
 func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 	t.Helper()
 	ctx := within(t)
@@ -161,7 +161,7 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 		return err
 	}
 	server.Do("PUBLISH", s.keys.channel+"a", "the last")
-	// On a cluster, notices of earlier operations may still be on their way.
+	// On a cluster, notices of earlier operations may still arrive.
 	for got := ""; got != taken.Session; {
 		if got = await(t, notices); got == "the last" {
 			return errUnnoticed
@@ -174,7 +174,8 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 	return s.rareRevocations(ctx)
 }
 
-// listening runs a watch until stop. The error is that of a watch that could not begin.
+// listening runs a watch and returns a function that stops it. The error is not nil if
+// the watch could not begin.
 func listening(ctx context.Context, watch func(ctx context.Context, connected func()) error) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	connected, watched := make(chan struct{}), make(chan error, 1)
@@ -194,7 +195,7 @@ func listening(ctx context.Context, watch func(ctx context.Context, connected fu
 	}
 }
 
-// rareRevocations listens for changes, and removes a revocation that is over.
+// rareRevocations watches for changes, and removes an expired revocation.
 func (s *stage) rareRevocations(ctx context.Context) error {
 	stop, err := listening(ctx, func(ctx context.Context, connected func()) error {
 		return s.WatchRevocations(ctx, func(store.RevocationsChange) { connected() })

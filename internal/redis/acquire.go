@@ -11,8 +11,8 @@ import (
 )
 
 // Acquire makes g.Node the owner of a session. The returned record has no due time. The error
-// is a *session.EndedError if the session was ended or a newer resume key was presented
-// before, and store.ErrUnreadable if its record cannot be read.
+// is a *session.EndedError if the session was ended or a newer resume key has already been
+// presented, and store.ErrUnreadable if the session's record cannot be read.
 func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store.Acquired, err error) {
 	defer s.metrics.observe("acquire", time.Now(), &err)
 	shard := store.ShardOf(g.Session)

@@ -11,8 +11,8 @@ import (
 
 // again is a hook that sends a command a second time if its connection was closed before any
 // part of the answer arrived. This happens if the server, or a load balancer, closes an idle
-// connection just after the pool checked it. The server may have executed the command the
-// first time, so every command must be safe to repeat.
+// connection just after the pool checked that connection. The server may have executed the
+// command the first time, so every command must be safe to repeat.
 type again struct{}
 
 // DialHook implements goredis.Hook.

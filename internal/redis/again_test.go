@@ -12,15 +12,15 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// A command is sent once more when its connection was closed before an answer came,
-// and in no other case.
+// A command is sent once more if its connection was closed before an answer arrived, and
+// in no other case.
 func TestSentAgain(t *testing.T) {
 	t.Parallel()
 	reset := fmt.Errorf("write: %w", syscall.ECONNRESET)
 	refused := errors.New("READONLY")
 	for name, c := range map[string]struct {
-		errs []error // the error of each attempt
-		want int     // how often it is sent
+		errs []error // errs holds the error of each attempt
+		want int     // want is how often the command is sent
 	}{
 		"answered":     {[]error{nil}, 1},
 		"closed":       {[]error{io.EOF, nil}, 2},

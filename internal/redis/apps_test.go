@@ -12,8 +12,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node claims the sessions of all projects that it serves, and of no other. The others
-// stay unchanged until a node that serves their project sweeps.
+// A node claims the sessions of all projects that it serves, and of no other project.
+// Other projects' sessions stay unchanged until a node that serves their project sweeps.
 func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)
@@ -38,13 +38,13 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	}
 	claims("x", []string{"fourth", "thi"})
 	claims("b", []string{"first", "second"}, 0, 1, 5)
-	claims("b", []string{"first", "second"}) // the node owns them by now
+	claims("b", []string{"first", "second"}) // node b already owns these sessions
 	claims("c", []string{"third"}, 2)
 	claims("d", nil, 3, 4)
 }
 
-// However many sessions of projects that the node does not serve are overdue, the node
-// reaches its own sessions behind them.
+// A node claims its own overdue sessions even behind many overdue sessions of projects
+// that it does not serve.
 func TestBehindOthersApps(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -87,8 +87,8 @@ func TestBehindOthersApps(t *testing.T) {
 		sweeps := (count.others + count.own + store.SweepLimit - 1) / store.SweepLimit
 		own("at first", count.own, sweeps)
 		own("again", 0, 1)
-		// A sweep that only renews its lease skips no sessions. Sessions before the
-		// skipped ones are reached, too.
+		// A sweep that only renews its lease does not change where the next sweep begins.
+		// Sessions before the skipped ones are claimed, too.
 		s.doing(t, "c", store.Renew)
 		records = nil
 		app("second", 1, 0)
@@ -97,8 +97,8 @@ func TestBehindOthersApps(t *testing.T) {
 	}
 }
 
-// TestAppPrefixes: records hold the beginning of an App ID, which must be enough to tell
-// the projects of one service apart.
+// TestAppPrefixes: a record holds only the beginning of an App ID, which must be enough
+// to distinguish the projects of one service.
 func TestAppPrefixes(t *testing.T) {
 	t.Parallel()
 	first, second := "0123456789abcdef0123456789abcdef", "01234567ffffffffffffffffffffffff"

@@ -119,8 +119,8 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 	}
 }
 
-// TestAway checks that operations fail in time, however the store cannot be reached, and
-// work again when it can.
+// TestAway checks that operations fail within their time limit while the store is
+// unreachable, whatever the cause, and work again afterwards.
 func TestAway(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -147,7 +147,7 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestCancelled expects operations to end with their context.
+// TestCancelled expects operations to end when their context is cancelled.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	s := open(t, redistest.Start(t).URL(), nil)
@@ -179,7 +179,7 @@ func TestCancelled(t *testing.T) {
 	s.allWork(t)
 }
 
-// TestClosed expects operations after Close to fail, and those under way to end.
+// TestClosed expects operations after Close to fail, and running operations to end.
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

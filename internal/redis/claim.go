@@ -16,8 +16,8 @@ const (
 	// claimSlice is how many sessions one call of the claim script examines. Redis serves
 	// no other client during a call, which takes a millisecond at most.
 	claimSlice = 16
-	// claimTime is how long a sweep goes on claiming. The remaining sessions stay overdue
-	// until the next sweep.
+	// claimTime is how long a sweep continues to claim sessions. The remaining sessions stay
+	// overdue until the next sweep.
 	claimTime = time.Second
 )
 
@@ -90,8 +90,9 @@ func (c *claiming) next(ctx context.Context, p goredis.Pipeliner, shard int) *go
 	})
 }
 
-// ids returns the slices that next has read, by shard, without empty ones. When a shard
-// has no more overdue sessions, the next sweep begins at its front again.
+// ids returns the slices that the function next has read, by shard, without empty ones. When
+// a shard has no more overdue sessions, the next sweep begins at the front of that shard's
+// schedule again.
 func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
 	slices := make(map[int][]string)
 	for shard, cmd := range found {

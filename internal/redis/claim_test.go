@@ -32,9 +32,9 @@ func (p *pipelines) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredi
 	}
 }
 
-// TestClaimHold checks that a claim holds Redis for at most a millisecond a call, and
-// that each call is a round trip of its own, so that Redis serves other clients in
-// between.
+// TestClaimHold checks that each call of the claim script occupies Redis for at most a
+// millisecond, and that each call is a round trip of its own, so that Redis serves other
+// clients in between.
 func TestClaimHold(t *testing.T) {
 	t.Parallel()
 	const shards, nodes = 8, 150
@@ -69,7 +69,7 @@ func TestClaimHold(t *testing.T) {
 			t.Errorf("shard %d: claimed %d", shard, n)
 		}
 	}
-	if want := shards*store.SweepLimit/claimSlice + 1; calls != want { // and one call for the lease
+	if want := shards*store.SweepLimit/claimSlice + 1; calls != want { // the additional call renews the lease
 		t.Errorf("%d script calls, want %d", calls, want)
 	}
 	for _, scripts := range seen.scripts {
@@ -77,15 +77,15 @@ func TestClaimHold(t *testing.T) {
 			t.Errorf("%d script calls in one round trip", scripts)
 		}
 	}
-	// Processor time, since Redis itself may have to wait on a busy machine. It is about
-	// 0.2 ms for a call.
+	// The test measures processor time, since Redis itself may have to wait on a busy
+	// machine. A call takes about 0.2 ms.
 	if each := cpu / time.Duration(calls); each > time.Millisecond {
 		t.Errorf("a call takes Redis %s", each)
 	}
 }
 
-// claimedFor lets time pass in which the node living renews its lease and another sweeps. It
-// returns how often each session was claimed.
+// claimedFor lets time pass. Meanwhile the node "living" renews its lease and another node
+// sweeps. It returns how often each session was claimed.
 func (s *stage) claimedFor(t *testing.T, d time.Duration) map[string]int {
 	t.Helper()
 	claimed := make(map[string]int)
@@ -100,8 +100,8 @@ func (s *stage) claimedFor(t *testing.T, d time.Duration) map[string]int {
 	return claimed
 }
 
-// TestLeasesLost checks that after the leases were lost no node is taken for dead until
-// it has had the time of a lease to renew. A cluster can lose the leases and keep the
+// TestLeasesLost checks that after the leases were lost no node counts as dead before it has
+// had the duration of a lease to renew its own. A cluster can lose the leases and keep the
 // sessions.
 func TestLeasesLost(t *testing.T) {
 	t.Parallel()
@@ -121,9 +121,9 @@ func TestLeasesLost(t *testing.T) {
 	}
 }
 
-// TestClockOfTheServerSetBack checks that a dead node's sessions are claimed although, by
-// the server's clock, its lease and the time since when leases are kept lie in the
-// future.
+// TestClockOfTheServerSetBack checks that a dead node's sessions are claimed even if the
+// server's clock was set back, so that the end of the node's lease and the time of the
+// oldest lease data lie in the future.
 func TestClockOfTheServerSetBack(t *testing.T) {
 	t.Parallel()
 	_, s := startAt(t)

@@ -9,7 +9,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestCluster shares one cluster among its parts; the last one breaks it.
+// TestCluster uses one cluster for all its subtests; the last subtest breaks it.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t)
@@ -31,8 +31,8 @@ func (s *stage) byMaster(c *redistest.Cluster) map[*redistest.Server][]int {
 	return masters
 }
 
-// clusterSpread checks that every master has a share of the shards, and that all keys of
-// a shard are in one slot.
+// clusterSpread checks that every master has some of the shards, and that all keys of a
+// shard are in one slot.
 func clusterSpread(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
 	s.allWork(t)
@@ -73,8 +73,8 @@ func clusterACL(t *testing.T, c *redistest.Cluster) {
 // clusterWatch checks that notices arrive from every master.
 func clusterWatch(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
-	// The test uses a node of its own, since notices for the others may still be on their
-	// way from one master to the next.
+	// The test uses a separate node, since notices for the other nodes may still be
+	// passing from one master to the next.
 	w := s.watching(t, "watcher")
 	for _, shards := range s.byMaster(c) {
 		id := idIn(shards[0], 4)
@@ -86,8 +86,7 @@ func clusterWatch(t *testing.T, c *redistest.Cluster) {
 	w.ended(t)
 }
 
-// clusterEviction checks that there is a warning of the one master that may evict
-// sessions.
+// clusterEviction checks that a warning names the one master that may evict sessions.
 func clusterEviction(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
 	c.MasterOf(s.keys.due[0]).Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
@@ -99,7 +98,7 @@ func clusterEviction(t *testing.T, c *redistest.Cluster) {
 	}
 }
 
-// clusterFailover kills the one of three masters that also keeps the leases.
+// clusterFailover kills the one of three masters that also stores the leases.
 func clusterFailover(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
 	s.again(t)
@@ -130,7 +129,7 @@ func clusterFailover(t *testing.T, c *redistest.Cluster) {
 			switch v := outcomes[shard].Action; {
 			case server == dead && v != store.Retry:
 				t.Errorf("shard %d of the master that is gone: action %d", shard, v)
-			// The others stop too, once they know that one is gone: see
+			// The other masters also stop once they know that a master is gone: see
 			// cluster-require-full-coverage.
 			case server != dead && v != store.Done && !strings.Contains(err.Error(), "CLUSTERDOWN"):
 				t.Errorf("shard %d of another master: action %d, %v", shard, v, err)

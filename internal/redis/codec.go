@@ -100,7 +100,7 @@ func unpack(id string, fields map[string]string) (r store.Record, err error) {
 		}
 	}
 	if r.State != session.Ended {
-		r.Reason = "" // left from an earlier expiry; the client has returned since
+		r.Reason = "" // the reason is left from an earlier expiry; the client has returned since
 	}
 	if rtc := r.Identity.RTC; rtc != nil {
 		rtc.Channel, rtc.Account = fields[fieldChannel], fields[fieldAccount]
@@ -130,7 +130,7 @@ func unpackDue(text string, r *store.Record) error {
 // words reads the words of a field, one after the other.
 type words struct {
 	left []string
-	err  error // the first one
+	err  error // err is the first error
 }
 
 // errWords says that a field does not have the form that docs/understand/redis.md describes.
@@ -160,7 +160,7 @@ func (w *words) end() error {
 // has reports whether the next word begins with a tag.
 func (w *words) has(tag string) bool { return len(w.left) > 0 && strings.HasPrefix(w.left[0], tag) }
 
-// number returns the number behind tag in the next word. The caller knows that the word
+// number returns the number after tag in the next word. The caller has checked that the word
 // begins with tag.
 func (w *words) number(tag string) int64 {
 	n, err := strconv.ParseInt(strings.TrimPrefix(w.next(), tag), 10, 64)

@@ -27,7 +27,7 @@ func packed(r *store.Record) map[string]string {
 	return fields
 }
 
-// TestStoredForm checks the stored form to the letter, since nodes of two releases read
+// TestStoredForm checks the stored form byte for byte, since nodes of two releases read
 // each other's records.
 func TestStoredForm(t *testing.T) {
 	t.Parallel()
@@ -89,7 +89,7 @@ func TestStateOfARunningNode(t *testing.T) {
 	}
 }
 
-// TestPendingWish reads fences as wish.lua writes them.
+// TestPendingWish reads fences in the form in which wish.lua writes them.
 func TestPendingWish(t *testing.T) {
 	t.Parallel()
 	for letter, want := range map[string]struct {
@@ -120,7 +120,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// maxEpoch is at most the highest epoch that session.Record.Check accepts.
+// maxEpoch is not above the highest epoch that session.Record.Check accepts.
 const maxEpoch = 1 << 50
 
 func drawRecord(t *rapid.T) store.Record {
@@ -155,7 +155,7 @@ func drawRecord(t *rapid.T) store.Record {
 	if r.State == session.Ended {
 		reasons := []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired, "of-a-later-release"}
 		if r.Reason = rapid.SampledFrom(reasons).Draw(t, "reason"); r.Removable() {
-			r.Delivered &^= store.DeliveredEnd // or it would not be stored
+			r.Delivered &^= store.DeliveredEnd // a record whose end was delivered would not be stored
 		}
 	}
 	if rapid.Bool().Draw(t, "rtc") {
@@ -224,13 +224,13 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestStateIsShort: Redis keeps a hash small only while no value of it has more than 64
-// bytes, and does not make one small again.
+// TestStateIsShort: Redis stores a hash compactly only while none of its values is longer
+// than 64 bytes, and never makes a hash compact again.
 func TestStateIsShort(t *testing.T) {
 	t.Parallel()
 	const now = 1_800_000_000
 	for _, call := range []struct {
-		seq      uint64 // after a week
+		seq      uint64 // seq is the bundle's number after a week
 		lifetime session.UnixSec
 	}{{60_480, 10}, {168, 3600}, {8, 86_400}} {
 		r := record("S")

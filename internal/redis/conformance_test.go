@@ -12,7 +12,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// opener opens stores on one server, each under a prefix of its own.
+// opener opens stores on one server, each under its own prefix.
 func opener(url string) storetest.Open {
 	return func(t testing.TB, now func() time.Time) storetest.Store {
 		s := open(t, url, func(c *Config) { c.Prefix, c.now = rand.Text(), now })
@@ -35,7 +35,8 @@ func TestModel(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { _ = shared.Close() })
 	storetest.Model(t, func(t testing.TB, now func() time.Time) storetest.Store {
-		// All histories share one client; only keys and clock are new.
+		// All histories share one client; only the keys and the clock are new for each
+		// history.
 		s := newStore(shared.apps, &connection{
 			client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
 			now: now, named: make(map[string]struct{}),

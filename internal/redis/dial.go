@@ -119,12 +119,13 @@ func pong(err error) error {
 	return err
 }
 
-// errNotURL replaces errors that may quote a password. If the password in a URL contains an
-// unescaped /, ? or #, the rest of the password is parsed as path, query or fragment.
+// errNotURL replaces parse errors that may quote a password. If the password in a URL
+// contains an unescaped /, ? or #, the rest of the password is parsed as path, query or
+// fragment.
 var errNotURL = errors.New("redis-url: not a URL, or its password has a character in it that must be written as %XX; " + urlForms)
 
-// misread returns go-redis's error about a URL, or errNotURL if that may quote the
-// password.
+// misread returns go-redis's error about a URL, or errNotURL if go-redis's error may quote
+// the password.
 func misread(u *url.URL, err error) error {
 	if _, quotes := errors.AsType[*url.Error](err); quotes || strings.Contains(u.RawQuery, "@") {
 		return errNotURL

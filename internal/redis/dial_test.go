@@ -12,12 +12,12 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// dialled has the settings that a URL was turned into.
+// dialled holds the settings that go-redis got from a URL.
 type dialled struct {
 	Kind, Network, Address, Username, Password string
 	DB                                         int
 	TLS                                        bool
-	Idle                                       time.Duration // after which a connection is not reused
+	Idle                                       time.Duration // idle time after which a connection is not reused
 }
 
 func TestURLs(t *testing.T) {
@@ -80,8 +80,8 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// TestBadURLs checks that no error contains the password hunter2, in many URLs that it
-// breaks.
+// TestBadURLs checks that no error contains the password hunter2, for many URLs that this
+// password makes invalid.
 func TestBadURLs(t *testing.T) {
 	t.Parallel()
 	const notURL = "not a URL, or its password has a character in it that must be written as %XX"

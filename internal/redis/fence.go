@@ -17,7 +17,7 @@ const (
 	letterExpired   = "x" // expired; your back end has not acknowledged the end
 	letterEnded     = "e" // ended on purpose; your back end has not acknowledged the end
 	letterTombstone = "b"
-	letterRemoved   = "g" // remove the session; never stored
+	letterRemoved   = "g" // asks the script to remove the session; never stored
 )
 
 // letter returns the state letter of r.
@@ -39,7 +39,8 @@ func letter(r *store.Record) string {
 }
 
 // roleLetter returns the letter of an RTC role in the fence. A session without RTC has "-"
-// there. While a wish is pending, the letter is upper-case, and the "-" is a "+".
+// there. While an operator's change of the session (a wish) is pending, the letter is
+// upper-case, and the "-" is a "+".
 func roleLetter(role session.Role) string {
 	if role == session.Publisher {
 		return "p"
@@ -64,8 +65,8 @@ func packFence(r *store.Record) string {
 	return string(b)
 }
 
-// unpackFence reads a fieldFence into r. It is the only place in Go that checks the
-// record format; scripts/fence.lua is the one in Lua.
+// unpackFence reads a fieldFence into r. It is the only place in Go that checks the record
+// format; scripts/fence.lua is the only one in Lua.
 func unpackFence(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	if format := w.number(""); w.err == nil && format != store.Format {

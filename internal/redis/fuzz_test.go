@@ -9,8 +9,8 @@ import (
 	"refresher/internal/store"
 )
 
-// A text that a reader accepts is written again in the same way, except for the order of
-// words and leading zeros.
+// Every text that the functions accept when reading is the same when written again,
+// except for the order of words and leading zeros.
 
 func FuzzUnpack(f *testing.F) {
 	add := func(r store.Record) {
@@ -40,10 +40,10 @@ func FuzzUnpack(f *testing.F) {
 			}
 		}
 		r, err := unpack("S", fields)
-		if err != nil || r.Removable() { // the latter is never stored
+		if err != nil || r.Removable() { // a removable record is never stored
 			return
 		}
-		r.WishPending = false // only a script sets it
+		r.WishPending = false // only a script sets WishPending
 		r.Node = store.NodeID(r.Node)
 		again, err := unpack("S", packed(&r))
 		must(t, err)

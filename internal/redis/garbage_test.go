@@ -16,8 +16,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// garbage is what may stand in a field of a record that something else has written.
-// The last removes the field.
+// garbage lists invalid values for a field of a record. The last one stands for removing
+// the field.
 var garbage = []string{
 	"", "x", "-1", "0", "1.5", "NaN", "inf", "9223372036854775807", "-9223372036854775808", "18446744073709551616",
 	"4102444800000", apptest.OtherAppID, strings.Repeat("9", 400), strings.Repeat("long ", 1000), "\x00\xff\u202e", "one two", removed,
@@ -28,7 +28,7 @@ const removed = "(removed)"
 // spot is a place in a record: a field of its hash, or one word of a field.
 type spot struct {
 	field string
-	word  int // -1: all of it
+	word  int // index of the word in the field; -1 means the whole field
 }
 
 func spots() (all []spot) {
@@ -60,9 +60,9 @@ func (s spot) spoil(redis *redistest.Server, id, value string) {
 	}
 }
 
-// TestGarbageInRecords has every field of records hold what no node writes: some
-// are overdue, and claimed by a node that starts. All are listed, renewed over HTTP
-// and resumed there. Each resume has a clear outcome, and nothing panics.
+// TestGarbageInRecords writes garbage into every field of records. Some records are
+// overdue, and a node claims them when it starts. On that node all are listed, renewed
+// over HTTP and resumed. Each resume has a clear outcome, and nothing panics.
 func TestGarbageInRecords(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -86,7 +86,7 @@ func TestGarbageInRecords(t *testing.T) {
 			victims = append(victims, victim{join(), at, value})
 		}
 	}
-	control := join() // the last that a sweep adopts
+	control := join() // control is a valid session, the last one that a sweep adopts
 	for store.ShardOf(control.Session) != store.Shards-1 {
 		control = join()
 	}
@@ -149,13 +149,13 @@ func TestGarbageInRecords(t *testing.T) {
 	}
 }
 
-// awaited is a log in which one line is waited for.
+// awaited is a log that signals when a line with text is written.
 type awaited struct {
 	text  string
-	found chan struct{} // closed once it is there
+	found chan struct{} // closed once the line is written
 
 	mu   sync.Mutex
-	seen bool // guarded by mu
+	seen bool // whether the line was written; guarded by mu
 }
 
 func (a *awaited) Write(line []byte) (int, error) {

@@ -70,7 +70,7 @@ func TestGeneration(t *testing.T) {
 }
 
 // TestGenerationOfRestart restarts a server with its data. The generations change, since
-// the last writes may be lost all the same.
+// the last writes may be lost even then.
 func TestGenerationOfRestart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "appendonly yes", "appendfsync always")

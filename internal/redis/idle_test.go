@@ -11,7 +11,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// atOnce is how many clients come back at once: as many as a node acquires concurrently.
+// atOnce is how many clients return at the same time: as many as a node acquires
+// concurrently.
 const atOnce = 24
 
 // storm acquires sessions for atOnce clients at once, and returns the errors.
@@ -35,8 +36,8 @@ func (s *stage) storm(t *testing.T) (errs []error) {
 	return errs
 }
 
-// A server with TLS closes connections that are idle for its timeout. No command that
-// comes after such a pause is lost.
+// A server with TLS closes connections that are idle for its timeout. No command that is
+// sent after such a pause is lost.
 func TestIdleConnectionsThatTheServerCloses(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -55,7 +56,7 @@ func TestIdleConnectionsThatTheServerCloses(t *testing.T) {
 	}
 }
 
-// A balancer resets connections that were idle for too long.
+// A load balancer resets connections that were idle for too long.
 func TestIdleConnectionsThatABalancerResets(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -71,7 +72,7 @@ func TestIdleConnectionsThatABalancerResets(t *testing.T) {
 	}
 }
 
-// The check of an idle connection ends even if the bytes on its socket belong to TLS, and
+// The check of an idle connection ends even if the bytes on its socket belong to TLS and
 // no reply follows.
 func TestLookAtAnIdleConnectionEnds(t *testing.T) {
 	t.Parallel()

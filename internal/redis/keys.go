@@ -10,17 +10,17 @@ import (
 // separates services that share a server.
 type keys struct {
 	due, generation [store.Shards]string
-	sessions        [store.Shards]string // to be followed by the id
-	channel         string               // to be followed by the node
+	sessions        [store.Shards]string // the session's id is appended
+	channel         string               // the node's id is appended
 	leases          string
-	statuses        string // to be followed by the node
+	statuses        string // the node's id is appended
 	revocations     revocationKeys
 }
 
 // revocationKeys holds the keys of the revocations, all in one slot, and their channel.
 type revocationKeys struct {
 	all, until, version string
-	ended               string // followed by the revocation's id
+	ended               string // the revocation's id is appended
 	channel             string
 }
 

@@ -20,8 +20,9 @@ const (
 	readCount = 100
 )
 
-// IDs returns the ids in a shard's schedule. It scans the schedule, which returns each id
-// that stays in it throughout, perhaps twice; IDs removes the duplicates. See store.Lister.
+// IDs returns the ids in a shard's schedule. Redis's scan returns each id that stays in the
+// schedule throughout the scan, perhaps twice; IDs removes the duplicates. See
+// store.Lister.
 func (s *Store) IDs(ctx context.Context, shard int) (ids []string, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
 	for cursor := uint64(0); ; {
@@ -66,7 +67,7 @@ func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, er
 // records returns the records of the sessions, without the sessions that do not exist.
 func (s *Store) records(ctx context.Context, ids []string) (records []store.Record, err error) {
 	hashes, dues := make([]*goredis.MapStringStringCmd, len(ids)), make([]*goredis.FloatCmd, len(ids))
-	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // each command has its error
+	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // the error is in each command
 		for i, id := range ids {
 			shard := store.ShardOf(id)
 			hashes[i] = p.HGetAll(ctx, s.keys.session(shard, id))

@@ -31,8 +31,8 @@ func (s *stage) listAll(t *testing.T, limit int) (ids []string) {
 	}
 }
 
-// TestSchedule checks that a session is in the schedule, which lists are made from, while
-// it is open or its end is not delivered.
+// TestSchedule checks that a session is in the schedule, from which lists are made, while
+// the session is open or its end is not delivered.
 func TestSchedule(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -92,7 +92,7 @@ func TestListHold(t *testing.T) {
 	if err != nil || !slices.Equal(found, ids) {
 		t.Errorf("%d ids, %v", len(found), err)
 	}
-	if n := int64(sessions/scanCount) + 4; commands > n { // a connection, and asking for the processor time
+	if n := int64(sessions/scanCount) + 4; commands > n { // 4: a connection and the processor time
 		t.Errorf("%d commands, want at most %d", commands, n)
 	}
 	if each := cpu / time.Duration(commands); each > hold {

@@ -27,23 +27,24 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-// patience is how long tests wait for anything; only a failing test waits so long.
+// patience is how long tests wait for an event before they fail.
 const patience = 20 * time.Second
 
-// begin is when the clock of openAt starts: later than any server's clock.
+// begin is the time at which the clock of openAt starts. It is later than any server's
+// clock.
 var begin = time.UnixMilli(4_102_444_800_000)
 
-// stage is a Store with its metrics, its log and its clock.
+// stage is a Store under test with its metrics, its log and its clock.
 type stage struct {
 	*Store
 	registry *prometheus.Registry
 	log      *logBuffer
 
 	mu  sync.Mutex
-	now time.Time // guarded by mu; zero: the server's clock counts
+	now time.Time // guarded by mu; zero means the server's clock
 }
 
-// open makes a Store that ends with the test. change may be nil.
+// open makes a Store that is closed at the end of the test. change may be nil.
 func open(t testing.TB, url string, change func(*Config)) *stage {
 	t.Helper()
 	s := openUnclosed(t, url, change)
@@ -70,8 +71,8 @@ func openUnclosed(t testing.TB, url string, change func(*Config)) *stage {
 	return s
 }
 
-// openAt is open with a clock of its own, which stands still at begin until it
-// is passed on.
+// openAt opens a Store with its own clock, which stands still at begin until pass moves
+// it on.
 func openAt(t testing.TB, url string) *stage {
 	t.Helper()
 	var s *stage
@@ -100,7 +101,7 @@ func startAt(t testing.TB) (*redistest.Server, *stage) {
 	return server, openAt(t, server.UnixURL())
 }
 
-// pass lets time pass on the clock.
+// pass moves the clock on by d.
 func (s *stage) pass(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +112,7 @@ func (s *stage) pass(d time.Duration) {
 func (s *stage) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
 func (s *stage) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
 
-// saved saves records and expects the action of each.
+// saved saves records and expects the action want for each.
 func (s *stage) saved(t testing.TB, want store.Action, records ...store.Record) {
 	t.Helper()
 	outcomes, err := s.Save(within(t), records)
@@ -125,7 +126,7 @@ func (s *stage) saved(t testing.TB, want store.Action, records ...store.Record) 
 	}
 }
 
-// swept sweeps and expects no error. It returns the ids of what was claimed.
+// swept sweeps and expects no error. It returns the claimed records by id.
 func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
 	t.Helper()
 	claimed, err := s.sweep(within(t), node)
@@ -133,7 +134,7 @@ func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
 	return claimed
 }
 
-// acquired acquires a session with the key of an epoch, and expects no error.
+// acquired acquires a session with a resume key of the given epoch, and expects no error.
 func (s *stage) acquired(t testing.TB, id string, epoch uint64, node string) store.Acquired {
 	t.Helper()
 	held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: epoch, Node: node, Attach: true})
@@ -150,8 +151,8 @@ func (s *stage) wantUnreadable(t testing.TB, what, id string, epoch uint64) {
 	}
 }
 
-// keptForLong makes the leases look old, since nothing is claimed while they are new. It
-// ignores errors: in some tests the server is to fail.
+// keptForLong makes the lease data look old, since nothing is claimed while it is new. It
+// ignores errors: in some tests the server fails on purpose.
 func (s *stage) keptForLong(ctx context.Context) {
 	_ = s.client.ZAdd(ctx, s.keys.leases, goredis.Z{Score: -1, Member: leasesSince}).Err()
 }
@@ -164,7 +165,7 @@ func (s *stage) doing(t testing.TB, node string, do store.Doing) [store.Shards]s
 	return swept
 }
 
-// sweep sweeps, and returns what was claimed, and the first shard's error.
+// sweep sweeps, and returns the claimed records and the first shard's error.
 func (s *stage) sweep(ctx context.Context, node string) (claimed map[string]store.Record, err error) {
 	s.keptForLong(ctx)
 	swept, err := s.Sweep(ctx, node, store.Claim)
@@ -180,14 +181,14 @@ func (s *stage) sweep(ctx context.Context, node string) (claimed map[string]stor
 	return claimed, err
 }
 
-// allWork expects all operations to work. The sessions are gone at the end.
+// allWork expects all operations to succeed. It removes its sessions at the end.
 func (s *stage) allWork(t testing.TB) {
 	t.Helper()
 	must(t, s.tryAll(within(t)))
 }
 
-// tryAll does one of each operation, with a session in every shard, and returns
-// the first error. The sessions are gone at the end.
+// tryAll does one of each operation, with a session in every shard, and returns the first
+// error. It removes its sessions at the end.
 func (s *stage) tryAll(ctx context.Context) error {
 	var first, second, last []store.Record
 	for shard := range store.Shards {
@@ -277,7 +278,7 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-// await receives, or fails.
+// await receives a value from a channel, or fails the test.
 func await[T any](t testing.TB, from <-chan T) (got T) {
 	t.Helper()
 	select {
@@ -288,7 +289,7 @@ func await[T any](t testing.TB, from <-chan T) (got T) {
 	return got
 }
 
-// idIn returns the n-th id of a shard.
+// idIn returns the n-th session id of a shard.
 func idIn(shard, n int) string {
 	next := idsIn(shard)
 	for range n {
@@ -310,8 +311,8 @@ func idsIn(shard int) (next func() string) {
 	}
 }
 
-// record returns the record of a session whose client is connected to node a, and that is
-// due an hour after begin.
+// record returns the record of a session whose client is connected to the node "a". The
+// session is due an hour after begin.
 func record(id string) store.Record {
 	who := session.Identity{
 		RTC: &session.RTC{Channel: "consultation-58213", UID: 2882341273, Role: session.Publisher},
@@ -322,14 +323,14 @@ func record(id string) store.Record {
 	return r
 }
 
-// overdue returns the record of a session that was due long ago, by any clock.
+// overdue returns the record of a session whose due time is long past on every clock.
 func overdue(id string) store.Record {
 	r := record(id)
 	r.Due = 1_000_000_000_000
 	return r
 }
 
-// revocation returns one that is in effect, by any clock.
+// revocation returns a revocation that is in effect on every clock.
 func revocation(id string) store.Revocation {
 	return store.Revocation{
 		Selector: store.Selector{App: record("").App, Channel: "consultation-58213"}, ID: id,
@@ -337,7 +338,7 @@ func revocation(id string) store.Revocation {
 	}
 }
 
-// liftedOf returns a revocation's lift.
+// liftedOf returns r as it is after it was lifted.
 func liftedOf(r store.Revocation) store.Revocation {
 	r.Lifted, r.Version = true, r.Version+1
 	return r

@@ -46,7 +46,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
-	// All counters exist from the start, so that a rate of one is never missing.
+	// All counters exist from the start, so that a rate of a counter is never missing.
 	expect("at first", map[string][2]uint64{"save": {0, 0}, "wish": {0, 0}, "acquire": {0, 0}, "sweep": {0, 0}, "claim": {0, 0}, "list": {0, 0}, "revocations": {0, 0}, "nodes": {0, 0}})
 	if problems, err := testutil.GatherAndLint(s.registry); err != nil || len(problems) > 0 {
 		t.Error(problems, err)
@@ -58,12 +58,12 @@ func TestMetrics(t *testing.T) {
 	if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "a"}); err == nil { // an answer
 		t.Error("no error")
 	}
-	s.swept(t, "b") // and a claim
+	s.swept(t, "b") // the sweep includes a claim
 	s.swept(t, "b")
 	expect("after some of each", map[string][2]uint64{"save": {1, 0}, "wish": {0, 0}, "acquire": {1, 0}, "sweep": {2, 0}, "claim": {1, 0}, "list": {0, 0}, "revocations": {0, 0}, "nodes": {0, 0}})
 
 	renewed := record("R")
-	renewed.Version = 2 // its hash is not there: the record is sent again, whole
+	renewed.Version = 2 // the session has no hash, so the record is sent a second time, as a whole
 	s.saved(t, store.Done, renewed)
 	expect("after a miss", map[string][2]uint64{"save": {3, 0}, "wish": {0, 0}, "acquire": {1, 0}, "sweep": {2, 0}, "claim": {1, 0}, "list": {0, 0}, "revocations": {0, 0}, "nodes": {0, 0}})
 

@@ -15,20 +15,20 @@ import (
 // leases holds the leases of all nodes. Its times are on the clock of the Redis server.
 type leases struct {
 	now   session.UnixMilli
-	asked time.Time                    // this node's clock at now, to within half a round trip
+	asked time.Time                    // this node's clock at the time now, to within half a round trip
 	since session.UnixMilli            // when the oldest lease data was written
-	ends  map[string]session.UnixMilli // by node; kept for store.NodeKept after the end
+	ends  map[string]session.UnixMilli // by node; kept for store.NodeKept after the lease's end
 }
 
 // leasesSince is the member of the sorted set of leases whose score is leases.since, negated.
 const leasesSince = "since"
 
-// settled reports whether a node without a lease counts as dead. It does not while the lease
-// data is younger than store.Lease: Redis may have lost its data, and live nodes need that
-// time to renew their leases.
+// settled reports whether a node without a lease counts as dead. It returns false while the
+// lease data is younger than store.Lease: Redis may have lost its data, and live nodes need
+// that time to renew their leases.
 func (l *leases) settled() bool { return l.now >= l.since.Add(store.Lease) }
 
-// live returns the nodes whose lease holds.
+// live returns the nodes whose lease has not expired.
 func (l *leases) live() (nodes []string) {
 	for node, end := range l.ends {
 		if end > l.now {
@@ -38,8 +38,8 @@ func (l *leases) live() (nodes []string) {
 	return nodes
 }
 
-// lease renews the lease of node for length, or ends it if length is 0, and returns all
-// leases. With an empty node it only reads.
+// lease renews the lease of node for length, or ends that lease if length is 0, and returns
+// all leases. If node is empty, it only reads.
 func (s *Store) lease(ctx context.Context, node string, length time.Duration) (leases, error) {
 	began := time.Now()
 	reply, err := leaseScript.Run(ctx, s.client, []string{s.keys.leases, s.keys.status(node)}, s.clock(), node, length.Milliseconds(), store.NodeKept.Milliseconds()).Slice()
@@ -67,7 +67,8 @@ func (s *Store) lease(ctx context.Context, node string, length time.Duration) (l
 	return l, nil
 }
 
-// rememberNames remembers the full names of nodes, since records contain only their ids.
+// rememberNames stores the full names of nodes in s, since records contain only the nodes'
+// ids.
 func (s *Store) rememberNames(ends map[string]session.UnixMilli) {
 	names := make(map[string]string, len(ends))
 	for node := range ends {
@@ -78,7 +79,7 @@ func (s *Store) rememberNames(ends map[string]session.UnixMilli) {
 	s.nodes = names
 }
 
-// SetStatus replaces node's status under a topic. See store.Nodes.
+// SetStatus replaces node's status of the given topic. See store.Nodes.
 func (s *Store) SetStatus(ctx context.Context, node, topic, status string) (err error) {
 	defer s.metrics.observe("nodes", time.Now(), &err)
 	err = s.pipeline(ctx, func(p goredis.Pipeliner) {
@@ -91,8 +92,8 @@ func (s *Store) SetStatus(ctx context.Context, node, topic, status string) (err 
 	return nil
 }
 
-// Statuses returns the status under a topic of each node whose lease holds. See
-// store.Nodes.
+// Statuses returns the status of the given topic of each node whose lease has not expired.
+// See store.Nodes.
 func (s *Store) Statuses(ctx context.Context, topic string) (statuses map[string]string, err error) {
 	defer s.metrics.observe("nodes", time.Now(), &err)
 	leases, err := s.lease(ctx, "", 0)

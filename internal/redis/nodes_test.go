@@ -31,7 +31,8 @@ func TestStatusExpires(t *testing.T) {
 	keep("a sweep")
 }
 
-// TestLeaseByHand checks that a lease that no node writes is an error, not a crash.
+// TestLeaseByHand checks that a lease in a form that no node writes is an error, not a
+// crash.
 func TestLeaseByHand(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)

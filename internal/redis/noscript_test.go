@@ -6,8 +6,8 @@ import (
 	"refresher/internal/store"
 )
 
-// TestForgottenScripts makes the server forget the scripts before each call, like a
-// restart or a failover.
+// TestForgottenScripts makes the server forget the scripts before each call, as a restart
+// or a failover does.
 func TestForgottenScripts(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)
@@ -16,7 +16,7 @@ func TestForgottenScripts(t *testing.T) {
 	s.saved(t, store.Done, first)
 	flush()
 	first.Version++
-	s.saved(t, store.Done, first, second) // what changes of one, all of the other
+	s.saved(t, store.Done, first, second) // saves the changed values of one record, and the whole of the other
 	flush()
 	held, err := s.Acquire(within(t), store.AcquireRequest{Session: first.Session, Epoch: 1, Node: "b", Attach: true})
 	if err != nil || held.Epoch != 2 || !held.Known {
@@ -26,7 +26,7 @@ func TestForgottenScripts(t *testing.T) {
 	if claimed := s.swept(t, "c"); len(claimed) != 1 || claimed[second.Session].Node != "c" {
 		t.Errorf("claimed %+v, want %s", claimed, second.Session)
 	}
-	// The sweep loads the scripts that it uses, and no other.
+	// The sweep loads the scripts that it uses, and no others.
 	flush()
 	s.swept(t, "c")
 	s.allWork(t)

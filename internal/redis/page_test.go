@@ -12,7 +12,8 @@ import (
 	"refresher/internal/store/storetest"
 )
 
-// TestPage compares the example in docs/understand/redis.md with what a node writes of a session.
+// TestPage compares the example in docs/understand/redis.md with what a node writes for a
+// session.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)

@@ -46,14 +46,15 @@ func (s *connection) run(ctx context.Context, script *goredis.Script, calls []ca
 	return nil
 }
 
-// one calls a script once.
+// one calls a script once, in a pipeline of its own.
 func (s *connection) one(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
 	calls := []call{{keys: keys, args: args}}
 	_ = s.run(ctx, script, calls) // the error is in the result, too
 	return calls[0].result
 }
 
-// evaluate is EvalSha, which calls a script by its hash, or Eval, which sends its source.
+// evaluate is EvalSha, which calls a script by its hash, or Eval, which sends the script's
+// source.
 type evaluate func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
 
 // send makes calls in one pipeline.

@@ -10,8 +10,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// again retries until all operations work: once for every connection of the pool, each of
-// which may fail once, and once more.
+// again repeats all operations until they work. Each connection of the pool may fail
+// once, so it allows one attempt for each connection and one more.
 func (s *stage) again(t *testing.T) {
 	t.Helper()
 	var err error
@@ -24,8 +24,8 @@ func (s *stage) again(t *testing.T) {
 }
 
 // TestDemotedServer checks that connections to a demoted server are closed when it
-// answers READONLY. Otherwise they would stay with it, while its name leads to the new
-// master.
+// answers READONLY. Otherwise they would stay open to the demoted server, while its host
+// name leads to the new master.
 func TestDemotedServer(t *testing.T) {
 	t.Parallel()
 	other, server := redistest.Start(t), redistest.Start(t)
@@ -54,7 +54,7 @@ func TestDemotedServer(t *testing.T) {
 	s.saved(t, store.Done, record(idIn(0, 1)))
 	host, port, err := net.SplitHostPort(other.Addr())
 	must(t, err)
-	other.Kill() // a master that is there would soon have the sessions removed
+	other.Kill() // a running master would soon have the demoted server delete its sessions
 	for name, operation := range operations {
 		if operation.open() == 0 {
 			t.Errorf("%s: no connection to lose", name)
@@ -84,7 +84,7 @@ func TestSentinel(t *testing.T) {
 	s.again(t)
 	saved, acquired := record("S"), record("T")
 	s.saved(t, store.Done, acquired)
-	for range 3 * poolSize { // no connection is the former master's
+	for range 3 * poolSize { // no connection leads to the former master any more
 		s.saved(t, store.Done, saved)
 		saved.Version++
 		s.acquired(t, "T", 1, "a")

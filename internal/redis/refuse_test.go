@@ -9,7 +9,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A store that is opened while the server refuses every write reads the revocations.
+// A store that is opened while the server refuses every write still reads the
+// revocations.
 func TestRevocationsAreReadWhileWritesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, why := range redistest.Refusals {
@@ -43,7 +44,7 @@ func TestRevocationsAreReadWhileWritesAreRefused(t *testing.T) {
 	}
 }
 
-// A subscription lives on at a server that answers PING with an error because it
+// A subscription continues at a server that answers PING with an error because the server
 // could not write its snapshot to disk.
 func TestWatchWhileWritesAreRefused(t *testing.T) {
 	t.Parallel()
@@ -55,7 +56,7 @@ func TestWatchWhileWritesAreRefused(t *testing.T) {
 	select {
 	case err := <-w.done:
 		t.Fatalf("watch ended: %v", err)
-	case <-time.After(10 * s.silence): // it was asked several times whether it lives
+	case <-time.After(10 * s.silence): // the watch has sent several PINGs by now
 	}
 	server.Do("PUBLISH", s.keys.channel+"a", "S")
 	if got := await(t, w.notices); got != "S" {

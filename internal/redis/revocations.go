@@ -29,7 +29,7 @@ const (
 	putBatch    = 64
 	putPipeline = 8
 	// expireBatch is the maximum number of ended revocations that one call removes. It is
-	// larger than putBatch, so that they do not accumulate.
+	// larger than putBatch, so that ended revocations do not accumulate.
 	expireBatch = 128
 	// scanBatch is the number of revocations that one command reads. That occupies Redis for
 	// less than half a millisecond.
@@ -83,7 +83,7 @@ func (s *revocations) Revocations(ctx context.Context, known store.RevocationsVe
 		now = s.now()
 	}
 	for cursor := uint64(0); ; {
-		var page []string // ids and values in turn
+		var page []string // page alternates ids and values
 		if page, cursor, err = s.client.HScan(ctx, s.keys.revocations.all, cursor, "", scanBatch).Result(); err != nil {
 			return nil, version, fmt.Errorf("read revocations: %w", err)
 		}
@@ -105,8 +105,8 @@ func (s *revocations) Revocations(ctx context.Context, known store.RevocationsVe
 	}
 }
 
-// revocationsVersion reads the version of the stored revocations. Their number is part of
-// it, so that the version also changes when some are removed by hand.
+// revocationsVersion reads the version of the stored revocations. The version includes the
+// number of revocations, so that it also changes when an operator removes some by hand.
 func (s *revocations) revocationsVersion(ctx context.Context) (store.RevocationsVersion, error) {
 	k := &s.keys.revocations
 	var version *goredis.StringCmd

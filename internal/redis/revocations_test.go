@@ -31,8 +31,8 @@ func (s *stage) put(t *testing.T, revocations ...store.Revocation) {
 	must(t, s.PutRevocations(within(t), revocations...))
 }
 
-// TestRevocationsVersion checks that the version changes when revocations may be lost,
-// and only then.
+// TestRevocationsVersion checks that the version changes when revocations may have been
+// lost, and only then.
 func TestRevocationsVersion(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -84,8 +84,9 @@ func TestRevocationsVersion(t *testing.T) {
 	}
 }
 
-// TestSeqRisesOverLoss: after a store lost everything its changes have higher numbers
-// than before, so that a node's older status does not pass for having acted on them.
+// TestSeqRisesOverLoss: after a store has lost all its data, its changes have higher
+// numbers than before the loss. Otherwise a node's old status would seem to confirm
+// changes that the node has not seen.
 func TestSeqRisesOverLoss(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -101,8 +102,8 @@ func TestSeqRisesOverLoss(t *testing.T) {
 	}
 }
 
-// TestGarbageRevocations: values that no node writes are logged once, left alone, and do
-// not stop the others.
+// TestGarbageRevocations: values in a form that no node writes are logged once, left
+// unchanged, and do not stop the reading of other values.
 func TestGarbageRevocations(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -141,7 +142,7 @@ func TestGarbageRevocations(t *testing.T) {
 	if lines := s.log.lines("revocation=X "); len(lines) != 1 {
 		t.Errorf("logged %q", lines)
 	}
-	// A change that no node publishes makes the node read everything.
+	// A published change in a form that no node uses makes the node read all revocations.
 	for _, payload := range append(garbage, "a 1 1\nb 2 2\n{", "a 1 1", "\n", "\n\n") {
 		if c := s.change(payload); len(c.Changed) != 0 {
 			t.Errorf("%q: %+v", payload, c)
@@ -155,8 +156,8 @@ func TestGarbageRevocations(t *testing.T) {
 	}
 }
 
-// TestRevocationsLeaveNothing: revocations that are over are removed, some at a time, and
-// what was ended for them expires by itself.
+// TestRevocationsLeaveNothing: expired revocations are removed, some at a time, and the
+// lists of sessions that they ended expire by themselves.
 func TestRevocationsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -168,7 +169,7 @@ func TestRevocationsLeaveNothing(t *testing.T) {
 	}
 	s.put(t, all...)
 	soon := all[7]
-	soon.Until = session.SecOf(time.Now()) + 100 // by the server's clock
+	soon.Until = session.SecOf(time.Now()) + 100 // the expiry is on the server's clock
 	must(t, s.PutEnded(within(t), soon, "a", store.Ended{Sessions: 1}))
 	if ttl, err := strconv.Atoi(server.Do("TTL", s.keys.revocations.ended+"R7")); err != nil || ttl > 101 || ttl < 40 {
 		t.Errorf("what was ended lives for %d s, %v", ttl, err)
@@ -187,7 +188,7 @@ func TestRevocationsLeaveNothing(t *testing.T) {
 	}
 }
 
-// TestReadWithoutScripts: a user who may only read is enough to learn the revocations.
+// TestReadWithoutScripts: read permissions are enough to read the revocations.
 func TestReadWithoutScripts(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off")
@@ -201,8 +202,8 @@ func TestReadWithoutScripts(t *testing.T) {
 	}
 }
 
-// TestManyRevocationsHoldNobodyUp: reading and writing as many revocations as there may be
-// takes commands of about a millisecond, between which the server serves others.
+// TestManyRevocationsHoldNobodyUp: reading and writing the maximal number of revocations
+// takes commands of about a millisecond, between which the server serves other clients.
 func TestManyRevocationsHoldNobodyUp(t *testing.T) {
 	server, s := startStore(t)
 	all := make([]store.Revocation, store.MaxRevocations)

@@ -20,9 +20,10 @@ const (
 )
 
 // Save writes records, each by itself, and returns what the writer of each must do. If it
-// returns an error, some outcomes are store.Retry. It writes the first record of a session,
-// its end, and a record whose terms have changed with the grant. All others are written
-// without it, since the grant stays the same even when the session moves to another node.
+// returns an error, some outcomes are store.Retry. With the session's grant it writes the
+// first record of a session, its end, and a record whose terms have changed with the grant. It
+// writes all other records without the grant, since the grant stays the same even when the
+// session moves to another node.
 func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
 	outcomes := make([]store.Outcome, len(records))
 	var parts, whole shardIndices
@@ -49,8 +50,9 @@ func (x *shardIndices) add(id string, i int) {
 	x[shard] = append(x[shard], i)
 }
 
-// save writes the records in parts without their grant and those in whole with it. missing has
-// the records of parts that must be written with their grant, since the session has no hash.
+// save writes the records whose indices are in parts without their grant, and those in whole
+// with it. It returns as missing those of parts that must be written with their grant, since
+// the session has no hash.
 func (s *Store) save(
 	ctx context.Context, records []store.Record, outcomes []store.Outcome, parts, whole *shardIndices,
 ) (missing *shardIndices, err error) {
@@ -68,9 +70,9 @@ func (s *Store) save(
 	for _, c := range calls {
 		words, _ := c.result.Val().([]any)
 		for at, i := range c.indices {
-			answer := word(words, at) // "" if there was no answer; err has the reason
+			answer := word(words, at) // "" if there was no answer; then err says why
 			if words == nil {
-				answer, _ = c.result.Val().(string) // one answer for all records
+				answer, _ = c.result.Val().(string) // the script gave one answer for all records
 			}
 			if answer == "missing" {
 				if missing == nil {

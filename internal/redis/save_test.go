@@ -7,9 +7,9 @@ import (
 	"refresher/internal/store"
 )
 
-// The renewals of a second, at 1,300 a second, are saved by one script call for each shard,
-// in one pipeline. On this side of the connection a record takes ten allocations: its key,
-// fence, state and due time, and what the client library makes of them.
+// The renewals of one second, 1,300 of them, are saved by one script call for each shard,
+// in one pipeline. On the node a record takes ten allocations: its key, fence, state and
+// due time, and those of the client library.
 func TestSaveOfManyRenewals(t *testing.T) {
 	const renewals, most = 1300, 11
 	c := fill(t, renewals)

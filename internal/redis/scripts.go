@@ -1,7 +1,7 @@
 package redis
 
 import (
-	_ "embed" // for the scripts
+	_ "embed" // embed provides the scripts' source
 	"fmt"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -33,8 +33,8 @@ var (
 	revokeScript  = goredis.NewScript(revokeSource)
 )
 
-// fenced returns the script source with the functions of fence.lua, which read and write
-// fences, in front.
+// fenced returns a script that starts with the functions of fence.lua, which read and
+// write fences, followed by source.
 func fenced(source string) *goredis.Script {
 	return goredis.NewScript(fmt.Sprintf("local FORMAT = '%d'\n", store.Format) + fenceSource + source)
 }

@@ -48,8 +48,8 @@ func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without a ServerName each server is verified by the name or address that is
-	// dialled, also where Sentinel or Cluster gave that address.
+	// Without a ServerName each server is verified by the name or address that is dialled,
+	// also if Sentinel or Cluster reported that address.
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: name}
 	if c.CertFile != "" {
 		pair := &keyPair{certFile: c.CertFile, keyFile: c.KeyFile, logger: c.Logger}
@@ -61,8 +61,8 @@ func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
 	return secure, nil
 }
 
-// adopt copies InsecureSkipVerify from asked, the configuration that go-redis derived from the
-// URL, to secure.
+// adopt copies InsecureSkipVerify to secure from the configuration asked, which go-redis
+// derived from the URL.
 func adopt(secure, asked *tls.Config) *tls.Config {
 	if secure != nil && asked != nil {
 		secure.InsecureSkipVerify = asked.InsecureSkipVerify
@@ -136,9 +136,9 @@ func dialer(secure *tls.Config) func(ctx context.Context, network, address strin
 	}
 }
 
-// idleConn is a TLS connection whose socket the pool can check before it reuses the
-// connection, so that it notices a connection that the server or a load balancer has
-// closed before it sends a command. By itself go-redis checks plain connections only.
+// idleConn is a TLS connection whose socket the pool can check before each reuse. So the pool
+// notices, before it sends a command, that the server or a load balancer has closed the
+// connection. Without idleConn, go-redis checks only connections without TLS.
 type idleConn struct {
 	net.Conn
 	socket syscall.Conn
@@ -162,9 +162,9 @@ func (c *idleConn) SyscallConn() (syscall.RawConn, error) { return c.socket.Sysc
 // lookTimeout bounds how long the pool's check may read from an idle connection.
 const lookTimeout = 100 * time.Millisecond
 
-// SetDeadline bounds the pool's check, which sets no deadline, by lookTimeout. If the
-// socket has bytes, the check reads from the connection; if they belong to TLS and not to
-// a reply, that read would wait for ever.
+// SetDeadline limits the time of the pool's check to lookTimeout, since the check sets no
+// deadline. If the socket has bytes, the check reads from the connection; if these bytes
+// belong to TLS and not to a reply, that read would never end.
 func (c *idleConn) SetDeadline(at time.Time) error {
 	if at.IsZero() {
 		at = time.Now().Add(lookTimeout)

@@ -9,7 +9,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// secured makes a Store trust an authority, and use a client certificate of it.
+// secured returns a change of the Config that makes a Store trust the authority a, and
+// use a client certificate that a signed.
 func secured(a *redistest.Authority) func(*Config) {
 	certFile, keyFile := a.Issue("refresher")
 	return func(c *Config) { c.CAFile, c.CertFile, c.KeyFile = a.CAFile, certFile, keyFile }
@@ -29,7 +30,7 @@ func TestClusterWithACertificateEach(t *testing.T) {
 	s.again(t)
 }
 
-// The same holds for two servers and the three sentinels that watch them.
+// TLS works in the same way with two servers and the three sentinels that watch them.
 func TestSentinelWithACertificateEach(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -67,9 +68,9 @@ func TestServersAreVerifiedByTheNameDialled(t *testing.T) {
 	}
 }
 
-// A server that asks for a certificate refuses a client without one, or with another
-// authority's. Replaced files are used for the next connection. Files that cannot be read
-// are not used, and are logged once.
+// A server that requires a client certificate refuses a client without a certificate, or
+// with one of another authority. Replaced files are used for the next connection. Files
+// that cannot be read are not used, and are logged once.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)

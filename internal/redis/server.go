@@ -13,10 +13,10 @@ import (
 // server is a Redis server that holds some of the shards.
 type server struct {
 	client goredis.Cmdable
-	run    string // the run_id of its process; empty if it does not answer INFO
+	run    string // the run_id of the server's process; empty if the server does not answer INFO
 }
 
-// servers returns the server of each shard, or nil where that is not known.
+// servers returns the server of each shard, or nil for a shard whose server is not known.
 func (s *connection) servers(ctx context.Context) (servers [store.Shards]*server) {
 	known := make(map[goredis.Cmdable]*server)
 	var wait sync.WaitGroup
@@ -51,10 +51,10 @@ func infoOf(ctx context.Context, client goredis.Cmdable, section, field string) 
 	return ""
 }
 
-// addRuns appends the run_id of its server to each shard's generation. The run_id changes with
-// a restart or a failover, which can lose the latest writes although the data is there. A
-// server that does not answer INFO counts as unchanged. If a generation has changed, the
-// settings of its server are checked.
+// addRuns appends the run_id of each shard's server to the shard's generation. The run_id
+// changes with a restart or a failover, which can lose the latest writes even if the other
+// data is still there. A server that does not answer INFO counts as unchanged. If a generation
+// has changed, addRuns checks the settings of the shard's server.
 func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
 	servers := s.servers(ctx)
 	changed := make(map[*server]struct{})
@@ -80,15 +80,15 @@ func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
 	}
 }
 
-// checkSettings warns if the server may evict sessions when its memory is full, and if
-// this user may not publish. The scripts ignore a PUBLISH that is refused: a notice only
-// makes other nodes learn of a change earlier.
+// checkSettings warns if the server may evict sessions when its memory is full, and if this
+// node's Redis user may not publish. The scripts ignore a refused PUBLISH: a notice only makes
+// other nodes learn of a change earlier.
 func (s *connection) checkSettings(ctx context.Context, c goredis.Cmdable) {
 	if policy := infoOf(ctx, c, "memory", "maxmemory_policy"); policy != "" && policy != "noeviction" {
 		s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
 	}
-	// No node subscribes to the first channel. For subscribers of the second, an empty
-	// message makes them check the revocations once more than needed.
+	// No node subscribes to the first channel. For subscribers of the second channel, an empty
+	// message causes one unnecessary check of the revocations.
 	for _, channel := range []string{s.keys.channel, s.keys.revocations.channel} {
 		refused := c.Publish(ctx, channel, "").Err()
 		if goredis.HasErrorPrefix(refused, "NOPERM") {

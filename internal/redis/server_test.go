@@ -10,8 +10,8 @@ import (
 
 const evicting = "Redis may evict sessions"
 
-// TestEviction checks that there is one warning of each server that may evict sessions, with
-// its policy.
+// TestEviction checks that one warning is logged for each server that may evict sessions,
+// with the server's policy.
 func TestEviction(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)
@@ -33,8 +33,8 @@ func TestEviction(t *testing.T) {
 	}
 }
 
-// TestUnpublished checks that there is one warning of a user who may not publish, for
-// each generation of the data and each channel.
+// TestUnpublished checks that one warning is logged for each generation of the data and each
+// channel if the Redis user may not publish.
 func TestUnpublished(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off")

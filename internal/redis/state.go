@@ -9,8 +9,8 @@ import (
 	"refresher/internal/store"
 )
 
-// stateTime describes how a time is stored in a state: as the number of seconds from at to
-// from, after the tag. It is left out if at equals the default.
+// stateTime describes how a time is stored in a state: as the number of seconds from the time
+// `at` to the time `from`, after the tag. The word is left out if `at` equals the default.
 type stateTime struct {
 	tag      string
 	at, from *session.UnixSec
@@ -30,7 +30,7 @@ func stateTimes(r *store.Record) [4]stateTime {
 
 const (
 	flagLetters      = "mrlf" // of stateFlags
-	deliveredLetters = "JUE"  // of the bits of store.Delivered
+	deliveredLetters = "JUE"  // one letter for each bit of store.Delivered
 )
 
 func stateFlags(r *store.Record) [len(flagLetters)]*bool {
@@ -74,7 +74,8 @@ func packState(r *store.Record) string {
 	return string(b)
 }
 
-// unpackState reads a fieldState into r. If the hash has a grant, it must be read before.
+// unpackState reads a fieldState into r. If the hash has a grant, the caller must read the
+// grant before.
 func unpackState(text string, r *store.Record) error {
 	first, rest, _ := strings.Cut(text, " ")
 	letters := strings.TrimLeft(first, "0123456789")

@@ -50,7 +50,7 @@ type Store struct {
 	served string            // the prefixes, in the form of the claim script's argument
 
 	mu              sync.Mutex
-	lastGenerations [store.Shards]string // of the last sweep; guarded by mu
+	lastGenerations [store.Shards]string // generations that the last sweep read; guarded by mu
 	past            [store.Shards]int    // number of overdue sessions that the next sweep skips, by shard; guarded by mu
 	nodes           map[string]string    // full names of nodes by store.NodeID, as last read; guarded by mu
 }
@@ -65,7 +65,7 @@ type connection struct {
 	silence time.Duration
 
 	namedMu sync.Mutex
-	named   map[string]struct{} // the unreadable records that were logged; guarded by namedMu
+	named   map[string]struct{} // names of the unreadable records that were logged; guarded by namedMu
 }
 
 // New returns a Store. It does not connect yet, so Redis may be down.
@@ -107,7 +107,8 @@ func wordList(words []string) string {
 	return " " + strings.Join(words, " ") + " "
 }
 
-// appsByPrefix returns the App IDs by their appPrefix. Two with the same prefix are an error.
+// appsByPrefix returns the App IDs by their appPrefix. It returns an error if two App IDs
+// have the same prefix.
 func appsByPrefix(apps []string) (map[string]string, error) {
 	full := make(map[string]string, len(apps))
 	for _, app := range apps {

@@ -8,8 +8,8 @@ import (
 	"refresher/internal/store"
 )
 
-// TestTombstones checks that a tombstone keeps the end of a session, for as long as it
-// must, and no entry in the schedule, however often the owner saves the end.
+// TestTombstones checks that a tombstone keeps the end of a session for its time to live,
+// and has no entry in the schedule, however often the owner saves the end.
 func TestTombstones(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)

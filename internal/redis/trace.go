@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracing is a hook that makes a span for each exchange with a server within a trace. An
-// exchange without a trace, such as a sweep, gets no span. Spans contain neither keys nor
-// values.
+// tracing is a hook that makes a span for each exchange with a server that belongs to a
+// trace. An exchange without a trace, such as a sweep, gets no span. Spans contain
+// neither keys nor values.
 type tracing struct{}
 
 // DialHook implements goredis.Hook.
@@ -47,8 +47,8 @@ func (tracing) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Pro
 	}
 }
 
-// beginSpan begins a span under the span of ctx, if that one is recorded; else it returns
-// a nil span.
+// beginSpan begins a span under the span of ctx, if that span is recorded; otherwise it
+// returns a nil span.
 func beginSpan(ctx context.Context, name string, commands int) (context.Context, trace.Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
@@ -59,7 +59,7 @@ func beginSpan(ctx context.Context, name string, commands int) (context.Context,
 }
 
 // endSpan ends the span that beginSpan returned, which may be nil. Of a server's error it
-// records the first word alone, such as OOM: the rest may quote an argument.
+// records only the first word, such as OOM, since the rest may quote an argument.
 func endSpan(span trace.Span, err error) {
 	if span == nil {
 		return

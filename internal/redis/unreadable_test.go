@@ -14,11 +14,12 @@ import (
 	"refresher/test/redistest"
 )
 
-// spoiling makes a session's hash unreadable: by hand, by a fault, or by a later release.
+// spoiling is a way to make a session's hash unreadable: by hand, by a fault, or by a later
+// release.
 type spoiling struct {
 	name   string
 	spoil  func(server *redistest.Server, key string)
-	hidden bool // from the scripts, which look at nothing but the fence
+	hidden bool // hidden means that the scripts do not notice, since they read only the fence
 }
 
 func set(field, value string) func(*redistest.Server, string) {
@@ -92,8 +93,8 @@ func (s *stage) dumps(server *redistest.Server, records []store.Record) map[stri
 	return values
 }
 
-// leftAlone checks that the records that the scripts cannot read are unchanged, and that
-// each unreadable one is logged once.
+// leftAlone checks that the records that the scripts cannot read are unchanged, and that each
+// unreadable record is logged once.
 func (s *stage) leftAlone(t *testing.T, server *redistest.Server, bad []store.Record, before map[string]string) {
 	t.Helper()
 	after := s.dumps(server, bad)
@@ -114,12 +115,12 @@ func (s *stage) leftAlone(t *testing.T, server *redistest.Server, bad []store.Re
 	}
 }
 
-// TestSaveOverUnreadable checks that the records beside unreadable ones are written, and
-// that an owner overwrites those that only Go cannot read.
+// TestSaveOverUnreadable checks that a save writes the readable records beside unreadable
+// ones, and that an owner overwrites a record that the scripts can read but Go cannot.
 func TestSaveOverUnreadable(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	for _, version := range []uint64{1, 2} { // all of a record, and what changes
+	for _, version := range []uint64{1, 2} { // version 1 saves the whole record, version 2 only the changed values
 		s, bad, good := spoilt(t, server)
 		before := s.dumps(server, bad)
 		all := append(good, bad...)
@@ -149,8 +150,9 @@ func TestSaveOverUnreadable(t *testing.T) {
 	}
 }
 
-// TestAcquireAndWishOfUnreadable: the call goes on from the client's resume key. What the
-// node writes then replaces the state, and nothing else.
+// TestAcquireAndWishOfUnreadable: if the stored record is unreadable, the session continues
+// from the client's resume key. The node's next save then replaces the state, and nothing
+// else.
 func TestAcquireAndWishOfUnreadable(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -194,7 +196,8 @@ func TestAcquireOfUnreadableEnd(t *testing.T) {
 	}
 }
 
-// TestUnreadableTombstone: one that does not say when it expires counts until Redis drops it.
+// TestUnreadableTombstone: a tombstone without an expiry time is in effect until Redis
+// removes it.
 func TestUnreadableTombstone(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -232,7 +235,7 @@ func TestSweepOverUnreadable(t *testing.T) {
 		if len(claimed) != len(good) {
 			t.Errorf("round %d: claimed %d, want %d", round, len(claimed), len(good))
 		}
-		// No sweep looks at them again before the new due time of the readable ones.
+		// No sweep claims the readable sessions again before their new due time.
 		if claimed := s.swept(t, "c"); len(claimed) != 0 {
 			t.Errorf("round %d: claimed %v at once", round, claimed)
 		}
@@ -241,8 +244,8 @@ func TestSweepOverUnreadable(t *testing.T) {
 	s.leftAlone(t, server, bad, before)
 }
 
-// TestManyUnreadable checks that at most maxNamed records are logged, however often each
-// is found.
+// TestManyUnreadable checks that at most maxNamed unreadable records are logged, however
+// often each is read.
 func TestManyUnreadable(t *testing.T) {
 	t.Parallel()
 	s := open(t, "redis://127.0.0.1:1", nil)
@@ -256,8 +259,8 @@ func TestManyUnreadable(t *testing.T) {
 	}
 }
 
-// TestBehindUnreadable checks that sessions behind many unreadable records are claimed,
-// too.
+// TestBehindUnreadable checks that sessions behind many unreadable records in the schedule
+// are claimed, too.
 func TestBehindUnreadable(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -307,8 +310,7 @@ func TestListsBesideUnreadable(t *testing.T) {
 	s.leftAlone(t, server, bad, before)
 }
 
-// TestNoFence: a hash without a fence counts as no session, and a save replaces what is
-// left of it.
+// TestNoFence: a hash without a fence counts as no session, and a save replaces the hash.
 func TestNoFence(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -332,8 +334,8 @@ func TestNoFence(t *testing.T) {
 	}
 }
 
-// TestAddedFields checks that fields that a later release may add to this format survive
-// all operations, and change none.
+// TestAddedFields checks that fields that a later release may add to this format survive all
+// operations and change none of them.
 func TestAddedFields(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -348,7 +350,7 @@ func TestAddedFields(t *testing.T) {
 	if held := s.acquired(t, "S", 1, "c"); !held.Known {
 		t.Errorf("acquire: %+v", held)
 	}
-	r.Epoch, r.Version, r.Node = 2, 1, "c" // the grant too
+	r.Epoch, r.Version, r.Node = 2, 1, "c" // the new owner writes the grant too
 	s.saved(t, store.Done, r)
 	if got := server.Do("HGET", s.hash("S"), "mood"); got != "good" {
 		t.Errorf("it is %q now", got)
@@ -356,7 +358,7 @@ func TestAddedFields(t *testing.T) {
 }
 
 // TestLostHashes checks that sessions whose hash was removed by hand do not stop a listing,
-// and leave the schedule.
+// and are removed from the schedule.
 func TestLostHashes(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -377,7 +379,7 @@ func TestLostHashes(t *testing.T) {
 	if lines := s.log.lines("level=ERROR"); len(lines) != 0 {
 		t.Error(lines)
 	}
-	// A save of a renewal by its owner writes the whole record again.
+	// When the owner saves a renewal, it writes the whole record again.
 	lost.Version = 5
 	s.saved(t, store.Done, lost)
 	if held := s.acquired(t, lost.Session, 1, "b"); !held.Known || held.Record.App != lost.App || held.Record.Version != 5 {

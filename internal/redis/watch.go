@@ -26,7 +26,8 @@ func handle(message any, connected func(), notice func(payload string)) {
 }
 
 // Watch calls notice for each session that another node acquires from this one, until ctx is
-// done or the connection breaks. It calls connected when notices can arrive.
+// done or the connection breaks. It calls the function `connected` as soon as notices can
+// arrive.
 func (s *Store) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
 	if err := s.listen(ctx, s.keys.channel+store.NodeID(node), connected, notice); err != nil {
 		return fmt.Errorf("watch: %w", err)

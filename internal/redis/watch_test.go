@@ -13,7 +13,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// watcher is a Watch under way.
+// watcher is a running Watch.
 type watcher struct {
 	connected chan struct{}
 	notices   chan string
@@ -21,7 +21,7 @@ type watcher struct {
 	stop      context.CancelFunc
 }
 
-// watching runs Watch, which is connected when this returns.
+// watching runs Watch, and returns once it is connected.
 func (s *stage) watching(t *testing.T, node string) *watcher {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -83,8 +83,8 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-// TestWatchBroken checks that Watch returns an error when its connection breaks, and
-// calls connected again at the next call. The caller has to find out what it missed in
+// TestWatchBroken checks that Watch returns an error when its connection breaks, and that
+// the next Watch calls connected again. The caller must then find out what changed in
 // between.
 func TestWatchBroken(t *testing.T) {
 	t.Parallel()
@@ -110,8 +110,8 @@ func TestWatchBroken(t *testing.T) {
 	w.ended(t)
 }
 
-// TestWatchSilence checks that Watch sends a PING on a silent connection, and gives it up
-// if there is no answer.
+// TestWatchSilence checks that Watch sends a PING on a silent connection, and closes the
+// connection if there is no answer.
 func TestWatchSilence(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

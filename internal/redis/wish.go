@@ -9,9 +9,9 @@ import (
 	"refresher/internal/store"
 )
 
-// Wish writes an operator's wish into the record of an open session, notifies its owner and
-// returns the changed record. The error is store.ErrNoSession if there is no such session, and
-// store.ErrUnreadable if its record cannot be read.
+// Wish writes an operator's change (a wish) into the record of an open session, notifies the
+// session's owner and returns the changed record. The error is store.ErrNoSession if there is
+// no such session, and store.ErrUnreadable if the session's record cannot be read.
 func (s *Store) Wish(ctx context.Context, w store.Wish) (r store.Record, err error) {
 	defer s.metrics.observe("wish", time.Now(), &err)
 	wanted := [...]string{store.WishRenew: "renew", store.WishRole: roleLetter(w.Role), store.WishEnd: "end"}[w.Kind]

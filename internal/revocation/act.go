@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// statusTopic is the topic in store.Nodes. A node's status is the RevocationsVersion.Seq
-	// up to which it has ended the sessions that revocations match.
+	// statusTopic is the topic of this package's statuses in store.Nodes. A node's status is
+	// the RevocationsVersion.Seq up to which the node has ended the sessions that revocations
+	// match.
 	statusTopic = "revocations"
 	// statusEvery is how often an unchanged status is written again, in case the store has
 	// lost it.
@@ -62,7 +63,7 @@ func (s *Set) endAll() int64 {
 	return seq
 }
 
-// few is the number of revocations up to which comparing each with a session is faster than
+// few is the number of revocations up to which comparing each one with a session is faster than
 // looking up each kind of Selector.
 const few = 8
 
@@ -70,7 +71,7 @@ const few = 8
 func (s *Set) end(entries []*entry) {
 	now := s.now()
 	byID := make(map[string]*entry)
-	var standing []*entry // copies, which can be read without the lock
+	var standing []*entry // holds copies, which can be read without the lock
 	s.mu.RLock()
 	end := s.endSessions
 	for _, e := range entries {
@@ -148,7 +149,7 @@ func (s *Set) report(ctx context.Context) error {
 // await polls the progress until it is complete or the deadline has passed.
 func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Progress {
 	if soon := time.Now().Add(2 * lookEvery); deadline.Before(soon) {
-		deadline = soon // ending this node's sessions took long; the other nodes may be done
+		deadline = soon // ending this node's sessions took long, so the other nodes may already be done
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -163,7 +164,7 @@ func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Pro
 
 // progress returns the progress of all nodes, from the store.
 func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
-	// A node writes its status last, so the statuses are read first.
+	// A node writes its status last, so progress reads the statuses first.
 	statuses, statusErr := s.config.Nodes.Statuses(ctx, statusTopic)
 	stored, err := s.config.Store.RevocationProgress(ctx, e.ID)
 	p := s.progressHere(e)
@@ -189,7 +190,7 @@ func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
 	return p
 }
 
-// progressHere returns this node's progress alone.
+// progressHere returns the progress of this node alone.
 func (s *Set) progressHere(e *entry) store.Progress {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -21,11 +21,11 @@ const (
 	pageSize = 200
 )
 
-// Add adds a revocation, and sets its ID, Since and Version. It has effect on this node at
-// once. Add puts it into the store and waits, for 900 ms in all, until all nodes have carried
-// it out. If the error is store.ErrUnsaved, the progress is that of this node. A
-// *session.Error means that the revocation was refused. The end of ctx only ends the wait for
-// the other nodes.
+// Add adds a revocation, and sets its ID, Since and Version. The revocation has effect on this
+// node at once. Add puts it into the store and waits until all nodes have applied it, but no
+// longer than 900 ms for both. If the error is store.ErrUnsaved, the progress is that of this
+// node. A *session.Error means that the revocation was refused. The end of ctx only ends the
+// wait for the other nodes.
 func (s *Set) Add(ctx context.Context, r store.Revocation) (store.Revocation, store.Progress, error) {
 	deadline := time.Now().Add(patience)
 	e, err := s.accept(&r)
@@ -87,23 +87,25 @@ func (s *Set) accept(r *store.Revocation) (*entry, error) {
 	return e, nil
 }
 
-// hasRoom reports whether the bounds permit another revocation of the project. mu is held.
+// hasRoom reports whether the limits permit another revocation of the project. The caller
+// holds mu.
 func (s *Set) hasRoom(app string) bool {
 	p := s.projects[app]
 	return len(s.entries) < store.MaxRevocations && (p == nil || p.held < store.MaxRevocations/s.config.Projects)
 }
 
-// errFull refuses a revocation beyond the bounds. Lifting others makes no room, since lifted
-// ones are kept too.
+// errFull refuses a revocation above the limits. Lifting other revocations makes no room,
+// since lifted ones are kept too.
 var errFull = &session.Error{
 	Code: session.CodeUnavailable, RetryAfter: time.Minute,
 	Message: "too many revocations: this project has its share of them; " +
 		"wait until some are over, and use shorter ones, or wider ones in place of many",
 }
 
-// Lift ends the effect of a revocation, on this node at once, and returns it. Lifting it again
-// is not an error. The error is store.ErrNoRevocation, store.ErrUnsaved, or a *session.Error
-// if the revocation is not in the set and the store cannot be read.
+// Lift ends the effect of a revocation, on this node at once, and returns the revocation.
+// Lifting it a second time is not an error. The error is store.ErrNoRevocation,
+// store.ErrUnsaved, or a *session.Error if the revocation is not in the set and the store
+// cannot be read.
 func (s *Set) Lift(ctx context.Context, app, id string) (store.Revocation, error) {
 	deadline := time.Now().Add(patience)
 	e, err := s.find(ctx, app, id)
@@ -128,7 +130,8 @@ func (s *Set) Lift(ctx context.Context, app, id string) (store.Revocation, error
 	return r, nil
 }
 
-// Get returns a project's standing revocation and its progress. Errors are as for Lift.
+// Get returns a project's revocation, if it is in effect, and its progress. Errors are as for
+// Lift.
 func (s *Set) Get(ctx context.Context, app, id string) (store.Revocation, store.Progress, error) {
 	e, err := s.find(ctx, app, id)
 	if err != nil {
@@ -145,8 +148,8 @@ func (s *Set) Get(ctx context.Context, app, id string) (store.Revocation, store.
 	return r, s.progress(ctx, e), nil
 }
 
-// find returns a project's entry. If it is not in the set, find reads the store first, since
-// another node may have added it a moment ago.
+// find returns a project's entry. If the entry is not in the set, find reads the store first,
+// since another node may have added the revocation just now.
 func (s *Set) find(ctx context.Context, app, id string) (*entry, error) {
 	if e := s.lookUp(app, id); e != nil {
 		return e, nil
@@ -172,10 +175,11 @@ func (s *Set) lookUp(app, id string) *entry {
 	return nil
 }
 
-// List returns a page of a project's standing revocations with an id above after, in the
-// order of their ids, and the value of after for the next page, which is "" at the end. A
-// page before the end may have fewer than pageSize, even none. The cost does not depend on
-// the number of all revocations. The error is a *session.Error until the store was read.
+// List returns a page of those revocations of a project that are in effect. The page begins
+// behind the id `after` and is in the order of ids. List also returns the value of `after` for
+// the next page, which is "" at the end. A page before the end may have fewer revocations than
+// pageSize, even none. The cost does not depend on the number of all revocations. Until the
+// store was read, the error is a *session.Error.
 func (s *Set) List(app, after string) (page []store.Revocation, next string, err error) {
 	if !s.Loaded() {
 		return nil, "", session.ErrRevocationsUnknown

@@ -59,8 +59,8 @@ func TestAdd(t *testing.T) {
 	})
 }
 
-// TestSlowNode: Add does not wait for a node for longer than its patience, and GET is
-// complete when that node has acted.
+// TestSlowNode: Add waits for another node no longer than its patience. GET reports the
+// revocation as complete when that node has applied it.
 func TestSlowNode(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, slow, c := start(t, s, "a"), start(t, s, "b"), start(t, s, "c")
@@ -74,7 +74,7 @@ func TestSlowNode(t *testing.T) {
 		if want := (store.Progress{WaitingFor: []string{"b"}}); cmp.Diff(want, p) != "" {
 			t.Errorf("progress %+v, want %+v", p, want)
 		}
-		slow.wantRevoked(7, true)   // it has effect before sessions have ended
+		slow.wantRevoked(7, true)   // the revocation has effect before sessions have ended
 		time.Sleep(2 * time.Second) // bubble
 		c.wantEnded(r.ID, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -89,8 +89,8 @@ func TestSlowNode(t *testing.T) {
 	})
 }
 
-// TestSlowHere: the answer includes the sessions that other nodes have ended, though this
-// node took longer.
+// TestSlowHere: the answer includes the sessions that other nodes have ended, even if this
+// node took longer than they did.
 func TestSlowHere(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, b *node) {
 		a.join("S", 7)
@@ -115,8 +115,8 @@ func TestCompleteCountsAll(t *testing.T) {
 	})
 }
 
-// TestNotCompleteWhileAddEnds: a stored revocation is not complete while the node that
-// added it is still ending sessions.
+// TestNotCompleteWhileAddEnds: a stored revocation is not complete while Add is still
+// ending sessions on its node.
 func TestNotCompleteWhileAddEnds(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, b *node) {
 		a.join("S", 7)

@@ -41,8 +41,8 @@ func TestClockSetAheadAndBack(t *testing.T) {
 	}
 }
 
-// TestClockSetBackAPart: a revocation has effect again if the clock is set back before its
-// end, and the store is read in full only when this happens.
+// TestClockSetBackAPart: a revocation has effect again if the clock is set back before the
+// revocation's end. The store is read in full only when this happens.
 func TestClockSetBackAPart(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, ahead := withClock(t, s)

@@ -13,7 +13,7 @@ import (
 	"refresher/internal/store"
 )
 
-// step is an event, some time after the previous one.
+// step is an event, with the time since the previous event.
 type step struct {
 	what  string
 	node  int
@@ -42,7 +42,8 @@ func TestConverges(t *testing.T) {
 	})
 }
 
-// settled is the time after which nodes that can reach the store are in step with it.
+// settled is the time after which the set of every node that can reach the store equals
+// the store.
 const settled = storeTimeout + 2*maxRetry + time.Second
 
 func converge(t *testing.T, story []step) {
@@ -103,8 +104,8 @@ func converge(t *testing.T, story []step) {
 	wantSame(t, s, nodes, added, lifted)
 }
 
-// wantSame expects the store and all nodes to have the same revocations, and nothing left
-// to do.
+// wantSame expects the store and all nodes to have the same revocations, and no changes
+// that wait to be stored or applied.
 func wantSame(t *testing.T, s *shared, nodes []*node, added, lifted []string) {
 	t.Helper()
 	s.mu.Lock()

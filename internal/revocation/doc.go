@@ -15,15 +15,15 @@
 // Effect: a revocation has effect from the moment that it is in the node's set until it is
 // over (Until, by the node's wall clock) or lifted. The function given to Run ends the open
 // sessions. A session that is opened later is checked by Revoked twice: before the client is
-// admitted, and again when that function would find the session. So a revocation that is
-// added between the two is not missed. A node must not give out tokens until it has read the
-// store once (Loaded).
+// admitted, and again when that function would find the session. So a revocation that is added
+// between the two is not missed. A node must not give out tokens until it has read the store
+// once (Loaded).
 //
 // Replication: a revocation is written once and lifted at most once. The lift raises its
 // version, and is kept until the revocation would have been over. Each node merges the store's
-// revocations into its set, and puts those that the store lacks into the store, also after
-// the store lost its data. A change is published with the version of the store before and
-// after it. A node with the version before it merges the change; any other node reads all
+// revocations into its set, and puts those that the store lacks into the store, even after the
+// store lost its data. A change is published with the version of the store before and after
+// it. A node with the version before it merges the change; any other node reads all
 // revocations.
 //
 // Progress: a node writes the number of sessions that it has ended for a revocation, and then
@@ -32,8 +32,9 @@
 // version that stored it. Statuses are read before counts, so that the counts of a complete
 // revocation are final.
 //
-// Bounds: store.MaxRevocations in all, including lifted ones. Each project has an equal share,
-// beyond which Add refuses more. Revocations of other nodes are always merged.
+// Limits: all projects together have at most store.MaxRevocations, including lifted ones. Each
+// project may have an equal part of them, and Add refuses more. Revocations of other nodes are
+// always merged.
 //
 // Locks: Set.mu is a leaf: neither the store nor the function that ends sessions is called
 // while it is held.

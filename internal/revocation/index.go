@@ -12,13 +12,13 @@ import (
 type project struct {
 	held       int                         // number of revocations, including lifted ones
 	bySelector map[store.Selector][]*entry // revocations that are not lifted, by descending Until
-	byID       []*entry                    // the same, by id
+	byID       []*entry                    // the same revocations, by id
 }
 
 // projects has the index of each project, by App ID.
 type projects map[string]*project
 
-// of returns the index of a project, and makes it if there is none.
+// of returns the index of a project, and creates it if there is none.
 func (ps projects) of(app string) *project {
 	p := ps[app]
 	if p == nil {
@@ -34,7 +34,7 @@ func (p *project) add(e *entry) {
 	p.byID = with(p.byID, e, byID)
 }
 
-// remove removes an entry, if it is there.
+// remove removes an entry, if the index contains it.
 func (p *project) remove(e *entry) {
 	if list := without(p.bySelector[e.Selector], e, byEnd); len(list) > 0 {
 		p.bySelector[e.Selector] = list
@@ -60,7 +60,7 @@ func byID(a, b *entry) int { return cmp.Compare(a.ID, b.ID) }
 
 func byEnd(a, b *entry) int { return cmp.Or(cmp.Compare(b.Until, a.Until), byID(a, b)) }
 
-// match returns a standing revocation that matches a session, or nil.
+// match returns a revocation that is in effect and matches a session, or nil.
 func (p *project) match(k *session.ResumeClaims, now session.UnixSec) *entry {
 	channel := ""
 	if k.Identity.RTC != nil {
@@ -84,7 +84,7 @@ func (p *project) match(k *session.ResumeClaims, now session.UnixSec) *entry {
 	return nil
 }
 
-// find returns a standing revocation with exactly this selector, or nil.
+// find returns a revocation that is in effect and has exactly this selector, or nil.
 func (p *project) find(s store.Selector, now session.UnixSec) *entry {
 	if list := p.bySelector[s]; len(list) > 0 && list[0].Standing(now) {
 		return list[0]

@@ -22,7 +22,7 @@ func key(channel string, uid uint32) *session.ResumeClaims {
 	return &session.ResumeClaims{App: "app", Identity: rtc(channel, uid)}
 }
 
-// matches is a second implementation of the rule, for comparison.
+// matches implements the rule of Selector.Matches a second time, for comparison.
 func matches(r *store.Revocation, k *session.ResumeClaims) bool {
 	if r.App != k.App || r.Subject != "" && r.Subject != k.Subject {
 		return false
@@ -42,8 +42,8 @@ func matches(r *store.Revocation, k *session.ResumeClaims) bool {
 	return r.Channel == "" && (id.RTM != nil && id.RTM.UserID == r.User || id.Chat != nil && id.Chat.UserID == r.User)
 }
 
-// TestMatches compares Revoked, Matches and the ended sessions with matches, while
-// revocations are added, lifted and over.
+// TestMatches compares Revoked, Matches and the ended sessions with the results of the
+// function `matches`, while revocations are added, are lifted and end.
 func TestMatches(t *testing.T) {
 	name := func(of ...string) *rapid.Generator[string] { return rapid.SampledFrom(of) }
 	channels, users, subjects := name("", "daily", "1"), name("", "0", "1", "2", "ana"), name("", "ana", "bob")
@@ -121,8 +121,8 @@ func TestMatches(t *testing.T) {
 	})
 }
 
-// TestEndsWhatMatches: if many revocations are learned at once, each ends the sessions that
-// it matches.
+// TestEndsWhatMatches: if a node learns of many revocations at once, each ends the sessions
+// that it matches.
 func TestEndsWhatMatches(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")
@@ -147,7 +147,7 @@ func TestEndsWhatMatches(t *testing.T) {
 	})
 }
 
-// fill has a node know n revocations of a project, from a store that has them.
+// fill makes a node learn count revocations of a project from a store that has them.
 func (n *node) fill(app string, from, count int) {
 	all := make([]store.Revocation, count)
 	for i := range all {
@@ -167,8 +167,8 @@ func (n *node) wantNoRoom(r store.Revocation) {
 	}
 }
 
-// TestBound: each project can have its share of the revocations, and cannot use another's.
-// Ended ones make room, lifted ones do not.
+// TestBound: each project can have an equal part of the revocations, and cannot use the
+// part of another project. Ended revocations make room, lifted ones do not.
 func TestBound(t *testing.T) {
 	for _, projects := range []int{1, 2, 10, 1000} {
 		synctest.Test(t, func(t *testing.T) {
@@ -298,7 +298,7 @@ func TestList(t *testing.T) {
 	})
 }
 
-// BenchmarkEnd is what one revocation costs a node that has 100,000 sessions.
+// BenchmarkEnd measures what one revocation costs a node that has 100,000 sessions.
 func BenchmarkEnd(b *testing.B) {
 	sessions := make([]session.ResumeClaims, 100_000)
 	for i := range sessions {
@@ -352,8 +352,8 @@ func TestPageCostsWhatItHolds(t *testing.T) {
 	}
 }
 
-// TestManyCostLittle: with MaxRevocations, a look-up takes microseconds, learning all of
-// them takes less than a second, and the memory is bounded.
+// TestManyCostLittle: with MaxRevocations, a look-up takes microseconds, learning all
+// revocations takes less than a second, and the memory stays within a limit.
 func TestManyCostLittle(t *testing.T) {
 	heap := func() uint64 {
 		runtime.GC()

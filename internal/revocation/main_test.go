@@ -26,13 +26,13 @@ type shared struct {
 	mu       sync.Mutex
 	data     data
 	versions int
-	statuses map[string]string // by live node
+	statuses map[string]string // statuses of the live nodes, by node
 	watchers map[*func(store.RevocationsChange)]*link
-	deaf     bool // no notice arrives
-	leaky    bool // nothing is kept
-	room     int  // for revocations; 0 is unlimited
+	deaf     bool // notices do not arrive
+	leaky    bool // the store keeps nothing
+	room     int  // maximum number of revocations; 0 is unlimited
 	readings int
-	full     int // of these, in full
+	full     int // number of readings that returned all revocations
 }
 
 // data is what a store keeps on its disk.
@@ -76,7 +76,8 @@ func (s *shared) lose() {
 	})
 }
 
-// snapshot returns the data, as of a replica that receives no more changes.
+// snapshot returns a copy of the data, as a replica that receives no more changes has
+// them.
 func (s *shared) snapshot() data {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +101,7 @@ func (s *shared) counts() (readings, full int) {
 	return s.readings, s.full
 }
 
-// wantReads expects all revocations to be read at most so often during f.
+// wantReads expects all revocations to be read at most `most` times while f runs.
 func (s *shared) wantReads(t *testing.T, most int, f func()) {
 	t.Helper()
 	_, before := s.counts()
@@ -123,7 +124,7 @@ func (s *shared) get(id string) (store.Revocation, map[string]store.Ended) {
 	return s.data.all[id], maps.Clone(s.data.ended[id])
 }
 
-// notify publishes a change to the nodes that can be reached. s.mu is held.
+// notify publishes a change to the nodes that can be reached. The caller holds s.mu.
 func (s *shared) notify(change store.RevocationsChange) {
 	for f, l := range s.watchers {
 		l.mu.Lock()
@@ -140,9 +141,9 @@ type link struct {
 	*shared
 	mu       sync.Mutex
 	away     bool          // refuses
-	hang     bool          // gives no answer until the caller, or a client of the store, gives up
+	hang     bool          // requests get no answer until the caller's or the store client's timeout
 	readOnly bool          // refuses writes
-	lag      time.Duration // of readings, but not of a look at the version
+	lag      time.Duration // delay of reading the revocations, but not of reading the version
 	putLag   time.Duration
 	puts     int
 	said     int // statuses
@@ -154,7 +155,7 @@ func (l *link) set(change func(l *link)) {
 	change(l)
 }
 
-// putCount returns how many revocations were put.
+// putCount returns how many revocations were put into the store.
 func (l *link) putCount() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -179,7 +180,7 @@ func (l *link) reach(ctx context.Context, write bool) error {
 	return l.reachAfter(ctx, lag)
 }
 
-// reachAfter is reach for operations that a read-only store also accepts.
+// reachAfter is like reach, but for operations that a read-only store also accepts.
 func (l *link) reachAfter(ctx context.Context, lag time.Duration) error {
 	l.mu.Lock()
 	away, hang := l.away, l.hang
@@ -315,8 +316,8 @@ type node struct {
 	stop     func() // and wait
 
 	mu       sync.Mutex
-	sessions map[string]session.ResumeClaims // open, by id
-	ended    []string                        // ids of revocations, for each session
+	sessions map[string]session.ResumeClaims // open sessions, by id
+	ended    []string                        // for each ended session, the id of the revocation
 	slow     time.Duration                   // how long it takes to end sessions
 }
 
@@ -334,7 +335,7 @@ func newNode(t *testing.T, s *shared, name string) *node {
 	return n
 }
 
-// run runs the node until stop, or until the test ends.
+// run runs the node until its stop function is called, or until the test ends.
 func (n *node) run() *node {
 	n.link.shared.mu.Lock()
 	n.link.statuses[n.name] = ""
@@ -387,7 +388,7 @@ func (n *node) holds() int {
 	return len(n.entries)
 }
 
-// setSlow makes ending sessions take long.
+// setSlow makes the node take the time d to end sessions.
 func (n *node) setSlow(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -411,7 +412,7 @@ func (n *node) end(match func(*session.ResumeClaims) string, ended func(string, 
 	}
 }
 
-// add adds a revocation, which must succeed.
+// add adds a revocation, and expects no error.
 func (n *node) add(r store.Revocation) (store.Revocation, store.Progress) {
 	n.t.Helper()
 	r, p, err := n.Add(n.t.Context(), r)
@@ -468,7 +469,8 @@ func (n *node) wantLacks(want int) {
 	}
 }
 
-// wantEnded expects a revocation to be complete, and to have ended so many sessions.
+// wantEnded expects a revocation to be complete, and to have ended this number of
+// sessions.
 func (n *node) wantEnded(id string, sessions int) {
 	n.t.Helper()
 	if _, p, err := n.Get(n.t.Context(), "app", id); err != nil || !p.Complete || p.Ended != sessions {
@@ -476,7 +478,7 @@ func (n *node) wantEnded(id string, sessions int) {
 	}
 }
 
-// logBuffer is a log that can be read meanwhile.
+// logBuffer is a log that can be read while it is written.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer

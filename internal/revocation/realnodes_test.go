@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { apptest.Main(m) }
 
-// Real nodes that share a real Redis hold to a revocation, also a node that starts later.
+// Real nodes that share a real Redis apply a revocation, even a node that starts later.
 func TestRevocationsOfRealNodes(t *testing.T) {
 	server := redistest.Start(t)
 	begin := func() *apptest.Node {
@@ -66,7 +66,7 @@ func TestRevocationsOfRealNodes(t *testing.T) {
 	shut(b)
 	a.Stop()
 	b.Stop()
-	c := begin() // whoever knew of it is gone, but for Redis
+	c := begin() // all nodes that knew of the revocation have stopped; only Redis still has it
 	shut(c)
 	if answer, text := c.Do(http.MethodDelete, "/v1/revocations/"+given.ID, "", "Authorization", "Bearer "+admin); answer.StatusCode != http.StatusOK {
 		t.Errorf("lifted: %d %s", answer.StatusCode, text)

@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	pollEvery    = 500 * time.Millisecond // how often the version is read; so a change whose notice was lost has effect within a second
+	pollEvery    = 500 * time.Millisecond // how often the version is read, in case a notice was lost
 	minRetry     = 100 * time.Millisecond // first pause after an error of the store; it doubles up to maxRetry
 	maxRetry     = 2 * time.Second
-	storeTimeout = 3 * time.Second        // for a request that no caller waits for
-	readTimeout  = time.Minute            // for reading all revocations, which can take hundreds of requests
+	storeTimeout = 3 * time.Second        // timeout of a request that no caller waits for
+	readTimeout  = time.Minute            // timeout for reading all revocations, which can take hundreds of requests
 	flushTime    = time.Second            // maximum time of one flush, so that other nodes' changes are merged in between
-	expireEvery  = 10 * time.Second       // how often revocations that are over are removed
-	fullPause    = time.Minute            // how long no new revocations are sent to a full store
+	expireEvery  = 10 * time.Second       // how often revocations that have ended are removed
+	fullPause    = time.Minute            // how long the node sends no new revocations to a full store
 	maxGap       = 300 * time.Millisecond // maximum pause after a sync; the pause is twice the time that the sync took
 	lastChance   = time.Second            // how long Run flushes after its context is done
-	backlog      = 256                    // changes that can wait to be merged; if more come, all revocations are read again
+	backlog      = 256                    // maximum number of changes that wait to be merged; if more come, all revocations are read again
 )
 
-// Run synchronises the set with the store, and ends the sessions that revocations match, until
-// ctx is done. It must be called once, before there are sessions.
+// Run synchronises the set with the store, and ends the sessions that revocations match, until ctx
+// is done. It must be called once, before the node has sessions.
 func (s *Set) Run(ctx context.Context, end EndSessions) {
 	s.mu.Lock()
 	s.endSessions = end
@@ -48,18 +48,18 @@ func (s *Set) watch(ctx context.Context) {
 		err := s.config.Store.WatchRevocations(ctx, func(c store.RevocationsChange) {
 			select {
 			case s.changes <- c:
-			default: // follow notices by the version that a change is missing
+			default: // the channel is full: follow notices a missing change by the next version
 			}
 		})
 		if !pause(ctx, time.Second) {
 			return
 		}
-		// At debug level, since the store is also polled.
+		// The line is at debug level, since the store is also polled.
 		s.config.Logger.Debug("notices of revocations were interrupted", "error", err)
 	}
 }
 
-// backoff computes the pause before the store is asked again after an error.
+// backoff computes the pause before the next request to the store after an error.
 type backoff struct{ last time.Duration }
 
 // after returns the pause after an answer of the store; 0 if err is nil.
@@ -75,8 +75,8 @@ func (b *backoff) after(err error) time.Duration {
 // replicator synchronises the set and the store.
 type replicator struct {
 	*Set
-	next    time.Time // of the next poll
-	cleaned time.Time // when revocations that are over were last removed
+	next    time.Time // time of the next poll
+	cleaned time.Time // when ended revocations were last removed
 	full    time.Time // when the store was last found to be full
 	retry   backoff
 	away    time.Time // when the store began to fail; zero while it works
@@ -101,7 +101,7 @@ func (r *replicator) run(ctx context.Context) {
 	}
 }
 
-// wait waits for a reason to ask the store. It returns false when ctx is done.
+// wait waits for a reason to send a request to the store. It returns false when ctx is done.
 func (r *replicator) wait(ctx context.Context) bool {
 	for {
 		select {
@@ -157,9 +157,9 @@ func (r *replicator) answered(began time.Time, err error) {
 	}
 }
 
-// follow merges a published change, and the changes that wait after it. It reports whether
-// the set is complete up to the last one. It returns false for a change that is older than
-// the last read, which only costs another read. syncing is held.
+// follow merges a published change, and the changes that wait after it. It reports whether the set
+// is complete up to the last of these changes. For a change that is older than the last read it
+// returns false, which only costs another read. The caller holds syncing.
 func (s *Set) follow(c store.RevocationsChange) (current bool) {
 	s.merge(c.Changed, false)
 	if c.From == s.known {
@@ -182,12 +182,12 @@ func (s *Set) sync(ctx context.Context) error {
 	}
 	defer s.unlockSync()
 	select {
-	case c := <-s.changes: // may make the read below unnecessary
+	case c := <-s.changes: // the changes may make the read below unnecessary
 		s.follow(c)
 	default:
 	}
 	s.mu.Lock()
-	if s.now() < s.expired { // the clock was set back, so some removed revocations are not over
+	if s.now() < s.expired { // the clock was set back, so some removed revocations are in effect again
 		s.known, s.expired = store.RevocationsVersion{}, 0
 	}
 	s.mu.Unlock()
@@ -204,7 +204,7 @@ func (s *Set) sync(ctx context.Context) error {
 	return nil
 }
 
-// reached records that the set is complete up to a version. syncing is held.
+// reached records that the set is complete up to a version. The caller holds syncing.
 func (s *Set) reached(version store.RevocationsVersion) {
 	s.known = version
 	s.mu.Lock()
@@ -224,9 +224,9 @@ func (s *Set) lockSync(ctx context.Context) error {
 
 func (s *Set) unlockSync() { <-s.syncing }
 
-// flush puts the revocations that the store lacks into the store; with onlyKnown only lifts,
-// which need no room. It stops after flushTime, so that other nodes' changes need not wait,
-// and wakes the replicator to call it again.
+// flush puts the revocations that the store lacks into the store. If onlyKnown is true, it puts
+// only lifts there, which need no room. It stops after flushTime, so that other nodes' changes
+// need not wait, and wakes the replicator to call it again.
 func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	began := time.Now()
 	var unsaved []store.Revocation
@@ -248,7 +248,7 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 		err := s.putAll(put, batch)
 		cancel()
 		if errors.Is(err, store.ErrRevocationsFull) {
-			full = err // goes on, since lifts in the other batches need no room
+			full = err // the loop goes on, since lifts in the other batches need no room
 		} else if err != nil {
 			return err
 		}
@@ -256,8 +256,8 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	return full
 }
 
-// save puts one revocation into the store, until a deadline. If that fails, the replicator
-// tries again.
+// save tries to put one revocation into the store before a deadline. If that fails, the replicator
+// tries again later.
 func (s *Set) save(ctx context.Context, deadline time.Time, r store.Revocation) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
@@ -268,7 +268,7 @@ func (s *Set) save(ctx context.Context, deadline time.Time, r store.Revocation) 
 	return err
 }
 
-// putAll puts revocations into the store, and records that it has them.
+// putAll puts revocations into the store, and records that the store has them.
 func (s *Set) putAll(ctx context.Context, revocations []store.Revocation) error {
 	if err := s.config.Store.PutRevocations(ctx, revocations...); err != nil {
 		return err
@@ -283,7 +283,7 @@ func (s *Set) putAll(ctx context.Context, revocations []store.Revocation) error 
 	return nil
 }
 
-// pause waits for d, and reports whether ctx is not done.
+// pause waits for the duration d. It returns false if ctx is done.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

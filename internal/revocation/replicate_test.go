@@ -15,8 +15,8 @@ import (
 )
 
 // TestStoreAway: a revocation or lift that is added while the store is down has effect on
-// this node at once, and on all nodes when the store is back. The counts of ended sessions
-// are stored then.
+// this node at once, and on all nodes when the store is reachable again. Then the counts of
+// ended sessions are stored, too.
 func TestStoreAway(t *testing.T) {
 	for name, fails := range map[string]func(*link){
 		"refuses": cutOff, "no answer": hangUp, "refuses writes": func(l *link) { l.readOnly = true },
@@ -31,7 +31,7 @@ func TestStoreAway(t *testing.T) {
 				if took := time.Since(began); took > patience || cmp.Diff(store.Progress{Ended: 1, AccessEndsAt: tokensEnd}, p) != "" {
 					t.Errorf("%+v after %s, want this node's progress within %s", p, took, patience)
 				}
-				for range 2 { // again, since it is not saved yet
+				for range 2 { // lifts twice, since the first lift is not saved yet
 					if _, err := a.Lift(t.Context(), "app", lifted.ID); !errors.Is(err, store.ErrUnsaved) {
 						t.Fatalf("Lift: %v", err)
 					}
@@ -68,8 +68,8 @@ func TestShortOutage(t *testing.T) {
 	})
 }
 
-// TestStartFromABadStore: a starting node reads all revocations from a store that refuses
-// writes, or that needs longer for it than the timeout of a single request.
+// TestStartFromABadStore: a starting node reads all revocations even if the store refuses
+// writes, or takes longer for them than the timeout of a single request.
 func TestStartFromABadStore(t *testing.T) {
 	for name, bad := range map[string]func(*link){
 		"refuses writes": func(l *link) { l.readOnly = true }, "slow": func(l *link) { l.lag = 5 * storeTimeout },
@@ -140,8 +140,8 @@ func TestStopSaves(t *testing.T) {
 	})
 }
 
-// TestWithinASecond: a node that gets no notices learns a revocation within a second, at
-// bounded cost.
+// TestWithinASecond: a node that gets no notices learns of a revocation within a second,
+// and reads the version only once per pollEvery.
 func TestWithinASecond(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		s.set(func(s *shared) { s.deaf = true })
@@ -186,7 +186,7 @@ func TestSlowReadingCatchesUp(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		other.link.set(func(l *link) { l.lag = 2 * pollEvery })
 		s.set(func(s *shared) { s.deaf = true })
-		a.add(revocation(0)) // the other node has to read it
+		a.add(revocation(0)) // node `other` must read this revocation
 		s.set(func(s *shared) { s.deaf = false })
 		s.wantReads(t, 2, func() {
 			for i := range 200 {
@@ -202,7 +202,7 @@ func TestSlowReadingCatchesUp(t *testing.T) {
 // TestMissedNotices: if more changes arrive than can wait, all revocations are read once.
 func TestMissedNotices(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
-		if err := other.lockSync(t.Context()); err != nil { // so that nothing is merged
+		if err := other.lockSync(t.Context()); err != nil { // keeps the node from merging changes
 			t.Fatal(err)
 		}
 		for i := range 2 * backlog {
@@ -218,7 +218,7 @@ func TestMissedNotices(t *testing.T) {
 	})
 }
 
-// TestEmptied: the nodes restore everything into a store that lost its data, including
+// TestEmptied: the nodes restore all revocations into a store that lost its data, including
 // lifts and the counts of ended sessions.
 func TestEmptied(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
@@ -252,7 +252,7 @@ func TestEmptied(t *testing.T) {
 }
 
 // TestManyRevocationsAfterALoss: while a node restores many revocations into a slow store,
-// it learns new ones, and logs no failure.
+// it learns of new ones, and logs no failure.
 func TestManyRevocationsAfterALoss(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		a.fill("app", 100, 20*mergeBatch)
@@ -270,8 +270,8 @@ func TestManyRevocationsAfterALoss(t *testing.T) {
 	})
 }
 
-// TestFailover: a revocation that a failover lost is restored by the node that has it,
-// whether or not other changes came meanwhile.
+// TestFailover: a revocation that the store lost in a failover is restored by a node that
+// still has it, whether or not other changes came meanwhile.
 func TestFailover(t *testing.T) {
 	for name, other := range map[string]bool{"nothing else": false, "another change": true} {
 		t.Run(name, func(t *testing.T) {
@@ -300,14 +300,14 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestLiftElsewhere: a node that does not know the revocation reads the store before it
-// lifts it.
+// TestLiftElsewhere: a node that does not know a revocation reads the store before it lifts
+// the revocation.
 func TestLiftElsewhere(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		s.set(func(s *shared) { s.deaf = true })
 		a, other := start(t, s, "a"), start(t, s, "b")
 		r := revocation(7)
-		taken, err := a.accept(&r) // saved, and no time has passed
+		taken, err := a.accept(&r) // the revocation is saved, and the other node has had no time to learn of it
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -333,8 +333,8 @@ func TestLiftElsewhere(t *testing.T) {
 	})
 }
 
-// TestLiftWins: a node that missed a lift puts the revocation into an emptied store; it
-// stays lifted on all nodes.
+// TestLiftWins: a node that missed a lift puts its copy of the revocation into an emptied
+// store. The revocation still stays lifted on all nodes.
 func TestLiftWins(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, cut := start(t, s, "a"), start(t, s, "b")
@@ -358,7 +358,8 @@ func TestLiftWins(t *testing.T) {
 	})
 }
 
-// TestOver: a revocation has effect until it is over, and is removed everywhere.
+// TestOver: a revocation has effect until its end, and is then removed on all nodes and in
+// the store.
 func TestOver(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		r := revocation(7)
@@ -381,8 +382,8 @@ func TestOver(t *testing.T) {
 	})
 }
 
-// TestLeaky: a store for whose clock the revocation is over does not keep it, and is not
-// sent it again and again.
+// TestLeaky: if a revocation has ended by the clock of the store, the store does not keep
+// it, and the node does not send it again and again.
 func TestLeaky(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		s.leaky = true
@@ -395,7 +396,7 @@ func TestLeaky(t *testing.T) {
 	})
 }
 
-// TestStatusRefused: writing the status is tried again after an error, with pauses.
+// TestStatusRefused: after an error, the node tries again to write its status, with pauses.
 func TestStatusRefused(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		other.join("S", 7)
@@ -416,7 +417,7 @@ func TestStatusRefused(t *testing.T) {
 	})
 }
 
-// TestSlowStore: between two reads of a slow store there is a pause, however often it
+// TestSlowStore: between two reads of a slow store the node pauses, however often the store
 // changes.
 func TestSlowStore(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
@@ -437,7 +438,7 @@ func TestSlowStore(t *testing.T) {
 	})
 }
 
-// TestAtOnce is for the race detector.
+// TestAtOnce calls the methods concurrently, for the race detector.
 func TestAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		nodes := []*node{start(t, s, "a"), start(t, s, "b")}

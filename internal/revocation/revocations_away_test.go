@@ -13,9 +13,9 @@ import (
 	"refresher/internal/protocol"
 )
 
-// While the store is down, a revocation or a lift has effect at once on the node that was
-// asked, which answers 503 with what it has done. The other nodes follow when the store is
-// back.
+// While the store is down, a revocation or a lift has effect at once on the node that
+// received it, which answers 503 with its own progress. The other nodes apply it when the
+// store is reachable again.
 func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
@@ -43,7 +43,7 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 		}
 		ways := []apptest.Way{apptest.Resume, apptest.Renew, apptest.Join(`"rtm":{"userId":"u"}`), apptest.Get("/rtm/u")}
 		for _, way := range ways {
-			if got := s.Try(0, s.User, far, way); !got.Refused() { // the other node's sealed key does not help
+			if got := s.Try(0, s.User, far, way); !got.Refused() { // the other node's resume key is refused, too
 				t.Errorf("%v: %+v", way, got)
 			}
 		}
@@ -90,7 +90,7 @@ func TestNodeTakesNobodyBeforeItKnowsWhatWasRevoked(t *testing.T) {
 		}
 		time.Sleep(time.Minute) // bubble
 		health(0, "/readyz", http.StatusServiceUnavailable)
-		health(0, "/healthz", http.StatusOK) // or it would be killed for it
+		health(0, "/healthz", http.StatusOK) // a failure would make the orchestrator kill the node
 		health(1, "/readyz", http.StatusOK)
 
 		s.Away.Store(false)

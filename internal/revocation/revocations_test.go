@@ -21,14 +21,15 @@ import (
 // revocationWay is one way to revoke a call, with its expected effects.
 type revocationWay struct {
 	name string
-	// victim is the join message of the revoked user; who is the credential's subject.
+	// victim is the join message of the revoked user; the field who is the subject of that
+	// user's credential.
 	who, victim string
 	// bystander is the join message of another user, whose call is not revoked.
 	bystander string
 	// body is the body of POST /v1/revocations.
 	body string
-	// refused are the requests for tokens that who is refused, allowed those that still
-	// succeed.
+	// refused lists the requests for tokens that the subject in the field who is refused;
+	// allowed lists those that still succeed.
 	refused, allowed []apptest.Way
 }
 
@@ -76,9 +77,10 @@ var revocations = []revocationWay{
 	},
 }
 
-// A client that is revoked on one node is ended on another within a second, and gets no
-// tokens on any node, also after a restart of all nodes and while the store is down. It may
-// join again when the revocation is lifted or over, but not resume the ended session.
+// If a client is revoked on one node, its session on another node ends within a second. The
+// client gets no tokens on any node, even after a restart of all nodes and while the store
+// is down. It may join again when the revocation is lifted or has ended, but cannot resume
+// the ended session.
 func TestRevocationsHoldOnEveryNode(t *testing.T) {
 	for _, r := range revocations {
 		for _, lift := range []bool{true, false} {
@@ -156,7 +158,7 @@ func (r *revocationWay) hold(s *apptest.Cluster, lift bool) {
 	}
 }
 
-// A detached session, or one whose node is dead, is ended by a revocation too.
+// A revocation also ends a session that is detached, or whose node is dead.
 func TestRevocationsReachThoseWhoAreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -176,7 +178,7 @@ func TestRevocationsReachThoseWhoAreAway(t *testing.T) {
 }
 
 // Clients that resume at the moment at which they are revoked get no tokens afterwards, and
-// their sessions stay ended.
+// cannot resume their sessions later.
 func TestRevocationsAgainstClientsThatMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 3, nil)
@@ -189,7 +191,7 @@ func TestRevocationsAgainstClientsThatMove(t *testing.T) {
 			moment := 200 * time.Millisecond
 			moved := make(chan *apptest.Line)
 			go func() {
-				if round%2 == 0 { // of the others, chance decides who is first
+				if round%2 == 0 { // in the other rounds, chance decides whether the resume or the revocation comes first
 					time.Sleep(time.Duration(round%10-5) * 10 * time.Millisecond) // bubble
 				}
 				time.Sleep(moment) // bubble
@@ -207,7 +209,7 @@ func TestRevocationsAgainstClientsThatMove(t *testing.T) {
 	})
 }
 
-// overForGood checks that sessions stay ended, also when their revocations are over.
+// overForGood checks that sessions stay ended, even when their revocations have ended.
 func overForGood(s *apptest.Cluster, lines []*apptest.Line) {
 	s.T.Helper()
 	if open, _ := s.Memory.Len(); open != 0 {
@@ -267,7 +269,7 @@ func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 	}
 }
 
-// A bad request adds no revocation. The longest lasts a year.
+// A bad request adds no revocation. The longest revocation lasts a year.
 func TestRevocationRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 1, nil)
@@ -278,7 +280,7 @@ func TestRevocationRefusals(t *testing.T) {
 			`{"channel":5}`, `{"chanel":"c"}`, `{"channel":"c","subjekt":"ana"}`, `{"channel":"","uid":7}`,
 		} {
 			answer, text := s.Ask(0, s.Admin, http.MethodPost, "/v1/revocations", body)
-			if answer.StatusCode != http.StatusBadRequest || strings.Contains(text, "selection") { // a name in the code
+			if answer.StatusCode != http.StatusBadRequest || strings.Contains(text, "selection") { // "selection" is a name in the code
 				t.Errorf("%s: %d %s", body, answer.StatusCode, text)
 			}
 		}

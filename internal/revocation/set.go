@@ -18,16 +18,16 @@ import (
 type Config struct {
 	Store      store.Revocations
 	Nodes      store.Nodes
-	Node       string // unique for this process
+	Node       string // must be unique for this process
 	Projects   int    // how many projects share store.MaxRevocations; 0 means 1
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// EndSessions ends each of this node's open sessions for which match returns the id of a
-// revocation, and calls ended with that id and the last second at which the session's tokens
-// work. It returns when all have ended, or after a short time if some are locked; for these,
-// ended is called later.
+// EndSessions ends each of this node's open sessions for which the function `match` returns
+// the id of a revocation. It calls the function `ended` with that id and the last second at
+// which the session's tokens work. It returns when all these sessions have ended, or after a
+// short time if some are locked; for the locked ones, it calls `ended` later.
 type EndSessions func(match func(*session.ResumeClaims) (id string), ended func(id string, accessEndsAt session.UnixSec))
 
 // Set is one node's copy of the revocations. It is safe for concurrent use.
@@ -37,31 +37,31 @@ type Set struct {
 	loaded  chan struct{}    // closed once the store was read
 	changes chan store.RevocationsChange
 
-	wakeSync, wakeAct chan struct{} // wake the replicator and act
+	wakeSync, wakeAct chan struct{} // these signals wake the replicator and the function act
 
 	// syncing is a mutex whose Lock can be cancelled: it contains an element while it is
-	// locked. It guards known, and is held during a sync.
+	// locked. It guards the field `known`, and is held during a sync.
 	syncing chan struct{}
 	known   store.RevocationsVersion // newest version of the store up to which the set is complete
 
 	mu          sync.RWMutex
-	endSessions EndSessions         // guarded by mu, as all below; nil before Run
+	endSessions EndSessions         // guarded by mu, like all fields below; nil before Run
 	entries     map[string]*entry   // by id
 	projects    projects            // by App ID
-	expired     session.UnixSec     // highest Until of the entries that were removed as over
+	expired     session.UnixSec     // highest Until of the entries that were removed because they had ended
 	unsaved     map[*entry]struct{} // entries whose version the store does not have
-	unapplied   []*entry            // new entries, for act to end their sessions
-	ending      map[*entry]int64    // entries whose sessions Add is ending, with reachedSeq from before
-	reachedSeq  int64               // RevocationsVersion.Seq of known
+	unapplied   []*entry            // new entries, whose sessions act must end
+	ending      map[*entry]int64    // entries whose sessions Add is ending, with the value of reachedSeq before that
+	reachedSeq  int64               // RevocationsVersion.Seq of the version in the field `known`
 	unreported  map[*entry]struct{} // entries whose count of ended sessions must be written into the store
 }
 
 // entry is one revocation. All fields are guarded by Set.mu.
 type entry struct {
 	store.Revocation
-	stored int64       // the store's version of it, as far as this node knows; 0: none
-	adding bool        // Add is putting it into the store, and removes it if it is refused
-	ended  store.Ended // the sessions that this node has ended
+	stored int64       // the store's version of the revocation, as far as this node knows; 0 means none
+	adding bool        // Add is putting the revocation into the store, and removes it if the store refuses it
+	ended  store.Ended // count of the sessions that this node has ended
 }
 
 // New returns a Set. It is empty until Run is called.
@@ -89,7 +89,7 @@ func New(c Config) *Set {
 	return s
 }
 
-// reading wraps the value of a metric, which is read under mu.
+// reading wraps a function that returns the value of a metric, so that it is called under mu.
 func (s *Set) reading(value func() int) func() float64 {
 	return func() float64 {
 		s.mu.RLock()
@@ -111,8 +111,8 @@ func (s *Set) Loaded() bool {
 // Known is closed once the store was read.
 func (s *Set) Known() <-chan struct{} { return s.loaded }
 
-// Revoked reports whether a standing revocation matches a session, or a credential if only
-// App and Subject are set.
+// Revoked reports whether a revocation that is in effect matches a session, or a credential if
+// only App and Subject are set.
 func (s *Set) Revoked(k *session.ResumeClaims) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -127,15 +127,15 @@ func (s *Set) now() session.UnixSec { return session.SecOf(s.clock()) }
 // few milliseconds.
 const mergeBatch = 256
 
-// merge merges copies of revocations from the store. all means that the store has no others:
-// entries that are not among the copies are put into the store again.
+// merge merges copies of revocations from the store. If the argument `all` is true, the store
+// has no others, so that entries that are not among the copies are put into the store again.
 func (s *Set) merge(copies []store.Revocation, all bool) {
-	// Sorted by id, since insertion into byID is cheap in that order.
+	// The copies are sorted by id, since insertion into byID is cheap in that order.
 	copies = slices.SortedFunc(slices.Values(copies), func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })
 	for batch := range slices.Chunk(copies, mergeBatch) {
 		news := s.mergeBatch(batch)
 		for i := range news {
-			if s.Loaded() { // at the start there may be many
+			if s.Loaded() { // changes before the first complete read are not logged, since there may be many
 				s.log("learned", &news[i])
 			}
 		}
@@ -154,7 +154,7 @@ func (s *Set) merge(copies []store.Revocation, all bool) {
 			s.setStored(e, 0)
 		}
 		// The store may have lost data, and another node may have restored the revocations.
-		// Only this node knows its own counts, so it writes them again.
+		// Only this node knows its own counts, so it writes its counts again.
 		if e.ended.Sessions > 0 {
 			s.unreported[e] = struct{}{}
 		}
@@ -185,7 +185,8 @@ func (s *Set) mergeBatch(copies []store.Revocation) (news []store.Revocation) {
 	return news
 }
 
-// put adds a revocation, or replaces its older version, as not yet stored. mu is held.
+// put adds a revocation, or replaces its older version, as not yet stored. The caller holds
+// mu.
 func (s *Set) put(r *store.Revocation) *entry {
 	e := s.entries[r.ID]
 	if e == nil {
@@ -194,7 +195,7 @@ func (s *Set) put(r *store.Revocation) *entry {
 		s.projects.of(e.App).held++
 	} else {
 		s.projects.of(e.App).remove(e)
-		e.Lifted, e.Version = r.Lifted, r.Version // nothing else can change
+		e.Lifted, e.Version = r.Lifted, r.Version // only these fields of a revocation can change
 	}
 	if !e.Lifted {
 		s.projects.of(e.App).add(e)
@@ -203,7 +204,7 @@ func (s *Set) put(r *store.Revocation) *entry {
 	return e
 }
 
-// remove removes an entry, if it is there. mu is held.
+// remove removes an entry, if the set contains it. The caller holds mu.
 func (s *Set) remove(e *entry) {
 	if s.entries[e.ID] != e {
 		return
@@ -218,11 +219,11 @@ func (s *Set) remove(e *entry) {
 	delete(s.unreported, e)
 }
 
-// setStored records the store's version of an entry. mu is held.
+// setStored records the store's version of an entry. The caller holds mu.
 func (s *Set) setStored(e *entry, version int64) {
 	e.stored = version
 	switch {
-	case s.entries[e.ID] != e: // it was removed meanwhile
+	case s.entries[e.ID] != e: // the entry was removed meanwhile
 	case e.stored < e.Version:
 		s.unsaved[e] = struct{}{}
 	default:
@@ -230,7 +231,7 @@ func (s *Set) setStored(e *entry, version int64) {
 	}
 }
 
-// expire removes the revocations that are over.
+// expire removes the revocations that have ended.
 func (s *Set) expire() {
 	now := s.now()
 	var over []*entry
@@ -259,7 +260,8 @@ func (s *Set) log(change string, r *store.Revocation) {
 	l.Debug("what that revocation matches", "channel", r.Channel, "user", r.User, "subject", r.Subject)
 }
 
-// signal wakes the goroutine that receives from c. If it is busy, the signal waits for it.
+// signal wakes the goroutine that receives from c. If that goroutine is busy, the signal waits
+// in c.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -37,7 +37,7 @@ type rotated struct {
 	held []*heldCall
 }
 
-// heldCall is a call and the bundles that it received.
+// heldCall is a call with the bundles that it received.
 type heldCall struct {
 	user string
 	mu   sync.Mutex
@@ -115,7 +115,7 @@ func (r *rotated) holdOne(uid uint32, ttl int64) {
 	})
 }
 
-// fewer returns a third of the calls in a short run.
+// fewer returns a third of the number of calls in a short run, otherwise all.
 func fewer(calls int) int {
 	if testing.Short() {
 		return calls / 3
@@ -130,7 +130,7 @@ func (h *heldCall) last() bundle {
 	return h.had[len(h.had)-1]
 }
 
-// signedBy checks that both tokens of a bundle are signed with a certificate.
+// signedBy reports whether both tokens of a bundle are signed with a certificate.
 func (r *rotated) signedBy(certificate, user string, b bundle) bool {
 	r.T.Helper()
 	for text, channel := range map[string]string{b.RTC: "c", b.RTM: ""} {
@@ -163,7 +163,7 @@ func (r *rotated) wantSigned(certificate string) {
 	}
 }
 
-// accept makes the simulated Agora edge accept these certificates only.
+// accept makes the simulated Agora edge accept only tokens of these certificates.
 func (r *rotated) accept(primary, secondary string) {
 	r.T.Helper()
 	if err := r.Edge.SetCertificates(primary, secondary); err != nil {
@@ -185,7 +185,7 @@ func (r *rotated) report(node int, certificate string) rotation.Certificate {
 	return rotation.Certificate{}
 }
 
-// pushes returns when a call was pushed tokens because of a rotation.
+// pushes returns the times at which a call was pushed tokens because of a rotation.
 func (h *heldCall) pushes() (at []time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -198,7 +198,7 @@ func (h *heldCall) pushes() (at []time.Time) {
 }
 
 // The certificate changes on all nodes, and all calls are renewed within the spread; in one
-// case a node is killed meanwhile. No call is interrupted, also when Agora no longer
+// case a node is killed meanwhile. No call is interrupted, even when Agora no longer
 // accepts the old certificate.
 func TestRotationRenewsEveryCall(t *testing.T) {
 	for _, killed := range []bool{false, true} {
@@ -288,7 +288,7 @@ func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRotated(t, 3)
 				calls := fewer(60)
-				for i := range r.Nodes { // each can open resume keys that the others seal
+				for i := range r.Nodes { // the nodes share a secret, so each can open resume keys that another node sealed
 					r.write(t, i, apptest.Certificate, apptest.NextCertificate, third)
 				}
 				time.Sleep(readWithin) // bubble
@@ -298,7 +298,7 @@ func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
 				for i := range r.Nodes {
 					r.write(t, i, apptest.NextCertificate, apptest.Certificate, third)
 					time.Sleep(40 * time.Second) // bubble
-					r.Deploy((i + 1) % 3)        // its calls go to nodes with the other certificate, too
+					r.Deploy((i + 1) % 3)        // the node's calls also move to nodes with the other certificate
 					time.Sleep(50 * time.Second) // bubble
 					r.Replace((i + 2) % 3)
 				}
@@ -329,7 +329,7 @@ func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
 }
 
 // A client that is disconnected during a rotation gets tokens of the new certificate when
-// it returns, and is counted under the old one until then.
+// it returns. Until then the report counts it under the old certificate.
 func TestRotationWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRotated(t, 2)
@@ -398,7 +398,7 @@ func TestCertificateFileThatIsNotGood(t *testing.T) {
 	})
 }
 
-// The report does not contain a certificate, and needs the store.
+// The report does not contain a certificate itself. Without the store there is no report.
 func TestCertificatesReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)

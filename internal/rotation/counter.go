@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// countFor bounds the time for counting all sessions. Sessions that are not counted by
-	// then are left out, and the report is Partial.
+	// countFor is the maximum time for counting all sessions. Sessions that are not
+	// counted within this time are left out, and the report is Partial.
 	countFor = 10 * time.Second
-	// countShare limits the load of counting: a count that took d is reused for countShare
-	// times d.
+	// countShare limits the load of counting: if a count took the time d, its result is
+	// reused for countShare times d.
 	countShare = 10
 )
 
@@ -29,7 +29,7 @@ type counts struct {
 	at      time.Time
 	took    time.Duration
 	partial bool
-	apps    map[string]map[session.Fingerprint]holders // by project and certificate; 0 stands for an unknown one
+	apps    map[string]map[session.Fingerprint]holders // by project and certificate; certificate 0 means unknown
 }
 
 // counter counts sessions, for one caller at a time.
@@ -38,15 +38,15 @@ type counter struct {
 	last counts     // guarded by mu
 }
 
-// count counts the sessions of the cluster by project and certificate. It reuses the last
-// result for a while, see countShare.
+// count counts the sessions of the cluster by project and certificate. For some time it
+// returns the last result again, see countShare.
 func (c *counter) count(ctx context.Context, s Store) (counts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.last.at.IsZero() && time.Since(c.last.at) < countShare*c.last.took {
 		return c.last, nil
 	}
-	if err := ctx.Err(); err != nil { // ended while another caller counted
+	if err := ctx.Err(); err != nil { // the caller's ctx ended while another caller counted
 		return counts{}, err
 	}
 	result := counts{at: time.Now(), apps: make(map[string]map[session.Fingerprint]holders)}

@@ -18,25 +18,26 @@ type Report struct {
 	Certificates []Certificate `json:"certificates"`
 	// At is when the sessions were counted.
 	At session.UnixSec `json:"at"`
-	// Partial: some sessions were not counted, since it took too long.
+	// Partial is true if some sessions were not counted, since counting took too long.
 	Partial bool `json:"partial,omitempty"`
 }
 
 // Certificate is an App Certificate with the nodes and sessions that use it.
 type Certificate struct {
-	// Fingerprint identifies the certificate. "unknown" has the sessions for which it is
-	// not known.
+	// Fingerprint identifies the certificate. The entry "unknown" counts the sessions whose
+	// certificate is not known.
 	Fingerprint string `json:"fingerprint"`
-	// SignedBy lists the nodes that sign with it now.
+	// SignedBy lists the nodes that now sign with the certificate.
 	SignedBy []string `json:"signedBy"`
-	// Sessions counts the sessions that have tokens of it. Detached counts the ones without
-	// a connected client, which get tokens of another certificate when the client returns.
+	// Sessions counts the sessions that have tokens of the certificate. Detached counts
+	// those of them that have no connected client; they get tokens of another certificate
+	// when their client returns.
 	Sessions int `json:"sessions"`
 	Detached int `json:"detached"`
 	// LastTokenEndsAt is when the last token of these sessions expires.
 	LastTokenEndsAt session.UnixSec `json:"lastTokenEndsAt,omitempty"`
-	// ClassicEndsAt is when the last token that it signed for the classic endpoints
-	// expires; 0 while nodes sign with it.
+	// ClassicEndsAt is when the last token that the certificate signed for the classic
+	// endpoints expires; 0 while nodes sign with the certificate.
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt,omitempty"`
 	// MayBeDeleted is true when no call needs the certificate any more. Why explains the
 	// value.
@@ -44,7 +45,7 @@ type Certificate struct {
 	Why          string `json:"why"`
 }
 
-// unknown is the Fingerprint of certificates that are not known.
+// unknown is the Fingerprint in the entry for sessions whose certificate is not known.
 const unknown = "unknown"
 
 // Report returns the report about a project's certificates.
@@ -78,7 +79,7 @@ type facts struct {
 type evidence struct {
 	holders
 	signedBy []string
-	until    session.UnixSec // when its last token without a session expires; 0: no node was seen to sign with it
+	until    session.UnixSec // when the last token without a session expires; 0 if no node was seen to sign with the certificate
 }
 
 // newFacts returns the data about a project, from the statuses and counts.
@@ -91,7 +92,7 @@ func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 			continue
 		}
 		p, serves := s.Projects[app]
-		if !serves { // it does not follow this project's certificates
+		if !serves { // the node does not follow this project's certificates
 			continue
 		}
 		if f.watched == 0 || s.Started < f.watched {
@@ -112,7 +113,7 @@ func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 	return f
 }
 
-// of returns the data about a certificate, and adds it if there is none.
+// of returns the data about a certificate, and adds an empty entry if there is none.
 func (f *facts) of(certificate session.Fingerprint) *evidence {
 	if f.by[certificate] == nil {
 		f.by[certificate] = &evidence{signedBy: []string{}}

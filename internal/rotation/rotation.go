@@ -15,12 +15,13 @@ import (
 )
 
 const (
-	// refreshEvery is how often a node publishes its status and reads the others'.
+	// refreshEvery is how often a node publishes its status and reads the other nodes'
+	// statuses.
 	refreshEvery = 30 * time.Second
-	// refreshTimeout bounds one such exchange with the store.
+	// refreshTimeout limits the time for publishing and reading statuses once.
 	refreshTimeout = 5 * time.Second
-	// retryEvery is how often a node tries again while the store is down. It is shorter,
-	// since the node's published status may be outdated.
+	// retryEvery is how often a node tries again while the store is down. It is shorter than
+	// refreshEvery, since the node's published status may be outdated.
 	retryEvery = store.SweepEvery
 )
 
@@ -34,18 +35,18 @@ type Store interface {
 type Config struct {
 	Store Store
 	Node  string
-	// Projects returns the certificates of the projects that this node serves now, by App
-	// ID. Each has at least one, and the first signs.
+	// Projects returns the certificates of the projects that this node serves now, by App ID.
+	// Each project has at least one certificate, and the node signs with the first one.
 	Projects   func() map[string][]session.Fingerprint
 	MaxTTL     time.Duration // maximum lifetime of a token without a session
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Tracker follows which certificates the nodes sign with. It is safe for concurrent use.
+// Tracker records with which certificates the nodes sign. It is safe for concurrent use.
 type Tracker struct {
 	config  Config
-	wake    chan struct{} // tells Run to publish now
+	wake    chan struct{} // makes Run publish at once
 	counter counter
 
 	mu     sync.Mutex
@@ -67,11 +68,11 @@ func (t *Tracker) Changed() {
 	t.observe()
 	select {
 	case t.wake <- struct{}{}:
-	default: // Run is about to publish
+	default: // a signal already waits, so Run will publish
 	}
 }
 
-// observe records which certificates this node signs with, and returns Config.Projects().
+// observe records with which certificates this node signs, and returns Config.Projects().
 func (t *Tracker) observe() map[string][]session.Fingerprint {
 	projects := t.config.Projects()
 	t.mu.Lock()
@@ -80,8 +81,8 @@ func (t *Tracker) observe() map[string][]session.Fingerprint {
 	return projects
 }
 
-// Run publishes which certificates this node signs with, and follows the other nodes,
-// until ctx is done.
+// Run publishes with which certificates this node signs, and follows the other nodes, until
+// ctx is done.
 func (t *Tracker) Run(ctx context.Context) {
 	for away := false; ctx.Err() == nil; {
 		_, err := t.refresh(ctx)
@@ -101,8 +102,9 @@ func (t *Tracker) Run(ctx context.Context) {
 	}
 }
 
-// refresh merges the statuses of the other nodes into this node's status, publishes it, and
-// returns the statuses of all live nodes by name; nil for a node that has not published one.
+// refresh merges the statuses of the other nodes into this node's status, publishes its own
+// status, and returns the statuses of all live nodes by name; nil for a node that has not
+// published one.
 func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	certA session.Fingerprint = 0xA
 	certB session.Fingerprint = 0xB
-	// maxTTL is the longest life of a token in these tests.
+	// maxTTL is the maximum lifetime of a token in these tests.
 	maxTTL = 4 * time.Hour
 )
 
@@ -33,8 +33,8 @@ const (
 type shared struct {
 	*store.Memory
 	mu   sync.Mutex
-	list func(ctx context.Context) error // guarded by mu; nil: it works
-	away bool                            // methods of store.Nodes fail; guarded by mu
+	list func(ctx context.Context) error // guarded by mu; if not nil, called before each listing
+	away bool                            // if true, the methods of store.Nodes fail; guarded by mu
 }
 
 // inBubble runs a test with a new store, in a bubble.
@@ -85,7 +85,8 @@ func start(t *testing.T, s *shared, name string, certificates ...session.Fingerp
 	return startFor(t, s, "app", maxTTL, name, certificates...)
 }
 
-// startFor is start for another project, with this maximum lifetime of tokens.
+// startFor is like start, but for another project and with this maximum lifetime of
+// tokens.
 func startFor(t *testing.T, s *shared, app string, longest time.Duration, name string, certificates ...session.Fingerprint) *node {
 	t.Helper()
 	n := &node{certificates: certificates}
@@ -148,7 +149,8 @@ func hold(t *testing.T, s *shared, id string, f session.Fingerprint, ttl time.Du
 	}
 }
 
-// want checks what a node reports of a certificate, and returns it.
+// want checks what a node reports about a certificate, and returns that part of the
+// report.
 func (n *node) want(t *testing.T, f string, mayBeDeleted bool, why string) Certificate {
 	t.Helper()
 	r, err := n.Report(t.Context(), "app")
@@ -210,8 +212,9 @@ func TestReportOfARotation(t *testing.T) {
 	})
 }
 
-// TestRollingRestart: nodes that start with the new certificate learn from the others
-// when the old one was last used, and remember it after the others have stopped.
+// TestRollingRestart: nodes that start with the new certificate learn from the old nodes
+// when the old certificate was last used, and remember this after the old nodes have
+// stopped.
 func TestRollingRestart(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		old := start(t, s, "old", certA)
@@ -250,7 +253,7 @@ func TestTokensOfNodesWithALongerMaxTTL(t *testing.T) {
 }
 
 // TestOnlyNodesOfTheProjectFollowIt: a node that does not serve a project records nothing
-// of its certificates, however long it has run.
+// about the project's certificates, however long the node has run.
 func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		startFor(t, s, "another", maxTTL, "other", certA)
@@ -262,8 +265,8 @@ func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
 	})
 }
 
-// TestWhyNot: a certificate may not be deleted while anything that could need it is
-// unknown.
+// TestWhyNot: a certificate must not be deleted while it is unknown whether some token
+// still needs it.
 func TestWhyNot(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", certB, certA)
@@ -287,8 +290,8 @@ func TestWhyNot(t *testing.T) {
 	})
 }
 
-// TestCountIsCutOff: after a partial count no certificate may be deleted, and a slow count
-// is reused for a while.
+// TestCountIsCutOff: after a partial count no certificate may be deleted, and the result
+// of a slow count is reused for a while.
 func TestCountIsCutOff(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", certB, certA)
@@ -334,8 +337,8 @@ func TestWhatWasSeenIsForgotten(t *testing.T) {
 	})
 }
 
-// TestChangeWhileTheStoreIsAway: the other nodes learn of a change soon after the store
-// is back.
+// TestChangeWhileTheStoreIsAway: the other nodes learn of a change soon after the store is
+// reachable again.
 func TestChangeWhileTheStoreIsAway(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a", certB, certA), start(t, s, "b", certB, certA)
@@ -354,7 +357,7 @@ func TestChangeWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// TestSigns: the metric names only the certificates that sign now.
+// TestSigns: the metric has only the certificates with which the node signs now.
 func TestSigns(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", certA, certB)

@@ -11,25 +11,26 @@ import (
 // topic is the topic of store.Nodes under which nodes publish their status.
 const topic = "certificates"
 
-// keepFor is how long a node remembers a certificate after its last token has ended.
+// keepFor is how long a node remembers a certificate after the last token signed with it
+// has expired.
 const keepFor = session.MaxLifetime
 
-// status is published by each node, as JSON.
+// status is what each node publishes about its certificates, as JSON.
 type status struct {
 	// Started is when the node started, and began to follow the certificates.
 	Started session.UnixSec `json:"started"`
 	// MaxTTL is the maximum lifetime of the node's tokens without a session, in seconds.
 	MaxTTL int64 `json:"maxTTL"`
-	// Projects has the projects that the node serves, by App ID.
+	// Projects holds the data about each project that the node serves, by App ID.
 	Projects map[string]signing `json:"projects"`
 }
 
 // signing is the part of a status about one project.
 type signing struct {
-	// Certificate is the one that the node signs with.
+	// Certificate is the certificate with which the node signs.
 	Certificate session.Fingerprint `json:"certificate"`
-	// Until is, for each other certificate that any node was seen to sign with, when its
-	// last token without a session expires.
+	// Until has, for each other certificate with which any node was seen to sign, the
+	// time at which the last token without a session that it signed expires.
 	Until map[session.Fingerprint]session.UnixSec `json:"until,omitempty"`
 }
 
@@ -42,13 +43,13 @@ func parseStatus(text string) *status {
 	return s
 }
 
-// tokensEnd returns when a token without a session that the node mints now expires at the
-// latest.
+// tokensEnd returns the latest time at which a token without a session that the node
+// mints now can expire.
 func (s *status) tokensEnd(now session.UnixSec) session.UnixSec {
 	return now.Add(time.Duration(s.MaxTTL) * time.Second)
 }
 
-// observe records which certificates this node signs with now.
+// observe records with which certificates this node signs now.
 func (s *status) observe(projects map[string][]session.Fingerprint, now session.UnixSec) {
 	for app, certificates := range projects {
 		was := s.Projects[app]
@@ -74,7 +75,7 @@ func (s *status) merge(other *status, now session.UnixSec) {
 	}
 }
 
-// see records when the last token without a session of a certificate expires.
+// see records when the last token without a session that a certificate signed expires.
 func (s *status) see(app string, certificate session.Fingerprint, until session.UnixSec) {
 	p, served := s.Projects[app]
 	if !served || certificate == 0 || p.Until[certificate] >= until {

@@ -12,7 +12,8 @@ import (
 	"refresher/internal/store"
 )
 
-// backEnd answers requests for approval as the test says, and records their times.
+// backEnd answers requests for approval as the test configures it, and records the requests and
+// their times.
 type backEnd struct {
 	mu     sync.Mutex
 	agrees bool             // guarded by mu
@@ -38,14 +39,15 @@ func (b *backEnd) approve(ctx context.Context, action session.Action, _ session.
 	return Answer{Agreed: b.agrees, Until: b.until}, b.down
 }
 
-// delay makes the back end answer after d.
+// delay makes the back end wait for d before it answers.
 func (b *backEnd) delay(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.takes = d
 }
 
-// set sets the answer of the back end: agrees or, if down is not nil, that error.
+// set sets the back end's answer: the error down, or, if that is nil, whether the back end
+// approves.
 func (b *backEnd) set(agrees bool, down error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -81,7 +83,7 @@ func withApproval(t *testing.T, test func(t *testing.T, s *Scheduler, b *backEnd
 	})
 }
 
-// asks makes the node require approvals from a back end, which it returns. The back end approves.
+// asks makes the node require approvals. It returns the back end that answers them, which approves.
 func (c *settings) asks(grace time.Duration) *backEnd {
 	b := &backEnd{agrees: true}
 	c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, grace
@@ -122,7 +124,8 @@ func TestJoinNeedsApproval(t *testing.T) {
 	})
 }
 
-// A join or resume that waits for approval ends when its client disconnects.
+// A join or resume that waits for approval ends when its context does, as at a disconnect of its
+// client.
 func TestRequestEndsWithItsContext(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
@@ -363,7 +366,7 @@ func TestEveryBundleNeedsApproval(t *testing.T) {
 				if got := p.got(); len(got.pushes) > before+1 || got.ended == nil || got.ended.Reason != session.EndDenied {
 					t.Errorf("%d pushes after the denial, ended %+v", len(got.pushes)-before, got.ended)
 				}
-				wait(10 * time.Second) // so that pending requests are answered
+				wait(10 * time.Second) // waits until all pending requests are answered
 			})
 		})
 	}

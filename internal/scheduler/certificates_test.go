@@ -17,7 +17,7 @@ import (
 	"refresher/internal/session"
 )
 
-// certificate holds the certificate with which the test's nodes sign.
+// certificate holds the certificate with which all nodes of the test sign.
 type certificate struct {
 	fingerprint atomic.Uint32
 	changed     atomic.Int64 // when the certificate was changed, in Unix nanoseconds
@@ -51,7 +51,7 @@ func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
 // since returns the time since the certificate was last changed.
 func (c *certificate) since() time.Duration { return time.Since(time.Unix(0, c.changed.Load())) }
 
-// holds returns the certificate that signed the client's newest tokens.
+// holds returns the fingerprint of the certificate that signed the client's newest tokens.
 func (r record) holds() session.Fingerprint {
 	if n := len(r.pushes); n > 0 {
 		return r.pushes[n-1].Tokens.Certificate
@@ -59,8 +59,7 @@ func (r record) holds() session.Fingerprint {
 	return r.joined.Tokens.Certificate
 }
 
-// rotations returns the times at which the client was pushed tokens because the certificate
-// changed.
+// rotations returns the times of the pushes that the client got because the certificate changed.
 func (r record) rotations() (at []time.Time) {
 	for i, push := range r.pushes {
 		if push.Cause == session.CauseCertificate {
@@ -129,7 +128,8 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 		read, flips := signs.read.Load(), 645
 		for i := range flips {
 			signs.change(session.Fingerprint(2-i%2), s)
-			// not a divisor of rotateEvery, so that changes come at any time between two scans
+			// 93 ms is no divisor of rotateEvery, so that changes come at any time between two
+			// scans
 			pass(93 * time.Millisecond)
 		}
 		synctest.Wait()
@@ -144,12 +144,13 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 			}
 		}
 		for second, n := range perSecond {
-			// more than twice the average, since there are few sessions
+			// allows more than twice the average, since there are few sessions
 			check(t, n <= 3*sessions/spread, "%d pushes in second %d", n, second)
 		}
 		most := sessions * 60 / spread
 		check(t, pushes <= most, "%d pushes in a minute; %d would be those of one rotation", pushes, most)
-		// A scan reads the certificate once for each session, a push about twice, a change once.
+		// A scan reads the certificate once for each session, a push reads it about twice, and a
+		// change once.
 		if looks := (signs.read.Load() - read - int64(flips) - int64(4*pushes)) / sessions; looks > 62 {
 			t.Errorf("looked at all sessions %d times in a minute", looks)
 		} else {
@@ -164,8 +165,8 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 }
 
 // Sessions move between nodes that sign with different certificates, and the certificate changes
-// again meanwhile. No client's tokens expire, and at the end all are signed with the last
-// certificate.
+// again meanwhile. No client's tokens expire, and at the end the last certificate has signed all
+// tokens.
 func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 	for name, changes := range map[string][]session.Fingerprint{
 		"one": {2}, "and back": {2, 1}, "and on": {2, 3}, "back and on": {2, 1, 3},
@@ -260,7 +261,8 @@ func TestRotationNeedsApproval(t *testing.T) {
 	}
 }
 
-// A session near the end of its terms gets tokens of the new certificate with the same expiry.
+// A session near the end of its terms also gets tokens of the new certificate. They have the same
+// expiry as its last tokens.
 func TestRotationReachesTheLastTokensToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, signs := testConfig(t), &certificate{}

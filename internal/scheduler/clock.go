@@ -11,7 +11,7 @@ import (
 // below it.
 const stepThreshold = time.Second
 
-// clock reads the wall clock and the monotonic clock at once.
+// clock reads the wall clock and the monotonic clock at the same moment.
 type clock struct {
 	origin time.Time        // the time at which Instant.Mono is zero
 	wall   func() time.Time // returns the wall clock's time; tests replace it

@@ -98,7 +98,7 @@ func (s *faulty) join() (*fakeClient, error) {
 	return p, err
 }
 
-// fails arms the fault at a place while f runs, and checks that it panicked.
+// fails arms the fault at a place while it calls f, and checks that the fault panicked.
 func (s *faulty) fails(place string, f func()) {
 	s.t.Helper()
 	s.fault.armed.Store(&place)
@@ -176,7 +176,7 @@ func TestPanicInARequestForApprovalIsNoAnswer(t *testing.T) {
 	})
 }
 
-// If sending the end to the client panics, the session has ended all the same.
+// The session ends even if sending the end to the client panics.
 func TestPanicInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startFaulty(t)

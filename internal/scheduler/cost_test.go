@@ -48,9 +48,9 @@ func (r *rig) renew(t testing.TB) {
 	}
 }
 
-// renewalAllocations bounds the engine's allocations for one confirmed renewal: two tokens,
-// the pending bundle, and the record for the store. It was 10 when events held pointers to
-// pushes.
+// renewalAllocations limits the engine's allocations for one confirmed renewal: two tokens, the
+// pending bundle, and the record for the store. There were 10 allocations when events held pointers
+// to pushes.
 const renewalAllocations = 4
 
 // The allocations of a renewal stay within renewalAllocations.
@@ -83,10 +83,10 @@ func BenchmarkRenewal(b *testing.B) {
 	}
 }
 
-// sessionBytes bounds the heap that an attached session takes in the engine, with its strings and
-// its places in the queue and the table's map. The connection and the store are not included. It
-// was 853 B when this was written (990 B before the fields were packed): 320 B of the entry, 352 B
-// of the session.
+// sessionBytes limits the heap that an attached session takes in the engine, with its strings and
+// its places in the queue and the table's map. The connection and the store are not included. When
+// this limit was set, a session took 853 B: 320 B of the entry, 352 B of the session, and the rest
+// outside them. Before the fields were packed, it took 990 B.
 const sessionBytes = 900
 
 // The heap of an attached session stays within sessionBytes, also after a renewal.
@@ -102,7 +102,7 @@ func TestSessionTakesLittleHeap(t *testing.T) {
 	}
 	for n, a := range attached {
 		e := s.table.get(clients[n].session)
-		e.change(func() bool { // as when the renewal is due
+		e.change(func() bool { // leaves the session in the same state as when its renewal is due
 			e.renew(session.CauseSchedule, s.clock.now())
 			return true
 		})
@@ -153,7 +153,7 @@ func BenchmarkDetached(b *testing.B) {
 		}
 		stopped, stop := context.WithCancel(context.Background())
 		stop()
-		s.cluster.Run(stopped, s.Scheduler) // saves the waiting records
+		s.cluster.Run(stopped, s.Scheduler) // Run saves the waiting records before it returns
 		b.ReportMetric(float64(heapInUse()-before)/float64(count), "B/session")
 		runtime.KeepAlive(s)
 	}

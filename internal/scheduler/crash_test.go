@@ -10,12 +10,12 @@ import (
 	"refresher/internal/store"
 )
 
-// crashPoints is the number of operations on the store after which a node of TestCrashPoints dies,
-// at most. The events of the test need fewer.
+// crashPoints is the largest number of operations on the store after which a node of
+// TestCrashPoints dies. The events of the test need fewer.
 const crashPoints = 40
 
-// A node dies after any number of operations on the store, with or without the answer to the last
-// one. All sessions are still renewed or ended, and all events are sent.
+// A node dies after any number of operations on the store, with or without receiving the answer to
+// its last operation. All sessions are still renewed or ended, and all events are sent.
 func TestCrashPoints(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		for n := range crashPoints {
@@ -32,7 +32,7 @@ func TestCrashPoints(t *testing.T) {
 func playCrash(t *testing.T, n int64, late bool) {
 	c := newCluster(t)
 
-	// Node z died earlier. Its sessions are in the store.
+	// The node z died earlier. Its sessions are in the store.
 	z := c.start("z")
 	var left, back []*fakeClient
 	for range 3 {
@@ -42,7 +42,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	wait(time.Second)
 	z.kill()
 
-	// Node a, which will die, adopts the sessions of z, and has clients of its own.
+	// The node a, which will die, adopts the sessions of the node z, and has its own clients.
 	a := c.start("a")
 	var done atomic.Int64
 	var dead atomic.Bool
@@ -89,7 +89,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	wait(25 * time.Second)
 	a.kill()
 
-	// Nodes b and d adopt the sessions of a.
+	// The nodes b and d adopt the sessions of the node a.
 	b, d := c.start("b"), c.start("d")
 	for i, p := range back {
 		to := []*member{b, d}[i%2]

@@ -13,7 +13,7 @@ import (
 // tokens are minted and while a push is written, so that only one operation on a session runs at a
 // time. A method that changes the session requires the lock; its caller commits.
 type entry struct {
-	lock   // guards all fields but slot and those marked as fixed
+	lock   // guards all fields except slot and those marked as fixed
 	engine *Scheduler
 	// fixed: the claims when the entry was made; the session's epoch, role and terms may have
 	// changed since
@@ -22,11 +22,11 @@ type entry struct {
 	session   *session.Session
 	client    session.Client    // nil while detached
 	reason    session.EndReason // why the session ended; empty while it is open
-	wish      session.UnixMilli // version of the newest operator's wish (a change to the session) that was applied
+	wish      session.UnixMilli // version of the newest operator's change (wish) that was applied
 	saved     summary           // summary of the newest record that was enqueued
-	version   uint64            // version of that record
-	lost      bool              // the session is discarded: another node has it, or its join failed
-	delivered store.Delivered   // events that your back end has acknowledged, or that were given up
+	version   uint64            // version of the newest record that was enqueued
+	lost      bool              // this node discarded the session: another node has it, or its join failed
+	delivered store.Delivered   // events that your back end has acknowledged, or whose delivery was given up
 	sent      store.Delivered   // events that were passed to Config.SendEvent
 	counted   session.State     // the session's state in the metrics
 
@@ -51,14 +51,15 @@ func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
 	return e
 }
 
-// hasEndedOnPurpose reports whether the session's resume keys must be refused because it has ended.
-// It returns false for an expired session, which its key can open again.
+// hasEndedOnPurpose reports whether the session's resume keys must be refused because the session
+// has ended. It returns false for an expired session, since a resume key can open an expired
+// session again.
 func (e *entry) hasEndedOnPurpose() bool {
 	return e.session.State() == session.Ended && !e.lost && e.reason != session.EndExpired
 }
 
 // change locks the session, calls f, and commits if f returns true. If another goroutine holds the
-// lock, that goroutine does all this when it unlocks.
+// lock, change returns at once, and that goroutine does all this when it unlocks the session.
 func (e *entry) change(f func() bool) {
 	e.Do(func() {
 		defer e.contain(nil)
@@ -106,7 +107,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 	resumed := e.session.Epoch() > 0
 	push := e.session.Attach(tokens, now)
 	if push.Rejoin {
-		e.session.ReportExpiry() // marks the expiry of the previous tokens as reported, since the client has new ones
+		e.session.ReportExpiry() // stops the report that the previous tokens expired, since the client has new ones
 	}
 	epoch := e.session.Epoch()
 	e.client = client
@@ -134,7 +135,8 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 	return &attachment{entry: e, epoch: epoch}, nil
 }
 
-// detach records that the session has lost the connection of this epoch, unless it has a newer one.
+// detach records that the session has lost the connection of this epoch, unless the session has a
+// newer connection.
 func (e *entry) detach(epoch uint64, now session.Instant) {
 	if e.session.Detach(epoch, now) {
 		e.client = nil
@@ -207,7 +209,7 @@ func (e *entry) save() {
 	}
 	due := e.session.Deadline()
 	if r.State == session.Ended {
-		due = now.Mono // due now, so that another node delivers the event of the end if this node dies
+		due = now.Mono // the record is due now, so that another node sends the event of the end if this node dies
 	}
 	within := time.Duration(0)
 	if next.renews(&e.saved) {
@@ -224,10 +226,10 @@ func (e *entry) save() {
 }
 
 // saveWithin returns how long the record of a confirmed renewal may wait in the write-behind, so
-// that more records share one write: a twentieth of the tokens' lifetime, at most one second, and 0
-// for lifetimes under ten seconds. If the node dies before the record is saved, the session's next
-// owner has the previous record. It then mints tokens earlier than necessary, or reports a detached
-// client as unreachable too early.
+// that more records share one write. It is a twentieth of the tokens' lifetime, at most one second,
+// and 0 for lifetimes of less than ten seconds. If the node dies before the record is saved, the
+// session's next owner has the previous record. It then mints tokens earlier than necessary, or
+// reports a detached client as unreachable too early.
 func saveWithin(ttl time.Duration) time.Duration {
 	if ttl < 10*time.Second {
 		return 0
@@ -244,12 +246,12 @@ type summary struct {
 	role                                 session.Role
 	unreachable, tokensExpired, reported bool
 	delivered                            store.Delivered
-	any                                  bool // true in every record's summary, so that none equals the zero value
+	any                                  bool // true in every record's summary, so that no summary equals the zero value
 }
 
 // summarize returns the summary of r, the record of e. While a connected client has not confirmed
-// the newest bundle, the summary describes the bundle before. So a renewal is saved once, when it
-// is confirmed, and not also when it is pushed.
+// the newest bundle, the summary describes the previous bundle. So a renewal is saved once, when
+// the client confirms it, and not also when it is pushed.
 func summarize(e *entry, r *session.Record) summary {
 	w := summary{
 		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt, until: r.Terms.Until, role: roleOf(r.Identity),
@@ -269,7 +271,8 @@ func (w *summary) renews(old *summary) bool {
 	return *w == before && w.state == session.Attached
 }
 
-// roleOf returns the role of an identity's RTC token, or Subscriber if it has none.
+// roleOf returns the role of an identity's RTC token, or Subscriber if the identity has no RTC
+// token.
 func roleOf(id session.Identity) session.Role {
 	if id.RTC == nil {
 		return session.Subscriber

@@ -33,7 +33,7 @@ const (
 	evOpened              kind = iota // the session was added to the table
 	evMoved                           // the session's state has changed since the last commit
 	evStarted                         // a renewal begins: its approval is requested, or its bundle is minted
-	evDue                             // the deadline of a renewal has come
+	evDue                             // the deadline of a renewal has passed
 	evIssued                          // a bundle was minted
 	evMintFailed                      // minting a bundle failed
 	evPushing                         // a push is about to be written
@@ -52,11 +52,11 @@ const (
 	evDetached                        // the session has lost its connection
 	evUnreachable                     // the session is detached, and its tokens expire soon
 	evApprovalUnavailable             // your back end did not answer a request for approval
-	evDeniedUnanswered                // the session is denied, because your back end did not answer in the grace period
+	evDeniedUnanswered                // the session is denied, because your back end did not answer within the grace period
 	evEnded                           // the session has ended
 	evAdopted                         // the session was taken over from a dead node
 	evLost                            // another node owns the session, or has ended it
-	evDropped                         // the session was discarded: another node has it, or its join failed
+	evDropped                         // this node discarded the session: another node has it, or its join failed
 )
 
 // of returns an event about a push. It copies the push's fields, so that the push itself does not
@@ -81,14 +81,14 @@ type journal struct {
 	*slog.Logger
 
 	failures logging.Throttle // of renewals
-	crowded  logging.Throttle // throttles the line that sessions were removed for want of room
+	crowded  logging.Throttle // throttles the log line that reports sessions removed to stay within MaxSessions
 }
 
 // observe writes the log line for an event, if its kind has one. The caller holds e's lock.
 func (j *journal) observe(ev *event, e *entry) {
 	switch ev.kind {
 	case evAcked:
-		// the level is checked first, so that a line below it costs no allocation
+		// checks the level first, so that a line that is not logged costs no allocation
 		if j.Enabled(context.Background(), slog.LevelDebug) {
 			j.log(e, slog.LevelDebug, "renewal acked", "seq", ev.seq, "margin_seconds", ev.acked.Margin.Seconds())
 		}

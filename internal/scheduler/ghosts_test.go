@@ -56,14 +56,14 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 	})
 }
 
-// A client may resume while this node discards its session, because another node owns it.
+// A client may resume while this node discards the client's session because another node owns it.
 func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := joined(t, a.Scheduler, time.Hour)
 		e := a.table.open[p.got().joined.Session]
 		e.mu.Lock()
-		e.discard() // before the commit, the table still has the session
+		e.discard() // the entry is not committed yet, so the table still has the session
 		e.mu.Unlock()
 		key := e.session.Claims()
 		if _, err := a.peek(&key); err != nil {
@@ -93,7 +93,7 @@ func TestFailedResumeLeavesTheSessionDetached(t *testing.T) {
 	})
 }
 
-// A client that renews over HTTP on two nodes in turn need not rejoin its call.
+// A client that renews over HTTP on two nodes in turn need not join its call again.
 func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
@@ -109,7 +109,7 @@ func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 	})
 }
 
-// An event that your back end does not acknowledge is sent only once by a live node.
+// A live node sends an event that your back end does not acknowledge only once.
 func TestEndIsSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -153,7 +153,7 @@ func TestWritesPerRenewal(t *testing.T) {
 		c.config.Store, c.config.Node = counted, "counted"
 		s := start(t, c.config)
 		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
-			pass(300 * time.Millisecond) // longer than gatherFor, the wait of a record in the write-behind
+			pass(300 * time.Millisecond) // longer than gatherFor, so that no record waits any more
 			p.ack(push.Seq)
 		}}
 		p.join(time.Minute)
@@ -165,7 +165,7 @@ func TestWritesPerRenewal(t *testing.T) {
 			t.Errorf("%d writes for %d renewals", writes, renewals)
 		}
 		p.current().Leave()
-		wait(time.Second) // so that the store's answers arrive
+		wait(time.Second) // waits for the store's answers
 	})
 }
 

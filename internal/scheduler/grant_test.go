@@ -19,9 +19,9 @@ import (
 )
 
 // TestNoTokenExceedsItsGrant has clients with random grants send random requests to two nodes, one
-// of which knows the sessions only from their resume keys, while operators change roles. Every
-// minted token is compared, by rules written independently, with the grant of the caller who opened
-// the session.
+// of which knows the sessions only from their resume keys, while operators change roles. The test
+// compares every minted token, by its own rules, with the grant of the caller who opened the
+// session.
 func TestNoTokenExceedsItsGrant(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := drawWish(rt)
@@ -32,14 +32,14 @@ func TestNoTokenExceedsItsGrant(t *testing.T) {
 	})
 }
 
-// wish is a caller with a grant, and the requests that it sends.
+// wish holds a caller with a grant, and the requests that the caller sends.
 type wish struct {
 	grant session.Grant
 	until time.Duration // when the grant expires, from the start; 0 if never
 	joins []session.Join
 	turns []turn
-	// format is the expected format of all tokens: that of the join, otherwise that of the grant,
-	// otherwise the operator's.
+	// format is the expected format of all tokens: the format in the join; if that is empty, the
+	// format in the grant; and if both are empty, the operator's.
 	format, operators session.Format
 
 	certificate *certificate

@@ -75,8 +75,8 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		healthy(t, s, "")
 		failed := testutil.ToFloat64(s.metrics.errors)
 		lines := strings.Count(log.String(), "renewal failed, trying again")
-		// The renewals become due within about 30 s. Each is tried again every second, and one
-		// failure in ten seconds is logged.
+		// The renewals become due within about 30 s. Each is tried again every second, and at most
+		// one failure in ten seconds is logged.
 		check(t, failed >= 40 && lines >= 2 && lines <= 8, "%v failures, %d lines", failed, lines)
 		equal(t, "renewals", testutil.ToFloat64(s.metrics.renewals["acked"]), 20)
 		m.broken.Store(true)
@@ -84,7 +84,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 			t.Error("joined without tokens")
 		}
 		healthy(t, s, "cannot be minted")
-		wait(failureHolds) // Health recovers, since no more tokens were requested
+		wait(failureHolds) // Health recovers after failureHolds, since no token was minted after the last failure
 		healthy(t, s, "")
 	})
 }
@@ -98,7 +98,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		for range 3 {
 			joined(t, s, 10*time.Minute)
 		}
-		s.workers.slots <- struct{}{} // takes the only slot, so that no worker can start
+		s.workers.slots <- struct{}{} // takes the only slot of the workers, so that no worker can start
 		wait(8*time.Minute + 30*time.Second)
 		healthy(t, s, "")
 		wait(2 * time.Minute)

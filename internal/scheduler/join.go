@@ -36,7 +36,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	if err := decision.Err(); err != nil {
 		return nil, err
 	}
-	now = s.clock.now() // read again, since your back end may have taken a while to answer
+	now = s.clock.now() // reads the clock again, since your back end may have taken a while to answer
 	opened := session.New(key, &s.config.Policy, now)
 	opened.Approve(decision.Until, now)
 	e := s.newEntry(opened)
@@ -58,7 +58,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	}
 	e.emit(event{kind: evOpened})
 	defer e.commit()
-	if e.isRevoked() { // Revoke ends sessions in the table; this one was not in it when the revocation came
+	if e.isRevoked() { // Revoke ends only sessions in the table, and this one may not have been there yet
 		e.discard()
 		return nil, session.ErrRevoked
 	}

@@ -26,7 +26,7 @@ func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
 	}
 }
 
-// A client can leave by a request over HTTP to any node. A leave needs no approval.
+// A client can leave by a request over HTTP to any node. Leaving needs no approval.
 func TestLeaveByKey(t *testing.T) {
 	for name, test := range map[string]struct {
 		owner, asked string // nodes
@@ -56,8 +56,8 @@ func TestLeaveByKey(t *testing.T) {
 				wait(2 * time.Second)
 				got := p.got()
 				// The session's owner may first learn that another node has acquired the session.
-				// Then it closes the connection, and the client learns of the end when it resumes
-				// (wantLeft).
+				// Then the owner closes the connection, and the client learns of the end when it
+				// resumes; wantLeft checks that.
 				released := test.owner != test.asked && got.lost && got.ended == nil
 				if !test.detached && !released && (got.ended == nil || got.ended.Reason != session.EndLeft || got.lost) {
 					t.Errorf("the connection was told %+v, lost %v", got.ended, got.lost)

@@ -45,7 +45,7 @@ func (l *lock) Do(f func()) {
 func (l *lock) runDeferred() {
 	for l.deferred.Load() != nil && l.mu.TryLock() {
 		var oldest *work
-		for w := l.deferred.Swap(nil); w != nil; { // reverse the stack, so that the oldest work runs first
+		for w := l.deferred.Swap(nil); w != nil; { // reverses the stack, so that the oldest work runs first
 			w.before, oldest, w = oldest, w, w.before
 		}
 		for w := oldest; w != nil; w = w.before {

@@ -182,7 +182,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// check fails the test with a message if ok is false.
+// check fails the test with the formatted message if ok is false.
 func check(t testing.TB, ok bool, format string, args ...any) {
 	t.Helper()
 	if !ok {
@@ -196,7 +196,7 @@ func equal[T comparable](t testing.TB, what string, have, want T) {
 	check(t, have == want, "%s: have %v, want %v", what, have, want)
 }
 
-// require ends the test with a message if ok is false.
+// require ends the test with the formatted message if ok is false.
 func require(t testing.TB, ok bool, format string, args ...any) {
 	t.Helper()
 	if !ok {
@@ -251,7 +251,8 @@ func (p *fakeClient) wantTold(reason session.EndReason) {
 	require(p.t, ended != nil && ended.Reason == reason, "told %+v, want %s", ended, reason)
 }
 
-// fakeClient is a client that records the messages that it receives, and answers as the test says.
+// fakeClient is a client that records the messages that it receives, and answers pushes as its
+// field answer says.
 type fakeClient struct {
 	t         *testing.T
 	scheduler *Scheduler
@@ -307,7 +308,7 @@ func (p *fakeClient) again() *fakeClient {
 	return &fakeClient{t: p.t, scheduler: p.scheduler, answer: p.answer, record: record{joined: p.record.joined, expiresAt: p.record.expiresAt}}
 }
 
-// resumeRequest returns the client's resume request.
+// resumeRequest returns a request with which the client can resume its session.
 func (p *fakeClient) resumeRequest() session.Resume {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -389,7 +390,8 @@ func (p *fakeClient) Push(push session.Push) error {
 	return nil
 }
 
-// see checks that the expiry of the tokens never decreases. The caller holds p.mu.
+// see checks that the expiry of each push is not earlier than that of the previous one. The caller
+// holds p.mu.
 func (p *fakeClient) see(push session.Push) {
 	if push.Tokens.ExpiresAt < p.record.expiresAt {
 		p.t.Errorf("seq %d expires at %d, the one before at %d", push.Seq, push.Tokens.ExpiresAt, p.record.expiresAt)
@@ -423,7 +425,7 @@ func wait(d time.Duration) {
 	synctest.Wait()
 }
 
-// whole checks that each open session is in the queue exactly once.
+// whole checks that the queue contains each open session exactly once.
 func whole(t testing.TB, s *Scheduler) {
 	t.Helper()
 	s.table.mu.Lock()
@@ -471,5 +473,5 @@ func counterOf(t testing.TB, g prometheus.Gatherer, name string, labels ...strin
 	return 0
 }
 
-// anybody is a caller whose grant permits everything.
+// anybody is a caller whose grant allows any session.
 var anybody = session.Caller{App: "app", Grant: session.Grant{All: true}}

@@ -11,8 +11,8 @@ import (
 	"refresher/internal/session"
 )
 
-// atRiskUnder is the remaining lifetime of a client's tokens below which a session counts as at
-// risk, if it has an unconfirmed renewal. Agora's SDK warns 30 s before expiry.
+// atRiskUnder is a remaining lifetime of a client's tokens. A session with an unconfirmed
+// renewal and less time left counts as at risk. Agora's SDK warns 30 s before the expiry.
 const atRiskUnder = 30 * time.Second
 
 // lookAhead holds the bucket bounds of the metric refresher_schedule_due_seconds.
@@ -114,7 +114,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 	case evTokensExpired:
 		m.renewals["expired"].Inc()
 		if e.client != nil {
-			m.tokensExpired["attached"].Inc() // a rejoin is probably the service's failure to renew in time
+			m.tokensExpired["attached"].Inc() // the service probably failed to renew in time
 		} else {
 			m.tokensExpired["detached"].Inc()
 		}
@@ -130,7 +130,8 @@ func (m *metrics) observe(ev *event, e *entry) {
 	}
 }
 
-// outlook collects the gauges that are computed from the queue when Prometheus scrapes.
+// outlook is a Prometheus collector of the gauges that are computed from the queue at each
+// scrape.
 type outlook struct{ scheduler *Scheduler }
 
 var (

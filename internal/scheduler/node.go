@@ -11,10 +11,9 @@ import (
 // This file implements cluster.Node and store.Writer. A store.Writer receives the store's answer to
 // each record that it saved.
 
-// Adopt takes over a session of a dead node. If the session is already on this node and
-// differs from the stored record, it is saved again, and the store's answer resolves the
-// difference. They differ, for example, if the notice of an operator's wish (a change to the
-// session) was lost.
+// Adopt takes over a session of a dead node. If the session is already on this node and differs
+// from the stored record, Adopt saves the session again, and the store's answer resolves the
+// difference. The two differ, for example, if the notice of an operator's change (a wish) was lost.
 func (s *Scheduler) Adopt(r *store.Record) {
 	defer s.config.Panics.Recover(panics.Session, nil, "session", r.Session)
 	if here := s.table.get(r.Session); here != nil {
@@ -33,7 +32,7 @@ func (s *Scheduler) Adopt(r *store.Record) {
 		return
 	}
 	e := s.restore(r, s.clock.now())
-	e.Lock() // does not block, since e is not in the table yet
+	e.Lock() // this does not block, since e is not in the table yet
 	defer e.Unlock()
 	if !s.table.insert(e, nil, true) {
 		return // its client has resumed on this node meanwhile
@@ -76,8 +75,8 @@ func saveAgain(e *entry) {
 	})
 }
 
-// Find returns the resume claims of an open session of a project, or false if the session is not on
-// this node. The epoch, role and terms in the claims may be outdated.
+// Find returns the resume claims of an open session of the project app, or false if the session is
+// not on this node. The epoch, role and terms in the claims may be outdated.
 func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
 	if e, _ := s.table.find(id); e != nil && e.claims.App == app {
 		return e.claims, true
@@ -85,10 +84,11 @@ func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
 	return session.ResumeClaims{}, false
 }
 
-// ApplyWish applies an operator's wish to a session that is open on this node. stored says whether
-// the store has the wish, and contains the session's record as read from the store. The channel
-// receives the result once the session's lock is free. It is closed without a result if the session
-// is no longer on this node, or if its record names another node as the owner.
+// ApplyWish applies an operator's change (wish) to a session that is open on this node. stored says
+// whether the store has the wish, and contains the session's record as read from the store. The
+// channel receives the result when ApplyWish has got the session's lock. The channel is closed
+// without a result if the session is no longer on this node, or if its record names another node as
+// the owner.
 func (s *Scheduler) ApplyWish(w store.Wish, stored store.WishResult) <-chan store.WishResult {
 	carried := make(chan store.WishResult, 1)
 	e, _ := s.table.find(w.Session)
@@ -99,7 +99,8 @@ func (s *Scheduler) ApplyWish(w store.Wish, stored store.WishResult) <-chan stor
 	e.change(func() bool {
 		defer close(carried)
 		r := &stored.Record
-		// With a higher epoch, this node owns the session: the stored record is outdated.
+		// If the session's epoch is higher than the record's, this node owns the session, since the
+		// stored record is outdated.
 		own := !stored.Stored || r.OwnedBy(s.config.Node) || e.session.Epoch() > r.Epoch
 		if !own || e.session.State() == session.Ended {
 			return false
@@ -116,7 +117,8 @@ func (s *Scheduler) ApplyWish(w store.Wish, stored store.WishResult) <-chan stor
 func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) store.WishResult {
 	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
 	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
-		// The store does not have the wish, or does not know of a later one that was applied here.
+		// Either the store does not have the wish, or this node has applied a later wish of which
+		// the store does not know.
 		result.Version = max(e.wish+1, w.At)
 		if role = now; w.Kind == store.WishRole {
 			role = w.Role
@@ -133,8 +135,9 @@ func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) s
 	return result
 }
 
-// adoptWish applies the stored wish of this version, unless the session has applied it or a later
-// one. The session gets the role, and its client gets new tokens: now, or when it returns.
+// adoptWish applies the stored wish of this version, unless the session has already applied this
+// wish or a later one. The session gets the role, and its client gets new tokens: now, or when the
+// client returns.
 func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	if version <= e.wish || e.session.State() == session.Ended {
 		return
@@ -144,7 +147,7 @@ func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	case e.client != nil:
 		e.renewSoon(cause, now)
 	case e.session.RenewRequestedOverHTTP(now) == session.Repeat:
-		// Without this, the client would get the same tokens again.
+		// Without the renewal, the client would get the same tokens again.
 		e.session.Want(cause, now)
 	}
 }
@@ -162,7 +165,7 @@ func (e *entry) adoptRole(version session.UnixMilli, role session.Role) session.
 // Acknowledge implements store.Writer.
 func (e *entry) Acknowledge(r *store.Record, o store.Outcome) { (&answer{e, r, o}).apply() }
 
-// answer is the store's answer after it was given a session's record to save.
+// answer is the store's answer to the save of a session's record.
 type answer struct {
 	entry   *entry
 	record  *store.Record
@@ -188,18 +191,18 @@ func (a *answer) apply() {
 		open, ended := table.find(e.claims.Session)
 		if current := open == e || open == nil && ended == e; current {
 			e.change(a.raiseEpoch)
-		} else { // the session was opened again with its key, and is now another entry
+		} else { // the session was opened again with its key, and now has another entry
 			table.forget(e)
 		}
 	case store.LeaveAlone:
 		if a.record.HasEnded() {
 			table.forget(e)
 		}
-	case store.Retry: // package cluster retries by itself and does not pass this on
+	case store.Retry: // package cluster retries by itself and never passes this answer on
 	}
 }
 
-// overtaken applies an operator's wish that is newer than the saved record.
+// overtaken applies an operator's change (wish) that is newer than the saved record.
 func (a *answer) overtaken() bool {
 	e, later := a.entry, a.outcome.Wish
 	if later.Version <= e.wish {
@@ -210,7 +213,7 @@ func (a *answer) overtaken() bool {
 	return true
 }
 
-// lost discards a session that another node owns, or that was ended on another node.
+// lost discards a session that another node owns, or that another node has ended.
 func (a *answer) lost() bool {
 	e := a.entry
 	if e.session.Epoch() != a.record.Epoch || e.lost {
@@ -237,9 +240,9 @@ func (a *answer) lost() bool {
 	return true
 }
 
-// ended ends a session that an operator has ended in the store. If the session has already ended
-// here for another reason, its record is saved again with the operator's reason, because the reason
-// decides how long the store keeps the tombstone.
+// ended ends a session that an operator has ended in the store. If the session has already ended on
+// this node for another reason, its record is saved again with the operator's reason, because the
+// reason decides how long the store keeps the tombstone.
 func (a *answer) ended() bool {
 	e, reason := a.entry, a.outcome.Ending.Reason
 	switch {
@@ -253,8 +256,8 @@ func (a *answer) ended() bool {
 	return true
 }
 
-// raiseEpoch saves the session under a higher epoch: that of an Acquire whose answer did not
-// arrive.
+// raiseEpoch saves the session under a higher epoch: the epoch that the store assigned in an
+// Acquire whose answer was lost.
 func (a *answer) raiseEpoch() bool {
 	e := a.entry
 	if e.lost || e.session.Epoch() >= a.outcome.Epoch {
@@ -266,7 +269,7 @@ func (a *answer) raiseEpoch() bool {
 }
 
 // makeRoom ends detached sessions as expired until the table is within its limit. The caller holds
-// the lock of the entry held, and no other.
+// the lock of the entry `held`, and no other lock.
 func (s *Scheduler) makeRoom(held *entry) {
 	for e := s.table.takeSurplus(held); e != nil; e = s.table.takeSurplus(held) {
 		if more, ok := s.journal.crowded.Pass(logEvery); ok {

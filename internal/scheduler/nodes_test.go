@@ -41,8 +41,8 @@ type member struct {
 	*node
 	link     *link
 	registry *prometheus.Registry
-	kill     func() // ends the node at once, as a crash does: it saves nothing more
-	stop     func() // stops the node as at a regular shutdown
+	kill     func() // kills the node as a crash does: it saves nothing more
+	stop     func() // stops the node as a regular shutdown does
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -52,8 +52,8 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-// onTwoNodes runs a test in simulated time, with a cluster of nodes a and b. A client with tokens
-// of the lifetime ttl has joined on node a, and its session's record is stored.
+// onTwoNodes runs a test in simulated time, with a cluster of the nodes a and b. A client with
+// tokens of the lifetime ttl has joined on the node a, and its session's record is stored.
 func onTwoNodes(t *testing.T, ttl time.Duration, test func(t *testing.T, c *cluster, a, b *member, p *fakeClient)) {
 	t.Helper()
 	inCluster(t, func(t *testing.T, c *cluster) {
@@ -64,13 +64,13 @@ func onTwoNodes(t *testing.T, ttl time.Duration, test func(t *testing.T, c *clus
 	})
 }
 
-// start adds a node to the cluster. Each node must have another name.
+// start adds a node to the cluster. Each node needs a name of its own.
 func (c *cluster) start(name string) *member {
 	c.t.Helper()
 	return c.startWith(name, func(*settings, *link) {})
 }
 
-// startWith adds a node whose settings and link change can modify.
+// startWith adds a node. The function change may modify the node's settings and link.
 func (c *cluster) startWith(name string, change func(*settings, *link)) *member {
 	c.t.Helper()
 	l := &link{store: c.store}
@@ -120,7 +120,7 @@ func deliveredBy(t session.EventType) store.Delivered {
 	}
 }
 
-// Wish applies an operator's wish, a change to one session, on this node.
+// Wish sends an operator's change of one session (a wish) to this node.
 func (m *member) Wish(ctx context.Context, app string, w store.Wish) (store.WishResult, error) {
 	return m.cluster.Wish(ctx, app, w)
 }
@@ -137,12 +137,12 @@ type link struct {
 	store *store.Memory
 
 	mu     sync.Mutex
-	fault  func() error // called before each operation; guarded by mu
-	after  func() error // called after each operation; its error replaces the answer; guarded by mu
-	isGone bool         // the node has died; guarded by mu
+	fault  func() error // fault is called before each operation; guarded by mu
+	after  func() error // after is called after each operation, and its error replaces the answer; guarded by mu
+	isGone bool         // whether the node has died; guarded by mu
 	lease  error        // if not nil, the error of every renewal of the lease; guarded by mu
 
-	missed func() // reports that notices were lost; nil if none was; guarded by mu
+	missed func() // missed reports to the node that notices were lost; nil if none were lost; guarded by mu
 
 	running chan struct{} // closed when a paused node continues; nil if the node was not paused; guarded by mu
 }
@@ -161,7 +161,7 @@ func (l *link) fail(f func() error) {
 	}
 }
 
-// die breaks the link for ever.
+// die breaks the link permanently.
 func (l *link) die() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -260,7 +260,7 @@ var errAway = errors.New("the store is away")
 
 func away() error { return errAway }
 
-// on returns the same client without a connection, ready to resume on another node.
+// on returns the same client without a connection, ready to resume on the node m.
 func (p *fakeClient) on(m *member) *fakeClient {
 	next := p.again()
 	next.scheduler = m.Scheduler
@@ -320,7 +320,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 		if a.open() != 0 || b.open() != 1 || c.stored() != 1 {
 			t.Errorf("%d, %d and %d sessions on the old node, the new one and in the store", a.open(), b.open(), c.stored())
 		}
-		for _, m := range []*member{a, b} { // p has the key from before the move
+		for _, m := range []*member{a, b} { // the key in p is older than the move
 			wantEnded(t, p.on(m).resume(p), session.EndSuperseded)
 		}
 		back := moved.move(a)
@@ -390,13 +390,13 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 			if n := len(p.got().pushes); n < 100 || p.got().ended != nil || p.got().lost {
 				t.Fatalf("%d renewals in an hour: %+v", n, p.got())
 			}
-			if i < 10 { // node b has only the key to restore the session
+			if i < 10 { // the node b has only the key to restore the session
 				p.current().Detach()
 				clients[i] = p.move(b)
 				equal(t, "seq", clients[i].got().joined.Push.Seq, p.resumeRequest().Seq+1)
 			}
 		}
-		c.store.Lose() // the store returns without its data
+		c.store.Lose() // the store becomes reachable again, but without its data
 		a.link.fail(nil)
 		b.link.fail(nil)
 		wait(5 * time.Second)
@@ -412,8 +412,8 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// After an outage for all nodes, all leases have expired, and in the store all sessions look
-// overdue. No session of a live node is adopted.
+// After all nodes were cut off from the store, all leases have expired, and in the store all
+// sessions look overdue. No session of a live node is adopted.
 func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
@@ -441,7 +441,8 @@ func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 }
 
 // A node that reaches the shards of the store but cannot renew its lease is degraded and adopts no
-// session. After the repair it waits until the other nodes have had time to renew their leases.
+// session. Once it can renew its lease, it waits until the other nodes have had time to renew their
+// leases.
 func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		var log bytes.Buffer
@@ -497,7 +498,7 @@ func TestStoppedNodeHandsOver(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
 		p := joined(t, a.Scheduler, time.Minute)
-		p.current().Detach() // in a real node, the WebSocket hub does this at the stop
+		p.current().Detach() // in a real node, the WebSocket hub does this when the node stops
 		a.stop()
 		require(t, c.stored() == 1, "the node went without a word")
 		wait(40 * time.Second)
@@ -506,10 +507,11 @@ func TestStoppedNodeHandsOver(t *testing.T) {
 }
 
 // While the store was down, several nodes restored the same session from its key, but only one
-// node's answer reached the client. The attachments on the other nodes may have higher epochs. They
-// may cost the client its connection, but not its session.
+// node's answer reached the client. The attachments on the other nodes may have higher epochs. Such
+// an attachment may cost the client its connection, but not its session.
 func TestUnknownAttachmentDoesNotHarmTheClient(t *testing.T) {
-	// which node reaches the store first: one that the client does not know of, or the client's
+	// which attachment's node reaches the store first: an attachment unknown to the client
+	// ("ghost"), or the client's own
 	for _, first := range []string{"ghost", "client"} {
 		for _, ghosts := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s, %d", first, ghosts), func(t *testing.T) {
@@ -556,7 +558,7 @@ func TestUnknownAttachmentDoesNotHarmTheClient(t *testing.T) {
 func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
 	onTwoNodes(t, time.Minute, func(t *testing.T, _ *cluster, a, b *member, p *fakeClient) {
 		push, err := b.RenewByKey(context.Background(), p.resumeRequest())
-		// node b skips seq 2, since node a may have just pushed it
+		// the node b skips seq 2, since the node a may have just pushed it
 		require(t, err == nil && push.Seq == 3, "%+v, %v", push, err)
 		wait(time.Second)
 		if got := p.got(); got.ended != nil || !got.lost {

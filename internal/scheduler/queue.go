@@ -6,22 +6,23 @@ import "time"
 // due, it is served in the order of the tokens' expiry: if the node is overloaded, the session
 // whose tokens expire first comes first.
 //
-// All operations but Each and Behind are O(log n). Times are on the monotonic clock. A queue is not
-// safe for concurrent use.
+// All operations except Each and Behind are O(log n). Times are on the monotonic clock. A queue is
+// not safe for concurrent use.
 type queue struct {
-	waiting heap // entries that are not due: key is the due time, other the expiry of the tokens
-	ready   heap // due entries: key is the expiry of the tokens, other the due time
+	waiting heap // entries that are not due: `key` is the due time, `other` the expiry of the tokens
+	ready   heap // due entries: `key` is the expiry of the tokens, `other` the due time
 }
 
 // item is an element of a heap. It has copies of the entry's times, so that operations on the heap
 // need not follow the pointer to the entry.
 type item struct {
-	key   time.Duration // the heap's order
+	key   time.Duration // determines the order in the heap
 	other time.Duration
 	entry *entry
 }
 
-// position is an entry's place in the queue. The zero value means that the entry is not in it.
+// position is an entry's place in the queue. The zero value means that the entry is not in the
+// queue.
 type position struct {
 	index uint32
 	in    membership
@@ -75,8 +76,8 @@ func (q *queue) Remove(e *entry) {
 	}
 }
 
-// Peek returns the number of due entries and the due time of the next entry after them, or never if
-// there is none.
+// Peek returns the number of due entries and the next due time of an entry that is not yet due.
+// That time is `never` if there is no such entry.
 func (q *queue) Peek(now time.Duration) (due int, next time.Duration) {
 	q.promote(now)
 	if len(q.waiting.items) == 0 {
@@ -153,7 +154,7 @@ func (h *heap) remove(i int) {
 	h.items[i].entry.slot.position = position{}
 	last := len(h.items) - 1
 	it := h.items[last]
-	h.items[last] = item{} // so that the garbage collector can free the entry
+	h.items[last] = item{} // lets the garbage collector free the entry
 	h.items = h.items[:last]
 	if i < last {
 		h.replace(i, it)

@@ -169,8 +169,8 @@ func (e *entry) requestApproval(now session.Instant) {
 	})
 }
 
-// approvalAnswered applies a decision about the next renewal. before and seq are e.session and the
-// seq of its newest bundle when the decision was requested.
+// approvalAnswered applies a decision about the next renewal. before and seq are the values of
+// e.session and of its newest bundle's seq when the decision was requested.
 func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, before *session.Session, seq uint64) {
 	now := s.clock.now()
 	switch {
@@ -180,7 +180,7 @@ func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, before *sessi
 	case d.Reason == session.Denied: // a denial ends the session even if it comes late
 		e.end(session.EndDenied)
 	case e.session != before || !e.session.AwaitsApproval(seq):
-		// The answer is of no use: tokens were minted meanwhile.
+		// The answer no longer counts, because tokens were minted meanwhile.
 	case !d.Allowed:
 		e.emit(event{kind: evApprovalUnavailable, err: d.Cause})
 		e.session.ApprovalUnavailable(d.RetryAfter, now)
@@ -191,7 +191,7 @@ func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, before *sessi
 	}
 }
 
-// decide returns the Decision of Access. If Access panics, it is ApprovalUnavailable.
+// decide returns the Decision of Access. If Access panics, decide returns ApprovalUnavailable.
 func (s *Scheduler) decide(ctx context.Context, r session.Request) (d session.Decision) {
 	var err error
 	defer func() {

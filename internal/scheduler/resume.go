@@ -8,8 +8,8 @@ import (
 
 // Open decrypts the resume key in r and sets r.Claims. It refuses a key that is forged, revoked,
 // superseded or expired, or whose session has ended on this node. It sends no request to the store
-// or to your back end, so that requests with bad keys cannot overload them. Errors are as for
-// Resume.
+// or to your back end, so that clients with bad keys cannot overload the store or your back end.
+// Errors are as for Resume.
 func (s *Scheduler) Open(r *session.Resume) error {
 	if err := r.Check(); err != nil {
 		return err
@@ -35,7 +35,7 @@ func (s *Scheduler) Open(r *session.Resume) error {
 }
 
 // refusal returns the error for a returning client whose key is refused. accessEndsAt comes from
-// the client's request. It is not checked, since a wrong value can only mislead that client.
+// the client's request. It is not checked, since a wrong value can mislead only that client.
 func refusal(d session.Decision, accessEndsAt session.UnixSec) error {
 	if d.Reason == session.Revoked {
 		return &session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: accessEndsAt}}
@@ -61,9 +61,10 @@ func (s *Scheduler) peek(k *session.ResumeClaims) (connected bool, err error) {
 
 // Resume gives an open session a new connection and sends `joined` with fresh tokens. It restores
 // the session from the store, or from its resume key, if the session is not on this node. If the
-// session has a connection here, Resume closes it as superseded. The error is session.ErrUnknown if
-// the key is invalid, and a *session.EndedError if the session has ended or the key is superseded.
-// If ctx ends before the request to the store, Resume returns the error of ctx and changes nothing.
+// session has a connection on this node, Resume closes that connection as superseded. The error is
+// session.ErrUnknown if the key is invalid, and a *session.EndedError if the session has ended or
+// the key is superseded. If ctx ends before the request to the store, Resume returns the error of
+// ctx and changes nothing.
 func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session.Client) (a session.Attachment, err error) {
 	operation := s.tracer.begin("resume", r.Session, s.clock.now().Wall)
 	defer func() { operation.refused(err) }()
@@ -101,7 +102,7 @@ func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session
 }
 
 // RenewByKey returns fresh tokens for a resume key, for clients that cannot open a WebSocket. If
-// the session has a connection, that stays open. Errors are as for Resume.
+// the session has a connection, the connection stays open. Errors are as for Resume.
 func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push session.Push, err error) {
 	operation := s.tracer.begin("renewal over HTTP", r.Session, s.clock.now().Wall)
 	defer func() { operation.refused(err) }()

@@ -100,16 +100,16 @@ func (b *returning) find() (*entry, error) {
 		}
 		if e == nil {
 			e = b.makeEntry()
-			e.Lock() // does not block, since e is not in the table yet
+			e.Lock() // this does not block, since e is not in the table yet
 			if s.table.insert(e, over, false) {
 				e.emit(event{kind: evOpened})
 				b.made = true
 				return e, nil
 			}
-			continue // another goroutine has inserted the session first: find its entry
+			continue // another goroutine has inserted the session first, so the loop finds its entry
 		}
 		e.Lock()
-		if e.session.State() == session.Ended { // the session ended before e.Lock returned: find its next entry
+		if e.session.State() == session.Ended { // the session ended before e.Lock returned, so the loop finds its next entry
 			e.Unlock()
 			continue
 		}
@@ -120,7 +120,7 @@ func (b *returning) find() (*entry, error) {
 	}
 }
 
-// dropMismatched discards and unlocks a session that this node adopted with a record that does not
+// dropMismatched discards and unlocks a session that this node adopted from a record that does not
 // match the client's key.
 func (b *returning) dropMismatched(e *entry) {
 	defer e.Unlock()
@@ -160,14 +160,14 @@ func (b *returning) makeEntry() *entry {
 	return b.engine.restore(&r, b.now)
 }
 
-// readmit checks that the returning client may continue its session, and brings the session up to
-// date. On an error it has ended or abandoned the session.
+// readmit checks that the returning client may continue its session, and updates the session. If it
+// returns an error, it has ended or abandoned the session.
 func (b *returning) readmit(e *entry) (err error) {
 	defer e.contain(&err)
 	held := &b.acquired
 	b.update(e)
-	// revoked after Open had admitted the client, and before the session was in the table for
-	// Revoke
+	// a revocation may have come after Open admitted the client, and before the session was in the
+	// table, where Revoke finds it
 	if e.isRevoked() {
 		ending := e.session.Ending(session.EndRevoked)
 		e.session.Fence(held.Epoch) // the store has assigned this epoch to the session
@@ -180,7 +180,7 @@ func (b *returning) readmit(e *entry) (err error) {
 	}
 	if r := &held.Record; held.Known && r.WishVersion > e.wish {
 		cause := e.adoptRole(r.WishVersion, roleOf(r.Identity))
-		// without this, the client would get the same tokens again
+		// without Want, the client would get the same tokens again
 		if e.session.RenewRequestedOverHTTP(b.now) == session.Repeat {
 			e.session.Want(cause, b.now)
 		}
@@ -197,7 +197,7 @@ func (b *returning) readmit(e *entry) (err error) {
 }
 
 // update replaces the session's state by the store's record, if another node has owned the session
-// since.
+// since this node did.
 func (b *returning) update(e *entry) {
 	held := &b.acquired
 	if !b.made && held.Known && !held.Record.OwnedBy(b.engine.config.Node) && held.Record.Epoch >= e.session.Epoch() {
@@ -231,8 +231,8 @@ func (b *returning) admitOrAbandon(e *entry) error {
 // admit checks the client's key against the session, and records which bundle the client has.
 func (b *returning) admit(e *entry) error {
 	if b.key.Epoch > e.session.Epoch() {
-		// The client has been connected to another node since. Its connection to this node is of no
-		// use.
+		// The client has connected to another node since. It no longer uses its connection to this
+		// node.
 		e.supersede(b.now)
 	}
 	if err := e.session.Admit(b.key.Epoch); err != nil {
@@ -246,7 +246,7 @@ func (b *returning) admit(e *entry) error {
 
 // applyDecision ends the session if the decision denies it. Without an answer, or with an answer
 // about a role that the session no longer has, the session continues within its grace period. The
-// error is the answer to the client.
+// returned error is the answer to the client.
 func (b *returning) applyDecision(e *entry) error {
 	policy, d := &b.engine.config.Policy, &b.decision
 	counts := d.Reason != session.ApprovalUnavailable && (policy.ApprovalAhead == 0 || d.Role == roleOf(e.session.Identity))
@@ -254,7 +254,7 @@ func (b *returning) applyDecision(e *entry) error {
 	case !counts && !e.session.Approved(b.now):
 		b.abandon(e)
 		return session.ErrApprovalUnavailable
-	case !counts: // the grace period lasts, so the session continues without approval
+	case !counts: // the session is within its grace period, so it continues without approval
 	case d.Allowed:
 		e.session.Approve(d.Until, b.now)
 	default:
@@ -265,7 +265,7 @@ func (b *returning) applyDecision(e *entry) error {
 		ending := e.session.Ending(reason)
 		if e.session.Issued() {
 			e.end(reason)
-		} else { // restored from its key alone, so the store has no record to end
+		} else { // the session was restored from its key alone, so the store has no record to end
 			e.discard()
 		}
 		e.commit()

@@ -114,7 +114,8 @@ func (g *countedStore) Acquire(ctx context.Context, wish store.AcquireRequest) (
 	return g.Store.Acquire(ctx, wish)
 }
 
-// A bad key is refused without a request to the store or to your back end.
+// A bad key is refused without a request to the store or to your back end, if this node knows
+// that the key is bad.
 func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &countedStore{}

@@ -80,7 +80,8 @@ func TestLongestDetachedIsRemoved(t *testing.T) {
 	})
 }
 
-// Sessions that a node has adopted from a dead one do not count towards its limit.
+// Sessions that a node has adopted from a dead node do not count towards the adopting node's
+// limit.
 func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	table := newTable(1)
 	if !table.insert(&entry{claims: session.ResumeClaims{Session: "adopted"}}, nil, true) || !table.join(&entry{claims: session.ResumeClaims{Session: "own"}}) {
@@ -89,7 +90,7 @@ func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	check(t, !table.join(&entry{claims: session.ResumeClaims{Session: "another"}}), "room for two")
 }
 
-// Sessions whose clients renew over HTTP are removed last, after those of clients that only
+// Sessions whose clients renew over HTTP are removed last, after the sessions of clients that only
 // disconnected.
 func TestClientsThatRenewOverHTTPAreRemovedLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -109,7 +109,7 @@ func TestWhichRecordsGather(t *testing.T) {
 }
 
 // A node dies before the record of a confirmed renewal is saved. The client resumes on another
-// node, which has the previous record, and gets tokens with a higher seq.
+// node, which reads the previous record, and gets tokens with a higher seq.
 func TestSuccessorOfARenewalThatWasNotSaved(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")

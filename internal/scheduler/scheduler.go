@@ -26,9 +26,9 @@ type Minter interface {
 type Access interface {
 	// Authorize decides about r. If approval is required, it waits for your back end's answer.
 	Authorize(ctx context.Context, r session.Request) session.Decision
-	// Recheck decides by the revocations alone: it refuses if one matches, or if the node has not
-	// loaded the revocations yet. Revoked reports whether a loaded revocation matches. Neither does
-	// I/O.
+	// Recheck decides by the revocations alone: it refuses if a revocation matches, or if the node
+	// has not loaded the revocations yet. Revoked reports whether a loaded revocation matches.
+	// Neither method does I/O.
 	Recheck(k *session.ResumeClaims) session.Decision
 	Revoked(k *session.ResumeClaims) bool
 }
@@ -37,9 +37,10 @@ type Access interface {
 // concurrent use.
 type Cluster interface {
 	// Enqueue adds a session's record to the write-behind and returns at once. The record replaces
-	// a waiting record of the same writer. It may wait up to within, so that more records share a
-	// batch. The writer gets the store's answer. Enqueue returns false if the session has ended and
-	// too many records of ended sessions wait. ctx is used for the trace only.
+	// a waiting record of the same writer. The record may wait for the duration `within`, so that
+	// more records share a batch. The writer gets the store's answer. Enqueue returns false if the
+	// session has ended and too many records of ended sessions wait. ctx is used for the trace
+	// only.
 	Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool
 	// Acquire makes this node the owner of a session whose resume key a client presented. attach is
 	// true if the client opens a connection, and false for a single renewal over HTTP. If the store
@@ -52,7 +53,7 @@ type Cluster interface {
 }
 
 // alone is the Cluster of a node without a store. It keeps the entry of a session that ended on
-// purpose in memory for as long as a store would keep its tombstone.
+// purpose in memory for as long as a store would keep the session's tombstone.
 type alone struct{}
 
 func (alone) Enqueue(_ context.Context, r *store.Record, _ time.Duration, w store.Writer) bool {
@@ -82,9 +83,9 @@ type Config struct {
 	// node's name. No other process may ever have the same name.
 	Cluster Cluster
 	Node    string
-	// SendEvent sends an event to your back end. It returns at once, and later calls settled from
-	// another goroutine, when the event is delivered or given up for good. If it is nil, no events
-	// are sent.
+	// SendEvent sends an event to your back end. It returns at once. When the event is delivered or
+	// its delivery is given up, it calls the function `settled` from another goroutine. If
+	// SendEvent is nil, no events are sent.
 	SendEvent func(e session.Event, settled func(delivered bool))
 	// Certificate returns the certificate with which the Minter now signs a project's tokens; see
 	// CertificateChanged. It is nil if certificates never change.
@@ -116,8 +117,8 @@ type Scheduler struct {
 	health  health
 
 	workers workers
-	asking  sync.WaitGroup // counts the requests for approval that are under way
-	begun   chan struct{}  // closed by Run
+	asking  sync.WaitGroup // counts the pending requests for approval
+	begun   chan struct{}  // closed when Run begins
 }
 
 const (
@@ -164,7 +165,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select { // so that the clock is checked even if sessions are always due
+		select { // reads the ticker here, so that the clock is checked even if sessions are always due
 		case <-check.C:
 			s.checkClock()
 		default:
@@ -183,7 +184,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 	}
 }
 
-// checkClock tells the sessions if the wall clock was set since the last check.
+// checkClock informs the sessions if the wall clock was set since the last check.
 func (s *Scheduler) checkClock() {
 	step := s.clock.step()
 	if step == 0 {

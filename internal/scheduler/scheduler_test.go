@@ -26,8 +26,8 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 		require(t, len(p.got().pushes) >= 60, "%d renewals", len(p.got().pushes))
 		for i, push := range p.got().pushes {
 			left := push.PreviousExpiresAt.Time().Sub(p.got().at[i])
-			// The head start is half of the 12 s. Rounding of expiries takes up to a second, and
-			// the jitter adds up to half the head start.
+			// The head start is half of the 12 s lifetime. Rounding of expiries takes up to a
+			// second, and the jitter adds up to half the head start.
 			if push.Rejoin || push.Attempt != 1 || left < 6*time.Second || left > 10*time.Second {
 				t.Fatalf("renewal %d: %+v with %s left", i, push, left)
 			}
@@ -66,7 +66,7 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 		for _, p := range clients {
 			p.current().Leave()
 		}
-		wait(time.Minute) // so that the last answers arrive
+		wait(time.Minute) // waits for the last answers
 	})
 }
 
@@ -130,7 +130,7 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 }
 
 // If the tokens of a detached session expire, the session is removed after the resume window. Its
-// client may still resume, and must then rejoin its call. The expiry is counted once.
+// client may still resume, and must then join its call again. The expiry is counted once.
 func TestDetachedSessionIsSettled(t *testing.T) {
 	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joined(t, s, 10*time.Second)
@@ -198,7 +198,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 		if p.got().ended == nil || p.got().ended.Reason != session.EndLeft || p.got().ended.AccessEndsAt != p.got().expiresAt {
 			t.Fatalf("ended %+v", p.got().ended)
 		}
-		for range 2 { // before and after the end is saved to the store
+		for range 2 { // tests the key before and after the end is saved to the store
 			wantEnded(t, p.again().resume(p), session.EndLeft)
 			if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); !endedWith(err, session.EndLeft) {
 				t.Fatalf("renewal over HTTP: %v", err)
@@ -253,7 +253,7 @@ func TestRenewByKey(t *testing.T) {
 				}
 			}
 			wantExpired(t, s, 0)
-			ask.Seq, ask.SeqUnknown = seq-1, false // as if the last answer had been lost
+			ask.Seq, ask.SeqUnknown = seq-1, false // the request is the same as if the last answer had been lost
 			again, err := s.RenewByKey(context.Background(), ask)
 			require(t, err == nil && again.Seq == seq, "asked again: %+v, %v", again, err)
 			whole(t, s)
@@ -409,7 +409,7 @@ func TestMetricsLookAhead(t *testing.T) {
 		c := testConfig(t)
 		registry := prometheus.NewRegistry()
 		c.Registerer = registry
-		c.Policy.AckTimeout = 30 * time.Second // so that the silent client's connection is not closed yet
+		c.Policy.AckTimeout = 30 * time.Second // a long timeout keeps the silent client's connection open
 		s := start(t, c)
 		joinedSilent(t, s, 40*time.Second)
 		q := joined(t, s, time.Hour)

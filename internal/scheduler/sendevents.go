@@ -7,16 +7,16 @@ import (
 	"refresher/internal/store"
 )
 
-// sendEvents sends those of the session's events that your back end has not acknowledged. Every
-// node that owns the session does so until a delivery is acknowledged, so an event is delivered at
+// sendEvents sends each event of the session that your back end has not acknowledged. Every node
+// that owns the session does so until a delivery is acknowledged, so an event is delivered at
 // least once. An ended session stays in the store until then, so that another node can send the
-// event if this one dies.
+// event if this node dies.
 func (e *entry) sendEvents() {
 	if !e.session.Issued() {
 		return
 	}
 	unreachable := e.session.Unreachable()
-	if !unreachable { // the client has a new bundle, so a later "unreachable" is another event
+	if !unreachable { // the client has a new bundle, so a later "unreachable" is a separate event
 		e.delivered &^= store.DeliveredUnreachable
 		e.sent &^= store.DeliveredUnreachable
 	}
@@ -39,8 +39,8 @@ func (e *entry) sendEvents() {
 	}
 }
 
-// sendEvent sends one event. When the event is acknowledged or given up for good, it records the
-// event as delivered.
+// sendEvent sends one event. When the event is acknowledged or its delivery is given up, sendEvent
+// records the event as delivered.
 func (e *entry) sendEvent(what store.Delivered) {
 	s := e.engine
 	now := s.clock.now()
@@ -48,7 +48,7 @@ func (e *entry) sendEvent(what store.Delivered) {
 	s.config.SendEvent(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
 		e.change(func() bool {
 			if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != r.Seq {
-				return false // the event was about an older bundle, and the newer one may need another
+				return false // the event was about an older bundle, so the newer bundle may need an event of its own
 			}
 			e.delivered |= what
 			return true
@@ -56,8 +56,8 @@ func (e *entry) sendEvent(what store.Delivered) {
 	})
 }
 
-// newEvent returns the event for what, one bit of store.Delivered. The event's ID is the same on
-// every node, so that your back end can recognise a repeated event.
+// newEvent returns the event that `what`, one bit of store.Delivered, stands for. The event's ID
+// is the same on every node, so that your back end can recognise a repeated event.
 func newEvent(what store.Delivered, r *session.Record, node string, at session.UnixMilli) session.Event {
 	e := session.Event{
 		At: at, App: r.App, Session: r.Session, Subject: r.Subject, Node: node, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt,

@@ -89,7 +89,7 @@ func (d day) play(t *testing.T) {
 		c.fakeClient.current().Leave()
 	}
 	<-changed
-	wait(time.Minute) // so that the last answers arrive
+	wait(time.Minute) // waits for the last answers
 	whole(t, s)
 	for id := range s.table.open {
 		t.Errorf("session %s was not ended", id)
@@ -103,7 +103,7 @@ type caller struct {
 	script     callScript
 	signs      *certificate
 	fakeClient *fakeClient
-	muted      chan bool // contains the current value, true or false; taking it out locks it
+	muted      chan bool // contains whether the client is muted; a goroutine that takes the value out has the lock
 }
 
 func (c *caller) play() {
@@ -142,7 +142,7 @@ func (c *caller) play() {
 		c.t.Error(err)
 	}
 	pass(c.script.delay + 2*c.s.config.Policy.AckTimeout)
-	if c.fakeClient.got().lost { // because the client was muted until now
+	if c.fakeClient.got().lost { // the client was muted until now, so the service may have closed its connection
 		c.resume()
 	}
 	before := len(c.fakeClient.got().pushes)
@@ -154,8 +154,8 @@ func (c *caller) play() {
 	for i := before; i < len(got.pushes); i++ {
 		c.onTime(got.pushes[i], got.at[i])
 	}
-	// A rotation takes the spread, and 10 s more if it follows another one. The client may first
-	// have to confirm an earlier bundle.
+	// A rotation takes the spread, and 10 s more if it follows another rotation. The client may
+	// first have to confirm an earlier bundle.
 	rotated := c.signs.since() > c.s.config.Policy.CertificateSpread+30*time.Second
 	if has, signs := got.holds(), c.signs.name("app"); has != signs && rotated {
 		c.t.Errorf("has tokens of certificate %s, %s signs", has, signs)

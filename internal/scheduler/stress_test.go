@@ -94,7 +94,7 @@ func (g *gang) any() (a session.Attachment, joined session.Joined, seq uint64) {
 	return c.attachment, c.joined, c.seq
 }
 
-// act does a random operation, with the attachment of one connection and the key from another.
+// act does a random operation, with the attachment of one connection and the key of another.
 func (g *gang) act() {
 	a, _, seq := g.any()
 	_, key, _ := g.any()
@@ -180,7 +180,7 @@ func (c *tab) CloseDead() {
 }
 
 // Some clients have short-lived tokens, do not read, and reconnect each time that their connection
-// is closed. They do not delay the renewal of another client, even with few workers.
+// is closed. Even with few workers, these clients do not delay the renewal of another client.
 func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stalled = 40
@@ -191,7 +191,7 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 		var stall func(p *fakeClient)
 		stall = func(p *fakeClient) {
 			p.take = func() error {
-				pass(5 * time.Second) // blocks for the write deadline
+				pass(5 * time.Second) // blocks as long as the write deadline
 				go func() {
 					next := p.again()
 					stall(next)

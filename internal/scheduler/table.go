@@ -28,7 +28,7 @@ type table struct {
 	ended    map[string]*entry
 	queue    queue
 	armed    time.Duration // the deadline until which Run sleeps
-	detached list.List     // the detached sessions but adopted ones; the longest detached is first
+	detached list.List     // the detached sessions except adopted ones; the longest detached is first
 	adopted  int           // number of adopted sessions
 }
 
@@ -37,8 +37,8 @@ type slot struct {
 	detached    *list.Element       // the session's element in table.detached; nil if it is not there
 	certificate session.Fingerprint // the certificate that signed the client's tokens
 	position
-	adopted bool // taken over from a dead node, and the client has not returned yet
-	atRisk  bool // attached, with an unconfirmed bundle
+	adopted bool // the session was taken over from a dead node, and its client has not returned yet
+	atRisk  bool // the session is attached and has an unconfirmed bundle
 }
 
 func newTable(limit int) *table {
@@ -56,9 +56,9 @@ func (t *table) join(e *entry) bool {
 	return true
 }
 
-// insert adds a session that was restored from a record or a key. over is the session's ended entry
-// as the caller found it, or nil. insert returns false if another goroutine has inserted the
-// session since, or its ended entry is no longer over.
+// insert adds a session that was restored from a record or a key. The argument `over` is the
+// session's ended entry as the caller found it, or nil. insert returns false if another goroutine
+// has inserted the session since, or if its ended entry is no longer `over`.
 func (t *table) insert(e, over *entry, adopted bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -184,8 +184,8 @@ func (t *table) crowded() bool {
 }
 
 // takeSurplus returns a session that must be removed to keep the limit, locked, or nil. It skips
-// sessions that are locked, since their clients may be returning. An exception is held, whose lock
-// the caller holds.
+// sessions that are locked, since their clients may be returning. It does not skip the entry
+// `held`, whose lock the caller holds.
 func (t *table) takeSurplus(held *entry) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -16,7 +16,7 @@ type tracer struct{ otel trace.Tracer }
 
 // operation is the trace of one renewal, join or resume. Its span has a child span for each step:
 // authorize, mint, push and ack here, record and save in package cluster. The methods do nothing on
-// a nil operation. It is guarded by the entry's lock.
+// a nil operation. An operation is guarded by the entry's lock.
 type operation struct {
 	tracer  *tracer
 	ctx     context.Context // contains the operation's span; a field, because an operation lasts over many calls
@@ -119,7 +119,7 @@ func (o *operation) observe(ev *event, e *entry) {
 	}
 }
 
-// in returns ctx with the operation's span, or ctx if the operation is nil.
+// in returns ctx with the operation's span, or ctx unchanged if the operation is nil.
 func (o *operation) in(ctx context.Context) context.Context {
 	if o == nil {
 		return ctx
@@ -144,7 +144,8 @@ func (o *operation) sent(attempt int) {
 	}
 }
 
-// answered ends the span that waits for the client's answer. how is the kind of answer.
+// answered ends the span that waits for the client's answer. The argument `how` is the kind of
+// answer.
 func (o *operation) answered(how string) {
 	if o.waiting != nil {
 		o.waiting.SetAttributes(attrOutcome.String(how))
@@ -180,7 +181,7 @@ func (t *tracer) replace(e *entry, o *operation) {
 	e.operation = o
 }
 
-// close ends the session's trace if its outcome is set. The caller holds e's lock.
+// close ends the session's trace if the trace's outcome is set. The caller holds e's lock.
 func (t *tracer) close(e *entry) {
 	if e.operation != nil && e.operation.over {
 		e.operation.span.End()

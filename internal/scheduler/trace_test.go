@@ -36,8 +36,8 @@ func traced(t testing.TB, c *settings, sampler sdk.Sampler) *tracetest.SpanRecor
 	return recorder
 }
 
-// outlines describes each ended trace: the root's name and outcome, and in brackets its children in
-// the order of their starts.
+// outlines describes each ended trace as text: the root's name and outcome, then in brackets its
+// children in the order of their starts.
 func outlines(t testing.TB, r *tracetest.SpanRecorder) []string {
 	t.Helper()
 	spans := r.Ended()
@@ -107,8 +107,8 @@ func TestARenewalIsOneTrace(t *testing.T) {
 						t.Errorf("%s: %q, want %q", key, got, want)
 					}
 				}
-				// The renewal is due 45 s and a jitter before the expiry. Its trace begins 15 s
-				// earlier, with the request for approval.
+				// The renewal is due 45 s and a jitter before the tokens expire. Its trace begins
+				// 15 s before it is due, with the request for approval.
 				due := span.Events()[0]
 				if due.Name != "due" || due.Time.Sub(span.StartTime()) != 15*time.Second {
 					t.Errorf("%s %s after the beginning", due.Name, due.Time.Sub(span.StartTime()))
@@ -189,8 +189,8 @@ func TestTracesEnd(t *testing.T) {
 	}
 }
 
-// The records of one batch share one span, which belongs to the trace of one of them. The traces of
-// the others have a link to it.
+// The records of one batch share one span, which belongs to the trace of one of these records. The
+// traces of the other records have a link to the span.
 func TestTracesOfABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -338,7 +338,8 @@ func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
 		wait(time.Second)
 		want := []string{
 			"join (joined) [mint, push, record [save]]",
-			// no save: the record of the next renewal replaced this record before it was saved
+			// the trace has no save: the record of the next renewal replaced its record before that
+			// was saved
 			"renewal over HTTP (refused) [mint, record]",
 			"renewal (acked) [ack (acked), mint, push, record [save]]",
 		}

@@ -63,8 +63,8 @@ func applied(t *testing.T, result store.WishResult, node string, role session.Ro
 	}
 }
 
-// A wish is applied at once on the session's own node, and within half a second through another
-// node.
+// A wish (an operator's change of one session) is applied at once on the session's own node, and
+// within half a second if it is sent to another node.
 func TestWishIsApplied(t *testing.T) {
 	for asked, most := range map[string]time.Duration{"a": 0, "b": 500 * time.Millisecond} {
 		onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
@@ -95,7 +95,8 @@ func TestWishIsApplied(t *testing.T) {
 	}
 }
 
-// The reported end is that of the client's tokens, even if they are newer than the stored record.
+// The end of a session reports when the client's newest tokens expire, even if these are newer than
+// the stored record.
 func TestEndSaysWhenTheNewestTokensEnd(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -234,7 +235,7 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 		b.setRole(p.id(), session.Subscriber)
 		third := renew(a)
 		check(t, third.Seq == first.Seq+2 && third.Tokens.RTC == "subscriber", "after a wish elsewhere: %+v", third)
-		goOn := a.link.pause() // only the store knows of the wish
+		goOn := a.link.pause() // only the store has the wish, since the node is paused
 		b.setRole(p.id(), session.Publisher)
 		if push := renew(b); push.Tokens.RTC != "publisher" {
 			t.Errorf("on another node: %+v", push)
@@ -426,7 +427,7 @@ func TestWishesOfTwoOperators(t *testing.T) {
 			}
 			check(t, p.newest().Tokens.RTC == roles[last].String(), "the client has %+v", p.newest())
 			for _, result := range results {
-				// A wish that was answered before the other one came has its own version.
+				// A wish that was answered before the other wish came has its own version.
 				check(t, result.Record.WishVersion != r.WishVersion || roleOf(result.Record.Identity) == roles[last], "answered %+v", result)
 			}
 		}
@@ -470,8 +471,8 @@ func TestWishRefusals(t *testing.T) {
 				test.w.Session = test.id
 				_, err := m.Wish(t.Context(), "app", test.w)
 				check(t, code(err) == test.want, "%+v: %v, want %s", test.w, err, test.want)
-				// An operator cannot tell a session of another project from one that does not
-				// exist, not even by the time until the answer.
+				// An operator cannot distinguish a session of another project from a session that
+				// does not exist, not even by the time until the answer.
 				if took := time.Since(began); test.want == session.CodeUnknownSession && (!errors.Is(err, session.ErrNotOpen) || took != 250*time.Millisecond) {
 					t.Errorf("%+v: %v after %s", test.w, err, took)
 				}
@@ -524,7 +525,7 @@ func TestWishOfABusySession(t *testing.T) {
 		wait(5 * time.Second)
 		check(t, p.got().ended != nil, "not ended")
 
-		// If the store is down too, there is no record from which to answer.
+		// If the store is down too, the node has no record from which to answer.
 		p = joinAs(t, a.Scheduler, "a", 1, "ana")
 		a.link.fail(away)
 		wait(5 * time.Second)
@@ -542,8 +543,8 @@ func TestWishOfABusySession(t *testing.T) {
 	})
 }
 
-// If the client leaves before the owner learns that an operator has ended the session, the
-// session's keys are refused for as long as after an operator's end.
+// A client leaves before the session's owner learns that an operator has ended the session. The
+// session's keys are still refused for as long as after an operator's end.
 func TestEndOfASessionThatLeaves(t *testing.T) {
 	onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
 		goOn := a.link.pause()
@@ -577,7 +578,7 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 		if end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd}); end.Applied {
 			t.Errorf("%+v", end)
 		}
-		wait(5 * time.Minute) // a sweep of b that comes first postpones the session for a by store.Later
+		wait(5 * time.Minute) // if node b sweeps first, it postpones the session by store.Later, to give node a time to renew it
 		p.wantTold(session.EndRevoked)
 	})
 }
@@ -619,7 +620,7 @@ func TestWishIsApproved(t *testing.T) {
 		back := ana.on(b)
 		must(t, back.resume(ana))
 		wantAsked("resume publisher")
-		goOn := b.link.pause() // only the store knows of the wish
+		goOn := b.link.pause() // only the store has the wish, since the node is paused
 		a.setRole(ana.id(), session.Subscriber)
 		back.current().Detach()
 		back.renewOn(a.Scheduler)
@@ -650,7 +651,7 @@ func TestApprovalIsOfARole(t *testing.T) {
 				a := c.start("a")
 				p := joinAs(t, a.Scheduler, "a", 1, "ana")
 				<-questions
-				<-questions // the request before the first renewal
+				<-questions // receives the request for approval before the first renewal
 				wait(after)
 				a.setRole(p.id(), session.Publisher)
 				wait(20 * time.Second)

@@ -12,8 +12,8 @@ const (
 	// concurrency is the maximum number of workers that have a slot.
 	concurrency = 1024
 	// slotPatience is how long a worker keeps its slot while it fires one entry. Minting and
-	// pushing take microseconds, so a worker that needs longer waits for a slow client. It gives up
-	// its slot, so that another worker can start.
+	// pushing take microseconds, so a worker that needs longer waits for a slow client. The worker
+	// then gives up its slot, so that another worker can start.
 	slotPatience = 100 * time.Millisecond
 	// checkAgain is the time between two checks of the workers' progress while entries are
 	// due.
@@ -26,9 +26,9 @@ const (
 // workers fire the due entries. Each worker takes the most urgent entry out of the queue, fires it,
 // and takes the next until none is due, so that one goroutine and its stack serve many entries. Run
 // starts one worker for each CPU. While entries stay due, Run checks every checkAgain how many
-// entries were fired, since workers may be waiting for slow clients. If it was fewer than one for
-// each worker, Run doubles the workers. If it was fewer than fullSpeed for each, Run adds one
-// worker for each CPU.
+// entries were fired, since workers may be waiting for slow clients. If they were fewer than one
+// for each worker, Run doubles the workers. If they were fewer than fullSpeed for each worker, Run
+// adds one worker for each CPU.
 type workers struct {
 	slots   chan struct{}  // contains one element for each worker that has not exceeded slotPatience
 	running sync.WaitGroup // all workers
@@ -45,7 +45,7 @@ func (s *Scheduler) startWorkers(ctx context.Context, now time.Duration) time.Du
 	due, next := s.table.peek(now)
 	w, more := &s.workers, 0
 	taken, working := w.taken.Load(), len(w.slots)
-	// otherwise all workers wait for slow clients, and renewals have stalled
+	// if the condition is false, all workers wait for slow clients, and renewals have stalled
 	if due == 0 || working < cap(w.slots) || taken > w.seen {
 		s.health.noteRound(now)
 	}

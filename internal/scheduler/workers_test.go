@@ -23,13 +23,13 @@ import (
 	"refresher/internal/session"
 )
 
-// If many renewals are due at once, they are pushed in the order of their tokens' expiry, and none
-// is left out.
+// If many renewals are due at once, they are pushed in the order of their tokens' expiry, and all
+// are pushed.
 func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const count = 2000
 		c := testConfig(t)
-		c.Slots = 1 // with more workers, one could overtake another between taking an entry and pushing
+		c.Slots = 1 // with more workers, one worker could overtake another between taking an entry and pushing
 		n := build(t, c)
 		var mu sync.Mutex
 		var order []time.Duration
@@ -43,7 +43,7 @@ func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 				return nil
 			}
 		}
-		pass(9*time.Minute + 30*time.Second) // the node does not run while the renewals become due
+		pass(9*time.Minute + 30*time.Second) // the node is not running while the renewals become due
 		n.start(t)
 		synctest.Wait()
 		if len(order) != count || !slices.IsSorted(order) {
@@ -97,7 +97,7 @@ func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
 	}{{900, 5 * time.Second, 50 * time.Millisecond}, {2000, time.Millisecond, 200 * time.Millisecond}} {
 		synctest.Test(t, func(t *testing.T) {
 			n := overdue(t, c.clients, c.write)
-			good := joined(t, n.Scheduler, 10*time.Minute+time.Second) // its tokens expire last
+			good := joined(t, n.Scheduler, 10*time.Minute+time.Second) // the tokens of this client expire last
 			pass(9*time.Minute + 30*time.Second)
 			began := time.Now()
 			n.start(t)
@@ -145,7 +145,7 @@ func BenchmarkDueAtOnce(b *testing.B) {
 		for n := range count {
 			r.calls[n] = joinUser(b, s, n, &writing{number: uint32(n), to: r.conns[n%len(r.conns)]})
 		}
-		// After this time all renewals are due, and no tokens have expired.
+		// After the duration `passed` all renewals are due, and no tokens have expired.
 		passed := 56 * time.Minute
 		s.clock.origin = s.clock.origin.Add(-passed)
 		s.clock.wall = func() time.Time { return time.Now().Add(passed) }

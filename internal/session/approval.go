@@ -28,8 +28,8 @@ type request struct {
 	requestedAt time.Duration // when the current request began
 	notBefore   time.Duration // earliest time of the next request, set after a request without an answer
 	granted     bool          // your back end has approved the next bundle
-	owed        bool          // the newest bundle was minted without approval, in the grace period
-	underWay    bool          // a request is under way
+	owed        bool          // the newest bundle was minted without approval, within the grace period
+	underWay    bool          // a request is waiting for its answer
 }
 
 // approvalAhead returns how long before a renewal the node requests approval; 0 if no approval is
@@ -48,14 +48,15 @@ func (s *Session) graceEnds() time.Duration {
 }
 
 // taskToMint returns the next step towards minting a bundle at the time due, and the time of that
-// step: Ask (request approval), Renew (mint) or Deny. expires is when the newest tokens expire.
+// step: Ask (request approval), Renew (mint) or Deny. The argument `expires` is when the newest
+// tokens expire.
 func (s *Session) taskToMint(due, expires time.Duration) (Task, time.Duration) {
 	q, ahead := &s.request, s.approvalAhead()
 	switch {
 	case ahead == 0 || q.granted:
 		return Renew, due
 	case q.underWay:
-		// A request takes less time than ahead, so the answer may still come in time.
+		// A request takes less time than `ahead`, so the answer may still come in time.
 		if due = max(due, q.requestedAt+ahead); due <= s.graceEnds() {
 			return Renew, due
 		}
@@ -64,7 +65,7 @@ func (s *Session) taskToMint(due, expires time.Duration) (Task, time.Duration) {
 		return Renew, due
 	case expires <= q.notBefore:
 		return Deny, expires
-	case q.owed: // request approval as soon as possible, since an approval restarts the grace period
+	case q.owed: // requests approval as soon as possible, since an approval restarts the grace period
 		return Ask, q.notBefore
 	}
 	return Ask, max(due-ahead, q.notBefore)
@@ -77,21 +78,21 @@ func (s *Session) BeginApproval(now Instant) (seq uint64) {
 	return s.issued.seq
 }
 
-// AwaitsApproval reports whether the answer to a request is still of use: it is not if a bundle was
-// minted since BeginApproval returned seq.
+// AwaitsApproval reports whether the answer to a request still counts. The answer does not count if
+// a bundle was minted since BeginApproval returned seq.
 func (s *Session) AwaitsApproval(seq uint64) bool { return s.request.underWay && s.issued.seq == seq }
 
 // DiscardApproval discards an approval that was not used for a bundle.
 func (a *approval) DiscardApproval() { a.request = request{owed: a.request.owed} }
 
-// Approve records that your back end approves the next bundle. If until is not 0, the session must
-// end at that second.
+// Approve records that your back end approves the next bundle. If `until` is not 0, the session
+// must end at that second.
 func (s *Session) Approve(until UnixSec, now Instant) {
 	if until > 0 {
 		s.Terms.Until = min(s.Terms.Until, until)
 	}
 	// If the newest bundle was minted without approval, the answer is about that bundle, so the
-	// next one needs another request.
+	// next bundle needs another request.
 	s.request = request{granted: !s.request.owed || !s.request.underWay}
 	s.approvedAt, s.approved = now.Sec(), now.Mono
 }
@@ -100,8 +101,8 @@ func (s *Session) Approve(until UnixSec, now Instant) {
 // without approval.
 const owedEvery = 30 * time.Second
 
-// ApprovalUnavailable records that your back end did not answer. The next request is sent after the
-// delay retry.
+// ApprovalUnavailable records that your back end did not answer. The node sends the next request
+// after the delay `retry`.
 func (a *approval) ApprovalUnavailable(retry time.Duration, now Instant) {
 	if a.request.owed {
 		retry = max(retry, owedEvery)
@@ -109,8 +110,8 @@ func (a *approval) ApprovalUnavailable(retry time.Duration, now Instant) {
 	a.request = request{owed: a.request.owed, notBefore: now.Mono + retry}
 }
 
-// Approved reports whether the next bundle may be minted now: no approval is required, your back
-// end has approved it, or the grace period lasts.
+// Approved reports whether the next bundle may be minted now, because no approval is required, your
+// back end has approved the bundle, or the grace period has not ended.
 func (s *Session) Approved(now Instant) bool {
 	return s.approvalAhead() == 0 || s.request.granted || now.Mono <= s.graceEnds()
 }
@@ -119,16 +120,18 @@ func (s *Session) Approved(now Instant) bool {
 func (s *Session) NeedsApproval() bool { return s.approvalAhead() > 0 && !s.request.granted }
 
 // MayRenew reports whether a bundle that the client or an operator requests may be minted now. It
-// may if it is approved, and if at least renewEvery has passed since the last requested bundle.
+// returns true if the bundle is approved and at least renewEvery has passed since the last
+// requested bundle.
 func (s *Session) MayRenew(now Instant) bool { return !s.NeedsApproval() && now.Mono >= s.renewAfter }
 
-// Want schedules a bundle for the earliest time that MayRenew allows. cause is why it is wanted.
+// Want schedules a bundle for the earliest time that MayRenew allows. The argument `cause` says why
+// the bundle is needed.
 func (s *Session) Want(cause Cause, now Instant) {
 	at := max(now.Mono, s.renewAfter, 1)
 	if p := s.pending; p != nil {
 		p.refused, p.cause, p.retry = true, cause, at
 	}
-	s.renewAt(at, cause) // keeps the renewal even if the client confirms the pending bundle before it
+	s.renewAt(at, cause) // renewAt keeps the renewal even if the client confirms the pending bundle first
 }
 
 // SetRole changes the session's RTC role from its next bundle on. It returns false and changes
@@ -138,7 +141,7 @@ func (s *Session) SetRole(r Role) bool {
 	if rtc == nil || rtc.Role == r || r == Publisher && !s.Terms.MayPublish {
 		return false
 	}
-	changed := *rtc // copied, since stored records share the old value
+	changed := *rtc // changes a copy, since stored records share the old value
 	changed.Role = r
 	s.Identity.RTC = &changed
 	s.request.granted = false // your back end approved the old role

@@ -27,7 +27,7 @@ func rotating(t *testing.T, ttl time.Duration, attach bool) *world {
 	return w
 }
 
-// approves makes approvals required from now on. Your back end has just given one.
+// approves makes approvals required from now on. Your back end has just approved the next bundle.
 func (w *world) approves(ahead, grace time.Duration) {
 	w.policy.ApprovalAhead, w.policy.ApprovalGrace = ahead, grace
 	w.s.Approve(0, w.now)
@@ -68,8 +68,8 @@ func TestScheduleComesFirst(t *testing.T) {
 	check(t, !w.s.outdated(), "outdated after a renewal")
 }
 
-// After two changes within one spread, all sessions have tokens of the last certificate, whether or
-// not they were renewed for the first change. If the second change is back to the old certificate,
+// After two changes within one spread, all sessions have tokens of the last certificate, even those
+// that were renewed for the first change. If the second change is back to the old certificate,
 // sessions that still have its tokens are not renewed.
 func TestASecondRotationWithinTheFirst(t *testing.T) {
 	for _, renewed := range []bool{false, true} {
@@ -111,7 +111,8 @@ func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
 	w.dueFor(CauseCertificate)
 }
 
-// A session is renewed once for the certificate even if its new tokens cannot expire later.
+// A session is renewed once for the certificate even if its new tokens cannot expire later than the
+// old ones.
 func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 	w := rotating(t, time.Hour, false)
 	w.s.Terms.Until = w.now.Sec().Add(time.Hour)

@@ -25,8 +25,8 @@ type Resume struct {
 	// request does not contain a seq.
 	Seq        uint64
 	SeqUnknown bool
-	// ExpiresAt is when the client's tokens expire; 0 if the request does not contain it. A node
-	// without a record of the session relies on it.
+	// ExpiresAt is when the client's tokens expire; 0 if the request does not contain the time. A
+	// node without a record of the session relies on the client's value.
 	ExpiresAt UnixSec
 }
 

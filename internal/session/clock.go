@@ -75,8 +75,8 @@ var (
 )
 
 // Check returns an error if s, which a client or your back end sent, cannot be in Unix seconds. For
-// a value above MaxUnix the error says that it looks like milliseconds; if it were accepted, the
-// expiry would lie thousands of years ahead. The error does not repeat the number.
+// a value above MaxUnix the error says that the value looks like milliseconds. If such a value were
+// accepted, the expiry would lie thousands of years ahead. The error does not repeat the number.
 func (s UnixSec) Check() error {
 	switch {
 	case s < 0:

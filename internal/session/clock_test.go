@@ -24,8 +24,8 @@ func TestUnixSecCheck(t *testing.T) {
 	}
 }
 
-// An expiry in milliseconds is refused, since as seconds it would claim tokens of the maximum
-// lifetime.
+// An expiry in milliseconds is refused, since read as seconds it would claim tokens of the
+// maximum lifetime.
 func TestResumeExpiryInMilliseconds(t *testing.T) {
 	for _, expiresAt := range []UnixSec{1800000000000, -1} {
 		err := Resume{ExpiresAt: expiresAt}.Check()

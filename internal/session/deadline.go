@@ -35,8 +35,8 @@ const never = time.Duration(1<<63 - 1)
 // unreachable.
 const returnGrace = 10 * time.Second
 
-// renewalDue returns when the next renewal is due, and its cause: CauseCertificate if a change of
-// the node's certificate makes it due before the scheduled time.
+// renewalDue returns when the next renewal is due, and its cause. The cause is CauseCertificate if
+// a change of the node's certificate makes the renewal due before its scheduled time.
 func (s *Session) renewalDue() (time.Duration, Cause) {
 	at, cause := s.scheduledRenewal()
 	if s.outdated() {
@@ -48,8 +48,8 @@ func (s *Session) renewalDue() (time.Duration, Cause) {
 }
 
 // scheduledRenewal returns when the next renewal is due and its cause, if the certificate has not
-// changed. It returns never if no renewal was requested and new tokens could not expire later than
-// the newest ones.
+// changed. It returns the time `never` if no renewal was requested and new tokens could not expire
+// later than the newest ones.
 func (s *Session) scheduledRenewal() (time.Duration, Cause) {
 	switch {
 	case s.renewCause != "":
@@ -68,8 +68,9 @@ func (s *Session) scheduledRenewal() (time.Duration, Cause) {
 // per second, this saves a quarter of the CPU time per renewal.
 const tick = 50 * time.Millisecond
 
-// Deadline returns when the session's next task is due, on the monotonic clock. It is computed from
-// the session's state, so there is always exactly one. The scheduler calls it after every change.
+// Deadline returns when the session's next task is due, on the monotonic clock. Deadline computes
+// the time from the session's state, so a session always has exactly one deadline. The scheduler
+// calls Deadline after every change.
 func (s *Session) Deadline() time.Duration {
 	switch s.state {
 	case Attached:
@@ -115,8 +116,8 @@ func (s *Session) windowEnds() time.Duration {
 	return max(s.detachedAt+s.policy.ResumeWindow, s.issued.expires)
 }
 
-// TakeTask returns the task that is due now, or Wait if the deadline has not come. It marks
-// Unreachable and TokensExpired as reported, so that each is returned once for a bundle.
+// TakeTask returns the task that is due now, or Wait if the deadline is still ahead. It marks
+// Unreachable and TokensExpired as reported, so that it returns each of them once for a bundle.
 func (s *Session) TakeTask(now Instant) (Task, Cause) {
 	if now.Mono < s.Deadline() {
 		return Wait, ""
@@ -158,8 +159,8 @@ func (s *Session) TakeTask(now Instant) (Task, Cause) {
 	return Repeat, ""
 }
 
-// mintTask returns the task for a bundle that is to be minted at due: Renew (mint it), Ask (request
-// approval), Deny (end the session), or Wait if it is too early for all of them.
+// mintTask returns the task for a bundle that must be minted at the time `due`: Renew (mint it),
+// Ask (request approval), Deny (end the session), or Wait if it is too early for all of them.
 func (s *Session) mintTask(due time.Duration, cause Cause, now Instant) (Task, Cause) {
 	task, at := s.taskToMint(due, s.issued.expires)
 	switch {

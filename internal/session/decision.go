@@ -45,7 +45,8 @@ const (
 	// ApprovalUnavailable: your back end did not answer. An open session is not ended by this: it
 	// continues for Policy.ApprovalGrace.
 	ApprovalUnavailable
-	// RevocationsUnknown: the node has just started and has not loaded the revocations yet.
+	// RevocationsUnknown: the node has just started and has not loaded the revocations yet, so it
+	// cannot know whether the session is revoked.
 	RevocationsUnknown
 )
 

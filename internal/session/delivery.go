@@ -5,7 +5,7 @@ import "time"
 // bundle describes one minted set of tokens. It does not contain the tokens.
 type bundle struct {
 	seq       uint64
-	expiresAt UnixSec       // when the tokens expire; 0 if unknown
+	expiresAt UnixSec       // expiry of the tokens; 0 if unknown
 	expires   time.Duration // expiresAt on the monotonic clock
 
 	certificate Fingerprint // the certificate that signed the tokens; 0 if unknown
@@ -18,53 +18,53 @@ func (b bundle) known() bool { return b.expiresAt != 0 }
 type pending struct {
 	tokens  Tokens
 	cause   Cause
-	rejoin  bool          // the client must rejoin its call with these tokens; renewing would fail
+	rejoin  bool          // the client must join its call again with these tokens, since its previous ones have expired
 	attempt int           // how often the bundle was pushed so far
 	last    time.Duration // when the bundle was last pushed
-	retry   time.Duration // when to push again, or to replace a refused bundle
-	refused bool          // the SDK refused the bundle: mint another one at retry
+	retry   time.Duration // when to push the bundle again, or to replace it if it was refused
+	refused bool          // the SDK refused the bundle, so another one must be minted at the time `retry`
 	sent    bool          // the bundle was sent on the connection, not only over HTTP
 }
 
 // delivery records which bundle was minted last, and which one the client has confirmed.
 type delivery struct {
-	held     bundle   // the newest bundle that the client certainly has
-	issued   bundle   // the newest bundle minted
-	issuedAt UnixSec  // when issued was minted; 0 if unknown
+	held     bundle   // the newest bundle of which the node knows that the client has it
+	issued   bundle   // the newest bundle that was minted
+	issuedAt UnixSec  // when the bundle in the field `issued` was minted; 0 if unknown
 	ackedAt  UnixSec  // when the client last confirmed a bundle; 0 if never, or unknown
-	pending  *pending // nil once issued is confirmed
+	pending  *pending // nil once the client has confirmed the bundle in the field `issued`
 
 	answered       uint64        // seq of the newest bundle that was acked or nacked on this node
 	nackAfter      time.Duration // earliest time at which a nack may cause a new bundle
 	renewAfter     time.Duration // earliest time at which a renew request may cause a new bundle
-	silent         uint8         // consecutive pushes without an answer; not counted beyond SilentTries+1
-	nacked         bool          // the SDK refused the newest bundle, and has accepted none since
-	minted         bool          // a bundle was minted, on this node or before the session was restored from its record
-	fetched        bool          // another node gave the newest bundle to the client over HTTP, and it is not confirmed
-	expiryReported bool          // the expiry of the held tokens was reported
+	silent         uint8         // number of consecutive pushes without an answer; at most SilentTries+1
+	nacked         bool          // the SDK refused the newest bundle, and has accepted no bundle since
+	minted         bool          // whether a bundle was minted, on this node or before the session was restored from its record
+	fetched        bool          // another node gave the newest bundle to the client over HTTP, and the client has not confirmed it
+	expiryReported bool          // the expiry of the tokens in the field `held` was reported
 }
 
-// Issued reports whether a bundle is known to have been minted. It is false for a session
-// that was restored from its resume key alone.
+// Issued reports whether a bundle is known to have been minted. It returns false for a session that
+// was restored from its resume key alone.
 func (d *delivery) Issued() bool { return d.minted }
 
 // Unconfirmed reports whether the client has not confirmed the newest bundle.
 func (d *delivery) Unconfirmed() bool { return d.pending != nil }
 
-// AssumeIssued makes Issued return true. Without it, the end of a session that was restored from
-// its resume key alone would not be saved. The client has a key, so another node has minted a
-// bundle.
+// AssumeIssued makes Issued return true. Without AssumeIssued, the end of a session that was
+// restored from its resume key alone would not be saved. The assumption is safe: the client has a
+// key, so another node has minted a bundle.
 func (d *delivery) AssumeIssued() {
 	d.minted = true
 	d.issued.seq = max(1, d.issued.seq)
 }
 
-// HeldExpires returns when the tokens expire that the client certainly has, on the monotonic clock;
-// 0 if unknown.
+// HeldExpires returns, on the monotonic clock, when the newest tokens expire of which the node
+// knows that the client has them; 0 if unknown.
 func (d *delivery) HeldExpires() time.Duration { return d.held.expires }
 
-// Skip leaves out one seq. Another node may have used it for a bundle that it sent on a connection
-// that is still open.
+// Skip leaves one seq unused, because another node may have used it for a bundle that it sent on a
+// connection that is still open.
 func (d *delivery) Skip() { d.issued.seq++ }
 
 // Again returns the push of the unconfirmed bundle, because the client requested tokens. Unlike
@@ -130,7 +130,8 @@ func (d *delivery) ReportExpiry() bool {
 }
 
 // heard records an ack or nack of bundle seq. Only the first one counts as the answer to the push.
-// Otherwise a client that repeats acks or sends renew, but does not read pushes, would seem alive.
+// Otherwise a client that repeats acks or sends renew messages, but does not read pushes, would
+// seem alive.
 func (d *delivery) heard(seq uint64) {
 	if seq > d.answered {
 		d.answered, d.silent = seq, 0
@@ -138,8 +139,8 @@ func (d *delivery) heard(seq uint64) {
 }
 
 // Nack records that the client's SDK refused bundle seq. It returns false for a duplicate or
-// outdated nack. A new bundle is minted at once, but at most one per AckTimeout, so that an SDK
-// that refuses every bundle does not cause a flood of them.
+// outdated nack. After a nack that counts, a new bundle is minted at once, but at most one per
+// AckTimeout, so that an SDK that refuses every bundle does not cause a flood of them.
 func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	if seq > d.issued.seq {
 		return false, Errorf(CodeBadRequest, "nack.seq: %d was not sent yet; the newest is %d", seq, d.issued.seq)
@@ -148,7 +149,7 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	if seq < d.issued.seq || d.pending != nil && d.pending.refused {
 		return false, nil
 	}
-	if d.pending == nil { // the bundle counted as confirmed, or needed no ack, until this nack
+	if d.pending == nil { // the bundle counted as confirmed, or needed no ack, before this nack
 		d.pending = &pending{last: now.Mono}
 	}
 	d.pending.refused, d.pending.cause = true, CauseNack
@@ -158,8 +159,8 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 }
 
 // heldExpired reports whether the client's tokens have expired, so that its SDK has left the call
-// and must join it again. If it is unknown which tokens the client has, heldExpired returns true
-// once the SDK has refused the newest bundle.
+// and must join the call again. If it is unknown which tokens the client has, heldExpired returns
+// true once the SDK has refused the newest bundle.
 func (d *delivery) heldExpired(now Instant) bool {
 	if d.held.known() {
 		return d.held.expires <= now.Mono

@@ -6,7 +6,7 @@ package session
 type epochs struct {
 	epoch uint64 // highest epoch known
 	// proven is the highest epoch whose resume key the client has presented. Keys of lower epochs
-	// are refused. A key of a higher epoch may have been lost on its way to the client.
+	// are refused. The key of a higher epoch, if there is one, may not have reached the client.
 	proven        uint64
 	attachedEpoch uint64 // epoch of the newest attachment on this node; less than epoch after a call of Fence
 	attachedSeq   uint64 // seq of the first bundle of that attachment

@@ -20,9 +20,9 @@ const (
 	CodeInternal        Code = "internal"
 )
 
-// Error is an error that may be shown to the caller. Message names the wrong input and what would
-// be right, and never contains a secret. Clients get any other error as CodeInternal with a fixed
-// text.
+// Error is an error that may be shown to the caller. Message names the wrong input and says what
+// would be right, and never contains a secret. For any other error, clients get CodeInternal with a
+// fixed text.
 type Error struct {
 	Code    Code
 	Message string
@@ -37,8 +37,8 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// ErrUnknown is the answer to every invalid resume key. It is the same for all of them, so that an
-// attacker cannot learn why a key is invalid.
+// ErrUnknown is the answer to every invalid resume key. All invalid keys get the same answer, so that
+// an attacker cannot learn why a key is invalid.
 var ErrUnknown = Errorf(CodeUnknownSession, "this session and key are not known here; join afresh")
 
 // ErrNotOpen refuses an operator's request about a session that is not open or belongs to another

@@ -6,8 +6,8 @@ type EventType string
 const (
 	// EventJoined means that the session was opened.
 	EventJoined EventType = "session.joined"
-	// EventUnreachable: the session's tokens expire soon and no client is connected. Your app can
-	// wake the phone, so that its client reconnects.
+	// EventUnreachable: the session's tokens expire soon and no client is connected. Your back end
+	// can wake the app on the phone, so that its client reconnects.
 	EventUnreachable EventType = "session.unreachable"
 	// EventEnded means that the session has ended. Event.Reason says why.
 	EventEnded EventType = "session.ended"

@@ -48,9 +48,9 @@ var unknownSigner Signer
 // SetSigner sets the certificate with which the node signs from now on.
 func (s *Session) SetSigner(signer *Signer) { s.signer = signer }
 
-// Certificate returns the certificate that signed the client's tokens. It returns 0 if that is
-// unknown because the newest bundle is not confirmed and has another certificate than the bundle
-// before: the client may have either.
+// Certificate returns the certificate that signed the client's tokens. It returns 0 (unknown) if
+// the newest bundle is not confirmed and has another certificate than the previous bundle, since
+// the client may have either bundle.
 func (s *Session) Certificate() Fingerprint {
 	if s.held.certificate != s.issued.certificate {
 		return 0

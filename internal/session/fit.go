@@ -31,7 +31,7 @@ func (r *Record) Check() error {
 }
 
 // Fits reports whether two resume keys belong to the same session: their project, subject and users
-// are equal. The role may differ, since an operator can change it.
+// must be equal. The role may differ, since an operator can change it.
 func (k *ResumeClaims) Fits(other *ResumeClaims) bool {
 	return k.Session == other.Session && k.App == other.App && k.Subject == other.Subject && k.Identity.sameUsers(&other.Identity)
 }

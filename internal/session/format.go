@@ -39,11 +39,11 @@ func (f *Format) UnmarshalText(text []byte) error {
 }
 
 // Format returns the token format for a caller. The format in the request (wanted) comes first,
-// then the credential's, then the operator's; wanted is nil if the request names none. The error is
-// an *Error. It refuses FormatSingle unless the request is for both RTC and RTM. It refuses
-// Format006 unless the credential grants it, for a 006 token can be forged: its signature covers
-// channel and user as one string, so a token for channel "a1" and user "2" also works for channel
-// "a" and user "12", which the credential may not grant.
+// then the credential's, then the operator's; `wanted` is nil if the request names no format. The
+// error is an *Error. Format refuses FormatSingle unless the request is for both RTC and RTM.
+// Format refuses Format006 unless the credential grants that format, since a 006 token can be
+// forged: its signature covers channel and user as one string, so a token for channel "a1" and user
+// "2" also works for channel "a" and user "12", which the credential may not grant.
 func (p *Policy) Format(wanted *Format, g *Grant, id Identity) (Format, error) {
 	granted := *cmp.Or(g.Format, &p.DefaultFormat)
 	if wanted == nil {

@@ -29,7 +29,7 @@ type Grant struct {
 
 	Channels []string
 	UIDs     []string // in decimal
-	Accounts []string // patterns do not match accounts that are also uids
+	Accounts []string // a pattern does not match an account that is also a uid
 	Roles    []Role
 	RTMUsers []string
 	Chat     []string
@@ -92,8 +92,8 @@ func (g *Grant) coversUser(r *RTC) bool {
 	return covers(g.Accounts, r.Account)
 }
 
-// isUID reports whether an account has the form of a uid in a token: a decimal number. "0" has not,
-// since a token for uid 0, Agora's wildcard, contains an empty name.
+// isUID reports whether an account has the form of a uid in a token: a decimal number. "0" does not
+// have this form, since a token for uid 0, Agora's wildcard, contains an empty name.
 func isUID(account string) bool {
 	n, err := strconv.ParseUint(account, 10, 32)
 	return err == nil && n > 0 && strconv.FormatUint(n, 10) == account

@@ -20,8 +20,8 @@ func TestAccountOfDigits(t *testing.T) {
 		{[]string{"1001*"}, nil, "1001", false},
 		{[]string{"*"}, nil, "4294967295", false},
 		{[]string{"*"}, []string{"7"}, "1001", false},
-		{[]string{"ana", "1001"}, nil, "1001", true}, // permitted by its full name
-		{nil, []string{"1001"}, "1001", true},        // permitted as a uid, since the token is the same
+		{[]string{"ana", "1001"}, nil, "1001", true}, // the account's full name permits it
+		{nil, []string{"1001"}, "1001", true},        // the uid permits it, since the token is the same
 		{nil, []string{"10*"}, "1001", true},
 		{[]string{"*"}, []string{"*"}, "1001", true},
 		{nil, []string{"1002"}, "1001", false},
@@ -31,7 +31,7 @@ func TestAccountOfDigits(t *testing.T) {
 		{[]string{"*"}, nil, "4294967296", true},
 		{[]string{"*"}, nil, "+7", true},
 		{[]string{"*"}, nil, "7a", true},
-		{[]string{"*"}, nil, "0", true}, // the grant permits it, but agora.Validate refuses it
+		{[]string{"*"}, nil, "0", true}, // the grant permits the account "0", but agora.Validate refuses it
 		{[]string{"*", "0"}, []string{"1*"}, "0", true},
 		{nil, []string{"*"}, "ana", false},
 		{nil, []string{"*"}, "01001", false},

@@ -36,13 +36,13 @@ type history struct {
 	*rapid.T
 	policy Policy
 	now    Instant
-	lead   time.Duration // how far the wall clock was set forward
+	lead   time.Duration // how far ahead the wall clock was set
 	s      *Session
 	signer Signer
 	last   Push // the newest push
 	epoch  uint64
 
-	at       time.Duration // when last was sent
+	at       time.Duration // when the push in the field `last` was sent
 	settled  time.Duration // when an ack last confirmed a bundle
 	unheard  time.Duration // when the oldest unanswered push on the connection was sent; 0 if all were answered
 	answered uint64        // seq of the newest bundle that the client has acked or nacked
@@ -65,7 +65,8 @@ func (h *history) heard(seq uint64) {
 	}
 }
 
-// paced checks that at least the time every lies between two bundles that the client requested.
+// paced checks that at least the duration `every` lies between two bundles that the client
+// requested.
 func (h *history) paced(last *time.Duration, every time.Duration) {
 	if *last != 0 && h.now.Mono-*last < every {
 		h.Fatalf("tokens at the client's will, %s after the last", h.now.Mono-*last)
@@ -94,7 +95,7 @@ func (h *history) mint() Tokens {
 	return Tokens{RTM: "t", ExpiresAt: expiresAt, Certificate: h.signer.Certificate}
 }
 
-// took checks a push that the client received against the previous one.
+// took compares a push that the client received with the previous one.
 func (h *history) took(p Push) {
 	switch {
 	case p.Seq < h.last.Seq || p.Seq > h.last.Seq+1:
@@ -109,7 +110,7 @@ func (h *history) took(p Push) {
 	h.last, h.at = p, h.now.Mono
 }
 
-// Wait lets time pass, to the deadline at most, and does the task that is then due.
+// Wait lets time pass, at most until the session's deadline, and does the task that is then due.
 func (h *history) Wait(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
@@ -271,12 +272,13 @@ func (h *history) Move(t *rapid.T) {
 	}
 }
 
-// Step sets the wall clock forward. Another test sets it back, where MaxLifetime limits the tokens.
+// Step sets the wall clock forward. Another test sets it back, and there MaxLifetime limits the
+// tokens.
 func (h *history) Step(t *rapid.T) {
 	step := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "step"))
 	h.lead += step
 	h.pass(0)
-	h.asked = 0 // the next renewal may be earlier than renewEvery
+	h.asked = 0 // the step may make the next renewal due earlier than renewEvery after the last one
 	h.s.ClockStepped(step, 30*time.Second, h.now)
 }
 

@@ -23,9 +23,9 @@ type ResumeClaims struct {
 	Subject  string
 	Identity Identity
 	Terms    Terms
-	// Epoch is the epoch of the attachment for which the key was issued; 0 before the join. Since
-	// the client brings it along to another node, nodes can order attachments without comparing
-	// their clocks.
+	// Epoch is the epoch of the attachment for which the key was issued; 0 before the join. The
+	// client presents its key to any node, so nodes can order attachments without comparing their
+	// clocks.
 	Epoch uint64
 	// ApprovedAt is when your back end last approved the session; 0 if no approval was requested.
 	ApprovedAt UnixSec

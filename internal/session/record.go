@@ -13,7 +13,7 @@ type Record struct {
 	Reason EndReason
 
 	// Seq and ExpiresAt describe the newest bundle that was minted. HeldSeq and HeldExpiresAt
-	// describe the newest one that the client certainly has. An expiry of 0 is unknown.
+	// describe the newest bundle that the client has confirmed. An expiry of 0 is unknown.
 	Seq, HeldSeq             uint64
 	ExpiresAt, HeldExpiresAt UnixSec
 
@@ -26,9 +26,9 @@ type Record struct {
 
 	// DetachedAt is when the connection was lost; 0 if unknown, or if State is not Detached.
 	DetachedAt UnixMilli
-	// These fields say what was reported of the newest bundle, so that another node does not report
-	// it again: that the client is unreachable, that the tokens expired while the session was
-	// detached, and that the tokens which the client holds expired.
+	// These fields say what was reported about the newest bundle, so that another node does not
+	// report the same again: that the client is unreachable, that the tokens expired while the
+	// session was detached, and that the tokens which the client holds expired.
 	Unreachable, TokensExpired, ExpiryReported bool
 	// Fetched is true if the newest bundle is not confirmed and was given to the client over HTTP
 	// only.

@@ -79,7 +79,8 @@ type Session struct {
 }
 
 // New returns a session without tokens and without a connection. If key.Epoch is 0, the session is
-// new; otherwise New restores it from the claims of its resume key alone.
+// new; otherwise the session already exists, and New restores it from the claims of its resume key
+// alone.
 func New(key ResumeClaims, policy *Policy, now Instant) *Session {
 	return &Session{
 		ID: key.Session, App: key.App, Subject: key.Subject, Identity: key.Identity, Terms: key.Terms,
@@ -112,7 +113,7 @@ func (s *Session) Ending(reason EndReason) Ending {
 }
 
 // Admit accepts a resume key of this epoch, or refuses it with an EndedError. A key is refused if
-// the client has presented a newer one before. Until then older keys are accepted too, since the
+// the client has already presented a newer key. Before that, older keys are accepted too, since the
 // message with the newer key may have been lost.
 func (s *Session) Admit(epoch uint64) error {
 	if err := s.Refusal(epoch); err != nil {
@@ -131,13 +132,13 @@ func (s *Session) Refusal(epoch uint64) error {
 	return nil
 }
 
-// Confirm applies what a returning client reports: it has bundle seq and, if expiresAt is not 0,
-// its tokens expire then. This makes up for lost acks, and for bundles of another node that this
-// node has no record of. seq is at most MaxSeq, see Resume.Check.
+// Confirm applies what a returning client reports: that it has bundle seq and, if expiresAt is not
+// 0, that its tokens expire then. So a lost ack does no harm, and this node learns of bundles of
+// another node of which it has no record. seq is at most MaxSeq, see Resume.Check.
 func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	var a Acked
-	// No bundle can expire later than this. Without the limit, a client could claim a later expiry
-	// to get longer-lived tokens next time.
+	// No bundle can expire later than `now` plus the lifetime of the tokens. Without the limit, a
+	// client could claim a later expiry to get longer-lived tokens next time.
 	expiresAt = min(expiresAt, now.Sec().Add(s.Terms.TTL))
 	switch {
 	case s.pending != nil && seq >= s.issued.seq:
@@ -158,8 +159,8 @@ func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 }
 
 // NextValidity returns when the next bundle is issued and when it expires. The expiry is not before
-// that of the newest bundle, not after Terms.Until, and at most MaxLifetime ahead. The error is an
-// EndedError if Terms.Until has passed.
+// the expiry of the newest bundle, not after Terms.Until, and at most MaxLifetime ahead. The error
+// is an EndedError if Terms.Until has passed.
 func (s *Session) NextValidity(now Instant) (issuedAt, expiresAt UnixSec, err error) {
 	issuedAt = now.Sec()
 	expiresAt = max(issuedAt.Add(s.Terms.TTL), s.issued.expiresAt)
@@ -204,13 +205,13 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.issuedAt = now.Sec()
 	s.renewCause, s.request = "", request{owed: s.NeedsApproval()}
 	s.minted, s.renewBy, s.notBefore, s.unreachable, s.tokensExpired, s.fetched = true, 0, 0, false, false, false
-	s.detachedAt = now.Mono // a detached client that renews over HTTP is alive
+	s.detachedAt = now.Mono // a detached client that renews over HTTP is alive, so its time of detachment is moved
 	switch cause {
 	case CauseNack:
 		s.nackAfter = now.Mono + s.policy.AckTimeout
 	case CauseRenew, CauseRole:
 		s.renewAfter = now.Mono + renewEvery
-	default: // a client cannot cause these renewals at will, so they need no rate limit
+	default: // a client cannot cause these renewals whenever it likes, so they need no rate limit
 	}
 	return s.Repeat(now)
 }
@@ -238,8 +239,8 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	return s.settle(now), nil
 }
 
-// renewEvery is the minimum time between two bundles that a client or an operator requests. A
-// shorter time could overrun the client's limit of 10 messages per second, since it acks each
+// renewEvery is the minimum time between two bundles that a client or an operator requests. With a
+// shorter time, a client could exceed its limit of 10 messages per second, since it acks each
 // bundle.
 const renewEvery = time.Second
 
@@ -293,10 +294,10 @@ func (s *Session) End() { s.state = Ended }
 // final reports whether new tokens could not expire later than the newest ones.
 func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 
-// ClockStepped tells the session that the wall clock was set forward by step, so its tokens expire
-// that much earlier on the monotonic clock. The next renewal moves forward with them. If many
-// sessions are then due at once, their renewals are spread over window, by session id. A negative
-// step changes nothing, since the tokens then work longer than planned.
+// ClockStepped adapts the session to a wall clock that was set forward by `step`, so that its
+// tokens expire earlier by `step` on the monotonic clock. The next renewal becomes due earlier,
+// too. If many sessions are then due at once, their renewals are spread over the duration `window`,
+// by session id. A negative `step` changes nothing, since the tokens then work longer than planned.
 func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
 	due, _ := s.scheduledRenewal()
 	if step <= 0 || s.state != Attached || due == never {

@@ -74,7 +74,7 @@ func TestAnyAckOrNackEndsTheSilence(t *testing.T) {
 	w.renew()
 	w.next(Repeat)
 	w.repeat()
-	w.ack(1) // outdated, but it proves that the client is alive
+	w.ack(1) // the ack is outdated, but it proves that the client is alive
 	w.next(Repeat)
 }
 
@@ -226,7 +226,7 @@ func TestRefusalsArePacedByTime(t *testing.T) {
 				}
 				w.pass(100 * time.Millisecond)
 			}
-			check(t, bundles == 7, "%d bundles in 31 s", bundles) // one at once, then one per AckTimeout
+			check(t, bundles == 7, "%d bundles in 31 s", bundles) // one bundle at once, then one per AckTimeout
 		})
 	}
 }
@@ -242,7 +242,7 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 		return nil
 	}
 	must(t, resume(1))                // the client gets key 2
-	if err := resume(1); err != nil { // key 2 was lost on its way; the client gets key 3
+	if err := resume(1); err != nil { // key 2 did not reach the client, which now gets key 3
 		t.Fatalf("the key whose successor was lost: %v", err)
 	}
 	w.ack(w.s.issued.seq) // the ack proves that the client has key 3
@@ -253,7 +253,7 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 		}
 	}
 	must(t, resume(3))
-	must(t, w.s.Admit(9)) // a key from another node, with an epoch that this node has not seen
+	must(t, w.s.Admit(9)) // the key is from another node, with an epoch that this node has not seen
 	if w.attach(); w.s.Epoch() != 10 {
 		t.Fatalf("epoch %d, want 10", w.s.Epoch())
 	}
@@ -304,7 +304,7 @@ func TestResumeAfterRunningOutIsARejoin(t *testing.T) {
 func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
 	w := attached(t, time.Hour)
 	w.renew()
-	w.s.Detach(1, w.now) // as if the ack had been lost with the connection
+	w.s.Detach(1, w.now) // the situation is the same as if the ack had been lost with the connection
 	a := w.s.Confirm(2, 0, w.now)
 	require(t, a.Settled, "confirm: %+v", a)
 	p := w.attach()

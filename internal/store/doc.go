@@ -2,24 +2,23 @@
 // needs attention, and which node owns it. It has the types that the scheduler and the
 // stores share, the rules by which one record replaces another, and the store that is
 // embedded in a node without Redis. Package redis is the other store; package storetest
-// tests both. A store also lists its sessions (Lister), keeps the nodes' statuses
-// (Nodes), and the copy of the revocations that all nodes share (Revocations).
+// tests both. A store also lists its sessions (Lister), keeps the nodes' statuses (Nodes),
+// and the copy of the revocations that all nodes share (Revocations).
 //
 // The package works with plain records, and decides which sessions a revocation matches. It
 // has no tokens, no connections and no network.
 //
 // # Shards
 //
-// A session belongs to one of 64 shards by its id. Each operation is atomic within a
-// shard. Nothing is atomic across shards, so that each shard can be on a server of its
-// own.
+// A session belongs to one of 64 shards by its id. Each operation is atomic within a shard.
+// Nothing is atomic across shards, so that each shard can be on a server of its own.
 //
 // # Who owns a session
 //
 // The owner is the node that the record names, for as long as that node renews its lease
-// (see Sweep): every SweepEvery, for Lease. The owner keeps the session in memory, and
-// the store is its write-behind copy. If a session is overdue in the store by Slack, and
-// its owner's lease has expired, the next node that sweeps claims it.
+// (see Sweep): every SweepEvery, for Lease. The owner keeps the session in memory, and the
+// store is its write-behind copy. If a session is overdue in the store by Slack, and its
+// owner's lease has expired, the next node that sweeps claims it.
 //
 // # Conflicts
 //
@@ -30,7 +29,7 @@
 //
 // A session that was ended on purpose leaves a tombstone for as long as its resume keys
 // must be refused (see Record.TombstoneUntil). A session that expired leaves nothing, and
-// its resume key opens it anew.
+// its resume key opens the session again.
 //
 // # Wishes
 //

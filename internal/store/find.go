@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// settleTime is longer than a node takes to save a session after a join or a change.
+// settleTime is longer than a node takes to save a session after the session was joined or
+// changed.
 const settleTime = 250 * time.Millisecond
 
 // Getter reads single records.
@@ -17,8 +18,8 @@ type Getter interface {
 
 // Find returns the record of an open session of a project, or false if there is none. It
 // tries a second time after settleTime, since the session may have been joined a moment ago.
-// A session of another project takes as long as one that does not exist, so that the time
-// does not reveal it.
+// For a session of another project, Find takes as long as for a session that does not exist,
+// so that the time does not reveal whether it exists.
 func Find(ctx context.Context, g Getter, app, id string) (Record, bool, error) {
 	r, ok, err := findOnce(ctx, g, app, id)
 	if err != nil || ok {

@@ -13,8 +13,8 @@ type Lister interface {
 	// IDs returns the ids of a shard's sessions, sorted. A session that exists throughout
 	// the call is returned exactly once, whatever is added or removed meanwhile.
 	IDs(ctx context.Context, shard int) ([]string, error)
-	// Read returns the records of those sessions that are open, in the order of ids. It
-	// leaves out sessions that have ended, and records that cannot be read.
+	// Read returns the records of those sessions in `ids` that are open, in the order of
+	// `ids`. It leaves out sessions that have ended, and records that cannot be read.
 	Read(ctx context.Context, ids []string) ([]Record, error)
 	Getter
 }
@@ -23,8 +23,8 @@ const (
 	// ListLimit is the maximum of ListQuery.Limit.
 	ListLimit = 1000
 	// maxLook is the maximum number of sessions that List reads for a page, whether or not
-	// they match, and minLook the minimum that it reads at once. With smaller steps the
-	// number of empty pages would reveal how many sessions do not match.
+	// they match. minLook is the minimum number that it reads in one step. With smaller steps
+	// the number of empty pages would reveal how many sessions do not match.
 	maxLook = 2000
 	minLook = 100
 	// maxCursor is the maximum length of a cursor. An id is much shorter.
@@ -46,8 +46,8 @@ type ListQuery struct {
 // List returns a page of the sessions, ordered by shard and then by id, and the cursor for
 // the next page, which is empty at the end. A page before the end may have fewer sessions
 // than the limit, even none. A matching session that exists throughout the listing is on
-// exactly one page. The error is a *session.Error if List did not make the cursor, or the
-// limit is out of bounds.
+// exactly one page. The error is a *session.Error if the cursor is not one that List
+// returned, or if the limit is out of bounds.
 func List(ctx context.Context, l Lister, q ListQuery) (records []Record, next string, err error) {
 	if q.Limit < 1 || q.Limit > ListLimit {
 		return nil, "", session.Errorf(session.CodeBadRequest, "limit: want 1 to %d", ListLimit)
@@ -97,11 +97,12 @@ func Walk(ctx context.Context, l Lister, visit func([]Record)) error {
 type walk struct {
 	lister Lister
 	at     place
-	loaded bool     // rest is valid
+	loaded bool     // the field `rest` is valid
 	rest   []string // ids of the current shard that were not read yet
 }
 
-// read returns the next n ids, fewer only at the end, and the records of those that are open.
+// read returns the next n ids, fewer than n only at the end of the listing, and the records
+// of the open sessions among them.
 func (w *walk) read(ctx context.Context, n int) (ids []string, records []Record, err error) {
 	for len(ids) < n && w.at.shard < Shards {
 		if !w.loaded {
@@ -129,8 +130,8 @@ func (w *walk) read(ctx context.Context, n int) (ids []string, records []Record,
 	return ids, records, err
 }
 
-// place is a position in a listing: after all shards below shard, and after the sessions of
-// shard up to the id after, in byte order.
+// place is a position in a listing. It lies behind all shards below the number `shard`, and
+// behind the sessions of that shard up to the id `after`, in byte order.
 type place struct {
 	shard int
 	after string
@@ -146,8 +147,8 @@ func placeOf(cursor string) (place, error) {
 		if err == nil && len(raw) >= 2 {
 			p := place{int(raw[1]), string(raw[2:])}
 			within := p.after == "" && p.shard > 0 || p.after != "" && ShardOf(p.after) == p.shard
-			// Each place has exactly one cursor, but the decoder also accepts other
-			// spellings of it.
+			// Each place has exactly one valid cursor, but the decoder also accepts other
+			// texts for the same place.
 			if within && p.cursor() == cursor {
 				return p, nil
 			}
@@ -171,7 +172,7 @@ func (m *Memory) IDs(_ context.Context, shard int) ([]string, error) {
 	for id := range m.shards[shard].open {
 		ids = append(ids, id)
 	}
-	m.mu.Unlock() // before the sorting, so that other operations need not wait for it
+	m.mu.Unlock() // unlocks before the sorting, so that other operations need not wait for it
 	slices.Sort(ids)
 	return ids, nil
 }

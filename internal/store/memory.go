@@ -16,9 +16,10 @@ import (
 // is corrupt.
 var ErrUnreadable = errors.New("the session's record cannot be read")
 
-// maxTombstones bounds the tombstones of a shard in Memory: a million in all, about 100 MB.
-// A client that joins and leaves in a loop can reach it. Then the tombstone that would expire
-// first is removed early, and its resume keys open the session again.
+// maxTombstones limits the tombstones of a shard in Memory: all shards together have at most
+// a million, about 100 MB. A client that joins and leaves in a loop can reach the limit. Then
+// the tombstone that would expire first is removed early, and its resume keys open the
+// session again.
 const maxTombstones = 1_000_000 / Shards
 
 // Memory is the embedded store, for nodes without Redis and for tests. Several nodes of one
@@ -28,7 +29,7 @@ type Memory struct {
 	mu          sync.Mutex
 	shards      [Shards]memoryShard                   // guarded by mu
 	nodes       map[string]memoryNode                 // guarded by mu
-	watch       map[string]map[*func(string)]struct{} // guarded by mu, by node
+	watch       map[string]map[*func(string)]struct{} // by node; guarded by mu
 	revocations memoryRevocations
 }
 
@@ -36,8 +37,8 @@ type memoryShard struct {
 	generation string
 	open       map[string]Record // including ended sessions whose end is not delivered
 	ended      map[string]Record // the tombstones
-	earliest   session.UnixMilli // a lower bound of the due times in open
-	tombstones []tombstone       // in the order in which they expire
+	earliest   session.UnixMilli // a time before which no session in the map `open` is due
+	tombstones []tombstone       // ordered by the time at which they expire
 }
 
 type tombstone struct {
@@ -84,7 +85,7 @@ func (m *Memory) Lose() {
 	}
 }
 
-// Len returns how many sessions the store holds, and how many tombstones.
+// Len returns how many sessions the store holds, and how many tombstones it holds.
 func (m *Memory) Len() (open, tombstones int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -96,8 +97,8 @@ func (m *Memory) Len() (open, tombstones int) {
 	return open, tombstones
 }
 
-// Acquire makes g.Node the owner of a session. The error is a *session.EndedError when
-// the session was ended, or a newer resume key of it was presented before.
+// Acquire makes g.Node the owner of a session. The error is a *session.EndedError if the
+// session was ended, or if a newer resume key of the session has already been presented.
 func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -160,14 +161,14 @@ func (m *Memory) save(r *Record) Outcome {
 		s.addTombstone(next)
 	default:
 		s.put(next)
-		delete(s.ended, r.Session) // it replaces a tombstone
+		delete(s.ended, r.Session) // the record replaces a tombstone
 	}
 	return o
 }
 
-// Wish writes an operator's wish into the record of an open session, notifies its owner and
-// returns the changed record. A session whose end is not delivered yet can be ended again.
-// The error is ErrNoSession if there is no such record.
+// Wish writes an operator's change (a wish) into the record of an open session, notifies the
+// session's owner and returns the changed record. A session whose end is not delivered yet
+// can be ended again. The error is ErrNoSession if there is no such record.
 func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -202,21 +203,22 @@ func (s *memoryShard) addTombstone(r Record) {
 	}
 }
 
-// removeTombstone removes the record of a tombstone, unless another has replaced it.
+// removeTombstone removes the record of a tombstone, unless another record has replaced it.
 func (s *memoryShard) removeTombstone(g tombstone) {
 	if r, ok := s.ended[g.id]; ok && r.TombstoneUntil() == g.until {
 		delete(s.ended, g.id)
 	}
 }
 
-// notifyLoser notifies the previous owner, before, if another node owns the session now.
+// notifyLoser notifies the previous owner, whose name is in `before`, if another node owns
+// the session now.
 func (m *Memory) notifyLoser(before, node, id string) {
 	if before != node {
 		m.notify(before, id)
 	}
 }
 
-// notify sends node a notice of a session.
+// notify sends node a notice about a session.
 func (m *Memory) notify(node, id string) {
 	for tell := range m.watch[node] {
 		(*tell)(id)
@@ -231,9 +233,9 @@ func (s *memoryShard) expireTombstones(now time.Time) {
 	}
 }
 
-// Watch calls notice for each session that another node acquires from this one, until ctx is
-// done. It calls connected once notices can arrive; earlier ones are lost. notice and
-// connected must not block or call the store.
+// Watch calls the function `notice` for each session that another node acquires from this
+// one, until ctx is done. It calls the function `connected` as soon as notices can arrive;
+// earlier notices are lost. Neither function may block or call the store.
 func (m *Memory) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
 	m.mu.Lock()
 	if m.watch[node] == nil {

@@ -16,10 +16,10 @@ var _ Revocations = (*Memory)(nil)
 // lock order.
 type memoryRevocations struct {
 	mu       sync.Mutex
-	version  RevocationsVersion // guarded by mu, as all else
+	version  RevocationsVersion // guarded by mu, like all fields below
 	all      map[string]storedRevocation
 	ended    map[string]storedEnded
-	earliest session.UnixSec // a lower bound of the entries' ends
+	earliest session.UnixSec // a time before which no revocation ends
 	losses   int             // number of times that the store was emptied
 	watchers map[*func(RevocationsChange)]struct{}
 }
@@ -43,8 +43,8 @@ func (m *memoryRevocations) reset() {
 	m.all, m.ended, m.earliest = make(map[string]storedRevocation), make(map[string]storedEnded), math.MaxInt64
 }
 
-// expire removes the revocations that are over, and their counts of ended sessions. mu is
-// held.
+// expire removes the revocations that have ended, and their counts of ended sessions. The
+// caller holds mu.
 func (m *memoryRevocations) expire(now session.UnixSec) {
 	if now < m.earliest {
 		return

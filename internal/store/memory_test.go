@@ -164,7 +164,7 @@ func TestMemoryBoundsTombstones(t *testing.T) {
 	}
 	end := func(i int) { m.save(m.tombstone(ids[i], time.Hour+time.Duration(i)*time.Second)) }
 	for i := range bound {
-		end(i - i%5 + 4 - i%5) // not in the order in which they are forgotten
+		end(i - i%5 + 4 - i%5) // the sessions do not end in the order in which their tombstones expire
 	}
 	m.wantLen(1, bound)
 	for i := bound; i < len(ids); i++ {
@@ -208,8 +208,9 @@ func TestMemoryForgetsNodes(t *testing.T) {
 	want("")
 }
 
-// TestMemoryRenewalAllocates bounds the allocations of a renewal's save: the outcomes. What
-// the record has of the session's identity is kept from the record before.
+// TestMemoryRenewalAllocates limits the allocations of a renewal's save to those for the
+// outcomes. The new record shares the data of the session's identity with the previous
+// record.
 func TestMemoryRenewalAllocates(t *testing.T) {
 	m := newMemory(t)
 	r := m.open("S1")
@@ -254,7 +255,7 @@ func TestMemorySessionIsSmall(t *testing.T) {
 	m.wantLen(sessions, 0)
 }
 
-// BenchmarkMemorySweep is what a sweep costs a node whose sessions are all in order.
+// BenchmarkMemorySweep measures a sweep of a node that has no overdue sessions.
 func BenchmarkMemorySweep(b *testing.B) {
 	m := store.NewMemory(time.Now)
 	due := session.MilliOf(time.Now().Add(time.Hour))

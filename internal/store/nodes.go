@@ -14,23 +14,23 @@ const NodeKept = time.Hour
 // Nodes stores the statuses that nodes publish for each other, one for each node and topic.
 // Its methods are safe for concurrent use.
 type Nodes interface {
-	// SetStatus replaces node's status under a topic. The store keeps it while the node's
-	// lease holds, and for NodeKept after that. Nodes must repeat it, since a store can lose
-	// its data.
+	// SetStatus replaces node's status of the given topic. The store keeps the status until
+	// the node's lease ends, and for NodeKept after that. Nodes must repeat their statuses,
+	// since a store can lose its data.
 	SetStatus(ctx context.Context, node, topic, status string) error
-	// Statuses returns the statuses under a topic of the nodes whose lease holds, by node
-	// name; "" for a node that has set none.
+	// Statuses returns the statuses of the given topic by node name, for all nodes whose
+	// lease has not ended. The status is "" for a node that has set none.
 	Statuses(ctx context.Context, topic string) (map[string]string, error)
 }
 
 // memoryNode is a node's lease and statuses in Memory.
 type memoryNode struct {
-	until    time.Time         // end of its lease
+	until    time.Time         // end of the node's lease
 	statuses map[string]string // by topic
 }
 
-// renew sets the end of a node's lease to until, and forgets the nodes whose lease ended
-// NodeKept ago. m.mu is held.
+// renew sets the end of a node's lease to the time `until`, and removes the nodes whose
+// lease ended NodeKept ago. The caller holds m.mu.
 func (m *Memory) renew(node string, until time.Time) {
 	n := m.nodes[node]
 	n.until = until
@@ -39,7 +39,7 @@ func (m *Memory) renew(node string, until time.Time) {
 	maps.DeleteFunc(m.nodes, func(_ string, n memoryNode) bool { return !n.until.After(kept) })
 }
 
-// SetStatus replaces node's status under a topic. See Nodes.
+// SetStatus replaces node's status of the given topic. See Nodes.
 func (m *Memory) SetStatus(_ context.Context, node, topic, status string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,7 +55,8 @@ func (m *Memory) SetStatus(_ context.Context, node, topic, status string) error 
 	return nil
 }
 
-// Statuses returns the status under a topic of each node whose lease holds. See Nodes.
+// Statuses returns the status of the given topic of each node whose lease has not ended. See
+// Nodes.
 func (m *Memory) Statuses(_ context.Context, topic string) (map[string]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -45,15 +45,16 @@ const (
 )
 
 // Later returns the new due time of an overdue session that a sweep has claimed, or has left
-// to its live owner. It is one Lease from now, minus a part of SweepEvery that changes every
-// second, so that it is not always the same node that finds the session first.
+// to its live owner. The time is one Lease from now, minus a part of SweepEvery. That part
+// changes every second, so that not always the same node finds the session first.
 func Later(now session.UnixMilli) session.UnixMilli {
 	early := int64(now.Sec()) * laterStep % SweepEvery.Milliseconds()
 	return now.Add(Lease - time.Duration(early)*time.Millisecond)
 }
 
-// laterStep is how many milliseconds Later subtracts more with each second, modulo
-// SweepEvery. It is coprime to SweepEvery, so that Later takes every value before it repeats.
+// laterStep is the number of milliseconds by which the part that Later subtracts grows with
+// each second, modulo SweepEvery. laterStep is coprime to SweepEvery, so that the part takes
+// every value before it repeats.
 const laterStep = 619
 
 // SweepLimit is the maximum number of overdue sessions of one shard that a sweep examines.
@@ -74,10 +75,10 @@ type Record struct {
 	// WishVersion is the version of the newest wish for a role or for fresh tokens, see
 	// Register; 0 if there was none.
 	WishVersion session.UnixMilli
-	// WishPending: the owner has not applied that wish yet.
+	// WishPending is true if the owner has not yet applied the newest wish.
 	WishPending bool
-	// TermsChanged: Terms may differ from the stored ones. It is an argument of Save and is
-	// not stored.
+	// TermsChanged is true if Terms may differ from the stored ones. It is an argument of
+	// Save and is not stored.
 	TermsChanged bool
 }
 
@@ -107,7 +108,7 @@ func sameIdentity(a, b *session.Identity) bool {
 	return samePointee(a.RTC, b.RTC) && samePointee(a.RTM, b.RTM) && samePointee(a.Chat, b.Chat)
 }
 
-// samePointee reports whether both are nil, or point to equal values.
+// samePointee reports whether the two pointers are nil or point to equal values.
 func samePointee[T comparable](a, b *T) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
@@ -118,7 +119,7 @@ type Delivered uint8
 // The events of a session.
 const (
 	DeliveredJoined      Delivered = 1 << iota
-	DeliveredUnreachable           // of its newest bundle
+	DeliveredUnreachable           // set if the event was for the newest bundle
 	DeliveredEnd
 )
 
@@ -157,10 +158,10 @@ func (r *Record) OnlyEnd() Record {
 const tombstoneFor = time.Hour
 
 // TombstoneUntil returns when the tombstone of a session that was ended on purpose expires:
-// together with the session's resume keys. If the client itself left, it expires earlier:
-// tombstoneFor after the end, or with the last token if that is later. A client that resumes
-// after that does no harm, and the tombstones of all calls that ended in the last days would
-// take more memory than the live calls.
+// together with the session's resume keys. If the client itself left, the tombstone expires
+// earlier: tombstoneFor after the end, or with the last token if that is later. A client that
+// resumes after that does no harm, and the tombstones of all calls that ended in the last
+// days would take more memory than the live calls.
 func (r *Record) TombstoneUntil() session.UnixSec {
 	if r.Reason == session.EndLeft {
 		return min(max(r.ExpiresAt, r.Due.Sec().Add(tombstoneFor)), r.Terms.Until)
@@ -185,7 +186,7 @@ type Acquired struct {
 	// Epoch is the epoch of the new attachment. It is higher than the stored epoch and the
 	// epoch in the key.
 	Epoch uint64
-	// Record is the record from before, if Known. Its Due may be 0.
+	// Record is the record before the acquire; it is set if Known is true. Its Due may be 0.
 	Record Record
 	Known  bool
 }
@@ -196,8 +197,9 @@ type Doing uint8
 const (
 	// Claim renews the node's lease and claims overdue sessions.
 	Claim Doing = iota
-	// Renew renews the lease and claims nothing. A node uses it after it could not reach the
-	// store, since the owners of overdue sessions may not have reached it either.
+	// Renew renews the lease and claims nothing. A node uses Renew after it could not reach
+	// the store: the owners of overdue sessions may have been cut off too, and need time to
+	// renew their leases.
 	Renew
 	// Leave ends the lease.
 	Leave
@@ -210,9 +212,9 @@ type Swept struct {
 	Err error
 	// Generation identifies the shard's data. If it changes, records may have been lost.
 	Generation string
-	// Overdue holds the overdue sessions that the sweeping node owns now: their owner's
-	// lease had expired, or they were its own and it has missed their due time. A session
-	// taken from another owner becomes detached, so that this owner wins if it was only cut
-	// off for a while and still has the connection.
+	// Overdue holds the overdue sessions that the sweeping node owns now. Either the lease of
+	// the previous owner had expired, or the node itself is the owner and has missed the due
+	// time. A session taken from another owner becomes detached. So if that owner was only
+	// cut off for a while and still has the connection, its record wins.
 	Overdue []Record
 }

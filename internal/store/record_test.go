@@ -11,8 +11,8 @@ import (
 	"refresher/internal/store"
 )
 
-// TestShardOf pins shards of some sessions. Nodes of all releases must agree on
-// them, so these never change.
+// TestShardOf fixes the shards of some sessions. Nodes of all releases must agree on the
+// shards, so these values never change.
 func TestShardOf(t *testing.T) {
 	for id, want := range map[string]int{
 		"": 5, "a": 44, "S0": 22, "S1": 41, "日本": 17,
@@ -40,7 +40,7 @@ func TestShardsAreEven(t *testing.T) {
 	}
 }
 
-// said returns the record that a node saves of a session with this state, end reason and
+// said returns the record that a node saves for a session with this state, end reason and
 // epochs.
 func said(node string, epoch, version uint64, state session.State, reason session.EndReason, proven uint64) store.Record {
 	return store.Record{
@@ -69,7 +69,7 @@ func drawSaid(t *rapid.T, node string) store.Record {
 	return r
 }
 
-// replaces reports whether r takes the place of old.
+// replaces reports whether a store replaces the record old by r.
 func replaces(old, r *store.Record) bool {
 	_, replace := store.Resolve(old, r)
 	return replace
@@ -171,16 +171,16 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
-// TestTimes: an owner that misses some sweeps keeps its sessions, and a session that it
-// writes as late as a write may take is not overdue.
+// TestTimes: an owner that misses some sweeps keeps its sessions, and a session is not
+// overdue even if its owner takes the longest possible time to save it.
 func TestTimes(t *testing.T) {
 	if store.Lease < 3*store.SweepEvery || store.Slack < time.Second || store.Slack >= store.Lease {
 		t.Errorf("lease %s, a sweep every %s, slack %s", store.Lease, store.SweepEvery, store.Slack)
 	}
 }
 
-// A node that always sweeps at the same moments still is, now and then, the first to see
-// an overdue session that others have put off.
+// A node that always sweeps at the same moments is still sometimes the first to find an
+// overdue session that other nodes have postponed.
 func TestLaterChanges(t *testing.T) {
 	seen := make(map[time.Duration]bool)
 	now := session.UnixMilli(1_800_000_000_000)
@@ -190,7 +190,7 @@ func TestLaterChanges(t *testing.T) {
 			t.Fatalf("%s later", d)
 		}
 		seen[at.Sub(0)%store.SweepEvery] = true
-		// late is how long after now the session is overdue again.
+		// late is the time from now until the session is overdue again.
 		late := at.Sub(now) + store.Slack
 		now = now.Add((late + store.SweepEvery - 1).Truncate(store.SweepEvery))
 	}

@@ -34,10 +34,11 @@ const (
 // Outcome is a store's answer to the Save of one record.
 type Outcome struct {
 	Action Action
-	Ending session.Ending // of EndSession and FinishEnd
+	Ending session.Ending // set for EndSession and FinishEnd
 	Epoch  uint64         // of RaiseEpoch
-	// Wish, of Done, is the stored register if it is newer than the record's: an operator's
-	// wish, which the writer must apply. It is zero otherwise.
+	// Wish is set if Action is Done and the stored register is newer than the record's: it
+	// holds an operator's change (a wish), which the writer must apply. It is zero
+	// otherwise.
 	Wish Register
 }
 
@@ -47,10 +48,10 @@ type Writer interface {
 	Acknowledge(r *Record, o Outcome)
 }
 
-// Resolve decides about a Save of r if the store has the record old of the same session. It
-// returns what the writer must do, and whether r replaces old. If it does, the store writes
-// r.KeepWish(old); otherwise it writes the wish of r.unstoredWish(old) into old. Every store
-// implements this rule.
+// Resolve decides about a Save of r if the store has the record `old` of the same session.
+// It returns what the writer must do, and whether r replaces `old`. If r does, the store
+// writes r.KeepWish(old); otherwise the store writes the wish of r.unstoredWish(old) into
+// `old`. Every store implements this rule.
 //
 // The higher epoch wins. If two nodes have the same epoch, the higher rank wins (see rank).
 // A node that loses by its epoch closes its connection as superseded only if the client has
@@ -60,7 +61,7 @@ type Writer interface {
 func Resolve(old, r *Record) (o Outcome, replace bool) {
 	own := r.Node == old.Node && r.Epoch == old.Epoch
 	switch {
-	case own && r.Version < old.Version: // an earlier write, which arrived late
+	case own && r.Version < old.Version: // r is an earlier write, which arrived late
 		return Outcome{Action: Done, Wish: r.newerWish(old)}, false
 	case old.endedOnPurpose():
 		return old.afterEnd(r, own)
@@ -76,8 +77,8 @@ func Resolve(old, r *Record) (o Outcome, replace bool) {
 }
 
 // afterEnd is Resolve for a stored record r that was ended on purpose. Only its owner may
-// replace it, with the same end. If the owner's session is still open, or has ended for
-// another reason, the owner must finish the stored end.
+// replace it, with the same end. If the session is still open on the owner, or has ended
+// there for another reason, the owner must finish the stored end.
 func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 	switch {
 	case own && next.endedOnPurpose() && next.Reason == r.Reason:
@@ -89,9 +90,9 @@ func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 }
 
 // rank orders records of different nodes with the same epoch. An end on purpose ranks
-// highest, and an attached session ranks above a detached one. Of two attached ones, the one
-// whose client has presented the resume key of this epoch ranks higher, since this client
-// certainly knows of this connection.
+// highest, and an attached session ranks above a detached one. Of two attached sessions, the
+// one whose client has presented the resume key of this epoch ranks higher, since the client
+// then knows of that connection.
 func (r *Record) rank() int {
 	switch {
 	case r.endedOnPurpose():

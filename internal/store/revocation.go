@@ -15,7 +15,7 @@ type Selector struct {
 	App     string `json:"app"`               // the project
 	Channel string `json:"channel,omitempty"` // of RTC
 	User    string `json:"user,omitempty"`    // an RTC uid in decimal, or an account
-	Subject string `json:"subject,omitempty"` // of the credential
+	Subject string `json:"subject,omitempty"` // the subject of the credential
 }
 
 // Matches reports whether s selects a session. If s has a Channel, User is compared with the
@@ -34,9 +34,9 @@ func (s *Selector) Matches(k *session.ResumeClaims) bool {
 	return slices.Contains(users[:], s.User)
 }
 
-// UsersOf returns the names that Selector.User is compared with: the RTC, RTM and Chat user
-// of a session, "" for a service that it does not have. The RTC user with uid 0, Agora's
-// wildcard, is "0". If inChannel is true, only the RTC user is returned.
+// UsersOf returns the names with which Selector.User is compared: the RTC, RTM and Chat user
+// of a session, with "" for a service that the session does not have. The RTC user with uid
+// 0, Agora's wildcard, is "0". If inChannel is true, only the RTC user is returned.
 func UsersOf(id *session.Identity, inChannel bool) (users [3]string) {
 	if id.RTC != nil {
 		users[0] = cmp.Or(id.RTC.User(), "0")
@@ -60,27 +60,28 @@ const MaxName = 255
 // Everybody reports whether s selects all sessions of the project.
 func (s *Selector) Everybody() bool { return *s == Selector{App: s.App} }
 
-// Revocation ends the sessions that it selects, and refuses their users new tokens until it
-// is over or lifted.
+// Revocation ends the sessions that it selects, and refuses their users new tokens until the
+// time Until, or until it is lifted.
 type Revocation struct {
 	Selector
 
 	ID    string            `json:"id"`
 	Since session.UnixMilli `json:"since"`
 	Until session.UnixSec   `json:"until"`
-	// Lifted: the revocation has no effect any more. It is kept until Until, like a
-	// tombstone, so that a node that missed the lift cannot restore it.
+	// Lifted means that an operator has lifted the revocation, so that it has no effect any
+	// more. The store keeps it until the time Until, like a tombstone, so that a node that
+	// missed the lift cannot restore it.
 	Lifted bool `json:"lifted,omitempty"`
-	// Version decides between two copies of a revocation: the higher one wins. It is 1 at
-	// first, and a lift adds 1.
+	// Version decides between two copies of a revocation: the copy with the higher version
+	// wins. The version is 1 at first, and a lift adds 1.
 	Version int64 `json:"version"`
 }
 
-// Standing reports whether the revocation has effect at now.
+// Standing reports whether the revocation has effect at the time now.
 func (r *Revocation) Standing(now session.UnixSec) bool { return !r.Lifted && now < r.Until }
 
-// MaxRevocations is the maximum number of revocations in a store, including lifted ones that
-// are not over yet.
+// MaxRevocations is the maximum number of revocations in a store, including lifted ones whose
+// time Until has not passed.
 const MaxRevocations = 100_000
 
 // ErrRevocationsFull reports that a store has MaxRevocations.
@@ -90,23 +91,23 @@ var ErrRevocationsFull = errors.New("the store holds as many revocations as it m
 var ErrNoRevocation = errors.New("there is no such revocation")
 
 // ErrUnsaved reports that a revocation, or its lift, has effect on one node only, since the
-// store could not be reached. The node stores it when the store is back, unless the node is
-// stopped before.
+// store could not be reached. The node stores the change when the store is reachable again,
+// unless the node is stopped before.
 var ErrUnsaved = errors.New("the store cannot be reached")
 
-// Progress is how far all nodes together have carried out a revocation.
+// Progress is how far all nodes together have applied a revocation.
 type Progress struct {
 	Ended int // number of sessions
 	// AccessEndsAt is the last second at which a token of these sessions works.
 	AccessEndsAt session.UnixSec
-	// Complete: every live node has carried out the revocation.
+	// Complete is true if every live node has applied the revocation.
 	Complete bool
-	// WaitingFor lists the live nodes that have not.
+	// WaitingFor lists the live nodes that have not applied the revocation.
 	WaitingFor []string
 }
 
-// RevocationsVersion identifies a state of a store's revocations: equal versions have the
-// same revocations. The zero value is the version of no state.
+// RevocationsVersion identifies a state of a store's revocations: if two versions are equal,
+// the revocations are the same. The zero value is the version of no state.
 type RevocationsVersion struct {
 	// Name is random. So a store that has lost changes does not reuse a version for another
 	// state.
@@ -137,23 +138,24 @@ type RevocationProgress struct {
 	Ended map[string]Ended
 }
 
-// Revocations is the shared copy of the revocations. Its own clock decides which are over.
-// Its methods are safe for concurrent use.
+// Revocations is the copy of the revocations that all nodes share. The store's own clock
+// decides which revocations have ended. The methods are safe for concurrent use.
 type Revocations interface {
-	// PutRevocations merges revocations into the store and notifies all nodes of the
-	// changes. A revocation that is over, or whose version is not higher than the stored
-	// one, changes nothing. After an error some may have been merged. ErrRevocationsFull
-	// means that some new ones were refused.
+	// PutRevocations merges revocations into the store and notifies all nodes of the changes.
+	// A revocation that has ended, or whose version is not higher than the stored version,
+	// changes nothing. After an error some revocations may have been merged.
+	// ErrRevocationsFull means that some new ones were refused.
 	PutRevocations(ctx context.Context, revocations ...Revocation) error
-	// Revocations returns all revocations that are not over, in any order, and the store's
-	// version; it returns none if the version is known. It does not write.
+	// Revocations returns all revocations that have not ended, in any order, and the store's
+	// version. If that version equals `known`, it returns no revocations. It does not write.
 	Revocations(ctx context.Context, known RevocationsVersion) ([]Revocation, RevocationsVersion, error)
-	// WatchRevocations calls changed with each change, until ctx is done or the connection
-	// breaks. Once it has subscribed, it calls changed with an empty change, since earlier
-	// changes were missed. changed must not block or call the store.
+	// WatchRevocations calls the function `changed` with each change, until ctx is done or
+	// the connection breaks. Once it has subscribed, it calls the function with an empty
+	// change, since earlier changes were missed. The function must not block or call the
+	// store.
 	WatchRevocations(ctx context.Context, changed func(RevocationsChange)) error
 	// PutEnded replaces a node's count of the sessions that it has ended for a revocation.
-	// The store keeps it until the revocation is over.
+	// The store keeps the count until the revocation ends.
 	PutEnded(ctx context.Context, r Revocation, node string, e Ended) error
 	// RevocationProgress returns the stored progress of a revocation.
 	RevocationProgress(ctx context.Context, id string) (RevocationProgress, error)

@@ -8,8 +8,8 @@ import (
 	"refresher/internal/session"
 )
 
-// The embedded store knows before which time no session of a shard is due, so that a sweep
-// need not look at all of them.
+// The embedded store has a time for each shard before which no session is due, so that a
+// sweep need not scan all sessions.
 func TestMemoryKnowsTheEarliestDueTime(t *testing.T) {
 	start := time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC)
 	now := start

@@ -37,17 +37,18 @@ type Wish struct {
 	Session string
 	Kind    WishKind
 	Role    session.Role // of WishRole
-	// At is the caller's wall clock. The wish's version is At, or one more than
-	// that of the session's last wish if that is higher.
+	// At is the time on the caller's wall clock. The wish's version is At, or one more than
+	// the version of the session's last wish if that is higher.
 	At session.UnixMilli
 }
 
-// ErrNoSession says that the store has no open session with this id, to write a wish into.
+// ErrNoSession says that the store has no open session with this id whose record could be
+// changed.
 var ErrNoSession = errors.New("the store has no such open session")
 
 // Register is the last-writer-wins register of a session: the RTC role, and the version of
-// the newest wish for a role or for fresh tokens. Of two records of a session, the role with
-// the higher version counts.
+// the newest wish for a role or for fresh tokens. Of two records of a session, the role in
+// the one with the higher version counts.
 type Register struct {
 	Version session.UnixMilli
 	Role    session.Role
@@ -62,8 +63,8 @@ func (r *Record) Register() Register {
 	return g
 }
 
-// newerWish returns old's register if it is newer than r's, else the zero Register. A
-// session that was ended on purpose has no register.
+// newerWish returns the register of the record `old` if that register is newer than r's,
+// otherwise the zero Register. A session that was ended on purpose has no register.
 func (r *Record) newerWish(old *Record) Register {
 	if old.endedOnPurpose() || old.WishVersion <= r.WishVersion {
 		return Register{}
@@ -71,9 +72,9 @@ func (r *Record) newerWish(old *Record) Register {
 	return old.Register()
 }
 
-// KeepWish returns the record that a store must write when r replaces old: r, but with the
-// wish of old if that is newer. Such a wish stays pending if it was. Any other wish is no
-// longer pending.
+// KeepWish returns the record that a store must write when r replaces the record `old`: r,
+// but with the wish of `old` if that wish is newer. Such a wish stays pending if it was
+// pending. Any other wish is no longer pending.
 func (r *Record) KeepWish(old *Record) Record {
 	next := *r
 	if next.Identity = old.Identity; !sameIdentity(&r.Identity, &old.Identity) {
@@ -87,9 +88,9 @@ func (r *Record) KeepWish(old *Record) Record {
 	return next
 }
 
-// unstoredWish returns the wish of r that a store must write into old although r does not
-// replace old: the node of r applied it while the store was down. It returns false if there
-// is no such wish, or old has a later one.
+// unstoredWish returns the wish of r that a store must write into the record `old` although
+// r does not replace that record: the node of r applied the wish while the store was down.
+// It returns false if there is no such wish, or `old` has a later one.
 func (r *Record) unstoredWish(old *Record) (Wish, bool) {
 	w := Wish{Session: r.Session, Kind: WishRole, Role: r.Register().Role, At: r.WishVersion}
 	if r.HasEnded() && r.Reason == session.EndRevoked {
@@ -128,9 +129,9 @@ type WishResult struct {
 	// Record is the session's current record, as far as the answering node knows. If its
 	// WishVersion is above Version, a later wish has replaced this one.
 	Record Record
-	// Stored: the wish is in the store. If false, the session's own node has applied the
-	// wish, and stores it when the store is back.
+	// Stored is true if the wish is in the store. If it is false, the session's own node has
+	// applied the wish, and stores it when the store is reachable again.
 	Stored bool
-	// Applied: the session's owner has applied the wish.
+	// Applied is true if the session's owner has applied the wish.
 	Applied bool
 }

@@ -33,7 +33,7 @@ func acquireUnknown(w *world) {
 			w.same("Acquire of an unknown session", store.Acquired{Epoch: epoch + 1}, held)
 		}
 	}
-	// There is nothing to claim.
+	// A sweep finds nothing to claim.
 	w.pass(time.Hour)
 	w.handed(nodeB)
 }
@@ -163,12 +163,13 @@ func acquireOlderKey(w *world) {
 	for _, epoch := range []uint64{0, 1, 9} {
 		w.refused(store.AcquireRequest{Session: r.Session, Epoch: epoch, Node: nodeB, Attach: true}, superseded(&r))
 	}
-	// The refusal changed nothing, and a key that is presented counts at once.
+	// The refused Acquire changed nothing, and a newer key takes effect as soon as it is
+	// presented.
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 11, Node: nodeB, Attach: true})
 	w.same("Acquire with a newer key", store.Acquired{Epoch: 13, Known: true, Record: r}, held)
 	w.refused(store.AcquireRequest{Session: r.Session, Epoch: 10, Node: nodeA, Attach: true}, superseded(&r))
 	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 11, Node: nodeA, Attach: true})
-	// The same holds for a session that expired.
+	// The older key is also refused if the session has expired.
 	over := w.record(w.id(), nodeA)
 	over.Epoch = 2
 	w.become(&over, expired)
@@ -196,7 +197,7 @@ func acquireExpired(w *world) {
 	r := w.stored(w.at(expired))
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	w.same("Acquire of one that expired", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
-	// The previous owner cannot finish the session's end any more.
+	// The previous owner can no longer finish the session's end.
 	r.Version++
 	r.Delivered |= store.DeliveredEnd
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.CloseSuperseded})
@@ -213,5 +214,5 @@ func acquireGivesTime(w *world) {
 	w.pass(store.Lease + store.Slack - time.Millisecond)
 	w.handed(nodeC)
 	w.pass(time.Millisecond)
-	w.handed(nodeC, r.Session) // B never saved it, and its lease has expired
+	w.handed(nodeC, r.Session) // node B never saved the session, and the lease of node B has expired
 }

@@ -20,8 +20,8 @@ var claimChecks = []check{
 	{"leaves the session's keys alone", claimsKeys},
 }
 
-// afterClaim ignores the version after a claim: stores may keep that of the previous
-// owner, or reset it.
+// afterClaim ignores the version after a claim: stores may keep the version of the
+// previous owner, or reset it.
 var afterClaim = cmpopts.IgnoreFields(store.Record{}, "Version")
 
 func claimsWhole(w *world) {
@@ -37,7 +37,7 @@ func claimsWhole(w *world) {
 	for _, r := range records {
 		r.Node = nodeB
 		if r.State == session.Attached {
-			r.State = session.Detached // its node is gone, and its connection with it
+			r.State = session.Detached // the session's node has died, and the connection with it
 		}
 		w.same("what was handed over of "+r.Session, r, found[r.Session], afterClaim)
 	}
@@ -46,7 +46,7 @@ func claimsWhole(w *world) {
 func claimsOwner(w *world) {
 	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeB, r.Session)
-	// The previous owner's record ranks no higher than B's.
+	// The previous owner's record does not rank above the record of node B.
 	r.Version++
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.Release})
 	r.Node = nodeB
@@ -54,7 +54,7 @@ func claimsOwner(w *world) {
 	w.same("what is held of a claimed session", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held, afterClaim)
 }
 
-// claimsFromLiving lets an owner come back that was only away for a while.
+// claimsFromLiving: an owner that was cut off only for a while gets its session back.
 func claimsFromLiving(w *world) {
 	r := w.at(proven)
 	r.Due = session.MilliOf(w.after(-store.Slack))
@@ -109,11 +109,11 @@ func claimsOwn(w *world) {
 	w.handed(nodeA)
 	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeA, r.Session)
-	w.handed(nodeA) // A has until the new due time to renew it
-	// A is alive, and does not renew the session.
+	w.handed(nodeA) // node A has until the new due time to renew the session
+	// Node A is alive, and does not renew the session.
 	w.pass(store.SweepEvery)
 	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeA, r.Session)
-	// Once A has saved it, it is not handed over any more.
+	// Once node A has saved the session, sweeps no longer hand it over.
 	r.Version += 2
 	r.Due = session.MilliOf(w.after(time.Hour))
 	w.saved(r)

@@ -1,12 +1,12 @@
 // Package storetest has the tests that every store must pass, with its lists and its
-// revocations: Conformance checks one by one the rules of package store; Model runs
+// revocations: Conformance checks the rules of package store one by one. Model runs
 // arbitrary histories of operations on a store and on store.Memory, and expects the same
-// answers of both.
+// answers from both.
 //
 // A store under test uses the clock that it is opened with. The clock moves only when a
 // test moves it, by whole milliseconds, and starts in a year that no server's own clock
-// shows. A store may also let its tombstones expire after as much real time: the tests
-// make none that last less than a minute, and need each for less than that.
+// shows. A store may also let its tombstones expire by real time: every tombstone of the
+// tests lasts at least a minute, and no test needs one for longer than that.
 //
 // Some things are not tested, because stores may differ in them: the same session twice
 // in one Save, the order of notices across shards, whether a claim sends a notice, and
@@ -32,14 +32,14 @@ type Store interface {
 
 // Sessions has the methods of a store that the scheduler uses.
 type Sessions interface {
-	// Acquire makes a node the owner of a session whose resume key a client presented. A
-	// *session.EndedError says that the key is not valid any more.
+	// Acquire makes a node the owner of a session whose resume key a client presented. It
+	// returns a *session.EndedError if the key is no longer valid.
 	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
 	// Save writes records, each by itself, by the rule of store.Resolve.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
 	// Sweep renews the node's lease, and claims for it the overdue sessions that are its
 	// own or whose owner's lease has expired, ordered by due time and id. store.Doing
-	// selects which of this it does.
+	// selects which of these it does.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
 	// Watch reports the sessions that other nodes take from this one, until
 	// ctx is done.
@@ -48,9 +48,9 @@ type Sessions interface {
 
 // Wishes writes operators' wishes into session records.
 type Wishes interface {
-	// Wish writes a wish into the record of an open session, notifies its owner, and
-	// returns the record as it stands then. The error is store.ErrNoSession where
-	// there is no such record.
+	// Wish writes an operator's change (a wish) into the record of an open session,
+	// notifies its owner, and returns the changed record. The error is store.ErrNoSession
+	// if there is no such record.
 	Wish(ctx context.Context, wish store.Wish) (store.Record, error)
 }
 

@@ -20,12 +20,12 @@ func endRemoves(w *world) {
 	r := w.stored(w.record(w.id(), nodeA))
 	w.turns(&r, removed)
 	w.unknown(r.Session)
-	// Neither does one that the store has never had.
+	// An expired session that the store never had leaves no record either.
 	other := w.stored(w.at(removed))
 	w.unknown(other.Session)
 	w.pass(time.Hour)
 	w.handed(nodeB)
-	// It can be opened anew, from its key.
+	// The session's key can open it again.
 	again := w.record(r.Session, nodeB)
 	w.saved(again)
 	w.holds(&again)
@@ -44,7 +44,7 @@ func endLeavesTombstone(w *world) {
 		w.wantOutcome(&again, w.save(again)[0], store.Outcome{Action: store.EndSession, Ending: r.Ending()})
 	}
 	w.pass(time.Hour)
-	w.handed(nodeB) // there is nothing to claim
+	w.handed(nodeB) // a sweep finds nothing to claim
 	w.handed(nodeA)
 }
 
@@ -75,7 +75,7 @@ func tombstoneExpires(w *world) {
 			w.sweep(nodeA)
 			w.holds(&r)
 			w.pass(time.Millisecond)
-			w.sweep(nodeA) // for stores that expire tombstones in sweeps
+			w.sweep(nodeA) // the sweep is for stores that remove expired tombstones in sweeps
 			w.unknown(id)
 			again := w.record(id, nodeB)
 			w.saved(again)
@@ -90,7 +90,7 @@ func endHandedOverUntilDelivered(w *world) {
 		w.turns(&r, s)
 		w.pass(store.Slack)
 		w.handed(nodeB, r.Session)
-		w.pass(store.Lease) // B dies before it has delivered the end
+		w.pass(store.Lease) // node B dies before it has delivered the end
 		claimed := w.handedWithin(store.Slack+store.SweepEvery, nodeC, r.Session)
 		if s == ended {
 			w.holds(&r)
@@ -119,7 +119,7 @@ func endFinishedByOwner(w *world) {
 	w.wantOutcome(&other, w.save(other)[0], dead)
 	w.pass(store.Slack)
 	w.handed(nodeA, r.Session)
-	// The owner can, and can save it twice.
+	// The owner can save that the end was delivered, even twice.
 	w.next(&told)
 	w.saved(told)
 	w.wantOutcome(&other, w.save(other)[0], dead)

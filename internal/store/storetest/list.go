@@ -42,8 +42,8 @@ func (w *world) list(q store.ListQuery) (records []store.Record, next string) {
 	return records, next
 }
 
-// listAll returns all sessions of a listing, read in pages of limit. It calls between
-// after each page, with the sessions so far.
+// listAll returns all sessions of a listing, read in pages of limit. It calls the
+// function `between` after each page, with the sessions so far.
 func (w *world) listAll(limit int, between func(shown []store.Record)) (all []store.Record) {
 	w.Helper()
 	for q := (store.ListQuery{Limit: limit}); ; {
@@ -158,8 +158,8 @@ func listsFitting(w *world) {
 	w.same("what Walk visits", all, walked)
 }
 
-// listed saves n sessions spread over all shards, and inOne more in a single shard. It
-// returns their ids in the order of a listing.
+// listed saves n sessions spread over all shards, and as many more in a single shard as
+// `inOne` says. It returns their ids in the order of a listing.
 func (w *world) listed(n, inOne int) []string {
 	w.Helper()
 	var records []store.Record
@@ -197,7 +197,7 @@ func listsWhileTheyChange(w *world) {
 	}
 	come := 1000
 	shown := w.listAll(7, func([]store.Record) {
-		// Sessions leave at the end, in the middle and at the front.
+		// Sessions at the end, in the middle and at the front of the listing end.
 		for range min(len(leave), 3) {
 			at := len(leave) / 2 * (come % 3) / 2
 			r := w.record(leave[at], nodeA)
@@ -261,7 +261,7 @@ func listsNoEnds(w *world) {
 			w.same("Get", end, got)
 		}
 	}
-	slices.Sort(want) // they are in one shard
+	slices.Sort(want) // the sessions are in one shard
 	for _, limit := range []int{1, 2, 3, 100} {
 		if got := ids(w.listAll(limit, nothing)); !slices.Equal(got, want) {
 			w.Errorf("in parts of %d, shown %q, want %q", limit, got, want)
@@ -294,7 +294,7 @@ func listsReturns(w *world) {
 	}
 }
 
-// badRequest expects a query to be refused.
+// badRequest expects the listing to refuse a query.
 func (w *world) badRequest(q store.ListQuery) {
 	w.Helper()
 	records, next, err := store.List(w.Context(), w.store, q)

@@ -15,7 +15,7 @@ import (
 )
 
 // Model runs arbitrary histories of operations on the stores that open returns and on
-// store.Memory, and expects the same answers of both, except for the due times of
+// store.Memory, and expects the same answers from both, except for the due times of
 // returned records (see untimed) and the names of nodes. Each history has a store of its
 // own.
 func Model(t *testing.T, open Open) {
@@ -28,7 +28,7 @@ func Model(t *testing.T, open Open) {
 }
 
 // oneCheck is a test that lasts as long as one history, so that the history's store is
-// closed at its end.
+// closed at the history's end.
 type oneCheck struct {
 	testing.TB
 	rt *rapid.T
@@ -41,13 +41,13 @@ type history struct {
 	t               *testing.T
 	clock           *clock
 	oracle, subject Store
-	sessions        []session.ResumeClaims  // the parts of their records that do not change
-	generations     [2][store.Shards]string // of the oracle and the subject
+	sessions        []session.ResumeClaims  // the parts of the sessions' records that do not change
+	generations     [2][store.Shards]string // generations of the oracle and of the store under test
 	versions        [2]store.RevocationsVersion
 }
 
-// modelSessions are three of one shard, two of another, and one by itself. Some
-// have terms that end within a history.
+// modelSessions returns three sessions in one shard, two in another, and one in a third.
+// Some sessions have terms that end within a history.
 func modelSessions(c *clock) []session.ResumeClaims {
 	all := slices.Concat(inShard(0, 3), inShard(7, 2), inShard(23, 1))
 	keys := make([]session.ResumeClaims, len(all))
@@ -61,14 +61,14 @@ func modelSessions(c *clock) []session.ResumeClaims {
 	return keys
 }
 
-// Save saves drawn records of some sessions by some nodes.
+// Save saves random records of some sessions by some nodes.
 func (h *history) Save(t *rapid.T) {
 	which := rapid.SliceOfNDistinct(rapid.IntRange(0, len(h.sessions)-1), 1, 3, rapid.ID).Draw(t, "sessions")
 	records := make([]store.Record, len(which))
 	for i, n := range which {
 		records[i] = h.drawRecord(t, h.sessions[n])
 	}
-	want, _ := h.oracle.Save(h.t.Context(), records) // it never fails
+	want, _ := h.oracle.Save(h.t.Context(), records) // the oracle never fails
 	got, err := h.subject.Save(h.t.Context(), records)
 	if err != nil {
 		t.Fatalf("Save: %v", err)
@@ -78,7 +78,7 @@ func (h *history) Save(t *rapid.T) {
 	}
 }
 
-// drawRecord draws a record that a node could save of a session at this time.
+// drawRecord returns a random record that a node could save for a session at this time.
 func (h *history) drawRecord(t *rapid.T, key session.ResumeClaims) store.Record {
 	now := h.clock.now()
 	key.Epoch = rapid.Uint64Range(8, 11).Draw(t, "epoch")
@@ -103,8 +103,8 @@ func (h *history) drawRecord(t *rapid.T, key session.ResumeClaims) store.Record 
 		Node: drawNode(t), Version: rapid.Uint64Range(8, 11).Draw(t, "version"),
 		WishVersion: rapid.SampledFrom([]session.UnixMilli{0, 0, session.MilliOf(now), session.MilliOf(now) + 1}).Draw(t, "wish"),
 		Delivered:   store.Delivered(flags>>3) & (store.DeliveredJoined | store.DeliveredUnreachable),
-		// The due times are close to the moment at which a session is overdue, and often
-		// equal.
+		// The due times are close to the moment at which a session becomes overdue, and
+		// often equal to each other.
 		Due: session.MilliOf(now) + rapid.SampledFrom([]session.UnixMilli{-20_000, -2_001, -2_000, -1_999, 0, 1, 8_000, 60_000}).Draw(t, "due"),
 	}
 	switch r.State {
@@ -128,7 +128,7 @@ func drawNode(t *rapid.T) string {
 	return rapid.SampledFrom([]string{nodeA, nodeB, nodeC}).Draw(t, "node")
 }
 
-// Acquire acquires a session for a node, with a drawn key.
+// Acquire acquires a session for a node, with a random key.
 func (h *history) Acquire(t *rapid.T) {
 	h.acquire(t, store.AcquireRequest{
 		Session: h.sessions[rapid.IntRange(0, len(h.sessions)-1).Draw(t, "session")].Session,
@@ -201,7 +201,7 @@ func (h *history) sweep(t *rapid.T, node string, do store.Doing) {
 	}
 }
 
-// List lists all open sessions, in pages of a drawn size.
+// List lists all open sessions, in pages of a random size.
 func (h *history) List(t *rapid.T) {
 	h.list(t, rapid.IntRange(1, 8).Draw(t, "limit"))
 }
@@ -256,7 +256,7 @@ func (h *history) PutRevocations(t *rapid.T) {
 	h.revocations(t)
 }
 
-// PutEnded writes what a node has ended for a revocation.
+// PutEnded stores how many sessions a node has ended for a revocation.
 func (h *history) PutEnded(t *rapid.T) {
 	all, _, err := h.oracle.Revocations(h.t.Context(), store.RevocationsVersion{})
 	if err != nil || len(all) == 0 {
@@ -274,8 +274,8 @@ func (h *history) PutEnded(t *rapid.T) {
 	h.revocations(t)
 }
 
-// revocations compares the revocations of both stores, and checks that a version changes
-// when they do.
+// revocations compares the revocations of both stores, and checks that a store's version
+// changes whenever its revocations change.
 func (h *history) revocations(t *rapid.T) {
 	var all [2][]store.Revocation
 	var changed [2]bool
@@ -296,8 +296,8 @@ func (h *history) revocations(t *rapid.T) {
 	}
 }
 
-// Advance lets time pass: some seconds, up to the moment before or after a lease
-// or a claim runs out, or hours, in which tombstones are forgotten.
+// Advance lets time pass: some seconds, up to the moment before or after a lease or a
+// claim ends, or hours, in which tombstones expire.
 func (h *history) Advance(t *rapid.T) {
 	short := rapid.SampledFrom([]time.Duration{
 		time.Millisecond, store.Slack - time.Millisecond, store.Slack, store.Lease - time.Millisecond,
@@ -313,7 +313,7 @@ func (h *history) Check(*rapid.T) {}
 
 // finish compares everything that the stores hold. A sweep after all leases have expired
 // returns the sessions that are open or whose end is not delivered; an Acquire of each
-// session returns the rest, and the owner.
+// session returns all other records, and the owner.
 func (h *history) finish(t *rapid.T) {
 	h.list(t, store.ListLimit)
 	h.revocations(t)

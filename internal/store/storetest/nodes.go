@@ -21,7 +21,7 @@ func (w *world) say(node, topic, status string) {
 	}
 }
 
-// statuses expects the live nodes to have exactly these statuses under a topic.
+// statuses expects the live nodes to have exactly these statuses of the given topic.
 func (w *world) statuses(topic string, want map[string]string) {
 	w.Helper()
 	got, err := w.store.Statuses(w.Context(), topic)
@@ -56,7 +56,7 @@ func nodesSay(w *world) {
 	w.say(nodeA, "t", "a b\n2")
 	w.statuses("t", map[string]string{nodeA: "a b\n2", nodeB: "7"})
 	w.statuses("u", map[string]string{nodeA: "other", nodeB: ""})
-	for range 40 { // as long as they sweep
+	for range 40 { // the statuses stay as long as the nodes sweep
 		w.pass(store.Lease - time.Millisecond)
 		w.sweep(nodeA)
 		w.sweep(nodeB)

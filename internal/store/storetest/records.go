@@ -8,8 +8,8 @@ import (
 	"refresher/internal/store"
 )
 
-// idsFrom returns n ids of one shard, always the same ones for the same from. next is the
-// from of the ids that follow.
+// idsFrom returns n ids of one shard, always the same ones for the same `from`. The
+// result `next` is the value of `from` for the ids that follow.
 func idsFrom(from, shard, n int) (ids []string, next int) {
 	for ; len(ids) < n; from++ {
 		if id := "S" + strconv.Itoa(from); store.ShardOf(id) == shard {
@@ -34,8 +34,8 @@ func spread(n int) []string {
 	return out
 }
 
-// record returns the record of a session that a client has just joined, on a node that
-// has had an answer of the client. It is due in half an hour.
+// record returns the record of a session that a client has just joined on a node, after
+// the client has answered the node. The session is due in half an hour.
 func (w *world) record(id, node string) store.Record {
 	r := Joined(id, node, session.Identity{RTM: &session.RTM{UserID: "user of " + id}}, w.clock.now())
 	r.Due = session.MilliOf(w.after(30 * time.Minute))
@@ -50,7 +50,7 @@ func (w *world) overdue(id string) store.Record {
 	return r
 }
 
-// at returns the record of a new session at a stage.
+// at returns the record of a new session in the given stage.
 func (w *world) at(s stage) store.Record {
 	r := w.record(w.id(), nodeA)
 	w.become(&r, s)
@@ -64,7 +64,7 @@ func (w *world) next(r *store.Record) {
 	w.saved(*r)
 }
 
-// turns saves the record's next version, at a stage.
+// turns saves the record's next version, in the given stage.
 func (w *world) turns(r *store.Record, s stage) {
 	w.Helper()
 	w.become(r, s)
@@ -84,7 +84,8 @@ const (
 	tombstone stage = "ended on purpose, and told"
 )
 
-// become sets the fields of a record that make up a stage. They depend on its epoch.
+// become sets the fields of a record that make up a stage. Their values depend on the
+// record's epoch.
 func (w *world) become(r *store.Record, s stage) {
 	r.State, r.Proven = session.Attached, r.Epoch
 	switch s {

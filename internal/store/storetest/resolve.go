@@ -13,7 +13,7 @@ var resolveChecks = []check{
 	{"every pair", resolvesEveryPair},
 }
 
-// side describes the record that one of two nodes saves of a session.
+// side describes the record that one of two nodes saves for a session.
 type side struct {
 	stage   stage
 	epoch   uint64
@@ -21,8 +21,8 @@ type side struct {
 	version uint64
 }
 
-// record returns the record that the side saves. later moves the end of its tokens, so
-// that the records of the two sides differ.
+// record returns the record that the side saves. The argument `later` moves the expiry of
+// its tokens, so that the records of the two sides differ.
 func (s side) record(w *world, id string, later session.UnixSec) store.Record {
 	r := w.record(id, s.node)
 	r.Epoch, r.Version = s.epoch, s.version
@@ -38,7 +38,7 @@ func resolvesByTheRule(w *world) {
 		name     string
 		old, new side
 		want     store.Action
-		kept     bool // the old record stays, although the new one counts as saved
+		kept     bool // the store keeps the old record, although the answer to the new one is Done
 	}{
 		{"a higher epoch wins", side{proven, 9, nodeA, 9}, side{attached, 10, nodeB, 1}, store.Done, false},
 		{"a higher epoch wins without a connection", side{proven, 9, nodeA, 9}, side{detached, 10, nodeB, 1}, store.Done, false},
@@ -100,12 +100,12 @@ func (w *world) resolves(id string, old, after side, want store.Action, kept boo
 	w.holds(&r)
 }
 
-// resolvesEveryPair saves every pair of different records, and expects the answers of
-// store.Resolve.
+// resolvesEveryPair saves every pair of different records, and expects the answers that
+// store.Resolve gives.
 func resolvesEveryPair(w *world) {
 	var olds, news []side
 	for _, s := range []stage{proven, attached, detached, expired, ended, removed, tombstone} {
-		if s != removed { // leaves nothing to be resolved against
+		if s != removed { // a removed session leaves no record with which the next one could conflict
 			olds = append(olds, side{s, 10, nodeA, 10})
 		}
 		for _, node := range []string{nodeA, nodeB} {

@@ -26,7 +26,7 @@ var revocationChecks = []check{
 	{"refuses more than the bound", revocationsFull},
 }
 
-// revocation returns one that is in effect for an hour.
+// revocation returns a revocation that is in effect for an hour.
 func (w *world) revocation(id string) store.Revocation {
 	now := w.clock.now()
 	return store.Revocation{
@@ -57,8 +57,8 @@ func (w *world) revocations(known store.RevocationsVersion) ([]store.Revocation,
 	return all, version
 }
 
-// wantRevocations expects the store to have exactly these, which are in the order of
-// their ids.
+// wantRevocations expects the store to have exactly these revocations, which must be
+// ordered by id.
 func (w *world) wantRevocations(want ...store.Revocation) store.RevocationsVersion {
 	w.Helper()
 	got, version := w.revocations(store.RevocationsVersion{})
@@ -109,7 +109,7 @@ func revocationsMerge(w *world) {
 	w.putRevocations(lifted(r))
 	w.putRevocations(r)
 	w.wantRevocations(lifted(r))
-	// A lift may come first.
+	// A lift may arrive before the revocation.
 	late := w.revocation("S")
 	w.putRevocations(lifted(late), late)
 	version = w.wantRevocations(lifted(r), lifted(late))
@@ -170,7 +170,7 @@ type changeWatcher struct {
 	stop    func()
 }
 
-// watchRevocations starts a watcher, and returns when it has begun to listen.
+// watchRevocations starts a watcher, and returns once the watcher receives changes.
 func (w *world) watchRevocations() *changeWatcher {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Context())
@@ -234,7 +234,7 @@ func revocationsEnded(w *world) {
 		nodeA: {Sessions: 3, AccessEndsAt: session.SecOf(w.after(time.Hour))},
 		nodeB: {Sessions: 1, AccessEndsAt: session.SecOf(w.after(time.Minute))},
 	}
-	for _, more := range []int{0, 2} { // again, with more
+	for _, more := range []int{0, 2} { // the second round adds more sessions
 		for node, e := range want {
 			e.Sessions += more
 			want[node] = e
@@ -282,8 +282,8 @@ func revocationsFull(w *world) {
 	if err := w.store.PutRevocations(w.Context(), more, all[0], late); !errors.Is(err, store.ErrRevocationsFull) {
 		w.Fatalf("PutRevocations into a full store: %v", err)
 	}
-	w.putRevocations(all[:2]...) // it has these
-	w.pass(time.Minute)          // what is over makes room
+	w.putRevocations(all[:2]...) // the store already has these revocations
+	w.pass(time.Minute)          // revocations that end in this time make room
 	w.putRevocations(more)
 	if err := w.store.PutRevocations(w.Context(), late); !errors.Is(err, store.ErrRevocationsFull) {
 		w.Errorf("PutRevocations into a store that is full again: %v", err)

@@ -22,16 +22,16 @@ const certificate = 0x5eed_cafe
 // roundTrip is how long a client takes to confirm a bundle.
 const roundTrip = 80 * time.Millisecond
 
-// Joined returns the record that a node writes of a session whose client joined at now
-// and confirmed its tokens at once. It is made by the code of a running node, so that
-// each of its times has a realistic unit and size.
+// Joined returns the record that a node writes for a session whose client joined at the
+// time now and confirmed its tokens at once. The code of a running node makes the record,
+// so that each of its times has a realistic unit and size.
 func Joined(id, node string, who session.Identity, now time.Time) store.Record {
 	s := join(id, who, instant(now))
 	return written(s, node, 1, instant(now.Add(roundTrip)))
 }
 
-// Renewed is Joined for a session that was joined half an hour before now, and had its
-// tokens renewed at now.
+// Renewed is like Joined, but for a session that was joined half an hour before the time
+// now, and whose tokens were renewed at that time.
 func Renewed(id, node string, who session.Identity, now time.Time) store.Record {
 	s := join(id, who, instant(now.Add(-30*time.Minute)))
 	at := instant(now)
@@ -43,10 +43,10 @@ func Renewed(id, node string, who session.Identity, now time.Time) store.Record 
 func join(id string, who session.Identity, now session.Instant) *session.Session {
 	terms, err := policy.Terms(&session.Join{Identity: who, Caller: session.Caller{Grant: session.Grant{All: true}}}, now)
 	if err != nil {
-		panic(err) // it is granted all
+		panic(err) // cannot happen: the grant permits everything
 	}
 	s := session.New(session.ResumeClaims{Session: id, App: Apps[0], Identity: who, Terms: terms}, &policy, now)
-	s.Approve(0, now) // as every join is, also where there is no back end to ask
+	s.Approve(0, now) // every join approves the session, even if no back end is configured
 	s.Attach(tokens(s, now), now)
 	return s
 }
@@ -54,7 +54,7 @@ func join(id string, who session.Identity, now session.Instant) *session.Session
 func tokens(s *session.Session, now session.Instant) session.Tokens {
 	_, expiresAt, err := s.NextValidity(now)
 	if err != nil {
-		panic(err) // its terms are of a week
+		panic(err) // cannot happen: the session's terms last a week
 	}
 	return session.Tokens{ExpiresAt: expiresAt}
 }
@@ -62,7 +62,7 @@ func tokens(s *session.Session, now session.Instant) session.Tokens {
 // written lets the client confirm the newest bundle, and returns the session's record.
 func written(s *session.Session, node string, version uint64, now session.Instant) store.Record {
 	if _, err := s.Ack(version, now); err != nil {
-		panic(err) // each bundle was written once
+		panic(err) // cannot happen: each bundle is confirmed once
 	}
 	r := s.Record("", now)
 	r.Certificate = certificate
@@ -71,8 +71,8 @@ func written(s *session.Session, node string, version uint64, now session.Instan
 	}
 }
 
-// instant returns the reading of a node's clocks at a time. Its monotonic clock began
-// with the Unix epoch.
+// instant returns the values of a node's clocks at the given time. Its monotonic clock
+// started at the Unix epoch.
 func instant(at time.Time) session.Instant {
 	wall := session.NanoOf(at)
 	return session.Instant{Mono: wall.Sub(0), Wall: wall}

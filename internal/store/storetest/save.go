@@ -21,7 +21,7 @@ var saveChecks = []check{
 }
 
 // samples returns records such that each field has a value other than zero in at least
-// one of them. None has ended on purpose, so that all can be acquired.
+// one of them. No session in them has ended on purpose, so that all can be acquired.
 func (w *world) samples() []store.Record {
 	now := w.clock.now()
 	identities := []session.Identity{
@@ -59,7 +59,8 @@ func (w *world) samples() []store.Record {
 		r.Due = session.MilliOf(now) + session.UnixMilli(i)*123_457
 		records = append(records, r)
 	}
-	// This record was made from a resume key alone: nothing is known of its tokens.
+	// This record was made from a resume key alone, so nothing is known about the
+	// session's tokens.
 	bare := w.record("bare", nodeA)
 	bare.Seq, bare.ExpiresAt, bare.HeldSeq, bare.HeldExpiresAt, bare.Delivered, bare.Proven, bare.Version = 0, 0, 0, 0, 0, 0, 0
 	bare.IssuedAt, bare.AckedAt = 0, 0
@@ -80,12 +81,12 @@ func savesShortened(w *world) {
 	r := w.stored(w.record(w.id(), nodeA))
 	r.Version, r.Terms.Until, r.TermsChanged = r.Version+1, r.Terms.Until-60, true
 	w.saved(r)
-	r.TermsChanged = false // that is for the store alone
+	r.TermsChanged = false // TermsChanged is an argument of Save and is not stored
 	w.holds(&r)
 }
 
-// givesDueBack checks the due time of returned records: it is as saved, or as an Acquire
-// has set it. After a claim each store may choose it.
+// givesDueBack checks the due time of returned records: it is the time that was saved, or
+// that an Acquire has set. After a claim each store may choose the due time.
 func givesDueBack(w *world) {
 	for _, r := range w.samples() {
 		w.saved(r)
@@ -100,7 +101,7 @@ func givesDueBack(w *world) {
 	}
 }
 
-// everyField fails if all samples leave a field of the records empty, so that a new field
+// everyField fails if a field of the records is empty in all samples, so that a new field
 // cannot stay untested.
 func everyField(w *world, records []store.Record) {
 	w.Helper()
@@ -108,7 +109,7 @@ func everyField(w *world, records []store.Record) {
 	for i := range records {
 		lookAtFields(reflect.ValueOf(records[i]), "", set)
 	}
-	delete(set, " WishPending") // a Save clears it
+	delete(set, " WishPending") // a Save clears WishPending
 	delete(set, " TermsChanged")
 	for name, is := range set {
 		if !is {
@@ -167,7 +168,7 @@ func savesLater(w *world) {
 	second := w.samples()
 	for i := range second {
 		r, other := &second[i], &first[(i+5)%len(first)]
-		// What was granted at the join stays, except for the role.
+		// The grant of the join stays, except for the role.
 		key := first[i].ResumeClaims
 		key.ApprovedAt = other.ApprovedAt
 		if rtc := key.Identity.RTC; rtc != nil {
@@ -224,10 +225,10 @@ func savesMany(w *world) {
 	for i, id := range spread(many) {
 		old, r := w.record(id, nodeA), w.record(id, nodeB)
 		old.Epoch = 2
-		old.ExpiresAt += session.UnixSec(i) // so that all endings differ
+		old.ExpiresAt += session.UnixSec(i) // makes all endings different
 		outcome := store.Outcome{Action: store.Done}
 		switch i % 5 {
-		case 0: // is not there yet
+		case 0: // the store has no record of this session yet
 			now, want = append(now, r), append(want, outcome)
 			continue
 		case 1:

@@ -32,7 +32,7 @@ var sweepChecks = []check{
 func sweepsNothing(w *world) {
 	w.handed(nodeA)
 	w.leave(nodeA)
-	w.leave(nodeB) // who has never been here
+	w.leave(nodeB) // node B has never swept before
 	w.handed(nodeA)
 }
 
@@ -45,7 +45,7 @@ func sweepsOverdue(w *world) {
 	w.handed(nodeB)
 	w.pass(time.Millisecond)
 	w.handed(nodeB, r.Session)
-	w.handed(nodeC) // it is B's now
+	w.handed(nodeC) // node B owns the session now
 	w.handed(nodeB)
 }
 
@@ -69,7 +69,7 @@ func sweepsLiving(w *world) {
 	w.stored(w.overdue(w.id()))
 	w.pass(store.Lease - time.Millisecond)
 	w.handed(nodeB)
-	// As long as A sweeps, no other node is handed the session.
+	// As long as node A sweeps, no other node is handed the session.
 	for range 40 {
 		w.sweep(nodeA)
 		w.pass(store.SweepEvery)
@@ -89,7 +89,7 @@ func sweepsLater(w *world) {
 	w.handed(nodeA)
 	r := w.stored(w.overdue(w.id()))
 	w.pass(store.Lease - time.Millisecond)
-	w.handed(nodeB) // a moment too early
+	w.handed(nodeB) // the session is not overdue yet, by a moment
 	w.pass(time.Millisecond)
 	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeB, r.Session)
 }
@@ -102,7 +102,7 @@ func sweepsLeft(w *world) {
 	w.handed(nodeB, r.Session)
 	r.Node, r.Version, r.Due = nodeB, 2, session.MilliOf(w.after(10*time.Hour))
 	w.saved(r)
-	// The node may come back, and leave before one of its own sessions is due.
+	// The node may sweep again, and then leave before one of its own sessions is due.
 	w.pass(later.Due.Time().Sub(w.clock.now()) - time.Second)
 	w.handed(nodeA)
 	w.leave(nodeA)
@@ -123,9 +123,9 @@ func sweepsInOrder(w *world) {
 	var records []store.Record
 	for i, id := range inShard(0, many) {
 		r := w.overdue(id)
-		r.Due -= session.UnixMilli(i*7%13) * 1000 // some at the same time
+		r.Due -= session.UnixMilli(i*7%13) * 1000 // some sessions have the same due time
 		if i == 0 {
-			r.Due = 999 // fewer digits than the others
+			r.Due = 999 // a due time with fewer digits than the others
 		}
 		records = append(records, r)
 	}
@@ -176,12 +176,12 @@ func sweepsBehindLiving(w *world) {
 	w.handed(nodeA)
 	var (
 		records []store.Record
-		orphans []string // of C, who was never here
+		orphans []string // sessions of node C, which never had a lease
 	)
 	for i, id := range inShard(0, living+10) {
 		r := w.overdue(id)
 		if i < living {
-			r.Due -= 1000 // ahead of the others
+			r.Due -= 1000 // earlier than the due times of the other sessions
 		} else {
 			r.Node = nodeC
 			orphans = append(orphans, id)
@@ -189,7 +189,7 @@ func sweepsBehindLiving(w *world) {
 		records = append(records, r)
 	}
 	w.saved(records...)
-	// The first sweep may examine sessions of A alone, whose lease holds.
+	// The first sweep may examine only sessions of node A, whose lease has not expired.
 	got := append(ids(w.sweep(nodeB)), ids(w.sweep(nodeB))...)
 	slices.Sort(got)
 	slices.Sort(orphans)

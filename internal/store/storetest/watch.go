@@ -18,8 +18,7 @@ var watchChecks = []check{
 	{"ends with its context, and can begin anew", watchesAgain},
 }
 
-// patience is how long a store may take to deliver a notice. Only a failing test waits so
-// long.
+// patience is how long a store may take to deliver a notice, before the test fails.
 const patience = 10 * time.Second
 
 // watcher collects the notices of sessions that other nodes take from one node.
@@ -87,7 +86,7 @@ func (v *watcher) told(id string) {
 	}
 }
 
-// quiet expects that there are no other notices by now. To make sure, it causes one more
+// quiet expects that no other notices have arrived. To make sure, it causes one more
 // notice in the same shard, which arrives after all earlier ones.
 func (w *world) quiet(watchers ...*watcher) {
 	w.Helper()
@@ -180,7 +179,7 @@ func watchesRefused(w *world) {
 	}
 	w.refused(store.AcquireRequest{Session: r.Session, Epoch: 9, Node: nodeB, Attach: true}, superseded(&r))
 	w.holds(&r)
-	a.told(r.Session) // by holds, which takes the session to see
+	a.told(r.Session) // the notice comes from the function `holds`, which acquires the session to read it
 
 	over := w.stored(w.at(ended))
 	w.save(side{proven, 2, nodeB, 1}.record(w, over.Session, 0))

@@ -25,8 +25,8 @@ var wishChecks = []check{
 	{"is refused where there is no open session", wishesNowhere},
 }
 
-// publishing returns the record of a session that may become publisher, and is
-// subscriber.
+// publishing returns the record of a session that has the role subscriber and may become
+// publisher.
 func (w *world) publishing(id string) store.Record {
 	r := w.record(id, nodeA)
 	r.Identity.RTC = &session.RTC{Channel: "room", UID: 7}
@@ -34,7 +34,8 @@ func (w *world) publishing(id string) store.Record {
 	return r
 }
 
-// wish writes a wish, which must succeed.
+// wish writes an operator's change (a wish) into a session's record, and expects no
+// error.
 func (w *world) wish(id string, kind store.WishKind, role session.Role) store.Record {
 	w.Helper()
 	r, err := w.store.Wish(w.Context(), store.Wish{Session: id, Kind: kind, Role: role, At: session.MilliOf(w.clock.now())})
@@ -44,7 +45,7 @@ func (w *world) wish(id string, kind store.WishKind, role session.Role) store.Re
 	return r
 }
 
-// wished is r with a pending wish for a role.
+// wished returns r with a pending wish for a role.
 func wished(r store.Record, role session.Role, version session.UnixMilli) store.Record {
 	r.Identity.RTC = &session.RTC{Channel: r.Identity.RTC.Channel, UID: r.Identity.RTC.UID, Role: role}
 	r.WishVersion, r.WishPending = version, true
@@ -71,7 +72,7 @@ func wishesRenewal(w *world) {
 	w.saved(r)
 	want := wished(r, session.Publisher, session.MilliOf(w.clock.now()))
 	w.same("Wish", want, w.wish(r.Session, store.WishRenew, session.Subscriber))
-	// The same holds for a session without a role.
+	// A wish for fresh tokens is also possible for a session without an RTC role.
 	r = w.record(w.id(), nodeA)
 	w.saved(r)
 	r.WishVersion, r.WishPending = session.MilliOf(w.clock.now()), true
@@ -88,7 +89,7 @@ func wishesInARow(w *world) {
 		want := wished(r, role, now+session.UnixMilli(i))
 		w.same("Wish", want, w.wish(r.Session, store.WishRole, role))
 	}
-	w.pass(-time.Hour) // the clock of another operator's node
+	w.pass(-time.Hour) // the clock of another operator's node is an hour behind
 	want := wished(r, session.Subscriber, now+4)
 	w.same("Wish", want, w.wish(r.Session, store.WishRole, session.Subscriber))
 	w.pass(2 * time.Hour)
@@ -101,7 +102,7 @@ func wishesUntilActedOn(w *world) {
 	given := w.wish(r.Session, store.WishRole, session.Publisher)
 	register := store.Register{Version: given.WishVersion, Role: session.Publisher}
 	for range 2 {
-		r.Version, r.Seq = r.Version+1, r.Seq+1 // the owner renews, and does not know yet
+		r.Version, r.Seq = r.Version+1, r.Seq+1 // the owner saves a renewal, without knowing of the wish yet
 		w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.Done, Wish: register})
 		want := wished(r, register.Role, register.Version)
 		w.shows(&want)
@@ -116,7 +117,8 @@ func wishesUntilActedOn(w *world) {
 	w.shows(&r)
 	w.next(&r)
 	w.shows(&r)
-	// A node that takes over without knowing of the wish gets it as well.
+	// A node that takes over the session without knowing of the wish learns of it as
+	// well.
 	other := w.publishing(r.Session)
 	other.Node, other.Epoch = nodeB, 5
 	w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.Done, Wish: register})
@@ -128,7 +130,7 @@ func wishesUntilActedOn(w *world) {
 func wishesMadeOnOwner(w *world) {
 	r := w.stored(w.publishing(w.id()))
 	given := w.wish(r.Session, store.WishRole, session.Publisher)
-	r.Version, r.WishVersion = r.Version+1, given.WishVersion+1 // a subscriber, which came later
+	r.Version, r.WishVersion = r.Version+1, given.WishVersion+1 // the owner has applied a later wish: subscriber
 	w.saved(r)
 	w.shows(&r)
 	again := w.wish(r.Session, store.WishRole, session.Publisher)
@@ -157,7 +159,7 @@ func wishesOfLoser(w *world) {
 			want = want.OnlyEnd()
 		}
 		w.shows(&want)
-		// What is not newer than the owner's changes nothing.
+		// A wish that is not newer than the owner's changes nothing.
 		loser.State, loser.Reason, loser.Identity.RTC.Role = session.Attached, "", session.Subscriber
 		if w.save(loser); !ends {
 			w.shows(&want)
@@ -177,7 +179,7 @@ func wishesAcquired(w *world) {
 	if got, _ := w.get(r.Session); got.Register() != given.Register() || !got.WishPending {
 		w.Errorf("after that, the record has %+v, pending %v", got.Register(), got.WishPending)
 	}
-	// The previous owner does not clear the pending wish any more; the new one does.
+	// The previous owner can no longer clear the pending wish; the new owner can.
 	r.Version++
 	w.save(r)
 	if got, _ := w.get(r.Session); !got.WishPending {
@@ -235,7 +237,7 @@ func wishesEnd(w *world) {
 		other := r
 		other.Node, other.Epoch = nodeB, r.Epoch+1
 		w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.EndSession, Ending: want.Ending()})
-		for range 2 { // the same record again, and the next
+		for range 2 { // the owner saves the same record again, and then the next version
 			w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.FinishEnd, Ending: want.Ending()})
 			r.Version++
 		}
@@ -244,7 +246,7 @@ func wishesEnd(w *world) {
 		w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.EndSession, Ending: want.Ending()})
 	}
 	w.pass(time.Hour)
-	w.handed(nodeA) // nothing is left to do
+	w.handed(nodeA) // the session's end needs no more work, so a sweep does not return it
 }
 
 func wishesEndOverOther(w *world) {
@@ -266,7 +268,7 @@ func wishesEndOverOther(w *world) {
 
 func wishesEndOfDead(w *world) {
 	r := w.stored(w.publishing(w.id()))
-	w.handed(nodeA) // its lease holds
+	w.handed(nodeA) // the owner's lease has not expired
 	given := w.wish(r.Session, store.WishEnd, 0)
 	w.pass(store.Slack)
 	w.handed(nodeB)
@@ -275,7 +277,7 @@ func wishesEndOfDead(w *world) {
 	if claimed.State != session.Ended || claimed.Reason != given.Reason || claimed.Delivered.Has(store.DeliveredEnd) {
 		w.Errorf("claimed %+v", claimed)
 	}
-	// An owner that was only away learns that the session has ended.
+	// An owner that was only cut off for a while learns that the session has ended.
 	r.Version++
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.EndSession, Ending: given.Ending()})
 }
@@ -292,7 +294,7 @@ func wishesNotify(w *world) {
 
 func wishesNowhere(w *world) {
 	a := w.watch(nodeA)
-	ids := []string{w.id()} // of a session that never was
+	ids := []string{w.id()} // the id of a session that never existed
 	var unfinished store.Record
 	for _, s := range []stage{expired, ended, removed, tombstone} {
 		r := w.stored(w.at(s))

@@ -45,7 +45,7 @@ type world struct {
 	*testing.T
 	clock *clock
 	store Store
-	from  int // where id goes on
+	from  int // number from which the function `id` searches for the next id
 }
 
 func newWorld(t *testing.T, open Open) *world {
@@ -68,7 +68,7 @@ func (w *world) id() string {
 	return one[0]
 }
 
-// save writes records, which must succeed.
+// save writes records, and expects no error.
 func (w *world) save(records ...store.Record) []store.Outcome {
 	w.Helper()
 	outcomes, err := w.store.Save(w.Context(), records)
@@ -128,7 +128,7 @@ func (w *world) stored(r store.Record) store.Record {
 	return r
 }
 
-// acquire acquires a session, which must succeed.
+// acquire acquires a session, and expects no error.
 func (w *world) acquire(g store.AcquireRequest) store.Acquired {
 	w.Helper()
 	held, err := w.store.Acquire(w.Context(), g)
@@ -158,7 +158,7 @@ func (w *world) unknown(id string) {
 	w.same("Acquire of a session that the store should not know", store.Acquired{Epoch: highEpoch + 1}, w.acquire(g))
 }
 
-// holds expects the store to hold r, or r's end. It acquires the session to find out.
+// holds expects the store to have r, or r's end. It acquires the session to find out.
 func (w *world) holds(r *store.Record) {
 	w.Helper()
 	g := store.AcquireRequest{Session: r.Session, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
@@ -173,7 +173,7 @@ func (w *world) holds(r *store.Record) {
 // sessions over. givesDueBack checks the due time itself.
 var untimed = cmpopts.IgnoreFields(store.Record{}, "Due")
 
-// byID compares names of nodes by NodeID, since a store may keep only that.
+// byID compares names of nodes by NodeID, since a store may keep only the NodeID.
 var byID = gocmp.FilterPath(func(p gocmp.Path) bool { return p.Last().String() == ".Node" },
 	gocmp.Comparer(func(a, b string) bool { return store.NodeID(a) == store.NodeID(b) }))
 
@@ -181,14 +181,14 @@ var byID = gocmp.FilterPath(func(p gocmp.Path) bool { return p.Last().String() =
 func (w *world) same(what string, want, got any, options ...gocmp.Option) {
 	w.Helper()
 	if reflect.DeepEqual(want, got) {
-		return // gocmp.Diff took a quarter of the suite's CPU time to say so
+		return // returns before gocmp.Diff if the values are equal, since that call took a quarter of the suite's CPU time
 	}
 	if diff := gocmp.Diff(want, got, append(options, untimed, byID)...); diff != "" {
 		w.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
 }
 
-// doing returns the result of a sweep, which must succeed.
+// doing returns the result of a sweep, and expects no error.
 func (w *world) doing(node string, do store.Doing) [store.Shards]store.Swept {
 	w.Helper()
 	swept, err := w.store.Sweep(w.Context(), node, do)
@@ -237,8 +237,8 @@ func (w *world) handed(node string, want ...string) {
 	}
 }
 
-// handedWithin sweeps until the node is handed a session. It expects that to be this
-// session alone, and within d.
+// handedWithin sweeps until the node is handed a session. It expects this to happen
+// within d, and the session to be the only one.
 func (w *world) handedWithin(d time.Duration, node, id string) store.Record {
 	w.Helper()
 	for end := w.after(d); !w.clock.now().After(end); w.pass(store.SweepEvery) {

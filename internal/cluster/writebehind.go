@@ -36,7 +36,7 @@ type writeBehind struct {
 	// allBy is when the first record whose wait is longer than gatherFor must be saved. The records
 	// of all shards are then due. allBy is the time `never` if there is no such record.
 	allBy   time.Duration
-	alarm   time.Duration // when Cluster.write will flush next, unless wake tells it to flush before
+	alarm   time.Duration // when Cluster.write will flush next, unless the channel wake makes it flush before
 	ended   int           // number of waiting records of ended sessions
 	most    int           // the largest size of the map so far
 	dropped uint64        // number of records that were refused because of maxEnded
@@ -50,7 +50,7 @@ type pendingRecord struct {
 }
 
 // shardQueue holds the pending records of one shard. Each shard is retried separately, since one
-// can be down while the others are not.
+// shard can be down while the other shards are not.
 type shardQueue struct {
 	writers  []store.Writer // writers of the pending records, the oldest record's first
 	by       time.Duration  // when the shard's records are due, unless allBy is earlier

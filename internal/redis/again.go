@@ -49,7 +49,7 @@ func (again) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proce
 	}
 }
 
-// wasClosed reports whether err says that the other side closed the connection.
+// wasClosed reports whether err means that the peer closed the connection.
 func wasClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -108,7 +108,7 @@ func BenchmarkBare(b *testing.B) {
 	})
 }
 
-// reschedule runs the bare script on one shard after the other.
+// reschedule runs the bare script on the shards in turn.
 func (c *crowd) reschedule(b *testing.B, batch int) {
 	script := goredis.NewScript(bare)
 	if err := script.Load(b.Context(), c.store.client).Err(); err != nil {

@@ -162,8 +162,8 @@ func TestSweepWithoutLease(t *testing.T) {
 	}
 }
 
-// TestClaimGoesOnBesideErrors checks that a shard whose schedule is broken does not stop
-// the others.
+// TestClaimGoesOnBesideErrors checks that a shard whose schedule is broken does not stop the
+// claims in other shards.
 func TestClaimGoesOnBesideErrors(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)

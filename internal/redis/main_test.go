@@ -298,7 +298,7 @@ func idIn(shard, n int) string {
 	return next()
 }
 
-// idsIn returns a function that returns the ids of a shard, one after the other.
+// idsIn returns a function whose calls return the ids of a shard in turn.
 func idsIn(shard int) (next func() string) {
 	i := -1
 	return func() string {

@@ -185,7 +185,8 @@ func (s *connection) firstTime(name string) bool {
 	return true
 }
 
-// word returns the string at index i of a reply, or "" if there is none.
+// word returns the string at index i of a Redis reply, or "" if the reply has no string
+// there.
 func word(reply []any, i int) string {
 	if i >= len(reply) {
 		return ""

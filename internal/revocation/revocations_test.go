@@ -18,7 +18,7 @@ import (
 	"refresher/internal/store"
 )
 
-// revocationWay is one way to revoke a call, with its expected effects.
+// revocationWay is one way to revoke a user's access to a call, with the expected effects.
 type revocationWay struct {
 	name string
 	// victim is the join message of the revoked user; the field who is the subject of that

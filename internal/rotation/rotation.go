@@ -128,7 +128,8 @@ func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
 	return statuses, nil
 }
 
-// merge merges the statuses of the other nodes into this node's, and returns it as JSON.
+// merge merges the statuses of the other nodes into this node's status, and returns that
+// status as JSON.
 func (t *Tracker) merge(statuses map[string]*status) (string, error) {
 	now := session.SecOf(time.Now())
 	t.mu.Lock()

@@ -23,7 +23,7 @@ const (
 type signers struct {
 	certificate func(app string) session.Fingerprint // nil if certificates never change
 	clock       *clock
-	wake        chan struct{} // tells rotate that the map changed has entries
+	wake        chan struct{} // wakes rotate when the map in the field `changed` has entries
 	byApp       atomic.Pointer[map[string]*session.Signer]
 
 	mu      sync.Mutex      // held while byApp is replaced

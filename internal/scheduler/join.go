@@ -44,7 +44,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	defer e.Unlock()
 	defer e.contain(&err)
 	tokens, err := e.mint(ctx, session.CauseJoin, now)
-	if ended, ok := errors.AsType[*session.EndedError](err); ok { // the session is revoked, or its terms are over
+	if ended, ok := errors.AsType[*session.EndedError](err); ok { // the session is revoked, or its terms have ended
 		if ended.Reason == session.EndRevoked {
 			return nil, session.ErrRevoked
 		}

@@ -99,7 +99,7 @@ func (e *entry) issue(cause session.Cause, now session.Instant) (session.Push, e
 }
 
 // mint mints the tokens of the session's next bundle. The error is an EndedError if the session is
-// revoked or its terms are over.
+// revoked or its terms have ended.
 func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Instant) (session.Tokens, error) {
 	s := e.engine
 	if e.isRevoked() {
@@ -123,8 +123,9 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 // project, subject, channel and users, by which revocations match, never change.
 func (e *entry) isRevoked() bool { return e.engine.config.Access.Revoked(&e.claims) }
 
-// reportExpiry emits evTokensExpired once for each expiry of the client's tokens. rejoin is true if
-// the next push makes the client rejoin its call, and false if no client is connected.
+// reportExpiry emits evTokensExpired once for each expiry of the client's tokens. The argument
+// rejoin is true if the next push makes the client join its call again, and false if no client is
+// connected.
 func (e *entry) reportExpiry(rejoin bool) {
 	if e.session.ReportExpiry() {
 		e.emit(event{kind: evTokensExpired, rejoin: rejoin})

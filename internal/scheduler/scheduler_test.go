@@ -206,7 +206,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 			wait(time.Minute)
 			equal(t, "ended sessions that the store knows of", len(s.table.open)+len(s.table.ended), 0)
 		}
-		wait(25 * time.Hour) // the session's terms are over, so the store deletes its tombstone
+		wait(25 * time.Hour) // the session's terms have ended, so the store deletes its tombstone
 		if open, tombstones := shared.Len(); open+tombstones != 0 {
 			t.Errorf("%d ended sessions are kept for ever, and %d tombstones", open, tombstones)
 		}

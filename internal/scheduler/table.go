@@ -20,7 +20,7 @@ import (
 // overdue and end within minutes.
 type table struct {
 	limit int           // 0: none
-	wake  chan struct{} // tells Run that a deadline is earlier than armed
+	wake  chan struct{} // wakes Run if a deadline is earlier than the one in the field `armed`
 
 	mu   sync.Mutex
 	open map[string]*entry // by id
@@ -95,7 +95,7 @@ func (t *table) all(match func(*entry) bool) []*entry {
 }
 
 // place updates an open session's place in the queue and in the list of detached sessions. It
-// reports whether the table is over its limit. The caller holds e's lock.
+// reports whether the table now has more sessions than its limit. The caller holds e's lock.
 func (t *table) place(e *entry) (crowded bool) {
 	state, due, expires, certificate := e.session.State(), e.session.Deadline(), e.session.HeldExpires(), e.session.Certificate()
 	t.mu.Lock()

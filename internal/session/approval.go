@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// Action is the operation that a Request asks permission for.
+// Action is the operation for which a Request asks permission.
 type Action string
 
 const (

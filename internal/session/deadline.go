@@ -20,7 +20,7 @@ const (
 	// TokensExpired: count, once for each bundle, that the tokens of a detached session
 	// have expired.
 	TokensExpired
-	// Expire: end the session, because its terms or the resume window are over.
+	// Expire: end the session, because its terms or the resume window have ended.
 	Expire
 	// Ask: request your back end's approval of the next renewal.
 	Ask
@@ -166,7 +166,7 @@ func (s *Session) mintTask(due time.Duration, cause Cause, now Instant) (Task, C
 	switch {
 	case now.Mono < at:
 		return Wait, ""
-	case task == Renew && !s.Approved(now): // the node acts late, and the grace period is over
+	case task == Renew && !s.Approved(now): // the node acts late, and the grace period has ended
 		return Deny, cause
 	}
 	return task, cause

@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// Request asks package access whether an operation on a session is permitted, or the minting of
+// Request asks package access whether it permits an operation on a session, or the minting of
 // tokens without a session.
 type Request struct {
 	Action Action

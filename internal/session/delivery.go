@@ -169,5 +169,6 @@ func (d *delivery) heldExpired(now Instant) bool {
 }
 
 // mustRejoin reports whether the client's tokens have expired since the pending bundle was pushed
-// with the action "renew". If so, a new bundle with the action "rejoin" must follow.
+// with the action "renew". If so, a new bundle with the action "rejoin" must follow, since an SDK
+// whose tokens have expired has left the call.
 func (d *delivery) mustRejoin(now Instant) bool { return !d.pending.rejoin && d.heldExpired(now) }

@@ -79,7 +79,7 @@ func (h *history) pass(d time.Duration) {
 	h.now.Wall = UnixNano(h.lead + h.now.Mono)
 }
 
-// mint mints the next bundle, or ends the session if its terms are over.
+// mint mints the next bundle, or ends the session if its terms have ended.
 func (h *history) mint() Tokens {
 	issuedAt, expiresAt, err := h.s.NextValidity(h.now)
 	if err != nil {

@@ -44,8 +44,8 @@ type Policy struct {
 	// required. ApprovalGrace is how long sessions are renewed while your back end does not answer;
 	// the time runs from one token lifetime after the last approval.
 	ApprovalAhead, ApprovalGrace time.Duration
-	// CertificateSpread is how long the node takes, after a change of the signing certificate, to
-	// renew the sessions with tokens of older certificates; 0 to MaxLifetime.
+	// CertificateSpread is the time over which the node, after a change of the signing certificate,
+	// renews the sessions with tokens of older certificates; 0 to MaxLifetime.
 	CertificateSpread time.Duration
 }
 
@@ -75,8 +75,8 @@ func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
 func (p *Policy) Check() error {
 	switch {
 	case p.MinTTL < 3*time.Second:
-		// Tokens live up to a second less than their TTL, since expiries are whole seconds, and
-		// half of the rest is the head start.
+		// Tokens live up to a second less than their TTL, since expiries are rounded down to whole
+		// seconds, and half of the remaining time is the head start.
 		return errors.New("min-ttl: want at least 3s, or tokens would be due again as soon as they are made")
 	case p.MaxTTL < p.MinTTL || p.MaxTTL > MaxLifetime:
 		return fmt.Errorf("max-ttl: want min-ttl (%s) to %s, Agora's limit; have %s", p.MinTTL, MaxLifetime, p.MaxTTL)
@@ -119,7 +119,7 @@ func fraction(id string) float64 {
 }
 
 // Jitter returns how much earlier than its head start a session renews: between 0 and half the head
-// start. So sessions that joined together do not renew together.
+// start. So sessions that were joined together do not all renew at the same time.
 func Jitter(id string, renewBefore time.Duration) time.Duration {
 	return time.Duration(fraction(id) * float64(renewBefore/2))
 }

@@ -6,10 +6,12 @@ import "time"
 type Push struct {
 	Seq    uint64
 	Tokens Tokens
-	// PreviousExpiresAt is when the tokens expire that the client certainly has; 0 if unknown.
+	// PreviousExpiresAt is when the newest tokens that the client has confirmed expire; 0 if
+	// unknown.
 	PreviousExpiresAt UnixSec
 	// Rejoin is true if the previous tokens have expired. Then the SDK has left the call, and the
-	// client must join again with these tokens. Otherwise it renews with them.
+	// client must join the call again with these tokens. Otherwise the client passes the tokens
+	// to the SDK, which stays in the call.
 	Rejoin  bool
 	Attempt int // from 1
 	Cause   Cause
@@ -33,7 +35,7 @@ type Ending struct {
 	AccessEndsAt UnixSec
 }
 
-// EndedError refuses a client whose session has ended, or has a newer connection.
+// EndedError refuses a client whose session has ended, or whose session has a newer connection.
 type EndedError struct{ Ending }
 
 func (e *EndedError) Error() string { return "session ended: " + string(e.Reason) }

@@ -33,7 +33,7 @@ const (
 	cursorFormat = 1
 )
 
-// ListQuery asks for a page of the sessions.
+// ListQuery selects a page of the sessions.
 type ListQuery struct {
 	// After is the cursor that the previous page returned; empty for the first page.
 	After string

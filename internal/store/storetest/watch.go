@@ -73,7 +73,7 @@ func (w *world) await(c <-chan error, what string) error {
 	}
 }
 
-// told expects the next notice to be of this session.
+// told expects the next notice to name this session.
 func (v *watcher) told(id string) {
 	v.w.Helper()
 	select {

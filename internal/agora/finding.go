@@ -17,22 +17,22 @@ const (
 const (
 	FindingStaticKey   = "static_key"  // the text is empty or an App ID, not a token
 	FindingCertificate = "certificate" // the text is an App Certificate, not a token
-	FindingNotAToken   = "not_a_token" // malformed
+	FindingNotAToken   = "not_a_token" // the text is malformed
 	FindingUnreadable  = "unreadable"  // the token has a service that this package does not know
 	FindingTooLong     = "too_long"    // the token is too long for the web SDK
 	FindingWhiteSpace  = "white_space" // there is white space around the token
-	FindingAppID       = "app_id"      // is another
+	FindingAppID       = "app_id"      // the token's App ID differs
 	FindingService     = "service"
-	FindingChannel     = "channel"      // is another
+	FindingChannel     = "channel"      // the token's channel differs
 	FindingAnyChannel  = "any_channel"  // the token's channel is "*"
-	FindingUser        = "user"         // is another
+	FindingUser        = "user"         // the token's user differs
 	FindingLiteralZero = "literal_zero" // the token's user is "0", which matches no user
 	FindingName        = "name"         // a name breaks Agora's rules
 	FindingSignature   = "signature"    // none of the given certificates signed the token
 	FindingSigned      = "signed"       // the signature is valid
 	FindingUnverified  = "unverified"   // the signature cannot be checked with the given names and certificates
 	FindingPrivilege   = "privilege"    // the privilege to join or log in is missing
-	FindingExpired     = "expired"      // is over
+	FindingExpired     = "expired"      // the token has expired
 	FindingFuture      = "future"       // the issue time is in the future
 	FindingLifetime    = "lifetime"     // the lifetime is over 24 hours
 	FindingSilentEnd   = "silent_end"   // the token expires before its privilege, so SDKs call no callback

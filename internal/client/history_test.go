@@ -43,7 +43,7 @@ type history struct {
 	sessions     int
 	session, key string
 	newest       uint64 // seq of the newest bundle that the session has sent
-	taken        uint64 // applied
+	taken        uint64 // seq of the newest bundle that the app has applied
 	expiresAt    session.UnixSec
 	asked        uint64
 	renewBefore  time.Duration

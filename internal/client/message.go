@@ -13,18 +13,18 @@ import (
 type Message struct {
 	protocol.TokenPrivilege // Type is set in every message; the other fields only in joined and in pushes
 
-	// joined
+	// These fields are set in joined messages.
 	Session     string `json:"session"`
 	Key         string `json:"key"`
 	Resumed     bool   `json:"resumed"`
 	Heartbeat   int64  `json:"heartbeat"`   // seconds
 	RenewBefore int64  `json:"renewBefore"` // seconds
 
-	AfterMs      int64           `json:"afterMs"`      // reconnect
-	Reason       string          `json:"reason"`       // reconnect, ended
-	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // ended
-	Code         session.Code    `json:"code"`         // error
-	Message      string          `json:"message"`      // error
+	AfterMs      int64           `json:"afterMs"`      // in reconnect messages
+	Reason       string          `json:"reason"`       // in reconnect and ended messages
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // in ended messages
+	Code         session.Code    `json:"code"`         // in error messages
+	Message      string          `json:"message"`      // in error messages
 
 	// Expires is when the bundle expires, on the clock of the Machine's caller. Machine.Received sets it.
 	Expires time.Time `json:"-"`

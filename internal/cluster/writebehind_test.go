@@ -200,7 +200,7 @@ func (w *saveAgain) Acknowledge(r *store.Record, o store.Outcome) {
 // raising is a store that answers RaiseEpoch once for each session.
 type raising struct {
 	flaky
-	saved []uint64 // versions
+	saved []uint64 // the saved versions
 	left  bool
 }
 

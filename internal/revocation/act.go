@@ -25,7 +25,7 @@ const (
 // act ends the sessions that new revocations match, and writes the progress into the store,
 // until ctx is done.
 func (s *Set) act(ctx context.Context) {
-	var written int64 // the status
+	var written int64 // the status that was last written
 	var at time.Time
 	var retry backoff
 	for {

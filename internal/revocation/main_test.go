@@ -140,13 +140,13 @@ func (s *shared) notify(change store.RevocationsChange) {
 type link struct {
 	*shared
 	mu       sync.Mutex
-	away     bool          // refuses
+	away     bool          // whether all requests fail
 	hang     bool          // requests get no answer until the caller's or the store client's timeout
-	readOnly bool          // refuses writes
+	readOnly bool          // whether writes fail
 	lag      time.Duration // delay of reading the revocations, but not of reading the version
 	putLag   time.Duration
 	puts     int
-	said     int // statuses
+	said     int // number of statuses that were written
 }
 
 func (l *link) set(change func(l *link)) {
@@ -313,7 +313,7 @@ type node struct {
 	link     *link
 	registry *prometheus.Registry
 	log      *logBuffer
-	stop     func() // and wait
+	stop     func() // stops the node and waits for its end
 
 	mu       sync.Mutex
 	sessions map[string]session.ResumeClaims // open sessions, by id

@@ -398,7 +398,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
 		b.delay(5 * time.Second)
-		p.current().Renew() // asks
+		p.current().Renew() // requests tokens, so that the node requests approval
 		wait(time.Second)
 		b.delay(0)
 		next := p.comesBack() // the resume mints tokens in between

@@ -80,7 +80,7 @@ const logEvery = 10 * time.Second
 type journal struct {
 	*slog.Logger
 
-	failures logging.Throttle // of renewals
+	failures logging.Throttle // throttles the lines about failed renewals
 	crowded  logging.Throttle // throttles the log line that reports sessions removed to stay within MaxSessions
 }
 

@@ -29,7 +29,7 @@ func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
 // A client can leave by a request over HTTP to any node. Leaving needs no approval.
 func TestLeaveByKey(t *testing.T) {
 	for name, test := range map[string]struct {
-		owner, asked string // nodes
+		owner, asked string // names of nodes
 		detached     bool
 		wait         time.Duration // time between the join and the leave
 	}{

@@ -272,7 +272,7 @@ type fakeClient struct {
 type record struct {
 	joined    session.Joined
 	pushes    []session.Push
-	at        []time.Time // of pushes
+	at        []time.Time // times of the pushes
 	ended     *session.Ending
 	lost      bool
 	expiresAt session.UnixSec // expiry of the newest tokens

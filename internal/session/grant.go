@@ -28,7 +28,7 @@ type Grant struct {
 	All bool
 
 	Channels []string
-	UIDs     []string // in decimal
+	UIDs     []string // uids in decimal
 	Accounts []string // a pattern does not match an account that is also a uid
 	Roles    []Role
 	RTMUsers []string

@@ -26,7 +26,7 @@ type watcher struct {
 	w       *world
 	node    string
 	notices chan string
-	stop    func() // ends it
+	stop    func() // ends the Watch
 }
 
 // watch starts a watcher, and returns when notices can arrive.

@@ -5,6 +5,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,9 @@ var children = map[string]func(choice) error{
 
 var errStopped = errors.New("the log says why")
 
+// smoke names the servers that -short measures, one of each kind, to see that the benchmark works.
+var smoke = []string{"control", "centrifuge", "refresher-redis", "express", "mint-refresher"}
+
 // BenchmarkPeers measures refresher beside its peers, and prints a table of the medians. Each round measures every
 // server once, so that a temporary disturbance of the machine affects all of them. If a server fails, the table shows
 // the error in place of its row.
@@ -74,6 +78,9 @@ func BenchmarkPeers(b *testing.B) {
 	t := newTable()
 	for round := range *rounds {
 		for _, s := range servers {
+			if testing.Short() && !slices.Contains(smoke, s.name) {
+				continue
+			}
 			for name := range strings.FieldsSeq(s.measure) {
 				b.Run(fmt.Sprintf("%d/%s/%s", round+1, s.name, name), func(b *testing.B) {
 					err := errStopped // err keeps this value if m.Fatal ends this function; Fatal logs the reason

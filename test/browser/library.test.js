@@ -274,7 +274,7 @@ function library(engine) {
           return page.evaluate(() => globalThis.warnings.splice(0));
         };
         const [refused, ...others] = await warnings({ url: own.url, credential: "a.b.c" });
-        assert.match(refused, new RegExp(`^@refresher/client: no connection to ws://${own.address}/v1/ws .*- --allowed-origins of the service has ${site.origin} `, "s"));
+        assert.match(refused, new RegExp(`^@refresher/client: no connection to ws://${own.address}/v1/ws .*- ${site.origin} is in the service's --allowed-origins: `, "s"));
         assert.deepEqual(others, []);
         const credential = await warnings({ url: service.url }, `${site.origin}/app`);
         assert.deepEqual(credential, ["@refresher/client: no credential was fetched: the credential function returned HTML: is the address right, and the user logged in?"]);

@@ -117,9 +117,9 @@ export class Diagnosis {
     const { rtc, rtm, chat } = this.#session.identity;
     const hint = {
       unauthenticated: hasCredential ? ". The service's log has the reason" : ". The option credential is missing",
-      forbidden: `. The page asks for ${JSON.stringify({ rtc, rtm, chat })}: compare grants of the credential`,
+      forbidden: /grant/.test(message) && `. The page asks for ${JSON.stringify({ rtc, rtm, chat })}: compare grants of the credential`,
     }[code];
-    this.#warn(code, `the service refused to join: ${code}: ${message}${hint ?? ""}`);
+    this.#warn(code, `the service refused to join: ${code}: ${message}${hint || ""}`);
   }
 
   /**

@@ -206,7 +206,8 @@ test("a service that is overloaded, or restarts, is no mistake", async (t) => {
 
 test("a refusal by the service is a warning", async (t) => {
   for (const [credential, code, error, message, warning] of [
-    [jwt, 4403, "forbidden", "rtc.channel: no", `the service refused to join: forbidden: rtc.channel: no. The page asks for {"rtc":{"channel":"daily","uid":1001,"role":"publisher"}}: compare grants of the credential`],
+    [jwt, 4403, "forbidden", "access was revoked", "the service refused to join: forbidden: access was revoked"],
+    [jwt, 4403, "forbidden", "rtc.channel: the credential does not grant this", `the service refused to join: forbidden: rtc.channel: the credential does not grant this. The page asks for {"rtc":{"channel":"daily","uid":1001,"role":"publisher"}}: compare grants of the credential`],
     [jwt, 4400, "bad_request", "rtc.uid: no", "the service refused to join: bad_request: rtc.uid: no"],
     [jwt, 4401, "unauthenticated", "not valid", "the service refused to join: unauthenticated: not valid. The service's log has the reason"],
     [undefined, 4401, "unauthenticated", "no auth", "the service refused to join: unauthenticated: no auth. The option credential is missing"],

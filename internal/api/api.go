@@ -110,6 +110,7 @@ type API struct {
 // maxBody is the longest request body that is read, in bytes.
 const maxBody = 8 << 10
 
+// New returns an API. The error says which setting is wrong.
 func New(c Config) (*API, error) {
 	if !basePath.MatchString(c.BasePath) {
 		return nil, fmt.Errorf(`base-path: want a path such as "/refresher", of letters, digits and -._~; have %q`, c.BasePath)

@@ -85,6 +85,7 @@ type Hub struct {
 	shards   [shardCount]shard
 }
 
+// New returns a Hub. The error says which setting is wrong.
 func New(c Config) (*Hub, error) {
 	if c.Heartbeat < time.Second {
 		return nil, errors.New("heartbeat: want at least 1s")

@@ -168,6 +168,7 @@ func (s *Server) Restart() {
 	}
 }
 
+// Pause stops the server's process (SIGSTOP): connections stay open, and requests get no answer.
 func (s *Server) Pause() {
 	s.t.Helper()
 	if !s.answers() {

@@ -11,8 +11,8 @@ import (
 // maxContext is how many lines of code stand below a comment, at most.
 const maxContext = 8
 
-// goComments returns the comments of a Go file with the declaration to which each comment belongs. Directives such as
-// go:embed are left out.
+// goComments returns the comments of a Go file with the declaration to which each comment belongs. It leaves out
+// directives such as go:embed.
 func goComments(text string) (found []passage) {
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, "", text, parser.ParseComments|parser.SkipObjectResolution)

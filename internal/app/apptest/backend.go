@@ -30,6 +30,7 @@ type ApprovalRequest struct {
 	RTM *struct{ UserID string }
 }
 
+// BackEnd is a back end that receives events and approval requests.
 type BackEnd struct {
 	*httptest.Server
 	Mu     sync.Mutex

@@ -43,7 +43,7 @@ type call struct {
 	at   int // index of the current step
 	seen []byte
 
-	session, key string // from the message joined
+	session, key string // both are from the message `joined`
 	seq          uint64 // sequence number of the newest bundle
 	jitter       time.Duration
 }

@@ -93,7 +93,7 @@ var requests = map[string]session.Request{
 // TestAuthorize authorizes each request in each state of the revocations and the back end. The decision must depend on
 // this state only, and not on the kind of request.
 func TestAuthorize(t *testing.T) {
-	const hour = session.UnixSec(946684800 + 3600) // Unix time, one hour after the bubble's start
+	const hour = session.UnixSec(946684800 + 3600) // an hour after 2000-01-01, at which the clock of synctest starts
 	for name, state := range map[string]struct {
 		revocations revocations
 		backEnd     func(ctx context.Context) (hook.Answer, error)

@@ -48,7 +48,7 @@ func (j *journal) String() string {
 	return j.text.String()
 }
 
-// await waits for a line that matches a regular expression and follows the line of the last call of await.
+// await waits for a line that matches a regular expression. It searches after the line that the previous call found.
 func (j *journal) await(t *testing.T, expression string) {
 	t.Helper()
 	pattern := regexp.MustCompile(expression)

@@ -111,7 +111,8 @@ func (s *approvalStage) askWith(ctx context.Context, q Request) *asked {
 	return a
 }
 
-// askMany makes n different requests in the background, and returns when each is answered or waits.
+// askMany makes n different requests in the background, and returns when each has
+// its answer, or waits in the queue or for the back end.
 func (s *approvalStage) askMany(action session.Action, n int) []*asked {
 	var all []*asked
 	for i := range n {

@@ -82,7 +82,8 @@ func TestClockAheadCostsNothing(t *testing.T) {
 	})
 }
 
-// withClock starts a node with a wall clock that is ahead of the bubble's.
+// withClock starts a node. The node's wall clock is ahead of the test's clock by the returned number of
+// nanoseconds, which the test may change.
 func withClock(t *testing.T, s *shared) (*node, *atomic.Int64) {
 	n := newNode(t, s, "a")
 	var ahead atomic.Int64

@@ -115,7 +115,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	check(t, c.stored()+b.open()+d.open() == 0, "%d traces are left", c.stored()+b.open()+d.open())
 	for _, p := range append(left, back...) {
 		id := p.got().joined.Session
-		// Without a record in the store, the other nodes do not know the session.
+		// The node crashed before it stored the session, so no other node knows of it or reports its end.
 		if c.count(id, store.DeliveredJoined) == 0 && c.count(id, store.DeliveredEnd) == 0 {
 			continue
 		}

@@ -390,7 +390,7 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 			if n := len(p.got().pushes); n < 100 || p.got().ended != nil || p.got().lost {
 				t.Fatalf("%d renewals in an hour: %+v", n, p.got())
 			}
-			if i < 10 { // the node b has only the key to restore the session
+			if i < 10 { // ten sessions move while the store is away: node b restores each from its resume key alone
 				p.current().Detach()
 				clients[i] = p.move(b)
 				equal(t, "seq", clients[i].got().joined.Push.Seq, p.resumeRequest().Seq+1)

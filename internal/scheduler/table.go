@@ -128,7 +128,8 @@ func (t *table) remove(e *entry, remember bool) {
 	}
 }
 
-// forget removes a session from the ended ones. From then on the store refuses its keys.
+// forget removes a session from the ended ones. A resume key of the session is then refused by the store, which has
+// the end, and no longer by this table.
 func (t *table) forget(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

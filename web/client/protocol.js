@@ -7,10 +7,10 @@ export const subprotocol = "refresher.v1";
 const final = new Set([4400, 4401, 4403, 4404, 4409, 4410, 4429]);
 
 /**
- * Whether a close ends the session. After any other close the client waits for its backoff,
- * connects again, and resumes or joins. Any code ends it after the message `ended`. Proxies also
- * send 1007 and 1009, so these end it only after `ended` or `error`. A test compares this function
- * with the table of close codes in docs/build/protocol.md.
+ * Reports whether a close ends the session. It does if the last message was `ended`, if the code is
+ * final, or if the last message was `error` and the code is 1007 or 1009, which proxies send too.
+ * Otherwise the client waits for its backoff, connects again, and resumes or joins. A test compares
+ * this function with the table of close codes in docs/build/protocol.md.
  * @param {number} code
  * @param {string} [last] the type of the last message before the close
  */

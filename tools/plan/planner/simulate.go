@@ -36,8 +36,8 @@ type Scenario struct {
 	JoinRate float64
 
 	// BreakAt is when connections break; 0 means never. Lost is the number of nodes that lose
-	// their connections. Back is after how long those nodes accept connections again; 0 means
-	// never.
+	// their connections. Back is the time from BreakAt until those nodes accept connections again;
+	// 0 means never.
 	BreakAt time.Duration
 	Lost    int
 	Back    time.Duration

@@ -13,8 +13,8 @@ const (
 // grant is the rights of a token, with their expiries in Unix seconds.
 type grant struct {
 	tokenEnds   int64
-	joinEnds    int64 // expiry of the join privilege; may be never
-	publishEnds int64 // earliest expiry of the publishing privileges; may be never
+	joinEnds    int64 // Unix seconds at which the join privilege expires, or the constant `never`
+	publishEnds int64 // the same of the publishing privilege that expires first
 	publish     bool  // the token has all of audio (2), video (3) and data (4): the publisher's role
 }
 

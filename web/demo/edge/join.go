@@ -6,7 +6,7 @@ import "time"
 type JoinRequest struct {
 	Leg     Leg
 	Channel string // 1 to 64 bytes in RTC, empty in RTM and Chat
-	User    string // uid in decimal or user account; "" and "0" in RTC let Agora choose the uid
+	User    string // a user account, or a uid in decimal; in RTC, "" and "0" let Agora choose the uid
 	Token   string
 }
 

@@ -77,6 +77,7 @@ test: export BUILT_REFRESHER = $(BUILT)
 test: ## Runs every test, every benchmark once, and says how long each part took.
 	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' 'race: $(MAKE) test-race' \
 		'npm and programs: $(MAKE) -j2 --output-sync test-npm test-programs' \
+		'command: go test -timeout 5m ./cmd/refresher' \
 		'full, chaos and timed: $(MAKE) -j3 --output-sync test-full test-chaos test-timed'
 
 # test/release writes a bill of materials.
@@ -102,12 +103,11 @@ test-programs:
 		'bench: nice -n 5 go -C bench test -short -run "^$$" -bench . -benchtime 1x -timeout 5m'
 
 # test-chaos and test-timed measure the delays of their calls, and leave the processors idle
-# for most of the time. test-full uses that time, but for ./cmd/refresher, whose calls have tokens of
-# seconds and must not starve either.
+# for most of the time. test-full uses that time, without ./cmd/refresher: its calls have tokens of
+# seconds and must not starve, nor starve those.
 .PHONY: test-full test-chaos test-timed
 test-full:
-	@scripts/steps.sh 'command: go test -timeout 5m ./cmd/refresher' \
-		'full: nice -n 19 go test -timeout 5m ./internal/access $(FULL)' \
+	@scripts/steps.sh 'full: nice -n 19 go test -timeout 5m ./internal/access $(FULL)' \
 		'full redis: nice -n 19 go test -timeout 10m -run "TestModel|TestRoundTrip" ./internal/redis'
 test-chaos:
 	@scripts/steps.sh 'chaos: go test -parallel 4 -timeout 5m ./test/chaos'

@@ -205,7 +205,7 @@ func TestStoreFull(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		first, _ := a.add(revocation(1))
 		s.set(func(s *shared) { s.room = 1 })
-		time.Sleep(time.Second) // bubble
+		time.Sleep(time.Minute) // bubble: the puts of the first revocation's progress are over
 		before := a.link.putCount()
 		a.wantNoRoom(revocation(2))
 		a.wantRevoked(2, false)

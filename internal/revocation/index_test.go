@@ -205,7 +205,7 @@ func TestStoreFull(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		first, _ := a.add(revocation(1))
 		s.set(func(s *shared) { s.room = 1 })
-		time.Sleep(time.Minute) // bubble: the puts of the first revocation's progress are over
+		time.Sleep(time.Second) // bubble
 		before := a.link.putCount()
 		a.wantNoRoom(revocation(2))
 		a.wantRevoked(2, false)
@@ -214,8 +214,9 @@ func TestStoreFull(t *testing.T) {
 		time.Sleep(10 * time.Minute) // bubble
 		a.wantRevoked(2, false)
 		other.wantRevoked(2, false)
-		if got := a.link.putCount() - before; got != 2 {
-			t.Errorf("put %d times, want each once", got)
+		// The replicator may put the lift at the same moment as Lift does, so there can be a third put.
+		if got := a.link.putCount() - before; got < 2 || got > 3 {
+			t.Errorf("put %d times, want each once, or the lift twice", got)
 		}
 		if a.holds() != 1 || a.lacks() != 0 || strings.Contains(a.log.String(), "level=WARN") {
 			t.Errorf("has %+v, and logged\n%s", a.Set, a.log)

@@ -60,7 +60,10 @@ func (s *Session) scheduledRenewal() (time.Duration, Cause) {
 		return s.renewBy, CauseSchedule
 	}
 	before := s.RenewBefore()
-	return (s.issued.expires - before - Jitter(s.ID, before)).Truncate(tick), CauseSchedule
+	due := (s.issued.expires - before - Jitter(s.ID, before)).Truncate(tick)
+	// Tokens expire at a whole second, so before this time new tokens would not expire later than
+	// the newest ones. That can be after `due` with tokens of 4 s or less.
+	return max(due, s.issued.expires-s.Terms.TTL+time.Second), CauseSchedule
 }
 
 // tick is the granularity of scheduled renewals. Their times are rounded down to a multiple of

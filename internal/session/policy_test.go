@@ -98,6 +98,24 @@ func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 	}
 }
 
+// A scheduled renewal is due only when new tokens expire later than the newest ones. Otherwise the
+// node would renew a session with very short tokens thousands of times within a tick.
+func TestScheduledRenewalsExtendTheTokens(t *testing.T) {
+	for _, ttl := range []time.Duration{2 * time.Second, 3 * time.Second, 4 * time.Second, 10 * time.Second} {
+		for i := range 500 {
+			w := newWorld(t, 10*time.Second)
+			w.s.ID, w.s.Terms.TTL = time.Duration(i).String(), ttl
+			w.pass(time.Duration(i%100) * 10 * time.Millisecond) // a different part of a second
+			w.attach()
+			newest := w.s.issued.expiresAt
+			w.next(Renew)
+			_, expiresAt, err := w.s.NextValidity(w.now)
+			must(t, err)
+			require(t, expiresAt > newest, "ttl %s, session %s: renewed at %s, when new tokens expire at %d, as the newest", ttl, w.s.ID, w.now.Mono, expiresAt)
+		}
+	}
+}
+
 func TestJitterOnlyMakesItEarlier(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		before := time.Duration(rapid.Int64Range(1, 300).Draw(rt, "before")) * time.Second

@@ -256,13 +256,13 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	return full
 }
 
-// save tries to put one revocation into the store before a deadline. If that fails, the replicator
-// tries again later.
+// save tries to put one revocation into the store before a deadline. If the store cannot be
+// reached, the replicator tries again later. If the store is full, Add drops the revocation.
 func (s *Set) save(ctx context.Context, deadline time.Time, r store.Revocation) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	err := s.putAll(ctx, []store.Revocation{r})
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrRevocationsFull) {
 		signal(s.wakeSync)
 	}
 	return err

@@ -6,9 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"refresher/internal/access/credential"
 	"refresher/internal/agora"
-	"refresher/internal/app"
 	"refresher/internal/app/apptest"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
@@ -40,12 +38,7 @@ func publishes(t *testing.T, token string) bool {
 // the node writes the change to Redis later, at the latest when it stops.
 func TestChangesOfRealNodes(t *testing.T) {
 	server := redistest.Start(t)
-	begin := func() *apptest.Node {
-		return apptest.StartNode(t, func(c *app.Config) {
-			c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{apptest.OperatorSecret}}
-			c.Redis.URL = server.URL()
-		})
-	}
+	begin := func() *apptest.Node { return apptest.StartWithRedis(t, server.URL()) }
 	a, b := begin(), begin()
 	admin, ana := apptest.CredentialFor(t, "operator", true), apptest.CredentialFor(t, "ana", false)
 	change := func(n *apptest.Node, method, session, body string) (answer changed, status int) {

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"testing"
 
-	"refresher/internal/access/credential"
-	"refresher/internal/app"
 	"refresher/internal/app/apptest"
 	"refresher/internal/protocol"
 	"refresher/test/redistest"
@@ -18,12 +16,7 @@ func TestMain(m *testing.M) { apptest.Main(m) }
 // Real nodes that share a real Redis apply a revocation, even a node that starts later.
 func TestRevocationsOfRealNodes(t *testing.T) {
 	server := redistest.Start(t)
-	begin := func() *apptest.Node {
-		return apptest.StartNode(t, func(c *app.Config) {
-			c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{apptest.OperatorSecret}}
-			c.Redis.URL = server.URL()
-		})
-	}
+	begin := func() *apptest.Node { return apptest.StartWithRedis(t, server.URL()) }
 	a, b := begin(), begin()
 	admin, ana := apptest.CredentialFor(t, "operator", true), apptest.CredentialFor(t, "ana", false)
 	join := apptest.JoinMessage(ana, `"rtc":{"channel":"daily","uid":7,"role":"publisher"}`)

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"refresher/internal/access"
+	"refresher/internal/access/credential"
 	"refresher/internal/app"
 	"refresher/internal/project"
 	"refresher/internal/session"
@@ -59,6 +60,16 @@ type Node struct {
 func StartNode(t *testing.T, change func(*app.Config)) *Node {
 	t.Helper()
 	return start(t, change, app.Outside{})
+}
+
+// StartWithRedis runs a service on real ports of this machine. It checks credentials that are signed with
+// OperatorSecret, and keeps its sessions in the Redis at a URL.
+func StartWithRedis(t *testing.T, url string) *Node {
+	t.Helper()
+	return StartNode(t, func(c *app.Config) {
+		c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{OperatorSecret}}
+		c.Redis.URL = url
+	})
 }
 
 func start(t *testing.T, change func(*app.Config), world app.Outside) *Node {

@@ -103,7 +103,7 @@ func TestOrder(t *testing.T) {
 			_, rest, _ := strings.Cut(d.id, "-")
 			if d.status != 200 {
 				if stages[rest] != at[d.session]+1 {
-					t.Errorf("%s tried after eventStage %d of its session", d.id, at[d.session])
+					t.Errorf("%s tried after eventHarness %d of its session", d.id, at[d.session])
 				}
 				continue
 			}

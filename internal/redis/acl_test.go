@@ -53,7 +53,7 @@ func TestACLOfScripts(t *testing.T) {
 }
 
 // limited opens a Store as a user with the permissions in allowed.
-func limited(t *testing.T, server *redistest.Server, allowed string) *stage {
+func limited(t *testing.T, server *redistest.Server, allowed string) *harness {
 	t.Helper()
 	server.Do(append([]string{"ACL", "SETUSER", "limited", "reset", "on", ">secret"}, strings.Fields(allowed)...)...)
 	server.Do("ACL", "LOG", "RESET")
@@ -140,7 +140,7 @@ var errUnnoticed = errors.New("no notice came")
 
 // rareWork does the operations that tryAll does not: rare ones and those that concern
 // other nodes. server holds rareShard.
-func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
+func (s *harness) rareWork(t *testing.T, server *redistest.Server) error {
 	t.Helper()
 	ctx := within(t)
 	notices := make(chan string, 8)
@@ -196,7 +196,7 @@ func listening(ctx context.Context, watch func(ctx context.Context, connected fu
 }
 
 // rareRevocations watches for changes, and removes an expired revocation.
-func (s *stage) rareRevocations(ctx context.Context) error {
+func (s *harness) rareRevocations(ctx context.Context) error {
 	stop, err := listening(ctx, func(ctx context.Context, connected func()) error {
 		return s.WatchRevocations(ctx, func(store.RevocationsChange) { connected() })
 	})
@@ -214,7 +214,7 @@ func (s *stage) rareRevocations(ctx context.Context) error {
 }
 
 // generation returns the generation of the first shard.
-func (s *stage) generation(t *testing.T) string {
+func (s *harness) generation(t *testing.T) string {
 	t.Helper()
 	swept := s.doing(t, "a", store.Claim)[0]
 	if swept.Err != nil {

@@ -15,7 +15,7 @@ import (
 
 // fails expects every operation to fail within limit, and no record to be reported as
 // saved.
-func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
+func (s *harness) fails(t *testing.T, what string, limit time.Duration) {
 	t.Helper()
 	records := []store.Record{record(idIn(0, 1)), record(idIn(40, 1)), record(idIn(0, 2))}
 	records[1].Version = 2
@@ -128,7 +128,7 @@ func TestAway(t *testing.T) {
 	direct, through := open(t, server.UnixURL(), nil), open(t, "redis://"+proxy.Addr(), nil)
 	for _, away := range []struct {
 		what        string
-		s           *stage
+		s           *harness
 		limit       time.Duration
 		fails, back func()
 	}{

@@ -86,7 +86,7 @@ func TestClaimHold(t *testing.T) {
 
 // claimedFor lets time pass. Meanwhile the node "living" renews its lease and another node
 // sweeps. It returns how often each session was claimed.
-func (s *stage) claimedFor(t *testing.T, d time.Duration) map[string]int {
+func (s *harness) claimedFor(t *testing.T, d time.Duration) map[string]int {
 	t.Helper()
 	claimed := make(map[string]int)
 	for begun := s.clock(); s.clock().Before(begun.Add(d)); s.pass(store.SweepEvery) {

@@ -22,7 +22,7 @@ func TestCluster(t *testing.T) {
 }
 
 // byMaster returns the shards of each master.
-func (s *stage) byMaster(c *redistest.Cluster) map[*redistest.Server][]int {
+func (s *harness) byMaster(c *redistest.Cluster) map[*redistest.Server][]int {
 	masters := make(map[*redistest.Server][]int)
 	for shard := range store.Shards {
 		server := c.MasterOf(s.keys.due[shard])

@@ -41,7 +41,7 @@ func TestModel(t *testing.T) {
 			client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
 			now: now, named: make(map[string]struct{}),
 		})
-		(&stage{Store: s}).keptForLong(t.Context())
+		(&harness{Store: s}).keptForLong(t.Context())
 		return s
 	})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // generationsNow returns the generations of all shards.
-func (s *stage) generationsNow(t *testing.T) (names [store.Shards]string) {
+func (s *harness) generationsNow(t *testing.T) (names [store.Shards]string) {
 	t.Helper()
 	for shard, found := range s.doing(t, "onlooker", store.Claim) {
 		if found.Err != nil {

@@ -16,7 +16,7 @@ import (
 const atOnce = 24
 
 // storm acquires sessions for atOnce clients at once, and returns the errors.
-func (s *stage) storm(t *testing.T) (errs []error) {
+func (s *harness) storm(t *testing.T) (errs []error) {
 	t.Helper()
 	results := make(chan error, atOnce)
 	var running sync.WaitGroup

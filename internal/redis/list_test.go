@@ -17,7 +17,7 @@ import (
 )
 
 // listAll returns the ids of all listed sessions, read in pages of limit.
-func (s *stage) listAll(t *testing.T, limit int) (ids []string) {
+func (s *harness) listAll(t *testing.T, limit int) (ids []string) {
 	t.Helper()
 	for q := (store.ListQuery{Limit: limit}); ; {
 		records, next, err := store.List(within(t), s, q)

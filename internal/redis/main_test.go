@@ -34,8 +34,8 @@ const patience = 20 * time.Second
 // clock.
 var begin = time.UnixMilli(4_102_444_800_000)
 
-// stage is a Store under test with its metrics, its log and its clock.
-type stage struct {
+// harness is a Store under test with its metrics, its log and its clock.
+type harness struct {
 	*Store
 	registry *prometheus.Registry
 	log      *logBuffer
@@ -45,7 +45,7 @@ type stage struct {
 }
 
 // open makes a Store that is closed at the end of the test. change may be nil.
-func open(t testing.TB, url string, change func(*Config)) *stage {
+func open(t testing.TB, url string, change func(*Config)) *harness {
 	t.Helper()
 	s := openUnclosed(t, url, change)
 	t.Cleanup(func() {
@@ -57,9 +57,9 @@ func open(t testing.TB, url string, change func(*Config)) *stage {
 }
 
 // openUnclosed makes a Store that the test closes.
-func openUnclosed(t testing.TB, url string, change func(*Config)) *stage {
+func openUnclosed(t testing.TB, url string, change func(*Config)) *harness {
 	t.Helper()
-	s := &stage{registry: prometheus.NewRegistry(), log: &logBuffer{}}
+	s := &harness{registry: prometheus.NewRegistry(), log: &logBuffer{}}
 	c := Config{Apps: storetest.Apps, URL: url, Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry}
 	if change != nil {
 		change(&c)
@@ -73,47 +73,47 @@ func openUnclosed(t testing.TB, url string, change func(*Config)) *stage {
 
 // openAt opens a Store with its own clock, which stands still at begin until pass moves
 // it on.
-func openAt(t testing.TB, url string) *stage {
+func openAt(t testing.TB, url string) *harness {
 	t.Helper()
-	var s *stage
+	var s *harness
 	s = open(t, url, func(c *Config) { c.now = func() time.Time { return s.clock() } })
 	s.now = begin
 	return s
 }
 
-func (s *stage) clock() time.Time {
+func (s *harness) clock() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now
 }
 
 // startStore starts a server, and opens a Store on it.
-func startStore(t testing.TB) (*redistest.Server, *stage) {
+func startStore(t testing.TB) (*redistest.Server, *harness) {
 	t.Helper()
 	server := redistest.Start(t)
 	return server, open(t, server.UnixURL(), nil)
 }
 
 // startAt starts a server, and opens a Store on it with openAt.
-func startAt(t testing.TB) (*redistest.Server, *stage) {
+func startAt(t testing.TB) (*redistest.Server, *harness) {
 	t.Helper()
 	server := redistest.Start(t)
 	return server, openAt(t, server.UnixURL())
 }
 
 // pass moves the clock on by d.
-func (s *stage) pass(d time.Duration) {
+func (s *harness) pass(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = s.now.Add(d)
 }
 
 // hash returns the key of a session's hash, and due the key of the schedule of its shard.
-func (s *stage) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
-func (s *stage) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
+func (s *harness) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
+func (s *harness) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
 
 // saved saves records and expects the action want for each.
-func (s *stage) saved(t testing.TB, want store.Action, records ...store.Record) {
+func (s *harness) saved(t testing.TB, want store.Action, records ...store.Record) {
 	t.Helper()
 	outcomes, err := s.Save(within(t), records)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *stage) saved(t testing.TB, want store.Action, records ...store.Record) 
 }
 
 // swept sweeps and expects no error. It returns the claimed records by id.
-func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
+func (s *harness) swept(t testing.TB, node string) map[string]store.Record {
 	t.Helper()
 	claimed, err := s.sweep(within(t), node)
 	must(t, err)
@@ -135,7 +135,7 @@ func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
 }
 
 // acquired acquires a session with a resume key of the given epoch, and expects no error.
-func (s *stage) acquired(t testing.TB, id string, epoch uint64, node string) store.Acquired {
+func (s *harness) acquired(t testing.TB, id string, epoch uint64, node string) store.Acquired {
 	t.Helper()
 	held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: epoch, Node: node, Attach: true})
 	must(t, err)
@@ -143,7 +143,7 @@ func (s *stage) acquired(t testing.TB, id string, epoch uint64, node string) sto
 }
 
 // wantUnreadable expects an acquire to fail because of an unreadable record.
-func (s *stage) wantUnreadable(t testing.TB, what, id string, epoch uint64) {
+func (s *harness) wantUnreadable(t testing.TB, what, id string, epoch uint64) {
 	t.Helper()
 	held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: epoch, Node: "b", Attach: true})
 	if !errors.Is(err, store.ErrUnreadable) || held != (store.Acquired{}) {
@@ -153,12 +153,12 @@ func (s *stage) wantUnreadable(t testing.TB, what, id string, epoch uint64) {
 
 // keptForLong makes the lease data look old, since nothing is claimed while it is new. It
 // ignores errors: in some tests the server fails on purpose.
-func (s *stage) keptForLong(ctx context.Context) {
+func (s *harness) keptForLong(ctx context.Context) {
 	_ = s.client.ZAdd(ctx, s.keys.leases, goredis.Z{Score: -1, Member: leasesSince}).Err()
 }
 
 // doing returns the result of a sweep, which must not fail.
-func (s *stage) doing(t testing.TB, node string, do store.Doing) [store.Shards]store.Swept {
+func (s *harness) doing(t testing.TB, node string, do store.Doing) [store.Shards]store.Swept {
 	t.Helper()
 	swept, err := s.Sweep(within(t), node, do)
 	must(t, err)
@@ -166,7 +166,7 @@ func (s *stage) doing(t testing.TB, node string, do store.Doing) [store.Shards]s
 }
 
 // sweep sweeps, and returns the claimed records and the first shard's error.
-func (s *stage) sweep(ctx context.Context, node string) (claimed map[string]store.Record, err error) {
+func (s *harness) sweep(ctx context.Context, node string) (claimed map[string]store.Record, err error) {
 	s.keptForLong(ctx)
 	swept, err := s.Sweep(ctx, node, store.Claim)
 	claimed = make(map[string]store.Record)
@@ -182,14 +182,14 @@ func (s *stage) sweep(ctx context.Context, node string) (claimed map[string]stor
 }
 
 // allWork expects all operations to succeed. It removes its sessions at the end.
-func (s *stage) allWork(t testing.TB) {
+func (s *harness) allWork(t testing.TB) {
 	t.Helper()
 	must(t, s.tryAll(within(t)))
 }
 
 // tryAll does one of each operation, with a session in every shard, and returns the first
 // error. It removes its sessions at the end.
-func (s *stage) tryAll(ctx context.Context) error {
+func (s *harness) tryAll(ctx context.Context) error {
 	var first, second, last []store.Record
 	for shard := range store.Shards {
 		r := overdue(idIn(shard, 0))
@@ -253,7 +253,7 @@ func (s *stage) tryAll(ctx context.Context) error {
 }
 
 // tryRevocations does one of each operation on revocations.
-func (s *stage) tryRevocations(ctx context.Context) error {
+func (s *harness) tryRevocations(ctx context.Context) error {
 	r := revocation("tried")
 	if err := s.PutRevocations(ctx, r); err != nil {
 		return err

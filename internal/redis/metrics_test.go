@@ -14,7 +14,7 @@ import (
 )
 
 // operations returns, by operation, how often it was counted and how often it failed.
-func (s *stage) operations(t *testing.T) map[string][2]uint64 {
+func (s *harness) operations(t *testing.T) map[string][2]uint64 {
 	t.Helper()
 	counts := make(map[string][2]uint64)
 	families, err := s.registry.Gather()

@@ -12,7 +12,7 @@ import (
 
 // again repeats all operations until they work. Each connection of the pool may fail
 // once, so it allows one attempt for each connection and one more.
-func (s *stage) again(t *testing.T) {
+func (s *harness) again(t *testing.T) {
 	t.Helper()
 	var err error
 	for range poolSize + 1 {

@@ -15,7 +15,7 @@ import (
 )
 
 // revoked returns the ids of the stored revocations, and the version.
-func (s *stage) revoked(t *testing.T) (ids []string, version store.RevocationsVersion) {
+func (s *harness) revoked(t *testing.T) (ids []string, version store.RevocationsVersion) {
 	t.Helper()
 	all, version, err := s.Revocations(within(t), store.RevocationsVersion{})
 	must(t, err)
@@ -26,7 +26,7 @@ func (s *stage) revoked(t *testing.T) (ids []string, version store.RevocationsVe
 	return ids, version
 }
 
-func (s *stage) put(t *testing.T, revocations ...store.Revocation) {
+func (s *harness) put(t *testing.T, revocations ...store.Revocation) {
 	t.Helper()
 	must(t, s.PutRevocations(within(t), revocations...))
 }

@@ -61,7 +61,7 @@ var spoilings = []spoiling{
 }
 
 // spoilt fills a shard with unreadable records, each between two readable ones.
-func spoilt(t *testing.T, server *redistest.Server) (s *stage, bad, good []store.Record) {
+func spoilt(t *testing.T, server *redistest.Server) (s *harness, bad, good []store.Record) {
 	t.Helper()
 	server.Do("FLUSHALL")
 	s = openAt(t, server.UnixURL())
@@ -85,7 +85,7 @@ func spoilt(t *testing.T, server *redistest.Server) (s *stage, bad, good []store
 }
 
 // dumps returns the values of the records' keys.
-func (s *stage) dumps(server *redistest.Server, records []store.Record) map[string]string {
+func (s *harness) dumps(server *redistest.Server, records []store.Record) map[string]string {
 	values := make(map[string]string)
 	for _, r := range records {
 		values[r.Session] = server.Do("DUMP", s.hash(r.Session))
@@ -95,7 +95,7 @@ func (s *stage) dumps(server *redistest.Server, records []store.Record) map[stri
 
 // leftAlone checks that the records that the scripts cannot read are unchanged, and that each
 // unreadable record is logged once.
-func (s *stage) leftAlone(t *testing.T, server *redistest.Server, bad []store.Record, before map[string]string) {
+func (s *harness) leftAlone(t *testing.T, server *redistest.Server, bad []store.Record, before map[string]string) {
 	t.Helper()
 	after := s.dumps(server, bad)
 	for i, b := range spoilings {

@@ -22,7 +22,7 @@ type watcher struct {
 }
 
 // watching runs Watch, and returns once it is connected.
-func (s *stage) watching(t *testing.T, node string) *watcher {
+func (s *harness) watching(t *testing.T, node string) *watcher {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	w := &watcher{connected: make(chan struct{}, 8), notices: make(chan string, 8), done: make(chan error, 1), stop: stop}
@@ -44,7 +44,7 @@ func (w *watcher) ended(t *testing.T) {
 }
 
 // take saves a session for the node from, and acquires it for the node to.
-func (s *stage) take(t *testing.T, id, from, to string) {
+func (s *harness) take(t *testing.T, id, from, to string) {
 	t.Helper()
 	r := record(id)
 	r.Node = from

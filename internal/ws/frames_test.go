@@ -55,7 +55,7 @@ func TestFloodOfFramesIsRefused(t *testing.T) {
 }
 
 // exchange sends frames on a new connection, and returns the messages it receives and the close code.
-func (s *stage) exchange(frames ...[]byte) (messages []map[string]any, code int) {
+func (s *harness) exchange(frames ...[]byte) (messages []map[string]any, code int) {
 	s.t.Helper()
 	c, err := s.pipes.dial(s.t.Context(), "", "")
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 // raw opens a WebSocket without a library, so that tests can send malformed frames. It discards what the
 // server sends; the channel `done` is closed when the server closes the connection.
-func (s *stage) raw() (c net.Conn, done <-chan struct{}) {
+func (s *harness) raw() (c net.Conn, done <-chan struct{}) {
 	s.t.Helper()
 	c, err := s.pipes.dial(s.t.Context(), "", "")
 	if err != nil {
@@ -59,15 +59,15 @@ func text(s string) []byte { return append([]byte{0x81, 0x80 | byte(len(s)), 0, 
 const joinText = `{"type":"join","rtm":{"userId":"u"}}`
 
 func TestClientThatStopsInTheMiddleOfAFrame(t *testing.T) {
-	for name, say := range map[string]func(s *stage, c net.Conn){
-		"before it joined": func(_ *stage, c net.Conn) { write(c, half) },
-		"after it was refused": func(_ *stage, c net.Conn) {
+	for name, say := range map[string]func(s *harness, c net.Conn){
+		"before it joined": func(_ *harness, c net.Conn) { write(c, half) },
+		"after it was refused": func(_ *harness, c net.Conn) {
 			write(c, text("x"), half)
 		},
-		"in a message that is too long": func(_ *stage, c net.Conn) {
+		"in a message that is too long": func(_ *harness, c net.Conn) {
 			write(c, []byte{0x81, 0x80 | 126, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 9000))
 		},
-		"after its session ended": func(s *stage, c net.Conn) {
+		"after its session ended": func(s *harness, c net.Conn) {
 			write(c, text(joinText))
 			synctest.Wait()
 			s.sessions.last().client.End(session.Ending{Reason: session.EndRevoked})

@@ -25,18 +25,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stage runs a hub behind a real HTTP server. The connections are pipes in memory, so that a stage works in a
+// harness runs a hub behind a real HTTP server. The connections are pipes in memory, so that a harness works in a
 // synctest bubble.
-type stage struct {
+type harness struct {
 	t        *testing.T
 	hub      *Hub
 	sessions *sessions
 	pipes    pipes
 }
 
-func newStage(t *testing.T, change func(*Config)) *stage {
+func newStage(t *testing.T, change func(*Config)) *harness {
 	t.Helper()
-	s := &stage{t: t, sessions: &sessions{t: t}, pipes: pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}}
+	s := &harness{t: t, sessions: &sessions{t: t}, pipes: pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}}
 	c := Config{
 		Sessions: s.sessions, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: 25 * time.Second,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
@@ -101,7 +101,7 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 }
 
 // dial opens a WebSocket to the hub.
-func (s *stage) dial() *peer {
+func (s *harness) dial() *peer {
 	s.t.Helper()
 	transport := &http.Transport{DialContext: s.pipes.dial}
 	s.t.Cleanup(transport.CloseIdleConnections)
@@ -116,7 +116,7 @@ func (s *stage) dial() *peer {
 }
 
 // join opens a WebSocket and joins a session.
-func (s *stage) join() *peer {
+func (s *harness) join() *peer {
 	s.t.Helper()
 	p := s.dial()
 	p.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
@@ -275,7 +275,7 @@ func (a *attachment) Leave() {
 }
 
 // counted reports whether the metric has counted a join with this outcome.
-func counted(t *testing.T, s *stage, outcome string) bool {
+func counted(t *testing.T, s *harness, outcome string) bool {
 	t.Helper()
 	return testutil.ToFloat64(s.hub.metrics.joins.WithLabelValues(outcome)) > 0
 }

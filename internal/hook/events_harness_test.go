@@ -20,8 +20,8 @@ import (
 	"refresher/internal/session"
 )
 
-// eventStage runs an Events in a synctest bubble against a simulated receiver.
-type eventStage struct {
+// eventHarness runs an Events in a synctest bubble against a simulated receiver.
+type eventHarness struct {
 	t        *testing.T
 	events   *Events
 	registry *prometheus.Registry
@@ -35,9 +35,9 @@ type eventStage struct {
 }
 
 // newEventStage makes an Events, which the method `run` starts. The function `change` adjusts it before; it may be nil.
-func newEventStage(t *testing.T, change func(*Events)) *eventStage {
+func newEventStage(t *testing.T, change func(*Events)) *eventHarness {
 	t.Helper()
-	s := &eventStage{
+	s := &eventHarness{
 		t: t, registry: prometheus.NewRegistry(), log: &logBuffer{}, receiver: &receiver{t: t},
 		returned: make(chan struct{}), settled: make(map[string][]bool),
 	}
@@ -56,7 +56,7 @@ func newEventStage(t *testing.T, change func(*Events)) *eventStage {
 }
 
 // run starts Run, which goes on until the test ends or stop is called.
-func (s *eventStage) run() *eventStage {
+func (s *eventHarness) run() *eventHarness {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.cancel = cancel
 	go func() {
@@ -67,7 +67,7 @@ func (s *eventStage) run() *eventStage {
 	return s
 }
 
-func (s *eventStage) stop() {
+func (s *eventHarness) stop() {
 	s.cancel()
 	<-s.returned
 }
@@ -83,7 +83,7 @@ func event(id string) session.Event {
 }
 
 // send sends events and records their outcomes in settled.
-func (s *eventStage) send(ids ...string) {
+func (s *eventHarness) send(ids ...string) {
 	for _, id := range ids {
 		s.events.Send(event(id), func(delivered bool) {
 			s.mu.Lock()
@@ -96,7 +96,7 @@ func (s *eventStage) send(ids ...string) {
 }
 
 // outcomes returns the sorted ids of the delivered and of the dropped events.
-func (s *eventStage) outcomes() (delivered, dropped []string) {
+func (s *eventHarness) outcomes() (delivered, dropped []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Keys(s.settled)) {

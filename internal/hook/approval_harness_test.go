@@ -21,8 +21,8 @@ import (
 	"refresher/internal/session"
 )
 
-// approvalStage runs an Approval in a synctest bubble against a simulated back end.
-type approvalStage struct {
+// approvalHarness runs an Approval in a synctest bubble against a simulated back end.
+type approvalHarness struct {
 	t        *testing.T
 	approval *Approval
 	registry *prometheus.Registry
@@ -35,9 +35,9 @@ type approvalStage struct {
 
 // newApprovalStage makes an Approval, which the method `run` starts. The function `change` adjusts it before; it may be
 // nil.
-func newApprovalStage(t *testing.T, change func(*Approval)) *approvalStage {
+func newApprovalStage(t *testing.T, change func(*Approval)) *approvalHarness {
 	t.Helper()
-	s := &approvalStage{
+	s := &approvalHarness{
 		t: t, registry: prometheus.NewRegistry(), log: &logBuffer{}, backEnd: &backEnd{t: t},
 		returned: make(chan struct{}), began: time.Now(),
 	}
@@ -58,7 +58,7 @@ func newApprovalStage(t *testing.T, change func(*Approval)) *approvalStage {
 }
 
 // run starts Run, which goes on until the test ends or stop is called.
-func (s *approvalStage) run() *approvalStage {
+func (s *approvalHarness) run() *approvalHarness {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.cancel = cancel
 	go func() {
@@ -74,7 +74,7 @@ func atOnce(a *Approval, n int, perSecond rate.Limit) {
 	a.endpoint.limits.atOnce, a.limiter = n, rate.NewLimiter(perSecond, n)
 }
 
-func (s *approvalStage) stop() {
+func (s *approvalHarness) stop() {
 	s.cancel()
 	<-s.returned
 }
@@ -98,9 +98,9 @@ func (a *asked) over() bool {
 }
 
 // ask calls Request in the background.
-func (s *approvalStage) ask(q Request) *asked { return s.askWith(s.t.Context(), q) }
+func (s *approvalHarness) ask(q Request) *asked { return s.askWith(s.t.Context(), q) }
 
-func (s *approvalStage) askWith(ctx context.Context, q Request) *asked {
+func (s *approvalHarness) askWith(ctx context.Context, q Request) *asked {
 	a := &asked{done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
@@ -113,7 +113,7 @@ func (s *approvalStage) askWith(ctx context.Context, q Request) *asked {
 
 // askMany makes n different requests in the background, and returns when each has
 // its answer, or waits in the queue or for the back end.
-func (s *approvalStage) askMany(action session.Action, n int) []*asked {
+func (s *approvalHarness) askMany(action session.Action, n int) []*asked {
 	var all []*asked
 	for i := range n {
 		all = append(all, s.ask(question1(action, fmt.Sprintf("%s%05d", action, i))))
@@ -143,7 +143,7 @@ func question1(action session.Action, name string) Request {
 }
 
 // gauge returns the value of a metric without labels.
-func (s *approvalStage) gauge(name string) float64 {
+func (s *approvalHarness) gauge(name string) float64 {
 	s.t.Helper()
 	families, err := s.registry.Gather()
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *approvalStage) gauge(name string) float64 {
 }
 
 // observed returns how many requests were allowed, denied and failed.
-func (s *approvalStage) observed() [3]uint64 {
+func (s *approvalHarness) observed() [3]uint64 {
 	s.t.Helper()
 	families, err := s.registry.Gather()
 	if err != nil {

@@ -53,7 +53,7 @@ func TestEnvFile(t *testing.T) {
 		// Lines that only one of the tools accepts, and that have one possible meaning.
 		{"\ufeffA=b", "b", none, "b", ""},
 		{"export A=b", none, none, "b", ""},
-		// Lines that Docker and systemd read differently, or of which one of them loses a part.
+		// Docker and systemd read these lines differently, or one of the two drops a part of the line.
 		{"A=a #b", "a #b", "a #b", "", "line 1: A: has a # after a space"},
 		{"A=a\t#b", "a\t#b", "a\t#b", "", "line 1: A: has a # after a space"},
 		{`A="b" # c`, `"b" # c`, "b# c", "", "line 1: A: begins with a quote and does not end with it"},

@@ -35,6 +35,7 @@ func (e *namedError) Unwrap() error { return e.error }
 var (
 	dashedNames = regexp.MustCompile(`^--[a-z0-9-]+(?:(?: and |, )--[a-z0-9-]+)*`)
 	plainNames  = regexp.MustCompile(`^([a-z0-9-]+(?:, [a-z0-9-]+)*): `)
+	oneName     = regexp.MustCompile(`(--)?[a-z0-9-]{2,}`)
 	// kongVariable matches how kong names a variable in an error. That text contains the value.
 	kongVariable = regexp.MustCompile(`(?s) \(from envar [A-Z0-9_]+=".*"\)$`)
 )
@@ -53,7 +54,7 @@ func (s *sources) named(err error) error {
 	written, rest := names, text[len(names):]
 	flags := s.flags()
 	var only *kong.Flag
-	for i, name := range regexp.MustCompile(`(--)?[a-z0-9-]{2,}`).FindAllString(strings.ReplaceAll(names, " and ", ", "), -1) {
+	for i, name := range oneName.FindAllString(strings.ReplaceAll(names, " and ", ", "), -1) {
 		flag := flags[strings.TrimPrefix(name, "--")]
 		if flag == nil {
 			return &namedError{err, text}

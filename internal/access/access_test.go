@@ -223,7 +223,8 @@ type fixtures struct{ session, revocation string }
 // nothing has ids of a session and a revocation that do not exist.
 var nothing = fixtures{"S", "R"}
 
-// endpoints returns all endpoints that need a credential; those that delete something come last.
+// endpoints returns all endpoints that need a credential. Endpoints that delete something come last, because the
+// others need what is deleted.
 func endpoints(ids fixtures) []endpoint {
 	const everybody, operators = false, true
 	return []endpoint{

@@ -303,7 +303,7 @@ func (s *scale) table() {
 		nodes.cpu += r.at[joined].cpu - r.at[started].cpu
 	}
 	calls, redis, kernel := float64(s.calls), s.rows[len(s.rows)-2], s.rows[len(s.rows)-1]
-	fmt.Printf("\nA call takes %.0f B resident in its node, of which heap and stacks %.0f B; %.0f B in Redis; %.0f B in the kernel for each end. Its join took %.0f µs of a node, %.0f µs of Redis.\n\n",
+	fmt.Printf("\nA call takes %.0f B of resident memory in its node, and %.0f B of them are heap and stacks. It takes %.0f B in Redis, and %.0f B in the kernel for each end of its connection. Its join took %.0f µs of processor time in the node and %.0f µs in Redis.\n\n",
 		float64(nodes.resident)/calls, float64(nodes.heap)/calls, float64(redis.at[held].resident-redis.at[started].resident)/calls,
 		float64(kernel.at[held].resident)/2/calls, nodes.cpu.Seconds()*1e6/calls, (redis.at[joined].cpu-redis.at[started].cpu).Seconds()*1e6/calls)
 }

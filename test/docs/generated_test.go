@@ -201,7 +201,7 @@ func fieldRows(pointer, prefix string, fromClient bool) (rows [][]string) {
 		if fromClient && !slices.Contains(needed, name) {
 			meaning = "Optional. " + meaning
 		}
-		rows = append(rows, []string{"`" + prefix + name + "`", strings.ReplaceAll(schemaType(field), "number string", "string or number"), meaning})
+		rows = append(rows, []string{"`" + prefix + name + "`", schemaType(field), meaning})
 		if name != "tokens" && field["properties"] != nil && !strings.HasSuffix(pointer, "/Tokens") {
 			rows = append(rows, fieldRows(pointer+"/properties/"+name, prefix+name+".", fromClient)...)
 		}
@@ -237,4 +237,15 @@ func child(node *yaml.Node, name string) *yaml.Node {
 		}
 	}
 	return nil
+}
+
+// schemaType returns the type that a schema names; a number or a string is "string or number".
+func schemaType(schema object) string {
+	switch kind := schema["type"].(type) {
+	case string:
+		return kind
+	case []any:
+		return "string or number"
+	}
+	return "string" // a constant
 }

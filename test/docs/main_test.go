@@ -4,12 +4,12 @@
 package docs
 
 import (
-	"context"
 	"flag"
-	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,9 +18,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"refresher/internal/access/credential"
 	"refresher/internal/app"
 	"refresher/internal/app/apptest"
+	"refresher/test/nodetest"
 )
 
 func TestMain(m *testing.M) {
@@ -29,17 +29,12 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
-	var err error
-	if scratch, err = os.MkdirTemp("", "docs"); err != nil {
-		panic(err)
-	}
-	// goleak must ignore go-redis's dialing in the background: some nodes here have a Redis that cannot be reached.
-	late := goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
-	goleak.VerifyTestMain(m, late, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(scratch)
-		os.Exit(code)
-	}))
+	// Some nodes here have a Redis that cannot be reached: go-redis dials it in the background.
+	nodetest.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
+
+// jwtSecret signs the credentials of the tests.
+const jwtSecret = "a secret of the tests, and of nothing else"
 
 // patience is the timeout of each wait.
 const patience = 20 * time.Second
@@ -68,57 +63,53 @@ func startNode(t *testing.T, settings string) *node {
 		t.Fatal(err)
 	}
 	n.Node = apptest.StartNode(t, func(c *app.Config) {
-		c.Projects[0].CertificateFile, c.Projects[0].Keys = n.certificates, credential.Keys{Secrets: []string{jwtSecret}}
+		c.Projects[0].CertificateFile, c.Projects[0].Keys.Secrets = n.certificates, []string{jwtSecret}
 		c.Authorize.Timeout = 2 * time.Second
 		for setting := range strings.FieldsSeq(settings) {
 			if err := set(c, setting); err != nil {
 				t.Fatalf("%s: %v", setting, err)
 			}
 		}
+		if c.Authorize.URL != "" {
+			c.Authorize.Secret = apptest.HookSecret
+		}
+		if c.Redis.URL != "" {
+			c.Redis.Prefix = "docs"
+		}
 	})
 	return n
 }
 
+// set changes one setting. The setting "insecure" has no value.
 func set(c *app.Config, setting string) (err error) {
 	name, value, _ := strings.Cut(setting, "=")
-	switch name {
-	case "ttl": // also lowers --min-ttl; with 3s, renewals are due after 0.5 to 2 s
-		c.Policy.TTL, err = time.ParseDuration(value)
-		c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL)
-	case "renew-before":
-		c.Policy.RenewBefore, err = time.ParseDuration(value)
-	case "max-session":
-		c.Policy.MaxSession, err = time.ParseDuration(value)
-	case "ack-timeout":
-		c.Policy.AckTimeout, err = time.ParseDuration(value)
-	case "heartbeat":
-		c.Heartbeat, err = time.ParseDuration(value)
-	case "drain-window":
-		c.DrainWindow, err = time.ParseDuration(value)
-	case "join-rate":
-		c.JoinRate, err = strconv.ParseFloat(value, 64)
-	case "max-sessions":
+	durations := map[string]*time.Duration{
+		"ttl": &c.Policy.TTL, "renew-before": &c.Policy.RenewBefore, "max-session": &c.Policy.MaxSession,
+		"ack-timeout": &c.Policy.AckTimeout, "drain-window": &c.DrainWindow,
+	}
+	rates := map[string]*float64{"join-rate": &c.JoinRate, "address-rate": &c.AddressRate}
+	texts := map[string]*string{
+		"auth": &c.Auth, "jwks-url": &c.Projects[0].Keys.JWKSURL, "authorize-url": &c.Authorize.URL, "redis-url": &c.Redis.URL,
+	}
+	switch {
+	case durations[name] != nil:
+		*durations[name], err = time.ParseDuration(value)
+	case rates[name] != nil:
+		*rates[name], err = strconv.ParseFloat(value, 64)
+	case texts[name] != nil:
+		*texts[name] = value
+	case name == "max-sessions":
 		c.MaxSessions, err = strconv.Atoi(value)
-	case "insecure":
+	case name == "insecure":
 		c.Insecure = true
-	case "auth":
-		c.Auth = value
-	case "address-rate":
-		c.AddressRate, err = strconv.ParseFloat(value, 64)
-	case "subject-rate":
-		c.SubjectRate, err = strconv.ParseFloat(value, 64)
-	case "jwks-url":
-		c.Projects[0].Keys = credential.Keys{JWKSURL: value}
-	case "authorize-url":
-		c.Authorize.URL, c.Authorize.Secret = value, "a secret of the tests alone"
-	case "redis-url":
-		c.Redis.URL, c.Redis.Prefix = value, "docs"
 	default:
 		err = strconv.ErrSyntax
 	}
+	c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL) // with a ttl of 3 s, renewals are due after 0.5 to 2 s
 	return err
 }
 
+// reply is an answer over HTTP.
 type reply struct {
 	status int
 	header http.Header
@@ -128,30 +119,37 @@ type reply struct {
 func (n *node) public() string     { return "http://" + n.App.Addr().String() }
 func (n *node) operations() string { return "http://" + n.App.OpsAddr().String() }
 
-// request sends one HTTP request. The parameter `header` alternates names and values.
-func (n *node) request(t *testing.T, method, url, body string, header ...string) reply {
+// request sends one HTTP request, with an Authorization header unless `auth` is empty.
+func (n *node) request(method, url, body, auth string) reply {
+	n.T.Helper()
+	var header []string
+	if auth != "" {
+		header = []string{"Authorization", auth}
+	}
+	r, text := n.Request(method, url, body, header...)
+	return reply{r.StatusCode, r.Header, []byte(text)}
+}
+
+// awaitListed waits until the service lists a session: the store is written after the join is answered.
+func (n *node) awaitListed(path string) {
+	n.T.Helper()
+	deadline := time.Now().Add(patience)
+	for n.request("GET", n.public()+path, "", "").status != 200 {
+		if time.Now().After(deadline) {
+			n.T.Fatalf("%s is never shown", path)
+		}
+		runtime.Gosched()
+	}
+}
+
+// refresher runs the command, and returns its output.
+func refresher(t *testing.T, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	c := exec.CommandContext(t.Context(), nodetest.Program(t), args...)
+	c.Env = append(os.Environ(), "REFRESHER_JWT_SECRET="+jwtSecret)
+	out, err := c.Output()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("refresher %s: %v", strings.Join(args, " "), err)
 	}
-	r.Close = true
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode == http.StatusSwitchingProtocols {
-		return reply{response.StatusCode, response.Header, nil}
-	}
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reply{response.StatusCode, response.Header, text}
+	return strings.TrimSpace(string(out))
 }

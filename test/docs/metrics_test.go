@@ -1,14 +1,6 @@
 package docs
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,17 +15,19 @@ import (
 	"refresher/internal/app/apptest"
 	"refresher/internal/hook"
 	"refresher/test/generated"
+	"refresher/test/redistest"
 )
 
 // TestMetricsAreGenerated generates the table of docs/operate/metrics.md from the metrics that
 // a node registers when everything is configured.
 func TestMetricsAreGenerated(t *testing.T) {
+	const nowhere = "http://127.0.0.1:1" // no program listens on this port
 	registry := prometheus.NewRegistry()
-	certFile, keyFile := serverCertificate(t)
+	certFile, keyFile := redistest.NewAuthority(t).Issue("localhost")
 	apptest.StartWith(t, func(c *app.Config) {
-		c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{JWKSURL: "http://" + closedPort(t) + "/keys"}
-		c.Redis.URL, c.Redis.Prefix = "redis://"+closedPort(t), "docs"
-		c.Events = hook.Config{URL: "http://" + closedPort(t), Secret: "a secret of the tests alone"}
+		c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{JWKSURL: nowhere + "/keys"}
+		c.Redis.URL, c.Redis.Prefix = "redis://127.0.0.1:1", "docs"
+		c.Events = hook.Config{URL: nowhere, Secret: "a secret of the tests alone"}
 		c.Authorize = hook.Config{URL: c.Events.URL, Secret: c.Events.Secret, Timeout: time.Second}
 		c.TLSCertFile, c.TLSKeyFile, c.LogDropped = certFile, keyFile, func() uint64 { return 0 }
 	}, app.Outside{Registry: registry}, apptest.Quiet)
@@ -97,30 +91,4 @@ func parts(t *testing.T, d *prometheus.Desc) (name, help, labels string) {
 		}
 	}
 	return name, help, strings.Join(all, ", ")
-}
-
-// serverCertificate writes a certificate and its key as PEM files.
-func serverCertificate(t *testing.T) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, kind string, bytes []byte) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	return write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", private)
 }

@@ -1,15 +1,12 @@
 package docs
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"refresher/internal/app/apptest"
 	"refresher/internal/protocol"
 )
 
@@ -107,8 +104,9 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // the certificate changes before a renewal is due
 		for cause, give := range map[string]func(joined object){
 			"role": func(joined object) {
-				(&player{t: t, node: n}).listed(joined)
-				n.request(t, "PATCH", fmt.Sprintf("%s/v1/sessions/%s", n.public(), joined["session"]), `{"rtc":{"role":"publisher"}}`)
+				path := fmt.Sprintf("/v1/sessions/%s", joined["session"])
+				n.awaitListed(path)
+				n.request("PATCH", n.public()+path, `{"rtc":{"role":"publisher"}}`, "")
 			},
 			"certificate": func(object) { n.changeCertificate() },
 		} {
@@ -123,7 +121,9 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 	},
 	"a back end that says no": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=6s authorize-url="+backEnd(t)).dial(t, seen) // the approval webhook has 1.5 s to answer
+		backEnd := apptest.NewBackEnd(t)
+		backEnd.Refuse("renew")
+		s := startNode(t, "ttl=6s authorize-url="+backEnd.URL).dial(t, seen) // the approval webhook has 1.5 s to answer
 		s.send(join)
 		s.expect("joined")
 		s.send(`{"type":"ack","seq":1}`)
@@ -132,24 +132,4 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 		s.closed(protocol.CloseEnded)
 	},
-}
-
-// backEnd runs an approval webhook that allows every join and denies every renewal. It returns the webhook's URL.
-func backEnd(t *testing.T) string {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var asked struct {
-			Requests []struct{ ID, Action string }
-		}
-		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
-			t.Error(err)
-		}
-		decisions := []object{}
-		for _, q := range asked.Requests {
-			decisions = append(decisions, object{"id": q.ID, "allow": q.Action == "join"})
-		}
-		_, _ = io.WriteString(w, asJSON(object{"decisions": decisions}))
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
 }

@@ -2,9 +2,14 @@ package docs
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
+	"os"
+	"reflect"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,10 +46,7 @@ func events(t *testing.T, text string) []event {
 	return all
 }
 
-var (
-	transcript = regexp.MustCompile("(?s)\n<!-- play:([^>]*)-->\n```transcript\n(.*?)```\n")
-	quotation  = regexp.MustCompile("(?m)^```transcript$")
-)
+var transcript = regexp.MustCompile("(?s)\n<!-- play:([^>]*)-->\n```transcript\n(.*?)```\n")
 
 // playTranscripts plays the transcripts of protocol.md. It sends the client's messages to a service with the settings
 // above the transcript, and compares the service's messages with the transcript. Tokens, keys, ids and times differ
@@ -66,7 +68,7 @@ func playTranscripts(t *testing.T, seen *record) {
 			})
 		}
 	}
-	if want := len(quotation.FindAllString(text, -1)); played != want || played < 19 {
+	if want := strings.Count(text, "\n```transcript\n"); played != want {
 		t.Errorf("played %d transcripts of %d", played, want)
 	}
 }
@@ -80,20 +82,19 @@ type play struct {
 	sockets  map[string]*socket
 	// bound maps a token, key, id or expiry of the transcript, as "kind text", to the service's value.
 	bound map[string]any
-	clock int64 // newest "now" in the transcript, in Unix milliseconds
+	shell map[string]string // the shell's variables
 
-	shell map[string]string // its variables
+	request func() reply // sends the HTTP request of the lines so far; nil if there is none
+	looks   bool         // the request changes nothing, so it may be repeated
+	reply   *reply
 
-	path, key, body string // parts of the HTTP request, as the lines so far describe it
-	ask             func() reply
-	looks           bool // the request changes nothing, so it may be repeated
-	reply           *reply
+	path, key string // path and key of a request that begins with POST
 }
 
 func (p *play) step(e event) {
 	p.t.Helper()
 	s := p.sockets[e.peer]
-	switch method, path, _ := strings.Cut(e.text, " "); {
+	switch method, rest, _ := strings.Cut(e.text, " "); {
 	case e.arrow == "#":
 		p.remark(e.text, s)
 	case e.arrow == "$":
@@ -101,24 +102,30 @@ func (p *play) step(e event) {
 	case e.arrow == "→" && e.text == "connect":
 		p.sockets[e.peer] = p.node.dial(p.t, p.seen)
 	case e.arrow == "→" && method == "POST":
-		p.path, p.key, p.body, p.ask, p.looks, p.reply = path, "", "", nil, false, nil
+		p.path, p.key = rest, ""
+		p.prepare("POST", p.node.public()+p.named(p.path), "", p.key)
 	case e.arrow == "→" && method == "Authorization:":
-		p.key = strings.TrimPrefix(path, "Bearer ")
-	case e.arrow == "→" && p.path != "":
-		p.body = p.outgoing(e.text)
+		p.key = strings.TrimPrefix(rest, "Bearer ")
+		p.prepare("POST", p.node.public()+p.named(p.path), "", p.key)
+	case e.arrow == "→" && p.request != nil:
+		p.prepare("POST", p.node.public()+p.named(p.path), p.outgoing(e.text), p.key)
 	case e.arrow == "→":
 		s.send(p.outgoing(e.text))
 	case method == "close":
-		code, err := strconv.Atoi(path)
+		code, err := strconv.Atoi(rest)
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		s.closed(protocol.CloseCode(code))
-	case p.path != "" && p.reply == nil:
-		p.request(e.text)
-	case p.path != "":
-		p.body, p.path = "", ""
+	case p.request != nil && p.reply == nil:
+		r := p.request()
+		if strconv.Itoa(r.status) != e.text {
+			p.t.Fatalf("%d %s, want %s", r.status, r.body, e.text)
+		}
+		p.reply = &r
+	case p.request != nil:
 		p.compareReply(e.text)
+		p.request = nil
 	default:
 		m, code := s.hear()
 		if m == nil {
@@ -156,37 +163,57 @@ func (p *play) outlive() {
 	s.expect("joined")
 	s.expect("token-privilege-will-expire")
 	s.expect("token-privilege-did-expire")
-	for name, value := range p.bound {
-		if strings.HasPrefix(name, "expiresAt ") {
-			if unix, err := value.(json.Number).Int64(); err != nil || unix > time.Now().Unix() {
-				p.t.Fatalf("%s is %v: not over yet", name, value)
-			}
+}
+
+var (
+	word       = regexp.MustCompile(`'[^']*'|"[^"]*"|[^\s'"]+`)
+	assignment = regexp.MustCompile(`^([A-Z]+)=\$\(refresher (.*)\)$`)
+)
+
+// words splits a command line into words, as a shell does. Quotes must enclose whole words.
+func words(text string, variables map[string]string) (all []string) {
+	for _, w := range word.FindAllString(text, -1) {
+		if w[0] == '\'' {
+			all = append(all, strings.Trim(w, "'"))
+			continue
+		}
+		all = append(all, os.Expand(strings.Trim(w, `"`), func(name string) string { return variables[name] }))
+	}
+	return all
+}
+
+// command executes a shell line of the transcript: it runs refresher, or prepares the request of a curl command.
+func (p *play) command(text string) {
+	p.t.Helper()
+	if m := assignment.FindStringSubmatch(text); m != nil {
+		p.shell[m[1]] = refresher(p.t, words(m[2], p.shell)...)
+		return
+	}
+	args := words(text, p.shell)
+	curl := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	method, header, body := curl.String("X", "GET", ""), curl.String("H", "", ""), curl.String("d", "", "")
+	if err := curl.Parse(args[1:]); err != nil || args[0] != "curl" {
+		p.t.Fatalf("%s: this test knows only refresher and curl; %v", text, err)
+	}
+	if *body != "" {
+		*body = p.outgoing(*body)
+		if *method == "GET" {
+			*method = "POST"
 		}
 	}
+	p.prepare(*method, p.named(curl.Arg(0)), *body, strings.TrimPrefix(*header, "Authorization: Bearer "))
 }
 
-// request sends the HTTP request that the lines so far describe. The answer must have that status.
-func (p *play) request(status string) {
-	p.t.Helper()
-	if p.ask == nil {
-		p.ask = p.asking("POST", p.node.public()+p.named(p.path), p.body, p.key)
-	}
-	r := p.ask()
-	if strconv.Itoa(r.status) != status {
-		p.t.Fatalf("%s: %d %s, want %s", p.path, r.status, r.body, status)
-	}
-	p.reply = &r
-}
-
-// asking returns a function that sends a request, and checks the answer against openapi.yaml.
-func (p *play) asking(method, address, body, key string) func() reply {
-	var header []string
+// prepare makes the next answer of the transcript the one to this request. Each answer is checked against openapi.yaml.
+func (p *play) prepare(method, address, body, key string) {
+	auth := ""
 	if key != "" {
-		header = []string{"Authorization", "Bearer " + fmt.Sprint(p.lookup("key", key))}
+		auth = "Bearer " + fmt.Sprint(p.lookup("key", key))
 	}
-	return func() reply {
+	p.reply, p.looks = nil, method == "GET"
+	p.request = func() reply {
 		p.t.Helper()
-		r := p.node.request(p.t, method, address, body, header...)
+		r := p.node.request(method, address, body, auth)
 		path, _, _ := strings.Cut(strings.TrimPrefix(address, p.node.public()), "?")
 		o, _ := find(method, path)
 		if o.spec == nil {
@@ -201,28 +228,19 @@ func (p *play) asking(method, address, body, key string) func() reply {
 // explains, so a request that changes nothing is repeated until the answer is equal.
 func (p *play) compareReply(text string) {
 	p.t.Helper()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	late := time.After(patience)
-	for {
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
 		bound := maps.Clone(p.bound)
 		err := p.compare(text, parse(p.reply.body))
 		if err == nil {
-			break
+			return
+		}
+		if !p.looks || time.Now().After(deadline) {
+			p.t.Fatal(err)
 		}
 		p.bound = bound
-		if p.ask == nil || !p.looks {
-			p.t.Fatal(err)
-		}
-		select {
-		case <-again.C:
-		case <-late:
-			p.t.Fatal(err)
-		}
-		r := p.ask()
+		r := p.request()
 		p.reply = &r
 	}
-	p.ask = nil
 }
 
 // named replaces the ids in a path of the transcript by the service's ids.
@@ -250,7 +268,7 @@ func (p *play) outgoing(text string) string {
 		}
 	}
 	if auth, ok := m["auth"].(string); ok {
-		m["auth"] = p.expand(auth)
+		m["auth"] = os.Expand(auth, func(name string) string { return p.shell[name] })
 	}
 	if ttl, ok := m["ttl"].(json.Number); ok && len(ttl) == 2 {
 		delete(m, "ttl") // use the service's shorter ttl, which is set above the transcript
@@ -263,35 +281,43 @@ func (p *play) compare(text string, said any) error {
 	p.t.Helper()
 	written := parse([]byte(text)).(object)
 	if kind, ok := written["type"].(string); ok {
-		if err := asyncAPI().check("/components/messages/"+kind+"/payload", legible(written)); err != nil {
+		legible := parse([]byte(strings.ReplaceAll(text, "…", "_"))) // the schemas refuse the "…" of shortened values
+		if err := asyncAPI().check("/components/messages/"+kind+"/payload", legible); err != nil {
 			p.t.Errorf("asyncapi.yaml refuses %s: %v", text, err)
 		}
 	}
-	return p.same("", written, said, text)
-}
-
-// legible replaces the "…" of shortened values, so that they match their schemas.
-func legible(written object) object {
-	m := make(object)
-	for name, value := range written {
-		if s, ok := value.(string); ok {
-			value = strings.ReplaceAll(s, "…", "_")
-		}
-		m[name] = value
+	if err := p.same("", written, said); err != nil {
+		return fmt.Errorf("%s\n%w", text, err)
 	}
-	return m
+	return nil
 }
 
-func (p *play) same(field string, written, said any, text string) error {
-	p.t.Helper()
+// varying are fields whose values differ from the transcript's, since they depend on the settings or on the time.
+var varying = []string{
+	"now", "afterMs", "heartbeat", "renewBefore", "at", "until", "issuedAt", "lastAckAt", "nextRenewalAt", "lastTokenEndsAt",
+	"classicEndsAt", "salt",
+}
+
+// repeated maps fields to the kind of their values. Where the transcript repeats a value of one kind, the service must
+// repeat its own.
+var repeated = map[string]string{
+	"session": "session", "id": "session", "key": "key", "fingerprint": "fingerprint",
+	"token": "token", "rtcToken": "token", "node": "node", "signedBy": "node",
+	"expiresAt": "expiresAt", "previousExpiresAt": "expiresAt", "accessEndsAt": "expiresAt", "validUntil": "expiresAt",
+}
+
+// same compares two values of a field. The parameter `written` is the transcript's value, and `said` the service's.
+func (p *play) same(field string, written, said any) error {
+	different := fmt.Errorf("%s: got %v", field, said)
+	_, number := written.(json.Number)
 	switch written := written.(type) {
 	case object:
 		of, ok := said.(object)
-		if !ok || strings.Join(names(written), " ") != strings.Join(names(of), " ") {
-			return fmt.Errorf("%s\ngot %v", text, said)
+		if !ok || !slices.Equal(names(written), names(of)) {
+			return different
 		}
 		for _, name := range names(written) {
-			if err := p.same(name, written[name], of[name], text); err != nil {
+			if err := p.same(name, written[name], of[name]); err != nil {
 				return err
 			}
 		}
@@ -299,52 +325,27 @@ func (p *play) same(field string, written, said any, text string) error {
 	case []any:
 		of, ok := said.([]any)
 		if !ok || len(of) != len(written) {
-			return fmt.Errorf("%s\n%s: got %v", text, field, said)
+			return different
 		}
 		for i := range written {
-			if err := p.same(field, written[i], of[i], text); err != nil {
+			if err := p.same(field, written[i], of[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	_, number := written.(json.Number)
-	if _, ok := said.(json.Number); ok != number {
-		return fmt.Errorf("%s\n%s: got %v", text, field, said)
-	}
-	switch field {
-	case "now":
-		at, err := written.(json.Number).Int64()
-		if err != nil || at < p.clock {
-			p.t.Errorf("%s\nthe transcript's clock goes back", text)
-		}
-		p.clock = at
+	switch {
+	case reflect.TypeOf(written) != reflect.TypeOf(said):
+		return different
+	case slices.Contains(varying, field), field == "version" && number: // a session's version is a time; a token's is a text
 		return nil
-	case "afterMs", "heartbeat", "renewBefore": // these values depend on the settings
-		return nil
-	case "at", "until", "issuedAt", "lastAckAt", "nextRenewalAt", "lastTokenEndsAt", "classicEndsAt", "salt":
-		return nil
-	case "why": // this field's text may contain a time
-		if digits.ReplaceAllString(fmt.Sprint(written), "") == digits.ReplaceAllString(fmt.Sprint(said), "") {
-			return nil
-		}
-	case "session", "key", "token", "expiresAt", "node", "fingerprint":
-		return p.bind(field, written, said, text)
-	case "signedBy":
-		return p.bind("node", written, said, text)
-	case "rtcToken":
-		return p.bind("token", written, said, text)
-	case "previousExpiresAt", "accessEndsAt", "validUntil":
-		return p.bind("expiresAt", written, said, text)
-	}
-	if field == "id" && !number { // sessions and revocations have a text as id; a privilege has a number
-		return p.bind("session", written, said, text)
-	}
-	if field == "version" && number { // a session's version is a time, but a token's version is a text
-		return nil
+	case field == "why": // its text may contain a time
+		written, said = digits.ReplaceAllString(fmt.Sprint(written), ""), digits.ReplaceAllString(fmt.Sprint(said), "")
+	case repeated[field] != "" && !(field == "id" && number): // a privilege's id is a number
+		return p.bind(repeated[field], written, said)
 	}
 	if written != said {
-		return fmt.Errorf("%s\n%s: got %v", text, field, said)
+		return different
 	}
 	return nil
 }
@@ -352,17 +353,15 @@ func (p *play) same(field string, written, said any, text string) error {
 var digits = regexp.MustCompile(`\d`)
 
 // bind records the service's value for a value of the transcript, or compares it with the recorded one.
-func (p *play) bind(kind string, written, said any, text string) error {
-	p.t.Helper()
+func (p *play) bind(kind string, written, said any) error {
 	name := fmt.Sprint(kind, " ", written)
 	if before, ok := p.bound[name]; ok && before != said {
-		return fmt.Errorf("%s\n%s was %v before, and is %v now", text, name, before, said)
+		return fmt.Errorf("%s was %v before, and is %v now", name, before, said)
 	}
-	if kind != "expiresAt" { // two expiries may be equal, but two keys may not
-		for other, value := range p.bound {
-			if value == said && other != name && strings.HasPrefix(other, kind) {
-				return fmt.Errorf("%s\n%s is the same as %s", text, name, other)
-			}
+	for other, value := range p.bound {
+		// Two expiries may be equal.
+		if kind != "expiresAt" && value == said && other != name && strings.HasPrefix(other, kind) {
+			return fmt.Errorf("%s is the same as %s", name, other)
 		}
 	}
 	p.bound[name] = said

@@ -29,13 +29,13 @@ var folder string
 
 // Main runs the tests of a package that uses nodes, demands that no goroutine is left at the
 // end, and exits.
-func Main(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+func Main(m *testing.M, options ...goleak.Option) {
+	goleak.VerifyTestMain(m, append(options, goleak.Cleanup(func(code int) {
 		if err := os.RemoveAll(folder); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 		os.Exit(code)
-	}))
+	}))...)
 }
 
 // Built names the environment variable with the path of the service's program, if it is

@@ -1,0 +1,232 @@
+package docs
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/app/apptest"
+	"refresher/internal/protocol"
+)
+
+// readFile reads a file by its path from the root of the repository.
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// glob returns the paths, from the root of the repository, of the files below a folder whose names have an ending.
+func glob(t *testing.T, folder, ending string) (paths []string) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS("../.."), folder, func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ending) {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil || len(paths) == 0 {
+		t.Fatal(folder, ending, err)
+	}
+	return paths
+}
+
+// sections returns the sections of a text, keyed by their headings of level two and three.
+func sections(text string) map[string]string {
+	found := make(map[string]string)
+	heading, quoted := "", false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			quoted = !quoted
+		}
+		if !quoted && (strings.HasPrefix(line, "## ") || strings.HasPrefix(line, "### ")) {
+			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
+		}
+		found[heading] += line
+	}
+	return found
+}
+
+// anchor returns the fragment that links to a heading.
+func anchor(heading string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.NewReplacer("`", "", ",", "", ":", "", ".", "").Replace(heading)), " ", "-")
+}
+
+// TestLinks checks that the target of each link in the documents exists, with the heading that its #fragment names.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]+))?\)`)
+	for _, page := range append(glob(t, "docs", ".md"), "README.md", "CONTRIBUTING.md") {
+		for _, m := range link.FindAllStringSubmatch(readFile(t, page), -1) {
+			to, heading := filepath.Join(filepath.Dir(page), m[1]), m[2]
+			if m[1] == "" {
+				to = page
+			}
+			if _, err := os.Stat("../../" + to); err != nil {
+				t.Errorf("%s: %v", page, err)
+			} else if heading != "" && !slices.ContainsFunc(names(sections(readFile(t, to))), func(h string) bool { return anchor(h) == heading }) {
+				t.Errorf("%s: %s has no heading #%s", page, to, heading)
+			}
+		}
+	}
+}
+
+// TestFunctionsOfTheWalks checks that each function in the walks of docs/understand/architecture.md is declared in the
+// linked file.
+func TestFunctionsOfTheWalks(t *testing.T) {
+	hop := regexp.MustCompile("(?m)^\\d+\\. \\[`(?:(\\w+)\\.)?(\\w+)`\\]\\(../../([^)]+\\.go)\\)")
+	for _, m := range hop.FindAllStringSubmatch(readFile(t, "docs/understand/architecture.md"), -1) {
+		receiver := ""
+		if m[1] != "" {
+			receiver = `\(\w+ \*?` + m[1] + `\) `
+		}
+		if !regexp.MustCompile(`(?m)^func ` + receiver + m[2] + `\(`).MatchString(readFile(t, m[3])) {
+			t.Errorf("%s declares no %s %s", m[3], m[1], m[2])
+		}
+	}
+}
+
+// TestEndpointsAreDescribed checks that protocol.md has every classic endpoint and every one for operators, and each status of renewals
+// and leaves over HTTP.
+func TestEndpointsAreDescribed(t *testing.T) {
+	page := readFile(t, "docs/build/protocol.md")
+	for _, o := range operations() {
+		if (o.tag() == "classic" || o.tag() == "operators") && !strings.Contains(page, "`"+o.String()) {
+			t.Errorf("protocol.md has no %s", o)
+		}
+		heading := map[any]string{"renewSession": "Renewal over HTTP", "leaveSession": "Leave over HTTP"}[o.spec["operationId"]]
+		for status := range o.spec["responses"].(object) {
+			if heading != "" && !strings.Contains(sections(page)[heading], "| "+status+" |") {
+				t.Errorf("protocol.md, %s: has no status %s", heading, status)
+			}
+		}
+	}
+}
+
+// TestClientPages checks that each client of docs/build/clients handles every message, and every close code that
+// needs more than a retry. It also covers Swift and Dart, whose clients no test runs.
+func TestClientPages(t *testing.T) {
+	var stop []string // codes after which a client stops, regardless of the last message
+	var words []string
+	for _, kind := range slices.Concat(fromClient(), fromServer()) {
+		words = append(words, `["']`+kind+`["']`)
+	}
+	for _, c := range protocol.CloseCodes() {
+		switch {
+		case c.Then == protocol.Stop && c.Needs == "":
+			stop = append(stop, fmt.Sprint(c.Code))
+		case c.Then == protocol.JoinAfresh, c.Needs == protocol.TypeError:
+			words = append(words, fmt.Sprintf(`\b%d\b`, c.Code))
+		}
+	}
+	words = append(words, strings.Join(stop, ", "))
+	for _, page := range glob(t, "docs/build/clients", ".md") {
+		for _, word := range words {
+			if filepath.Base(page) != "README.md" && !regexp.MustCompile(word).MatchString(readFile(t, page)) {
+				t.Errorf("%s: has no %s", page, word)
+			}
+		}
+	}
+}
+
+// TestCredentialExamples checks that the service accepts the credentials that the commands in credentials.md print,
+// and the claims that the page shows.
+func TestCredentialExamples(t *testing.T) {
+	t.Parallel()
+	text := strings.ReplaceAll(readFile(t, "docs/build/credentials.md"), "\\\n", " ")
+	n := startNode(t, "auth=jwt")
+	accepted := func(credential string) {
+		t.Helper()
+		// The service answers 401 to an invalid credential, and 403 to a valid one that does not grant this user.
+		if r := n.request("GET", n.public()+"/rtm/nobody-is-granted-this", "", "Bearer "+credential); r.status != 403 {
+			t.Errorf("%s: %d %s", credential, r.status, r.body)
+		}
+	}
+	commands := regexp.MustCompile(`(?m)^\s*refresher (token grant.*)$`).FindAllStringSubmatch(text, -1)
+	for _, m := range commands {
+		accepted(refresher(t, words(m[1], nil)...))
+	}
+	claims := 0
+	for _, m := range regexp.MustCompile("(?s)\n```json\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		if strings.Contains(m[1], `"grants"`) {
+			claims++
+			block := regexp.MustCompile(`"(exp|until)": \d+`).ReplaceAllString(m[1], fmt.Sprintf(`"$1": %d`, time.Now().Unix()+60))
+			accepted(apptest.SignWith(jwtSecret, parse([]byte(regexp.MustCompile(`"(iat|nbf)": \d+`).ReplaceAllString(block, `"$1": 1`)))))
+		}
+	}
+	if len(commands) == 0 || claims == 0 {
+		t.Errorf("credentials.md has %d commands and %d blocks of claims", len(commands), claims)
+	}
+}
+
+// TestPromisesAreTested checks that the tests which security.md names exist.
+func TestPromisesAreTested(t *testing.T) {
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	there := make(map[string]bool) // tests, as "folder name"
+	for _, path := range slices.Concat(glob(t, "internal", "_test.go"), glob(t, "cmd", "_test.go"), glob(t, "test", "_test.go")) {
+		for _, m := range function.FindAllStringSubmatch(readFile(t, path), -1) {
+			there[filepath.Dir(path)+" "+m[1]] = true
+		}
+	}
+	list := regexp.MustCompile("`((?:internal|cmd|test)[a-z/]*)` ((?:`(?:Test|Fuzz)\\w+`(?:, )?)+)")
+	for _, m := range list.FindAllStringSubmatch(readFile(t, "docs/operate/security.md"), -1) {
+		for name := range strings.SplitSeq(strings.TrimSuffix(m[2], ", "), ", ") {
+			if test := m[1] + " " + strings.Trim(name, "`"); !there[test] {
+				t.Errorf("there is no test %s", test)
+			}
+		}
+	}
+}
+
+// TestWebhooksAreDocumented compares openapi.yaml with the golden files of internal/hook, which have the bodies that
+// nodes send: the schemas must accept them and the documented examples, and must have exactly their fields.
+func TestWebhooksAreDocumented(t *testing.T) {
+	bodies := map[string][]any{"Event": nil}
+	for _, path := range glob(t, "internal/hook/testdata", ".json") {
+		body := parse([]byte(readFile(t, path)))
+		if filepath.Base(path) == "request.json" {
+			bodies["ApprovalRequests"] = append(bodies["ApprovalRequests"], body)
+		} else {
+			bodies["Event"] = append(bodies["Event"], body)
+		}
+	}
+	fields := make(map[string]any) // fields of events, and of the requests in an approval request
+	for _, event := range bodies["Event"] {
+		maps.Copy(fields, event.(object))
+	}
+	sameNames(t, "Event", fields, "/components/schemas/Event/properties")
+	clear(fields)
+	for _, entry := range anyList(bodies["ApprovalRequests"][0].(object)["requests"]) {
+		maps.Copy(fields, entry.(object))
+	}
+	sameNames(t, "ApprovalRequests", fields, "/components/schemas/ApprovalRequests/properties/requests/items/properties")
+
+	const media = "/content/application~1json"
+	for schema, example := range map[string]string{
+		"Event": "event/post/requestBody", "ApprovalRequests": "approval/post/requestBody", "ApprovalDecisions": "approval/post/responses/200",
+	} {
+		for _, body := range append(bodies[schema], openAPI().at("/webhooks/" + example + media)["example"]) {
+			if err := openAPI().check("/components/schemas/"+schema, body); err != nil {
+				t.Errorf("%s: %v", schema, err)
+			}
+		}
+	}
+}
+
+func sameNames(t *testing.T, what string, fields map[string]any, pointer string) {
+	t.Helper()
+	if diff := cmp.Diff(names(fields), names(openAPI().at(pointer))); diff != "" {
+		t.Errorf("%s in the code (-), in openapi.yaml (+):\n%s", what, diff)
+	}
+}

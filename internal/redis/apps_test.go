@@ -9,6 +9,7 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
+	"refresher/internal/store/storetest"
 	"refresher/test/redistest"
 )
 
@@ -38,62 +39,49 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	}
 	claims("x", []string{"fourth", "thi"})
 	claims("b", []string{"first", "second"}, 0, 1, 5)
-	claims("b", []string{"first", "second"}) // node b already owns these sessions
 	claims("c", []string{"third"}, 2)
 	claims("d", nil, 3, 4)
 }
 
 // A node claims its own overdue sessions even behind many overdue sessions of projects
-// that it does not serve.
+// that it does not serve. A sweep that only renews its lease does not change where the next
+// sweep begins, and sessions before the skipped ones are claimed, too.
 func TestBehindOthersApps(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	for _, count := range []struct{ others, own int }{
-		{1, 1}, {claimSlice, 1}, {claimSlice - 1, 300}, {store.SweepLimit - 1, 300}, {store.SweepLimit, 0}, {store.SweepLimit, 1}, {3*store.SweepLimit + 1, 10},
-	} {
+	for _, count := range []struct{ others, own int }{{claimSlice - 1, 300}, {store.SweepLimit, 1}, {3*store.SweepLimit + 1, 10}} {
 		server.Do("FLUSHALL")
 		s := openAt(t, server.UnixURL())
-		s.served = wordList([]string{appPrefix("first"), appPrefix("second")})
-		var records []store.Record
-		next := idsIn(0)
-		app := func(app string, many int, due session.UnixMilli) {
-			for range many {
-				r := overdue(next())
+		s.served = wordList([]string{appPrefix("second")})
+		ids := storetest.InShard(0, count.others+count.own+1)
+		save := func(app string, due session.UnixMilli, ids []string) {
+			var records []store.Record
+			for _, id := range ids {
+				r := overdue(id)
 				r.App, r.Due = app, due
 				records = append(records, r)
 			}
+			s.saved(t, store.Done, records...)
 		}
-		app("third", count.others, 1)
-		app("second", count.own, 2)
-		s.saved(t, store.Done, records...)
-		own := func(what string, want, sweeps int) {
+		claim := func(want, sweeps int) {
 			t.Helper()
 			for range sweeps {
 				claimed := s.swept(t, "b")
-				for id, r := range claimed {
-					if r.App != "second" {
-						t.Errorf("claimed %s of %s", id, r.App)
-					}
-				}
-				if len(claimed) > store.SweepLimit {
+				if want -= len(claimed); len(claimed) > store.SweepLimit {
 					t.Errorf("claimed %d in one sweep", len(claimed))
 				}
-				want -= len(claimed)
 			}
 			if want != 0 {
-				t.Errorf("behind %d: %s: %d too few are claimed in %d sweeps", count.others, what, want, sweeps)
+				t.Errorf("behind %d: %d too few are claimed in %d sweeps", count.others, want, sweeps)
 			}
 		}
+		save("third", 1, ids[:count.others])
+		save("second", 2, ids[count.others+1:])
 		sweeps := (count.others + count.own + store.SweepLimit - 1) / store.SweepLimit
-		own("at first", count.own, sweeps)
-		own("again", 0, 1)
-		// A sweep that only renews its lease does not change where the next sweep begins.
-		// Sessions before the skipped ones are claimed, too.
+		claim(count.own, sweeps)
 		s.doing(t, "c", store.Renew)
-		records = nil
-		app("second", 1, 0)
-		s.saved(t, store.Done, records...)
-		own("before them", 1, sweeps+1)
+		save("second", 0, ids[count.others:count.others+1])
+		claim(1, sweeps+1)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"refresher/internal/store"
+	"refresher/internal/store/storetest"
 )
 
 // pipelines counts the script calls of each pipeline.
@@ -39,14 +40,11 @@ func TestClaimHold(t *testing.T) {
 	t.Parallel()
 	const shards, nodes = 8, 150
 	server, s := startStore(t)
-	var records []store.Record
 	for shard := range shards {
-		next := idsIn(shard)
-		for range store.SweepLimit {
-			records = append(records, overdue(next()))
+		for _, id := range storetest.InShard(shard, store.SweepLimit) {
+			s.saved(t, store.Done, overdue(id))
 		}
 	}
-	s.saved(t, store.Done, records...)
 	for n := range nodes {
 		if _, err := s.lease(within(t), "refresher-7f9c4d8b5-"+strconv.Itoa(n), store.Lease); err != nil {
 			t.Fatal(err)
@@ -140,43 +138,30 @@ func TestClockOfTheServerSetBack(t *testing.T) {
 	}
 }
 
-// TestSweepWithoutLease checks that a sweep that cannot renew its lease claims nothing,
-// but still returns the generations.
-func TestSweepWithoutLease(t *testing.T) {
+// TestSweepBesideErrors checks that a shard whose data is broken does not stop the claims in
+// other shards. A sweep that cannot renew its lease claims nothing, but still returns the
+// generations.
+func TestSweepBesideErrors(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
-	s.saved(t, store.Done, overdue("S"))
+	s.saved(t, store.Done, overdue(idIn(3, 0)))
+	server.Do("SET", s.keys.due[7], "no sorted set")
+	server.Do("LPUSH", s.keys.generation[9], "no string")
 	server.Do("SET", s.keys.leases, "no sorted set")
 	swept, err := s.Sweep(within(t), "a", store.Claim)
 	if err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
 		t.Errorf("error %v", err)
 	}
 	for shard, found := range swept {
-		if found.Err != nil || found.Generation == "" || len(found.Overdue) > 0 {
-			t.Errorf("shard %d: %+v", shard, found)
+		if shard != 9 && found.Generation == "" || len(found.Overdue) > 0 {
+			t.Errorf("shard %d, without a lease: %+v", shard, found)
 		}
 	}
 	server.Do("DEL", s.keys.leases)
-	if claimed := s.swept(t, "a"); len(claimed) != 1 {
-		t.Errorf("claimed %v", claimed)
-	}
-}
-
-// TestClaimGoesOnBesideErrors checks that a shard whose schedule is broken does not stop the
-// claims in other shards.
-func TestClaimGoesOnBesideErrors(t *testing.T) {
-	t.Parallel()
-	server, s := startAt(t)
-	s.saved(t, store.Done, overdue(idIn(3, 0)))
-	server.Do("SET", s.keys.due[7], "no sorted set")
-	server.Do("LPUSH", s.keys.generation[9], "no string")
 	s.keptForLong(t.Context())
 	for shard, found := range s.doing(t, "a", store.Claim) {
-		if bad := shard == 7 || shard == 9; (found.Err != nil) != bad {
-			t.Errorf("shard %d: %v", shard, found.Err)
-		}
-		if n := len(found.Overdue); n != map[int]int{3: 1}[shard] {
-			t.Errorf("shard %d: claimed %d", shard, n)
+		if bad := shard == 7 || shard == 9; (found.Err != nil) != bad || len(found.Overdue) != map[int]int{3: 1}[shard] {
+			t.Errorf("shard %d: claimed %d, %v", shard, len(found.Overdue), found.Err)
 		}
 	}
 }

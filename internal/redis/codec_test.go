@@ -12,7 +12,6 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
-	"refresher/internal/store/storetest"
 )
 
 // packed returns the whole hash of a record, as the scripts return it.
@@ -75,17 +74,6 @@ func TestStoredForm(t *testing.T) {
 	r.Identity.RTC = nil
 	if got, want := packFence(&r), "1 3 2 e ABC - 1800000000500 17"; got != want {
 		t.Errorf("without RTC: %q, want %q", got, want)
-	}
-}
-
-// TestStateOfARunningNode checks the state that a node writes after a renewal. With a
-// time in a wrong unit the state would be longer.
-func TestStateOfARunningNode(t *testing.T) {
-	t.Parallel()
-	r := storetest.Renewed("S", "a", session.Identity{RTM: &session.RTM{UserID: "u"}}, time.UnixMilli(1_800_000_000_450))
-	r.Certificate = 0xbadf00d
-	if got, want := packState(&r), "2J 1800003600 a0 v1800 c0badf00d"; got != want {
-		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -183,7 +171,6 @@ func TestUnreadable(t *testing.T) {
 	for _, bad := range []struct{ field, value, want string }{
 		{"f", "", words},
 		{"f", "1 1 1 a node p 0", words},
-		{"f", "1 1 1 a node p 0 1 1", words},
 		{"f", "1 1 1 a  p 0 1", number},
 		{"f", "2 1 1 a node p 0 1", "format 2, and this release reads 1"},
 		{"f", "1 x 1 a node p 0 1", number},
@@ -193,23 +180,17 @@ func TestUnreadable(t *testing.T) {
 		{"f", "1 1 1 a node q 0 1", `role "q"`},
 		{"s", "", "invalid syntax"},
 		{"s", "1", number},
-		{"s", "1 -", number},
 		{"s", "1 9007199254740993", number},
-		{"s", "J 1", "invalid syntax"},
-		{"s", "1 1 i", number},
 		{"s", "1 1 z1", words},
 		{"s", "1 1 a1 i1", words},
 		{"s", "1 1 cg", "invalid syntax"},
 		{"s", "1JX 1", words},
-		{"s", "1 1  i1", words},
 		{"due", "soon", "invalid syntax"},
 		{"g", "01234567 3600", words},
 		{"g", "012345678 3600 1", words},
 		{"g", "01234567 3600.5 1", number},
-		{"g", "01234567 3600 ", number},
 		{"g", "01234567 3600 1 x", "tokenFormat"},
 		{"g", "01234567 3600 1 p 006 x", words},
-		{"g", "01234567 3600 1 px", "tokenFormat"},
 		{"u", "-1", "want a channel, and a uid or an account"},
 		{"u", "4294967296", "want a channel, and a uid or an account"},
 		{"c", "", "want a channel, and a uid or an account"},
@@ -225,24 +206,19 @@ func TestUnreadable(t *testing.T) {
 }
 
 // TestStateIsShort: Redis stores a hash compactly only while none of its values is longer
-// than 64 bytes, and never makes a hash compact again.
+// than 64 bytes, and never makes a hash compact again. The seq is the one after a week.
 func TestStateIsShort(t *testing.T) {
 	t.Parallel()
 	const now = 1_800_000_000
-	for _, call := range []struct {
-		seq      uint64 // seq is the bundle's number after a week
-		lifetime session.UnixSec
-	}{{60_480, 10}, {168, 3600}, {8, 86_400}} {
+	for lifetime, seq := range map[session.UnixSec]uint64{10: 60_480, 3600: 168, 86_400: 8} {
 		r := record("S")
-		r.Seq, r.HeldSeq, r.Certificate = call.seq, call.seq-1, 0xbadf00d
-		r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt = now+call.lifetime, now, now
-		r.AckedAt, r.ApprovedAt = now-call.lifetime, now+1
+		r.Seq, r.HeldSeq, r.Certificate = seq, seq-1, 0xbadf00d
+		r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt = now+lifetime, now, now
+		r.AckedAt, r.ApprovedAt = now-lifetime, now+1
 		r.Unreachable, r.TokensExpired, r.Delivered = true, true, store.DeliveredJoined|store.DeliveredUnreachable
-		for range 2 {
-			if state := packState(&r); len(state) > 64 {
-				t.Errorf("%q has %d bytes", state, len(state))
-			}
-			r.State, r.DetachedAt = session.Detached, now*1000
+		r.State, r.DetachedAt = session.Detached, now*1000
+		if state := packState(&r); len(state) > 64 {
+			t.Errorf("%q has %d bytes", state, len(state))
 		}
 	}
 }

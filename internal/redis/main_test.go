@@ -40,24 +40,13 @@ type harness struct {
 	registry *prometheus.Registry
 	log      *logBuffer
 
-	mu  sync.Mutex
-	now time.Time // guarded by mu; zero means the server's clock
+	mu    sync.Mutex
+	now   time.Time // guarded by mu
+	tried uint64    // calls of tryAll; only the goroutine of the test uses it
 }
 
 // open makes a Store that is closed at the end of the test. change may be nil.
 func open(t testing.TB, url string, change func(*Config)) *harness {
-	t.Helper()
-	s := openUnclosed(t, url, change)
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
-// openUnclosed makes a Store that the test closes.
-func openUnclosed(t testing.TB, url string, change func(*Config)) *harness {
 	t.Helper()
 	s := &harness{registry: prometheus.NewRegistry(), log: &logBuffer{}}
 	c := Config{Apps: storetest.Apps, URL: url, Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry}
@@ -65,9 +54,9 @@ func openUnclosed(t testing.TB, url string, change func(*Config)) *harness {
 		change(&c)
 	}
 	var err error
-	if s.Store, err = New(c); err != nil {
-		t.Fatal(err)
-	}
+	s.Store, err = New(c)
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -87,6 +76,12 @@ func (s *harness) clock() time.Time {
 	return s.now
 }
 
+func (s *harness) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
+
 // startStore starts a server, and opens a Store on it.
 func startStore(t testing.TB) (*redistest.Server, *harness) {
 	t.Helper()
@@ -101,13 +96,6 @@ func startAt(t testing.TB) (*redistest.Server, *harness) {
 	return server, openAt(t, server.UnixURL())
 }
 
-// pass moves the clock on by d.
-func (s *harness) pass(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
-}
-
 // hash returns the key of a session's hash, and due the key of the schedule of its shard.
 func (s *harness) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
 func (s *harness) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
@@ -116,22 +104,12 @@ func (s *harness) due(id string) string  { return s.keys.due[store.ShardOf(id)] 
 func (s *harness) saved(t testing.TB, want store.Action, records ...store.Record) {
 	t.Helper()
 	outcomes, err := s.Save(within(t), records)
-	if err != nil {
-		t.Fatalf("save: %v", err)
-	}
+	must(t, err)
 	for i, o := range outcomes {
 		if o.Action != want {
 			t.Fatalf("save %s: action %d, want %d", records[i].Session, o.Action, want)
 		}
 	}
-}
-
-// swept sweeps and expects no error. It returns the claimed records by id.
-func (s *harness) swept(t testing.TB, node string) map[string]store.Record {
-	t.Helper()
-	claimed, err := s.sweep(within(t), node)
-	must(t, err)
-	return claimed
 }
 
 // acquired acquires a session with a resume key of the given epoch, and expects no error.
@@ -181,59 +159,68 @@ func (s *harness) sweep(ctx context.Context, node string) (claimed map[string]st
 	return claimed, err
 }
 
+// swept sweeps and expects no error. It returns the claimed records by id.
+func (s *harness) swept(t testing.TB, node string) map[string]store.Record {
+	t.Helper()
+	claimed, err := s.sweep(within(t), node)
+	must(t, err)
+	return claimed
+}
+
+// generations returns the generations of all shards.
+func (s *harness) generations(t testing.TB) (names [store.Shards]string) {
+	t.Helper()
+	for shard, found := range s.doing(t, "onlooker", store.Claim) {
+		must(t, found.Err)
+		names[shard] = found.Generation
+	}
+	return names
+}
+
 // allWork expects all operations to succeed. It removes its sessions at the end.
 func (s *harness) allWork(t testing.TB) {
 	t.Helper()
 	must(t, s.tryAll(within(t)))
 }
 
+// again repeats all operations until they work. Each connection of the pool may fail
+// once, so it allows one attempt for each connection and one more.
+func (s *harness) again(t testing.TB) {
+	t.Helper()
+	var err error
+	for range poolSize + 1 {
+		if err = s.tryAll(within(t)); err == nil {
+			return
+		}
+	}
+	t.Fatalf("still: %v", err)
+}
+
 // tryAll does one of each operation, with a session in every shard, and returns the first
-// error. It removes its sessions at the end.
+// error.
 func (s *harness) tryAll(ctx context.Context) error {
-	var first, second, last []store.Record
+	var first, last []store.Record
 	for shard := range store.Shards {
 		r := overdue(idIn(shard, 0))
+		r.Epoch, r.Proven = 10*s.tried+1, 10*s.tried+1 // above the epochs of a call that failed half-way
 		first = append(first, r)
-		r.Version++
-		second = append(second, r)
-		r.Version, r.Epoch, r.Proven, r.Node = 1, r.Epoch+1, r.Epoch, "b"
+		r.Epoch, r.Proven, r.Node = r.Epoch+1, r.Epoch, "b"
 		r.State, r.Reason, r.Delivered = session.Ended, session.EndExpired, store.DeliveredEnd
 		last = append(last, r)
 	}
-	save := func(records []store.Record) error {
-		outcomes, err := s.Save(ctx, records)
-		if err != nil {
-			return fmt.Errorf("save: %w", err)
-		}
-		for i, o := range outcomes {
-			if o.Action != store.Done {
-				return fmt.Errorf("save %s, version %d: action %d", records[i].Session, records[i].Version, o.Action)
-			}
-		}
-		return nil
-	}
-	if err := save(first); err != nil {
-		return err
-	}
-	if err := save(second); err != nil {
+	s.tried++
+	if err := s.trySave(ctx, first); err != nil {
 		return err
 	}
 	claimed, err := s.sweep(ctx, "b")
-	if err != nil {
-		return err
+	if err != nil || len(claimed) < len(first) {
+		return fmt.Errorf("sweep: claimed %d, %w", len(claimed), err)
 	}
 	for _, r := range first {
-		if claimed[r.Session].Node != "b" {
-			return fmt.Errorf("sweep: %s was not claimed", r.Session)
+		if held, err := s.Acquire(ctx, store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: "b", Attach: true}); err != nil || held.Record.Node != "b" {
+			return fmt.Errorf("acquire: %+v, %w", held, err)
 		}
-		held, err := s.Acquire(ctx, store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: "b", Attach: true})
-		if err != nil {
-			return err
-		}
-		if !held.Known || held.Epoch != r.Epoch+1 || held.Record.Node != "b" {
-			return fmt.Errorf("acquire: %+v", held)
-		}
-		if r, err := s.Wish(ctx, store.Wish{Session: r.Session, Kind: store.WishRenew, At: 7}); err != nil || r.WishVersion != 7 || !r.WishPending {
+		if r, err := s.Wish(ctx, store.Wish{Session: r.Session, Kind: store.WishRenew, At: 7}); err != nil || r.WishVersion != 7 {
 			return fmt.Errorf("wish: %+v, %w", r, err)
 		}
 	}
@@ -246,28 +233,27 @@ func (s *harness) tryAll(ctx context.Context) error {
 	if statuses, err := s.Statuses(ctx, "topic"); err != nil || statuses["b"] != "ready" {
 		return fmt.Errorf("statuses: %v, %w", statuses, err)
 	}
-	if err := s.tryRevocations(ctx); err != nil {
-		return err
-	}
-	return save(last)
-}
-
-// tryRevocations does one of each operation on revocations.
-func (s *harness) tryRevocations(ctx context.Context) error {
 	r := revocation("tried")
-	if err := s.PutRevocations(ctx, r); err != nil {
+	if err := errors.Join(s.PutRevocations(ctx, r), s.PutEnded(ctx, r, "b", store.Ended{Sessions: 1})); err != nil {
 		return err
 	}
 	if all, _, err := s.Revocations(ctx, store.RevocationsVersion{}); err != nil || len(all) == 0 {
 		return fmt.Errorf("revocations: %d, %w", len(all), err)
 	}
-	if err := s.PutEnded(ctx, r, "b", store.Ended{Sessions: 1}); err != nil {
-		return err
-	}
 	if p, err := s.RevocationProgress(ctx, "tried"); err != nil || p.Seq == 0 || p.Ended["b"].Sessions != 1 {
 		return fmt.Errorf("progress: %+v, %w", p, err)
 	}
-	return nil
+	return s.trySave(ctx, last)
+}
+
+func (s *harness) trySave(ctx context.Context, records []store.Record) error {
+	outcomes, err := s.Save(ctx, records)
+	for i, o := range outcomes {
+		if err == nil && o.Action != store.Done {
+			err = fmt.Errorf("%s: action %d", records[i].Session, o.Action)
+		}
+	}
+	return err
 }
 
 // within returns the test's context with a timeout that only a failure reaches.
@@ -290,26 +276,7 @@ func await[T any](t testing.TB, from <-chan T) (got T) {
 }
 
 // idIn returns the n-th session id of a shard.
-func idIn(shard, n int) string {
-	next := idsIn(shard)
-	for range n {
-		next()
-	}
-	return next()
-}
-
-// idsIn returns a function whose calls return the ids of a shard in turn.
-func idsIn(shard int) (next func() string) {
-	i := -1
-	return func() string {
-		for {
-			i++
-			if id := fmt.Sprintf("S%d", i); store.ShardOf(id) == shard {
-				return id
-			}
-		}
-	}
-}
+func idIn(shard, n int) string { return storetest.InShard(shard, n+1)[n] }
 
 // record returns the record of a session whose client is connected to the node "a". The
 // session is due an hour after begin.
@@ -336,12 +303,6 @@ func revocation(id string) store.Revocation {
 		Selector: store.Selector{App: record("").App, Channel: "consultation-58213"}, ID: id,
 		Since: session.MilliOf(begin), Until: session.SecOf(begin) + 3600, Version: 1,
 	}
-}
-
-// liftedOf returns r as it is after it was lifted.
-func liftedOf(r store.Revocation) store.Revocation {
-	r.Lifted, r.Version = true, r.Version+1
-	return r
 }
 
 // logBuffer keeps what is logged.

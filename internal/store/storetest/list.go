@@ -163,7 +163,7 @@ func listsFitting(w *world) {
 func (w *world) listed(n, inOne int) []string {
 	w.Helper()
 	var records []store.Record
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(spread(n), inShard(5, inOne))))) {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(spread(n), InShard(5, inOne))))) {
 		records = append(records, w.record(id, nodeA))
 	}
 	w.saved(records...)
@@ -321,7 +321,7 @@ func listsCursors(w *world) {
 		w.Fatalf("the cursor %q: %v", good, err)
 	}
 	encode := func(raw ...byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
-	id := inShard(7, 1)[0]
+	id := InShard(7, 1)[0]
 	for _, bad := range []string{
 		"0", "S1", "!", good + "=", good + "\n", " " + good, good[:1], encode(raw[:1]...), encode(append([]byte{2}, raw[1:]...)...),
 		encode(1, 0), encode(1, store.Shards), encode(1, 255), encode(append([]byte{1, 8}, id...)...), strings.Repeat("A", 2000),

@@ -49,7 +49,7 @@ type history struct {
 // modelSessions returns three sessions in one shard, two in another, and one in a third.
 // Some sessions have terms that end within a history.
 func modelSessions(c *clock) []session.ResumeClaims {
-	all := slices.Concat(inShard(0, 3), inShard(7, 2), inShard(23, 1))
+	all := slices.Concat(InShard(0, 3), InShard(7, 2), InShard(23, 1))
 	keys := make([]session.ResumeClaims, len(all))
 	for i, id := range all {
 		keys[i] = session.ResumeClaims{

@@ -19,8 +19,8 @@ func idsFrom(from, shard, n int) (ids []string, next int) {
 	return ids, from
 }
 
-// inShard returns the ids of n sessions in one shard.
-func inShard(shard, n int) []string {
+// InShard returns the ids of n sessions in one shard, always the same ones.
+func InShard(shard, n int) []string {
 	ids, _ := idsFrom(0, shard, n)
 	return ids
 }

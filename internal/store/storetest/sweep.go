@@ -121,7 +121,7 @@ func sweepsOthers(w *world) {
 func sweepsInOrder(w *world) {
 	const many = 40
 	var records []store.Record
-	for i, id := range inShard(0, many) {
+	for i, id := range InShard(0, many) {
 		r := w.overdue(id)
 		r.Due -= session.UnixMilli(i*7%13) * 1000 // some sessions have the same due time
 		if i == 0 {
@@ -138,7 +138,7 @@ func sweepsInOrder(w *world) {
 func sweepsLimited(w *world) {
 	const many = 2*store.SweepLimit + 88
 	var records []store.Record
-	for i, id := range inShard(0, many) {
+	for i, id := range InShard(0, many) {
 		r := w.overdue(id)
 		r.Due -= session.UnixMilli(i*7919%many) * 1000
 		records = append(records, r)
@@ -178,7 +178,7 @@ func sweepsBehindLiving(w *world) {
 		records []store.Record
 		orphans []string // sessions of node C, which never had a lease
 	)
-	for i, id := range inShard(0, living+10) {
+	for i, id := range InShard(0, living+10) {
 		r := w.overdue(id)
 		if i < living {
 			r.Due -= 1000 // earlier than the due times of the other sessions

@@ -34,91 +34,64 @@ func playCrash(t *testing.T, n int64, late bool) {
 
 	// The node z died earlier. Its sessions are in the store.
 	z := c.start("z")
-	var left, back []*fakeClient
-	for range 3 {
-		p := joined(t, z.Scheduler, 20*time.Second)
-		left = append(left, p)
-	}
+	left := joinedMany(t, z.Scheduler, 3, 20*time.Second)
 	wait(time.Second)
 	z.kill()
 
 	// The node a, which will die, adopts the sessions of the node z, and has its own clients.
 	a := c.start("a")
 	var done atomic.Int64
-	var dead atomic.Bool
-	count := func() error {
-		if dead.Load() || done.Add(1) > n {
-			dead.Store(true)
+	gone := func() error {
+		if done.Load() > n {
 			return errGone
 		}
 		return nil
 	}
-	a.link.mu.Lock()
-	if late {
-		a.link.fault = func() error {
-			if dead.Load() {
-				return errGone
-			}
-			return nil
-		}
-		a.link.after = count
-	} else {
-		a.link.fault = count
+	count := func(request) error {
+		done.Add(1)
+		return gone()
 	}
-	a.link.mu.Unlock()
-	for i := range 6 {
-		p := joined(t, a.Scheduler, 20*time.Second)
-		switch i {
-		case 0, 1:
-			back = append(back, p)
-		case 2:
-			p.current().Leave()
-			left = append(left, p)
-		case 3:
-			wait(3 * time.Second)
-			p.current().Detach()
-			left = append(left, p)
-		case 4:
-			p.current().Detach()
-			next := p.move(a)
-			back = append(back, next)
-		case 5:
-			left = append(left, p)
+	a.link.set(func() {
+		if late {
+			a.link.fault, a.link.after = func(request) error { return gone() }, count
+		} else {
+			a.link.fault = count
 		}
-	}
+	})
+	back := joinedMany(t, a.Scheduler, 2, 20*time.Second)
+	own := joinedMany(t, a.Scheduler, 4, 20*time.Second)
+	own[0].current().Leave()
+	wait(3 * time.Second)
+	own[1].current().Detach()
+	own[2].current().Detach()
+	back = append(back, own[2].move(a))
+	left = append(left, own[0], own[1], own[3])
 	wait(25 * time.Second)
 	a.kill()
 
 	// The nodes b and d adopt the sessions of the node a.
 	b, d := c.start("b"), c.start("d")
 	for i, p := range back {
-		to := []*member{b, d}[i%2]
-		back[i] = p.move(to)
-		if got, had := back[i].got().joined.Push.Seq, p.resumeRequest().Seq; got <= had {
-			t.Errorf("seq %d after %d", got, had)
-		}
+		back[i] = p.move([]*member{b, d}[i%2])
+		check(t, back[i].newest().Seq > p.newest().Seq, "seq %d after %d", back[i].newest().Seq, p.newest().Seq)
 	}
 	wait(time.Minute)
 	for _, p := range back {
-		if got := p.got(); got.ended != nil || got.lost || len(got.pushes) < 3 {
-			t.Errorf("a call that came back is not served: %+v", got)
-		}
+		p.wantServed(3)
 	}
 	wait(5 * time.Minute)
-	if b.attached()+d.attached() != len(back) || c.stored() != len(back) {
-		t.Errorf("%d and %d sessions attached, %d in the store; want %d", b.attached(), d.attached(), c.stored(), len(back))
-	}
+	equal(t, "attached sessions", b.attached()+d.attached(), len(back))
+	open, _ := c.store.Len()
+	equal(t, "sessions in the store", open, len(back))
 	for _, p := range back {
 		p.current().Leave()
 	}
 	wait(time.Minute)
-	check(t, c.stored()+b.open()+d.open() == 0, "%d traces are left", c.stored()+b.open()+d.open())
+	open, _ = c.store.Len()
+	equal(t, "sessions that are left", open+b.open()+d.open(), 0)
 	for _, p := range append(left, back...) {
-		id := p.got().joined.Session
-		// The node crashed before it stored the session, so no other node knows of it or reports its end.
-		if c.count(id, store.DeliveredJoined) == 0 && c.count(id, store.DeliveredEnd) == 0 {
-			continue
-		}
-		check(t, c.count(id, store.DeliveredEnd) != 0 || n <= 6, "the end of %s went untold", id)
+		// If the node died before it stored the session, no other node knows of it or reports its end.
+		stored := c.count(p.id(), store.DeliveredJoined) > 0 && n > 6
+		check(t, !stored || c.count(p.id(), store.DeliveredEnd) > 0, "no event of the end of %s", p.id())
 	}
 }

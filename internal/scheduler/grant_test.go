@@ -171,11 +171,9 @@ func (w wish) play(t *testing.T) {
 	for _, join := range w.joins {
 		join.Caller = session.Caller{App: "app", Subject: "s", Grant: w.grant}
 		p := &fakeClient{t: t, scheduler: here.Scheduler, answer: silent}
-		a, err := here.Join(context.Background(), join, p)
-		if err != nil {
+		if p.open(join) != nil {
 			continue
 		}
-		p.hold(a)
 		for _, turn := range w.turns {
 			pass(turn.after)
 			p = w.do(p, turn.what, here, elsewhere)
@@ -191,10 +189,7 @@ func (w wish) play(t *testing.T) {
 
 // do sends one request of a client or an operator. The service may refuse it.
 func (w wish) do(p *fakeClient, what string, here *node, elsewhere *Scheduler) *fakeClient {
-	newest := p.got().joined.Seq
-	if pushes := p.got().pushes; len(pushes) > 0 {
-		newest = pushes[len(pushes)-1].Seq
-	}
+	newest := p.newest().Seq
 	switch what {
 	case "ack":
 		_ = p.current().Ack(newest)
@@ -215,14 +210,13 @@ func (w wish) do(p *fakeClient, what string, here *node, elsewhere *Scheduler) *
 	case "renew elsewhere":
 		_, _ = elsewhere.RenewByKey(context.Background(), p.resumeRequest())
 	case "promote", "demote":
-		change := store.Wish{Session: p.got().joined.Session, Kind: store.WishRole, Role: session.Publisher}
+		change := store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Publisher}
 		if what == "demote" {
 			change.Role = session.Subscriber
 		}
 		_, _ = here.cluster.Wish(p.t.Context(), "app", change)
 	case "rotate":
-		w.certificate.change(w.certificate.name("app") + 1)
-		here.CertificateChanged("app")
+		w.certificate.change(w.certificate.name("app")+1, here.Scheduler)
 		elsewhere.CertificateChanged("app")
 	}
 	return p

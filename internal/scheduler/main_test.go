@@ -190,7 +190,7 @@ func check(t testing.TB, ok bool, format string, args ...any) {
 	}
 }
 
-// equal fails the test if have differs from want. what names the value.
+// equal fails the test if have differs from want; what names the value.
 func equal[T comparable](t testing.TB, what string, have, want T) {
 	t.Helper()
 	check(t, have == want, "%s: have %v, want %v", what, have, want)
@@ -204,10 +204,18 @@ func require(t testing.TB, ok bool, format string, args ...any) {
 	}
 }
 
-// endedWith reports whether err is an EndedError with this reason.
-func endedWith(err error, reason session.EndReason) bool {
+// wantEnded checks that err is an EndedError with this reason.
+func wantEnded(t testing.TB, err error, reason session.EndReason) {
+	t.Helper()
 	ended, ok := errors.AsType[*session.EndedError](err)
-	return ok && ended.Reason == reason
+	check(t, ok && ended.Reason == reason, "have %v, want a session that ended as %s", err, reason)
+}
+
+// wantCode checks that err is a refusal with this code.
+func wantCode(t testing.TB, err error, want session.Code) {
+	t.Helper()
+	refused, ok := errors.AsType[*session.Error](err)
+	check(t, ok && refused.Code == want, "have %v, want %s", err, want)
 }
 
 // joined returns a client that has joined a session on s, with tokens of the lifetime ttl.
@@ -226,6 +234,14 @@ func joinedSilent(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
+// joinedDetached returns a client like joined, which then lost its connection.
+func joinedDetached(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
+	t.Helper()
+	p := joined(t, s, ttl)
+	p.current().Detach()
+	return p
+}
+
 // joinedMany returns n clients like joined.
 func joinedMany(t *testing.T, s *Scheduler, n int, ttl time.Duration) []*fakeClient {
 	t.Helper()
@@ -234,6 +250,19 @@ func joinedMany(t *testing.T, s *Scheduler, n int, ttl time.Duration) []*fakeCli
 		clients[i] = joined(t, s, ttl)
 	}
 	return clients
+}
+
+// joinAs returns a client that has joined as this uid in a channel, with tokens of ten minutes. The
+// caller's credential names the subject.
+func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject string) *fakeClient {
+	t.Helper()
+	p := &fakeClient{t: t, scheduler: s}
+	caller := anybody
+	caller.Subject = subject
+	must(t, p.open(session.Join{
+		Identity: session.Identity{RTC: &session.RTC{Channel: channel, UID: uid}}, TTL: 10 * time.Minute, Caller: caller,
+	}))
+	return p
 }
 
 // wantServed checks that the client is connected and got at least the given number of pushes.
@@ -275,6 +304,7 @@ type record struct {
 	at        []time.Time // times of the pushes
 	ended     *session.Ending
 	lost      bool
+	seq       uint64          // seq of the newest tokens
 	expiresAt session.UnixSec // expiry of the newest tokens
 }
 
@@ -285,14 +315,31 @@ func (p *fakeClient) got() record {
 	return p.record
 }
 
-// join opens a session.
+// id returns the id of the client's session.
+func (p *fakeClient) id() string { return p.got().joined.Session }
+
+// newest returns the newest push that the client received.
+func (p *fakeClient) newest() session.Push {
+	got := p.got()
+	if len(got.pushes) == 0 {
+		return got.joined.Push
+	}
+	return got.pushes[len(got.pushes)-1]
+}
+
+// join opens a session with tokens of the lifetime ttl.
 func (p *fakeClient) join(ttl time.Duration) {
 	p.t.Helper()
-	a, err := p.scheduler.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: ttl, Caller: anybody}, p)
-	if err != nil {
-		p.t.Fatal(err)
+	must(p.t, p.open(session.Join{Identity: someone, TTL: ttl, Caller: anybody}))
+}
+
+// open opens the session that j requests.
+func (p *fakeClient) open(j session.Join) error {
+	a, err := p.scheduler.Join(context.Background(), j, p)
+	if err == nil {
+		p.hold(a)
 	}
-	p.hold(a)
+	return err
 }
 
 func (p *fakeClient) hold(a session.Attachment) {
@@ -310,13 +357,7 @@ func (p *fakeClient) again() *fakeClient {
 
 // resumeRequest returns a request with which the client can resume its session.
 func (p *fakeClient) resumeRequest() session.Resume {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	seq := p.record.joined.Seq
-	if n := len(p.record.pushes); n > 0 {
-		seq = p.record.pushes[n-1].Seq
-	}
-	return session.Resume{Session: p.record.joined.Session, Key: p.record.joined.Key, Seq: seq}
+	return session.Resume{Session: p.id(), Key: p.got().joined.Key, Seq: p.newest().Seq}
 }
 
 // resume resumes the session of from, an earlier connection of the same client.
@@ -390,25 +431,26 @@ func (p *fakeClient) Push(push session.Push) error {
 	return nil
 }
 
-// see checks that the expiry of each push is not earlier than that of the previous one. The caller
-// holds p.mu.
+// see checks the order of the messages on the connection. The caller holds p.mu.
 func (p *fakeClient) see(push session.Push) {
-	if push.Tokens.ExpiresAt < p.record.expiresAt {
-		p.t.Errorf("seq %d expires at %d, the one before at %d", push.Seq, push.Tokens.ExpiresAt, p.record.expiresAt)
+	r := &p.record
+	if push.Seq < r.seq || push.Tokens.ExpiresAt < r.expiresAt || r.ended != nil || r.lost {
+		p.t.Errorf("seq %d expires at %d, after seq %d, which expires at %d; ended %+v, lost %v", push.Seq, push.Tokens.ExpiresAt, r.seq, r.expiresAt, r.ended, r.lost)
 	}
-	p.record.expiresAt = push.Tokens.ExpiresAt
+	r.seq, r.expiresAt = push.Seq, push.Tokens.ExpiresAt
 }
 
 func (p *fakeClient) End(e session.Ending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	check(p.t, p.record.ended == nil, "ended twice")
+	check(p.t, p.record.ended == nil && !p.record.lost, "closed twice")
 	p.record.ended = &e
 }
 
 func (p *fakeClient) CloseDead() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	check(p.t, p.record.ended == nil && !p.record.lost, "closed twice")
 	p.record.lost = true
 }
 
@@ -440,22 +482,6 @@ func whole(t testing.TB, s *Scheduler) {
 
 var errGone = errors.New("gone")
 
-// lagOf returns the sum and the number of the observations in a node's histogram of push lags, in
-// seconds.
-func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
-	t.Helper()
-	families, err := m.registry.Gather()
-	must(t, err)
-	for _, f := range families {
-		if f.GetName() == "refresher_push_lag_seconds" {
-			h := f.GetMetric()[0].GetHistogram()
-			return h.GetSampleSum(), h.GetSampleCount()
-		}
-	}
-	t.Fatal("no such metric")
-	return 0, 0
-}
-
 // counterOf reads the counter whose labels have these values. The values are in the order of the
 // labels' names.
 func counterOf(t testing.TB, g prometheus.Gatherer, name string, labels ...string) float64 {
@@ -475,3 +501,6 @@ func counterOf(t testing.TB, g prometheus.Gatherer, name string, labels ...strin
 
 // anybody is a caller whose grant allows any session.
 var anybody = session.Caller{App: "app", Grant: session.Grant{All: true}}
+
+// someone is the user of most sessions.
+var someone = session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}

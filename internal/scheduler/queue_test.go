@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -17,12 +16,12 @@ func TestQueueAgainstAList(t *testing.T) {
 		type times struct{ due, expires time.Duration }
 		var q queue
 		list := make(map[*entry]times)
-		entries := make([]*entry, 40)
+		entries := make([]*entry, 6)
 		for i := range entries {
 			entries[i] = &entry{claims: session.ResumeClaims{Session: fmt.Sprint(i)}}
 		}
 		pick := rapid.SampledFrom(entries)
-		instant := rapid.Int64Range(0, 50)
+		instant := rapid.Int64Range(0, 10)
 		var now time.Duration
 		rt.Repeat(map[string]func(*rapid.T){
 			"set": func(t *rapid.T) {
@@ -76,28 +75,4 @@ func TestQueueAgainstAList(t *testing.T) {
 			},
 		})
 	})
-}
-
-func BenchmarkQueueReschedule(b *testing.B) {
-	for _, n := range []int{10_000, 100_000, 1_000_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			var q queue
-			entries := make([]*entry, n)
-			r := rand.New(rand.NewPCG(1, 2))
-			for i := range entries {
-				entries[i] = &entry{}
-				q.Set(entries[i], time.Duration(r.Int64N(int64(time.Hour))), 0)
-			}
-			b.ReportAllocs()
-			var now time.Duration
-			for b.Loop() {
-				e := q.Next(now)
-				if e == nil {
-					_, now = q.Peek(now)
-					continue
-				}
-				q.Set(e, now+time.Hour, 0)
-			}
-		})
-	}
 }

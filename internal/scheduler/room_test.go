@@ -1,8 +1,6 @@
 package scheduler
 
 import (
-	"context"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,105 +9,66 @@ import (
 	"pgregory.net/rapid"
 
 	"refresher/internal/session"
-	"refresher/internal/store"
 )
 
-// At the limit, detached sessions are removed, so that clients can join.
+// At the limit, detached sessions are removed, so that clients can join. The store keeps only as
+// many sessions. The key of a removed session opens it again.
 func TestDetachedSessionsGiveWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := testConfig(t)
-		memory := store.NewMemory(time.Now)
-		c.Store, c.MaxSessions = memory, 20
-		s := start(t, c)
-		stays := joined(t, s, time.Hour)
-		first := &fakeClient{t: t, scheduler: s}
-		for i := range 200 {
-			p := first
-			if i > 0 {
-				p = &fakeClient{t: t, scheduler: s}
-			}
-			p.join(24 * time.Hour)
-			p.current().Detach()
+	inCluster(t, func(t *testing.T, c *cluster) {
+		c.config.MaxSessions = 20
+		a := c.start("a")
+		stays := joined(t, a.Scheduler, time.Hour)
+		first := joinedDetached(t, a.Scheduler, 24*time.Hour)
+		for range 199 {
+			joinedDetached(t, a.Scheduler, 24*time.Hour)
 		}
-		good := joined(t, s, time.Hour)
+		good := joined(t, a.Scheduler, time.Hour)
 		wait(time.Second)
-		check(t, len(s.table.open) == 20, "%d sessions are kept", len(s.table.open))
-		if open, tombstones := memory.Len(); open != 20 || tombstones != 0 {
-			t.Errorf("the store has %d sessions, and the ends of %d", open, tombstones)
-		}
-		if attached, detached := testutil.ToFloat64(s.metrics.sessions[session.Attached]), testutil.ToFloat64(s.metrics.sessions[session.Detached]); attached != 2 || detached != 18 {
-			t.Errorf("%v attached, %v detached are counted", attached, detached)
-		}
-		whole(t, s)
-		back := first.again()
-		err := back.resume(first)
-		require(t, err == nil, "one that gave way: %v", err)
-		check(t, back.got().joined.Session == first.got().joined.Session && back.got().joined.Seq == 2, "joined %+v", back.got().joined)
+		c.wantStored(20, 0)
+		equal(t, "open and attached sessions", [2]int{a.open(), a.attached()}, [2]int{20, 2})
+		equal(t, "detached sessions counted", testutil.ToFloat64(a.metrics.sessions[session.Detached]), 18)
+		whole(t, a.Scheduler)
+		back := first.comesBack()
+		check(t, back.id() == first.id() && back.newest().Seq == 2, "joined %+v", back.got().joined)
 		wait(10 * time.Hour)
 		for _, p := range []*fakeClient{stays, good, back} {
-			check(t, p.got().ended == nil && !p.got().lost, "an attached session ended: %+v", p.got())
+			p.wantServed(0)
 		}
 	})
 }
 
-// The session that has been detached for longest is removed, and an event reports that it expired.
+// The session that has been detached for longest is removed, where a renewal over HTTP counts as a
+// connection. An event reports that the session expired.
 func TestLongestDetachedIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
-		c.MaxSessions = 2
-		var ended []string
-		c.SendEvent = func(e session.Event, settled func(bool)) {
-			if e.Type == session.EventEnded || e.Type == session.EventExpired {
-				ended = append(ended, e.Session+" "+strings.TrimPrefix(string(e.Type), "session."))
+		c.MaxSessions = 3
+		ended := make(chan session.Event, 10)
+		c.SendEvent = func(e session.Event, _ func(bool)) {
+			if e.Type != session.EventJoined {
+				ended <- e
 			}
-			go settled(true)
 		}
 		s := start(t, c)
-		long, short, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
-		short.join(time.Hour)
-		long.join(time.Hour)
-		long.current().Detach()
+		short, renews, long := joined(t, s, time.Hour), joinedDetached(t, s, time.Hour), joinedDetached(t, s, time.Hour)
 		wait(time.Second)
 		short.current().Detach()
+		renews.renewOn(s)
+		joined(t, s, time.Hour)
 		wait(time.Second)
-		next.join(time.Hour)
-		wait(time.Second)
-		want := long.got().joined.Session + " expired"
-		check(t, len(ended) == 1 && ended[0] == want, "ended %v, want %s", ended, want)
-		check(t, s.table.open[short.got().joined.Session] != nil, "the one that is detached for a shorter time gave way")
+		equal(t, "events of the end", len(ended), 1)
+		e := <-ended
+		check(t, e.Session == long.id() && e.Type == session.EventExpired, "ended %+v, want %s", e, long.id())
 	})
 }
 
-// Sessions that a node has adopted from a dead node do not count towards the adopting node's
-// limit.
+// Sessions that a node has adopted from a dead node do not count towards the adopting node's limit.
 func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	table := newTable(1)
-	if !table.insert(&entry{claims: session.ResumeClaims{Session: "adopted"}}, nil, true) || !table.join(&entry{claims: session.ResumeClaims{Session: "own"}}) {
-		t.Error("no room for the node's own session")
+	add := func(id string) bool { return table.join(&entry{claims: session.ResumeClaims{Session: id}}) }
+	if !table.insert(&entry{claims: session.ResumeClaims{Session: "adopted"}}, nil, true) || !add("own") || add("another") {
+		t.Errorf("%d open sessions, want one adopted and one of the node's own", len(table.open))
 	}
-	check(t, !table.join(&entry{claims: session.ResumeClaims{Session: "another"}}), "room for two")
-}
-
-// Sessions whose clients renew over HTTP are removed last, after the sessions of clients that only
-// disconnected.
-func TestClientsThatRenewOverHTTPAreRemovedLast(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := testConfig(t)
-		c.MaxSessions = 2
-		s := start(t, c)
-		asks, hungUp, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
-		for _, p := range []*fakeClient{asks, hungUp} {
-			p.join(time.Hour)
-			p.current().Detach()
-			wait(time.Second)
-		}
-		asks.renewOn(s)
-		next.join(time.Hour)
-		wait(time.Second)
-		if s.table.open[asks.got().joined.Session] == nil || s.table.open[hungUp.got().joined.Session] != nil {
-			t.Error("the session of the client that asks gave way")
-		}
-	})
 }
 
 // move is one action of one client.
@@ -184,17 +143,11 @@ func (w *crowd) step(m move) {
 		}
 	case "resume":
 		if p := take(&w.away, m.who); p != nil {
-			next := p.again()
-			if err := next.resume(p); err != nil {
-				w.t.Error(err)
-			}
-			w.here = append(w.here, next)
+			w.here = append(w.here, p.comesBack())
 		}
 	case "renew over HTTP":
 		if len(w.away) > 0 {
-			if _, err := w.s.RenewByKey(context.Background(), w.away[m.who%len(w.away)].resumeRequest()); err != nil {
-				w.t.Error(err)
-			}
+			w.away[m.who%len(w.away)].renewOn(w.s)
 		}
 	}
 	wait(time.Duration(m.seconds) * time.Second)
@@ -203,14 +156,13 @@ func (w *crowd) step(m move) {
 func (w *crowd) join() {
 	p := &fakeClient{t: w.t, scheduler: w.s}
 	full := len(w.here) >= w.room
-	a, err := w.s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p)
-	if (code(err) == session.CodeUnavailable) != full || !full && err != nil {
-		w.t.Errorf("%d are attached, with room for %d: %v", len(w.here), w.room, err)
+	err := p.open(session.Join{Identity: someone, Caller: anybody})
+	if full {
+		wantCode(w.t, err, session.CodeUnavailable)
+		return
 	}
-	if err == nil {
-		p.hold(a)
-		w.here = append(w.here, p)
-	}
+	must(w.t, err)
+	w.here = append(w.here, p)
 }
 
 // check compares the sessions in the node's table with the sessions that the clients expect.
@@ -236,8 +188,6 @@ func (w *crowd) check() {
 		w.t.Errorf("%d attached and %d detached, with room for %d", attached, detached, w.room)
 	}
 	for _, p := range w.here {
-		if got := p.got(); got.ended != nil || got.lost {
-			w.t.Errorf("one that is there was ended: %+v", got)
-		}
+		p.wantServed(0)
 	}
 }

@@ -157,7 +157,7 @@ func (c *caller) play() {
 	// A rotation takes the spread, and 10 s more if it follows another rotation. The client may
 	// first have to confirm an earlier bundle.
 	rotated := c.signs.since() > c.s.config.Policy.CertificateSpread+30*time.Second
-	if has, signs := got.holds(), c.signs.name("app"); has != signs && rotated {
+	if has, signs := c.fakeClient.newest().Tokens.Certificate, c.signs.name("app"); has != signs && rotated {
 		c.t.Errorf("has tokens of certificate %s, %s signs", has, signs)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -14,12 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
-	sharing "refresher/internal/cluster"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -37,20 +34,15 @@ func traced(t testing.TB, c *settings, sampler sdk.Sampler) *tracetest.SpanRecor
 }
 
 // outlines describes each ended trace as text: the root's name and outcome, then in brackets its
-// children in the order of their starts.
+// children in alphabetical order.
 func outlines(t testing.TB, r *tracetest.SpanRecorder) []string {
 	t.Helper()
 	spans := r.Ended()
-	check(t, len(r.Started()) == len(spans), "%d spans began, %d ended", len(r.Started()), len(spans))
+	equal(t, "ended spans", len(spans), len(r.Started()))
 	slices.SortStableFunc(spans, func(a, b sdk.ReadOnlySpan) int { return a.StartTime().Compare(b.StartTime()) })
 	children := make(map[trace.SpanID][]sdk.ReadOnlySpan)
-	var roots []sdk.ReadOnlySpan
 	for _, s := range spans {
-		if s.Parent().IsValid() {
-			children[s.Parent().SpanID()] = append(children[s.Parent().SpanID()], s)
-		} else {
-			roots = append(roots, s)
-		}
+		children[s.Parent().SpanID()] = append(children[s.Parent().SpanID()], s)
 	}
 	var outline func(s sdk.ReadOnlySpan) string
 	outline = func(s sdk.ReadOnlySpan) string {
@@ -69,7 +61,7 @@ func outlines(t testing.TB, r *tracetest.SpanRecorder) []string {
 		return text
 	}
 	var all []string
-	for _, s := range roots {
+	for _, s := range children[trace.SpanID{}] {
 		all = append(all, outline(s))
 	}
 	return all
@@ -84,6 +76,13 @@ func attributeOf(s sdk.ReadOnlySpan, key string) string {
 	return ""
 }
 
+// wantTraces checks the outlines of all traces.
+func wantTraces(t testing.TB, r *tracetest.SpanRecorder, want ...string) {
+	t.Helper()
+	diff := cmp.Diff(want, outlines(t, r))
+	check(t, diff == "", "%s", diff)
+}
+
 func TestARenewalIsOneTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -94,27 +93,14 @@ func TestARenewalIsOneTrace(t *testing.T) {
 		wait(9*time.Minute + 30*time.Second)
 		p.current().Leave()
 		wait(time.Second)
-		want := []string{
-			"join (joined) [authorize, mint, push, record [save]]",
-			"renewal (acked) [ack (acked), authorize, mint, push, record [save]]",
-		}
-		diff := cmp.Diff(want, outlines(t, r))
-		check(t, diff == "", "%s", diff)
-		for _, span := range r.Ended() {
-			if span.Name() == "renewal" {
-				for key, want := range map[string]string{"refresher.session": p.got().joined.Session, "refresher.cause": "schedule", "refresher.seq": "2"} {
-					if got := attributeOf(span, key); got != want {
-						t.Errorf("%s: %q, want %q", key, got, want)
-					}
-				}
-				// The renewal is due 45 s and a jitter before the tokens expire. Its trace begins
-				// 15 s before it is due, with the request for approval.
-				due := span.Events()[0]
-				if due.Name != "due" || due.Time.Sub(span.StartTime()) != 15*time.Second {
-					t.Errorf("%s %s after the beginning", due.Name, due.Time.Sub(span.StartTime()))
-				}
-			}
-		}
+		wantTraces(t, r, "join (joined) [authorize, mint, push, record [save]]", "renewal (acked) [ack (acked), authorize, mint, push, record [save]]")
+		spans := r.Ended()
+		renewal := spans[slices.IndexFunc(spans, func(s sdk.ReadOnlySpan) bool { return s.Name() == "renewal" })]
+		attributes := []string{attributeOf(renewal, "refresher.session"), attributeOf(renewal, "refresher.cause"), attributeOf(renewal, "refresher.seq")}
+		check(t, slices.Equal(attributes, []string{p.id(), "schedule", "2"}), "attributes %q", attributes)
+		// The trace begins 15 s before the renewal is due, with the request for approval.
+		due := renewal.Events()[0]
+		check(t, due.Name == "due" && due.Time.Sub(renewal.StartTime()) == 15*time.Second, "%s %s after the beginning", due.Name, due.Time.Sub(renewal.StartTime()))
 	})
 }
 
@@ -122,15 +108,15 @@ func TestTracesOfFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		r := traced(t, &c, sdk.AlwaysSample())
+		m := &failingMinter{}
+		c.Minter = m
 		s := start(t, c)
 		nacked := false
 		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 			switch {
-			case push.Seq == 2 && !nacked: // the client nacks the first push, ignores the second and acks the third
+			case !nacked: // the client nacks the first push, ignores the second and acks the third
 				nacked = true
-				if err := p.current().Nack(push.Seq, "E", "no"); err != nil {
-					t.Error(err)
-				}
+				must(t, p.current().Nack(push.Seq, "E", "no"))
 			case push.Attempt == 1:
 			default:
 				p.ack(push.Seq)
@@ -138,41 +124,41 @@ func TestTracesOfFailures(t *testing.T) {
 		}}
 		p.join(10 * time.Minute)
 		wait(9*time.Minute + 30*time.Second)
-		p.answer = silent
-		again := p.again()
-		again.answer = nil
-		must(t, again.resume(p))
-		again.ack(again.got().joined.Seq)
+		again := p.comesBack()
+		again.ack(again.newest().Seq)
 		wait(time.Second)
-		again.answer = silent
-		again.renewOn(s)
-		if _, err := s.Resume(context.Background(), session.Resume{Session: "S", Key: "no key"}, &fakeClient{t: t}); !errors.Is(err, session.ErrUnknown) {
-			t.Fatal(err)
-		}
+		push := again.renewOn(s)
+		_, err := s.Resume(t.Context(), session.Resume{Session: "S", Key: "no key"}, &fakeClient{t: t})
+		require(t, errors.Is(err, session.ErrUnknown), "resume: %v", err)
+		m.err = errGone
+		_, err = s.RenewByKey(t.Context(), session.Resume{Session: again.id(), Key: again.got().joined.Key, Seq: push.Seq})
+		require(t, errors.Is(err, errGone), "renewal over HTTP: %v", err)
+		m.err = nil
+		wait(time.Second)
+		again.answer = nil
+		again.current().Renew() // a failed renewal over HTTP does not prevent the trace of the next one
+		wait(time.Second)
 		again.current().Leave()
 		wait(time.Second)
-		want := []string{
+		wantTraces(t, r,
 			"join (joined) [mint, push, record [save]]",
 			"renewal (acked) [ack (acked), ack (nacked), ack (no answer), mint, mint, push, push, push, record [save]]",
 			"resume (acked) [ack (acked), mint, push, record [save]]",
 			"renewal over HTTP (answered) [mint]",
 			"resume (refused)",
-		}
-		diff := cmp.Diff(want, outlines(t, r))
-		check(t, diff == "", "%s", diff)
+			"renewal over HTTP (refused) [mint, record [save]]",
+			"renewal (acked) [ack (acked), mint, push, record [save]]",
+		)
 	})
 }
 
 // Every span ends, however the session ends.
 func TestTracesEnd(t *testing.T) {
 	for name, ending := range map[string]func(s *Scheduler, p *fakeClient){
-		"left":        func(_ *Scheduler, p *fakeClient) { p.current().Leave() },
-		"detached":    func(_ *Scheduler, p *fakeClient) { p.current().Detach() },
-		"silent":      func(*Scheduler, *fakeClient) { pass(time.Minute) },
-		"taken again": func(s *Scheduler, p *fakeClient) { _ = p.again().resume(p) },
-		"revoked": func(s *Scheduler, _ *fakeClient) {
-			revoke(s, store.Selector{App: "app", Channel: "c"})
-		},
+		"detached": func(_ *Scheduler, p *fakeClient) { p.current().Detach() },
+		"silent":   func(*Scheduler, *fakeClient) { pass(time.Minute) },
+		"resumed":  func(_ *Scheduler, p *fakeClient) { _ = p.again().resume(p) },
+		"revoked":  func(s *Scheduler, _ *fakeClient) { revoke(s, store.Selector{App: "app", Channel: "c"}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -195,58 +181,46 @@ func TestTracesOfABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		r := traced(t, &c, sdk.AlwaysSample())
-		s := start(t, c)
-		for range 3 {
-			joined(t, s, time.Hour)
-		}
+		joinedMany(t, start(t, c), 3, time.Hour)
 		wait(time.Second)
-		saves, linked := 0, 0
+		spans := make(map[string]int)
 		for _, span := range r.Ended() {
-			switch {
-			case span.Name() == "save":
-				saves++
-			case span.Name() == "record" && len(span.Links()) == 1:
-				linked++
-			}
+			spans[fmt.Sprint(span.Name(), " ", len(span.Links()))]++
 		}
-		check(t, saves == 1 && linked == 2, "%d exchanges, %d referred to", saves, linked)
+		check(t, spans["save 0"] == 1 && spans["record 0"] == 1 && spans["record 1"] == 2, "spans by name and number of links: %v", spans)
 	})
 }
 
 // A trace that the sampler does not select records nothing and adds no exemplars.
 func TestUnsampled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, c := range []struct {
-			sampler   sdk.Sampler
-			spans     bool
-			exemplars int
-		}{{sdk.NeverSample(), false, 0}, {sdk.AlwaysSample(), true, 3}} {
+	for _, c := range []struct {
+		sampler   sdk.Sampler
+		exemplars int
+	}{{sdk.NeverSample(), 0}, {sdk.AlwaysSample(), 3}} {
+		synctest.Test(t, func(t *testing.T) {
 			config := testConfig(t)
 			registry := prometheus.NewRegistry()
 			config.Registerer = registry
 			r := traced(t, &config, c.sampler)
-			s := start(t, config)
-			p := joined(t, s, 10*time.Minute)
+			p := joined(t, start(t, config), 10*time.Minute)
 			wait(10 * time.Minute)
 			p.current().Leave()
 			wait(time.Second)
-			if spans := len(r.Ended()) > 0; spans != c.spans {
-				t.Errorf("spans: %v, want %v", spans, c.spans)
-			}
 			traces := make(map[string]bool)
 			for _, span := range r.Ended() {
 				traces[span.SpanContext().TraceID().String()] = true
 			}
+			check(t, len(traces) > 0 == (c.exemplars > 0), "%d traces", len(traces))
 			found := exemplars(t, registry)
-			check(t, len(found) == c.exemplars, "exemplars: %v, want %d", found, c.exemplars)
+			equal(t, "histograms with exemplars", len(found), c.exemplars)
 			for name, id := range found {
 				check(t, traces[id], "%s: there is no trace %s", name, id)
 			}
-		}
-	})
+		})
+	}
 }
 
-// exemplars returns the trace ids in the exemplars of the histograms, by metric.
+// exemplars returns a trace id for each histogram that has exemplars, by the histogram's name.
 func exemplars(t testing.TB, g prometheus.Gatherer) map[string]string {
 	t.Helper()
 	families, err := g.Gather()
@@ -254,9 +228,13 @@ func exemplars(t testing.TB, g prometheus.Gatherer) map[string]string {
 	found := make(map[string]string)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			for _, b := range slices.Concat(m.GetHistogram().GetBucket(), []*dto.Bucket{{Exemplar: first(m.GetHistogram().GetExemplars())}}) {
-				for _, l := range b.GetExemplar().GetLabel() {
-					found[f.GetName()+" "+l.GetName()] = l.GetValue()
+			all := m.GetHistogram().GetExemplars()
+			for _, b := range m.GetHistogram().GetBucket() {
+				all = append(all, b.GetExemplar())
+			}
+			for _, e := range all {
+				for _, l := range e.GetLabel() {
+					found[f.GetName()] = l.GetValue()
 				}
 			}
 		}
@@ -264,86 +242,30 @@ func exemplars(t testing.TB, g prometheus.Gatherer) map[string]string {
 	return found
 }
 
-func first(all []*dto.Exemplar) *dto.Exemplar {
-	if len(all) == 0 {
-		return nil
-	}
-	return all[0]
-}
-
 // Requests to your back end and to the store carry the trace of the renewal in their context.
 func TestTracesContinueInRequests(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inCluster(t, func(t *testing.T, c *cluster) {
 		var mu sync.Mutex
-		inside := make(map[string]int)
-		note := func(what string, ctx context.Context) {
+		traced := make(map[string]bool) // guarded by mu
+		note := func(name string, ctx context.Context) {
 			mu.Lock()
 			defer mu.Unlock()
-			if trace.SpanContextFromContext(ctx).IsSampled() {
-				inside[what]++
-			}
+			traced[name] = trace.SpanContextFromContext(ctx).IsSampled()
 		}
-		c := testConfig(t)
-		c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = 15*time.Second, time.Hour
-		c.Approve = func(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
-			note(fmt.Sprint("ask ", action), ctx)
+		c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = 15*time.Second, time.Hour
+		c.config.Approve = func(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
+			note(string(action), ctx)
 			return Answer{Agreed: true}, nil
 		}
-		c.share()
-		c.Store = &notingStore{Store: c.Store, note: note}
-		traced(t, &c, sdk.AlwaysSample())
-		s := start(t, c)
-		p := joined(t, s, 10*time.Minute)
+		c.config.Tracer = sdk.NewTracerProvider().Tracer("test")
+		a := c.start("a")
+		a.link.set(func() { a.link.after = func(r request) error { note(r.name, r.ctx); return nil } })
+		p := joined(t, a.Scheduler, 10*time.Minute)
 		wait(9*time.Minute + 30*time.Second)
 		p.comesBack()
 		wait(time.Second)
-		want := []string{"acquire", "ask join", "ask renew", "ask resume", "save"}
-		diff := cmp.Diff(want, slices.Sorted(maps.Keys(inside)))
-		check(t, diff == "", "%s", diff)
-	})
-}
-
-type notingStore struct {
-	sharing.Store
-
-	note func(what string, ctx context.Context)
-}
-
-func (s *notingStore) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
-	s.note("acquire", ctx)
-	return s.Store.Acquire(ctx, g)
-}
-
-func (s *notingStore) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
-	s.note("save", ctx)
-	return s.Store.Save(ctx, records)
-}
-
-// A failed renewal over HTTP does not prevent the trace of the next renewal.
-func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := testConfig(t)
-		r := traced(t, &c, sdk.AlwaysSample())
-		m := &failingMinter{}
-		c.Minter = m
-		s := start(t, c)
-		p := joined(t, s, time.Minute)
-		wait(time.Second)
-		m.broken.Store(true)
-		if _, err := s.RenewByKey(context.Background(), p.resumeRequest()); !errors.Is(err, errGone) {
-			t.Fatal(err)
-		}
-		m.broken.Store(false)
-		p.current().Renew()
-		wait(time.Second)
-		want := []string{
-			"join (joined) [mint, push, record [save]]",
-			// the trace has no save: the record of the next renewal replaced its record before that
-			// was saved
-			"renewal over HTTP (refused) [mint, record]",
-			"renewal (acked) [ack (acked), mint, push, record [save]]",
-		}
-		diff := cmp.Diff(want, outlines(t, r))
+		want := map[string]bool{"join": true, "renew": true, "resume": true, "acquire": true, "save": true, "sweep": false}
+		diff := cmp.Diff(want, traced)
 		check(t, diff == "", "%s", diff)
 	})
 }

@@ -1,13 +1,8 @@
 package scheduler
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"encoding/json"
-	"io"
-	"log/slog"
-	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -51,28 +46,6 @@ func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 		}
 		check(t, order[0] > n.clock.now().Mono, "tokens expired")
 		whole(t, n.Scheduler)
-	})
-}
-
-// Renewals that are due within one tick are pushed at the same time.
-func TestOneWakeUpForManyRenewals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const count, tick = 1000, 50 * time.Millisecond
-		s := start(t, testConfig(t))
-		clients := make([]*fakeClient, count)
-		for i := range clients {
-			pass(time.Millisecond)
-			clients[i] = &fakeClient{t: t, scheduler: s}
-			clients[i].join(10 * time.Second) // the first renewal is due within 2.5 s before the expiry
-		}
-		wait(9 * time.Second)
-		moments := make(map[time.Duration]int)
-		for _, p := range clients {
-			at := p.got().at[0].Sub(s.clock.origin)
-			require(t, at%tick == 0, "pushed at %s", at)
-			moments[at]++
-		}
-		check(t, len(moments) <= 4*int(time.Second/tick), "%d renewals at %d moments", count, len(moments))
 	})
 }
 
@@ -129,21 +102,23 @@ func TestNoMoreWorkersForWakeUps(t *testing.T) {
 
 // BenchmarkDueAtOnce reports how many renewals per second are confirmed while 100,000 are due at
 // one time, and how long the first call of queue.Peek holds the table's lock. The tokens are real.
-// Pushes are encoded and written to 64 TCP connections, without WebSockets, whose readers confirm
-// them. No tokens may expire.
+// Each push is encoded, and its client confirms it from another goroutine. No tokens may expire.
 func BenchmarkDueAtOnce(b *testing.B) {
 	count := 100_000
 	if testing.Short() {
 		count = 100
 	}
+	minter, err := agora.NewMinter(strings.Repeat("a", 32), strings.Repeat("c", 32))
+	must(b, err)
 	for b.Loop() {
 		b.StopTimer()
 		c := testConfig(b)
-		c.Minter, c.Logger = agoraMinter(b), slog.New(slog.DiscardHandler)
+		c.Minter = realMinter{minter}
 		s := build(b, c)
-		r := newReaders(b, 64, count)
+		pushed := make(chan *encodingClient, count)
 		for n := range count {
-			r.calls[n] = joinUser(b, s, n, &writing{number: uint32(n), to: r.conns[n%len(r.conns)]})
+			client := &encodingClient{pushed: pushed}
+			client.attachment = joinUser(b, s, n, client)
 		}
 		// After the duration `passed` all renewals are due, and no tokens have expired.
 		passed := 56 * time.Minute
@@ -154,108 +129,37 @@ func BenchmarkDueAtOnce(b *testing.B) {
 		b.StartTimer()
 		began := time.Now()
 		s.table.peek(s.clock.now().Mono)
-		b.ReportMetric(float64(time.Since(began).Microseconds()), "look-µs")
+		b.ReportMetric(float64(time.Since(began).Microseconds()), "peek-µs")
 		running.Go(func() { s.Run(ctx) })
-		r.confirmed.Wait()
+		for range count {
+			must(b, (<-pushed).attachment.Ack(2))
+		}
 		b.ReportMetric(float64(count)/time.Since(began).Seconds(), "renewals/s")
 		b.StopTimer()
 		stop()
 		running.Wait()
-		if n := testutil.ToFloat64(s.metrics.renewals["expired"]); n > 0 {
-			b.Errorf("the tokens of %v calls expired", n)
-		}
+		equal(b, "expired renewals", testutil.ToFloat64(s.metrics.renewals["expired"]), 0)
 		b.StartTimer()
 	}
 }
 
-// minting mints real Agora tokens.
-type minting struct{ *agora.Minter }
+// realMinter mints real Agora tokens.
+type realMinter struct{ *agora.Minter }
 
-func agoraMinter(b *testing.B) Minter {
-	b.Helper()
-	m, err := agora.NewMinter(strings.Repeat("a", 32), strings.Repeat("c", 32))
-	if err != nil {
-		b.Fatal(err)
-	}
-	return minting{m}
-}
-
-func (m minting) Mint(_ string, id session.Identity, f session.Format, _ session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
+func (m realMinter) Mint(_ string, id session.Identity, f session.Format, _ session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	return m.Minter.Mint(id, f, issuedAt, expiresAt)
 }
 
-// readers read pushes from TCP connections and confirm them.
-type readers struct {
-	conns     []net.Conn           // connections to which pushes are written
-	calls     []session.Attachment // the sessions' attachments, by client number
-	confirmed sync.WaitGroup       // all calls
-}
-
-func newReaders(b *testing.B, conns, calls int) *readers {
-	b.Helper()
-	r := &readers{calls: make([]session.Attachment, calls)}
-	r.confirmed.Add(calls)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	for range conns {
-		near, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			b.Fatal(err)
-		}
-		far, err := l.Accept()
-		if err != nil {
-			b.Fatal(err)
-		}
-		var reading sync.WaitGroup
-		reading.Go(func() { r.read(b, far) })
-		r.conns = append(r.conns, near)
-		b.Cleanup(func() {
-			_ = near.Close()
-			reading.Wait()
-		})
-	}
-	return r
-}
-
-// header is the length, in bytes, of the header of each push: the client's number and the length of
-// the push.
-const header = 8
-
-func (r *readers) read(b *testing.B, from net.Conn) {
-	in := bufio.NewReader(from)
-	var head [header]byte
-	for {
-		if _, err := io.ReadFull(in, head[:]); err != nil {
-			return // closed
-		}
-		if _, err := in.Discard(int(binary.BigEndian.Uint32(head[4:]))); err != nil {
-			return
-		}
-		if err := r.calls[binary.BigEndian.Uint32(head[:])].Ack(2); err != nil {
-			b.Error(err)
-		}
-		r.confirmed.Done()
-	}
-}
-
-// writing is a client whose pushes are written to a TCP connection.
-type writing struct {
+// encodingClient encodes the pushes that it receives.
+type encodingClient struct {
 	deaf
 
-	number uint32
-	to     net.Conn
+	attachment session.Attachment
+	pushed     chan<- *encodingClient
 }
 
-func (w *writing) Push(p session.Push) error {
-	text, err := json.Marshal(protocol.FromPush(p))
-	if err != nil {
-		return err
-	}
-	frame := binary.BigEndian.AppendUint32(make([]byte, 0, header+len(text)), w.number)
-	frame = binary.BigEndian.AppendUint32(frame, uint32(len(text)))
-	_, err = w.to.Write(append(frame, text...))
+func (c *encodingClient) Push(p session.Push) error {
+	_, err := json.Marshal(protocol.FromPush(p))
+	c.pushed <- c
 	return err
 }

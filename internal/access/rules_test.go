@@ -1,12 +1,13 @@
 package access
 
 import (
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
 
-	"refresher/internal/access/credential"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestRules(t *testing.T) {
@@ -27,8 +28,12 @@ func TestRules(t *testing.T) {
 		"a credential in a path":           {Rules{Auth: "jwt", CredentialInPath: true}, 1, local, ""},
 		"headers of nobody":                {Rules{Auth: "jwt", ProxyProtocol: true}, 1, local, "proxy-protocol: "},
 		"headers of a proxy":               {Rules{Auth: "jwt", ProxyProtocol: true, TrustedProxies: []string{"10.0.0.0/8"}}, 1, local, ""},
+		"a proxy that is no address":       {Rules{Auth: "jwt", TrustedProxies: []string{"proxy"}}, 1, local, "trusted-proxies: "},
+		"a negative rate of addresses":     {Rules{Auth: "jwt", AddressRate: -1}, 1, local, "address-rate: want 0"},
+		"a negative rate of subjects":      {Rules{Auth: "jwt", SubjectRate: -1}, 1, local, "subject-rate: want 0"},
 	} {
-		err := c.rules.check(c.projects, c.port)
+		projects := append(projects, projects[0])[:c.projects]
+		_, err := New(Config{Rules: c.rules, Port: c.port, Projects: projects, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 		if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -47,27 +52,12 @@ func TestCallersWithoutCredentials(t *testing.T) {
 	}
 }
 
-func TestClientAddrBelievesTrustedProxies(t *testing.T) {
+func TestTrustedProxies(t *testing.T) {
 	a := newAccess(t, Config{Rules: Rules{TrustedProxies: []string{"10.0.0.0/8"}}})
 	for remote, want := range map[string]string{"10.0.0.1:99": "192.0.2.7", "203.0.113.1:99": "203.0.113.1"} {
 		r := &http.Request{RemoteAddr: remote, Header: http.Header{"X-Forwarded-For": {"192.0.2.7"}}}
 		if got := a.ClientAddr(r); got != netip.MustParseAddr(want) {
 			t.Errorf("from %s: %s, want %s", remote, got, want)
-		}
-	}
-}
-
-func TestHasKeys(t *testing.T) {
-	for _, c := range []struct {
-		keys credential.Keys
-		want bool
-	}{
-		{credential.Keys{Secrets: []string{secret}}, true},
-		{credential.Keys{JWKSURL: "https://keys.example/"}, false}, // the key set was not fetched yet
-	} {
-		a := newAccess(t, Config{Rules: Rules{Auth: "jwt"}, Projects: []credential.Project{{App: "app", Keys: c.keys}}})
-		if a.HasKeys() != c.want {
-			t.Errorf("%+v: %v", c.keys, !c.want)
 		}
 	}
 }

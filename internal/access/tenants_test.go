@@ -3,7 +3,9 @@
 package access_test
 
 import (
+	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,8 +18,6 @@ import (
 	"refresher/internal/rotation"
 )
 
-// Users of each project get tokens of that project from every endpoint, and after a resume and a
-// renewal.
 func TestProjectsGetTokensOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -25,56 +25,52 @@ func TestProjectsGetTokensOfTheirOwn(t *testing.T) {
 			c.Heartbeat = 2 * time.Hour
 		})
 		for _, c := range []struct{ own, other *apptest.Tenant }{{&apptest.FirstTenant, &apptest.SecondTenant}, {&apptest.SecondTenant, &apptest.FirstTenant}} {
-			checked := 0
-			for i := range givers {
-				w := usualWish
-				a, tokens := ask(g, &givers[i], &w, c.own.Pass(nil))
-				if a.Status != http.StatusOK || len(tokens) != len(givers[i].tokens) {
-					t.Errorf("%s: %+v", givers[i].name, a)
+			for _, e := range endpoints {
+				if len(e.tokens) == 0 {
+					continue
 				}
-				for _, token := range tokens {
-					c.own.Owns(t, givers[i].name, token, c.other)
-					checked++
+				r := e.with(&usual)
+				a, received := receive(g, r, c.own.Pass(nil))
+				if len(received) != len(e.tokens) {
+					t.Errorf("%s: %+v", r, a)
+				}
+				for _, token := range received {
+					c.own.Owns(t, r.String(), token, c.other)
 				}
 			}
+
 			h := c.own.Open(g, nil)
-			bundle := func(what string) {
+			_, joined, _, _ := h.State()
+			for _, step := range []struct {
+				name string
+				do   func()
+			}{
+				{"join", func() {}},
+				{"renew", func() { h.Socket.Send(`{"type":"renew"}`) }},
+				{"resume", func() { h.Lose(); h.Back() }},
+				{"renewal over HTTP", func() { h.OverHTTP() }},
+				{"change of the role", func() {
+					g.AdminWith(c.own.Pass(nil), "PATCH", "/v1/sessions/"+joined.Session, `{"rtc":{"role":"publisher"}}`, nil)
+				}},
+				{"scheduled renewal", func() { time.Sleep(time.Hour) }}, // bubble
+			} {
+				before, _, _, _ := h.State()
+				step.do()
+				time.Sleep(time.Second) // bubble
 				newest, _, _, _ := h.State()
-				for name, token := range apptest.TokensOf(newest) {
-					c.own.Owns(t, what+" "+name, token, c.other)
-					checked++
+				if newest.Seq == before.Seq && step.name != "join" {
+					t.Errorf("no token by %s", step.name)
+				}
+				for _, token := range apptest.TokensOf(newest) {
+					c.own.Owns(t, step.name, token, c.other)
 				}
 			}
-			bundle("join")
-			h.Socket.Send(`{"type":"renew"}`)
-			synctest.Wait()
-			bundle("renew")
-			newest, joined, _, _ := h.State()
-			_ = h.Socket.CloseNow()
-			h.Connect(apptest.ResumeText(joined, newest.Seq))
-			bundle("resume")
-			if status := h.OverHTTP(); status != http.StatusOK {
-				t.Errorf("renewal over HTTP: %d", status)
-			}
-			bundle("HTTP")
-			time.Sleep(time.Second) // bubble
-			_, joined, _, _ = h.State()
-			if r := g.AdminWith(c.own.Pass(nil), "PATCH", "/v1/sessions/"+joined.Session, `{"rtc":{"role":"publisher"}}`, nil); r.StatusCode != http.StatusOK {
-				t.Errorf("role: %d", r.StatusCode)
-			}
-			synctest.Wait()
-			bundle("role")
-			time.Sleep(time.Hour) // bubble
-			bundle("schedule")
-			h.Socket.Send(`{"type":"leave"}`)
-			h.Reading.Wait()
-			t.Logf("%d tokens of %s", checked, c.own.App)
+			h.Leave()
 		}
 	})
 }
 
-// An operator sees and changes sessions of its own project only. At every endpoint, another project's
-// sessions appear not to exist.
+// An operator sees and changes sessions, revocations and certificates of its own project only.
 func TestOperatorsKeepToTheirProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -86,102 +82,146 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 		_, own, _, _ := mine.State()
 		before, foreign, _, _ := theirs.State()
 		me := apptest.SecondTenant.Pass(map[string]any{"sub": "operator"})
-
-		for _, query := range []string{"", "?channel=daily", "?uid=7", "?subject=ana", "?limit=1", "?channel=daily&uid=7&subject=ana&limit=200"} {
-			seen := everySession(g, me, query)
-			if len(seen) != 1 || seen[0] != own.Session {
-				t.Errorf("%q lists %q, want %q alone", query, seen, own.Session)
-			}
-		}
-
 		var revocation struct{ ID string }
 		g.Admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)
-		for _, e := range []apptest.Request{
-			apptest.Get("/v1/sessions/" + foreign.Session),
-			apptest.Ask("PATCH", "/v1/sessions/"+foreign.Session, `{"rtc":{"role":"publisher"}}`),
-			apptest.Ask("PATCH", "/v1/sessions/"+foreign.Session, `{"renew":true}`),
-			apptest.Ask("DELETE", "/v1/sessions/"+foreign.Session, ""),
-			apptest.Get("/v1/revocations/" + revocation.ID),
-			apptest.Ask("DELETE", "/v1/revocations/"+revocation.ID, ""),
-		} {
-			missing := strings.NewReplacer(foreign.Session, "NOSUCHSESSION", revocation.ID, "NOSUCH")
-			a := g.Enter(e, me)
-			e.Path = missing.Replace(e.Path)
-			unknown := g.Enter(e, me)
-			none := g.Enter(e, me)
-			if a.Status != http.StatusNotFound || a.Body != none.Body || unknown.Body != none.Body {
-				t.Errorf("%s: %d %s; of what is not there: %s", e, a.Status, a.Body, none.Body)
+
+		for _, query := range []string{"", "?channel=daily", "?uid=7", "?subject=ana"} {
+			if ids, _ := list(g, me, query); !slices.Equal(ids, []string{own.Session}) {
+				t.Errorf("%q lists %q, want %q alone", query, ids, own.Session)
 			}
 		}
-		var list struct{ Revocations []struct{ ID string } }
-		if g.AdminWith(me, "GET", "/v1/revocations", "", &list); len(list.Revocations) != 0 {
-			t.Errorf("sees revocations of another project: %+v", list)
+		for _, e := range endpoints {
+			p := usual
+			if p.session, p.revocation = foreign.Session, revocation.ID; e.with(&p) == e.with(&usual) {
+				continue
+			}
+			if a, none := g.Enter(e.with(&p), me), g.Enter(e.with(&usual), me); a.Status != http.StatusNotFound || a.Body != none.Body {
+				t.Errorf("%s: %d %s; of what is not there: %s", e.with(&p), a.Status, a.Body, none.Body)
+			}
 		}
-
-		// Even a broad revocation affects only its own project.
-		var done struct{ Ended int }
-		for _, body := range []string{`{"channel":"daily"}`, `{"uid":7}`, `{"subject":"ana"}`, `{"channel":"daily","uid":7,"subject":"ana","for":60}`} {
-			g.AdminWith(me, "POST", "/v1/revocations", body, &done)
+		var revocations struct{ Revocations []struct{ ID string } }
+		if g.AdminWith(me, "GET", "/v1/revocations", "", &revocations); len(revocations.Revocations) != 0 {
+			t.Errorf("sees revocations of another project: %+v", revocations)
 		}
 		var certificates rotation.Report
 		g.AdminWith(me, "GET", "/v1/certificates", "", &certificates)
 		if own := agora.Fingerprint(apptest.SecondTenant.Certificate).String(); len(certificates.Certificates) != 1 || certificates.Certificates[0].Fingerprint != own {
 			t.Errorf("sees the certificates %+v, want %s alone", certificates.Certificates, own)
 		}
+
+		for _, body := range []string{`{"channel":"daily"}`, `{"uid":7}`, `{"subject":"ana"}`} {
+			g.AdminWith(me, "POST", "/v1/revocations", body, nil)
+		}
 		time.Sleep(time.Second) // bubble
 		if _, _, ended, closed := mine.State(); ended != "revoked" || closed != protocol.CloseEnded {
 			t.Errorf("its own call: ended %q, closed with %d", ended, closed)
 		}
-		after, _, ended, closed := theirs.State()
-		if ended != "" || closed != 0 || after.Seq != before.Seq {
+		if after, _, ended, closed := theirs.State(); ended != "" || closed != 0 || after.Seq != before.Seq {
 			t.Errorf("another project's call: ended %q, closed with %d, seq from %d to %d", ended, closed, before.Seq, after.Seq)
 		}
 		for _, c := range []struct {
 			who  *apptest.Tenant
 			want int
 		}{{&apptest.SecondTenant, http.StatusForbidden}, {&apptest.FirstTenant, http.StatusOK}} {
-			e := apptest.Get("/rtc/daily/publisher/uid/7")
-			if a := g.Enter(e, c.who.Pass(nil)); a.Status != c.want {
+			if a := g.Enter(apptest.Get("/rtc/daily/publisher/uid/7"), c.who.Pass(nil)); a.Status != c.want {
 				t.Errorf("a token of %s for the revoked channel: %+v", c.who.App, a)
 			}
-			a := g.Join(`"rtc":{"channel":"daily","uid":8}`, c.who.Pass(nil))
-			if (a.Status == http.StatusOK) != (c.want == http.StatusOK) {
-				t.Errorf("a join of %s to the revoked channel: %+v", c.who.App, a)
-			}
 		}
-		// The resume key of the other project's session stays valid.
-		_ = theirs.Socket.CloseNow()
-		theirs.Connect(apptest.ResumeText(foreign, after.Seq))
-		if newest, _, ended, _ := theirs.State(); ended != "" || newest.Seq != after.Seq+1 {
-			t.Errorf("a return: %+v, ended %q", newest, ended)
+		theirs.Lose()
+		if !theirs.Back() {
+			t.Error("the other project's client cannot resume")
 		}
-		_ = theirs.Socket.CloseNow()
-		theirs.Reading.Wait()
+		theirs.Leave()
 		mine.Reading.Wait()
 	})
 }
 
-// everySession returns the ids of all sessions, from all pages.
-func everySession(g *apptest.LoggedNode, credential, query string) (ids []string) {
+// list returns the sessions of one page, and the cursor of the next page.
+func list(g *apptest.LoggedNode, credential, query string) (ids []string, cursor string) {
 	g.T.Helper()
-	for cursor := ""; ; {
-		path := "/v1/sessions" + query
-		if cursor != "" {
-			if query == "" {
-				path += "?"
-			}
-			path += "&cursor=" + cursor
-		}
-		var page struct {
-			Sessions []struct{ ID, App string }
-			Cursor   string
-		}
-		g.AdminWith(credential, "GET", path, "", &page)
-		for _, s := range page.Sessions {
-			ids = append(ids, s.ID)
-		}
-		if cursor = page.Cursor; cursor == "" {
-			return ids
-		}
+	var page struct {
+		Sessions []struct{ ID string }
+		Cursor   string
 	}
+	if r := g.AdminWith(credential, "GET", "/v1/sessions"+query, "", &page); r.StatusCode != http.StatusOK {
+		return nil, ""
+	}
+	for _, s := range page.Sessions {
+		ids = append(ids, s.ID)
+	}
+	return ids, page.Cursor
+}
+
+// A page of a listing may end at another project's session. The cursor must not reveal its id, and
+// other projects cannot use the cursor.
+func TestCursorsShowNothingOfOtherProjects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
+		var holders []*apptest.Holder
+		var all, own []string
+		for i := range 12 {
+			tenant := &apptest.FirstTenant
+			if i%4 == 0 {
+				tenant = &apptest.SecondTenant
+			}
+			h := tenant.Open(g, nil)
+			_, joined, _, _ := h.State()
+			holders, all = append(holders, h), append(all, joined.Session)
+			if i%4 == 0 {
+				own = append(own, joined.Session)
+			}
+		}
+		time.Sleep(time.Second) // bubble
+		me, them := apptest.SecondTenant.Pass(map[string]any{"sub": "operator"}), apptest.FirstTenant.Pass(map[string]any{"sub": "operator"})
+		seen, cursor := list(g, me, "?limit=1")
+		for cursor != "" {
+			raw, err := base64.RawURLEncoding.DecodeString(cursor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range all {
+				if strings.Contains(cursor, id[:6]) || strings.Contains(string(raw), id[:6]) {
+					t.Errorf("the cursor %s shows session %s", cursor, id)
+				}
+			}
+			if ids, _ := list(g, them, "?limit=1&cursor="+cursor); ids != nil {
+				t.Error("another project can use the cursor")
+			}
+			var ids []string
+			ids, cursor = list(g, me, "?limit=1&cursor="+cursor)
+			seen = append(seen, ids...)
+		}
+		slices.Sort(seen)
+		slices.Sort(own)
+		if !slices.Equal(seen, own) {
+			t.Errorf("listed %q, want %q", seen, own)
+		}
+		for _, h := range holders {
+			h.Leave()
+		}
+	})
+}
+
+// The time until the answer does not reveal whether another project's session exists.
+func TestForeignSessionTakesAsLongAsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
+		theirs := apptest.FirstTenant.Open(g, nil)
+		time.Sleep(time.Second) // bubble
+		_, foreign, _, _ := theirs.State()
+		me := apptest.SecondTenant.Pass(map[string]any{"sub": "operator"})
+		timed := func(e endpoint, session string) time.Duration {
+			p := usual
+			p.session = session
+			began := time.Now()
+			g.Enter(e.with(&p), me)
+			return time.Since(began)
+		}
+		for _, e := range endpoints {
+			if a, none := timed(e, foreign.Session), timed(e, "NOSUCHSESSION"); a != none {
+				t.Errorf("%s takes %v, want %v", e.Request, a, none)
+			}
+		}
+		theirs.Leave()
+	})
 }

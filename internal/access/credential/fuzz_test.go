@@ -25,7 +25,6 @@ func FuzzVerify(f *testing.F) {
 		for _, v := range []*stand{s, single} {
 			c, err := v.Verify(context.Background(), signText(header, claims))
 			if err != nil {
-				refusal(t, err)
 				continue
 			}
 			g := &c.Grant

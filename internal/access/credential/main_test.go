@@ -92,20 +92,15 @@ func signText(header, claims string) string {
 // stand has a Verifier, its metrics and its log.
 type stand struct {
 	*Verifier
-	registry *prometheus.Registry
-	log      *logBuffer
+	log bytes.Buffer // read it only while no goroutine of the Verifier runs
 }
 
 func newStand(t testing.TB, c Config) *stand {
 	t.Helper()
-	s := &stand{registry: prometheus.NewRegistry(), log: &logBuffer{}}
-	c.Registerer = s.registry
-	c.Logger = slog.New(slog.NewTextHandler(s.log, nil))
-	v, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Verifier = v
+	s := &stand{}
+	c.Registerer = prometheus.NewRegistry()
+	c.Logger = slog.New(slog.NewTextHandler(&s.log, nil))
+	s.Verifier = must(New(c))
 	return s
 }
 
@@ -125,39 +120,22 @@ func (s *stand) run(t testing.TB) (stop func()) {
 	return stop
 }
 
-// refusal returns the *RefusedError in err, and fails the test if there is none.
-func refusal(t testing.TB, err error) *RefusedError {
-	t.Helper()
-	r, ok := errors.AsType[*RefusedError](err)
-	if !ok {
-		t.Fatalf("have %v, want a RefusedError", err)
-	}
-	return r
-}
-
 // refuses checks that Verify refuses a credential for the given reason: the error's code and
 // message, and the metric. It returns the error's Detail.
 func (s *stand) refuses(t testing.TB, credential string, why Reason) (detail string) {
 	t.Helper()
 	before := s.count(string(why))
 	c, err := s.Verify(context.Background(), credential)
-	r := refusal(t, err)
-	if r.Reason != why {
-		t.Fatalf("have reason %s (%s), want %s", r.Reason, r.Detail, why)
+	r, ok := errors.AsType[*RefusedError](err)
+	if !ok || r.Reason != why || c.App != "" {
+		t.Fatalf("have %+v, reason %+v, want %s", c, r, why)
 	}
-	if c.App != "" || c.Admin || c.Subject != "" {
-		t.Fatalf("a refusal comes with %+v", c)
-	}
-	told, ok := errors.AsType[*session.Error](err)
 	want := session.CodeUnauthenticated
 	if why == ReasonKeysUnavailable {
 		want = session.CodeUnavailable
 	}
-	if !ok || told.Code != want {
-		t.Fatalf("callers are told %v, want code %s", told, want)
-	}
-	if n := s.count(string(why)); n != before+1 {
-		t.Fatalf("%s counted %v times", why, n-before)
+	if told, _ := errors.AsType[*session.Error](err); told.Code != want || s.count(string(why)) != before+1 {
+		t.Fatalf("callers are told %v, want code %s; counted %v times", told, want, s.count(string(why))-before)
 	}
 	return r.Detail
 }
@@ -166,10 +144,20 @@ func (s *stand) takes(t testing.TB, credential string) session.Caller {
 	t.Helper()
 	c, err := s.Verify(context.Background(), credential)
 	if err != nil {
-		r := refusal(t, err)
-		t.Fatalf("refused: %s (%s)", r.Reason, r.Detail)
+		t.Fatalf("refused: %#v", err)
 	}
 	return c
+}
+
+// check checks that Verify returns a caller, or refuses a credential for the given reason. An empty reason means that
+// the credential is valid.
+func (s *stand) check(t testing.TB, credential string, why Reason) session.Caller {
+	t.Helper()
+	if why == "" {
+		return s.takes(t, credential)
+	}
+	s.refuses(t, credential, why)
+	return session.Caller{}
 }
 
 // count returns the value of refresher_credentials_total for an outcome.
@@ -197,9 +185,6 @@ func jwk(kid string, key crypto.Signer, extra map[string]any) map[string]any {
 }
 
 func jwks(keys ...map[string]any) string {
-	if keys == nil {
-		keys = []map[string]any{}
-	}
 	return string(must(json.Marshal(map[string]any{"keys": keys})))
 }
 
@@ -247,22 +232,4 @@ func newSetStand(t testing.TB, c Config, e *endpoint) *stand {
 	s := newStand(t, c)
 	s.client.Transport = e
 	return s
-}
-
-// logBuffer is a log that tests can read while the Verifier writes it.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer // guarded by mu
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

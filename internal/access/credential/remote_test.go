@@ -2,9 +2,6 @@ package credential
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,12 +43,20 @@ func setOf(kids ...string) string {
 	return jwks(keys...)
 }
 
-func TestRotation(t *testing.T) {
+// withEndpoint runs a Verifier with a key set under synctest's fake clock.
+func withEndpoint(t *testing.T, e *endpoint, test func(t *testing.T, s *stand)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one")}
 		s := newSetStand(t, withSet(), e)
 		s.run(t)
-		wait(0)
+		synctest.Wait()
+		test(t, s)
+	})
+}
+
+func TestRotation(t *testing.T) {
+	e := &endpoint{body: setOf("one")}
+	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		one, other := byKid("one"), byKid("other")
 		s.takes(t, one)
 		s.takes(t, byKid("")) // without a key id, the set's only key is used
@@ -72,7 +77,6 @@ func TestRotation(t *testing.T) {
 		}
 		// The next fetch removes the old key.
 		e.set(setOf("other"))
-		s.takes(t, one)
 		wait(10 * time.Minute)
 		s.takes(t, other)
 		s.refusesInTime(t, one)
@@ -96,19 +100,16 @@ func (s *stand) refusesInTime(t *testing.T, credential string) {
 // A credential with a key that was published a moment ago is never refused permanently. The client is told to retry
 // later, and is admitted as soon as the cooldown allows the next fetch.
 func TestNewKeySoonAfterAFetch(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Second, cooldown - patience, cooldown - time.Millisecond, cooldown} {
-		synctest.Test(t, func(t *testing.T) {
-			e := &endpoint{body: setOf("one"), delay: 10 * time.Millisecond}
-			s := newSetStand(t, withSet(), e)
-			s.run(t)
+	for _, after := range []time.Duration{0, cooldown - patience, cooldown - time.Millisecond, cooldown} {
+		e := &endpoint{body: setOf("one"), delay: 10 * time.Millisecond}
+		withEndpoint(t, e, func(t *testing.T, s *stand) {
 			wait(10*time.Millisecond + after)
 			e.set(setOf("one", "other"))
 			other := byKid("other")
-			_, err := s.Verify(context.Background(), other)
-			if err != nil {
+			if _, err := s.Verify(context.Background(), other); err != nil {
 				told, ok := errors.AsType[*session.Error](err)
 				if !ok || told.Code != session.CodeUnavailable || told.RetryAfter > cooldown {
-					t.Fatalf("%s after a fetch: %v, want to be told to come back within %s", after, told, cooldown)
+					t.Fatalf("%s after a fetch: %v, want a retry within %s", after, told, cooldown)
 				}
 				wait(told.RetryAfter)
 				s.takes(t, other)
@@ -123,10 +124,8 @@ func TestNewKeySoonAfterAFetch(t *testing.T) {
 // The endpoint may have made an answer that is still on its way before a credential's key was published. So a key that
 // is requested during a fetch is looked up again by the next fetch.
 func TestKeyPublishedDuringAFetch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one"), delay: time.Second}
-		s := newSetStand(t, withSet(), e)
-		s.run(t)
+	e := &endpoint{body: setOf("one"), delay: time.Second}
+	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		wait(500 * time.Millisecond) // the first fetch is in progress
 		s.refuses(t, byKid("other"), ReasonKeysUnavailable)
 		e.set(setOf("one", "other"))
@@ -156,104 +155,20 @@ func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
 	}
 }
 
-// A set without a usable key is a failed fetch: it does not replace a set with keys, and does not
-// make the node ready.
-func TestNoKeySetIsAFailedFetch(t *testing.T) {
-	for _, body := range noKeySets() {
-		synctest.Test(t, func(t *testing.T) {
-			e := &endpoint{body: setOf("one")}
-			s := newSetStand(t, withSet(), e)
-			s.run(t)
-			wait(0)
-			e.set(body)
-			wait(time.Hour)
-			s.takes(t, byKid("one"))
-			s.refuses(t, byKid("other"), ReasonKeysUnavailable)
-			if n := strings.Count(s.log.String(), `level=WARN msg="key set not fetched, the last one stays in use"`); n != 1 {
-				t.Errorf("%s: %d warnings:\n%s", body, n, s.log)
-			}
-			if age := s.remotes[0].age(time.Time{}); age < 50*time.Minute {
-				t.Errorf("%s: age %s", body, age)
-			}
-		})
-		synctest.Test(t, func(t *testing.T) {
-			e := &endpoint{body: body}
-			s := newSetStand(t, withSet(), e)
-			s.run(t)
-			wait(0)
-			if s.HasKeys() {
-				t.Errorf("%s: a node that starts with it has keys", body)
-			}
-			s.refuses(t, byKid("one"), ReasonKeysUnavailable)
-			e.set(setOf("one"))
-			wait(lastRetry)
-			s.takes(t, byKid("one"))
-		})
-	}
-}
-
-// A key that is no longer in the key set is refused.
-func TestKeyThatWasTakenOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one")}
-		s := newSetStand(t, withSet(), e)
-		s.run(t)
-		wait(0)
-		e.set(setOf("other"))
-		wait(10 * time.Minute)
-		s.refusesInTime(t, byKid("one"))
-	})
-}
-
-func TestHasKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{}
-		s := newSetStand(t, withSet(), e)
-		s.run(t)
-		wait(0)
-		if s.HasKeys() {
-			t.Error("before the first set")
-		}
-		e.set(setOf("one"))
-		wait(time.Minute)
-		if !s.HasKeys() {
-			t.Error("after it")
-		}
-		e.set("")
-		wait(time.Hour)
-		if !s.HasKeys() {
-			t.Error("the last set stays in use")
-		}
-	})
-}
-
 // However many key ids are invented, the set is fetched at most once in each cooldown, and at most
 // maxNamed ids are remembered.
 func TestUnknownKeysAreRateLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one")}
-		s := newSetStand(t, withSet(), e)
-		s.run(t)
-		wait(time.Second)
+	e := &endpoint{body: setOf("one")}
+	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		begin := time.Now()
-		for i := range 100 {
-			for j := range 20 {
-				_, err := s.Verify(context.Background(), byKid(fmt.Sprintf("made-up %d %d", i, j)))
-				if told := refusal(t, err); told.Reason != ReasonKeysUnavailable && told.Reason != ReasonUnknownKey {
-					t.Fatalf("have %s", told.Reason)
-				}
-			}
-			wait(time.Second)
-		}
-		if n, most := e.fetched(), 2+int(time.Since(begin)/cooldown); n > most {
-			t.Errorf("%d fetches in %s, want %d at most", n, time.Since(begin), most)
-		}
-		wait(cooldown)
-		s.takes(t, byKid("one"))
-		_, _ = s.Verify(context.Background(), byKid("made-up")) // requests a fetch
 		for i := range 2 * maxNamed {
 			_, _ = s.Verify(context.Background(), byKid(fmt.Sprintf("made-up %d", i)))
+			wait(50 * time.Millisecond)
 		}
+		if n, most := e.fetched(), 1+int(time.Since(begin)/cooldown); n > most {
+			t.Errorf("%d fetches in %s, want %d at most", n, time.Since(begin), most)
+		}
+		s.takes(t, byKid("one"))
 		r := s.remotes[0]
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -266,10 +181,8 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 // Requests with one unknown key are refused permanently, except for those just after each cooldown, whose clients are
 // told to retry.
 func TestOneUnknownKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one")}
-		s := newSetStand(t, withSet(), e)
-		s.run(t)
+	e := &endpoint{body: setOf("one")}
+	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		wait(time.Second)
 		for range 100 {
 			_, _ = s.Verify(context.Background(), byKid("made-up"))
@@ -279,34 +192,32 @@ func TestOneUnknownKey(t *testing.T) {
 			t.Errorf("%d fetches in 100 s, want 11", n)
 		}
 		if away, gone := s.count(string(ReasonKeysUnavailable)), s.count(string(ReasonUnknownKey)); away > 10 || away+gone != 100 {
-			t.Errorf("told %v times to come back, and %v times that there is no such key", away, gone)
+			t.Errorf("%v temporary refusals, and %v permanent ones", away, gone)
 		}
 	})
 }
 
+// While no set can be fetched, the last one stays in use, and an unknown key is refused temporarily: it may have been
+// published during the outage.
 func TestLastKnownGood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one")}
-		s := newSetStand(t, withSet(), e)
-		s.run(t)
-		wait(0)
+	e := &endpoint{body: setOf("one")}
+	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		one, other := byKid("one"), byKid("other")
-		for _, away := range []string{"", "<html>", `{"error":"overloaded"}`} {
+		for _, away := range []string{"", "<html>", `{"keys":[]}`} {
 			e.set(away)
 			wait(24 * time.Hour)
 			s.takes(t, one)
-			// The key may have been published during the outage, so the refusal is temporary.
 			s.refuses(t, other, ReasonKeysUnavailable)
 			s.refuses(t, sign("HS256", "", []byte(secretA), claimsWith(nil)), ReasonAlgorithm)
 		}
-		if n := strings.Count(s.log.String(), "key set not fetched"); n != 1 {
+		if n := strings.Count(s.log.String(), `level=WARN msg="key set not fetched, the last one stays in use"`); n != 1 {
 			t.Errorf("the log tells %d times that the endpoint is away", n)
 		}
 		if strings.Contains(s.log.String(), "hidden") || !strings.Contains(s.log.String(), "endpoint=https://login.example.com/keys ") {
-			t.Errorf("the log: %s", s.log)
+			t.Errorf("the log: %s", &s.log)
 		}
-		if age := s.remotes[0].age(time.Time{}); age < 72*time.Hour {
-			t.Errorf("age %s, want three days", age)
+		if age := s.remotes[0].age(time.Time{}); age < 72*time.Hour || !s.HasKeys() {
+			t.Errorf("age %s, want three days; has keys: %t", age, s.HasKeys())
 		}
 		e.set(setOf("other"))
 		wait(lastRetry)
@@ -318,75 +229,66 @@ func TestLastKnownGood(t *testing.T) {
 	})
 }
 
-// Before the first successful fetch, no credential is refused permanently.
+// Before the first successful fetch, no credential is refused permanently, and the node has no keys.
 func TestNeverReachable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{}
-		s := newSetStand(t, withSet(), e)
-		one := byKid("one")
-		begin := time.Now()
-		s.refuses(t, one, ReasonKeysUnavailable) // run was not started, so Verify waits for its full patience
-		if waited := time.Since(begin); waited != patience {
-			t.Errorf("waited %s, want %s", waited, patience)
-		}
-		s.run(t)
-		wait(0)
-		s.refuses(t, one, ReasonKeysUnavailable)
-		if n := e.fetched(); n != 1 {
-			t.Errorf("%d fetches for one that was asked for", n)
-		}
-		// After failures the set is fetched at least once in lastRetry.
-		wait(10 * time.Minute)
-		if n := e.fetched(); n < 14 || n > 20 {
-			t.Errorf("%d fetches in 10 min", n)
-		}
-		e.set(setOf("one"))
-		wait(lastRetry)
-		s.takes(t, one)
-	})
+	for _, away := range []string{"", `{"keys":[]}`} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &endpoint{body: away}
+			s := newSetStand(t, withSet(), e)
+			one := byKid("one")
+			begin := time.Now()
+			s.refuses(t, one, ReasonKeysUnavailable) // run was not started, so Verify waits for its full patience
+			if waited := time.Since(begin); waited != patience {
+				t.Errorf("waited %s, want %s", waited, patience)
+			}
+			s.run(t)
+			wait(0)
+			s.refuses(t, one, ReasonKeysUnavailable)
+			if n := e.fetched(); n != 1 || s.HasKeys() {
+				t.Errorf("%d fetches for one key id; has keys: %t", n, s.HasKeys())
+			}
+			// After failures the set is fetched at least once in lastRetry.
+			wait(10 * time.Minute)
+			if n := e.fetched(); n < 14 || n > 20 {
+				t.Errorf("%d fetches in 10 min", n)
+			}
+			e.set(setOf("one"))
+			wait(lastRetry)
+			s.takes(t, one)
+		})
+	}
 }
 
 // During the first fetch, up to maxWaiting calls of Verify wait for it; further ones are refused
 // temporarily.
 func TestWaitForFetch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one"), delay: time.Second}
-		s := newSetStand(t, withSet(), e)
-		s.run(t)
+	e := &endpoint{body: setOf("one"), delay: time.Second}
+	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		one := byKid("one")
 		var waiting sync.WaitGroup
 		for range maxWaiting + 36 {
 			waiting.Go(func() { _, _ = s.Verify(context.Background(), one) })
 		}
 		waiting.Wait()
-		if ok, away := s.count("ok"), s.count(string(ReasonKeysUnavailable)); ok != maxWaiting || away != 36 {
-			t.Errorf("%v good and %v sent away, want %d and 36", ok, away, maxWaiting)
-		}
-		if n := e.fetched(); n != 1 {
-			t.Errorf("%d fetches, want 1", n)
+		if ok, away := s.count("ok"), s.count(string(ReasonKeysUnavailable)); ok != maxWaiting || away != 36 || e.fetched() != 1 {
+			t.Errorf("%v good and %v sent away, want %d and 36; %d fetches", ok, away, maxWaiting, e.fetched())
 		}
 	})
 }
 
 // While a fetch hangs, Verify waits for at most patience, and not at all for a known key.
 func TestSlowEndpoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one")}
-		s := newSetStand(t, withSet(), e)
-		s.run(t)
+	e := &endpoint{body: setOf("one")}
+	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		wait(cooldown)
 		e.mu.Lock()
 		e.delay = time.Hour
 		e.mu.Unlock()
 		begin := time.Now()
 		s.refuses(t, byKid("other"), ReasonKeysUnavailable)
+		s.takes(t, byKid("one"))
 		if waited := time.Since(begin); waited != patience {
 			t.Errorf("waited %s, want %s", waited, patience)
-		}
-		begin = time.Now()
-		s.takes(t, byKid("one"))
-		if waited := time.Since(begin); waited != 0 {
-			t.Errorf("waited %s for a key that is known", waited)
 		}
 		wait(fetchTimeout)
 		if n := testutil.ToFloat64(s.metrics.fetches.WithLabelValues("failed")); n < 1 {
@@ -398,24 +300,19 @@ func TestSlowEndpoint(t *testing.T) {
 // When Run ends, waiting calls of Verify return, and later calls do not wait.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one"), delay: time.Hour}
-		s := newSetStand(t, withSet(), e)
+		s := newSetStand(t, withSet(), &endpoint{body: setOf("one"), delay: time.Hour})
 		stop := s.run(t)
-		wait(0)
+		synctest.Wait()
 		begin := time.Now()
 		var waiting sync.WaitGroup
 		waiting.Go(func() { _, _ = s.Verify(context.Background(), byKid("one")) })
 		synctest.Wait()
 		stop()
 		waiting.Wait()
-		if waited := time.Since(begin); waited != 0 {
-			t.Errorf("waited %s for a fetch that had ended", waited)
-		}
 		wait(cooldown)
-		begin = time.Now()
 		s.refuses(t, byKid("one"), ReasonKeysUnavailable)
-		if waited := time.Since(begin); waited != 0 {
-			t.Errorf("waited %s for a fetch that will not be", waited)
+		if waited := time.Since(begin); waited != cooldown {
+			t.Errorf("waited %s for fetches that will not end", waited-cooldown)
 		}
 		if n := testutil.ToFloat64(s.metrics.fetches.WithLabelValues("failed")); n != 0 {
 			t.Error("our own end counts as a failure of the endpoint")
@@ -423,40 +320,19 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// Without key sets, Run returns when its context is done.
-func TestRunWithoutSets(t *testing.T) {
-	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	s.Run(ctx)
-}
-
-// Each project accepts only the keys of its own key set.
-func TestSetsOfProjects(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one")}
-		c := withSet()
-		c.Projects = append(c.Projects, Project{App: appB, Keys: Keys{Secrets: []string{secretB}}})
-		s := newSetStand(t, c, e)
-		s.run(t)
-		wait(0)
-		s.takes(t, byKid("one"))
-		s.refuses(t, sign("ES256", "one", ecKey(), claimsWith(map[string]any{"app": appB})), ReasonAlgorithm)
-	})
-}
-
-// A project may have PEM keys and a key set. The PEM keys are tried first.
+// A project may have public keys beside its key set. The keys do not verify credentials of another project.
 func TestPEMBesideSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{body: setOf("one")}
 		c := withSet()
 		c.Projects[0].Keys.PublicKeyPEMs = []string{publicPEM(ecOther())}
-		s := newSetStand(t, c, e)
+		c.Projects = append(c.Projects, Project{App: appB, Keys: Keys{Secrets: []string{secretB}}})
+		s := newSetStand(t, c, &endpoint{body: setOf("one")})
 		s.run(t)
-		wait(0)
+		synctest.Wait()
 		s.takes(t, byKid("other"))
 		s.takes(t, byKid("one"))
 		s.refusesInTime(t, byKid("made-up"))
-		s.refuses(t, sign("ES256", "one", must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), claimsWith(nil)), ReasonSignature)
+		s.refuses(t, sign("ES256", "one", ecOther(), claimsWith(map[string]any{"sub": 7})), ReasonClaims)
+		s.refuses(t, sign("ES256", "one", ecKey(), claimsWith(map[string]any{"app": appB})), ReasonAlgorithm)
 	})
 }

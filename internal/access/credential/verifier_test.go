@@ -3,12 +3,8 @@ package credential
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,15 +25,11 @@ func TestAlgorithms(t *testing.T) {
 	for _, c := range []struct {
 		alg string
 		key any
-		why Reason // empty: good
+		why Reason
 	}{
 		{"HS256", []byte(secretA), ""},
-		{"HS384", []byte(secretA), ""},
 		{"HS512", []byte(secretB), ""},
 		{"RS256", rsaKey(), ""},
-		{"RS384", rsaKey(), ""},
-		{"RS512", rsaKey(), ""},
-		{"PS256", rsaKey(), ""},
 		{"PS512", rsaKey(), ""},
 		{"ES256", ecKey(), ""},
 		{"ES384", ec384(), ""},
@@ -48,15 +40,7 @@ func TestAlgorithms(t *testing.T) {
 		// A public key is not accepted as a secret.
 		{"HS256", []byte(publicPEM(rsaKey())), ReasonSignature},
 	} {
-		t.Run(c.alg, func(t *testing.T) {
-			credential := sign(c.alg, "", c.key, claimsWith(nil))
-			if c.why == "" {
-				s.takes(t, credential)
-				s.refuses(t, credential+"AAAA", ReasonSignature)
-				return
-			}
-			s.refuses(t, credential, c.why)
-		})
+		t.Run(c.alg, func(t *testing.T) { s.check(t, sign(c.alg, "", c.key, claimsWith(nil)), c.why) })
 	}
 }
 
@@ -66,8 +50,6 @@ func TestAlgorithmConfusion(t *testing.T) {
 	public := newStand(t, one(Keys{PublicKeyPEMs: []string{publicPEM(rsaKey()), publicPEM(ecKey())}}))
 	good := claimsWith(nil)
 	secrets.refuses(t, sign("RS256", "", rsaKey(), good), ReasonAlgorithm)
-	secrets.refuses(t, sign("EdDSA", "", edKey(), good), ReasonAlgorithm)
-	public.refuses(t, sign("HS256", "", []byte(publicPEM(rsaKey())), good), ReasonAlgorithm)
 	public.refuses(t, sign("HS256", "", []byte(publicPEM(ecKey())), good), ReasonAlgorithm)
 	public.refuses(t, sign("ES384", "", ec384(), good), ReasonAlgorithm)
 
@@ -76,7 +58,7 @@ func TestAlgorithmConfusion(t *testing.T) {
 	mixed := must(jwt.NewWithClaims(es384, good).SignedString(ecKey()))
 	public.refuses(t, mixed, ReasonAlgorithm)
 
-	for _, alg := range []string{"none", "None", "", "hs256", "HS256 ", "ES256K"} {
+	for _, alg := range []string{"none", "", "hs256"} {
 		for _, s := range []*stand{secrets, public} {
 			header := base64.RawURLEncoding.EncodeToString([]byte(fmt.Sprintf(`{"alg":%q}`, alg)))
 			text := header + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":9999999999}`)) + "."
@@ -106,39 +88,28 @@ func TestForm(t *testing.T) {
 	}{
 		"empty":             {"", ReasonMissing},
 		"one byte too long": {strings.Repeat("a", MaxCredential+1), ReasonTooLong},
-		"1 MiB":             {strings.Repeat("a.", 1<<19), ReasonTooLong},
 		"longest":           {strings.Repeat("a", MaxCredential), ReasonMalformed},
-		"dots":              {strings.Repeat(".", MaxCredential), ReasonMalformed},
 		"two parts":         {parts[0] + "." + parts[1], ReasonMalformed},
 		"four parts":        {good + ".", ReasonMalformed},
 		"line break":        {good + "\n", ReasonMalformed},
-		"space":             {" " + good, ReasonMalformed},
 		"odd last bits":     {loose, ReasonMalformed},
 		"padded":            {good + "=", ReasonMalformed},
 		"header no base64":  {"!." + parts[1] + "." + parts[2], ReasonMalformed},
 		"header no JSON":    {signText(`{`, claims), ReasonMalformed},
 		"header a list":     {signText(`[]`, claims), ReasonMalformed},
-		"header null":       {signText(`null`, claims), ReasonMalformed},
 		"header and more":   {signText(header+`{}`, claims), ReasonMalformed},
 		"alg absent":        {signText(`{}`, claims), ReasonMalformed},
 		"alg null":          {signText(`{"alg":null}`, claims), ReasonMalformed},
-		"alg a number":      {signText(`{"alg":256}`, claims), ReasonMalformed},
 		"alg twice":         {signText(`{"alg":"none","alg":"HS256"}`, claims), ReasonMalformed},
 		"alg in capitals":   {signText(`{"ALG":"HS256"}`, claims), ReasonMalformed},
 		"kid a list":        {signText(`{"alg":"HS256","kid":["a"]}`, claims), ReasonMalformed},
 		"crit":              {signText(`{"alg":"HS256","crit":["b64"],"b64":false}`, claims), ReasonCriticalHeader},
 		"crit empty":        {signText(`{"alg":"HS256","crit":[]}`, claims), ReasonCriticalHeader},
 		"signature empty":   {parts[0] + "." + parts[1] + ".", ReasonSignature},
-		"signature short":   {good[:len(good)-3], ReasonSignature},
 		"claims changed":    {parts[0] + "." + parts[1] + "AAAA." + parts[2], ReasonSignature},
 		"claims no JSON":    {signText(header, `{"exp":9999999999`), ReasonMalformed},
 		"claims no UTF-8":   {signText(header, "{\"exp\":9999999999,\"sub\":\"\xff\"}"), ReasonMalformed},
-		"claims a string":   {signText(header, `"exp"`), ReasonMalformed},
-		"claims deep":       {signText(header, strings.Repeat("[", 5000)), ReasonMalformed},
-		"claim twice":       {signText(header, `{"exp":1,"exp":9999999999}`), ReasonClaims},
-		"claim twice, escaped": {
-			signText(header, `{"exp":9999999999,"sub":"a","s\u0075b":"b"}`), ReasonClaims,
-		},
+		"claim twice":       {signText(header, `{"exp":9999999999,"sub":"a","s\u0075b":"b"}`), ReasonClaims},
 	} {
 		t.Run(name, func(t *testing.T) { s.refuses(t, c.credential, c.why) })
 	}
@@ -146,8 +117,7 @@ func TestForm(t *testing.T) {
 
 func TestTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := one(Keys{Secrets: []string{secretA}})
-		s := newStand(t, c)
+		s := newStand(t, one(Keys{Secrets: []string{secretA}}))
 		now := time.Now().Unix()
 		for _, c := range []struct {
 			claims map[string]any
@@ -156,33 +126,17 @@ func TestTimes(t *testing.T) {
 			{map[string]any{"exp": nil}, ReasonNoExpiry},
 			{map[string]any{"exp": now - 29}, ""},
 			{map[string]any{"exp": now - 30}, ReasonExpired},
-			{map[string]any{"exp": 0}, ReasonExpired},
-			{map[string]any{"exp": float64(now) + 0.5}, ""},
 			{map[string]any{"exp": float64(now) - 29.5}, ReasonExpired},
-			{map[string]any{"exp": "9999999999"}, ReasonClaims},
 			{map[string]any{"exp": -1}, ReasonClaims},
-			{map[string]any{"exp": 1e300}, ReasonClaims},
 			{map[string]any{"exp": now * 1000}, ReasonClaims},
-			{map[string]any{"exp": true}, ReasonClaims},
 			{map[string]any{"nbf": now + 30}, ""},
 			{map[string]any{"nbf": now + 31}, ReasonNotYetValid},
-			{map[string]any{"nbf": "now"}, ReasonClaims},
 			{map[string]any{"iat": now + 30}, ""},
 			{map[string]any{"iat": now + 31}, ReasonIssuedAhead},
 			{map[string]any{"iat": []int{1}}, ReasonClaims},
 		} {
-			credential := sign("HS256", "", []byte(secretA), claimsWith(c.claims))
-			if c.why == "" {
-				s.takes(t, credential)
-			} else {
-				s.refuses(t, credential, c.why)
-			}
+			s.check(t, sign("HS256", "", []byte(secretA), claimsWith(c.claims)), c.why)
 		}
-		credential := sign("HS256", "", []byte(secretA), claimsWith(nil))
-		time.Sleep(time.Hour + 29*time.Second) // bubble
-		s.takes(t, credential)
-		time.Sleep(time.Second) // bubble
-		s.refuses(t, credential, ReasonExpired)
 	})
 }
 
@@ -198,22 +152,14 @@ func TestAudience(t *testing.T) {
 		{nil, "", ReasonAudience},
 		{"calls", "", ""},
 		{[]string{"mail", "calls"}, "", ""},
-		{"mail", "", ReasonAudience},
 		{"Calls", "", ReasonAudience},
-		{"calls ", "", ReasonAudience},
 		{[]string{}, "", ReasonAudience},
 		{[]any{"calls", 1}, ReasonClaims, ReasonClaims},
 		{7, ReasonClaims, ReasonClaims},
-		{map[string]any{}, ReasonClaims, ReasonClaims},
 	} {
 		credential := sign("HS256", "", []byte(secretA), claimsWith(map[string]any{"aud": c.aud}))
-		for s, why := range map[*stand]Reason{open: c.open, bound: c.bound} {
-			if why == "" {
-				s.takes(t, credential)
-			} else {
-				s.refuses(t, credential, why)
-			}
-		}
+		open.check(t, credential, c.open)
+		bound.check(t, credential, c.bound)
 	}
 }
 
@@ -231,17 +177,11 @@ func TestIssuer(t *testing.T) {
 		{"https://login.example.com", ReasonIssuer},
 		{"", ReasonIssuer},
 		{[]string{"https://login.example.com/"}, ReasonClaims},
-		{7, ReasonClaims},
 		{(*string)(nil), ReasonIssuer},
-		{map[string]any{"a": nil}, ReasonClaims},
 	} {
 		credential := sign("HS256", "", []byte(secretA), claimsWith(map[string]any{"iss": c.iss}))
 		open.takes(t, credential)
-		if c.bound == "" {
-			bound.takes(t, credential)
-		} else {
-			bound.refuses(t, credential, c.bound)
-		}
+		bound.check(t, credential, c.bound)
 	}
 }
 
@@ -252,34 +192,30 @@ func TestProjects(t *testing.T) {
 		{App: appA, Keys: Keys{Secrets: []string{secretA}}},
 		{App: appB, Keys: Keys{Secrets: []string{secretB}, PublicKeyPEMs: []string{publicPEM(ecKey())}}, Audience: "b"},
 	}})
-	hs := func(secret string, app any) string {
-		return sign("HS256", "", []byte(secret), claimsWith(map[string]any{"app": app, "aud": "b"}))
+	for _, c := range []struct {
+		secret       string
+		app          any
+		single, both Reason
+	}{
+		{secretA, appA, "", ""},
+		{secretB, appB, ReasonSignature, ""},
+		{secretA, nil, "", ReasonApp},
+		{secretA, appB, ReasonApp, ReasonSignature},
+		{secretB, appA, ReasonSignature, ReasonSignature},
+		{secretA, "unknown", ReasonApp, ReasonApp},
+		{secretA, 7, ReasonClaims, ReasonClaims},
+	} {
+		credential := sign("HS256", "", []byte(c.secret), claimsWith(map[string]any{"app": c.app, "aud": "b"}))
+		if got := single.check(t, credential, c.single); c.single == "" && got.App != appA {
+			t.Errorf("app %q of the only project", got.App)
+		}
+		if got := both.check(t, credential, c.both); c.both == "" && got.App != c.app {
+			t.Errorf("app %q, want %v", got.App, c.app)
+		}
 	}
-	if c := single.takes(t, hs(secretA, nil)); c.App != appA {
-		t.Errorf("app %q", c.App)
-	}
-	single.takes(t, hs(secretA, appA))
-	single.refuses(t, hs(secretA, appB), ReasonApp)
-	single.refuses(t, hs(secretA, ""), ReasonApp)
-	single.refuses(t, hs(secretA, 7), ReasonClaims)
-
-	if c := both.takes(t, hs(secretA, appA)); c.App != appA {
-		t.Errorf("app %q", c.App)
-	}
-	if c := both.takes(t, hs(secretB, appB)); c.App != appB {
-		t.Errorf("app %q", c.App)
-	}
-	both.refuses(t, hs(secretA, appB), ReasonSignature)
-	both.refuses(t, hs(secretB, appA), ReasonSignature)
-	both.refuses(t, hs(secretA, nil), ReasonApp)
-	both.refuses(t, hs(secretA, "unknown"), ReasonApp)
-	both.refuses(t, hs(secretA, []string{appA}), ReasonClaims)
 	both.refuses(t, signText(`{"alg":"HS256"}`, `{"app":"`+appB+`","app":"`+appA+`","exp":9999999999}`), ReasonClaims)
-	both.refuses(t, signText(`{"alg":"HS256"}`, `{`), ReasonMalformed)
-	es := sign("ES256", "", ecKey(), claimsWith(map[string]any{"app": appA}))
-	both.refuses(t, es, ReasonAlgorithm)
-	es = sign("ES256", "", ecKey(), claimsWith(map[string]any{"app": appB}))
-	both.refuses(t, es, ReasonAudience)
+	both.refuses(t, sign("ES256", "", ecKey(), claimsWith(map[string]any{"app": appA})), ReasonAlgorithm)
+	both.refuses(t, sign("ES256", "", ecKey(), claimsWith(map[string]any{"app": appB})), ReasonAudience)
 }
 
 func TestCaller(t *testing.T) {
@@ -299,9 +235,6 @@ func TestCaller(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if n := s.count("ok"); n != 1 {
-		t.Errorf("%v counted as ok", n)
-	}
 	// Absent claims grant nothing.
 	for _, claims := range []string{`"grants":{}`, `"grants":{"rtc":{},"rtm":{},"chat":{}}`, `"grants":{"rtc":{"uids":[]}}`, `"scope":"administrator"`} {
 		got := s.takes(t, signText(`{"alg":"HS256"}`, `{"exp":9999999999,`+claims+`}`))
@@ -318,79 +251,46 @@ func TestClaimTypes(t *testing.T) {
 	ones := func(n int) string { return "[" + strings.Repeat("1,", n-1) + "1]" }
 	s.takes(t, signText(`{"alg":"HS256"}`, `{"exp":9999999999,"grants":{"rtc":{"uids":`+ones(maxEntries)+`}}}`))
 
-	for claims, detail := range map[string]string{
-		`"sub":7`:                                         "sub: want a string of at most 255 bytes",
-		`"sub":null`:                                      "sub: want a string of at most 255 bytes",
-		`"sub":"x` + name + `"`:                           "sub: want a string of at most 255 bytes",
-		`"scope":["admin"]`:                               "scope: want a string",
-		`"scope":null`:                                    "scope: want a string",
-		`"Scope":"admin"`:                                 "scope: is written in another case",
-		`"Grants":{}`:                                     "grants: is written in another case",
-		`"grants":null`:                                   "grants: want an object",
-		`"grants":[]`:                                     "grants: want an object",
-		`"grants":"all"`:                                  "grants: want an object",
-		`"grants":{"rtc":{},"rtc":{}}`:                    "a name stands there twice",
-		`"grants":{"maxTTL":60}`:                          "grants.maxTtl: is written in another case",
-		`"grants":{"tokenFormat":"005"}`:                  `grants.tokenFormat: want "007", "006" or "007-single"`,
-		`"grants":{"tokenFormat":7}`:                      `grants.tokenFormat: want "007", "006" or "007-single"`,
-		`"grants":{"tokenFormat":""}`:                     `grants.tokenFormat: want "007", "006" or "007-single"`,
-		`"grants":{"tokenformat":"006"}`:                  "grants.tokenFormat: is written in another case",
-		`"grants":{"maxTtl":0}`:                           "grants.maxTtl: want whole seconds, 1 to 2147483648",
-		`"grants":{"maxTtl":-1}`:                          "grants.maxTtl: want whole seconds, 1 to 2147483648",
-		`"grants":{"maxTtl":1.5}`:                         "grants.maxTtl: want whole seconds, 1 to 2147483648",
-		`"grants":{"maxTtl":1e3}`:                         "grants.maxTtl: want whole seconds, 1 to 2147483648",
-		`"grants":{"maxTtl":"60"}`:                        "grants.maxTtl: want whole seconds, 1 to 2147483648",
-		`"grants":{"maxTtl":null}`:                        "grants.maxTtl: want whole seconds, 1 to 2147483648",
-		`"grants":{"maxTtl":9999999999999}`:               "grants.maxTtl: want whole seconds, 1 to 2147483648",
-		`"grants":{"until":0}`:                            "grants.until: want whole Unix seconds, not 0, and not milliseconds",
-		`"grants":{"until":1.5}`:                          "grants.until: want whole Unix seconds, not 0, and not milliseconds",
-		`"grants":{"until":-5}`:                           "grants.until: want whole Unix seconds, not 0, and not milliseconds",
-		`"grants":{"until":1700003600000}`:                "grants.until: want whole Unix seconds, not 0, and not milliseconds",
-		`"grants":{"rtc":[]}`:                             "grants.rtc: want an object",
-		`"grants":{"rtc":null}`:                           "grants.rtc: want an object",
-		`"grants":{"rtc":{"channels":"*"}}`:               "grants.rtc.channels: want a list of strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"uids":null}}`:                  `grants.rtc.uids: want a list of uids, such as 1001, "1001", "10*" or "*"`,
-		`"grants":{"rtc":{"UIDs":[]}}`:                    "grants.rtc.uids: is written in another case",
-		`"grants":{"rtc":{"channels":[1]}}`:               "grants.rtc.channels: want a list of strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"channels":[""]}}`:              "grants.rtc.channels: want a list of strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"accounts":[["ana"]]}}`:         "grants.rtc.accounts: want a list of strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"accounts":["x` + name + `"]}}`: "grants.rtc.accounts: want a list of strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"roles":["admin"]}}`:            `grants.rtc.roles: want a list of "publisher" and "subscriber"`,
-		`"grants":{"rtc":{"roles":["Publisher"]}}`:        `grants.rtc.roles: want a list of "publisher" and "subscriber"`,
-		`"grants":{"rtc":{"roles":[1]}}`:                  `grants.rtc.roles: want a list of "publisher" and "subscriber"`,
-		`"grants":{"rtm":{"users":{"a":1}}}`:              "grants.rtm.users: want a list of strings of 1 to 255 bytes",
-		`"grants":{"chat":{"users":[null]}}`:              "grants.chat.users: want a list of strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"uids":` + ones(1001) + `}}`:    "grants.rtc.uids: want at most 1000 entries in all",
+	details := map[string]string{
+		`"Scope":"admin"`:                              "scope: is written in another case",
+		`"Grants":{}`:                                  "grants: is written in another case",
+		`"grants":{"rtc":{},"rtc":{}}`:                 "a name stands there twice",
+		`"grants":{"maxTTL":60}`:                       "grants.maxTtl: is written in another case",
+		`"grants":{"rtc":{"UIDs":[]}}`:                 "grants.rtc.uids: is written in another case",
+		`"grants":{"rtc":{"uids":` + ones(1001) + `}}`: "grants.rtc.uids: want at most 1000 entries in all",
 		`"grants":{"rtc":{"uids":` + ones(999) + `},"rtm":{"users":["a","b"]}}`: "grants.rtm.users: want at most 1000 entries in all",
+	}
+	for claim, values := range map[string][]string{
+		`sub`:                 {`7`, `null`, `"x` + name + `"`},
+		`scope`:               {`["admin"]`, `null`},
+		`app`:                 {`7`},
+		`aud`:                 {`7`},
+		`nbf`:                 {`"now"`},
+		`iat`:                 {`[1]`},
+		`grants`:              {`null`, `[]`, `"all"`},
+		`grants.rtc`:          {`[]`, `null`},
+		`grants.maxTtl`:       {`0`, `-1`, `1.5`, `1e3`, `"60"`, `null`, `9999999999999`},
+		`grants.until`:        {`0`, `1.5`, `-5`, `1700003600000`},
+		`grants.tokenFormat`:  {`"005"`, `7`, `""`},
+		`grants.rtc.channels`: {`"*"`, `[1]`, `[""]`},
+		`grants.rtc.uids`:     {`null`, `[1,-1]`, `[1.5]`, `[1e3]`, `[4294967296]`, `["4294967296"]`, `["007"]`, `["1*1"]`, `["a"]`, `["+1"]`, `[" 1"]`, `[""]`, `["**"]`, `[null]`, `[true]`},
+		`grants.rtc.accounts`: {`[["ana"]]`, `["x` + name + `"]`},
+		`grants.rtc.roles`:    {`["admin"]`, `["Publisher"]`, `[1]`},
+		`grants.rtm`:          {`[]`},
+		`grants.rtm.users`:    {`{"a":1}`},
+		`grants.chat`:         {`"*"`},
+		`grants.chat.users`:   {`[null]`},
 	} {
-		t.Run(claims[:min(len(claims), 60)], func(t *testing.T) {
-			got := s.refuses(t, signText(`{"alg":"HS256"}`, `{"exp":9999999999,`+claims+`}`), ReasonClaims)
-			if got != detail {
-				t.Errorf("detail %q, want %q", got, detail)
-			}
-		})
-	}
-	for _, uid := range []string{`-1`, `1.5`, `1e3`, `4294967296`, `"4294967296"`, `"007"`, `"1*1"`, `"a"`, `"+1"`, `" 1"`, `""`, `"**"`, `null`, `true`, `{}`, `[1]`} {
-		s.refuses(t, signText(`{"alg":"HS256"}`, `{"exp":9999999999,"grants":{"rtc":{"uids":[1,`+uid+`]}}}`), ReasonClaims)
-	}
-}
-
-// wants has a text for each claim that the service reads.
-func TestWantsAreThoseOfClaims(t *testing.T) {
-	read := make(map[string]bool)
-	var walk func(place string, claims reflect.Type)
-	walk = func(place string, claims reflect.Type) {
-		for _, f := range reflect.VisibleFields(claims) {
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			read[place+name] = true
-			if f.Type.Kind() == reflect.Struct {
-				walk(place+name+".", f.Type)
-			}
+		parts := strings.Split(claim, ".")
+		for _, value := range values {
+			claims := `"` + strings.Join(parts, `":{"`) + `":` + value + strings.Repeat("}", len(parts)-1)
+			details[claims] = claim + ": " + wants[claim]
 		}
 	}
-	walk("", reflect.TypeFor[claims]())
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(read)), slices.Sorted(maps.Keys(wants))); diff != "" {
-		t.Error(diff)
+	for claims, want := range details {
+		if got := s.refuses(t, signText(`{"alg":"HS256"}`, `{"exp":9999999999,`+claims+`}`), ReasonClaims); got != want {
+			t.Errorf("%.60s: detail %q, want %q", claims, got, want)
+		}
 	}
 }
 
@@ -398,7 +298,7 @@ func TestWantsAreThoseOfClaims(t *testing.T) {
 // nothing else from the credential.
 func TestRefusalsTellLittle(t *testing.T) {
 	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
-	canary := "CANARY"
+	const canary = "CANARY"
 	kid := "my-key\n\"" + strings.Repeat("k", 500)
 	texts := make(map[string]bool)
 	for _, credential := range []string{
@@ -412,9 +312,6 @@ func TestRefusalsTellLittle(t *testing.T) {
 		texts[err.Error()] = true
 		if strings.Contains(s.log.String(), credential) {
 			t.Error("the log has a credential")
-		}
-		if _, err := s.Verify(context.Background(), sign("HS256", "", []byte(secretA), claimsWith(nil))); err != nil {
-			t.Error(err)
 		}
 	}
 	if len(texts) != 1 {
@@ -430,9 +327,6 @@ func TestRefusalsTellLittle(t *testing.T) {
 		if !strings.Contains(log, shown) {
 			t.Errorf("the log has no %q: %s", shown, log)
 		}
-	}
-	if n := strings.Count(log, "\n"); n != 5 {
-		t.Errorf("%d lines for 5 refusals", n)
 	}
 }
 
@@ -454,47 +348,24 @@ func TestFloodIsNotLogged(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	good := one(Keys{Secrets: []string{secretA}})
-	good.Logger, good.Registerer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()
-	for name, c := range map[string]struct {
-		change func(*Config)
-		want   string
-	}{
-		"no keys":       {func(c *Config) { c.Projects[0].Keys = Keys{} }, "jwt-secret: is missing"},
-		"short secret":  {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA[:31]} }, "want at least 32"},
-		"empty secret":  {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA, ""} }, "want at least 32"},
-		"three secrets": {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA, secretB, secretA} }, "at most 2"},
-		"PEM as secret": {func(c *Config) { c.Projects[0].Keys.Secrets = []string{publicPEM(ecKey())} }, "want a secret here, and a public key in jwt-public-key-file"},
-		"http":          {func(c *Config) { c.Projects[0].Keys.JWKSURL = "http://login.example.com/keys" }, "want https"},
-		"user in URL":   {func(c *Config) { c.Projects[0].Keys.JWKSURL = "https://me:hidden@login.example.com/" }, "without a user"},
-		"ftp":           {func(c *Config) { c.Projects[0].Keys.JWKSURL = "ftp://login.example.com/" }, "want a form like"},
-		"no host":       {func(c *Config) { c.Projects[0].Keys.JWKSURL = "https:///keys" }, "want a form like"},
+	for want, keys := range map[string]Keys{
+		"jwt-secret: is missing":      {},
+		"jwt-secret: has 31 bytes":    {Secrets: []string{secretA[:31]}},
+		"jwt-secret: has 0 bytes":     {Secrets: []string{secretA, ""}},
+		"jwt-secret: want at most 2":  {Secrets: []string{secretA, secretB, secretA}},
+		"jwt-secret: is a key in PEM": {Secrets: []string{publicPEM(ecKey())}},
+		"jwks-url: want https":        {JWKSURL: "http://login.example.com/keys?hidden"},
+		"jwks-url: want a form like ": {JWKSURL: "https://me:hidden@login.example.com/"},
+		"jwks-url: want a form":       {JWKSURL: "ftp://login.example.com/"},
+		"jwks-url: want":              {JWKSURL: "https:///keys"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			broken := good
-			broken.Projects = append([]Project(nil), good.Projects...)
-			c.change(&broken)
-			_, err := New(broken)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("have %v, want %q", err, c.want)
-			}
-			for _, hidden := range []string{"hidden", secretA[:31], "BEGIN"} {
-				if strings.Contains(err.Error(), hidden) {
-					t.Errorf("the error repeats a setting: %v", err)
-				}
-			}
-		})
+		c := one(keys)
+		c.Logger, c.Registerer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+		if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "hidden") || strings.Contains(err.Error(), secretA[:31]) {
+			t.Errorf("have %v, want %q", err, want)
+		}
 	}
 	for _, u := range []string{"http://127.0.0.1:80/keys", "http://[::1]/keys", "http://localhost/keys", "https://login.example.com"} {
 		newStand(t, one(Keys{JWKSURL: u}))
-	}
-}
-
-// errors.As finds the *session.Error in a RefusedError.
-func TestRefusalUnwraps(t *testing.T) {
-	err := refuse(ReasonMissing, "")
-	told, ok := errors.AsType[*session.Error](err)
-	if !ok || told.Message != "a credential is needed here" || err.Error() != told.Error() {
-		t.Errorf("%v", err)
 	}
 }

@@ -1,22 +1,14 @@
 package deploy
 
 import (
-	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"k8s.io/apimachinery/pkg/api/resource"
 )
-
-type bufferedReader = bufio.Reader
-
-func newBufferedReader(text string) *bufferedReader { return bufio.NewReader(strings.NewReader(text)) }
 
 // program builds the binary as the Dockerfile does, in the folder `scratch`.
 var (
@@ -68,16 +60,6 @@ func seconds(t *testing.T, text string) int64 {
 		t.Fatal(err)
 	}
 	return int64(d / time.Second)
-}
-
-// memory parses an amount in the format of GOMEMLIMIT, and returns bytes.
-func memory(t *testing.T, text string) int64 {
-	t.Helper()
-	q, err := resource.ParseQuantity(strings.TrimSuffix(text, "B"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return q.Value()
 }
 
 func read(t *testing.T, path ...string) string {

@@ -178,7 +178,7 @@ func TestChart(t *testing.T) {
 				}
 			}
 			if got != read(t, golden) {
-				t.Errorf("%s is not what the chart renders: see what go generate ./test/deploy changes in it", golden)
+				t.Errorf("%s is not what the chart renders: run go -C test/deploy generate ., and see what it changes", golden)
 			}
 		})
 	}

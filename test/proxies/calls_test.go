@@ -3,9 +3,17 @@
 package proxies
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
 
 	"refresher/test/nodetest"
 	"refresher/test/nodetest/calls"
@@ -18,6 +26,15 @@ const (
 	callers = 20
 )
 
+// hold holds calls through the proxy.
+func (p *proxy) hold() *calls.Calls {
+	p.t.Helper()
+	return calls.Hold(p.t, calls.Config{
+		Count: callers, TTL: ttl, URL: p.url("wss", "/v1/ws"),
+		Transport: func(func(*nodetest.Node)) *http.Transport { return p.transport("127.0.0.2") },
+	})
+}
+
 // Calls continue through a proxy while the proxy is reloaded, a node is replaced as in a deployment, and a node is
 // killed. No call-second is lost.
 func TestCalls(t *testing.T) {
@@ -25,10 +42,7 @@ func TestCalls(t *testing.T) {
 		redis := redistest.Start(t)
 		nodes := nodetest.StartFleet(t, 2, "--redis-url="+redis.URL())
 		p := start(t, k, nodes)
-		held := calls.Hold(t, calls.Config{
-			Count: callers, TTL: ttl, URL: p.url("wss", "/v1/ws"),
-			Transport: func(func(*nodetest.Node)) *http.Transport { return p.transport("127.0.0.2") },
-		})
+		held := p.hold()
 		const name = `refresher_sessions{state="attached"}`
 		if a, b := nodes[0].Metric(name), nodes[1].Metric(name); a+b != callers || a < callers/4 || b < callers/4 {
 			t.Errorf("the nodes have %v and %v calls; want %d, about half each", a, b, callers)
@@ -79,4 +93,103 @@ func TestCalls(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A node that HAProxy drains keeps its calls and gets no new ones. When the node is stopped,
+// each of its calls reconnects exactly once.
+func TestDrainFirst(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	nodes := nodetest.StartFleet(t, 2, "--redis-url="+redis.URL())
+	p := start(t, &haproxy, nodes)
+	held := p.hold()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", p.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "set server nodes/a state drain\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(conn); err != nil || strings.TrimSpace(string(answer)) != "" {
+		t.Fatalf("haproxy answers %q, %v", answer, err)
+	}
+	moving := int64(nodes[0].Metric(`refresher_sessions{state="attached"}`))
+	if moving == 0 || moving == callers {
+		t.Fatalf("the node to be stopped has %d of %d calls", moving, callers)
+	}
+	mark, dials := held.Mark(), p.dials.Load()
+	nodes[0].Stop()
+	held.AwaitRenewals(mark, 1)
+	if dials = p.dials.Load() - dials; dials != moving {
+		t.Errorf("%d calls connected %d times; want once each", moving, dials)
+	}
+	t.Log(held.Verdict(1))
+}
+
+// A call that sends only heartbeats lives while the proxy's time-out is longer than the
+// interval of heartbeats, and is cut otherwise. Both are scaled down: the heartbeat from 50 s
+// to 1 s, and the time-out from the 150 s of the files to 3 s.
+func TestIdle(t *testing.T) {
+	each(t, func(t *testing.T, k *kind) {
+		nodes := nodetest.StartFleet(t, 1, "--heartbeat=1s")
+		if k == &caddy { // Caddy has no such time-out; its idle time-out is for HTTP
+			p := start(t, k, nodes, "idle 30s", "idle 2s")
+			if err := p.idle(t, 4); err != nil {
+				t.Errorf("an idle call ended before its fourth heartbeat: %v", err)
+			}
+			return
+		}
+		t.Run("time-out of three heartbeats", func(t *testing.T) {
+			t.Parallel()
+			p := start(t, k, nodes, "150s", "3s")
+			if err := p.idle(t, 5); err != nil {
+				t.Errorf("an idle call ended before its fifth heartbeat: %v", err)
+			}
+		})
+		t.Run("time-out of half a heartbeat", func(t *testing.T) {
+			t.Parallel()
+			p := start(t, k, nodes, "150s", "500ms")
+			if err := p.idle(t, 2); err == nil {
+				t.Error("an idle call outlived a time-out that is shorter than a heartbeat")
+			}
+		})
+	})
+}
+
+// idle joins a call and sends this many heartbeats. It returns the error that ended the
+// connection, if any.
+func (p *proxy) idle(t *testing.T, heartbeats int) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), nodetest.Patience)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, p.url("wss", "/v1/ws"), &websocket.DialOptions{HTTPClient: &http.Client{Transport: p.transport("127.0.0.2")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.CloseNow() }()
+	say := func(message map[string]any) (map[string]any, error) {
+		if err := wsjson.Write(ctx, conn, message); err != nil {
+			return nil, err
+		}
+		var answer map[string]any
+		return answer, wsjson.Read(ctx, conn, &answer)
+	}
+	joined, err := say(map[string]any{"type": "join", "rtc": map[string]any{"channel": "c", "uid": 1}})
+	if err != nil || joined["type"] != "joined" {
+		t.Fatalf("join: %v, %v", joined, err)
+	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for i := range heartbeats {
+		<-ticker.C
+		pong, err := say(map[string]any{"type": "ping"})
+		if err != nil {
+			return fmt.Errorf("heartbeat %d: %w", i+1, err)
+		}
+		if pong["type"] != "pong" {
+			t.Fatalf("heartbeat %d was answered with %v", i+1, pong)
+		}
+	}
+	return nil
 }

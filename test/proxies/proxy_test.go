@@ -5,11 +5,15 @@ package proxies
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"flag"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -18,6 +22,7 @@ import (
 
 	"refresher/test/nodetest"
 	"refresher/test/program"
+	"refresher/test/redistest"
 )
 
 // The nodes' addresses and the service's name in the shipped files.
@@ -42,6 +47,14 @@ type kind struct {
 	bodyTooLarge, headerTooLarge int
 	// reload makes the proxy read its file again.
 	reload func(p *proxy)
+}
+
+func TestMain(m *testing.M) {
+	// These tests wait for most of their time, so more of them run in parallel than the machine has processors.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	nodetest.Main(m)
 }
 
 var nginx = kind{
@@ -142,8 +155,9 @@ func prepare(t *testing.T, k *kind, a, b string, others ...string) *proxy {
 	})
 	p := &proxy{
 		t: t, kind: k, dir: dir, config: filepath.Join(dir, k.file), address: program.Address(t), admin: program.Address(t),
-		socket: filepath.Join(dir, "admin.sock"), roots: writeCertificate(t, dir),
+		socket: filepath.Join(dir, "admin.sock"),
 	}
+	p.certify()
 	text := shipped(t, k.file)
 	replace := func(old, with string) {
 		if !strings.Contains(text, old) {
@@ -165,7 +179,22 @@ func prepare(t *testing.T, k *kind, a, b string, others ...string) *proxy {
 	return p
 }
 
-// start runs a proxy in front of two nodes, and returns when it serves.
+// certify makes a certificate for localhost in the file formats of the proxies.
+func (p *proxy) certify() {
+	p.t.Helper()
+	authority := redistest.NewAuthority(p.t)
+	certFile, keyFile := authority.Issue("localhost")
+	chain, key, root := read(p.t, certFile), read(p.t, keyFile), read(p.t, authority.CAFile)
+	for name, text := range map[string]string{"fullchain.pem": chain, "privkey.pem": key, "site.pem": chain + key} {
+		if err := os.WriteFile(p.path(name), []byte(text), 0o600); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.roots = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+	p.roots.RootCAs.AppendCertsFromPEM([]byte(root))
+}
+
+// start runs a proxy in front of nodes, and returns when it serves.
 func start(t *testing.T, k *kind, nodes nodetest.Fleet, others ...string) *proxy {
 	t.Helper()
 	p := prepare(t, k, nodes[0].Addr(), nodes[len(nodes)-1].Addr(), others...)
@@ -212,19 +241,18 @@ func (p *proxy) reloaded() {
 }
 
 func (p *proxy) signal(s syscall.Signal) {
-	p.t.Helper()
 	if err := p.process.Signal(s); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
 // run runs a command of the proxy, and waits for its end.
-func (p *proxy) run(name string, args ...string) {
+func (p *proxy) run(args ...string) {
 	p.t.Helper()
-	cmd := exec.CommandContext(p.t.Context(), name, args...)
+	cmd := exec.CommandContext(p.t.Context(), args[0], args[1:]...)
 	cmd.Dir, cmd.Env = p.dir, append(os.Environ(), "HOME="+p.dir)
 	if output, err := cmd.CombinedOutput(); err != nil {
-		p.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, output)
+		p.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, output)
 	}
 }
 
@@ -246,6 +274,35 @@ func (p *proxy) transport(from string) *http.Transport {
 	return &http.Transport{DialContext: dial, TLSClientConfig: p.roots.Clone(), DisableKeepAlives: true}
 }
 
+// ask sends a request from a local address, and returns the status and the body of the answer.
+func (p *proxy) ask(from, method, path, body string, header ...string) (status int, text string, err error) {
+	p.t.Helper()
+	request, err := http.NewRequestWithContext(p.t.Context(), method, p.url("https", path), strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for pair := range slices.Chunk(header, 2) {
+		request.Header.Set(pair[0], pair[1])
+	}
+	response, err := (&http.Client{Transport: p.transport(from)}).Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(answer), err
+}
+
+// statusOf is ask for a GET request that must be answered.
+func (p *proxy) statusOf(from, path string) int {
+	p.t.Helper()
+	status, _, err := p.ask(from, http.MethodGet, path, "")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return status
+}
+
 func port(address string) string {
 	_, port, _ := net.SplitHostPort(address)
 	return port
@@ -254,7 +311,12 @@ func port(address string) string {
 // shipped reads a file of deploy/proxies.
 func shipped(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../../deploy/proxies", name))
+	return read(t, filepath.Join("../../deploy/proxies", name))
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

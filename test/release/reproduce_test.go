@@ -31,8 +31,12 @@ func TestReproduce(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "refresher")
-	if out, err := run(t, dir, []string{"KEEP=" + binary}, root+"/scripts/reproduce.sh", "HEAD", "linux", "amd64"); err != nil {
+	binary, other := filepath.Join(dir, "refresher"), filepath.Join(dir, "other")
+	if err := os.WriteFile(other, []byte("other bytes"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := run(t, dir, []string{"KEEP=" + binary}, root+"/scripts/reproduce.sh", "HEAD", "linux", "amd64", other)
+	if err == nil || !strings.Contains(out, "other has other bytes") {
 		t.Fatalf("%v: %s", err, out)
 	}
 	// The second build is in another folder with a longer name, with settings that would
@@ -42,7 +46,8 @@ func TestReproduce(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{"TMPDIR=" + elsewhere, "GOFLAGS=-tags=other -ldflags=-X=main.a=b", "GOAMD64=v3", "CGO_ENABLED=1"}
-	if out, err := run(t, dir, env, root+"/scripts/reproduce.sh", "HEAD", "linux", "amd64", "refresher"); err != nil || !strings.Contains(out, "refresher has the same bytes") {
+	out, err = run(t, dir, env, root+"/scripts/reproduce.sh", "HEAD", "linux", "amd64", binary)
+	if err != nil || !strings.Contains(out, "refresher has the same bytes") {
 		t.Errorf("%v: %s", err, out)
 	}
 
@@ -65,18 +70,8 @@ func TestReproduce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{root, dir} {
-		if bytes.Contains(program, []byte(path)) {
-			t.Errorf("the binary names the folder %s", path)
-		}
-	}
-	changed := filepath.Join(dir, "changed")
-	program[len(program)-1] ^= 1
-	if err := os.WriteFile(changed, program, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := run(t, dir, nil, root+"/scripts/reproduce.sh", "HEAD", "linux", "amd64", changed); err == nil {
-		t.Errorf("a changed binary passes: %s", out)
+	if bytes.Contains(program, []byte(root)) || bytes.Contains(program, []byte(dir)) {
+		t.Error("the binary names a folder of this machine")
 	}
 
 	checkSBOM(t, root, binary, info)
@@ -88,7 +83,7 @@ func checkSBOM(t *testing.T, root, binary string, info *buildinfo.BuildInfo) {
 	if out, err := run(t, root, nil, "scripts/sbom.sh", binary, output); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	first, err := os.ReadFile(output)
+	text, err := os.ReadFile(output)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +94,7 @@ func checkSBOM(t *testing.T, root, binary string, info *buildinfo.BuildInfo) {
 		} `json:"metadata"`
 		Components []struct{ Name, Version string } `json:"components"`
 	}
-	if err := json.Unmarshal(first, &bill); err != nil {
+	if err := json.Unmarshal(text, &bill); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -121,13 +116,7 @@ func checkSBOM(t *testing.T, root, binary string, info *buildinfo.BuildInfo) {
 	if main := bill.Metadata.Component; bill.Format != "CycloneDX" || main.Name != info.Main.Path || main.Version != info.Main.Version {
 		t.Errorf("it is of %+v; want %+v", main, info.Main)
 	}
-	if bytes.Contains(first, []byte(root)) {
+	if bytes.Contains(text, []byte(root)) {
 		t.Error("it names a folder of this machine")
-	}
-	if out, err := run(t, root, nil, "scripts/sbom.sh", binary, output); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if again, err := os.ReadFile(output); err != nil || !bytes.Equal(first, again) {
-		t.Errorf("made again, it is another one, %v", err)
 	}
 }

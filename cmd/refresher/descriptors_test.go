@@ -1,17 +1,13 @@
 package main
 
 import (
-	"context"
-	"encoding/hex"
-	"os"
+	"fmt"
+	"io"
+	"net"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -20,154 +16,72 @@ import (
 	"refresher/test/redistest"
 )
 
+// flooding is how many clients connect to a node that may have maxDescriptors descriptors.
+const maxDescriptors, flooding = 64, 80
+
+// limited makes a command run with at most maxDescriptors file descriptors.
+func limited(c *exec.Cmd) *exec.Cmd {
+	c.Args = append([]string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, maxDescriptors), c.Path}, c.Args[1:]...)
+	c.Path = "/bin/sh"
+	return c
+}
+
 // With more clients than file descriptors, an existing call goes on, probes are answered, the node reconnects to Redis
 // after an outage, and it can still read files.
 func TestDescriptorsAreKeptBack(t *testing.T) {
-	const limit, clients = 64, 80
+	t.Parallel()
 	redis := redistest.Start(t)
-	addr, ops := program.Address(t), program.Address(t)
-	certificates := filepath.Join(t.TempDir(), "certificates")
-	write := func(lines ...string) {
-		t.Helper()
-		if err := os.WriteFile(certificates, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(certificate)
-	c := command(t, []string{"AGORA_APP_ID=" + appID, "REFRESHER_APP_CERTIFICATE_FILE=" + certificates}, "serve", "--auth=none",
-		"--listen="+addr, "--ops-listen="+ops, "--redis-url="+redis.URL(), "--min-ttl=4s", "--drain-window=0", "--log-format=json")
-	limited(c, limit)
-	s := serve(t, c)
-	probe := func() {
-		t.Helper()
-		for _, args := range [][]string{{"health"}, {"health", "--ready"}} {
-			if _, stderr, code := run(t, []string{"REFRESHER_OPS_LISTEN=" + ops}, args...); code != 0 {
-				t.Errorf("%v: exit %d, %s", args, code, stderr)
+	ops := program.Address(t)
+	c := command(t, append(secretEnv, "AGORA_APP_ID="+appID), "serve --listen=127.0.0.1:0 --ops-listen="+ops+" --redis-url="+redis.URL()+
+		" --app-certificate-file=certificates --min-ttl=4s --drain-window=0")
+	write(t, c.Dir, "certificates", certificate)
+	s := startCommand(t, limited(c))
+	call := hold(t, s, grant(t, secretEnv, "--channels=c --uids=1"), client.Config{RTC: &client.RTC{Channel: "c", UID: 1}})
+	// flood opens connections, which stay open, and returns how many of them the node accepted.
+	flood := func() (held int) {
+		for range flooding {
+			if socket, _, err := websocket.Dial(t.Context(), "ws://"+s.addr+"/v1/ws", nil); err == nil {
+				t.Cleanup(func() { _ = socket.CloseNow() })
+				held++
 			}
 		}
+		return held
 	}
-	call := holdCall(t, addr)
-	call.awaitRenewal()
-
-	held := flood(t, addr, clients)
-	if held == 0 || held > limit-30 {
-		t.Errorf("%d of %d clients got in", held, clients)
+	works(t, nil, "health --ready --ops-listen="+ops)
+	if held := flood(); held == 0 || held > maxDescriptors-30 {
+		t.Errorf("%d of %d clients got in", held, flooding)
 	}
 	s.find(`"out of file descriptors for clients`)
-	probe()
-	call.awaitRenewal()
+	works(t, nil, "health --ready --ops-listen="+ops)
 
 	redis.Kill()
 	s.find(`"the store cannot be reached`)
-	flood(t, addr, clients) // without a reserve, they would take the lost Redis connections' descriptors
-	probe()
+	flood() // without a reserve, these clients would take the descriptors of the lost connections to Redis
+	works(t, nil, "health --ops-listen="+ops)
 	redis.Restart()
 	s.find(`"the store is back`)
-	write(hex.EncodeToString(make([]byte, 16)), certificate)
-	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	write(t, c.Dir, "certificates", strings.Repeat("0", 32)+"\n"+certificate)
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	s.find(`"tokens are signed with another certificate`)
-	probe()
-	call.awaitRenewal()
-	call.end()
-	s.stop(syscall.SIGTERM)
-}
-
-// The soft limit, which many systems set to 1,024, does not restrict a node.
-func TestDescriptorsUpToTheHardLimit(t *testing.T) {
-	addr, ops := program.Address(t), program.Address(t)
-	c := command(t, credentialsEnv, "serve", "--auth=none", "--listen="+addr, "--ops-listen="+ops, "--drain-window=0")
-	limitedBy(c, "ulimit -Sn 64 && ulimit -Hn 200")
-	s := serve(t, c)
-	// Go's runtime may leave the last descriptor unused.
-	if have := (&loggingService{t: t, ops: ops}).metric("process_max_fds"); have < 199 || have > 200 {
-		t.Errorf("may have %v descriptors, want 199 or 200", have)
+	for len(call.renewals) > 0 {
+		<-call.renewals
 	}
-	s.stop(syscall.SIGTERM)
+	call.awaitRenewal("schedule")
 }
 
-// limited makes a command run with at most the given number of file descriptors.
-func limited(c *exec.Cmd, limit int) { limitedBy(c, "ulimit -n "+strconv.Itoa(limit)) }
-
-// limitedBy makes a command run under a ulimit that a shell sets.
-func limitedBy(c *exec.Cmd, ulimit string) {
-	c.Args = append([]string{"/bin/sh", "-c", ulimit + ` && exec "$0" "$@"`, c.Path}, c.Args[1:]...)
-	c.Path = "/bin/sh"
-}
-
-// flood opens connections, and returns how many of them the node accepted; the node refused all others. The connections
-// stay open until the test ends.
-func flood(t *testing.T, addr string, clients int) (held int) {
-	t.Helper()
-	for range clients {
-		c, answer, err := websocket.Dial(t.Context(), "ws://"+addr+"/v1/ws", nil)
+func TestDescriptorsAreKeptBackBehindProxies(t *testing.T) {
+	s := startCommand(t, limited(command(t, credentialsEnv,
+		"serve --auth=none --listen=127.0.0.1:0 --ops-listen=127.0.0.1:0 --drain-window=0 --proxy-protocol --trusted-proxies=127.0.0.1")))
+	for range flooding {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.addr)
 		if err != nil {
-			if answer != nil {
-				t.Errorf("answered %s", answer.Status)
-			}
-			continue
+			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = c.CloseNow() })
-		held++
+		defer c.Close()
+		_, _ = io.WriteString(c, "PROXY TCP4 192.0.2.1 192.0.2.200 5000 443\r\n") // fails if the node has closed the connection
 	}
-	return held
-}
-
-// heldCall is a call of the Go client.
-type heldCall struct {
-	t        *testing.T
-	renewals chan struct{}
-	lost     chan error // at most one
-	end      func()
-}
-
-// holdCall joins a call whose tokens have a lifetime of 4 s.
-func holdCall(t *testing.T, addr string) *heldCall {
-	t.Helper()
-	h := &heldCall{t: t, renewals: make(chan struct{}, 1), lost: make(chan error, 1)}
-	c := client.New(client.Config{
-		URL: "ws://" + addr + "/v1/ws",
-		RTC: &client.RTC{Channel: "c", UID: 1}, TTL: 4 * time.Second,
-		Apply: func(_ context.Context, b client.Tokens) error {
-			select {
-			case h.renewals <- struct{}{}:
-			default: // the test did not wait for the previous renewal, so its signal is still in the channel
-			}
-			return nil
-		},
-		Notify: func(n client.Event) {
-			if n.Kind == client.Lost {
-				select {
-				case h.lost <- n.Err:
-				default:
-				}
-			}
-		},
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = c.Run(ctx) // returns the error of the cancelled ctx
-	}()
-	h.end = sync.OnceFunc(func() {
-		cancel()
-		<-ended
-	})
-	t.Cleanup(h.end)
-	return h
-}
-
-func (h *heldCall) awaitRenewal() {
-	h.t.Helper()
-	select {
-	case <-h.renewals: // discard an earlier renewal
-	default:
-	}
-	select {
-	case <-h.renewals:
-	case err := <-h.lost: // it cannot reconnect: other clients have all descriptors
-		h.t.Fatalf("the call was cut: %v", err)
-	}
+	works(t, nil, "health --timeout=5s --ops-listen="+s.ops)
+	s.find(`"out of file descriptors for clients`)
 }

@@ -11,29 +11,22 @@ import (
 func TestLocal(t *testing.T) {
 	for listen, want := range map[string]string{
 		"127.0.0.1:9090": "127.0.0.1:9090", ":9090": "127.0.0.1:9090", "0.0.0.0:9090": "127.0.0.1:9090",
-		"[::]:9090": "[::1]:9090", "10.0.0.7:9090": "10.0.0.7:9090", "localhost:9": "localhost:9",
+		"[::]:9090": "[::1]:9090", "10.0.0.7:9090": "10.0.0.7:9090",
 	} {
 		if got, err := local(listen); got != want || err != nil {
 			t.Errorf("%s: %q, %v; want %q", listen, got, err, want)
 		}
 	}
-	if _, err := local("9090"); err == nil {
-		t.Error("a bare port was taken")
-	}
 }
 
 func TestHealth(t *testing.T) {
-	hang := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/healthz":
-			_, _ = w.Write([]byte("ok\n"))
-		case "/readyz":
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = w.Write([]byte("draining\n"))
+		if r.URL.Path == "/readyz" {
+			http.Error(w, "draining", http.StatusServiceUnavailable)
 		}
 	}))
 	defer s.Close()
+	hang := make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer slow.Close()
 	defer close(hang)
@@ -45,7 +38,6 @@ func TestHealth(t *testing.T) {
 		{healthCommand{OpsListen: at(s), Timeout: time.Minute}, ""},
 		{healthCommand{OpsListen: at(s), Timeout: time.Minute, Ready: true}, "/readyz answers 503: draining"},
 		{healthCommand{OpsListen: at(slow), Timeout: 10 * time.Millisecond}, "does not answer"},
-		{healthCommand{OpsListen: "127.0.0.1:1", Timeout: time.Minute}, "does not answer"},
 		{healthCommand{OpsListen: "nonsense", Timeout: time.Minute}, "want host:port"},
 	} {
 		err := c.command.Run()

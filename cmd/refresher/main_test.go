@@ -5,20 +5,23 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
 
-	"refresher/web/demo/edge"
+	"refresher/client"
 )
 
 // runEnv is the variable that makes the test binary act as the refresher command.
@@ -33,26 +36,45 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	appID       = "970CA35de60c44645bbae8a215061b33"
-	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
+	appID            = "970CA35de60c44645bbae8a215061b33"
+	certificate      = "5CFd2fd1755d40ecb72977518be15d3b"
+	otherAppID       = "01234567890123456789012345678901" // YAML may parse this App ID as a number
+	otherCertificate = "fedcba9876543210fedcba9876543210"
+	firstSecret      = "hush-hush, of the first project, 32 bytes"
+	otherSecret      = "hush-hush, of the other project, 32 bytes"
 )
 
-// command prepares `refresher args...` in an empty folder, with env as its whole environment.
-func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+var (
+	credentialsEnv = []string{"AGORA_APP_ID=" + appID, "AGORA_APP_CERTIFICATE=" + certificate}
+	secretEnv      = []string{"REFRESHER_JWT_SECRET=" + firstSecret}
+)
+
+// demandNoSecret fails the test if a text contains one of the tests' secrets.
+func demandNoSecret(t *testing.T, text string) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), os.Args[0], args...)
+	for _, secret := range []string{certificate, otherCertificate, "hush"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("a secret is shown: %s", text)
+		}
+	}
+}
+
+// command prepares a command line of refresher in an empty folder, with env as its whole environment.
+func command(t *testing.T, env []string, line string) *exec.Cmd {
+	t.Helper()
+	c := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], strings.Fields(line)...)
 	c.Dir = t.TempDir()
-	c.Env = append([]string{runEnv + "=1", "PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}, env...)
+	c.Env = append([]string{runEnv + "=1", "PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE"), "TMPDIR=" + c.Dir}, env...)
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
 		c.Env = append(c.Env, "GOCOVERDIR="+dir)
 	}
 	return c
 }
 
-// run runs `refresher args...` and waits until it has ended.
-func run(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
+// run runs a command line of refresher until it has ended.
+func run(t *testing.T, env []string, line string) (stdout, stderr string, code int) {
 	t.Helper()
-	return finish(t, command(t, env, args...))
+	return finish(t, command(t, env, line))
 }
 
 func finish(t *testing.T, c *exec.Cmd) (stdout, stderr string, code int) {
@@ -62,197 +84,52 @@ func finish(t *testing.T, c *exec.Cmd) (stdout, stderr string, code int) {
 	if err := c.Run(); c.ProcessState == nil {
 		t.Fatal(err)
 	}
+	demandNoDemoFiles(t, c)
 	return out.String(), errs.String(), c.ProcessState.ExitCode()
 }
 
-var credentialsEnv = []string{"AGORA_APP_ID=" + appID, "AGORA_APP_CERTIFICATE=" + certificate}
-
-func TestWrongSettingsNameThemselves(t *testing.T) {
-	for name, c := range map[string]struct {
-		env  []string
-		args []string
-		want string
-	}{
-		"no app id":            {nil, []string{"serve", "--auth=none"}, "--app-id (or AGORA_APP_ID) is missing"},
-		"no certificate":       {[]string{"APP_ID=" + appID}, []string{"serve", "--auth=none"}, "--app-certificate (or AGORA_APP_CERTIFICATE) is missing"},
-		"bad app id":           {[]string{"APP_ID=xyz", "APP_CERTIFICATE=" + certificate}, []string{"serve", "--auth=none", "--listen=127.0.0.1:0"}, "APP_ID: 3 characters long; want 32 hex digits"},
-		"bad certificate":      {[]string{"APP_ID=" + appID, "APP_CERTIFICATE=hush-hush"}, []string{"serve", "--auth=none", "--listen=127.0.0.1:0"}, "APP_CERTIFICATE: 9 characters long"},
-		"auth not said":        {credentialsEnv, []string{"serve", "--listen=127.0.0.1:0"}, "--jwt-secret (or REFRESHER_JWT_SECRET): is missing"},
-		"open to the network":  {credentialsEnv, []string{"serve", "--auth=none"}, "--insecure"},
-		"demo to the network":  {nil, []string{"demo", "--listen=0.0.0.0:0"}, "--insecure"},
-		"not a duration":       {credentialsEnv, []string{"serve", "--token-ttl=soon"}, "--token-ttl: want a duration"},
-		"not one, by env":      {append([]string{"REFRESHER_TOKEN_TTL=soon"}, credentialsEnv...), []string{"serve"}, "REFRESHER_TOKEN_TTL: want a duration such as 30s"},
-		"ttl over a day":       {credentialsEnv, []string{"serve", "--auth=none", "--listen=127.0.0.1:0", "--max-ttl=25h"}, "max-ttl: "},
-		"unknown token format": {credentialsEnv, []string{"serve", "--token-version=008"}, "--token-version"},
-		"unknown flag":         {credentialsEnv, []string{"serve", "--nonsense"}, "--nonsense"},
-		"both certificates":    {append([]string{"REFRESHER_APP_CERTIFICATE_FILE=/dev/null"}, credentialsEnv...), []string{"serve"}, "AGORA_APP_CERTIFICATE and REFRESHER_APP_CERTIFICATE_FILE are both set"},
-		"no socket's path":     {credentialsEnv, []string{"serve", "--auth=none", "--listen=unix:refresher.sock"}, "listen: want an absolute path"},
-		"demo on a socket":     {nil, []string{"demo", "--listen=unix:/tmp/refresher.sock"}, "--listen: "},
-		"not permissions":      {credentialsEnv, []string{"serve", "--socket-mode=rw"}, "want permissions in octal"},
-		"no base path":         {credentialsEnv, []string{"serve", "--auth=none", "--listen=127.0.0.1:0", "--base-path=calls"}, "base-path: "},
-		"port in use":          {credentialsEnv, []string{"serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=" + busyPort(t)}, "ops-listen: "},
-	} {
-		t.Run(name, func(t *testing.T) {
-			stdout, stderr, code := run(t, c.env, c.args...)
-			if code == 0 || !strings.Contains(stderr, c.want) {
-				t.Errorf("exit %d, said %q; want %q", code, stderr, c.want)
-			}
-			if all := stdout + stderr; strings.Contains(all, certificate) || strings.Contains(all, "hush-hush") {
-				t.Errorf("a secret was shown: %s", all)
-			}
-		})
-	}
-}
-
-// An error that ends a service is logged in the log's format, whatever its cause.
-func TestWhatEndsAServiceIsInItsLog(t *testing.T) {
-	for name, c := range map[string]struct {
-		env        []string
-		args       []string
-		file, want string
-		code       int
-		text       bool
-	}{
-		"a setting":           {nil, []string{"serve"}, "", "--app-id (or AGORA_APP_ID) is missing", 1, false},
-		"a flag":              {nil, []string{"serve", "--token-ttl=soon"}, "", "--token-ttl", 80, false},
-		"a variable":          {[]string{"REFRESHER_TOKEN_TTL=soon"}, []string{"serve"}, "", "REFRESHER_TOKEN_TTL: ", 1, false},
-		"a file":              {nil, []string{"serve"}, "FOO BAR\n", ".env", 2, false},
-		"json by environment": {[]string{"REFRESHER_LOG_FORMAT=json"}, []string{"serve"}, "", "--app-id", 1, false},
-		"text by environment": {[]string{"REFRESHER_LOG_FORMAT=text"}, []string{"serve"}, "", "--app-id", 1, true},
-		"text by flag":        {nil, []string{"serve", "--log-format=text"}, "", "--app-id", 1, true},
-		"text by two words":   {nil, []string{"serve", "--log-format", "text"}, "", "--app-id", 1, true},
-		"no service":          {nil, []string{"token", "mint"}, "", "--app-id", 1, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cmd := command(t, c.env, c.args...)
-			if c.file != "" {
-				if err := os.WriteFile(filepath.Join(cmd.Dir, ".env"), []byte(c.file), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			stdout, stderr, code := finish(t, cmd)
-			if code != c.code {
-				t.Errorf("exit %d, want %d", code, c.code)
-			}
-			var line struct{ Time, Level, Msg, Error string }
-			err := json.Unmarshal([]byte(stderr), &line)
-			switch {
-			case c.text:
-				if err == nil || !strings.HasPrefix(stderr, "refresher: error: ") || !strings.Contains(stderr, c.want) {
-					t.Errorf("%q", stderr)
-				}
-			case err != nil, stdout != "", line.Time == "", line.Level != "ERROR", line.Msg != "the service cannot start, or go on", !strings.Contains(line.Error, c.want):
-				t.Errorf("%q and %q, %v", stdout, stderr, err)
-			}
-		})
-	}
-}
-
-// busyPort returns an address on which another listener is open.
-func busyPort(t *testing.T) string {
+// works runs a command line that must succeed, and returns what it prints.
+func works(t *testing.T, env []string, line string) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	stdout, stderr, code := run(t, env, line)
+	if code != 0 || stderr != "" {
+		t.Fatalf("%s: exit %d: %s%s", line, code, stdout, stderr)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l.Addr().String()
+	return stdout
 }
 
-func TestHelpKeepsSecrets(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"demo", "--help"}, {"token", "mint", "--help"}} {
-		stdout, stderr, code := run(t, append([]string{"REFRESHER_SESSION_SECRET=hush-hush"}, credentialsEnv...), args...)
-		if code != 0 || !strings.Contains(stdout, "refresher") {
-			t.Errorf("%v: exit %d", args, code)
-		}
-		if all := stdout + stderr; strings.Contains(all, certificate) || strings.Contains(all, "hush-hush") {
-			t.Errorf("%v shows a secret", args)
-		}
+// demandNoDemoFiles checks that a command which has ended left no files of the demo behind.
+func demandNoDemoFiles(t *testing.T, c *exec.Cmd) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(c.Dir, "refresher-demo-*")); err != nil || left != nil {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
-func TestVersion(t *testing.T) {
-	stdout, _, code := run(t, nil, "version")
-	if code != 0 || !strings.HasPrefix(stdout, "refresher ") || !strings.Contains(stdout, "go1.") {
-		t.Errorf("exit %d: %q", code, stdout)
-	}
-}
-
-func TestMintAndInspect(t *testing.T) {
-	stdout, stderr, code := run(t, credentialsEnv, "token", "mint", "--channel=c", "--uid=7", "--role=publisher", "--rtm-user=seven", "--chat-user=sev", "--ttl=90s")
-	if code != 0 {
-		t.Fatal(stderr)
-	}
-	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	if len(lines) != 3 {
-		t.Fatalf("minted %q", stdout)
-	}
-	for i, name := range []string{"rtc", "rtm", "chat"} {
-		fields := strings.Fields(lines[i])
-		if fields[0] != name {
-			t.Errorf("line %d: %q", i, lines[i])
-		}
-		said, stderr, code := run(t, credentialsEnv, "token", "inspect", fields[1])
-		if code != 0 || !strings.Contains(said, "signature  good") || !strings.Contains(said, "service    "+name) {
-			t.Errorf("inspect: exit %d: %s%s", code, said, stderr)
-		}
-	}
-	rtc := strings.Fields(lines[0])[1]
-	asJSON, _, code := run(t, nil, "token", "inspect", "--json", rtc)
-	var token struct{ AppID string }
-	if err := json.Unmarshal([]byte(asJSON), &token); err != nil || code != 0 || token.AppID != appID {
-		t.Errorf("inspect --json: exit %d, %v: %s", code, err, asJSON)
-	}
-	piped := command(t, credentialsEnv, "token", "inspect", "-")
-	piped.Stdin = strings.NewReader(rtc + "\n")
-	if said, stderr, code := finish(t, piped); code != 0 || !strings.Contains(said, `channel "c"`) {
-		t.Errorf("inspect -: exit %d: %s%s", code, said, stderr)
-	}
-	wrong := []string{"AGORA_APP_CERTIFICATE=" + strings.Repeat("0", 32)}
-	if _, stderr, code := run(t, wrong, "token", "inspect", rtc); code == 0 || !strings.Contains(stderr, "signature") {
-		t.Errorf("another certificate: exit %d, %q", code, stderr)
-	}
-	if _, stderr, code := run(t, nil, "token", "inspect", rtc[:40]); code == 0 || stderr == "" {
-		t.Errorf("half a token: exit %d, %q", code, stderr)
-	}
-	if _, stderr, code := run(t, credentialsEnv, "token", "mint"); code == 0 || !strings.Contains(stderr, "--channel") {
-		t.Errorf("nothing to mint: exit %d, %q", code, stderr)
-	}
-}
-
-// `token mint` refuses the names that the service refuses, and the wildcard channel.
-func TestMintKeepsToTheRulesForNames(t *testing.T) {
-	for _, c := range []struct {
-		args []string
-		want string // part of the error; empty if a token is printed
-	}{
-		{[]string{"--channel=*", "--uid=7"}, ""},
-		{[]string{"--channel=*", "--uid=7", "--version=006"}, "rtc.channel: "},
-		{[]string{"--channel=daily-*", "--uid=7"}, "rtc.channel: "},
-		{[]string{"--channel=c", "--account=123"}, ""},
-		{[]string{"--channel=c", "--account=0"}, "rtc.account: "},
-		{[]string{"--rtm-user=0"}, "rtm.userId: "},
-		{[]string{"--rtm-user=null"}, "rtm.userId: "},
-		{[]string{"--chat-user=0"}, ""},
-	} {
-		stdout, stderr, code := run(t, credentialsEnv, append([]string{"token", "mint"}, c.args...)...)
-		if (code == 0) != (c.want == "") || (stdout != "") != (c.want == "") || !strings.Contains(stderr, c.want) {
-			t.Errorf("%q: exit %d, %q, %q", c.args, code, stdout, stderr)
-		}
-	}
+// grant makes a credential by `refresher token grant`.
+func grant(t *testing.T, env []string, flags string) string {
+	t.Helper()
+	return strings.TrimSpace(works(t, env, "token grant "+flags))
 }
 
 // service is a running `refresher serve` or `refresher demo`.
 type service struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	log  *bufio.Reader
-	addr string
-	ops  string // host:port of the operations port
+	t         *testing.T
+	cmd       *exec.Cmd
+	log       *bufio.Reader
+	said      strings.Builder // the part of the log that was read
+	addr, ops string
 }
 
-// serve starts the command and reads the service's addresses from its log.
-func serve(t *testing.T, c *exec.Cmd) *service {
+// start starts a service on free ports of this machine. The service must stop in good order at the end of the
+// test, and log no secret.
+func start(t *testing.T, env []string, line string) *service {
+	t.Helper()
+	return startCommand(t, command(t, env, line+" --ops-listen=127.0.0.1:0 --drain-window=0 --listen=127.0.0.1:0"))
+}
+
+// startCommand starts a service by its command, and reads its addresses from its log.
+func startCommand(t *testing.T, c *exec.Cmd) *service {
 	t.Helper()
 	stderr, err := c.StderrPipe()
 	if err != nil {
@@ -261,7 +138,13 @@ func serve(t *testing.T, c *exec.Cmd) *service {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := &service{t: t, cmd: c, log: bufio.NewReader(stderr)}
+	s := &service{t: t, cmd: c}
+	s.log = bufio.NewReader(io.TeeReader(stderr, &s.said))
+	t.Cleanup(func() {
+		if c.ProcessState == nil {
+			s.stop(syscall.SIGTERM)
+		}
+	})
 	line := s.find(`(.*[" ]ops_address.*)`)
 	s.addr = regexp.MustCompile(`[" ]address"?[:=]"?([^" ]+)`).FindStringSubmatch(line)[1]
 	s.ops = regexp.MustCompile(`[" ]ops_address"?[:=]"?([^" ]+)`).FindStringSubmatch(line)[1]
@@ -272,193 +155,262 @@ func serve(t *testing.T, c *exec.Cmd) *service {
 func (s *service) find(pattern string) string {
 	s.t.Helper()
 	expression := regexp.MustCompile(pattern)
-	var seen strings.Builder
 	for {
 		line, err := s.log.ReadString('\n')
-		seen.WriteString(line)
 		if m := expression.FindStringSubmatch(line); m != nil {
 			return m[len(m)-1]
 		}
 		if err != nil {
-			s.t.Fatalf("no %s in the log: %s", pattern, &seen)
+			s.t.Fatalf("no %s in the log: %s", pattern, &s.said)
 		}
 	}
 }
 
-// stop sends the signal, and checks that the service drains and exits with code 0.
-func (s *service) stop(signal os.Signal) string {
+// stop sends the signal. The service must drain, exit with code 0, and have logged no secret.
+func (s *service) stop(signal os.Signal) {
 	s.t.Helper()
 	if err := s.cmd.Process.Signal(signal); err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
 	}
 	rest, err := io.ReadAll(s.log)
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
 	}
-	if err := s.cmd.Wait(); err != nil {
+	if err := s.cmd.Wait(); err != nil || !bytes.Contains(rest, []byte("stopped")) {
 		s.t.Errorf("ended with %v: %s", err, rest)
 	}
-	return string(rest)
+	demandNoSecret(s.t, s.said.String())
+	demandNoDemoFiles(s.t, s.cmd)
 }
 
-func TestServeStopsOnASignal(t *testing.T) {
-	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		s := serve(t, command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0"))
-		rest := s.stop(signal)
-		if !strings.Contains(rest, `"draining"`) || !strings.Contains(rest, `"stopped"`) {
-			t.Errorf("%v: %s", signal, rest)
+// request sends a request with a credential.
+func (s *service) request(method, path, credential string) (status int, text string) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addr+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+credential)
+	r.Close = true
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+// write writes a file into a folder and returns its path.
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// An error names the setting as it was written, and shows no secret.
+func TestRefusals(t *testing.T) {
+	dir := t.TempDir()
+	quoted := write(t, dir, "certificate", `"`+certificate+`"`)
+	project := func(id, certificate, secret string) string {
+		return "  - {appId: " + id + ", appCertificate: " + certificate + ", jwtSecret: '" + secret + "'}\n"
+	}
+	one := write(t, dir, "one.yaml", "projects:\n"+project(appID, certificate, firstSecret))
+	two := write(t, dir, "two.yaml", "projects:\n"+project(appID, certificate, firstSecret)+project(otherAppID, otherCertificate, otherSecret))
+	ours := func(more ...string) []string { return append(more, credentialsEnv...) }
+	for _, c := range []struct {
+		env        []string
+		line, want string
+	}{
+		{nil, "serve --auth=none", "--app-id (or AGORA_APP_ID) is missing"},
+		{[]string{"APP_ID=" + appID}, "serve --auth=none", "--app-certificate (or AGORA_APP_CERTIFICATE) is missing"},
+		{[]string{"APP_ID=xyz", "APP_CERTIFICATE=" + certificate}, "serve --auth=none", "APP_ID: 3 characters long; want 32 hex digits"},
+		{[]string{"APP_ID=" + appID, "APP_CERTIFICATE=hush-hush"}, "serve --auth=none", "APP_CERTIFICATE: 9 characters long"},
+		{[]string{"APP_ID=" + appID + "\n", "REFRESHER_APP_CERTIFICATE_FILE=" + quoted}, "serve --auth=none", "REFRESHER_APP_CERTIFICATE_FILE: " + quoted + ": is in quotes"},
+		{ours("REFRESHER_APP_CERTIFICATE_FILE=/dev/null"), "serve", "AGORA_APP_CERTIFICATE and REFRESHER_APP_CERTIFICATE_FILE are both set"},
+		{ours(), "serve", "--jwt-secret (or REFRESHER_JWT_SECRET): is missing"},
+		{ours(), "serve --auth=none", "--insecure"},
+		{ours(), "serve --token-ttl=soon", "--token-ttl: want a duration"},
+		{ours("REFRESHER_TOKEN_TTL=60"), "serve", "REFRESHER_TOKEN_TTL: has no unit; want a duration such as 60s"},
+		{ours(), "serve --auth=none --listen=127.0.0.1:0 --max-ttl=25h", "max-ttl: "},
+		{ours(), "serve --nonsense", "--nonsense"},
+		{ours(), "serve --log-level=loud", "--log-level: want debug, info, warn or error"},
+		{ours(), "serve --max-sessions=many", "--max-sessions: want a whole number"},
+		{ours(), "serve --join-rate=fast", "--join-rate: want a number"},
+		{ours(), "serve --socket-mode=rw", "want permissions in octal"},
+		{ours(), "serve --auth=none --listen=unix:refresher.sock", "listen: want an absolute path"},
+		{ours("REFRESHER_EVENTS_SECRET=hush-hush"), "serve --auth=none --listen=127.0.0.1:0 --events-url=http://127.0.0.1:1", "REFRESHER_EVENTS_SECRET: want at least 24 bytes"},
+		{ours("REFRESHER_AUTHORIZE_SECRET=whsec_hush"), "serve --auth=none --listen=127.0.0.1:0 --authorize-url=http://127.0.0.1:1", "REFRESHER_AUTHORIZE_SECRET: "},
+
+		{nil, "serve --projects-file=" + two, "REFRESHER_SESSION_SECRET): is missing"},
+		{ours(), "serve --projects-file=" + one, "want one"},
+		{[]string{"REFRESHER_JWT_ISSUER=login"}, "serve --projects-file=" + one, "want one"},
+		{[]string{"REFRESHER_SESSION_SECRET=hush-hush, it seals keys", "REFRESHER_AUTH=none"}, "serve --projects-file=" + two, "REFRESHER_AUTH: none does for one project"},
+
+		{nil, "demo --listen=0.0.0.0:0", "--insecure"},
+		{nil, "demo --listen=unix:/tmp/refresher.sock", "--listen: "},
+		{nil, "demo --certificate-grace=0", "--certificate-grace"},
+		{nil, "demo --listen=127.0.0.1:0 --token-ttl=2s", "token-ttl: "},
+		{[]string{"APP_ID=xyz"}, "demo", "APP_ID: 3 characters long"},
+		{[]string{"APP_ID=" + appID}, "demo --stand-in", "--app-certificate (or AGORA_APP_CERTIFICATE) is missing"},
+
+		{ours(), "token mint", "--channel"},
+		{ours(), "token mint --channel=daily-* --uid=7", "rtc.channel: "},
+		{nil, "token inspect 007abc", "refresher: error: "},
+		{nil, "token grant", "--jwt-secret (or REFRESHER_JWT_SECRET) is missing"},
+		{[]string{"REFRESHER_JWT_SECRET=hush-hush"}, "token grant", "REFRESHER_JWT_SECRET: has 9 bytes; want at least 32"},
+		{secretEnv, "token grant --roles=admin", "publisher"},
+		{secretEnv, "token grant --uids=ana", "--uids: want a list of uids"},
+		{secretEnv, "token grant --until=tomorrow", "--until: want"},
+		{secretEnv, "token grant --until=-8h", "--until"},
+		{secretEnv, "token grant --ttl=-1h", "ttl"},
+		{secretEnv, "token grant --max-ttl=1500ms", "max-ttl: want whole seconds"},
+
+		{nil, "sessions show", "session"},
+		{nil, "revoke --for=1h", "nothing to revoke"},
+		{nil, "revoke --uid=7 --for=100ms", "whole number of seconds"},
+		{nil, "revoke everyone", "unexpected argument everyone"},
+	} {
+		stdout, stderr, code := run(t, c.env, c.line)
+		if code == 0 || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d, said %q; want %q", c.line, code, stdout+stderr, c.want)
+		}
+		demandNoSecret(t, stdout+stderr)
+	}
+}
+
+// An error that ends a service is logged in the log's format, whatever its cause.
+func TestWhatEndsAServiceIsInItsLog(t *testing.T) {
+	for _, c := range []struct {
+		env        []string
+		line, want string
+		code       int
+		text       bool
+	}{
+		{nil, "serve", "--app-id (or AGORA_APP_ID) is missing", 1, false},
+		{nil, "serve --token-ttl=soon", "--token-ttl", 80, false},
+		{[]string{"REFRESHER_LOG_FORMAT=text"}, "serve", "--app-id", 1, true},
+		{nil, "serve --log-format=text", "--app-id", 1, true},
+		{nil, "serve --log-format text", "--app-id", 1, true},
+		{nil, "token mint", "--app-id", 1, true},
+	} {
+		stdout, stderr, code := run(t, c.env, c.line)
+		if code != c.code || stdout != "" || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d, %q, %q", c.line, code, stdout, stderr)
+		}
+		var line struct{ Time, Level, Msg string }
+		isJSON := json.Unmarshal([]byte(stderr), &line) == nil && line.Time != "" && line.Level == "ERROR" && line.Msg == "the service cannot start, or go on"
+		if isJSON == c.text || strings.HasPrefix(stderr, "refresher: error: ") != c.text {
+			t.Errorf("%s: %q", c.line, stderr)
 		}
 	}
 }
 
-func TestSettingsFromAFile(t *testing.T) {
-	c := command(t, nil, "serve", "--ops-listen=127.0.0.1:0")
-	env := fmt.Sprintf("APP_ID=%s\nAPP_CERTIFICATE=%s\nREFRESHER_AUTH=none\nREFRESHER_INSECURE=true\nPORT=0\n", appID, certificate)
-	if err := os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(env), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	serve(t, c).stop(syscall.SIGTERM)
-
-	for _, text := range []string{`APP_CERTIFICATE="hush-hush`, "FOO BAR\nAPP_CERTIFICATE=hush-hush\n"} {
-		bad := command(t, nil, "sessions", "list")
-		if err := os.WriteFile(filepath.Join(bad.Dir, ".env"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, stderr, code := finish(t, bad); code == 0 || !strings.Contains(stderr, ".env") || strings.Contains(stderr, "hush-hush") {
-			t.Errorf("a broken .env: exit %d, %q", code, stderr)
-		}
+func TestHelpKeepsSecrets(t *testing.T) {
+	env := append([]string{"REFRESHER_SESSION_SECRET=hush-hush", "REFRESHER_CREDENTIAL=hush-hush"}, credentialsEnv...)
+	for _, line := range []string{"--help", "serve --help", "demo --help", "token mint --help", "sessions list --help"} {
+		demandNoSecret(t, works(t, env, line))
 	}
 }
 
-// Empty variables, which Compose sets when it has no value, do not hide other settings.
-func TestVariablesSetToNothingDoNotHideOthers(t *testing.T) {
-	env := []string{
-		"AGORA_APP_ID=", "APP_ID=" + appID, "AGORA_APP_CERTIFICATE=", "APP_CERTIFICATE=" + certificate,
-		"REFRESHER_LISTEN=", "PORT=0", "REFRESHER_TOKEN_TTL=", "REFRESHER_INSECURE=true",
+func TestMintAndInspect(t *testing.T) {
+	dir := t.TempDir()
+	minted := works(t, []string{"APP_ID=" + appID}, "token mint --app-certificate-file="+write(t, dir, "certificate", certificate+"\n")+
+		" --channel=c --uid=7 --role=publisher --rtm-user=seven --chat-user=sev --ttl=90s")
+	fields := strings.Fields(minted)
+	if len(fields) != 6 || fields[0] != "rtc" || fields[2] != "rtm" || fields[4] != "chat" {
+		t.Fatalf("minted %q", minted)
 	}
-	serve(t, command(t, env, "serve", "--auth=none", "--ops-listen=127.0.0.1:0")).stop(syscall.SIGTERM)
-
-	// Empty variables do not hide settings in .env either, and empty lines of .env hide nothing.
-	c := command(t, []string{"AGORA_APP_ID=", "APP_ID=", "APP_CERTIFICATE=", "PORT="}, "serve", "--auth=none", "--ops-listen=127.0.0.1:0")
-	file := "AGORA_APP_ID=\nAPP_ID=" + appID + "\nAPP_CERTIFICATE=" + certificate + "\nPORT=0\nREFRESHER_TOKEN_TTL=\nREFRESHER_INSECURE=true\n"
-	if err := os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(file), 0o600); err != nil {
-		t.Fatal(err)
+	for i := 0; i < 6; i += 2 {
+		said := works(t, credentialsEnv, "token inspect "+fields[i+1])
+		matches(t, said, "service "+fields[i]+" .*")
+		matches(t, said, "signature good: .*")
 	}
-	serve(t, c).stop(syscall.SIGTERM)
-}
-
-// SERVER_PORT is the port setting of the classic Go token server. PORT, which hosting platforms set,
-// overrides it.
-func TestServerPort(t *testing.T) {
-	env := []string{"REFRESHER_INSECURE=true", "SERVER_PORT=0"}
-	s := serve(t, command(t, append(env, credentialsEnv...), "serve", "--auth=none", "--ops-listen=127.0.0.1:0"))
-	if strings.HasSuffix(s.addr, ":8080") {
-		t.Errorf("listens on %s", s.addr)
+	rtc := fields[1]
+	var token struct{ AppID string }
+	if err := json.Unmarshal([]byte(works(t, nil, "token inspect --json "+rtc)), &token); err != nil || token.AppID != appID {
+		t.Errorf("%+v, %v", token, err)
 	}
-	s.stop(syscall.SIGTERM)
-	env = []string{"REFRESHER_INSECURE=true", "PORT=0", "SERVER_PORT=none"}
-	serve(t, command(t, append(env, credentialsEnv...), "serve", "--auth=none", "--ops-listen=127.0.0.1:0")).stop(syscall.SIGTERM)
-}
-
-func TestDemoTakesAPortForOneOfThisMachine(t *testing.T) {
-	demo := serve(t, command(t, []string{"PORT=0"}, "demo", "--ops-listen=127.0.0.1:0"))
-	if !strings.HasPrefix(demo.addr, "127.0.0.1:") {
-		t.Errorf("listens on %s", demo.addr)
+	piped := command(t, credentialsEnv, "token inspect - --service=rtc")
+	piped.Stdin = strings.NewReader(rtc + "\n")
+	if said, stderr, code := finish(t, piped); code != 0 || !strings.Contains(said, `channel "c"`) {
+		t.Errorf("inspect -: exit %d: %s%s", code, said, stderr)
 	}
-	demo.stop(os.Interrupt)
-}
-
-func TestInterruptEndsACommandThatReads(t *testing.T) {
-	c := command(t, nil, "token", "inspect", "-")
-	stdin, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stdin.Close()
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Wait(); err == nil {
-		t.Error("ended as if nothing had happened")
+	wrong := []string{"AGORA_APP_CERTIFICATE=" + otherCertificate}
+	if _, stderr, code := run(t, wrong, "token inspect "+rtc); code == 0 || !strings.Contains(stderr, "signature") {
+		t.Errorf("another certificate: exit %d, %q", code, stderr)
 	}
 }
 
-func TestCertificateFromAFile(t *testing.T) {
-	c := command(t, nil, "token", "mint", "--app-id="+appID, "--app-certificate-file=cert", "--rtm-user=u")
-	if err := os.WriteFile(filepath.Join(c.Dir, "cert"), []byte(certificate+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if stdout, stderr, code := finish(t, c); code != 0 || !strings.HasPrefix(stdout, "rtm  007") {
-		t.Errorf("exit %d: %s%s", code, stdout, stderr)
-	}
+// Empty variables, which Compose sets when it has no value, hide neither other settings nor lines of .env.
+func TestEnvironmentAndEnvFile(t *testing.T) {
+	c := command(t, []string{"AGORA_APP_ID=", "APP_ID=", "APP_CERTIFICATE=", "PORT=0", "REFRESHER_LOG_LEVEL=info"}, "serve --ops-listen=127.0.0.1:0")
+	write(t, c.Dir, ".env", "AGORA_APP_ID=\nAPP_ID="+appID+"\nAPP_CERTIFICATE="+certificate+"\nPORT=none\nREFRESHER_AUTH=none\nREFRESHER_INSECURE=true\nREFRESHER_TOKEN_TTL=\n")
+	startCommand(t, c)
 }
 
-// TestDemoAndCall does what a new user does first: it runs the demo and a call. The stand-in for Agora's edge
-// holds the call as long as its tokens are valid.
-func TestDemoAndCall(t *testing.T) {
-	judge, err := edge.New(edge.Config{AppID: appID, Certificate: certificate})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = judge.Serve(ctx, listener)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-served
-		judge.Close()
-	})
-
-	demo := serve(t, command(t, credentialsEnv, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--min-ttl=4s"))
-	stdout, stderr, code := run(t, nil, "call", "--url=http://"+demo.addr, "--ttl=4", "--renewals=3", "--edge="+listener.Addr().String())
-	if code != 0 || strings.Count(stdout, "  renewed ") != 3 || !strings.Contains(stdout, "3 renewals confirmed") {
-		t.Errorf("exit %d: %s%s", code, stdout, stderr)
-	}
-	demo.stop(os.Interrupt)
-	record := judge.Record()
-	if total := record.Total; total.LostSeconds != 0 || total.Drops != 0 || total.RenewalsAccepted != 6 || total.RenewalsRefused != 0 || total.Breaks != 0 {
-		t.Errorf("the judge saw %+v", total)
+// SERVER_PORT is the port setting of the classic Go token server. PORT, which hosting platforms set, overrides it.
+func TestPortVariables(t *testing.T) {
+	for want, env := range map[string][]string{
+		":8080": nil, ":7000": {"SERVER_PORT=7000"}, ":7001": {"SERVER_PORT=7000", "PORT=7001"}, ":7002": {"PORT=7001", "REFRESHER_LISTEN=7002"},
+	} {
+		t.Run(want, func(t *testing.T) {
+			if c, err := serveConfig(t, env...); err != nil || c.Listen != want {
+				t.Errorf("%v: %s, %v", env, c.Listen, err)
+			}
+		})
 	}
 }
 
 // A call whose URL can never work ends at once, with an error that says what to write.
 func TestCallGivesUpWhereTryingAgainIsUseless(t *testing.T) {
-	demo := serve(t, command(t, nil, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"))
-	defer demo.stop(os.Interrupt)
-	for url, want := range map[string]string{
-		"ws://" + demo.addr + "/nowhere": "--url: connect: the URL answers ",
-		"ws://" + demo.ops:               "--url: connect: the URL answers 404 Not Found to a WebSocket; want the service's public port",
-		"wss://" + demo.addr + "/v1/ws":  "--url: the service does not speak TLS there; want ws://",
-		"https://" + demo.addr:           "--url: the service does not speak TLS there; want ws://",
-		demo.addr:                        "--url: want a scheme, a host and a path, such as wss://",
+	demo := start(t, nil, "demo")
+	for line, want := range map[string]string{
+		"--url=ws://" + demo.ops:                        "--url: connect: the URL answers 404 Not Found to a WebSocket; want the service's public port",
+		"--url=https://" + demo.addr:                    "--url: the service does not speak TLS there; want ws://",
+		"--url=" + demo.addr:                            "--url: want a scheme, a host and a path, such as wss://",
+		"--url=http://" + demo.addr + " --channel=a/b":  "rtc.channel",
+		"--url=http://" + demo.addr + " --edge=nowhere": "--edge: ",
 	} {
-		if stdout, stderr, code := run(t, nil, "call", "--url="+url); code != 1 || !strings.Contains(stderr, want) || stdout != "" {
-			t.Errorf("%s: exit %d: %s%s", url, code, stdout, stderr)
+		if stdout, stderr, code := run(t, nil, "call "+line); code != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit %d: %s%s", line, code, stdout, stderr)
 		}
 	}
-	if err := useless(&net.DNSError{Err: "no such host", Name: "nowhere.example", IsNotFound: true}); err == nil {
-		t.Error("a host that does not exist is tried again")
+	var said strings.Builder
+	(&call{out: &said}).notify(client.Event{Kind: client.Lost, Err: syscall.ECONNREFUSED, After: time.Second})
+	if !strings.HasSuffix(said.String(), "lost      connection refused; again in 1.0s\n") {
+		t.Errorf("said %q", said.String())
 	}
-	if err := useless(syscall.ECONNREFUSED); err != nil {
-		t.Errorf("a service that may come is given up: %v", err)
+	for useful, errs := range map[bool][]error{
+		false: {&net.DNSError{Name: "nowhere.example", IsNotFound: true}, &client.HandshakeError{Status: http.StatusNotFound}},
+		true:  {syscall.ECONNREFUSED, &net.DNSError{IsTemporary: true}, &client.HandshakeError{Status: http.StatusTooManyRequests}, &client.HandshakeError{Status: http.StatusBadGateway}},
+	} {
+		for _, err := range errs {
+			if got := useless(err); (got == nil) != useful {
+				t.Errorf("%v: %v", err, got)
+			}
+		}
 	}
 }
 
-func TestCallThatIsRefused(t *testing.T) {
-	demo := serve(t, command(t, nil, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"))
-	defer demo.stop(os.Interrupt)
-	_, stderr, code := run(t, nil, "call", "--url=ws://"+demo.addr+"/v1/ws", "--channel=a/b")
-	if code == 0 || !strings.Contains(stderr, "rtc.channel") {
-		t.Errorf("exit %d: %s", code, stderr)
+// matches checks that a line of the text matches the regular expression `expression`, in which a space matches any
+// number of spaces.
+func matches(t *testing.T, text, expression string) {
+	t.Helper()
+	if !regexp.MustCompile(`(?m)^` + strings.ReplaceAll(expression, " ", ` +`) + ` *$`).MatchString(text) {
+		t.Errorf("%s\nhas no line %s", text, expression)
 	}
+}
+
+// parse parses flags into a command, with the environment that the test has set.
+func parse(t *testing.T, command any, args ...string) error {
+	t.Helper()
+	_, err := kong.Must(command, append(slices.Clone(valueMappers()), kong.Name("refresher"))...).Parse(args)
+	return err
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"os"
-	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,32 +40,17 @@ func clientSettings(parser *kong.Kong) string {
 	return generated.Table([]string{"setting", "default", "meaning"}, rows...)
 }
 
-// TestProjectFieldsAreDocumented checks that the documented table of the projects file agrees with the fields
-// that the command reads.
+// TestProjectFieldsAreDocumented checks that the documentation describes each field of the projects file.
 func TestProjectFieldsAreDocumented(t *testing.T) {
-	var fields []string
-	for _, of := range []reflect.Type{reflect.TypeFor[credentials](), reflect.TypeFor[keySettings]()} {
-		for f := range of.Fields() {
-			if name := f.Tag.Get("yaml"); name != "" {
-				fields = append(fields, name)
-			}
-		}
-	}
 	text, err := os.ReadFile("../../docs/build/credentials.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, table, _ := strings.Cut(string(text), "| field | meaning |")
-	var listed []string
-	for _, row := range regexp.MustCompile(`(?m)^\| (`+"`"+`.*?) \|`).FindAllStringSubmatch(table, -1) {
-		for _, name := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(row[1], -1) {
-			listed = append(listed, name[1])
+	for _, field := range projectFields {
+		if !strings.Contains(table, "`"+field+"`") {
+			t.Errorf("credentials.md does not describe %s", field)
 		}
-	}
-	slices.Sort(fields)
-	slices.Sort(listed)
-	if !slices.Equal(fields, listed) {
-		t.Errorf("the command reads %q; credentials.md has %q", fields, listed)
 	}
 }
 

@@ -8,19 +8,12 @@ import (
 	"testing"
 )
 
-func newOpenSigner(t *testing.T) *signer {
-	t.Helper()
+func TestSigner(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	s := newSigner(certificate)
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.close() })
-	return s
-}
-
-func TestSignerWaitsForTheService(t *testing.T) {
-	s := newOpenSigner(t)
 	s.changed(appID, "of an earlier change")
 	s.changed(appID, "and another")
 	next := strings.Repeat("0", 32)
@@ -35,19 +28,15 @@ func TestSignerWaitsForTheService(t *testing.T) {
 	if fingerprint, err := s.sign(t.Context(), []string{next, certificate}); err != nil || fingerprint != "of the next" {
 		t.Errorf("%q, %v", fingerprint, err)
 	}
-}
-
-func TestSignerGivesUp(t *testing.T) {
-	s := newOpenSigner(t)
-	ctx, cancel := context.WithCancel(t.Context())
+	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.sign(ctx, []string{certificate}); !errors.Is(err, context.Canceled) {
+	if _, err := s.sign(cancelled, []string{certificate}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if err := s.close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.sign(t.Context(), []string{certificate}); err == nil || strings.Contains(err.Error(), certificate) {
-		t.Errorf("a file that is gone: %v", err)
+		t.Errorf("the folder is gone: %v", err)
 	}
 }

@@ -21,7 +21,8 @@ type step struct {
 }
 
 // TestConverges: after any sequence of partitions, losses of data and restarts, all nodes
-// and the store have the same revocations. No acknowledged revocation or lift is lost.
+// and the store have the same revocations. No acknowledged revocation or lift is lost, and no
+// count of ended sessions.
 func TestConverges(t *testing.T) {
 	happens := []string{
 		"add", "add", "lift", "cut off", "hang", "read-only", "reach", "lose the data", "snapshot", "fail over",
@@ -77,7 +78,7 @@ func converge(t *testing.T, story []step) {
 		case "hang":
 			n.link.set(hangUp)
 		case "read-only":
-			n.link.set(func(l *link) { l.readOnly = true })
+			n.link.set(readOnly)
 		case "reach":
 			n.link.set(connect)
 		case "lose the data":
@@ -87,13 +88,10 @@ func converge(t *testing.T, story []step) {
 		case "fail over":
 			s.restore(replica)
 		case "deafen":
-			s.mu.Lock()
-			s.deaf = !s.deaf
-			s.mu.Unlock()
+			s.set(func(s *shared) { s.deaf = !s.deaf })
 		case "restart":
 			n.link.set(connect)
-			time.Sleep(settled) // bubble
-			n.stop()
+			n.stop() // saves what the store lacks
 			nodes[step.node] = start(t, s, fmt.Sprintf("%d.%d", step.node, i))
 		}
 	}
@@ -120,6 +118,9 @@ func wantSame(t *testing.T, s *shared, nodes []*node, added, lifted []string) {
 		for id, e := range n.entries {
 			if e.Revocation != s.data.all[id] {
 				t.Errorf("%s has %+v, the store %+v", n.name, e.Revocation, s.data.all[id])
+			}
+			if e.ended != s.data.ended[id][n.name] {
+				t.Errorf("%s has ended %+v for %s, in the store it is %+v", n.name, e.ended, id, s.data.ended[id][n.name])
 			}
 		}
 		if len(n.entries) != len(s.data.all) || len(n.unsaved)+len(n.unapplied)+len(n.unreported) != 0 || n.known != s.data.version {

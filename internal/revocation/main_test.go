@@ -21,7 +21,8 @@ import (
 
 var errAway = errors.New("no answer")
 
-// shared is a store that can be made to lose its data.
+// shared is a store that can be made to lose its data. Its mutex guards all its fields, and
+// those of its links.
 type shared struct {
 	mu       sync.Mutex
 	data     data
@@ -43,6 +44,13 @@ type data struct {
 	ended   map[string]map[string]store.Ended
 }
 
+func newData() data {
+	return data{
+		version: store.RevocationsVersion{Name: "-"},
+		all:     make(map[string]store.Revocation), seqs: make(map[string]int64), ended: make(map[string]map[string]store.Ended),
+	}
+}
+
 func (d *data) clone() data {
 	c := data{d.version, maps.Clone(d.all), maps.Clone(d.seqs), make(map[string]map[string]store.Ended)}
 	for id, ended := range d.ended {
@@ -52,47 +60,39 @@ func (d *data) clone() data {
 }
 
 func newShared() *shared {
-	s := &shared{statuses: make(map[string]string), watchers: make(map[*func(store.RevocationsChange)]*link)}
-	s.lose()
-	return s
+	return &shared{data: newData(), statuses: make(map[string]string), watchers: make(map[*func(store.RevocationsChange)]*link)}
 }
 
-// inPair runs a test with two nodes and a new store, in a bubble.
+// inPair runs a test with two nodes and a new store, under synctest's fake clock.
 func inPair(t *testing.T, test func(t *testing.T, s *shared, a, other *node)) {
 	t.Helper()
-	inBubble(t, func(t *testing.T, s *shared) { test(t, s, start(t, s, "a"), start(t, s, "b")) })
+	withStore(t, func(t *testing.T, s *shared) { test(t, s, start(t, s, "a"), start(t, s, "b")) })
 }
 
-// inBubble runs a test with a new store, in a bubble.
-func inBubble(t *testing.T, test func(t *testing.T, s *shared)) {
+// withStore runs a test with a new store, under synctest's fake clock.
+func withStore(t *testing.T, test func(t *testing.T, s *shared)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, newShared()) })
 }
 
-// lose empties the store.
-func (s *shared) lose() {
-	s.restore(data{
-		all: make(map[string]store.Revocation), seqs: make(map[string]int64), ended: make(map[string]map[string]store.Ended),
-	})
+// set changes how the store behaves.
+func (s *shared) set(change func(s *shared)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
 }
+
+// lose empties the store, without a notice.
+func (s *shared) lose() { s.set(func(s *shared) { s.data = newData() }) }
 
 // snapshot returns a copy of the data, as a replica that receives no more changes has
-// them.
-func (s *shared) snapshot() data {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.data.clone()
+// them. restore replaces the data by the copy, without a notice.
+func (s *shared) snapshot() (copied data) {
+	s.set(func(s *shared) { copied = s.data.clone() })
+	return copied
 }
 
-// restore replaces the data by a snapshot, without a notice.
-func (s *shared) restore(d data) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.data = d.clone()
-	if d.version.Name == "" {
-		s.data.version.Name = "-"
-	}
-}
+func (s *shared) restore(d data) { s.set(func(s *shared) { s.data = d.clone() }) }
 
 // counts returns how often the version was read, and how often all revocations.
 func (s *shared) counts() (readings, full int) {
@@ -111,26 +111,16 @@ func (s *shared) wantReads(t *testing.T, most int, f func()) {
 	}
 }
 
-// set changes how the store behaves.
-func (s *shared) set(change func(s *shared)) {
+func (s *shared) get(id string) store.Revocation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	change(s)
-}
-
-func (s *shared) get(id string) (store.Revocation, map[string]store.Ended) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.data.all[id], maps.Clone(s.data.ended[id])
+	return s.data.all[id]
 }
 
 // notify publishes a change to the nodes that can be reached. The caller holds s.mu.
 func (s *shared) notify(change store.RevocationsChange) {
 	for f, l := range s.watchers {
-		l.mu.Lock()
-		deaf := s.deaf || l.away
-		l.mu.Unlock()
-		if !deaf {
+		if !s.deaf && !l.away {
 			(*f)(change)
 		}
 	}
@@ -139,13 +129,12 @@ func (s *shared) notify(change store.RevocationsChange) {
 // link connects one node to the store, and can be cut.
 type link struct {
 	*shared
-	mu       sync.Mutex
-	away     bool          // whether all requests fail
+	away     bool          // all requests fail
 	hang     bool          // requests get no answer until the caller's or the store client's timeout
-	readOnly bool          // whether writes fail
+	readOnly bool          // writes fail
 	lag      time.Duration // delay of reading the revocations, but not of reading the version
 	putLag   time.Duration
-	puts     int
+	puts     int // number of revocations that were put into the store
 	said     int // number of statuses that were written
 }
 
@@ -155,53 +144,35 @@ func (l *link) set(change func(l *link)) {
 	change(l)
 }
 
-// putCount returns how many revocations were put into the store.
-func (l *link) putCount() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.puts
+func (l *link) putCount() (puts int) {
+	l.set(func(l *link) { puts = l.puts })
+	return puts
 }
 
-func cutOff(l *link)  { l.away = true }
-func hangUp(l *link)  { l.away, l.hang = true, true }
-func connect(l *link) { l.away, l.hang, l.readOnly = false, false, false }
+func cutOff(l *link)   { l.away = true }
+func hangUp(l *link)   { l.away, l.hang = true, true }
+func readOnly(l *link) { l.readOnly = true }
+func connect(l *link)  { l.away, l.hang, l.readOnly = false, false, false }
 
-// reach locks the store, which the caller unlocks if there is no error.
-func (l *link) reach(ctx context.Context, write bool) error {
+// reach locks the store after a delay. If there is no error, the caller unlocks the store.
+func (l *link) reach(ctx context.Context, write bool, lag time.Duration) error {
 	l.mu.Lock()
-	refused, lag := write && l.readOnly, l.lag
-	l.mu.Unlock()
-	if refused {
-		return errAway
-	}
-	if write {
-		lag = 0
-	}
-	return l.reachAfter(ctx, lag)
-}
-
-// reachAfter is like reach, but for operations that a read-only store also accepts.
-func (l *link) reachAfter(ctx context.Context, lag time.Duration) error {
-	l.mu.Lock()
-	away, hang := l.away, l.hang
+	refused, hang := l.away || write && l.readOnly, l.hang
 	l.mu.Unlock()
 	if hang {
 		pause(ctx, storeTimeout)
 	}
-	if away || ctx.Err() != nil || lag > 0 && !pause(ctx, lag) {
+	if refused || ctx.Err() != nil || lag > 0 && !pause(ctx, lag) {
 		return errAway
 	}
-	l.shared.mu.Lock()
+	l.mu.Lock()
 	return nil
 }
 
 func (l *link) PutRevocations(ctx context.Context, revocations ...store.Revocation) (err error) {
 	var lag time.Duration
 	l.set(func(l *link) { l.puts, lag = l.puts+len(revocations), l.putLag })
-	if lag > 0 && !pause(ctx, lag) {
-		return errAway
-	}
-	if err := l.reach(ctx, true); err != nil {
+	if err := l.reach(ctx, true, lag); err != nil {
 		return err
 	}
 	s := l.shared
@@ -220,26 +191,25 @@ func (l *link) PutRevocations(ctx context.Context, revocations ...store.Revocati
 			change.Changed = append(change.Changed, r)
 		}
 	}
-	if len(change.Changed) == 0 {
-		return err
+	if len(change.Changed) > 0 {
+		s.data.version = change.To
+		s.notify(change)
 	}
-	s.data.version = change.To
-	s.notify(change)
 	return err
 }
 
 func (l *link) Revocations(ctx context.Context, known store.RevocationsVersion) ([]store.Revocation, store.RevocationsVersion, error) {
-	if err := l.reachAfter(ctx, 0); err != nil {
+	if err := l.reach(ctx, false, 0); err != nil {
 		return nil, store.RevocationsVersion{}, err
 	}
 	s := l.shared
 	s.readings++
-	version := s.data.version
+	version, lag := s.data.version, l.lag
 	s.mu.Unlock()
 	if version == known {
 		return nil, known, nil
 	}
-	if err := l.reach(ctx, false); err != nil {
+	if err := l.reach(ctx, false, lag); err != nil {
 		return nil, store.RevocationsVersion{}, err
 	}
 	defer s.mu.Unlock()
@@ -248,25 +218,22 @@ func (l *link) Revocations(ctx context.Context, known store.RevocationsVersion) 
 }
 
 func (l *link) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {
-	if err := l.reach(ctx, false); err != nil {
+	if err := l.reach(ctx, false, 0); err != nil {
 		return err
 	}
-	s := l.shared
-	s.watchers[&changed] = l
-	s.mu.Unlock()
+	l.watchers[&changed] = l
+	l.mu.Unlock()
 	changed(store.RevocationsChange{})
 	<-ctx.Done()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.watchers, &changed)
+	l.shared.set(func(s *shared) { delete(s.watchers, &changed) })
 	return nil
 }
 
 func (l *link) PutEnded(ctx context.Context, r store.Revocation, node string, e store.Ended) error {
-	if err := l.reach(ctx, true); err != nil {
+	if err := l.reach(ctx, true, 0); err != nil {
 		return err
 	}
-	defer l.shared.mu.Unlock()
+	defer l.mu.Unlock()
 	if l.data.ended[r.ID] == nil {
 		l.data.ended[r.ID] = make(map[string]store.Ended)
 	}
@@ -275,22 +242,19 @@ func (l *link) PutEnded(ctx context.Context, r store.Revocation, node string, e 
 }
 
 func (l *link) RevocationProgress(ctx context.Context, id string) (store.RevocationProgress, error) {
-	if err := l.reach(ctx, false); err != nil {
+	if err := l.reach(ctx, false, l.lag); err != nil {
 		return store.RevocationProgress{}, err
 	}
-	defer l.shared.mu.Unlock()
+	defer l.mu.Unlock()
 	return store.RevocationProgress{Seq: l.data.seqs[id], Ended: maps.Clone(l.data.ended[id])}, nil
 }
 
-func (l *link) SetStatus(ctx context.Context, node, topic, status string) error {
+func (l *link) SetStatus(ctx context.Context, node, _, status string) error {
 	l.set(func(l *link) { l.said++ })
-	if err := l.reach(ctx, true); err != nil {
+	if err := l.reach(ctx, true, 0); err != nil {
 		return err
 	}
-	defer l.shared.mu.Unlock()
-	if topic != statusTopic {
-		return errors.New("another topic")
-	}
+	defer l.mu.Unlock()
 	if _, live := l.statuses[node]; live {
 		l.statuses[node] = status
 	}
@@ -298,10 +262,10 @@ func (l *link) SetStatus(ctx context.Context, node, topic, status string) error 
 }
 
 func (l *link) Statuses(ctx context.Context, _ string) (map[string]string, error) {
-	if err := l.reach(ctx, false); err != nil {
+	if err := l.reach(ctx, false, l.lag); err != nil {
 		return nil, err
 	}
-	defer l.shared.mu.Unlock()
+	defer l.mu.Unlock()
 	return maps.Clone(l.statuses), nil
 }
 
@@ -321,7 +285,7 @@ type node struct {
 	slow     time.Duration                   // how long it takes to end sessions
 }
 
-// newNode makes a node that does not run yet. Its wall clock is the bubble's.
+// newNode makes a node that does not run yet. Its wall clock is the fake clock.
 func newNode(t *testing.T, s *shared, name string) *node {
 	t.Helper()
 	n := &node{
@@ -337,9 +301,7 @@ func newNode(t *testing.T, s *shared, name string) *node {
 
 // run runs the node until its stop function is called, or until the test ends.
 func (n *node) run() *node {
-	n.link.shared.mu.Lock()
-	n.link.statuses[n.name] = ""
-	n.link.shared.mu.Unlock()
+	n.link.shared.set(func(s *shared) { s.statuses[n.name] = "" })
 	ctx, cancel := context.WithCancel(n.t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -349,9 +311,7 @@ func (n *node) run() *node {
 	n.stop = func() {
 		cancel()
 		<-done
-		n.link.shared.mu.Lock()
-		defer n.link.shared.mu.Unlock()
-		delete(n.link.statuses, n.name)
+		n.link.shared.set(func(s *shared) { delete(s.statuses, n.name) })
 	}
 	n.t.Cleanup(n.stop)
 	return n
@@ -388,7 +348,6 @@ func (n *node) holds() int {
 	return len(n.entries)
 }
 
-// setSlow makes the node take the time d to end sessions.
 func (n *node) setSlow(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

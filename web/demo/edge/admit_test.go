@@ -2,10 +2,9 @@ package edge
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/base64"
 	"errors"
-	"runtime"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,13 +43,9 @@ func TestAdmission(t *testing.T) {
 		}{
 			{"uid", inRoom("7", rtc("7", hour)), 0},
 			{"account", inRoom("Ann (1)", rtc("Ann (1)", hour)), 0},
-			{"empty uid admits any", inRoom("7", rtc("", hour)), 0},
-			{"empty uid admits user 0", inRoom("0", rtc("", hour)), 0},
 			{"empty uid admits user unnamed", inRoom("", rtc("", hour)), 0},
+			{"empty uid admits any", inRoom("7", rtc("", hour)), 0},
 			{"uid written as 0", inRoom("0", rtc("0", hour)), 110},
-			{"stored block", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.pack = stored })), 0},
-			{"best compression", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.pack = deflated(zlib.BestCompression) })), 0},
-			{"huffman only", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.pack = deflated(zlib.HuffmanOnly) })), 0},
 			{"join privilege alone", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].privileges = []uint32{1, 3600} })), 0},
 			{"privilege never ends", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].privileges = []uint32{1, 0} })), 0},
 			{"second certificate", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.cert = secondCert })), 0},
@@ -65,20 +60,15 @@ func TestAdmission(t *testing.T) {
 
 			{"channel that begins like it, and a star", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].names[0] = "ro*" })), 110},
 			{"other channel", join(RTC, "hall", "7", rtc("7", hour).token()), 110},
-			{"channel in another case", join(RTC, "Room", "7", rtc("7", hour).token()), 110},
 			{"other uid", inRoom("8", rtc("7", hour)), 110},
-			{"uid with a zero before it", inRoom("07", rtc("7", hour)), 110},
 			{"other app", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.app = otherApp })), 101},
-			{"app in another case", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.app = strings.ToLower(testApp) })), 101},
 			{"unknown certificate", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.cert = "ff" + secondCert[2:] })), 110},
 			{"no join privilege", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].privileges = []uint32{2, 3600, 3, 3600} })), 110},
 			{"no such service", join(RTM, "", "7", rtc("7", hour).token()), 110},
-			{"no service", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts = nil })), 110},
 			{"unknown service", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].kind = 9 })), 110},
 			{"service twice", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts = append(m.parts, m.parts[0]) })), 110},
 			{"privilege twice", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].privileges = []uint32{1, 60, 1, 90} })), 110},
 			{"signed bytes to spare", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.extra = []byte{0} })), 110},
-			{"rtm user empty in the token", join(RTM, "", "ann", login(2, "", hour).token()), 110},
 			{"rtm other user", join(RTM, "", "ann", login(2, "bob", hour).token()), 110},
 			{"chat app token", join(Chat, "", "ann", mint{expire: 3600, parts: []part{app}}.token()), 110},
 
@@ -92,28 +82,26 @@ func TestAdmission(t *testing.T) {
 
 			{"006", join(RTC, "room", "7", mint006("room", "7", ts, 1, end)), 0},
 			{"006 any uid", join(RTC, "room", "7", mint006("room", "", ts, 1, end)), 0},
-			{"006 any uid, user 0", join(RTC, "room", "0", mint006("room", "", ts, 1, end)), 0},
 			{"006 privilege never ends", join(RTC, "room", "7", mint006("room", "7", ts, 1, 0)), 0},
 			{"006 uid written as 0", join(RTC, "room", "0", mint006("room", "0", ts, 1, end)), 110},
-			{"006 other channel", join(RTC, "hall", "7", mint006("room", "7", ts, 1, end)), 110},
 			{"006 other uid", join(RTC, "room", "8", mint006("room", "7", ts, 1, end)), 110},
 			{"006 no join privilege", join(RTC, "room", "7", mint006("room", "7", ts, 2, end)), 110},
 			{"006 privilege over", join(RTC, "room", "7", mint006("room", "7", ts, 1, uint32(now.Unix()))), 109},
 			{"006 token over", join(RTC, "room", "7", mint006("room", "7", now.Unix(), 1, end)), 109},
 			{"006 rtm", join(RTM, "", "ann", mint006("ann", "", ts, 1000, end)), 0},
-			{"006 rtm other user", join(RTM, "", "bob", mint006("ann", "", ts, 1000, end)), 110},
 			{"006 rtm with rtc's privilege", join(RTM, "", "ann", mint006("ann", "", ts, 1, end)), 110},
 			{"006 chat", join(Chat, "", "ann", mint006("ann", "", ts, 1, end)), 110},
 			{"006 other app", join(RTC, "room", "7", "006"+otherApp+mint006("room", "7", ts, 1, end)[35:]), 101},
 
 			{"no token", join(RTC, "room", "7", ""), 110},
 			{"005", join(RTC, "room", "7", "005"+rtc("7", hour).token()[3:]), 110},
-			{"007 alone", join(RTC, "room", "7", "007"), 110},
-			{"006 alone", join(RTC, "room", "7", "006"), 110},
+			{"006 no base64", join(RTC, "room", "7", "006"+testApp+"-"), 110},
 			{"not zlib", join(RTC, "room", "7", "007"+base64.StdEncoding.EncodeToString([]byte("no zlib"))), 110},
 			{"line break", join(RTC, "room", "7", rtc("7", hour).token()+"\n"), 110},
+			{"bytes after the compressed ones", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) {
+				m.pack = func(plain []byte) []byte { return append(stored(plain), 0) }
+			})), 110},
 			{"no padding", join(RTC, "room", "7", strings.TrimRight(padded(rtc("7", hour)), "=")), 110},
-			{"padding", join(RTC, "room", "7", padded(rtc("7", hour))), 0},
 			{"stray bits before the padding", join(RTC, "room", "7", stray(padded(rtc("7", hour)))), 110},
 			{"whole, but over 2047 bytes", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) {
 				m.pack = stored
@@ -138,8 +126,12 @@ func TestAdmission(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := e.Join(c.join); codeOf(t, err) != c.want {
+			_, err = e.Join(c.join)
+			if codeOf(t, err) != c.want {
 				t.Errorf("%s: got %v, want code %d", c.name, err, c.want)
+			}
+			if text := fmt.Sprint(err); strings.Contains(text, testCert) || len(c.join.Token) > 40 && strings.Contains(text, c.join.Token[3:40]) {
+				t.Errorf("%s: a secret is in %s", c.name, text)
 			}
 			e.Close()
 		}
@@ -164,47 +156,34 @@ func stray(token string) string {
 	return body[:len(body)-1] + digits[last^1:(last^1)+1] + token[len(body):]
 }
 
-// TestEveryBitSigned flips each bit of a token; every changed token must be refused.
-func TestEveryBitSigned(t *testing.T) {
+// A token with one changed bit, or without its last bytes, is refused.
+func TestWholeTokenIsSigned(t *testing.T) {
 	keys := keyring{appID: testApp, certificates: []string{testCert}}
-	who := identity{RTC, "room", "7"}
-	plain := rtc("7", time.Hour).plain()
-	raw006, _ := base64.StdEncoding.DecodeString(mint006("room", "7", 2e9, 1, 2e9)[35:])
-	for i := range 8 * len(plain) {
-		changed := bytes.Clone(plain)
-		changed[i/8] ^= 1 << (i % 8)
-		if _, refusal := keys.verify("007"+base64.StdEncoding.EncodeToString(stored(changed)), who); refusal == nil {
-			t.Errorf("007 passes with bit %d flipped", i)
-		}
+	token006 := mint006("room", "7", 2e9, 1, 2e9)
+	raw006, err := base64.StdEncoding.DecodeString(token006[35:])
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i := range 8 * len(raw006) {
-		changed := bytes.Clone(raw006)
-		changed[i/8] ^= 1 << (i % 8)
-		if _, refusal := keys.verify("006"+testApp+base64.StdEncoding.EncodeToString(changed), who); refusal == nil {
-			t.Errorf("006 passes with bit %d flipped", i)
+	for name, c := range map[string]struct {
+		raw   []byte
+		token func(raw []byte) string
+	}{
+		"007": {rtc("7", time.Hour).plain(), func(raw []byte) string { return "007" + base64.StdEncoding.EncodeToString(stored(raw)) }},
+		"006": {raw006, func(raw []byte) string { return token006[:35] + base64.StdEncoding.EncodeToString(raw) }},
+	} {
+		passes := func(raw []byte) bool {
+			_, refusal := keys.verify(c.token(raw), identity{RTC, "room", "7"})
+			return refusal == nil
 		}
-	}
-}
-
-// TestTruncated cuts tokens at every byte, before and after packing.
-func TestTruncated(t *testing.T) {
-	keys := keyring{appID: testApp, certificates: []string{testCert}}
-	who := identity{RTC, "room", "7"}
-	m := rtc("7", time.Hour)
-	for _, whole := range []string{m.token(), mint006("room", "7", 2e9, 1, 2e9)} {
-		if _, refusal := keys.verify(whole, who); refusal != nil {
-			t.Fatal(refusal)
+		if !passes(c.raw) {
+			t.Errorf("%s: the unchanged token is refused", name)
 		}
-		for n := range whole {
-			if _, refusal := keys.verify(whole[:n], who); refusal == nil {
-				t.Errorf("%.3s passes cut to %d bytes", whole, n)
+		for i := range 8 * len(c.raw) {
+			changed := bytes.Clone(c.raw)
+			changed[i/8] ^= 1 << (i % 8)
+			if passes(changed) || passes(c.raw[:i/8]) {
+				t.Errorf("%s passes with bit %d flipped, or cut there", name, i)
 			}
-		}
-	}
-	plain := m.plain()
-	for n := range plain {
-		if _, refusal := keys.verify("007"+base64.StdEncoding.EncodeToString(stored(plain[:n])), who); refusal == nil {
-			t.Errorf("007 passes with its plain text cut to %d bytes", n)
 		}
 	}
 }
@@ -212,37 +191,13 @@ func TestTruncated(t *testing.T) {
 func TestZlibBomb(t *testing.T) {
 	m := rtc("7", time.Hour)
 	m.extra = make([]byte, 1<<20)
-	token := m.token()
-	if len(token) > maxToken {
-		t.Fatalf("the bomb is %d bytes long: too easy to refuse", len(token))
-	}
-	_, refusal := parse007(token)
-	if refusal == nil || !strings.Contains(refusal.Text, "inflates to more") {
+	if _, refusal := parse007(m.token()); refusal == nil || !strings.Contains(refusal.Text, "inflates to more") {
 		t.Errorf("got %v", refusal)
-	}
-	const runs = 10
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range runs {
-		parse007(token)
-	}
-	runtime.ReadMemStats(&after)
-	allocated := (after.TotalAlloc - before.TotalAlloc) / runs
-	if allocated > 256<<10 { // an inflater takes 40 KiB, the reading a few times the bound
-		t.Errorf("a bomb of 1 MiB makes the parser allocate %d bytes", allocated)
-	}
-}
-
-func TestTrailingBytesAfterZlib(t *testing.T) {
-	raw := append(stored(rtc("7", time.Hour).plain()), 0)
-	if _, refusal := parse007("007" + base64.StdEncoding.EncodeToString(raw)); refusal == nil {
-		t.Error("accepted")
 	}
 }
 
 func TestConfig(t *testing.T) {
 	for name, config := range map[string]Config{
-		"nothing":               {},
 		"no certificate":        {AppID: testApp},
 		"app id not hex":        {AppID: "x" + testApp[1:], Certificate: testCert},
 		"short certificate":     {AppID: testApp, Certificate: testCert[1:]},
@@ -253,13 +208,12 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-}
-
-func TestErrorsTellNoSecrets(t *testing.T) {
 	e := newEdge(t)
-	token := rtc("8", time.Hour).token()
-	_, err := e.Join(JoinRequest{RTC, "room", "7", token})
-	if err == nil || strings.Contains(err.Error(), token[3:40]) || strings.Contains(err.Error(), testCert) {
-		t.Errorf("got %v", err)
+	defer e.Close()
+	for _, wrong := range [][2]string{{"", secondCert}, {secondCert, "short"}, {testCert + "0", ""}} {
+		if err := e.SetCertificates(wrong[0], wrong[1]); err == nil {
+			t.Errorf("%q were taken", wrong)
+		}
 	}
+	mustJoin(t, e, inRoom("7", rtc("7", time.Minute)))
 }

@@ -72,24 +72,3 @@ func FuzzBody(f *testing.F) {
 var everyone = []identity{
 	{RTC, vectorChannel, vectorUser}, {RTC, "room", "7"}, {RTC, "room", anonymous}, {RTM, "", "test_user"}, {Chat, "", "ann"},
 }
-
-// FuzzLine feeds lines of the protocol.
-func FuzzLine(f *testing.F) {
-	f.Add([]byte(`{"op":"join","leg":"rtc","channel":"room","user":"7","token":"007","id":1}`))
-	f.Add([]byte(`{"op":"leave","leg":"chat","id":2} `))
-	f.Add([]byte(`{"id":1e9}`))
-	f.Add([]byte(`[[[[`))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		q, refusal := parseRequest(line)
-		if refusal == nil && q.ID < 1 || q.ID < 0 {
-			t.Errorf("id %d, %v", q.ID, refusal)
-		}
-		answer := reply{ID: q.ID}
-		if refusal != nil {
-			answer.Error = refusal.Text
-		}
-		if n := len(encode(answer)); n > MaxLine {
-			t.Errorf("the answer is %d bytes long", n)
-		}
-	})
-}

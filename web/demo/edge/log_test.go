@@ -20,32 +20,23 @@ func TestLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tokens := []string{rtc("7", time.Minute).token(), rtc("8", time.Minute).token(), rtc("", time.Minute).token()}
-		join := JoinRequest{RTC, "room", "7", tokens[1]}
-		if _, err := e.Join(join); err == nil {
+		good, bad := inRoom("7", rtc("7", time.Minute)), inRoom("7", rtc("8", time.Minute))
+		if _, err := e.Join(bad); err == nil {
 			t.Error("admitted")
 		}
-		join.Token = tokens[0]
-		first := mustJoin(t, e, join)
-		join.Token = tokens[2]
-		call := mustJoin(t, e, join)
-		if err := call.Renew(tokens[1]); err == nil {
+		first, call := mustJoin(t, e, good), mustJoin(t, e, good)
+		if err := call.Renew(bad.Token); err == nil {
 			t.Error("renewed")
 		}
-		if err := call.Renew(tokens[0]); err != nil {
-			t.Error(err)
-		}
+		mustRenew(t, call, rtc("7", time.Minute))
 		first.Break() // leaving an ended call writes no line
 		pass(time.Minute)
 		e.Close()
 		var got []string
 		for line := range strings.Lines(out.String()) {
 			var fields struct{ Msg, Leg, Channel, User string }
-			if err := json.Unmarshal([]byte(line), &fields); err != nil {
-				t.Fatal(err)
-			}
-			if fields.Leg != "rtc" || fields.Channel != "room" || fields.User != "7" {
-				t.Errorf("line %s", line)
+			if err := json.Unmarshal([]byte(line), &fields); err != nil || fields.Leg != "rtc" || fields.Channel != "room" || fields.User != "7" {
+				t.Errorf("%v: %s", err, line)
 			}
 			got = append(got, fields.Msg)
 		}
@@ -53,7 +44,7 @@ func TestLog(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		for _, secret := range append(tokens, testCert) {
+		for _, secret := range []string{good.Token, bad.Token, testCert} {
 			if strings.Contains(out.String(), secret[10:]) {
 				t.Error("a token or the certificate is in the log")
 			}

@@ -2,11 +2,13 @@ package edge
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"hash/adler32"
 	"hash/crc32"
 	"testing"
@@ -57,7 +59,7 @@ func mac(key, message []byte) []byte {
 }
 
 func (m mint) body() []byte {
-	b := bytes.NewBuffer(putString(or(m.app, testApp)))
+	b := bytes.NewBuffer(putString(cmp.Or(m.app, testApp)))
 	if m.issued.IsZero() {
 		m.issued = time.Now()
 	}
@@ -84,42 +86,28 @@ func (m mint) body() []byte {
 // plain returns the token's content before compression and base64.
 func (m mint) plain() []byte {
 	body := m.body()
-	head := 2 + len(or(m.app, testApp))
+	head := 2 + len(cmp.Or(m.app, testApp))
 	issued, salt := body[head:head+4], body[head+8:head+12]
-	key := mac(salt, mac(issued, []byte(or(m.cert, testCert))))
+	key := mac(salt, mac(issued, []byte(cmp.Or(m.cert, testCert))))
 	return append(putString(string(mac(key, body))), body...)
 }
 
 func (m mint) token() string {
 	pack := m.pack
 	if pack == nil {
-		pack = deflated(zlib.DefaultCompression)
+		pack = deflated
 	}
 	return "007" + base64.StdEncoding.EncodeToString(pack(m.plain()))
 }
 
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
+func deflated(plain []byte) []byte {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	_, err := w.Write(plain)
+	if err = errors.Join(err, w.Close()); err != nil {
+		panic(err)
 	}
-	return s
-}
-
-func deflated(level int) func([]byte) []byte {
-	return func(plain []byte) []byte {
-		var b bytes.Buffer
-		w, err := zlib.NewWriterLevel(&b, level)
-		if err != nil {
-			panic(err)
-		}
-		if _, err := w.Write(plain); err != nil {
-			panic(err)
-		}
-		if err := w.Close(); err != nil {
-			panic(err)
-		}
-		return b.Bytes()
-	}
+	return b.Bytes()
 }
 
 // stored packs as Agora's Rust builder does: one uncompressed block, which must

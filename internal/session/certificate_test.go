@@ -15,22 +15,21 @@ const (
 )
 
 // rotating returns a world whose node signs with certificate A and spreads a rotation over 5
-// minutes. If attach is true, a client is attached.
-func rotating(t *testing.T, ttl time.Duration, attach bool) *world {
+// minutes.
+func rotating(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
 	w := newWorld(t, ttl)
 	w.policy.CertificateSpread = 5 * time.Minute
 	w.sign(certA)
-	if attach {
-		w.attach()
-	}
 	return w
 }
 
-// approves makes approvals required from now on. Your back end has just approved the next bundle.
-func (w *world) approves(ahead, grace time.Duration) {
-	w.policy.ApprovalAhead, w.policy.ApprovalGrace = ahead, grace
-	w.s.Approve(0, w.now)
+// rotatingAttached returns a world like rotating, whose client has joined with tokens of an hour.
+func rotatingAttached(t *testing.T) *world {
+	t.Helper()
+	w := rotating(t, time.Hour)
+	w.attach()
+	return w
 }
 
 // sign makes f the certificate with which the node signs from now on.
@@ -43,105 +42,89 @@ func (w *world) place() time.Duration {
 }
 
 // After a change of the certificate, a session is renewed once, at its own time within the spread.
+// Setting the wall clock does not move that time.
 func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
-	w := rotating(t, time.Hour, true)
-	w.pass(time.Minute)
-	w.sign(certB)
-	w.passBy(w.place())
-	w.dueFor(CauseCertificate)
-	p := w.issue(CauseCertificate)
-	check(t, p.Tokens.Certificate == certB, "signed with %s", p.Tokens.Certificate)
-	w.ack(p.Seq)
-	check(t, w.s.Certificate() == certB, "holds %s after the ack", w.s.Certificate())
-	w.nextFor(CauseSchedule)
+	for _, step := range []time.Duration{0, -30 * time.Minute, 30 * time.Minute} {
+		w := rotatingAttached(t)
+		w.pass(time.Minute)
+		w.sign(certB)
+		w.now.Wall = w.now.Wall.Add(step)
+		w.s.ClockStepped(step, 30*time.Second, w.now)
+		w.nextAfter(w.place(), Renew, CauseCertificate)
+		w.ack(w.issue(CauseCertificate).Seq)
+		equal(t, "certificate", w.s.Certificate(), certB)
+		w.next(Renew, CauseSchedule)
+	}
 }
 
 // A session whose scheduled renewal comes before its time in the spread is renewed as scheduled,
 // and not again for the certificate.
 func TestScheduleComesFirst(t *testing.T) {
-	w := rotating(t, time.Minute, false)
+	w := rotating(t, time.Minute)
 	w.policy.CertificateSpread = time.Hour
 	w.attach()
 	w.sign(certB)
-	w.nextFor(CauseSchedule)
-	w.ack(w.issue(CauseSchedule).Seq)
+	w.ack(w.renew().Seq)
 	check(t, !w.s.outdated(), "outdated after a renewal")
 }
 
-// After two changes within one spread, all sessions have tokens of the last certificate, even those
-// that were renewed for the first change. If the second change is back to the old certificate,
-// sessions that still have its tokens are not renewed.
+// After two changes within one spread, all sessions have tokens of the last certificate. If the
+// second change is back to the old certificate, sessions that still have its tokens are not renewed.
 func TestASecondRotationWithinTheFirst(t *testing.T) {
-	for _, renewed := range []bool{false, true} {
-		for _, last := range []Fingerprint{certA, certC} {
-			t.Run(fmt.Sprint(renewed, last), func(t *testing.T) {
-				w := rotating(t, time.Hour, true)
-				w.sign(certB)
-				if renewed {
-					w.passTo()
-					w.ack(w.issue(w.due(Renew)).Seq)
-				} else {
-					w.pass(w.place() / 2)
-				}
-				w.sign(last)
-				if !renewed && last == certA {
-					w.nextFor(CauseSchedule)
-					return
-				}
-				w.passBy(w.place())
-				w.dueFor(CauseCertificate)
-				w.ack(w.issue(CauseCertificate).Seq)
-				check(t, w.s.Certificate() == last && !w.s.outdated(), "holds %s", w.s.Certificate())
-			})
+	for _, last := range []Fingerprint{certA, certC} {
+		w := rotatingAttached(t)
+		w.sign(certB)
+		w.pass(w.place() / 2)
+		w.sign(last)
+		if last == certA {
+			w.next(Renew, CauseSchedule)
+			continue
 		}
+		w.nextAfter(w.place(), Renew, CauseCertificate)
+		w.ack(w.issue(CauseCertificate).Seq)
+		equal(t, "certificate", w.s.Certificate(), last)
 	}
 }
 
 // An unconfirmed bundle of the old certificate is not replaced before the client has answered it.
 func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
-	w := rotating(t, time.Hour, true)
+	w := rotatingAttached(t)
 	p := w.issue(CauseRenew)
 	w.sign(certB)
-	w.pass(w.policy.AckTimeout)
-	w.due(Repeat)
-	w.repeat()
-	w.pass(w.policy.AckTimeout / 2)
-	w.ack(p.Seq)
+	w.nextAfter(w.policy.AckTimeout, Repeat, "")
 	w.pass(w.place())
-	w.dueFor(CauseCertificate)
+	w.ack(p.Seq)
+	w.next(Renew, CauseCertificate)
 }
 
 // A session is renewed once for the certificate even if its new tokens cannot expire later than the
 // old ones.
 func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
-	w := rotating(t, time.Hour, false)
+	w := rotating(t, time.Hour)
 	w.s.Terms.Until = w.now.Sec().Add(time.Hour)
 	w.attach()
-	require(t, w.s.final(), "not final")
 	w.sign(certB)
-	w.nextFor(CauseCertificate)
+	w.next(Renew, CauseCertificate)
 	p := w.issue(CauseCertificate)
-	check(t, p.Tokens.ExpiresAt == w.s.Terms.Until, "expires at %d, terms until %d", p.Tokens.ExpiresAt, w.s.Terms.Until)
+	equal(t, "expiry", p.Tokens.ExpiresAt, w.s.Terms.Until)
 	w.ack(p.Seq)
-	w.next(Expire)
+	w.next(Expire, "")
 }
 
 // A detached session gets tokens of the new certificate when its client returns, not before.
-func TestAClientThatIsAwayIsNotRenewed(t *testing.T) {
-	w := rotating(t, time.Hour, true)
+func TestADetachedSessionIsNotRenewed(t *testing.T) {
+	w := rotatingAttached(t)
 	w.s.Detach(w.s.Epoch(), w.now)
 	before := w.s.Deadline()
 	w.sign(certB)
-	check(t, w.s.Deadline() == before, "the deadline moved by %s", w.s.Deadline()-before)
-	w.pass(time.Minute)
-	p := w.attach()
-	w.ack(p.Seq)
-	check(t, p.Tokens.Certificate == certB && !w.s.outdated(), "came back to tokens of %s", p.Tokens.Certificate)
+	equal(t, "deadline", w.s.Deadline(), before)
+	w.ack(w.attach().Seq)
+	check(t, !w.s.outdated(), "outdated after a resume")
 }
 
 // Tokens whose certificate is unknown do not count as outdated.
 func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
-	w := rotating(t, time.Hour, true)
+	w := rotatingAttached(t)
 	r := w.s.Record("", w.now)
 	for _, f := range []Fingerprint{certA, 0} {
 		r.Certificate = f
@@ -154,150 +137,100 @@ func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
 // Until a client confirms tokens of another certificate, the certificate of its tokens is unknown,
 // also after the session has moved to another node.
 func TestUnconfirmedTokensMayBeInUse(t *testing.T) {
-	w := rotating(t, time.Hour, true)
+	w := rotatingAttached(t)
 	want := func(when string, f Fingerprint) {
 		t.Helper()
 		r := w.s.Record("", w.now)
-		if got := Restore(r, &w.policy, w.now).Certificate(); w.s.Certificate() != f || r.Certificate != f || got != f {
-			t.Errorf("%s: %s, record %s, restored %s; want %s", when, w.s.Certificate(), r.Certificate, got, f)
-		}
+		restored := Restore(r, &w.policy, w.now).Certificate()
+		equal(t, when, [3]Fingerprint{w.s.Certificate(), r.Certificate, restored}, [3]Fingerprint{f, f, f})
 	}
-	want("joined", certA)
 	w.issue(CauseSchedule)
 	want("pushed, signed by the same", certA)
 	w.sign(certB)
 	p := w.issue(CauseCertificate)
 	want("pushed, signed by another", 0)
-	w.s.Detach(w.s.Epoch(), w.now)
-	want("and gone", 0)
 	w.ack(p.Seq)
 	want("confirmed", certB)
-}
-
-// If the client confirms a bundle that this node has no record of, the certificate of its tokens is
-// unknown.
-func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
-	for _, unconfirmed := range []bool{false, true} {
-		for _, expiresAt := range []UnixSec{0, 1} {
-			w := rotating(t, time.Hour, true)
-			if unconfirmed {
-				w.issue(CauseSchedule)
-			}
-			w.s.Confirm(w.s.issued.seq+1, expiresAt*w.s.issued.expiresAt, w.now)
-			f := w.s.Certificate()
-			check(t, f == 0, "unconfirmed %v, expiry %d: signed with %s", unconfirmed, expiresAt, f)
-		}
-	}
-}
-
-// Setting the wall clock does not move the renewals of a rotation.
-func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
-	for _, step := range []time.Duration{-30 * time.Minute, 30 * time.Minute} {
-		w := rotating(t, 2*time.Hour, true)
-		w.sign(certB)
-		w.now.Wall = w.now.Wall.Add(step)
-		w.s.ClockStepped(step, 30*time.Second, w.now)
-		w.passBy(w.place())
-		w.dueFor(CauseCertificate)
-	}
+	w.s.Confirm(p.Seq+1, 0, w.now)
+	want("confirmed a bundle of another node", 0)
 }
 
 // Approval is requested within the spread, before the renewal.
-func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
-	w := rotating(t, time.Hour, false)
-	w.approves(15*time.Second, time.Minute)
+func TestApprovalIsRequestedBeforeARotation(t *testing.T) {
+	w := rotating(t, time.Hour)
+	w.policy.ApprovalAhead, w.policy.ApprovalGrace = 15*time.Second, time.Minute
+	w.s.Approve(0, w.now)
 	w.attach()
-	w.pass(time.Minute)
 	w.sign(certB)
-	began := w.now.Mono
-	asked := w.passTo()
-	w.due(Ask)
+	asked := w.next(Ask, CauseCertificate)
 	seq := w.s.BeginApproval(w.now)
 	w.pass(time.Second)
 	require(t, w.s.AwaitsApproval(seq), "the answer does not count")
 	w.s.Approve(0, w.now)
-	w.nextFor(CauseCertificate)
-	if at := w.now.Mono - began; at-asked < 15*time.Second || at > w.policy.CertificateSpread {
-		t.Errorf("asked after %s, renewed after %s", asked, at)
-	}
-}
-
-// change is a change of the signing certificate, at a second after the start.
-type change struct {
-	at   int
-	sign Fingerprint
+	rest := time.Second + w.next(Renew, CauseCertificate)
+	check(t, rest == 15*time.Second && asked+rest <= w.policy.CertificateSpread, "asked after %s, renewed %s later", asked, rest)
 }
 
 // With many sessions, no second has more than twice the average number of renewals or of requests
 // for approval, whatever the sequence of changes.
 func TestRotationIsSpreadEvenly(t *testing.T) {
+	const sessions, spread = 3000, 30
+	type change struct {
+		at   int // second of the change
+		sign Fingerprint
+	}
 	for name, c := range map[string]struct {
-		asked   bool
-		changes []change
+		approval bool
+		changes  []change
 	}{
-		"one rotation":        {changes: []change{{0, certB}}},
-		"asked":               {asked: true, changes: []change{{0, certB}}},
-		"back in the middle":  {changes: []change{{0, certB}, {150, certA}}},
-		"a second within":     {changes: []change{{0, certB}, {100, certC}}},
-		"again and again":     {changes: []change{{0, certB}, {20, certA}, {40, certB}, {60, certA}, {80, certB}}},
-		"three, one unwanted": {changes: []change{{0, certB}, {250, certC}, {290, certB}}},
+		"with approval":       {true, []change{{0, certB}}},
+		"back in the middle":  {false, []change{{0, certB}, {15, certA}}},
+		"again and again":     {false, []change{{0, certB}, {2, certA}, {4, certB}, {6, certA}, {8, certB}}},
+		"three, one unwanted": {false, []change{{0, certB}, {24, certC}, {28, certB}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			const sessions, spread = 30_000, 300
-			var renewals, questions [3 * spread]int
+			var renewals, requests [3 * spread]int
 			for i := range sessions {
-				w := rotating(t, 2*time.Hour, false)
+				w := rotating(t, 2*time.Hour)
+				w.policy.CertificateSpread = spread * time.Second
 				// hashes are as evenly spread as random ids
 				w.s.ID = fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
-				if c.asked {
-					w.approves(15*time.Second, 0)
+				if c.approval {
+					w.policy.ApprovalAhead = 15 * time.Second
+					w.s.Approve(0, w.now)
 				}
 				w.attach()
-				w.rotate(c.changes, renewals[:], questions[:])
+				began := w.now.Mono
+				for i, change := range c.changes {
+					w.pass(began + time.Duration(change.at)*time.Second - w.now.Mono)
+					w.sign(change.sign)
+					end := began + 3*spread*time.Second
+					if i+1 < len(c.changes) {
+						end = began + time.Duration(c.changes[i+1].at)*time.Second
+					}
+					for w.s.Deadline() < end {
+						w.pass(w.s.Deadline() - w.now.Mono)
+						second := (w.now.Mono - began) / time.Second
+						if task, cause := w.s.TakeTask(w.now); task == Ask {
+							requests[second]++
+							w.s.BeginApproval(w.now)
+							w.s.Approve(0, w.now)
+						} else {
+							renewals[second]++
+							w.ack(w.issue(cause).Seq)
+						}
+					}
+				}
+				require(t, !w.s.outdated(), "outdated at the end")
 			}
-			for name, each := range map[string][]int{"renewals": renewals[:], "questions": questions[:]} {
-				most := slices.Max(each)
-				check(t, most <= 2*sessions/spread, "%d %s in a second; twice the share is %d", most, name, 2*sessions/spread)
-			}
-			t.Logf("at most %d renewals and %d questions in a second, of %d sessions over %d s", slices.Max(renewals[:]), slices.Max(questions[:]), sessions, spread)
+			most := max(slices.Max(renewals[:]), slices.Max(requests[:]))
+			check(t, most <= 2*sessions/spread, "%d in a second, more than twice the average of %d", most, sessions/spread)
 		})
 	}
 }
 
-// rotate applies changes of the certificate. It counts the renewals and the requests for approval
-// in each second.
-func (w *world) rotate(changes []change, renewals, questions []int) {
-	w.t.Helper()
-	began := w.now.Mono
-	for i, c := range changes {
-		w.pass(began + time.Duration(c.at)*time.Second - w.now.Mono)
-		w.sign(c.sign)
-		end := began + time.Duration(len(renewals))*time.Second
-		if i+1 < len(changes) {
-			end = began + time.Duration(changes[i+1].at)*time.Second
-		}
-		for w.s.Deadline() < end {
-			w.passTo()
-			second := int((w.now.Mono - began) / time.Second)
-			switch task, cause := w.s.TakeTask(w.now); {
-			case task == Ask:
-				questions[second]++
-				w.s.BeginApproval(w.now)
-				w.s.Approve(0, w.now)
-			case task == Renew && cause == CauseCertificate:
-				renewals[second]++
-				w.ack(w.issue(cause).Seq)
-			default:
-				w.t.Fatalf("task %d for %q", task, cause)
-			}
-		}
-	}
-	require(w.t, !w.s.outdated(), "outdated at the end")
-}
-
 func TestFingerprintInHexadecimal(t *testing.T) {
 	for f, want := range map[Fingerprint]string{0: "", 0xabc: "00000abc", 0xffffffff: "ffffffff"} {
-		got := f.String()
-		check(t, got == want, "%d: %q, want %q", uint32(f), got, want)
+		equal(t, "text", f.String(), want)
 	}
 }

@@ -1,41 +1,25 @@
 package session
 
 import (
-	"errors"
+	"fmt"
 	"math"
-	"strings"
 	"testing"
 	"time"
 )
 
 func TestUnixSecCheck(t *testing.T) {
-	for seconds, want := range map[UnixSec]string{
-		0: "", 1800000000: "", MaxUnix: "",
-		-1: "want Unix seconds", math.MinInt64: "want Unix seconds",
-		MaxUnix + 1:   "want Unix seconds; this looks like milliseconds",
-		1800000000000: "want Unix seconds; this looks like milliseconds",
-		math.MaxInt64: "want Unix seconds; this looks like milliseconds",
+	for seconds, want := range map[UnixSec]error{
+		0: nil, MaxUnix: nil, -1: errNotUnix, math.MinInt64: errNotUnix, MaxUnix + 1: errMilliseconds, math.MaxInt64: errMilliseconds,
 	} {
-		have := ""
-		if err := seconds.Check(); err != nil {
-			have = err.Error()
-		}
-		check(t, have == want, "%d: have %q, want %q", seconds, have, want)
+		equal(t, fmt.Sprint(int64(seconds)), seconds.Check(), want)
 	}
 }
 
 // An expiry in milliseconds is refused, since read as seconds it would claim tokens of the
 // maximum lifetime.
 func TestResumeExpiryInMilliseconds(t *testing.T) {
-	for _, expiresAt := range []UnixSec{1800000000000, -1} {
-		err := Resume{ExpiresAt: expiresAt}.Check()
-		if refused, ok := errors.AsType[*Error](err); !ok || refused.Code != CodeBadRequest || !strings.HasPrefix(refused.Message, "expiresAt: want Unix seconds") {
-			t.Errorf("%d: %v", expiresAt, err)
-		}
-	}
-	if err := (Resume{ExpiresAt: 1800000000}).Check(); err != nil {
-		t.Error(err)
-	}
+	wantCode(t, Resume{ExpiresAt: 1800000000000}.Check(), CodeBadRequest)
+	wantCode(t, Resume{ExpiresAt: 1800000000}.Check(), "")
 }
 
 // A conversion to a coarser unit never returns a later time.
@@ -56,6 +40,6 @@ func TestUnitsRoundDown(t *testing.T) {
 		"UnixSec.Sub":        {int64(SecOf(at).Sub(1_799_999_999)), int64(time.Second)},
 		"UnixNano.Sub, .Add": {int64(NanoOf(at).Add(time.Hour).Sub(NanoOf(at))), int64(time.Hour)},
 	} {
-		check(t, got[0] == got[1], "%s: %d, want %d", name, got[0], got[1])
+		equal(t, name, got[0], got[1])
 	}
 }

@@ -73,17 +73,10 @@ func TestSealedKeyOpens(t *testing.T) {
 		if rapid.Bool().Draw(rt, "chat") {
 			k.Identity.Chat = &Chat{rapid.StringN(0, 64, 64).Draw(rt, "chatUser")}
 		}
-		sealed, err := s.Seal(k)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		got, err := s.Open(k.Session, sealed)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		if diff := cmp.Diff(k, got); diff != "" {
-			rt.Fatal(diff)
-		}
+		got, err := s.Open(k.Session, seal(t, s, k))
+		must(rt, err)
+		diff := cmp.Diff(k, got)
+		require(rt, diff == "", "%s", diff)
 	})
 }
 
@@ -91,63 +84,52 @@ func TestOpenRefuses(t *testing.T) {
 	s := sealer(t, secretA)
 	k := sampleClaims()
 	sealed := seal(t, s, k)
-	other := seal(t, sealer(t, secretB), k)
-	cases := map[string][2]string{
-		"nothing":               {k.Session, ""},
-		"a letter":              {k.Session, "A"},
-		"no base64":             {k.Session, "§" + sealed},
-		"padding":               {k.Session, sealed + "="},
-		"cut short":             {k.Session, sealed[:len(sealed)-4]},
-		"the head only":         {k.Session, sealed[:12]},
-		"longer":                {k.Session, sealed + "AAAA"},
-		"another session's":     {k.Session + "x", sealed},
-		"another secret's":      {k.Session, other},
-		"far too long":          {k.Session, strings.Repeat("A", 1<<20)},
-		"far too long a name":   {strings.Repeat("A", 1<<20), sealed},
-		"another format's byte": {k.Session, "Ag" + sealed[2:]},
-	}
-	for name, c := range cases {
-		if _, err := s.Open(c[0], c[1]); !errors.Is(err, ErrUnknown) {
-			t.Errorf("%s: %v", name, err)
-		}
+	for name, c := range map[string][2]string{
+		"empty":              {k.Session, ""},
+		"no base64":          {k.Session, "§" + sealed},
+		"padding":            {k.Session, sealed + "="},
+		"cut":                {k.Session, sealed[:len(sealed)-4]},
+		"without nonce":      {k.Session, sealed[:12]},
+		"longer":             {k.Session, sealed + "AAAA"},
+		"of another session": {k.Session + "x", sealed},
+		"of another secret":  {k.Session, seal(t, sealer(t, secretB), k)},
+		"too long":           {k.Session, strings.Repeat("A", 1<<20)},
+		"too long a name":    {strings.Repeat("A", 1<<20), sealed},
+		"of another format":  {k.Session, "Ag" + sealed[2:]},
+	} {
+		_, err := s.Open(c[0], c[1])
+		check(t, errors.Is(err, ErrUnknown), "%s: %v", name, err)
 	}
 }
 
 func TestAnAlteredKeyDoesNotOpen(t *testing.T) {
 	s := sealer(t, secretA)
-	sealed := seal(t, s, sampleClaims())
-	raw, err := base64.RawURLEncoding.DecodeString(sealed)
+	raw, err := base64.RawURLEncoding.DecodeString(seal(t, s, sampleClaims()))
 	must(t, err)
 	for i := range raw {
 		for bit := range 8 {
-			altered := bytes.Clone(raw)
-			altered[i] ^= 1 << bit
-			if _, err := s.Open("4QX2", base64.RawURLEncoding.EncodeToString(altered)); !errors.Is(err, ErrUnknown) {
-				t.Fatalf("byte %d, bit %d: %v", i, bit, err)
-			}
+			raw[i] ^= 1 << bit
+			_, err := s.Open("4QX2", base64.RawURLEncoding.EncodeToString(raw))
+			require(t, errors.Is(err, ErrUnknown), "byte %d, bit %d: %v", i, bit, err)
+			raw[i] ^= 1 << bit
 		}
 	}
 }
 
 func TestSecretsRotate(t *testing.T) {
-	sealed := seal(t, sealer(t, secretA), sampleClaims())
-	both := sealer(t, secretB, secretA)
-	if _, err := both.Open("4QX2", sealed); err != nil {
-		t.Fatalf("under the previous secret: %v", err)
-	}
-	sealed = seal(t, both, sampleClaims())
-	if _, err := sealer(t, secretB).Open("4QX2", sealed); err != nil {
-		t.Fatalf("sealed under the new secret: %v", err)
-	}
+	old, both, current := sealer(t, secretA), sealer(t, secretB, secretA), sealer(t, secretB)
+	_, err := both.Open("4QX2", seal(t, old, sampleClaims()))
+	check(t, err == nil, "a key under the previous secret: %v", err)
+	_, err = current.Open("4QX2", seal(t, both, sampleClaims()))
+	check(t, err == nil, "a key under the new secret: %v", err)
 }
 
 func TestKeyGivesNothingAway(t *testing.T) {
 	s := sealer(t, secretA)
 	k := sampleClaims()
-	first := seal(t, s, k)
-	second := seal(t, s, k)
-	check(t, first != second, "two seals of one key are alike")
-	raw, err := base64.RawURLEncoding.DecodeString(first)
+	sealed := seal(t, s, k)
+	check(t, sealed != seal(t, s, k), "two seals of one key are equal")
+	raw, err := base64.RawURLEncoding.DecodeString(sealed)
 	must(t, err)
 	for _, secret := range []string{k.App, "daily", "seven", secretA} {
 		check(t, !bytes.Contains(raw, []byte(secret)), "the key shows %q", secret)
@@ -155,17 +137,15 @@ func TestKeyGivesNothingAway(t *testing.T) {
 }
 
 func TestSecretsHaveALeastLength(t *testing.T) {
-	if _, err := NewSealer(); err == nil {
-		t.Error("no secret was accepted")
-	}
-	_, err := NewSealer([]byte(secretA), []byte("short-secret"))
+	_, err := NewSealer()
+	check(t, err != nil, "no secret was accepted")
+	_, err = NewSealer([]byte(secretA), []byte("short-secret"))
 	check(t, err != nil && !strings.Contains(err.Error(), "short-secret"), "a short secret: %v", err)
 }
 
 func FuzzOpen(f *testing.F) {
 	s := sealer(f, secretA, secretB)
-	sealed := seal(f, s, sampleClaims())
-	f.Add("4QX2", sealed)
+	f.Add("4QX2", seal(f, s, sampleClaims()))
 	f.Add("", "")
 	f.Add("4QX2", "AQ")
 	f.Fuzz(func(t *testing.T, session, key string) {
@@ -178,49 +158,29 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-func BenchmarkSeal(b *testing.B) {
+func BenchmarkSealAndOpen(b *testing.B) {
 	s, k := sealer(b, secretA), sampleClaims()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Seal(k); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkOpen(b *testing.B) {
-	s, k := sealer(b, secretA), sampleClaims()
-	sealed := seal(b, s, k)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Open(k.Session, sealed); err != nil {
-			b.Fatal(err)
-		}
+		_, err := s.Open(k.Session, seal(b, s, k))
+		must(b, err)
 	}
 }
 
 // An encrypted cursor can be opened for its own project only, and not as a resume key.
 func TestCursors(t *testing.T) {
-	s, err := NewSealer(make([]byte, minSecret))
-	must(t, err)
+	s := sealer(t, secretA)
 	sealed, err := s.SealCursor("app", "at this place")
 	must(t, err)
-	if cursor, ok := s.OpenCursor("app", sealed); !ok || cursor != "at this place" {
-		t.Errorf("opens as %q, %t", cursor, ok)
-	}
-	if again, _ := s.SealCursor("app", "at this place"); again == sealed {
-		t.Error("two cursors of one place are equal")
-	}
+	cursor, ok := s.OpenCursor("app", sealed)
+	check(t, ok && cursor == "at this place", "opens as %q, %t", cursor, ok)
 	key := seal(t, s, ResumeClaims{Session: cursorName("app"), App: "app"})
 	for name, c := range map[string][2]string{
-		"of another project": {"else", sealed}, "a key": {"app", key}, "nothing": {"app", ""}, "cut": {"app", sealed[:8]},
-		"altered": {"app", sealed[:len(sealed)-8] + "AAAAAAAA"}, "too long": {"app", sealed + strings.Repeat("A", maxSealed)},
+		"of another project": {"else", sealed}, "a key": {"app", key}, "altered": {"app", sealed[:len(sealed)-8] + "AAAAAAAA"},
 	} {
-		if cursor, ok := s.OpenCursor(c[0], c[1]); ok {
-			t.Errorf("%s opens as %q", name, cursor)
-		}
+		cursor, ok := s.OpenCursor(c[0], c[1])
+		check(t, !ok, "%s opens as %q", name, cursor)
 	}
-	if _, err := s.Open(cursorName("app"), sealed); !errors.Is(err, ErrUnknown) {
-		t.Errorf("as a key: %v", err)
-	}
+	_, err = s.Open(cursorName("app"), sealed)
+	check(t, errors.Is(err, ErrUnknown), "as a key: %v", err)
 }

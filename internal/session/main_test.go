@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -24,12 +25,23 @@ func testPolicy() Policy {
 	}
 }
 
+// anybody is a caller whose grant allows any session.
+var anybody = Caller{App: "app", Grant: Grant{All: true}}
+
 func newWorld(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
 	w := &world{t: t, policy: testPolicy(), now: Instant{Mono: time.Minute, Wall: 1_800_000_000_250_000_000}}
-	terms, err := w.policy.Terms(&Join{TTL: ttl, Caller: Caller{Grant: Grant{All: true}}}, w.now)
+	terms, err := w.policy.Terms(&Join{TTL: ttl, Caller: anybody}, w.now)
 	must(t, err)
 	w.s = New(ResumeClaims{Session: "S1", App: "app", Identity: Identity{RTM: &RTM{"u"}}, Terms: terms}, &w.policy, w.now)
+	return w
+}
+
+// rebuilt returns a world whose node knows of the session only what its resume key says.
+func rebuilt(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, time.Hour)
+	w.s = New(ResumeClaims{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
 	return w
 }
 
@@ -47,19 +59,28 @@ func (w *world) pass(d time.Duration) {
 	w.now.Wall = w.now.Wall.Add(d)
 }
 
-// passTo moves both clocks forward to the session's deadline.
-func (w *world) passTo() time.Duration {
-	d := w.s.Deadline() - w.now.Mono
-	w.pass(d)
-	return d
+// next moves both clocks forward to the session's deadline, and checks which task is then due. It
+// returns the time until the deadline.
+func (w *world) next(task Task, cause Cause) time.Duration {
+	w.t.Helper()
+	wait := w.s.Deadline() - w.now.Mono
+	w.pass(wait)
+	gotTask, gotCause := w.s.TakeTask(w.now)
+	require(w.t, gotTask == task && gotCause == cause, "at the deadline: task %d for %q, want task %d for %q", gotTask, gotCause, task, cause)
+	return wait
+}
+
+// nextAfter checks when the session's deadline comes, and which task is then due.
+func (w *world) nextAfter(wait time.Duration, task Task, cause Cause) {
+	w.t.Helper()
+	got := w.next(task, cause)
+	require(w.t, got == wait, "due after %s, want %s", got, wait)
 }
 
 func (w *world) tokens() Tokens {
 	w.t.Helper()
 	_, expiresAt, err := w.s.NextValidity(w.now)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	return Tokens{RTM: "t", ExpiresAt: expiresAt, Certificate: w.s.signer.Certificate}
 }
 
@@ -81,54 +102,11 @@ func (w *world) repeat() Push {
 	return p
 }
 
-// ask sends a renew message on the connection. An unconfirmed bundle is pushed again.
-func (w *world) ask() {
-	if w.s.RenewRequested(w.now) == Repeat {
-		w.s.Again(w.now)
-	}
-}
-
-// due checks that the deadline has come, and that task is due.
-func (w *world) due(task Task) Cause {
-	w.t.Helper()
-	got, cause := w.s.TakeTask(w.now)
-	require(w.t, got == task, "at the deadline: task %d, want %d", got, task)
-	return cause
-}
-
-// next moves the clocks to the deadline, and checks that task is due.
-func (w *world) next(task Task) {
-	w.t.Helper()
-	w.passTo()
-	w.due(task)
-}
-
-// dueFor checks that the deadline has come, and that a renewal for this cause is due.
-func (w *world) dueFor(want Cause) {
-	w.t.Helper()
-	cause := w.due(Renew)
-	require(w.t, cause == want, "renewed for %q, want %q", cause, want)
-}
-
-// nextFor moves the clocks to the deadline, and checks that a renewal for this cause is due.
-func (w *world) nextFor(want Cause) {
-	w.t.Helper()
-	w.passTo()
-	w.dueFor(want)
-}
-
 // renew moves the clocks to the scheduled renewal, and pushes new tokens.
 func (w *world) renew() Push {
 	w.t.Helper()
-	w.next(Renew)
+	w.next(Renew, CauseSchedule)
 	return w.issue(CauseSchedule)
-}
-
-// passBy moves the clocks to the deadline, and checks that this takes the time want.
-func (w *world) passBy(want time.Duration) {
-	w.t.Helper()
-	wait := w.passTo()
-	require(w.t, wait == want, "due after %s, want %s", wait, want)
 }
 
 // nack refuses a bundle. It returns whether the nack counts.
@@ -142,9 +120,7 @@ func (w *world) nack(seq uint64) bool {
 func (w *world) ack(seq uint64) Acked {
 	w.t.Helper()
 	a, err := w.s.Ack(seq, w.now)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, err)
 	return a
 }
 
@@ -169,10 +145,34 @@ func check(t tester, ok bool, format string, args ...any) {
 	}
 }
 
+// equal fails the test if have differs from want; what names the value.
+func equal[T comparable](t tester, what string, have, want T) {
+	t.Helper()
+	check(t, have == want, "%s: have %v, want %v", what, have, want)
+}
+
 // require ends the test with a message if ok is false.
 func require(t tester, ok bool, format string, args ...any) {
 	t.Helper()
 	if !ok {
 		t.Fatalf(format, args...)
 	}
+}
+
+// wantEnded checks that err is an EndedError with this reason.
+func wantEnded(t tester, err error, reason EndReason) {
+	t.Helper()
+	ended, ok := errors.AsType[*EndedError](err)
+	check(t, ok && ended.Reason == reason, "have %v, want a session that ended as %s", err, reason)
+}
+
+// wantCode checks that err is a refusal with this code; "" if there must be no error.
+func wantCode(t tester, err error, want Code) {
+	t.Helper()
+	refused, _ := errors.AsType[*Error](err)
+	ok := err == nil
+	if want != "" {
+		ok = refused != nil && refused.Code == want
+	}
+	check(t, ok, "have %v, want code %q", err, want)
 }

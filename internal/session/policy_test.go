@@ -1,31 +1,20 @@
 package session
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 func TestTermsKeepTheLifetimeInBounds(t *testing.T) {
 	p := testPolicy()
-	now := Instant{Wall: 1_800_000_000_000_000_000}
-	for seconds, ok := range map[int64]bool{0: true, 9: false, 10: true, 29: true, 30: true, 31: true, 86400: true, 86401: false, -1: false} {
-		terms, err := p.Terms(&Join{TTL: time.Duration(seconds) * time.Second, Caller: Caller{Grant: Grant{All: true}}}, now)
-		check(t, (err == nil) == ok, "ttl %d: %v", seconds, err)
-		var refused *Error
-		if err != nil && (!errors.As(err, &refused) || refused.Code != CodeBadRequest || !strings.HasPrefix(refused.Message, "ttl: ")) {
-			t.Errorf("ttl %d: %v", seconds, err)
+	for seconds, want := range map[time.Duration]time.Duration{0: p.TTL, -1: -1, 9: -1, 10: 10 * time.Second, 86400: 24 * time.Hour, 86401: -1} {
+		terms, err := p.Terms(&Join{TTL: seconds * time.Second, Caller: anybody}, Instant{Wall: 1_800_000_000_000_000_000})
+		if want < 0 {
+			wantCode(t, err, CodeBadRequest)
+			continue
 		}
-		want := time.Duration(seconds) * time.Second
-		if seconds == 0 {
-			want = p.TTL
-		}
-		if err == nil && (terms.TTL != want || terms.Until != 1_800_000_000+7*86400) {
-			t.Errorf("ttl %d: %+v", seconds, terms)
-		}
+		check(t, err == nil && terms.TTL == want && terms.Until == 1_800_000_000+7*86400, "ttl %d: %+v, %v", seconds, terms, err)
 	}
 }
 
@@ -45,6 +34,7 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 		"renew-before":                     func(p *Policy) { p.RenewBefore = -1 },
 		"ack-timeout":                      func(p *Policy) { p.AckTimeout = 0 },
 		"resume-window":                    func(p *Policy) { p.ResumeWindow = -1 },
+		"authorize-grace":                  func(p *Policy) { p.ApprovalGrace = -1 },
 		"certificate-spread":               func(p *Policy) { p.CertificateSpread = 25 * time.Hour },
 	} {
 		p := testPolicy()
@@ -54,27 +44,17 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	}
 }
 
+// The jitter is spread evenly over its whole range, from 0 to half the head start.
 func TestJitterSpreadsSessions(t *testing.T) {
 	const n = 10_000
-	var buckets [10]int
+	var tenths [10]int
 	for i := range n {
-		f := fraction(strings.Repeat("x", i%7) + string(rune('a'+i%26)) + time.Duration(i).String())
-		require(t, f >= 0 && f < 1, "fraction %v", f)
-		buckets[int(f*10)]++
+		id := strings.Repeat("x", i%7) + string(rune('a'+i%26)) + time.Duration(i).String()
+		tenths[Jitter(id, 300*time.Second)/(15*time.Second)]++
 	}
-	for i, got := range buckets {
-		check(t, got >= n/10*8/10 && got <= n/10*12/10, "tenth %d of the spread has %d of %d sessions", i, got, n)
+	for i, got := range tenths {
+		check(t, got >= n/10*8/10 && got <= n/10*12/10, "tenth %d of the range has %d of %d sessions", i, got, n)
 	}
-}
-
-// The jitter is spread over its whole range, from 0 to half the head start.
-func TestJitterReachesHalfTheHeadStart(t *testing.T) {
-	least, most := time.Hour, time.Duration(0)
-	for i := range 1000 {
-		jitter := Jitter(time.Duration(i).String(), 300*time.Second)
-		least, most = min(least, jitter), max(most, jitter)
-	}
-	check(t, least >= 0 && least < 5*time.Second && most > 145*time.Second && most <= 150*time.Second, "from %s to %s", least, most)
 }
 
 // The times of scheduled renewals are rounded down to a multiple of tick. The times of repeated
@@ -85,16 +65,12 @@ func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 		w.pass(ttl/3 + 7*time.Millisecond)
 		before := w.s.RenewBefore()
 		exact := w.s.issued.expires - before - Jitter(w.s.ID, before)
-		if due := w.s.Deadline(); due%tick != 0 || due > exact || exact-due >= tick {
-			t.Errorf("ttl %s: due at %s, want %s rounded down to %s", ttl, due, exact, tick)
-		}
+		equal(t, "scheduled renewal", w.s.Deadline(), exact.Truncate(tick))
 		w.issue(CauseRenew)
-		check(t, w.s.Deadline() == w.now.Mono+w.policy.AckTimeout, "ttl %s: repeated at %s, pushed at %s", ttl, w.s.Deadline(), w.now.Mono)
+		equal(t, "repeated push", w.s.Deadline(), w.now.Mono+w.policy.AckTimeout)
 		w.ack(2)
-		w.ask()
-		if asked := w.s.Deadline(); asked != w.s.renewAfter || asked%tick == 0 {
-			t.Errorf("ttl %s: the renewal that was asked for is due at %s, want %s", ttl, asked, w.s.renewAfter)
-		}
+		w.s.RenewRequested(w.now)
+		check(t, w.s.Deadline() == w.s.renewAfter && w.s.renewAfter%tick != 0, "requested renewal at %s, want %s", w.s.Deadline(), w.s.renewAfter)
 	}
 }
 
@@ -106,23 +82,9 @@ func TestScheduledRenewalsExtendTheTokens(t *testing.T) {
 			w := newWorld(t, 10*time.Second)
 			w.s.ID, w.s.Terms.TTL = time.Duration(i).String(), ttl
 			w.pass(time.Duration(i%100) * 10 * time.Millisecond) // a different part of a second
-			w.attach()
-			newest := w.s.issued.expiresAt
-			w.next(Renew)
-			_, expiresAt, err := w.s.NextValidity(w.now)
-			must(t, err)
-			require(t, expiresAt > newest, "ttl %s, session %s: renewed at %s, when new tokens expire at %d, as the newest", ttl, w.s.ID, w.now.Mono, expiresAt)
+			newest := w.attach().Tokens.ExpiresAt
+			expiresAt := w.renew().Tokens.ExpiresAt
+			require(t, expiresAt > newest, "ttl %s, session %s: new tokens expire at %d, as the newest", ttl, w.s.ID, expiresAt)
 		}
 	}
-}
-
-func TestJitterOnlyMakesItEarlier(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		before := time.Duration(rapid.Int64Range(1, 300).Draw(rt, "before")) * time.Second
-		id := rapid.String().Draw(rt, "id")
-		j := Jitter(id, before)
-		if j < 0 || j > before/2 || j != Jitter(id, before) {
-			rt.Fatalf("jitter %s of %s", j, before)
-		}
-	})
 }

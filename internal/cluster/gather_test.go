@@ -3,8 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,41 +13,13 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
+	"refresher/internal/store/storetest"
 )
 
-// diary is a store that records the time and the versions of each save.
-type diary struct {
-	raising
-
-	mu    sync.Mutex
-	saves []diarySave // guarded by mu
-}
-
-// diarySave is one call of Save: the saved version of each session.
-type diarySave struct {
-	at       time.Time
-	versions map[string]uint64
-}
-
-func (d *diary) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	save := diarySave{time.Now(), make(map[string]uint64)}
-	outcomes := make([]store.Outcome, len(records))
-	for i := range records {
-		save.versions[records[i].Session] = records[i].Version
-		outcomes[i].Action = store.Done
-	}
-	d.saves = append(d.saves, save)
-	return outcomes, nil
-}
-
 // times returns, for each session, the times of its saves in milliseconds after start.
-func (d *diary) times(start time.Time) map[string][]int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (f *fakeStore) times(start time.Time) map[string][]int64 {
 	times := make(map[string][]int64)
-	for _, save := range d.saves {
+	for _, save := range f.saves {
 		for id := range save.versions {
 			times[id] = append(times[id], save.at.Sub(start).Milliseconds())
 		}
@@ -55,12 +27,12 @@ func (d *diary) times(start time.Time) map[string][]int64 {
 	return times
 }
 
-// runDiary runs a Cluster with a diary, in simulated time, until the returned function `stop` is
+// running runs a Cluster, under synctest's fake clock, until the returned function `stop` is
 // called.
-func runDiary(t *testing.T) (c *Cluster, d *diary, stop func()) {
+func running(t *testing.T) (c *Cluster, s *fakeStore, stop func()) {
 	t.Helper()
-	d = &diary{}
-	c, n := testCluster(d)
+	s = &fakeStore{}
+	c, n := testCluster(s)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -68,105 +40,34 @@ func runDiary(t *testing.T) (c *Cluster, d *diary, stop func()) {
 		c.Run(ctx, n)
 	}()
 	synctest.Wait()
-	return c, d, func() {
+	return c, s, func() {
 		cancel()
 		<-done
 	}
 }
 
-// inShard returns the n-th session id of a shard.
-func inShard(shard, n int) string {
-	for i := 0; ; i++ {
-		id := fmt.Sprint(i)
-		if store.ShardOf(id) != shard {
-			continue
-		}
-		if n == 0 {
-			return id
-		}
-		n--
-	}
-}
-
-// enqueue enqueues a record of an attached session.
-func enqueue(c *Cluster, w *writer, version uint64, within time.Duration) {
-	c.Enqueue(context.Background(), w.record(version, session.Attached), within, w)
+// inShard returns the writer of the n-th session of a shard.
+func (c *Cluster) inShard(shard, n int) *writer {
+	return &writer{id: storetest.InShard(shard, n+1)[n], cluster: c}
 }
 
 // A due record is saved together with the other due records of its shard. Records that may wait
 // longer wait until the first of them is due, and are then all saved at once.
 func TestRecordsOfAShardGoTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, d, stop := runDiary(t)
+		c, s, stop := running(t)
 		start := time.Now()
-		urgent, same, other, last := inShard(1, 0), inShard(1, 1), inShard(2, 0), inShard(3, 0)
-		enqueue(c, &writer{id: same}, 1, time.Second)
-		enqueue(c, &writer{id: other}, 1, time.Second)
+		urgent, same, other, last := c.inShard(1, 0), c.inShard(1, 1), c.inShard(2, 0), c.inShard(3, 0)
+		same.enqueue(1, session.Attached, time.Second)
+		other.enqueue(1, session.Attached, time.Second)
 		time.Sleep(500 * time.Millisecond) // bubble
-		enqueue(c, &writer{id: urgent}, 1, 0)
-		enqueue(c, &writer{id: last}, 1, time.Second)
+		urgent.enqueue(1, session.Attached, 0)
+		last.enqueue(1, session.Attached, time.Second)
 		time.Sleep(5 * time.Second) // bubble
 		stop()
-		want := map[string][]int64{urgent: {600}, same: {600}, other: {1000}, last: {1000}}
-		if got := d.times(start); fmt.Sprint(got) != fmt.Sprint(want) || len(d.saves) != 2 {
-			t.Errorf("saved at %v ms in %d calls, want %v in 2", got, len(d.saves), want)
-		}
-	})
-}
-
-// A newer record of a session is saved no later than the record that it replaces would have been.
-func TestNewerRecordIsNotLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, d, stop := runDiary(t)
-		start := time.Now()
-		urgent, gathers := &writer{id: inShard(1, 0)}, &writer{id: inShard(2, 0)}
-		enqueue(c, urgent, 1, 0)
-		enqueue(c, gathers, 1, time.Second)
-		enqueue(c, urgent, 2, time.Second)
-		time.Sleep(300 * time.Millisecond) // bubble
-		enqueue(c, gathers, 2, 0)
-		time.Sleep(5 * time.Second) // bubble
-		stop()
-		want := map[string][]int64{urgent.id: {100}, gathers.id: {400}}
-		if got := d.times(start); fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("saved at %v ms, want %v", got, want)
-		}
-	})
-}
-
-// 1,300 renewals per second are saved once a second, with about 20 records in each call of a
-// script. If records waited only 100 ms, a call would have about 2 records.
-func TestRecordsPerSave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, d, stop := runDiary(t)
-		const rate, seconds = 1300, 10
-		for i := range rate * seconds {
-			enqueue(c, &writer{id: fmt.Sprint(i)}, 1, time.Second)
-			time.Sleep(time.Second / rate) // bubble
-		}
-		stop()
-		var sizes []int
-		sum := 0
-		for _, save := range d.saves {
-			sizes = append(sizes, len(save.versions))
-			sum += len(save.versions)
-		}
-		if sum != rate*seconds || len(sizes) > seconds+1 || slices.Min(sizes[:seconds-1]) < 20*store.Shards {
-			t.Errorf("%d records in calls of %v", sum, sizes)
-		}
-	})
-}
-
-// When a node stops, it saves its waiting records at once.
-func TestStopDoesNotWaitForGathering(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, d, stop := runDiary(t)
-		id := inShard(1, 0)
-		enqueue(c, &writer{id: id}, 1, time.Second)
-		start := time.Now()
-		stop()
-		if got := d.times(start); !slices.Equal(got[id], []int64{0}) || time.Since(start) != 0 || !d.left {
-			t.Errorf("saved at %v ms, stopped after %s, gave the lease up: %v", got[id], time.Since(start), d.left)
+		want := map[string][]int64{urgent.id: {600}, same.id: {600}, other.id: {1000}, last.id: {1000}}
+		if got := s.times(start); !reflect.DeepEqual(got, want) || len(s.saves) != 2 {
+			t.Errorf("saved at %v ms in %d calls, want %v in 2", got, len(s.saves), want)
 		}
 	})
 }
@@ -186,10 +87,10 @@ func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 			return move{millis(rt, "after", 400), millis(rt, "within", 1000), rapid.IntRange(0, 5).Draw(rt, "writer")}
 		})).Draw(rt, "moves")
 		synctest.Test(t, func(t *testing.T) {
-			c, d, stop := runDiary(t)
+			c, s, stop := running(t)
 			writers := make([]*writer, 6)
 			for i := range writers {
-				writers[i] = &writer{id: inShard(i/2, i%2)}
+				writers[i] = c.inShard(i/2, i%2)
 			}
 			type promise struct {
 				id      string
@@ -200,13 +101,16 @@ func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 			for i, m := range moves {
 				time.Sleep(m.after) // bubble
 				w, version := writers[m.writer], uint64(i+1)
-				enqueue(c, w, version, m.within)
+				w.enqueue(version, session.Attached, m.within)
 				promises = append(promises, promise{w.id, version, time.Now().Add(max(m.within, gatherFor))})
 			}
-			time.Sleep(2 * time.Second) // bubble
-			stop()
+			last := time.Now()
+			stop() // saves the waiting records at once
+			if took := time.Since(last); took != 0 || !s.left {
+				rt.Errorf("stopped after %s, gave the lease up: %v", took, s.left)
+			}
 			for _, p := range promises {
-				if !slices.ContainsFunc(d.saves, func(s diarySave) bool { return s.versions[p.id] >= p.version && !s.at.After(p.by) }) {
+				if !slices.ContainsFunc(s.saves, func(s save) bool { return s.versions[p.id] >= p.version && !s.at.After(p.by) }) {
 					rt.Errorf("version %d of %s was not saved by %s", p.version, p.id, p.by)
 				}
 			}
@@ -243,8 +147,7 @@ func TestAllocationsPerRecord(t *testing.T) {
 	writers := make([]store.Writer, records)
 	of := make([]*store.Record, records)
 	for i := range of {
-		w := &writer{id: fmt.Sprint(i)}
-		writers[i], of[i] = &silentWriter{i}, w.record(1, session.Attached)
+		writers[i], of[i] = &silentWriter{i}, (&writer{id: fmt.Sprint(i)}).record(1, session.Attached)
 	}
 	allocations := testing.AllocsPerRun(10, func() {
 		for i, w := range writers {

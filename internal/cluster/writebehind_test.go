@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
@@ -22,41 +21,75 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// writer is a session that records which of its versions the store has saved.
+// writer is a session that records which of its versions the store has saved. When the store
+// answers RaiseEpoch, it enqueues its record again.
 type writer struct {
-	id    string
-	saved []uint64 // the saved versions, oldest first
+	id      string
+	cluster *Cluster
+	saved   []uint64 // the saved versions, oldest first
 }
 
 func (w *writer) Acknowledge(r *store.Record, o store.Outcome) {
-	if o.Action == store.Done {
+	switch o.Action {
+	case store.Done:
 		w.saved = append(w.saved, r.Version)
+	case store.RaiseEpoch:
+		time.Sleep(time.Millisecond) // bubble: as if the session's lock were held for a millisecond
+		w.enqueue(r.Version+1, r.State, 0)
 	}
 }
 
-// record returns the writer's record with this version.
 func (w *writer) record(version uint64, state session.State) *store.Record {
 	return &store.Record{Record: session.Record{ResumeClaims: session.ResumeClaims{Session: w.id}, State: state}, Version: version}
 }
 
-// flaky is a store whose operations fail when a test makes them fail.
-type flaky struct {
-	Store
-
-	away    bool
-	batches []int // the number of records in each call of Save
+func (w *writer) enqueue(version uint64, state session.State, within time.Duration) bool {
+	return w.cluster.Enqueue(context.Background(), w.record(version, state), within, w)
 }
 
-func (f *flaky) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
-	f.batches = append(f.batches, len(records))
+// save is one call of Save: the saved version of each session.
+type save struct {
+	at       time.Time
+	versions map[string]uint64
+}
+
+// fakeStore records what is saved. It fails while it is away.
+type fakeStore struct {
+	away, left bool
+	raises     bool // version 1 of each record is answered with RaiseEpoch
+	saves      []save
+	acquires   int
+}
+
+func (f *fakeStore) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
 	outcomes := make([]store.Outcome, len(records))
 	if f.away {
 		return outcomes, errors.New("away")
 	}
-	for i := range outcomes {
+	s := save{time.Now(), make(map[string]uint64, len(records))}
+	for i := range records {
 		outcomes[i].Action = store.Done
+		if s.versions[records[i].Session] = records[i].Version; f.raises && records[i].Version == 1 {
+			outcomes[i].Action = store.RaiseEpoch
+		}
 	}
+	f.saves = append(f.saves, s)
 	return outcomes, nil
+}
+
+func (f *fakeStore) Acquire(context.Context, store.AcquireRequest) (store.Acquired, error) {
+	f.acquires++
+	return store.Acquired{}, nil
+}
+
+func (f *fakeStore) Sweep(_ context.Context, _ string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
+	f.left = f.left || do == store.Leave
+	return swept, nil
+}
+
+func (*fakeStore) Watch(ctx context.Context, _ string, _ func(), _ func(string)) error {
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // rewritten is a Node that records the shards given to SaveAllAgain.
@@ -91,16 +124,16 @@ func TestTheNewestRecordIsSaved(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOf(rapid.SampledFrom([]string{"enqueue", "enqueue", "flush", "away", "back"})).Draw(rt, "moves")
 		synctest.Test(t, func(*testing.T) {
-			s := &flaky{}
+			s := &fakeStore{}
 			c, _ := testCluster(s)
-			writers := []*writer{{id: "a"}, {id: "b"}, {id: "c"}}
+			writers := []*writer{{id: "a", cluster: c}, {id: "b", cluster: c}, {id: "c", cluster: c}}
 			newest := make(map[*writer]uint64)
 			for i, move := range moves {
 				switch move {
 				case "enqueue":
 					w := writers[i%len(writers)]
 					newest[w]++
-					c.Enqueue(context.Background(), w.record(newest[w], session.State(i%3)), 0, w)
+					w.enqueue(newest[w], session.State(i%3), 0)
 				case "flush":
 					flushAll(c)
 					time.Sleep(maxRetry) // bubble
@@ -127,16 +160,16 @@ func TestTheNewestRecordIsSaved(t *testing.T) {
 // not.
 func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &flaky{away: true}
+		s := &fakeStore{away: true}
 		c, n := testCluster(s)
-		w := &writer{id: "a"}
-		c.Enqueue(context.Background(), w.record(1, session.Attached), 0, w)
+		w := &writer{id: "a", cluster: c}
+		w.enqueue(1, session.Attached, 0)
 		flushAll(c)
 		if c.pending.shardUp("a") || !c.Degraded() {
 			t.Error("the shard does not count as away")
 		}
 		s.away = false
-		if flushAll(c); len(s.batches) != 1 {
+		if flushAll(c); len(s.saves) != 0 {
 			t.Error("tried again at once")
 		}
 		time.Sleep(minRetry) // bubble
@@ -152,79 +185,35 @@ func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 // A batch has at most shardBatch records of a shard. The memory needed for a reconnect storm is
 // freed.
 func TestBatchesAreBounded(t *testing.T) {
-	s := &flaky{}
+	s := &fakeStore{}
 	c, _ := testCluster(s)
 	const storm = 2 * roomKept
 	for i := range storm {
-		w := &writer{id: fmt.Sprint(i)}
-		c.Enqueue(context.Background(), w.record(1, session.Attached), 0, w)
+		(&writer{id: fmt.Sprint(i), cluster: c}).enqueue(1, session.Attached, 0)
 	}
-	sum := 0
 	for flushAll(c) {
 	}
-	for _, n := range s.batches {
-		sum += n
+	sum, largest := 0, 0
+	for _, save := range s.saves {
+		sum, largest = sum+len(save.versions), max(largest, len(save.versions))
 	}
-	if sum != storm || slices.Max(s.batches) > shardBatch*store.Shards || len(s.batches) < 3 || c.pending.most != 0 {
-		t.Errorf("%d records in batches of %v", sum, s.batches)
+	if sum != storm || largest > shardBatch*store.Shards || len(s.saves) < 3 || c.pending.most != 0 {
+		t.Errorf("%d records in %d batches of up to %d", sum, len(s.saves), largest)
 	}
 }
 
 // If too many records of ended sessions wait, further ones are dropped and counted. Records of open
 // sessions are still accepted.
 func TestTooManyEndsAreDropped(t *testing.T) {
-	c, _ := testCluster(&flaky{away: true})
+	c, _ := testCluster(&fakeStore{away: true})
 	c.pending.ended = maxEnded
-	w := &writer{id: "a"}
-	if c.Enqueue(context.Background(), w.record(2, session.Ended), 0, w) || !c.Enqueue(context.Background(), w.record(1, session.Attached), 0, w) {
+	w := &writer{id: "a", cluster: c}
+	if w.enqueue(2, session.Ended, 0) || !w.enqueue(1, session.Attached, 0) {
 		t.Error("the wrong one was dropped")
 	}
 	if _, waiting, dropped := c.pending.state(); waiting != 1 || dropped != 1 {
 		t.Errorf("%d wait, %d dropped", waiting, dropped)
 	}
-}
-
-// saveAgain is a session that enqueues its record again when the store answers RaiseEpoch.
-type saveAgain struct {
-	writer
-	cluster *Cluster
-}
-
-func (w *saveAgain) Acknowledge(r *store.Record, o store.Outcome) {
-	if o.Action == store.RaiseEpoch {
-		time.Sleep(time.Millisecond) // bubble: as if the session's lock were held for a millisecond
-		w.cluster.Enqueue(context.Background(), w.record(r.Version+1, r.State), 0, w)
-	}
-}
-
-// raising is a store that answers RaiseEpoch once for each session.
-type raising struct {
-	flaky
-	saved []uint64 // the saved versions
-	left  bool
-}
-
-func (r *raising) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
-	outcomes := make([]store.Outcome, len(records))
-	for i := range records {
-		outcomes[i].Action = store.Done
-		if records[i].Version == 1 {
-			outcomes[i].Action = store.RaiseEpoch
-			continue
-		}
-		r.saved = append(r.saved, records[i].Version)
-	}
-	return outcomes, nil
-}
-
-func (r *raising) Sweep(_ context.Context, _ string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
-	r.left = r.left || do == store.Leave
-	return swept, nil
-}
-
-func (*raising) Watch(ctx context.Context, _ string, _ func(), _ func(string)) error {
-	<-ctx.Done()
-	return ctx.Err()
 }
 
 // When a node stops, it also saves the records that the store's last answers require, such as a
@@ -233,43 +222,46 @@ func (*raising) Watch(ctx context.Context, _ string, _ func(), _ func(string)) e
 func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 	for _, runs := range []time.Duration{0, gatherFor + time.Microsecond} {
 		synctest.Test(t, func(t *testing.T) {
-			s := &raising{}
+			s := &fakeStore{raises: true}
 			c, n := testCluster(s)
-			w := &saveAgain{writer{id: "a"}, c}
-			c.Enqueue(context.Background(), w.record(1, session.Ended), 0, w)
+			w := &writer{id: "a", cluster: c}
+			w.enqueue(1, session.Ended, 0)
 			ctx, cancel := context.WithTimeout(t.Context(), runs)
 			defer cancel()
 			c.Run(ctx, n)
-			if !slices.Equal(s.saved, []uint64{2}) || !s.left {
-				t.Errorf("stopped after %s: saved %v, gave the lease up: %v", runs, s.saved, s.left)
+			if !slices.Equal(w.saved, []uint64{2}) || !s.left {
+				t.Errorf("stopped after %s: saved %v, gave the lease up: %v", runs, w.saved, s.left)
 			}
 		})
 	}
 }
 
+// No session is acquired for a client that has disconnected, even if a slot is free.
+func TestNothingIsAcquiredForAClientThatHasGone(t *testing.T) {
+	s := &fakeStore{}
+	c, _ := testCluster(s)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 100 { // the test repeats this, since select chooses at random among the cases that are ready
+		if _, err := c.Acquire(ctx, &session.ResumeClaims{Session: "a", Epoch: 1}, true); !errors.Is(err, context.Canceled) {
+			t.Errorf("acquired: %v", err)
+		}
+	}
+	if s.acquires != 0 || len(c.slots) != 0 {
+		t.Errorf("the store was asked %d times; %d slots are taken", s.acquires, len(c.slots))
+	}
+}
+
 // Records are saved even if a sampler records a renewal but not its child spans.
 func TestRecordsOfAnUnsampledTrace(t *testing.T) {
-	provider := sdk.NewTracerProvider(sdk.WithSampler(rootsOnly{}))
+	provider := sdk.NewTracerProvider(sdk.WithSampler(sdk.ParentBased(sdk.AlwaysSample(), sdk.WithLocalParentSampled(sdk.NeverSample()))))
 	ctx, span := provider.Tracer("test").Start(context.Background(), "renewal")
 	defer span.End()
-	s := &flaky{}
+	s := &fakeStore{}
 	c, _ := testCluster(s)
-	for _, id := range []string{"a", "b"} {
-		w := &writer{id: id}
-		c.Enqueue(ctx, w.record(1, session.Attached), 0, w)
-	}
-	if flushAll(c); !slices.Equal(s.batches, []int{2}) {
-		t.Errorf("saved %v", s.batches)
+	w := &writer{id: "a"}
+	c.Enqueue(ctx, w.record(1, session.Attached), 0, w)
+	if flushAll(c); len(s.saves) != 1 {
+		t.Errorf("saved %v", s.saves)
 	}
 }
-
-type rootsOnly struct{}
-
-func (rootsOnly) ShouldSample(p sdk.SamplingParameters) sdk.SamplingResult {
-	if trace.SpanContextFromContext(p.ParentContext).IsValid() {
-		return sdk.SamplingResult{Decision: sdk.Drop}
-	}
-	return sdk.SamplingResult{Decision: sdk.RecordAndSample}
-}
-
-func (rootsOnly) Description() string { return "roots only" }

@@ -196,7 +196,7 @@ func TestRotationIsSpreadEvenly(t *testing.T) {
 				// hashes are as evenly spread as random ids
 				w.s.ID = fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
 				if c.approval {
-					w.policy.ApprovalAhead = 15 * time.Second
+					w.policy.ApprovalAhead = 5 * time.Second
 					w.s.Approve(0, w.now)
 				}
 				w.attach()

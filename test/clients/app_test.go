@@ -93,13 +93,22 @@ func startApp(t *testing.T, run program.Command, service, uid string) *app {
 	return a
 }
 
+// receive waits for a value from the client's driver.
+func receive[T any](a *app, from <-chan T, what string) (value T) {
+	a.t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(nodetest.Patience):
+		a.t.Fatalf("%s: no %s", a.uid, what)
+	}
+	return value
+}
+
 // command tells the driver what the user or the SDK does.
 func (a *app) command(what string) {
 	a.t.Helper()
 	select {
 	case a.commands <- what:
-	case <-a.process.Done():
-		a.t.Fatalf("the client of %s ended by itself", a.uid)
 	case <-time.After(nodetest.Patience):
 		a.t.Fatalf("the client of %s does not ask for commands", a.uid)
 	}
@@ -108,60 +117,30 @@ func (a *app) command(what string) {
 // want waits until the client gives tokens to the SDK, and checks the bundle's action.
 func (a *app) want(action string) {
 	a.t.Helper()
-	select {
-	case got := <-a.actions:
-		if got != action {
-			a.t.Errorf("%s: the action is %q; want %q", a.uid, got, action)
-		}
-	case <-a.process.Done():
-		a.t.Fatalf("the client of %s ended by itself", a.uid)
-	case <-time.After(nodetest.Patience):
-		a.t.Fatalf("the client of %s gives the SDK no tokens", a.uid)
+	if got := receive(a, a.actions, action); got != action {
+		a.t.Errorf("%s: the action is %q; want %q", a.uid, got, action)
 	}
 }
 
-// renewed reads the actions so far, and fails unless all are "renew": a "rejoin" means that a token had expired.
-func (a *app) renewed() {
+// renews waits until the client's next renewal. All earlier actions must be renewals, too: a "rejoin" means that a token
+// had expired.
+func (a *app) renews() {
 	a.t.Helper()
-	for range len(a.actions) {
-		if got := <-a.actions; got != "renew" {
-			a.t.Errorf("%s: the action is %q; want %q", a.uid, got, "renew")
-		}
-	}
-}
-
-// await reads actions until it reads the given one.
-func (a *app) await(action string) {
-	a.t.Helper()
-	timeout := time.After(nodetest.Patience)
-	for {
-		select {
-		case got := <-a.actions:
-			if got == action {
-				return
-			}
-		case <-timeout:
-			a.t.Fatalf("%s: no action %q", a.uid, action)
-		}
+	for range len(a.actions) + 1 {
+		a.want("renew")
 	}
 }
 
 // ended waits until the client reports the end of its session and its process exits. It checks the reason.
 func (a *app) ended(want string) {
 	a.t.Helper()
-	select {
-	case reason := <-a.over:
-		if reason != want {
-			a.t.Errorf("%s: the session ended with %q; want %q", a.uid, reason, want)
-		}
-	case <-time.After(nodetest.Patience):
-		a.t.Fatalf("the session of %s does not end", a.uid)
+	if reason := receive(a, a.over, "end of the session"); reason != want {
+		a.t.Errorf("%s: the session ended with %q; want %q", a.uid, reason, want)
 	}
 	<-a.process.Done()
 	if code := a.process.State().ExitCode(); code != 0 {
 		a.t.Errorf("%s: exit status %d", a.uid, code)
 	}
-	a.renewed()
 }
 
 // grant returns a credential, as your back end would sign it.

@@ -3,8 +3,7 @@
 package clients
 
 import (
-	"io"
-	"net/http"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,86 +61,82 @@ func TestClient(t *testing.T) {
 func keepsItsCalls(t *testing.T, l language) {
 	run := build(t, l)
 	node, another := start(t, "node"), start(t, "another")
-	net := newNetwork(t, node.Addr())
+	net := newNetwork(t, node)
 	ana, ben := startApp(t, run, net.url(), "1001"), startApp(t, run, net.url()+"/", "1002")
+	bothRenew := func(when string) {
+		ana.renews()
+		ben.renews()
+		t.Log("renewed:", when)
+	}
+	ana.want("join")
+	ben.want("join")
+	bothRenew("after the join")
 
-	both := func(f func(*app)) { f(ana); f(ben) }
-	both(func(a *app) { a.want("join") })
-	both(func(a *app) { a.want("renew") })
-	both(func(a *app) { a.want("renew") })
-
-	// Cleo leaves: her session ends.
 	cleo := startApp(t, run, net.url(), "1003")
 	cleo.want("join")
 	cleo.command("leave")
 	cleo.ended("left")
 	node.Await(1, "session ended")
 
-	// An SDK refuses its token, and gets another one.
-	ana.refusals <- "3"
+	ana.refusals <- "3" // the SDK refuses its next token
 	node.Await(1, "client's SDK refused the tokens")
-	both((*app).renewed)
-	ana.want("renew")
+	ana.renews()
 	if len(node.Logged(`"sdk_code":"3"`)) != 1 {
 		t.Error("the node does not know the SDK's code")
 	}
 
-	// The service crashes and starts again.
 	node.Kill()
-	both((*app).renewed)
 	node.Start()
 	node.Await(2, "session resumed")
-	both(func(a *app) { a.want("renew") })
+	bothRenew("after a crash")
 
-	// The network drops every byte. The clients detect the dead connection by their pings.
-	connects := net.next()
-	net.set(silent)
-	<-connects
-	both((*app).renewed)
+	// The network drops every byte. The clients detect the dead connection by their pings, and connect again.
+	net.Blackhole()
+	for len(net.connects) > 0 {
+		<-net.connects
+	}
+	<-net.connects
 	node.Mark()
-	net.set(up)
+	net.Heal()
 	node.Await(2, "session resumed")
-	both(func(a *app) { a.want("renew") })
+	bothRenew("after a silent network")
 
 	// The node shuts down, and its clients connect to another node.
-	net.move(another.Addr())
+	net.node.Store(another)
 	node.Stop()
 	another.Await(2, "session resumed")
-	both(func(a *app) { a.want("renew") })
+	bothRenew("on another node")
 
 	dora := startApp(t, run, net.url(), "1004")
 	dora.want("join")
 
-	// While WebSockets are blocked, the clients renew their tokens over HTTP, and one user leaves over HTTP. Then
+	// While WebSockets are blocked, the clients renew their tokens over HTTP, one user leaves, and one is revoked. Then
 	// WebSockets work again, and Ana's client gets the event that her network is back.
-	net.set(noUpgrade)
-	both((*app).renewed)
-	both(func(a *app) { a.want("renew") })
+	net.noUpgrade.Store(true)
+	net.Cut()
+	net.Heal()
+	bothRenew("over HTTP")
 	another.Mark()
 	ben.command("leave")
 	ben.ended("left")
 	another.Await(1, "session ended")
-	ask(t, another, http.MethodPost, "/v1/revocations", `{"channel":"daily","uid":1004,"for":60}`)
+	revoke(t, another, 1004)
 	dora.ended("revoked")
-	net.set(up)
+	net.noUpgrade.Store(false)
 	ana.command("wake")
 	another.Await(1, "session resumed")
 
-	// The SDK reports that its token expired. The client gives it the newest token again.
-	ana.command("expired")
-	ana.await("rejoin")
-
-	// An operator revokes Ana's access.
-	ask(t, another, http.MethodPost, "/v1/revocations", `{"channel":"daily","uid":1001,"for":60}`)
+	ana.command("expired") // the SDK reports that its token expired: the client gives it the newest token again
+	for receive(ana, ana.actions, "rejoin") != "rejoin" {
+	}
+	revoke(t, another, 1001)
 	ana.ended("revoked")
 
 	if joined := append(node.Logged("session joined"), another.Logged("session joined")...); len(joined) != 4 {
 		t.Errorf("four clients joined %d times: a session was not kept: %s", len(joined), joined)
 	}
-	for _, n := range []*nodetest.Node{node, another} {
-		if errors := n.Errors(); len(errors) > 0 {
-			t.Errorf("the node logged errors: %s", errors)
-		}
+	if errors := append(node.Errors(), another.Errors()...); len(errors) > 0 {
+		t.Errorf("the nodes logged errors: %s", errors)
 	}
 }
 
@@ -186,23 +181,12 @@ func build(t *testing.T, l language) program.Command {
 	return program.Command{Path: l.run[0], Args: l.run[1:], Dir: dir}
 }
 
-// ask sends a request with an operator's credential.
-func ask(t *testing.T, n *nodetest.Node, method, path, body string) string {
+// revoke revokes a user's access, as an operator.
+func revoke(t *testing.T, n *nodetest.Node, uid int) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.Addr()+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
+	command := exec.CommandContext(t.Context(), nodetest.Program(t), "revoke", "--channel=daily", fmt.Sprint("--uid=", uid), "--for=1m")
+	command.Env = append(os.Environ(), "REFRESHER_API_URL=http://"+n.Addr(), "REFRESHER_CREDENTIAL="+grant(t.Context(), t, "--subject", "ops", "--admin"))
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	request.Close = true
-	request.Header.Set("Authorization", "Bearer "+grant(t.Context(), t, "--subject", "ops", "--admin"))
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s %s: %d, %v: %s", method, path, response.StatusCode, err, text)
-	}
-	return string(text)
 }

@@ -3,137 +3,56 @@
 package clients
 
 import (
-	"bytes"
-	"io"
 	"net"
-	"sync"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
 	"testing"
+
+	"refresher/test/nodetest"
+	"refresher/test/redistest"
 )
 
-// state tells how a network treats connections.
-type state int
-
-const (
-	up        state = iota // forwards them
-	silent                 // drops every byte and keeps connections open, as if the far end had lost its network
-	noUpgrade              // answers WebSocket handshakes with 403, as some proxies do, and lets HTTP through
-)
-
-// network forwards connections from clients to a node. A test can break it.
+// network is a network between the clients and a node. A test can break it.
 type network struct {
-	listener net.Listener
-	wait     sync.WaitGroup
-
-	mu       sync.Mutex
-	node     string                // guarded by mu; address of the node
-	state    state                 // guarded by mu
-	open     map[net.Conn]struct{} // guarded by mu
-	accepted chan struct{}         // guarded by mu; the next connection closes this channel
+	*redistest.Proxy
+	node      atomic.Pointer[nodetest.Node]
+	noUpgrade atomic.Bool   // WebSocket handshakes are answered with 403, as some proxies do
+	connects  chan struct{} // has an element after a connection was opened
 }
 
-func newNetwork(t *testing.T, node string) *network {
+func newNetwork(t *testing.T, node *nodetest.Node) *network {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	n := &network{connects: make(chan struct{}, 1)}
+	n.node.Store(node)
+	forward := &httputil.ReverseProxy{
+		Transport: &http.Transport{DisableKeepAlives: true},
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: n.node.Load().Addr()})
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	n := &network{listener: listener, node: node, open: map[net.Conn]struct{}{}, accepted: make(chan struct{})}
-	n.wait.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			n.wait.Go(func() { n.serve(client) })
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.noUpgrade.Load() && r.Header.Get("Upgrade") != "" {
+			w.WriteHeader(http.StatusForbidden)
+			return
 		}
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		n.set(up)
-		n.wait.Wait()
-	})
+		forward.ServeHTTP(w, r)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			select {
+			case n.connects <- struct{}{}:
+			default:
+			}
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	n.Proxy = redistest.StartProxy(t, server.Listener.Addr().String())
 	return n
 }
 
-func (n *network) url() string { return "http://" + n.listener.Addr().String() }
-
-// set changes the state. It resets all connections, unless the new state is silent.
-func (n *network) set(s state) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.state = s
-	for conn := range n.open {
-		if s != silent {
-			conn.Close()
-		}
-	}
-}
-
-func (n *network) move(node string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.node = node
-}
-
-// next returns a channel that is closed when the next connection comes.
-func (n *network) next() <-chan struct{} {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.accepted
-}
-
-func (n *network) now() state {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.state
-}
-
-func (n *network) serve(client net.Conn) {
-	n.mu.Lock()
-	node := n.node
-	n.open[client] = struct{}{}
-	close(n.accepted)
-	n.accepted = make(chan struct{})
-	n.mu.Unlock()
-	defer func() {
-		client.Close()
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		delete(n.open, client)
-	}()
-	server, err := net.Dial("tcp", node)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	var back sync.WaitGroup
-	back.Go(func() {
-		defer client.Close()
-		n.copy(client, server)
-	})
-	n.copy(server, client)
-	server.Close()
-	back.Wait()
-}
-
-// copy forwards bytes until either end closes.
-func (n *network) copy(to, from net.Conn) {
-	buffer := make([]byte, 16<<10)
-	for {
-		length, err := from.Read(buffer)
-		data := buffer[:length]
-		switch n.now() {
-		case silent:
-			data = nil
-		case noUpgrade:
-			if bytes.Contains(bytes.ToLower(data), []byte("upgrade: websocket")) {
-				_, _ = io.WriteString(from, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-				return
-			}
-		case up:
-		}
-		if _, failed := to.Write(data); failed != nil || err != nil {
-			return
-		}
-	}
-}
+func (n *network) url() string { return "http://" + n.Addr() }

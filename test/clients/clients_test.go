@@ -127,7 +127,8 @@ func keepsItsCalls(t *testing.T, l language) {
 	another.Await(1, "session resumed")
 
 	ana.command("expired") // the SDK reports that its token expired: the client gives it the newest token again
-	for receive(ana, ana.actions, "rejoin") != "rejoin" {
+	for action := ""; action != "rejoin"; {
+		action = receive(ana, ana.actions, "rejoin")
 	}
 	revoke(t, another, 1001)
 	ana.ended("revoked")

@@ -3,12 +3,10 @@
 package monitoring
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +17,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/prometheus/common/model"
 
 	"refresher/test/collector"
 	"refresher/test/nodetest"
@@ -67,16 +67,10 @@ func startStack(t *testing.T) *stack {
 // decide is a back end that approves every renewal and accepts every event.
 func decide(w http.ResponseWriter, r *http.Request) {
 	var request struct{ Requests []struct{ ID string } }
-	if err := json.NewDecoder(r.Body).Decode(&request); err != nil || r.URL.Path != "/may" {
-		return
-	}
-	type decision struct {
-		ID    string `json:"id"`
-		Allow bool   `json:"allow"`
-	}
-	var decisions []decision
+	_ = json.NewDecoder(r.Body).Decode(&request) // an event has no requests
+	decisions := []map[string]any{}
 	for _, q := range request.Requests {
-		decisions = append(decisions, decision{q.ID, true})
+		decisions = append(decisions, map[string]any{"id": q.ID, "allow": true})
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"decisions": decisions})
 }
@@ -93,17 +87,14 @@ func (s *stack) targets() []string {
 func (s *stack) use() {
 	for _, n := range s.fleet {
 		for _, path := range []string{"/ping", "/rtc/daily/publisher/uid/1/", "/v1/sessions?limit=5", "/nothing"} {
-			ctx, cancel := context.WithTimeout(s.t.Context(), nodetest.Patience)
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.Addr()+path, nil)
+			request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+n.Addr()+path, nil)
 			if err != nil {
 				s.t.Fatal(err)
 			}
 			request.Close = true
 			if response, err := http.DefaultClient.Do(request); err == nil {
-				_, _ = io.Copy(io.Discard, response.Body)
 				response.Body.Close()
 			}
-			cancel()
 		}
 	}
 }
@@ -131,7 +122,7 @@ func (p *prometheus) shown(t *testing.T, d *dashboard, expr string) string {
 		}
 		var values []string
 		for _, f := range found {
-			values = append(values, regexp.QuoteMeta(f.labels[m[2]]))
+			values = append(values, regexp.QuoteMeta(string(f.Metric[model.LabelName(m[2])])))
 		}
 		expr = strings.ReplaceAll(expr, "$"+v.Name, strings.ReplaceAll("("+strings.Join(values, "|")+")", `\`, `\\`))
 	}
@@ -150,7 +141,7 @@ func TestLive(t *testing.T) {
 	p.eventually("renewals are seen", func() (bool, string) {
 		s.use()
 		got, err := p.query(`sum(rate(refresher_renewals_total{outcome="acked"}[1m]))`)
-		return err == nil && len(got) == 1 && got[0].value > 1, fmt.Sprint(got, err)
+		return err == nil && len(got) == 1 && got[0].Value > 1, fmt.Sprint(got, err)
 	})
 	// These calls begin after the first scrape, so that Prometheus sees their counters increase.
 	late := calls.Hold(t, calls.Config{Count: 6, TTL: tokens, URL: "ws://localhost/v1/ws", Transport: s.fleet.Transport})
@@ -168,7 +159,7 @@ func TestLive(t *testing.T) {
 		for _, name := range []string{"refresher_push_lag_seconds", "refresher_ack_seconds", "refresher_renewal_margin_seconds"} {
 			expr := `histogram_quantile(0.5, sum(rate(` + name + `[1m])))`
 			got, err := native.query(expr)
-			if err != nil || len(got) != 1 || math.IsNaN(got[0].value) {
+			if err != nil || len(got) != 1 || math.IsNaN(float64(got[0].Value)) {
 				t.Errorf("%s: %v %v", expr, got, err)
 			}
 		}
@@ -211,17 +202,17 @@ func (p *prometheus) is(name string, pending bool) {
 	p.t.Helper()
 	p.eventually(fmt.Sprintf("%s: pending %v", name, pending), func() (bool, string) {
 		all, err := p.alerts()
-		found := slices.ContainsFunc(all, func(a alert) bool { return a.Labels["alertname"] == name })
+		found := slices.ContainsFunc(all, func(a model.LabelSet) bool { return a["alertname"] == model.LabelValue(name) })
 		return err == nil && found == pending, fmt.Sprint(all, err)
 	})
 }
 
 // urgent returns the active alerts that need an operator. It ignores alerts about
 // little time left, since tokens of 12 s cannot be renewed 30 s before their end.
-func urgent(all []alert) []alert {
-	return slices.DeleteFunc(all, func(a alert) bool {
-		short := []string{"RefresherSessionsAtRisk", "RefresherAtRiskLingers", "RefresherBudgetBurnsFast", "RefresherBudgetBurnsSlowly", "RefresherPeakAhead"}
-		return a.Labels["severity"] == "info" || slices.Contains(short, a.Labels["alertname"])
+func urgent(all []model.LabelSet) []model.LabelSet {
+	return slices.DeleteFunc(all, func(a model.LabelSet) bool {
+		short := []model.LabelValue{"RefresherSessionsAtRisk", "RefresherAtRiskLingers", "RefresherBudgetBurnsFast", "RefresherBudgetBurnsSlowly", "RefresherPeakAhead"}
+		return a["severity"] == "info" || slices.Contains(short, a["alertname"])
 	})
 }
 
@@ -253,11 +244,8 @@ func (s *stack) selectors(t *testing.T, p *prometheus) {
 	for _, a := range d.Annotations.List {
 		check(a.Name, a.Expr)
 	}
-	text, err := os.ReadFile("../../deploy/prometheus/refresher.rules.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range regexp.MustCompile(`\b(?:refresher|go|process)_[a-z0-9_]+\b`).FindAllString(withoutRecords(string(text)), -1) {
+	text := read(t, "../../deploy/prometheus/refresher.rules.yml")
+	for _, name := range regexp.MustCompile(`\b(?:refresher|go|process)_[a-z0-9_]+\b`).FindAllString(withoutRecords(text), -1) {
 		check("refresher.rules.yml", name)
 	}
 	if len(seen) < 60 {
@@ -320,18 +308,18 @@ func (s *stack) panels(t *testing.T, p *prometheus) {
 			if err != nil {
 				t.Errorf("%q: %v", panel.Title, err)
 			}
-			slices.SortStableFunc(got, func(a, b sample) int {
-				return strings.Compare(s.legend(target.LegendFormat, a.labels), s.legend(target.LegendFormat, b.labels))
+			slices.SortStableFunc(got, func(a, b *model.Sample) int {
+				return strings.Compare(s.legend(target.LegendFormat, a.Metric), s.legend(target.LegendFormat, b.Metric))
 			})
 			for _, v := range got {
-				if node := v.labels["instance"]; node != "" && !slices.Contains(nodes, node) {
+				if node := string(v.Metric["instance"]); node != "" && !slices.Contains(nodes, node) {
 					t.Errorf("%q shows %s, which is no node", panel.Title, node)
 				}
-				if math.IsNaN(v.value) {
+				if math.IsNaN(float64(v.Value)) {
 					continue
 				}
 				shownAny = true
-				fmt.Fprintf(out, "%s\t%s\t%s\n", panel.Title, s.legend(target.LegendFormat, v.labels), inUnit(v.value, panel.unit(target.RefID)))
+				fmt.Fprintf(out, "%s\t%s\t%s\n", panel.Title, s.legend(target.LegendFormat, v.Metric), inUnit(float64(v.Value), panel.unit(target.RefID)))
 			}
 		}
 		if why := empty[panel.Title]; shownAny == (why != "") {
@@ -346,15 +334,15 @@ func (s *stack) panels(t *testing.T, p *prometheus) {
 }
 
 // legend returns the name of a series, with the node's name in place of its address.
-func (s *stack) legend(format string, labels map[string]string) string {
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		value := labels[key]
+func (s *stack) legend(format string, labels model.Metric) string {
+	for key, label := range labels {
+		value := string(label)
 		for _, n := range s.fleet {
 			if n.OpsAddr() == value {
 				value = n.Name()
 			}
 		}
-		format = strings.ReplaceAll(format, "{{"+key+"}}", value)
+		format = strings.ReplaceAll(format, "{{"+string(key)+"}}", value)
 	}
 	return regexp.MustCompile(`\{\{\w+\}\}`).ReplaceAllString(format, "")
 }
@@ -385,19 +373,14 @@ func rules(t *testing.T, p *prometheus) {
 			Rules []struct{ Name, Health, LastError string }
 		}
 	}
-	if err := p.get("/api/v1/rules", nil, &data); err != nil {
-		t.Fatal(err)
+	if err := p.get("/api/v1/rules", nil, &data); err != nil || len(data.Groups) == 0 {
+		t.Fatal(data, err)
 	}
-	n := 0
 	for _, g := range data.Groups {
 		for _, r := range g.Rules {
-			n++
 			if r.Health != "ok" {
 				t.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
 			}
 		}
-	}
-	if n < 40 {
-		t.Errorf("only %d rules", n)
 	}
 }

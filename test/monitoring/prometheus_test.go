@@ -5,17 +5,17 @@ package monitoring
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/common/model"
 
 	"refresher/test/nodetest"
 	"refresher/test/program"
@@ -58,13 +58,9 @@ scrape_configs:
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var log program.Journal
 	p, err := program.Start(&log, program.Command{
-		Path: path, Dir: dir, Env: []string{"HOME=" + dir},
+		Path: "prometheus", Dir: dir, Env: []string{"HOME=" + dir},
 		Args: append([]string{
 			"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address,
 		}, flags...),
@@ -86,102 +82,54 @@ scrape_configs:
 	return &prometheus{t, "http://" + address}
 }
 
-// sample is one value of a query's result, with its labels.
-type sample struct {
-	labels map[string]string
-	value  float64
-}
-
-// result is one series in Prometheus's answer to a query.
-type result struct {
-	Metric    map[string]string
-	Value     []any
-	Values    [][]any
-	Histogram []any
-}
-
 // query evaluates an expression now.
-func (p *prometheus) query(expr string) ([]sample, error) {
-	var data struct{ Result []result }
-	if err := p.get("/api/v1/query", url.Values{"query": {expr}}, &data); err != nil {
-		return nil, err
-	}
-	var all []sample
-	for _, r := range data.Result {
-		if len(r.Histogram) > 0 {
-			all = append(all, sample{labels: r.Metric})
-			continue
-		}
-		value, err := number(r.Value)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, sample{r.Metric, value})
-	}
-	return all, nil
+func (p *prometheus) query(expr string) (model.Vector, error) {
+	var data struct{ Result model.Vector }
+	err := p.get("/api/v1/query", url.Values{"query": {expr}}, &data)
+	return data.Result, err
 }
 
 // queryRange evaluates an expression over the last minute, and returns the last
 // value of each series that is a number.
-func (p *prometheus) queryRange(expr string) ([]sample, error) {
-	var data struct{ Result []result }
+func (p *prometheus) queryRange(expr string) (last model.Vector, err error) {
+	var data struct{ Result model.Matrix }
 	now := time.Now()
-	if err := p.get("/api/v1/query_range", url.Values{
-		"query": {expr}, "step": {"1"}, "start": {unix(now.Add(-time.Minute))}, "end": {unix(now)},
-	}, &data); err != nil {
-		return nil, err
-	}
-	var all []sample
-	for _, r := range data.Result {
-		last := math.NaN()
-		for _, v := range r.Values {
-			value, err := number(v)
-			if err != nil {
-				return nil, err
-			}
-			if !math.IsNaN(value) {
-				last = value
+	err = p.get("/api/v1/query_range", url.Values{
+		"query": {expr}, "step": {"1"}, "start": {now.Add(-time.Minute).Format(time.RFC3339)}, "end": {now.Format(time.RFC3339)},
+	}, &data)
+	for _, series := range data.Result {
+		for _, v := range slices.Backward(series.Values) {
+			if !math.IsNaN(float64(v.Value)) {
+				last = append(last, &model.Sample{Metric: series.Metric, Value: v.Value})
+				break
 			}
 		}
-		if !math.IsNaN(last) {
-			all = append(all, sample{r.Metric, last})
-		}
 	}
-	return all, nil
+	return last, err
 }
 
-func unix(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
-
-func number(pair []any) (float64, error) {
-	if len(pair) != 2 {
-		return 0, fmt.Errorf("not a sample: %v", pair)
+// alerts returns the pending and firing alerts.
+func (p *prometheus) alerts() ([]model.LabelSet, error) {
+	var data struct {
+		Alerts []struct{ Labels model.LabelSet }
 	}
-	text, _ := pair[1].(string)
-	return strconv.ParseFloat(text, 64)
-}
-
-// alert is a pending or firing alert.
-type alert struct {
-	Labels map[string]string
-	State  string
-}
-
-func (p *prometheus) alerts() ([]alert, error) {
-	var data struct{ Alerts []alert }
 	err := p.get("/api/v1/alerts", nil, &data)
-	return data.Alerts, err
+	var all []model.LabelSet
+	for _, a := range data.Alerts {
+		all = append(all, a.Labels)
+	}
+	return all, err
 }
 
 // exemplars returns the trace ids in a metric's exemplars.
-func (p *prometheus) exemplars(metric string) ([]string, error) {
+func (p *prometheus) exemplars(metric string) (ids []string, err error) {
 	var data []struct {
 		Exemplars []struct{ Labels map[string]string }
 	}
 	now := time.Now()
-	err := p.get("/api/v1/query_exemplars", url.Values{
-		"query": {metric}, "start": {unix(now.Add(-time.Hour))}, "end": {unix(now)},
+	err = p.get("/api/v1/query_exemplars", url.Values{
+		"query": {metric}, "start": {now.Add(-time.Hour).Format(time.RFC3339)}, "end": {now.Format(time.RFC3339)},
 	}, &data)
-	var ids []string
 	for _, series := range data {
 		for _, e := range series.Exemplars {
 			ids = append(ids, e.Labels["trace_id"])
@@ -192,33 +140,22 @@ func (p *prometheus) exemplars(metric string) ([]string, error) {
 
 // get sends a request to Prometheus, and reads the data of the answer.
 func (p *prometheus) get(path string, values url.Values, data any) error {
-	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.url+path, strings.NewReader(values.Encode()))
+	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.url+path+"?"+values.Encode(), nil)
 	if err != nil {
 		return err
 	}
-	if values == nil {
-		request.Method = http.MethodGet
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Close = true // an idle connection would outlive the test
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
-	}
 	answer := struct {
-		Status, Error string
-		Data          any
+		Error string
+		Data  any
 	}{Data: data}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		return fmt.Errorf("%s: %w", text, err)
-	}
-	if answer.Status != "success" {
-		return fmt.Errorf("%s: %s", values.Get("query"), answer.Error)
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Error != "" {
+		return fmt.Errorf("%s: %s %w", values.Get("query"), answer.Error, err)
 	}
 	return nil
 }
@@ -227,18 +164,13 @@ func (p *prometheus) get(path string, values url.Values, data any) error {
 // cannot notify of a result. The result `why` says what is missing.
 func (p *prometheus) eventually(what string, holds func() (ok bool, why string)) {
 	p.t.Helper()
-	tick := time.NewTicker(scrapeEvery)
-	defer tick.Stop()
-	timeout := time.NewTimer(nodetest.Patience)
-	defer timeout.Stop()
-	for {
+	deadline := time.Now().Add(nodetest.Patience)
+	for tick := time.Tick(scrapeEvery); ; <-tick {
 		ok, why := holds()
 		if ok {
 			return
 		}
-		select {
-		case <-tick.C:
-		case <-timeout.C:
+		if time.Now().After(deadline) {
 			p.t.Fatalf("%s: %s", what, why)
 		}
 	}

@@ -3,9 +3,6 @@ package rules
 import (
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -18,9 +15,7 @@ const (
 
 // rule is a rule in Prometheus's format.
 type rule struct {
-	Record      string            `yaml:"record"`
 	Alert       string            `yaml:"alert"`
-	Expr        string            `yaml:"expr"`
 	Labels      map[string]string `yaml:"labels"`
 	Annotations map[string]string `yaml:"annotations"`
 }
@@ -28,7 +23,6 @@ type rule struct {
 // suite is a file of tests for promtool.
 type suite struct {
 	Tests []struct {
-		Name   string `yaml:"name"`
 		Alerts []struct {
 			Name string `yaml:"alertname"`
 			Want []any  `yaml:"exp_alerts"`
@@ -77,25 +71,4 @@ func suites(t *testing.T) []string {
 		t.Fatalf("tests of the rules: found %d, %v", len(paths), err)
 	}
 	return paths
-}
-
-var row = regexp.MustCompile("(?m)^\\| `(refresher_[a-z0-9_]+)` \\| (\\w+) \\| ([^|]*) \\|")
-
-// documented returns the metrics of docs/operate/metrics.md with their labels.
-func documented(t *testing.T) map[string][]string {
-	t.Helper()
-	metrics := make(map[string][]string)
-	for _, m := range row.FindAllStringSubmatch(read(t, root+"/docs/operate/metrics.md"), -1) {
-		name, kind := m[1], m[2]
-		labels := strings.FieldsFunc(m[3], func(r rune) bool { return strings.ContainsRune("`, ", r) })
-		metrics[name] = labels
-		if kind == "histogram" {
-			metrics[name+"_count"], metrics[name+"_sum"] = labels, labels
-			metrics[name+"_bucket"] = append(slices.Clip(labels), "le")
-		}
-	}
-	if len(metrics) == 0 {
-		t.Fatal("docs/operate/metrics.md has no table of metrics")
-	}
-	return metrics
 }

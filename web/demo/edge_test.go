@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -114,9 +113,10 @@ func TestEdgeAdmitsByTheToken(t *testing.T) {
 	}
 }
 
-// The service names the allowed origin in the header of its answer.
-func TestPagesOfAllowedOriginsReachTheEdge(t *testing.T) {
-	handler := newDemo(t, func(c *Config) { c.WithoutPage = true }).Handler(metrics)
+// Pages of the service's own origin and of the origins that it allows reach the edge. The service names an allowed origin
+// in a header of its answer.
+func TestEdgeIsForPagesOfAllowedOrigins(t *testing.T) {
+	handler := newDemo(t, nil).Handler(metrics)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if origin := r.Header.Get("Origin"); origin == "https://app.example.com" {
 			w.Header().Set("Access-Control-Allow-Origin", origin)
@@ -125,7 +125,9 @@ func TestPagesOfAllowedOriginsReachTheEdge(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	for origin, want := range map[string]int{
-		"https://app.example.com": http.StatusSwitchingProtocols, server.URL: http.StatusSwitchingProtocols, "https://evil.example": http.StatusForbidden,
+		server.URL: http.StatusSwitchingProtocols, "https://app.example.com": http.StatusSwitchingProtocols,
+		"":                     http.StatusSwitchingProtocols, // no page sent it
+		"https://evil.example": http.StatusForbidden, "http://127.0.0.1:1": http.StatusForbidden, "null": http.StatusForbidden,
 	} {
 		if _, status, _ := dial(t, server, origin); status != want {
 			t.Errorf("%s: %d, want %d", origin, status, want)
@@ -157,82 +159,41 @@ func TestFramesThatAreNoLines(t *testing.T) {
 	}
 }
 
-func TestEdgeIsForPagesOfItsOrigin(t *testing.T) {
-	server := serve(t, newDemo(t, nil))
-	for origin, want := range map[string]int{
-		server.URL: http.StatusSwitchingProtocols, "": http.StatusSwitchingProtocols, // no Origin header: not a page
-		"https://evil.example": http.StatusForbidden, "http://127.0.0.1:1": http.StatusForbidden, "null": http.StatusForbidden,
-	} {
-		if _, status, _ := dial(t, server, origin); status != want {
-			t.Errorf("origin %q: %d", origin, status)
-		}
-	}
-}
-
-func TestRequestThatIsNoHandshake(t *testing.T) {
-	if w := newDemo(t, nil).ask(t, http.MethodGet, "/demo/edge"); w.Code != http.StatusUpgradeRequired {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
-}
-
 func TestEdgesAreCounted(t *testing.T) {
-	d := newDemo(t, func(c *Config) { c.MaxEdges = 3 })
-	handler, gone := d.Handler(metrics), make(chan int, 9) // counts the handlers that have returned
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler.ServeHTTP(w, r)
-		gone <- 1
-	}))
-	t.Cleanup(server.Close)
-	var pages []*socket
-	for range 3 {
-		pages = append(pages, mustDial(t, server))
-	}
-	if _, status, header := dial(t, server, server.URL); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
-		t.Fatalf("a fourth: %d %v", status, header)
-	}
-	// A refused handshake does not count as a connection, and a closed connection no longer
-	// counts.
-	for range 5 {
-		if page, status, _ := dial(t, server, "https://evil.example"); page != nil {
-			t.Fatalf("another origin: %d", status)
-		}
-	}
-	if err := pages[0].Close(websocket.StatusNormalClosure, ""); err != nil {
-		t.Fatal(err)
-	}
-	for range 7 { // the fourth handshake, five from another origin, and the closed connection
-		<-gone
+	server := serve(t, newDemo(t, func(c *Config) { c.MaxEdges = 2 }))
+	page := mustDial(t, server)
+	for range 5 { // refused handshakes do not count
+		dial(t, server, "https://evil.example")
 	}
 	mustDial(t, server)
+	if _, status, header := dial(t, server, server.URL); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Fatalf("a third: %d %v", status, header)
+	}
+	if err := page.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Fatal(err)
+	}
+	for status := 0; status != http.StatusSwitchingProtocols; { // until the demo has noticed the close
+		_, status, _ = dial(t, server, server.URL)
+	}
 }
 
 func TestCloseEndsTheConnectionsAtOnce(t *testing.T) {
 	d := newDemo(t, nil)
 	server := serve(t, d)
-	page, silent := mustDial(t, server), mustDial(t, server) // a client that never reads, so it cannot answer a close frame
+	page := mustDial(t, server) // it does not read now, so it cannot answer a close frame
 	if got := page.join(token(t, testCert, time.Minute)); got["ok"] != true {
 		t.Fatal(got)
 	}
-	ended := make(chan error, 1)
-	go func() {
-		_, _, err := page.Read(context.Background())
-		ended <- err
-	}()
 	began := time.Now()
 	d.Close()
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("took %s", took)
 	}
-	if err := <-ended; err == nil {
+	if _, _, err := page.Read(t.Context()); err == nil {
 		t.Error("the connection goes on")
 	}
-	if _, _, err := silent.Read(t.Context()); err == nil {
-		t.Error("the silent connection goes on")
-	}
-	for _, call := range d.config.Edge.Record().Calls {
-		if call.Breaks != 1 {
-			t.Errorf("its call: %+v", call)
-		}
+	if total := d.config.Edge.Record().Total; total.Breaks != 1 {
+		t.Errorf("its call: %+v", total)
 	}
 	if _, status, _ := dial(t, server, server.URL); status != http.StatusServiceUnavailable {
 		t.Errorf("after that: %d", status)

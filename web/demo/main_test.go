@@ -52,6 +52,9 @@ func newDemo(t *testing.T, change func(*Config)) *Demo {
 	return d
 }
 
+// atAgora configures a demo whose call is held by Agora.
+func atAgora(c *Config) { c.Real, c.Edge = true, nil }
+
 // metrics stands for the service's metrics endpoint.
 var metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "refresher_sessions 2\n")

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"refresher/test/nodetest"
+	"refresher/tools/load/generator"
 )
 
 func TestMain(m *testing.M) {
@@ -27,120 +26,93 @@ const secret = "0123456789abcdef0123456789abcdef"
 // load runs the command with flags.
 func load(t *testing.T, flags ...string) (stdout string, err error) {
 	t.Helper()
+	var c command
+	if _, err := kong.Must(&c).Parse(flags); err != nil {
+		return "", err
+	}
 	var out strings.Builder
-	err = loadTo(t, &out, flags...)
+	err = c.run(t.Context(), &out)
 	return out.String(), err
 }
 
-func loadTo(t *testing.T, out io.Writer, flags ...string) error {
-	t.Helper()
-	var c command
-	if _, err := kong.Must(&c).Parse(flags); err != nil {
-		return err
-	}
-	return c.run(t.Context(), out)
-}
-
-// serve starts a node.
-func serve(t *testing.T, flags ...string) (n *nodetest.Node, url string) {
-	t.Helper()
-	n = nodetest.New(t, "node", append(flags, "--drain-window=0")...)
+func TestLoad(t *testing.T) {
+	n := nodetest.New(t, "node", "--auth=jwt", "--min-ttl=4s", "--drain-window=0")
 	n.Setenv("REFRESHER_JWT_SECRET=" + secret)
 	n.Start()
-	return n, "--url=ws://" + n.Addr() + "/v1/ws"
-}
-
-func TestLoad(t *testing.T) {
-	t.Parallel()
-	n, url := serve(t, "--auth=jwt", "--min-ttl=4s")
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := load(t, url, "--calls=60", "--join-rate=200", "--duration=6s", "--ttl=4s", "--drop-rate=5", "--ack-delay=100ms", "--services=rtc,rtm,chat", "--jwt-secret-file="+file, "--json")
-	if err != nil {
+	stdout, err := load(t, "--url=ws://"+n.Addr()+"/v1/ws", "--calls=60", "--join-rate=200", "--duration=6s", "--ttl=4s", "--drop-rate=5",
+		"--ack-delay=100ms", "--services=rtc,rtm,chat", "--jwt-secret-file="+file, "--json")
+	if err != nil || strings.Contains(stdout, secret) {
 		t.Fatalf("%v: %s", err, stdout)
 	}
-	type report struct {
-		End                                      bool
-		Seconds                                  float64
-		Holding, Joins, Resumes, Renewals, Drops int
-		RanOut                                   int                     `json:"ran_out"`
-		Lost                                     float64                 `json:"call_seconds_lost"`
-		Margin                                   struct{ Least float64 } `json:"margin_seconds"`
+	var last struct {
+		End bool
+		generator.Report
 	}
-	var last report
-	lines := 0
-	for all := bufio.NewScanner(strings.NewReader(stdout)); all.Scan(); lines++ {
-		if err := json.Unmarshal(all.Bytes(), &last); err != nil {
-			t.Fatal(err)
-		}
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
+		t.Fatal(err)
 	}
-	if lines < 5 || !last.End || last.Holding != 60 || last.Joins != 60 || last.Resumes == 0 || last.Resumes > last.Drops || last.Renewals < 60 ||
-		last.RanOut != 0 || last.Lost != 0 || last.Margin.Least <= 0 || last.Margin.Least > 4 {
-		t.Errorf("%d lines, %+v", lines, last)
+	if len(lines) < 5 || !last.End || last.Holding != 60 || last.Joins != 60 || last.Resumes == 0 || last.Resumes > last.Drops || last.Renewals < 60 ||
+		last.RanOut != 0 || last.LostSeconds != 0 || last.Margin.Least <= 0 || last.Margin.Least > 4 {
+		t.Errorf("%d lines, %+v", len(lines), last)
 	}
-	if strings.Contains(stdout, secret) {
-		t.Error("a secret was shown")
-	}
-
-	// Without a credential no call gets in.
-	stdout, err = load(t, url, "--calls=3", "--duration=1s")
-	if err == nil || !strings.Contains(err.Error(), "unauthenticated") || !strings.Contains(stdout, "0 joins") {
-		t.Errorf("%v: %s", err, stdout)
-	}
-	n.Stop()
-}
-
-// If a full node refuses some calls, the command fails, even if most calls were admitted.
-func TestLoadFailsWhenCallsHaveNoTokens(t *testing.T) {
-	t.Parallel()
-	n, url := serve(t, "--max-sessions=4")
-	stdout, err := load(t, url, "--calls=6", "--duration=1s")
-	if err == nil || !strings.Contains(err.Error(), "2 of 6 calls never had tokens") || !strings.Contains(stdout, "2 calls never had any") {
-		t.Errorf("%v: %s", err, stdout)
-	}
-	n.Stop()
 }
 
 // If no process listens at the URL, the error says so.
 func TestLoadOfNobody(t *testing.T) {
-	t.Parallel()
 	stdout, err := load(t, "--url=ws://127.0.0.1:1/v1/ws", "--calls=3", "--duration=1s")
-	if err == nil || !strings.Contains(err.Error(), "no connection was ever made") || !strings.Contains(err.Error(), "127.0.0.1:1: connect: connection refused") {
+	if err == nil || !strings.Contains(err.Error(), "no connection was ever made") || !strings.Contains(err.Error(), "127.0.0.1:1: connect: connection refused") ||
+		!strings.Contains(stdout, "0 joins") {
 		t.Errorf("%v: %s", err, stdout)
 	}
 }
 
-// If the service stops for good, the calls lose their tokens and the command fails.
-func TestLoadFailsWhenTokensRunOut(t *testing.T) {
-	t.Parallel()
-	n, url := serve(t, "--min-ttl=4s")
-	out, in := io.Pipe()
-	ended := make(chan error, 1)
-	go func() {
-		defer in.Close()
-		ended <- loadTo(t, in, url, "--calls=5", "--join-rate=100", "--duration=9s", "--ttl=4s")
-	}()
-	lines := bufio.NewScanner(out)
-	for all := false; !all && lines.Scan(); {
-		all = strings.Contains(lines.Text(), "holding tokens 5")
-	}
-	n.Kill()
-	var rest strings.Builder
-	for lines.Scan() {
-		rest.WriteString(lines.Text() + "\n")
-	}
-	if err := <-ended; err == nil || !strings.Contains(rest.String(), "tokens ran out 5 times") {
-		t.Errorf("%v: %s", err, &rest)
+func TestVerdict(t *testing.T) {
+	for want, change := range map[string]func(*generator.Report){
+		"calls lost their tokens 2 times, for 1.5 call-seconds": func(r *generator.Report) { r.RanOut, r.LostSeconds = 2, 1.5 },
+		"seq fell 1 times": func(r *generator.Report) { r.SeqFell = 1 },
+		"the service ended or refused 1 calls: unauthenticated 1": func(r *generator.Report) { r.Refused = 1 },
+		"no connection was ever made: refused":                    func(r *generator.Report) { r.BytesIn, r.Dial = 0, "refused" },
+		"no call was ever joined: unauthenticated 1":              func(r *generator.Report) { r.Joins = 0 },
+		"2 of 6 calls never had tokens: unauthenticated 1":        func(r *generator.Report) { r.Without = 2 },
+	} {
+		r := generator.Report{Calls: 6, Joins: 6, BytesIn: 1, Errors: map[string]uint64{"unauthenticated": 1}}
+		if err := verdict(r); err != nil {
+			t.Error(err)
+		}
+		change(&r)
+		if err := verdict(r); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
 }
 
-func TestLoadIsForThisMachine(t *testing.T) {
+func TestTextOutput(t *testing.T) {
+	var out strings.Builder
+	r := generator.Report{
+		Seconds: 2, Calls: 6, Joins: 4, Holding: 4, RanOut: 1, LostSeconds: 1.5, Without: 2, Margin: generator.Spread{Count: 1, Least: 3},
+		Errors: map[string]uint64{"b": 1, "a": 2}, Reconnects: map[string]uint64{"overload": 1},
+	}
+	var c command
+	c.ticks(&out)(r)
+	c.print(&out, r)
+	for _, want := range []string{
+		"holding tokens 4  joins/s 2 ", "  LOST TOKENS 1 times, 1.5 call-seconds; 2 NEVER HAD TOKENS; errors: a 2, b 1\n",
+		"life left at renewal   least 3.00", "connect again: overload 1\n", "\nerrors: a 2, b 1\n", "2 calls never had any",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in %s", want, &out)
+		}
+	}
+}
+
+func TestWrongFlagsNameThemselves(t *testing.T) {
 	for want, flags := range map[string][]string{
 		"--remote":     {"--url=ws://calls.example.com/v1/ws"},
-		"calls: ":      {"--calls=1000000"},
-		"duration:":    {"--duration=48h"},
 		"are both set": {"--jwt-secret=" + secret, "--jwt-secret-file=main.go"},
 	} {
 		if _, err := load(t, flags...); err == nil || !strings.Contains(err.Error(), want) {

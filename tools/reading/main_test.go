@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -74,21 +73,5 @@ func TestSentencesOfADocument(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, allow); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestOneSeedDrawsTheSamePassages(t *testing.T) {
-	sample := func(seed uint64) []passage {
-		all := make([]passage, 100)
-		for i := range all {
-			all[i].line = i
-		}
-		return draw(rand.New(rand.NewPCG(seed, 0)), all, 10)
-	}
-	if diff := cmp.Diff(sample(7), sample(7), allow); diff != "" {
-		t.Errorf("the same seed drew something else: %s", diff)
-	}
-	if cmp.Equal(sample(7), sample(8), allow) {
-		t.Error("another seed drew the same")
 	}
 }

@@ -1,100 +1,18 @@
 package generator
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"net"
 	"net/url"
-	"runtime"
+	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"refresher/internal/protocol"
 )
-
-// A waiting call uses little memory, including the other end of its connection in this process: up to
-// 100,000 calls share a machine with the nodes.
-func TestAWaitingCallIsSmall(t *testing.T) {
-	const (
-		calls     = 1000
-		mostHeap  = 3600 // bytes of a call; measured: 2,430 to 3,010 with Go 1.26
-		mostStack = 9000 // measured: 4,160, and 8,290 under the race detector
-	)
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	var mu sync.Mutex
-	var conns []net.Conn // guarded by mu
-	go func() {
-		for n := 1; ; n++ {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			answerJoin(conn, n)
-			mu.Lock()
-			conns = append(conns, conn)
-			mu.Unlock()
-		}
-	}()
-	heapBefore, stackBefore := inUse()
-	c := valid()
-	c.URLs, c.Calls, c.JoinRate, c.Duration = []string{"ws://" + listener.Addr().String() + "/v1/ws"}, calls, 2*calls, time.Minute
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var heap, stack float64
-	ticks := 0 // ticks since all calls have joined
-	c.Tick = func(r Report) {
-		if r.Joins == calls {
-			ticks++
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, conn := range conns { // without pongs the calls would reconnect
-			_, _ = conn.Write([]byte("\x81\x1e" + pongMessage))
-		}
-		if ticks < 4 { // one heartbeat after its join, a call releases its large buffer
-			return
-		}
-		heap, stack = inUse()
-		heap, stack = (heap-heapBefore)/calls, (stack-stackBefore)/calls
-		cancel()
-		_ = listener.Close() // this also closes the calls' connections, since the server does not answer their leave
-	}
-	g, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if g.Run(ctx); heap == 0 || heap > mostHeap || stack > mostStack {
-		t.Errorf("%.0f bytes of heap and %.0f of stack a call; want at most %d and %d", heap, stack, mostHeap, mostStack)
-	}
-}
-
-// answerJoin accepts the handshake, and sends a joined of the usual size.
-func answerJoin(conn net.Conn, n int) {
-	_, _ = conn.Read(make([]byte, 4096))
-	message := fmt.Sprintf(`{"type":"joined","session":"session%015d","key":%q,"resumed":false,"seq":1,"tokens":{"rtc":{"token":%q,"expiresAt":%d}},"heartbeat":1,"renewBefore":300,"now":%d}`,
-		n, strings.Repeat("k", 300), strings.Repeat("t", 400), time.Now().Add(time.Hour).Unix(), time.Now().UnixMilli())
-	head := "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"
-	_, _ = fmt.Fprintf(conn, "%s\x81\x7e%c%c%s", head, len(message)>>8, len(message)&0xff, message)
-}
-
-// inUse returns the bytes of heap and stacks in use.
-func inUse() (heap, stack float64) {
-	var m runtime.MemStats
-	for range 4 { // each collection halves the stacks that are too large
-		runtime.GC()
-	}
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc), float64(m.StackInuse)
-}
 
 // silentConn discards writes and returns pongs to reads.
 type silentConn struct{ net.Conn }
@@ -119,6 +37,20 @@ func TestAHeartbeatAllocatesLittle(t *testing.T) {
 		c.do(c.event())
 	}); n > 1 {
 		t.Errorf("%v allocations, want the frame's", n)
+	}
+}
+
+// While nothing arrives, a connection keeps only its small buffer: up to 100,000 calls share a machine with the nodes.
+func TestIdleConnectionIsSmall(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	defer near.Close()
+	w := &wire{net: near, buffer: make([]byte, 0, bufferSize), stats: new(stats)}
+	if err := near.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.more(); !errors.Is(err, os.ErrDeadlineExceeded) || cap(w.buffer) != idleSize {
+		t.Errorf("%v, %d bytes", err, cap(w.buffer))
 	}
 }
 

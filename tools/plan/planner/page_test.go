@@ -163,7 +163,15 @@ func storms(t *testing.T) string {
 			tries += n
 		}
 		p := planner{headStart: 300, jitter: 150, joinRate: s.JoinRate}
-		want := max(p.storm(float64(o.Broken), nodes).Seconds+s.Back.Seconds(), s.Notice.Seconds())
+		f := p.storm(float64(o.Broken), nodes)
+		want := max(f.Seconds+s.Back.Seconds(), s.Notice.Seconds())
+		// The formula's least life is a bound: few calls are both the next to be renewed and the last to be back.
+		if d := o.BackAfter.Seconds() - want; o.Away > 0 || max(d, -d) > max(2, 0.05*want) || o.LeastLeft.Seconds() < p.headStart-want-2 {
+			t.Errorf("%s: all back after %s with %s left, formula %.0f s; %d away", c.name, o.BackAfter, o.LeastLeft, want, o.Away)
+		}
+		if have := float64(o.Refused) / float64(o.Broken); s.Notice == 0 && (have > 1.1*f.Refusals || have < 0.6*f.Refusals) {
+			t.Errorf("%s: %.2f refusals for each client, formula %.2f", c.name, have, f.Refusals)
+		}
 		seconds := func(x float64) string { return fmt.Sprintf("%.0f s", x) }
 		row(
 			b, c.name, fmt.Sprint(s.JoinRate), seconds(o.BackAfter.Seconds()), seconds(want),

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"runtime"
 	"strconv"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
+	"refresher/internal/store/storetest"
 )
 
 // memory is a store.Memory with a clock that the test moves.
@@ -69,83 +71,52 @@ func (m *memory) tombstone(id string, d time.Duration) store.Record {
 
 func TestMemoryLen(t *testing.T) {
 	m := newMemory(t)
-	m.wantLen(0, 0)
 	m.save(m.open("S1"))
-	m.save(m.open("S2"))
 	m.save(m.open("S2"))
 	m.wantLen(2, 0)
 	m.save(m.tombstone("S1", time.Hour))
-	m.wantLen(1, 1)
 	m.save(m.tombstone("S1", 2*time.Hour))
 	m.wantLen(1, 1)
-	m.now = m.now.Add(time.Hour)
+	m.now = m.now.Add(2*time.Hour - time.Second)
 	m.sweep("a", store.Claim)
 	m.wantLen(1, 1)
-	m.now = m.now.Add(time.Hour)
+	m.now = m.now.Add(time.Second)
 	m.sweep("a", store.Claim)
 	m.wantLen(1, 0)
-	gone := m.open("S2")
-	gone.State, gone.Reason, gone.Delivered, gone.Node, gone.Epoch = ended, expired, store.DeliveredEnd, "b", 2
-	m.save(gone)
-	m.wantLen(0, 0)
 }
 
+// TestMemoryLose: the store loses everything. Then the shards have other generations and the
+// revocations another version.
 func TestMemoryLose(t *testing.T) {
 	m := newMemory(t)
-	first := m.sweep("a", store.Claim)
-	m.save(m.open("S1"))
-	m.save(m.tombstone("S2", time.Hour))
-	m.Lose()
-	m.wantLen(0, 0)
-	for _, id := range []string{"S1", "S2"} {
-		if m.knows(id) {
-			t.Errorf("%s is still known", id)
-		}
-	}
-	m.save(m.open("S1"))
-	second := m.sweep("b", store.Claim)
-	if overdue := second[store.ShardOf("S1")].Overdue; len(overdue) != 1 {
-		t.Errorf("the lease outlived the store: handed over %+v", overdue)
-	}
-	m.Lose()
-	third := m.sweep("a", store.Claim)
-	for shard := range first {
-		names := map[string]bool{first[shard].Generation: true, second[shard].Generation: true, third[shard].Generation: true}
-		if len(names) != 3 {
-			t.Errorf("shard %d: one name for two lives: %v", shard, names)
-		}
-	}
-}
-
-// TestMemoryLosesRevocations: Lose sends no notice, but changes the version.
-func TestMemoryLosesRevocations(t *testing.T) {
-	m := newMemory(t)
 	r := store.Revocation{ID: "R", Until: session.SecOf(m.now) + 60, Version: 1}
-	put := func() store.RevocationsVersion {
-		if err := m.PutRevocations(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
-		if err := m.PutEnded(t.Context(), r, "a", store.Ended{Sessions: 1}); err != nil {
-			t.Fatal(err)
-		}
+	generations, versions := make(map[string]bool), make(map[store.RevocationsVersion]bool)
+	for i := range 3 {
+		swept := m.sweep(strconv.Itoa(i), store.Renew)
+		generations[swept[7].Generation] = true
+		m.save(m.open("S1"))
+		m.save(m.tombstone("S2", time.Hour))
+		put := errors.Join(m.PutRevocations(t.Context(), r), m.PutEnded(t.Context(), r, "a", store.Ended{Sessions: 1}))
 		_, version, err := m.Revocations(t.Context(), store.RevocationsVersion{})
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || put != nil || versions[version] {
+			t.Fatal(version, err, put)
 		}
-		return version
+		versions[version] = true
+		m.Lose()
+		m.wantLen(0, 0)
+		all, version, err := m.Revocations(t.Context(), version)
+		p, progressErr := m.RevocationProgress(t.Context(), "R")
+		if err != nil || progressErr != nil || len(all) > 0 || versions[version] || p.Seq != 0 || len(p.Ended) > 0 {
+			t.Errorf("revocations %+v, version %v, progress %+v", all, version, p)
+		}
+		versions[version] = true
+		statuses, err := m.Statuses(t.Context(), "topic")
+		if err != nil || len(statuses) > 0 || m.knows("S1") || m.knows("S2") {
+			t.Errorf("nodes %v, %v; sessions are known: %v, %v", statuses, err, m.knows("S1"), m.knows("S2"))
+		}
 	}
-	before := put()
-	m.Lose()
-	all, lost, err := m.Revocations(t.Context(), before)
-	if err != nil || len(all) > 0 || lost == before {
-		t.Errorf("revocations %+v, version %v after %v, %v", all, lost, before, err)
-	}
-	if after := put(); after == before || after == lost {
-		t.Errorf("version %v after %v and %v", after, before, lost)
-	}
-	m.Lose()
-	if p, err := m.RevocationProgress(t.Context(), "R"); err != nil || p.Seq != 0 || len(p.Ended) > 0 {
-		t.Errorf("progress %+v, %v", p, err)
+	if len(generations) != 3 {
+		t.Errorf("generations %v", generations)
 	}
 }
 
@@ -156,12 +127,7 @@ func TestMemoryBoundsTombstones(t *testing.T) {
 	m := newMemory(t)
 	m.save(m.open("other"))
 	shard := store.ShardOf("other")
-	ids := make([]string, 0, bound+10)
-	for i := 0; len(ids) < cap(ids); i++ {
-		if id := "S" + strconv.Itoa(i); store.ShardOf(id) == shard {
-			ids = append(ids, id)
-		}
-	}
+	ids := storetest.InShard(shard, bound+10)
 	end := func(i int) { m.save(m.tombstone(ids[i], time.Hour+time.Duration(i)*time.Second)) }
 	for i := range bound {
 		end(i - i%5 + 4 - i%5) // the sessions do not end in the order in which their tombstones expire
@@ -188,24 +154,19 @@ func TestMemoryBoundsTombstones(t *testing.T) {
 // TestMemoryForgetsNodes: a node's statuses are kept for NodeKept after its lease has
 // ended.
 func TestMemoryForgetsNodes(t *testing.T) {
-	m := newMemory(t)
-	want := func(status string) {
-		t.Helper()
+	for gone, want := range map[time.Duration]string{store.NodeKept - time.Millisecond: "ready", store.NodeKept: ""} {
+		m := newMemory(t)
 		m.sweep("a", store.Renew)
-		if got, err := m.Statuses(t.Context(), "topic"); err != nil || got["a"] != status {
-			t.Errorf("a says %q, %v, want %q", got["a"], err, status)
+		if err := m.SetStatus(t.Context(), "a", "topic", "ready"); err != nil {
+			t.Fatal(err)
+		}
+		m.now = m.now.Add(store.Lease + gone)
+		m.sweep("b", store.Renew)
+		m.sweep("a", store.Renew)
+		if got, err := m.Statuses(t.Context(), "topic"); err != nil || got["a"] != want {
+			t.Errorf("a says %q, %v, want %q", got["a"], err, want)
 		}
 	}
-	if err := m.SetStatus(t.Context(), "a", "topic", "ready"); err != nil {
-		t.Fatal(err)
-	}
-	want("ready")
-	m.now = m.now.Add(store.Lease + store.NodeKept - time.Millisecond)
-	m.sweep("b", store.Renew)
-	want("ready")
-	m.now = m.now.Add(store.Lease + store.NodeKept)
-	m.sweep("b", store.Renew)
-	want("")
 }
 
 // TestMemoryRenewalAllocates limits the allocations of a renewal's save to those for the
@@ -253,21 +214,4 @@ func TestMemorySessionIsSmall(t *testing.T) {
 	}
 	runtime.KeepAlive(records)
 	m.wantLen(sessions, 0)
-}
-
-// BenchmarkMemorySweep measures a sweep of a node that has no overdue sessions.
-func BenchmarkMemorySweep(b *testing.B) {
-	m := store.NewMemory(time.Now)
-	due := session.MilliOf(time.Now().Add(time.Hour))
-	for i := range 100_000 {
-		r := store.Record{Record: session.Record{ResumeClaims: session.ResumeClaims{Session: "S" + strconv.Itoa(i)}}, Node: "a", Due: due}
-		if _, err := m.Save(b.Context(), []store.Record{r}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for b.Loop() {
-		if _, err := m.Sweep(b.Context(), "a", store.Claim); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

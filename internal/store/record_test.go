@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -24,19 +23,6 @@ func TestShardOf(t *testing.T) {
 	}
 	if store.Shards != 64 || store.Format != 1 {
 		t.Errorf("%d shards, format %d: what is in Redis was written for 64 and 1", store.Shards, store.Format)
-	}
-}
-
-func TestShardsAreEven(t *testing.T) {
-	const each = 1000
-	var sizes [store.Shards]int
-	for i := range each * store.Shards {
-		sizes[store.ShardOf(fmt.Sprintf("session %d", i))]++
-	}
-	for shard, size := range sizes {
-		if size < each*8/10 || size > each*12/10 {
-			t.Errorf("shard %d has %d sessions, want some %d", shard, size, each)
-		}
 	}
 }
 
@@ -95,30 +81,6 @@ func TestResolveSettles(t *testing.T) {
 	})
 }
 
-// An earlier write of the same owner and epoch changes nothing, and counts as done.
-func TestOutdated(t *testing.T) {
-	old := said("a", 5, 5, attached, "", 5)
-	for _, test := range []struct {
-		node           string
-		epoch, version uint64
-		action         store.Action
-		replace        bool
-	}{
-		{"a", 5, 4, store.Done, false},
-		{"a", 5, 0, store.Done, false},
-		{"a", 4, 9, store.RaiseEpoch, false},
-		{"a", 5, 5, store.Done, true},
-		{"a", 5, 6, store.Done, true},
-		{"a", 6, 4, store.Done, true},
-		{"b", 5, 4, store.Release, false},
-	} {
-		r := said(test.node, test.epoch, test.version, detached, "", 5)
-		if o, replace := store.Resolve(&old, &r); o.Action != test.action || replace != test.replace {
-			t.Errorf("version %d of epoch %d by %s after 5 of 5 by a: %+v, replaced %v", test.version, test.epoch, test.node, o, replace)
-		}
-	}
-}
-
 func TestTombstoneUntil(t *testing.T) {
 	const now, hour = 4_000_000_000, 3600
 	for _, test := range []struct {
@@ -168,14 +130,6 @@ func TestWhatIsKept(t *testing.T) {
 	}
 	if told := store.DeliveredJoined | store.DeliveredEnd; !told.Has(store.DeliveredEnd) || !told.Has(told) || told.Has(all) || told.Has(store.DeliveredUnreachable) || !told.Has(0) {
 		t.Error("Has does not want all of what it is asked for")
-	}
-}
-
-// TestTimes: an owner that misses some sweeps keeps its sessions, and a session is not
-// overdue even if its owner takes the longest possible time to save it.
-func TestTimes(t *testing.T) {
-	if store.Lease < 3*store.SweepEvery || store.Slack < time.Second || store.Slack >= store.Lease {
-		t.Errorf("lease %s, a sweep every %s, slack %s", store.Lease, store.SweepEvery, store.Slack)
 	}
 }
 

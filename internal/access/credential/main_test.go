@@ -92,13 +92,14 @@ func signText(header, claims string) string {
 // stand has a Verifier, its metrics and its log.
 type stand struct {
 	*Verifier
-	log bytes.Buffer // read it only while no goroutine of the Verifier runs
+	registry *prometheus.Registry
+	log      bytes.Buffer // read it only while no goroutine of the Verifier runs
 }
 
 func newStand(t testing.TB, c Config) *stand {
 	t.Helper()
-	s := &stand{}
-	c.Registerer = prometheus.NewRegistry()
+	s := &stand{registry: prometheus.NewRegistry()}
+	c.Registerer = s.registry
 	c.Logger = slog.New(slog.NewTextHandler(&s.log, nil))
 	s.Verifier = must(New(c))
 	return s

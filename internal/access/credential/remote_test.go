@@ -255,6 +255,10 @@ func TestNeverReachable(t *testing.T) {
 			e.set(setOf("one"))
 			wait(lastRetry)
 			s.takes(t, one)
+			series, err := testutil.GatherAndCount(s.registry, "refresher_credentials_total", "refresher_jwks_fetches_total", "refresher_jwks_age_seconds")
+			if err != nil || series != len(reasons)+1+2+1 {
+				t.Errorf("%d series, %v", series, err)
+			}
 		})
 	}
 }

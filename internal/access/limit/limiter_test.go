@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,14 +26,9 @@ func newLimiter(t testing.TB, c Config) *Limiter {
 }
 
 func TestConfig(t *testing.T) {
-	for name, c := range map[string]Config{
-		"negative rate":  {Rate: -1},
-		"infinite":       {Rate: math.Inf(1)},
-		"not a number":   {Rate: math.NaN()},
-		"negative burst": {Rate: 1, Burst: -1},
-	} {
-		if l, err := New(c); err == nil || l != nil {
-			t.Errorf("%s: got %v, %v", name, l, err)
+	for _, c := range []Config{{Rate: -1}, {Rate: math.Inf(1)}, {Rate: math.NaN()}, {Rate: 1, Burst: -1}} {
+		if _, err := New(c); err == nil {
+			t.Errorf("%+v: accepted", c)
 		}
 	}
 }
@@ -40,15 +36,11 @@ func TestConfig(t *testing.T) {
 func TestUnlimited(t *testing.T) {
 	l := newLimiter(t, Config{Burst: 1})
 	for range 1000 {
-		if ok, _ := l.Allow("ana"); !ok {
+		ok, after := l.Allow("ana")
+		okAddr, afterAddr := l.AllowAddr(netip.Addr{})
+		if !ok || !okAddr || after != 0 || afterAddr != 0 {
 			t.Fatal("refused")
 		}
-		if ok, _ := l.AllowAddr(netip.Addr{}); !ok {
-			t.Fatal("refused")
-		}
-	}
-	if n := remembered(l); n != 0 {
-		t.Errorf("remembers %d keys", n)
 	}
 }
 
@@ -57,35 +49,30 @@ func TestRate(t *testing.T) {
 	for _, c := range []struct {
 		config Config
 		burst  int
-		within map[time.Duration]int // actions allowed within each time after the burst, tried every millisecond
+		span   time.Duration
+		within int // actions allowed within span after the burst
 	}{
-		{Config{Rate: 5}, 5, map[time.Duration]int{time.Second: 5, 10 * time.Second: 50}},
-		{Config{Rate: 5, Burst: 2}, 2, map[time.Duration]int{time.Second: 5, 10 * time.Second: 50}},
-		{Config{Rate: 0.5}, 1, map[time.Duration]int{1999 * time.Millisecond: 0, 10 * time.Second: 5}},
-		{Config{Rate: 2.5}, 3, map[time.Duration]int{2 * time.Second: 5}},
+		{Config{Rate: 5}, 5, 10 * time.Second, 50},
+		{Config{Rate: 5, Burst: 2}, 2, time.Second, 5},
+		{Config{Rate: 0.5}, 1, 1999 * time.Millisecond, 0},
+		{Config{Rate: 2.5}, 3, 2 * time.Second, 5},
 	} {
-		for span, want := range c.within {
-			synctest.Test(t, func(t *testing.T) {
-				l := newLimiter(t, c.config)
-				burst := 0
-				for ok, _ := l.Allow("ana"); ok; ok, _ = l.Allow("ana") {
-					burst++
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimiter(t, c.config)
+			burst, within := 0, 0
+			for ok, _ := l.Allow("ana"); ok; ok, _ = l.Allow("ana") {
+				burst++
+			}
+			for start := time.Now(); time.Since(start) < c.span; {
+				time.Sleep(time.Millisecond) // bubble
+				if ok, _ := l.Allow("ana"); ok {
+					within++
 				}
-				if burst != c.burst {
-					t.Errorf("%+v: burst of %d, want %d", c.config, burst, c.burst)
-				}
-				got := 0
-				for start := time.Now(); time.Since(start) < span; {
-					time.Sleep(time.Millisecond) // bubble
-					if ok, _ := l.Allow("ana"); ok {
-						got++
-					}
-				}
-				if got != want {
-					t.Errorf("%+v: %d within %v, want %d", c.config, got, span, want)
-				}
-			})
-		}
+			}
+			if burst != c.burst || within != c.within {
+				t.Errorf("%+v: burst of %d, then %d within %v", c, burst, within, c.span)
+			}
+		})
 	}
 }
 
@@ -141,33 +128,24 @@ func TestRetryAfterTinyRate(t *testing.T) {
 // TestKeys checks which addresses share a bucket.
 func TestKeys(t *testing.T) {
 	for _, c := range []struct {
-		a, b string
+		a, b string // empty for clients without an address
 		same bool
 	}{
 		{"192.0.2.1", "192.0.2.1", true},
 		{"192.0.2.1", "192.0.2.2", false},
 		{"192.0.2.1", "::ffff:192.0.2.1", true},
-		{"192.0.2.1", "::ffff:192.0.2.2", false},
 		{"2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", true},
 		{"2001:db8:0:1::1", "2001:db8:0:2::1", false},
-		{"2001:db8:0:1::1", "2001:db9:0:1::1", false},
 		{"fe80::1%eth0", "fe80::1%eth1", true},
-		{"192.0.2.1", "2001:db8::c000:201", false},
+		{"", "", true},
 	} {
 		l := newLimiter(t, Config{Rate: 1e-9})
-		l.AllowAddr(netip.MustParseAddr(c.a))
-		if ok, _ := l.AllowAddr(netip.MustParseAddr(c.b)); ok == c.same {
+		a, _ := netip.ParseAddr(c.a)
+		b, _ := netip.ParseAddr(c.b)
+		l.AllowAddr(a)
+		if ok, _ := l.AllowAddr(b); ok == c.same {
 			t.Errorf("%s and %s: allowed %v", c.a, c.b, ok)
 		}
-	}
-	l := newLimiter(t, Config{Rate: 1e-9})
-	l.AllowAddr(netip.Addr{})
-	if ok, _ := l.AllowAddr(netip.Addr{}); ok {
-		t.Error("clients without an address have a bucket each")
-	}
-	l.Allow("ana")
-	if ok, _ := l.Allow("bob"); !ok {
-		t.Error("two subjects share a bucket")
 	}
 }
 
@@ -185,29 +163,13 @@ func TestMemory(t *testing.T) {
 			}
 		}
 	}
-	if n := remembered(l); n != 1600 {
+	if n := l.buckets.Len(); n != 1600 {
 		t.Errorf("remembers %d keys", n)
 	}
 	forgotten, _ := l.AllowAddr(netip.MustParseAddr("10.0.0.0"))
 	recent, _ := l.AllowAddr(netip.MustParseAddr("10.0.195.79")) // the last
 	if !forgotten || recent {
 		t.Errorf("the first is allowed: %v, the last: %v", forgotten, recent)
-	}
-}
-
-// TestOneKey checks a Limiter with room for one key.
-func TestOneKey(t *testing.T) {
-	l := newLimiter(t, Config{Rate: 1e-9})
-	l.buckets.Resize(1)
-	for i := range 1000 {
-		key := fmt.Sprint(i)
-		l.Allow(key)
-		if ok, _ := l.Allow(key); ok {
-			t.Fatal("forgotten at once")
-		}
-	}
-	if n := remembered(l); n != 1 {
-		t.Errorf("remembers %d keys, want 1", n)
 	}
 }
 
@@ -226,48 +188,20 @@ func TestNoAllocation(t *testing.T) {
 // Concurrent actions pass no more than the burst allows.
 func TestConcurrent(t *testing.T) {
 	l := newLimiter(t, Config{Rate: 1e-9, Burst: 100})
-	var passed [8]int
+	var passed atomic.Int64
 	var all sync.WaitGroup
-	for i := range passed {
+	for i := range 8 {
 		all.Go(func() {
-			for j := range 2000 {
+			for j := range 200 {
 				if ok, _ := l.Allow("ana"); ok {
-					passed[i]++
+					passed.Add(1)
 				}
 				l.Allow(fmt.Sprint(i, j%50))
 			}
 		})
 	}
 	all.Wait()
-	total := 0
-	for _, n := range passed {
-		total += n
+	if passed.Load() != 100 {
+		t.Errorf("%d passed, want 100", passed.Load())
 	}
-	if total != 100 {
-		t.Errorf("%d passed, want 100", total)
-	}
-}
-
-func BenchmarkAllow(b *testing.B) {
-	l := newLimiter(b, Config{Rate: 1000})
-	addrs := make([]netip.Addr, 1<<12)
-	for i := range addrs {
-		addrs[i] = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-	}
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for i := 0; pb.Next(); i++ {
-			l.AllowAddr(addrs[i%len(addrs)])
-		}
-	})
-}
-
-// remembered returns the number of keys in a Limiter.
-func remembered(l *Limiter) int {
-	if l == nil {
-		return 0
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buckets.Len()
 }

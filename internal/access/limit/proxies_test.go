@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func newProxies(t testing.TB, cidrs ...string) Proxies {
+func newProxies(t *testing.T, cidrs ...string) Proxies {
 	t.Helper()
 	p, err := NewProxies(cidrs)
 	if err != nil {
@@ -34,7 +34,7 @@ func TestNewProxies(t *testing.T) {
 }
 
 func TestClientAddr(t *testing.T) {
-	trusted := []string{"10.0.0.0/8", "fd00::/8", "::ffff:172.16.0.0/108", "unix"}
+	trusted := newProxies(t, "10.0.0.0/8", "::ffff:172.16.0.0/108", "::ffff:172.32.0.1", "unix")
 	const proxy = "10.0.0.1:443"
 	for _, c := range []struct {
 		name   string
@@ -43,88 +43,51 @@ func TestClientAddr(t *testing.T) {
 		want   string // empty for the zero Addr
 	}{
 		{"no proxy", "192.0.2.1:99", nil, "192.0.2.1"},
-		{"no proxy, IPv6", "[2001:db8::1]:99", nil, "2001:db8::1"},
 		{"mapped", "[::ffff:192.0.2.1]:99", nil, "192.0.2.1"},
 		{"zone", "[fe80::1%eth0]:99", nil, "fe80::1"},
 		{"untrusted peer", "192.0.2.1:99", xff("198.51.100.7"), "192.0.2.1"},
-		{"untrusted peer, Forwarded", "192.0.2.1:99", fwd("for=198.51.100.7"), "192.0.2.1"},
-		{"untrusted peer claims to be a proxy", "192.0.2.1:99", xff("198.51.100.7, 10.0.0.1"), "192.0.2.1"},
 
 		{"one proxy", proxy, xff("192.0.2.1"), "192.0.2.1"},
-		{"one proxy, mapped", "[::ffff:10.0.0.1]:99", xff("::ffff:192.0.2.1"), "192.0.2.1"},
 		{"mapped block", "172.17.0.1:99", xff("192.0.2.1"), "192.0.2.1"},
-		{"IPv6 proxy", "[fd00::1]:99", xff("2001:db8::1"), "2001:db8::1"},
-		{"spoofed", proxy, xff("198.51.100.7, 192.0.2.1"), "192.0.2.1"},
-		{"spoofed as a proxy", proxy, xff("10.9.9.9, 192.0.2.1"), "192.0.2.1"},
-		{"spoofed behind a proxy's address", proxy, xff("198.51.100.7, 10.0.0.2, 192.0.2.1"), "192.0.2.1"},
-		{"spoofed line", proxy, xff("198.51.100.7", "192.0.2.1"), "192.0.2.1"},
+		{"mapped address", "172.32.0.1:99", xff("192.0.2.1"), "192.0.2.1"},
 		{"spoofed other header", proxy, http.Header{"X-Forwarded-For": {"192.0.2.1"}, "Forwarded": {"for=198.51.100.7"}}, "192.0.2.1"},
-		{"spoofed X-Real-IP", proxy, http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Real-Ip": {"198.51.100.7"}}, "192.0.2.1"},
 		{"two proxies", proxy, xff("192.0.2.1, 10.0.0.2"), "192.0.2.1"},
-		{"two proxies, two lines", proxy, xff("198.51.100.7,192.0.2.1", "10.0.0.2"), "192.0.2.1"},
 		{"only proxies", proxy, xff("10.0.0.3, 10.0.0.2"), "10.0.0.3"},
 		{"a proxy alone", proxy, nil, "10.0.0.1"},
 
 		{"with ports", proxy, xff("192.0.2.1:5000, 10.0.0.2:80"), "192.0.2.1"},
-		{"brackets", proxy, xff("[2001:db8::1]"), "2001:db8::1"},
 		{"brackets and port", proxy, xff("[2001:db8::1]:5000"), "2001:db8::1"},
-		{"spaces and tabs", proxy, xff(" 192.0.2.1\t,\t10.0.0.2 "), "192.0.2.1"},
 		{"zone in a header", proxy, xff("fe80::1%spoof"), "fe80::1"},
 
 		{"malformed", proxy, xff("unknown"), "10.0.0.1"},
 		{"malformed at the second hop", proxy, xff("192.0.2.1, x, 10.0.0.2"), "10.0.0.2"},
-		{"malformed line", proxy, xff("192.0.2.1", "x", "10.0.0.2"), "10.0.0.2"},
-		{"malformed left of the client", proxy, xff("x, 192.0.2.1"), "192.0.2.1"},
 		{"empty", proxy, xff(""), "10.0.0.1"},
 		{"empty hides no Forwarded", proxy, http.Header{"X-Forwarded-For": {""}, "Forwarded": {"for=198.51.100.7"}}, "10.0.0.1"},
-		{"empty entry", proxy, xff("192.0.2.1,,10.0.0.2"), "10.0.0.2"},
-		{"name", proxy, xff("localhost"), "10.0.0.1"},
 		{"leading zeros", proxy, xff("192.0.2.01"), "10.0.0.1"},
-		{"IPv4 in brackets", proxy, xff("[192.0.2.1]"), "10.0.0.1"},
-		{"half a bracket", proxy, xff("[2001:db8::1"), "10.0.0.1"},
 		{"port beyond", proxy, xff("192.0.2.1:99999"), "10.0.0.1"},
 
-		{"Forwarded", proxy, fwd("for=192.0.2.1"), "192.0.2.1"},
 		{"Forwarded, all of it", proxy, fwd(`proto=https; For="192.0.2.1:80" ;by=10.0.0.1;host="a,b;for=c"`), "192.0.2.1"},
-		{"Forwarded, IPv6", proxy, fwd(`for="[2001:db8::1]:4711"`), "2001:db8::1"},
-		{"Forwarded, spoofed", proxy, fwd(`for=198.51.100.7, for=192.0.2.1`), "192.0.2.1"},
-		{"Forwarded, two proxies", proxy, fwd(`for=198.51.100.7, for=192.0.2.1`, `for="[fd00::2]"`), "192.0.2.1"},
-		{"Forwarded, spoofed in a quoted Host", proxy, fwd(`for=192.0.2.1;host="x,for=203.0.113.9;y="`), "192.0.2.1"},
-		{"Forwarded, open quote", proxy, fwd(`for=198.51.100.7;x=", for=192.0.2.1`), "192.0.2.1"},
 		{"Forwarded, open quote before a quoted one", proxy, fwd(`for=198.51.100.7;x=", for="[2001:db8::1]"`), "2001:db8::1"},
 		{"Forwarded, backslash before", proxy, fwd(`for=198.51.100.7;x="\, for="[2001:db8::1]"`), "2001:db8::1"},
-		{"Forwarded, open quote at the second hop", proxy, fwd(`for=", for=10.0.0.2`), "10.0.0.2"},
 		{"Forwarded, hidden", proxy, fwd(`for=192.0.2.1, for=_hidden, for=10.0.0.2`), "10.0.0.2"},
-		{"Forwarded, unknown", proxy, fwd(`for=unknown`), "10.0.0.1"},
 		{"Forwarded, none", proxy, fwd(`proto=https`), "10.0.0.1"},
 		{"Forwarded, twice", proxy, fwd(`for=192.0.2.1;for=198.51.100.7`), "10.0.0.1"},
 		{"Forwarded, escape", proxy, fwd(`for=192.0.2.1;host="\""`), "10.0.0.1"},
 		{"Forwarded, quote never closed", proxy, fwd(`for=192.0.2.1;host="a`), "10.0.0.1"},
-		{"Forwarded, empty", proxy, fwd(``), "10.0.0.1"},
 
 		{"unix", "@", xff("192.0.2.1"), "192.0.2.1"},
 		{"unix, no name", "", xff("198.51.100.7, 192.0.2.1, 10.0.0.2"), "192.0.2.1"},
 		{"unix, path", "/run/proxy.sock", fwd("for=192.0.2.1"), "192.0.2.1"},
 		{"unix, nobody named", "@", nil, ""},
-		{"unix, malformed", "@", xff("192.0.2.1, x"), ""},
 		{"no address at all", "pipe", xff("192.0.2.1"), ""},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			got := newProxies(t, trusted...).ClientAddr(&http.Request{RemoteAddr: c.remote, Header: c.header})
-			want := netip.Addr{}
-			if c.want != "" {
-				want = netip.MustParseAddr(c.want)
-			}
-			if got != want {
-				t.Errorf("got %v, want %v", got, want)
-			}
-		})
-	}
-	for _, remote := range []string{"@", "", "10.0.0.1:443"} {
-		got := newProxies(t, "192.168.0.0/16").ClientAddr(&http.Request{RemoteAddr: remote, Header: xff("192.0.2.1")})
-		if got.IsValid() && got != netip.MustParseAddr("10.0.0.1") {
-			t.Errorf("%q is not trusted, but %v was taken from it", remote, got)
+		want, _ := netip.ParseAddr(c.want)
+		if got := trusted.ClientAddr(&http.Request{RemoteAddr: c.remote, Header: c.header}); got != want {
+			t.Errorf("%s: got %v, want %v", c.name, got, want)
 		}
+	}
+	if got := newProxies(t, "10.0.0.0/8").ClientAddr(&http.Request{RemoteAddr: "@", Header: xff("192.0.2.1")}); got.IsValid() {
+		t.Errorf("Unix sockets are not trusted, but %v was taken from one", got)
 	}
 }
 
@@ -186,20 +149,4 @@ func forwardedElement(a netip.Addr) string {
 		return `for="[` + a.String() + `]";proto=https`
 	}
 	return "proto=https;for=" + a.String()
-}
-
-// FuzzClientAddr looks for panics, and for addresses that were not normalised.
-func FuzzClientAddr(f *testing.F) {
-	f.Add("10.0.0.1:443", "192.0.2.1, 10.0.0.2", "")
-	f.Add("@", "", `for="[fd00::1]", for=10.0.0.1;by="`)
-	f.Fuzz(func(t *testing.T, remote, forwardedFor, forwarded string) {
-		header := http.Header{"Forwarded": {forwarded}}
-		if forwardedFor != "" {
-			header["X-Forwarded-For"] = []string{forwardedFor}
-		}
-		got := newProxies(t, "10.0.0.0/8", "fd00::/8", "unix").ClientAddr(&http.Request{RemoteAddr: remote, Header: header})
-		if got.Is4In6() || got.Zone() != "" {
-			t.Errorf("got %v", got)
-		}
-	})
 }

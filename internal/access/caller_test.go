@@ -2,7 +2,6 @@ package access
 
 import (
 	"errors"
-	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,20 +75,4 @@ func TestAuthenticateWithoutCredentials(t *testing.T) {
 	if !a.HasKeys() || a.Update(projects...) != nil {
 		t.Error("wants keys")
 	}
-}
-
-func TestRateLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAccess(t, Config{Rules: Rules{AddressRate: 1}})
-		first, second := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-		if wait := a.RateLimit(first); wait != 0 {
-			t.Errorf("the first has to wait %s", wait)
-		}
-		if wait := a.RateLimit(first); wait <= 0 || wait > 2*time.Second {
-			t.Errorf("one more has to wait %s", wait)
-		}
-		if wait := a.RateLimit(second); wait != 0 {
-			t.Errorf("another has to wait %s", wait)
-		}
-	})
 }

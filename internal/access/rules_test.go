@@ -2,8 +2,6 @@ package access
 
 import (
 	"log/slog"
-	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -49,15 +47,5 @@ func TestCallersWithoutCredentials(t *testing.T) {
 	}
 	if jwt := (&Rules{Auth: "jwt"}); jwt.LocalOnly() {
 		t.Error("with credentials only this machine is served")
-	}
-}
-
-func TestTrustedProxies(t *testing.T) {
-	a := newAccess(t, Config{Rules: Rules{TrustedProxies: []string{"10.0.0.0/8"}}})
-	for remote, want := range map[string]string{"10.0.0.1:99": "192.0.2.7", "203.0.113.1:99": "203.0.113.1"} {
-		r := &http.Request{RemoteAddr: remote, Header: http.Header{"X-Forwarded-For": {"192.0.2.7"}}}
-		if got := a.ClientAddr(r); got != netip.MustParseAddr(want) {
-			t.Errorf("from %s: %s, want %s", remote, got, want)
-		}
 	}
 }

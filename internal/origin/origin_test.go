@@ -43,11 +43,9 @@ func TestAllows(t *testing.T) {
 		{[]string{"https://app.example.com:443"}, []string{"https://app.example.com"}, []string{"http://app.example.com:443"}},
 		{[]string{"https://app.example.com:80"}, nil, []string{"https://app.example.com"}},
 		{[]string{"app.example.com:443"}, []string{"https://app.example.com"}, []string{"http://app.example.com"}},
-		{[]string{"http://*.example.com:80"}, []string{"http://app.example.com"}, nil},
 
 		// Browsers send host names in ASCII.
 		{[]string{"https://BÜCHER.example"}, []string{"https://xn--bcher-kva.example", "https://XN--bcher-kva.example"}, nil},
-		{[]string{"*.例え.テスト"}, []string{"https://app.xn--r8jz45g.xn--zckzah"}, nil},
 		{[]string{"https://straße.example"}, []string{"https://xn--strae-oqa.example"}, []string{"https://strasse.example"}},
 		{[]string{"https://r3---a_b.example"}, []string{"https://r3---a_b.example"}, nil},
 
@@ -60,9 +58,7 @@ func TestAllows(t *testing.T) {
 			[]string{"capacitor://localhost"},
 			[]string{"ionic://localhost", "http://localhost", "capacitor://localhost:80", "capacitor://localhost.evil.net", "capacitor://LOCALHOST"},
 		},
-		{[]string{"app://."}, []string{"app://."}, []string{"app://x"}},
 		{[]string{"file:///"}, []string{"file://"}, []string{"null"}},
-		{[]string{"chrome-extension://abcd"}, []string{"chrome-extension://abcd"}, []string{"chrome-extension://bbcd"}},
 	} {
 		p, err := newPolicy(c.settings)
 		if err != nil {
@@ -79,28 +75,22 @@ func TestAllows(t *testing.T) {
 
 // The service's own pages are allowed, however a proxy rewrites the Host header.
 func TestOwnOrigin(t *testing.T) {
-	for _, c := range []struct {
-		origin, host string
-		want         bool
-	}{
-		{"https://calls.example.com", "CALLS.example.com:443", true},
-		{"https://calls.example.com", "calls.example.com:0443", true},
-		{"http://calls.example.com", "calls.example.com:80", true},
-		{"https://calls.example.com", "calls.example.com:80", false},
-		{"https://calls.example.com:8443", "calls.example.com:8443", true},
-		{"https://calls.example.com:8443", "calls.example.com", false},
-		{"http://[::1]:8080", "[::1]:8080", true},
-		{"http://[::1]", "[::1]", true},
-		{"https://xn--bcher-kva.example", "bücher.example", true},
-		{"https://calls.example.com", "", false},
-		{"https://calls.example.com", "*.example.com", false},
-		{"https://calls.example.com", "calls.example.com:", false},
-		{"https://", "", false},
-		{"null", "null", false},
-		{"file://", "", false},
+	for host, origins := range map[string]map[string]bool{
+		"CALLS.example.com:443":  {"https://calls.example.com": true, "http://calls.example.com": false},
+		"calls.example.com:080":  {"http://calls.example.com": true, "https://calls.example.com": false},
+		"calls.example.com:8443": {"https://calls.example.com:8443": true, "https://calls.example.com": false},
+		"calls.example.com":      {"https://calls.example.com:8443": false},
+		"[::1]":                  {"http://[::1]": true},
+		"bücher.example":         {"https://xn--bcher-kva.example": true},
+		"*.example.com":          {"https://calls.example.com": false},
+		"calls.example.com:":     {"https://calls.example.com": false},
+		"":                       {"https://calls.example.com": false, "https://": false, "file://": false},
+		"null":                   {"null": false},
 	} {
-		if got := new(policy).allows(c.origin, c.host); got != c.want {
-			t.Errorf("%q at %q: %v", c.origin, c.host, got)
+		for origin, want := range origins {
+			if got := new(policy).allows(origin, host); got != want {
+				t.Errorf("%q at %q: %v", origin, host, got)
+			}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/time/rate"
 	"pgregory.net/rapid"
 
 	"refresher/internal/session"
@@ -16,11 +17,11 @@ import (
 
 // move is one step of a random run.
 type move struct {
-	After  time.Duration  // time since the previous move
-	Mood   string         // new behaviour of the back end; empty for no change
-	Action session.Action // the action of the approval request, if Mood is empty
-	Name   int            // number of the requesting session
-	Within time.Duration  // deadline of the caller's context; 0 for none
+	After   time.Duration  // time since the previous move
+	Mood    string         // new behaviour of the back end; empty for no change
+	Action  session.Action // the action of the approval request, if Mood is empty
+	Session string         // the requesting session; empty before the session has an id
+	Within  time.Duration  // deadline of the caller's context; 0 for none
 }
 
 func drawMove(t *rapid.T) move {
@@ -30,32 +31,24 @@ func drawMove(t *rapid.T) move {
 		return m
 	}
 	m.Action = rapid.SampledFrom([]session.Action{session.ActionJoin, session.ActionRenew, session.ActionResume}).Draw(t, "action")
-	m.Name = rapid.IntRange(0, 6).Draw(t, "session")
+	m.Session = rapid.SampledFrom([]string{"", "1", "2", "3", "4", "5", "6"}).Draw(t, "session")
 	if rapid.Bool().Draw(t, "deadline") {
 		m.Within = time.Duration(rapid.IntRange(1, 1000).Draw(t, "within")) * time.Millisecond
 	}
 	return m
 }
 
-// name returns the session's id; session 0 has none yet, so it is empty.
-func (m *move) name() string {
-	if m.Name == 0 {
-		return ""
-	}
-	return fmt.Sprint(m.Name)
-}
-
-// decided records a decision that moody sent. Each has a unique Reason.
-type decided struct {
-	question asks
-	allow    bool
-	at       time.Time
-}
-
+// moody is a back end whose behaviour changes. It remembers its decisions by their reason, which is unique.
 type moody struct {
 	mu    sync.Mutex
 	mood  string             // guarded by mu
-	given map[string]decided // guarded by mu; by Reason
+	given map[string]decided // guarded by mu
+}
+
+type decided struct {
+	approvalRequest
+	allow bool
+	at    time.Time
 }
 
 func (b *moody) set(mood string) {
@@ -64,18 +57,10 @@ func (b *moody) set(mood string) {
 	b.mood = mood
 }
 
-// find returns the decision with that reason.
-func (b *moody) find(reason string) (d decided, known bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	d, known = b.given[reason]
-	return d, known
-}
-
-func (b *moody) answer(ctx context.Context, r request) (reply, error) {
+func (b *moody) answer(ctx context.Context, r *request) reply {
 	b.mu.Lock()
 	mood := b.mood
-	said := decide(r, func(q asks) string {
+	said := decide(r, func(q approvalRequest) string {
 		if mood == "forgetful" && q.Action == "renew" {
 			return ""
 		}
@@ -91,13 +76,13 @@ func (b *moody) answer(ctx context.Context, r request) (reply, error) {
 	case "down":
 		return down(ctx, r)
 	case "500":
-		return reply{status: 500, body: said.body}, nil
+		return reply{status: 500, body: said.body}
 	case "busy":
-		return reply{status: 429, retryAfter: "3"}, nil
+		return reply{status: 429, retryAfter: "3"}
 	case "slow":
-		return after(400*time.Millisecond, func(context.Context, request) (reply, error) { return said, nil })(ctx, r)
+		return after(400*time.Millisecond, func(context.Context, *request) reply { return said })(ctx, r)
 	default:
-		return said, nil
+		return said
 	}
 }
 
@@ -118,75 +103,70 @@ func TestAnything(t *testing.T) {
 func play(t *testing.T, moves []move) (problems []string) {
 	const patience = 2 * time.Second
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	s := newApprovalStage(t, func(a *Approval) {
-		atOnce(a, 2, 20)
-		a.maxPending, a.endpoint.limits.timeout, a.patience = 5, 500*time.Millisecond, patience
-	}).run()
+	h := newHarness(t)
+	h.approval.endpoint.limits.atOnce, h.approval.limiter = 2, rate.NewLimiter(20, 2)
+	h.approval.maxPending, h.approval.endpoint.limits.timeout, h.approval.patience = 5, 500*time.Millisecond, patience
+	h.run()
 	b := &moody{given: make(map[string]decided)}
-	s.backEnd.answer = b.answer
+	h.backEnd.answer = b.answer
 	type pending struct {
-		*move
-		*asked
+		move
+		*call
 		at time.Time
 	}
 	var all []pending
-	for i := range moves {
-		m := &moves[i]
+	for _, m := range moves {
 		time.Sleep(m.After) // bubble
 		if m.Mood != "" {
 			b.set(m.Mood)
 			continue
 		}
-		ctx := t.Context()
-		if m.Within > 0 {
-			within, cancel := context.WithTimeout(ctx, m.Within)
-			defer cancel()
-			ctx = within
+		if m.Within == 0 {
+			m.Within = time.Hour
 		}
-		all = append(all, pending{m, s.askWith(ctx, question1(m.Action, m.name())), time.Now()})
+		ctx, cancel := context.WithTimeout(t.Context(), m.Within)
+		defer cancel()
+		all = append(all, pending{m, h.ask(ctx, approvalOf(m.Action, m.Session)), time.Now()})
 	}
 	for _, p := range all {
 		<-p.done
-		limit := patience
-		if p.Within > 0 {
-			limit = min(limit, p.Within)
+		if p.after > min(patience, p.Within) {
+			complain("%+v: took %s", p.move, p.after)
 		}
-		if p.after > limit {
-			complain("%+v: took %s", *p.move, p.after)
-		}
-		d, known := b.find(p.answer.Reason)
+		b.mu.Lock()
+		d, known := b.given[p.answer.Reason]
+		b.mu.Unlock()
 		switch {
 		case p.err != nil && p.answer != Answer{}:
-			complain("%+v: an answer besides %v", *p.move, p.err)
+			complain("%+v: an answer besides %v", p.move, p.err)
 		case errors.Is(p.err, errMissing) && p.Action != session.ActionRenew:
-			complain("%+v: %v", *p.move, p.err)
+			complain("%+v: %v", p.move, p.err)
 		case p.err != nil:
-		case !known || d.allow != p.answer.Allow || d.question.Session != p.name() || d.question.Action != string(p.Action):
-			complain("%+v: got %+v, decided was %+v", *p.move, p.answer, d)
+		case !known || d.allow != p.answer.Allow || d.Session != p.Session || d.Action != string(p.Action):
+			complain("%+v: got %+v, decided was %+v", p.move, p.answer, d)
 		case d.at.Before(p.at):
-			complain("%+v: decided %s before it was asked", *p.move, p.at.Sub(d.at))
+			complain("%+v: decided %s before the request", p.move, p.at.Sub(d.at))
 		}
 	}
-	n := s.observed()
-	if sum := n[0] + n[1] + n[2]; sum != uint64(len(all)) {
-		complain("%d questions, %d observed", len(all), sum)
+	if n := h.observed(); n[0]+n[1]+n[2] != float64(len(all)) {
+		complain("%d requests, %v observed", len(all), n)
 	}
 	synctest.Wait()
-	if left := s.approval.queue.len(); left != 0 || len(s.approval.queue.shared) != 0 || s.gauge("refresher_authorize_waiting") != 0 {
-		complain("%d are left", left)
+	if h.approval.queue.len() != 0 || len(h.approval.queue.shared) != 0 || h.metric("refresher_authorize_waiting") != 0 {
+		complain("%d are left", h.approval.queue.len())
 	}
-	if s.backEnd.most > 2 {
-		complain("%d requests at once", s.backEnd.most)
+	if h.backEnd.most > 2 {
+		complain("%d batches at once", h.backEnd.most)
 	}
 	// Once the back end has recovered and the circuit's wait is over, Request must succeed again.
 	b.set("good")
 	time.Sleep(time.Minute) // bubble
-	if a := s.ask(question1(session.ActionJoin, "last")); failures([]*asked{a}) != 0 {
-		complain("after all: %v", a.err)
+	if a := h.ask(t.Context(), approvalOf(session.ActionJoin, "last")); failures(a) != 0 {
+		complain("after the recovery: %v", a.err)
 	}
-	s.stop()
-	if running := s.approval.running; running != 0 {
-		complain("%d requests are counted as under way", running)
+	h.stop()
+	if running := h.approval.running; running != 0 {
+		complain("%d batches are counted as in progress", running)
 	}
 	return problems
 }

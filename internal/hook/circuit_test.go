@@ -7,20 +7,15 @@ import (
 
 func TestBackoff(t *testing.T) {
 	for n := 1; n < 100; n++ {
-		bound := time.Minute
-		if n < 6 {
-			bound = min(bound, time.Second<<n)
-		}
+		bound := min(time.Minute, time.Second<<min(n, 10))
 		least, most := bound, time.Duration(0)
 		for range 1000 {
 			d := backoff(n, time.Minute)
 			least, most = min(least, d), max(most, d)
 		}
-		if least < time.Second || most > bound {
-			t.Errorf("after %d failures: %s to %s, want 1 s to %s", n, least, most, bound)
-		}
-		if spread := bound - time.Second; least > time.Second+spread/10 || most < bound-spread/10 {
-			t.Errorf("after %d failures: %s to %s, hardly spread over 1 s to %s", n, least, most, bound)
+		spread := (bound - time.Second) / 10
+		if least < time.Second || least > time.Second+spread || most < bound-spread || most > bound {
+			t.Errorf("after %d failures: %s to %s, want about 1 s to %s", n, least, most, bound)
 		}
 	}
 }
@@ -28,65 +23,65 @@ func TestBackoff(t *testing.T) {
 func TestCircuit(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	c := circuit{trip: eventsTrip}
-	begin := func() generation {
+	fail := func(retryAfter time.Duration) (opened bool) {
+		return c.failed(c.begin(), now, retryAfter, maxEventWait)
+	}
+	wantClosed := func(why string) {
 		t.Helper()
-		if turn, at := c.turn(now); turn == hold {
-			t.Fatalf("not allowed before %s", at)
+		if turn, _ := c.turn(now); turn != ready {
+			t.Fatal("open, ", why)
 		}
-		return c.begin()
+	}
+	wantOpen := func(least, most time.Duration) {
+		t.Helper()
+		if turn, at := c.turn(now); turn != hold || at.Before(now.Add(least)) || at.After(now.Add(most)) {
+			t.Fatalf("open until %s, want %s to %s", at.Sub(now), least, most)
+		}
 	}
 	for range eventsTrip - 1 {
-		if c.failed(begin(), now, 0, maxEventWait) {
-			t.Fatal("opened early")
-		}
+		fail(0)
 	}
-	c.succeeded(begin())
+	wantClosed("after too few failures")
+	c.succeeded(c.begin())
 	for range eventsTrip - 1 {
-		if c.failed(begin(), now, 0, maxEventWait) {
-			t.Fatal("a success in between does not count")
-		}
+		fail(0)
 	}
-	early, earlier, asked := begin(), begin(), begin()
-	if !c.failed(begin(), now, 0, maxEventWait) {
+	wantClosed("although a success was in between")
+	early, earlier, limited := c.begin(), c.begin(), c.begin()
+	if !fail(0) {
 		t.Fatal("not opened")
 	}
-	turn, until := c.turn(now)
-	if turn != hold || until.Before(now.Add(time.Second)) || until.After(now.Add(2*time.Second)) {
-		t.Fatalf("open until %s", until.Sub(now))
-	}
+	wantOpen(time.Second, 2*time.Second)
+
 	// A request that began before the circuit opened or closed has no effect, except that its Retry-After
 	// extends the wait.
 	if c.failed(early, now, 0, maxEventWait) || c.succeeded(earlier) {
 		t.Error("changed by an old attempt")
 	}
-	c.failed(asked, now, time.Minute, maxEventWait)
-	if turn, at := c.turn(now); turn != hold || !at.Equal(now.Add(time.Minute)) {
-		t.Errorf("open until %s", at.Sub(now))
-	}
+	c.failed(limited, now, time.Minute, maxEventWait)
+	wantOpen(time.Minute, time.Minute)
+
 	now = now.Add(time.Minute)
-	probe := begin()
+	if turn, _ := c.turn(now); turn != probe {
+		t.Error("no probe after the wait")
+	}
+	began := c.begin()
 	if turn, at := c.turn(now); turn != hold || !at.IsZero() {
 		t.Error("two probes at once")
 	}
-	if c.failed(probe, now, 0, maxEventWait) {
+	if c.failed(began, now, 0, maxEventWait) {
 		t.Error("opened twice")
 	}
-	if turn, at := c.turn(now); turn != hold || at.After(now.Add(4*time.Second)) {
-		t.Errorf("second wait until %s", at.Sub(now))
-	}
+	wantOpen(time.Second, 4*time.Second)
 	c.hasten()
-	if !c.succeeded(begin()) {
-		t.Error("not closed")
+	if turn, _ := c.turn(now); turn != probe || !c.succeeded(c.begin()) {
+		t.Error("not closed by a probe")
 	}
-	for range 100 {
-		begin()
+	wantClosed("although the probe succeeded")
+	if !fail(time.Hour) {
+		t.Error("not opened by a Retry-After")
 	}
-	if !c.failed(begin(), now, time.Hour, maxEventWait) {
-		t.Error("not opened by Retry-After")
-	}
-	if turn, at := c.turn(now); turn != hold || !at.Equal(now.Add(time.Hour)) {
-		t.Errorf("open until %s", at.Sub(now))
-	}
+	wantOpen(time.Hour, time.Hour)
 }
 
 // The waits between probes grow up to the limit.

@@ -1,11 +1,9 @@
 package hook
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus"
+	"time"
 )
 
 // makers has the constructor of each webhook, by the prefix of its flags.
@@ -15,82 +13,53 @@ var makers = map[string]func(Config) error{
 }
 
 func TestConfigErrors(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func(*Config)
-		want   string // start of the error after the prefix; % stands for the prefix
-	}{
-		"no URL":         {func(c *Config) { c.URL = "" }, "-secret: set without %-url"},
-		"relative":       {func(c *Config) { c.URL = "/hooks?t=tiger" }, "-url: "},
-		"no scheme":      {func(c *Config) { c.URL = "scott:lion@app.test/hooks" }, "-url: "},
-		"other scheme":   {func(c *Config) { c.URL = "ftp://scott:lion@app.test/" }, "-url: "},
-		"no host":        {func(c *Config) { c.URL = "https:///hooks?t=tiger" }, "-url: "},
-		"opaque":         {func(c *Config) { c.URL = "https:tiger" }, "-url: "},
-		"fragment":       {func(c *Config) { c.URL = "https://scott:lion@app.test/#tiger" }, "-url: want no fragment"},
-		"empty fragment": {func(c *Config) { c.URL = "https://scott:lion@app.test/#" }, "-url: want no fragment"},
-		"raw password":   {func(c *Config) { c.URL = "https://scott:lion%zz@app.test/" }, "-url: "},
-		"slash in it":    {func(c *Config) { c.URL = "https://scott:lion/tiger@app.test/" }, "-url: "},
-		"port not one":   {func(c *Config) { c.URL = "https://app.test:lion/" }, "-url: "},
-		"port 0":         {func(c *Config) { c.URL = "https://app.test:0/" }, "-url: want a port"},
-		"port beyond":    {func(c *Config) { c.URL = "https://app.test:65536/" }, "-url: want a port"},
-		"no secret":      {func(c *Config) { c.Secret = "" }, "-secret: want at least 24 bytes, have 0"},
-		"short secret":   {func(c *Config) { c.Secret = "lion tiger puma" }, "-secret: want at least 24 bytes, have 15"},
-		"short before":   {func(c *Config) { c.PreviousSecret = "lion tiger puma" }, "-previous-secret: want at least 24 bytes, have 15"},
-		"not base64":     {func(c *Config) { c.PreviousSecret = "whsec_lion tiger puma" }, "-previous-secret: what follows whsec_ is not base64"},
+	const form = "want a form like https://app.example.com/path; special characters in a user, password or query want %-encoding"
+	for url, want := range map[string]string{
+		"/hooks?t=tiger":                "-url: " + form,
+		"scott:lion@app.test/hooks":     "-url: " + form,
+		"ftp://scott:lion@app.test/":    "-url: " + form,
+		"https:///hooks?t=tiger":        "-url: " + form,
+		"https://scott:lion%zz@a.test/": "-url: " + form,
+		"https://scott:lion/x@a.test/":  "-url: " + form,
+		"https://app.test/#tiger":       "-url: want no fragment (#)",
+		"https://app.test/#":            "-url: want no fragment (#)",
+		"https://app.test:0/":           "-url: want a port from 1 to 65535",
+		"https://app.test:65536/":       "-url: want a port from 1 to 65535",
 	} {
 		for prefix, newHook := range makers {
-			config := Config{URL: "https://app.test/", Secret: testSecret, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
-			c.change(&config)
-			err := newHook(config)
-			if err == nil {
-				t.Errorf("%s, %s: accepted", prefix, name)
-				continue
-			}
-			if want := prefix + strings.ReplaceAll(c.want, "%", prefix); !strings.HasPrefix(err.Error(), want) {
-				t.Errorf("%s: %v, want %q", name, err, want)
-			}
-			for _, hidden := range []string{"scott", "lion", "tiger", testSecret} {
-				if strings.Contains(err.Error(), hidden) {
-					t.Errorf("%s: the error holds %q: %v", name, hidden, err)
-				}
+			if err := newHook(Config{URL: url, Secret: testSecret}); err == nil || err.Error() != prefix+want {
+				t.Errorf("%s: %v, want %s", url, err, prefix+want)
 			}
 		}
 	}
+	for prefix, newHook := range makers {
+		for flag, c := range map[string]Config{"-secret": {Secret: testSecret}, "-previous-secret": {PreviousSecret: testSecret}} {
+			if err := newHook(c); err == nil || !strings.HasPrefix(err.Error(), prefix+flag+": set without "+prefix+"-url, which says ") {
+				t.Errorf("%s%s without a URL: %v", prefix, flag, err)
+			}
+		}
+		if err := newHook(Config{URL: "https://app.test", Secret: "short"}); err == nil || !strings.HasPrefix(err.Error(), prefix+"-secret: want at least 24 bytes") {
+			t.Errorf("a short secret: %v", err)
+		}
+		if err := newHook(Config{}); err != nil {
+			t.Errorf("nothing set: %v", err)
+		}
+	}
+	if _, err := NewApproval(Config{Timeout: -time.Second}); err == nil {
+		t.Error("a timeout below 0 was accepted")
+	}
 }
 
-// A plain http URL is warned about once, unless its host is this machine. The log contains no secret of the
-// URL; for approvals it contains only the origin.
 func TestPlainHTTPIsWarnedAbout(t *testing.T) {
 	for url, want := range map[string]int{
-		"https://app.test/":                        0,
-		"HTTP://scott:lion@app.test/puma/?t=tiger": 1,
-		"http://10.0.0.1:8080/":                    1,
-		"http://localhost:3000/":                   0,
-		"http://127.0.0.1/":                        0,
-		"http://[::1]:3000/":                       0,
-		"http://127.0.0.1.test/":                   1,
+		"https://app.test/": 0, "HTTP://scott:lion@app.test/?t=tiger": 1, "http://localhost:3000/": 0,
 	} {
 		for prefix, newHook := range makers {
-			log := &logBuffer{}
-			if err := newHook(Config{
-				URL: url, Secret: testSecret, PreviousSecret: prefixedSecret,
-				Logger: slog.New(slog.NewTextHandler(log, nil)), Registerer: prometheus.NewRegistry(),
-			}); err != nil {
-				t.Fatal(err)
-			}
-			if n := log.lines("not encrypted"); n != want {
-				t.Errorf("%s, %s: %d lines, want %d", prefix, url, n, want)
-			}
-			if prefix == "authorize" && strings.Contains(url, "puma") && log.lines("endpoint=http://app.test\n") != 1 {
-				t.Errorf("%s: logged %s", url, log)
-			}
-			hidden := []string{"scott", "lion", "tiger", testSecret, prefixedSecret}
-			if prefix == "authorize" {
-				hidden = append(hidden, "puma")
-			}
-			for _, h := range hidden {
-				if strings.Contains(log.String(), h) {
-					t.Errorf("%s, %s: %q is in the log: %s", prefix, url, h, log)
-				}
+			h := newHarness(t)
+			c := h.config()
+			c.URL = url
+			if err := newHook(c); err != nil || h.lines("not encrypted") != want {
+				t.Errorf("%s, %s: %v, logged %s", prefix, url, err, &h.log)
 			}
 		}
 	}

@@ -17,48 +17,30 @@ import (
 
 func TestDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, nil).run()
-		s.receiver.answer = after(20*time.Millisecond, status[delivery](200))
-		s.send("s-joined")
-		s.events.Send(event("other-joined"), func(bool) {})
-		wait(time.Second)
-		got := s.receiver.deliveries("s-joined")
-		if len(got) != 1 {
-			t.Fatalf("delivered %d times", len(got))
+		h := newHarness(t).run()
+		h.backEnd.answer = func(context.Context, *request) reply {
+			return reply{status: 204, body: strings.Repeat("x", 1<<20)} // the answer's body is ignored
 		}
-		got[0].header.Del("webhook-signature") // RoundTrip has verified this signature
+		h.send("s-joined")
+		synctest.Wait()
+		got := h.backEnd.got[0]
+		got.header.Del("webhook-signature") // RoundTrip has verified this signature
 		want := http.Header{
-			"Content-Type": {"application/json"}, "User-Agent": {"refresher"},
-			"Webhook-Id": {"s-joined"}, "Webhook-Timestamp": {fmt.Sprint(got[0].at.Unix())},
+			"Authorization": {"Basic c2NvdHQ6bGlvbg=="}, "Content-Type": {"application/json"}, "User-Agent": {"refresher"},
+			"Webhook-Id": {"s-joined"}, "Webhook-Timestamp": {fmt.Sprint(got.at.Unix())},
 		}
-		if diff := cmp.Diff(want, got[0].header); diff != "" {
+		if diff := cmp.Diff(want, got.header); diff != "" {
 			t.Error(diff)
 		}
-		if delivered, _ := s.outcomes(); !slices.Equal(delivered, []string{"s-joined"}) {
-			t.Errorf("delivered: %v", delivered)
+		if delivered, _ := h.outcomes(); !slices.Equal(delivered, []string{"s-joined"}) || len(h.backEnd.got) != 1 {
+			t.Errorf("delivered %v by %v", delivered, h.attempts())
 		}
-		counts(t, s.registry, `
-# HELP refresher_events_attempts_total Attempts to deliver an event, by outcome: ok, refused by an answer other than 2xx, failed without an answer.
-# TYPE refresher_events_attempts_total counter
-refresher_events_attempts_total{outcome="failed"} 0
-refresher_events_attempts_total{outcome="ok"} 2
-refresher_events_attempts_total{outcome="refused"} 0
-# HELP refresher_events_queued Events that are neither delivered nor dropped yet.
-# TYPE refresher_events_queued gauge
-refresher_events_queued 0
-# HELP refresher_events_total Events for your back end, by type and outcome: delivered, or dropped (queue full, too old, 410 Gone).
-# TYPE refresher_events_total counter
-refresher_events_total{outcome="delivered",type="session.ended"} 0
-refresher_events_total{outcome="delivered",type="session.expired"} 0
-refresher_events_total{outcome="delivered",type="session.joined"} 2
-refresher_events_total{outcome="delivered",type="session.unreachable"} 0
-refresher_events_total{outcome="dropped",type="session.ended"} 0
-refresher_events_total{outcome="dropped",type="session.expired"} 0
-refresher_events_total{outcome="dropped",type="session.joined"} 0
-refresher_events_total{outcome="dropped",type="session.unreachable"} 0
-`, "refresher_events_attempts_total", "refresher_events_queued", "refresher_events_total")
-		if s.log.String() != "" {
-			t.Errorf("logged: %s", s.log)
+		if h.metric("refresher_events_total", "delivered", "session.joined") != 1 || h.metric("refresher_events_attempts_total", "ok") != 1 ||
+			h.metric("refresher_events_delivery_seconds") != 1 || h.metric("refresher_events_queued") != 0 {
+			t.Error("not counted")
+		}
+		if took := h.stop(); took != 0 || h.log.Len() > 0 {
+			t.Errorf("Run went on for %s; logged: %s", took, &h.log)
 		}
 	})
 }
@@ -67,147 +49,76 @@ refresher_events_total{outcome="dropped",type="session.unreachable"} 0
 // receiver answers.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, nil)
-		s.receiver.answer = func(ctx context.Context, d delivery) (reply, error) {
-			switch n := rand.N(10); n {
+		h := newHarness(t)
+		h.backEnd.answer = func(ctx context.Context, r *request) reply {
+			switch rand.N(10) {
 			case 0:
-				return reply{status: 500}, nil
+				return reply{status: 500}
 			case 1:
-				return reply{}, errRefused
+				return down(ctx, r)
 			case 2:
-				return after(rand.N(12*time.Second), status[delivery](200))(ctx, d)
+				return after(rand.N(12*time.Second), accept)(ctx, r)
 			default:
-				return after(rand.N(50*time.Millisecond), status[delivery](200))(ctx, d)
+				return after(rand.N(50*time.Millisecond), accept)(ctx, r)
 			}
 		}
-		var want []string
 		for i := range 40 {
-			name := fmt.Sprintf("s%02d", i)
-			want = append(want, name+"-ended", name+"-expired-3", name+"-joined", name+"-unreachable-2")
-			s.send(name + "-joined")
+			h.send(fmt.Sprintf("s%d-joined", i))
 		}
-		s.run()
+		h.run()
 		for i := range 40 {
 			wait(rand.N(time.Second))
-			name := fmt.Sprintf("s%02d", i)
-			s.send(name+"-unreachable-2", name+"-expired-3", name+"-ended")
+			name := fmt.Sprintf("s%d", i)
+			h.send(name+"-unreachable-2", name+"-expired-3", name+"-ended")
 		}
 		wait(2 * time.Hour)
-		delivered, dropped := s.outcomes()
-		if diff := cmp.Diff(want, delivered); diff != "" || len(dropped) > 0 {
-			t.Errorf("delivered: %s dropped: %v", diff, dropped)
+		if delivered, dropped := h.outcomes(); len(delivered) != 160 || len(dropped) > 0 {
+			t.Errorf("%d delivered of 160, dropped: %v", len(delivered), dropped)
 		}
-		stages := map[string]int{"joined": 1, "unreachable-2": 2, "expired-3": 3, "ended": 4}
-		at := make(map[string]int)
-		for _, d := range s.receiver.deliveries("") {
-			_, rest, _ := strings.Cut(d.id, "-")
-			if d.status != 200 {
-				if stages[rest] != at[d.session]+1 {
-					t.Errorf("%s tried after eventHarness %d of its session", d.id, at[d.session])
-				}
-				continue
-			}
-			if at[d.session]++; stages[rest] != at[d.session] {
-				t.Errorf("%s delivered as the %d. of its session", d.id, at[d.session])
+		for i := range 40 {
+			name := fmt.Sprintf("s%d", i)
+			ids := slices.DeleteFunc(h.attempts(), func(id string) bool { return !strings.HasPrefix(id, name+"-") })
+			if diff := cmp.Diff([]string{name + "-joined", name + "-unreachable-2", name + "-expired-3", name + "-ended"}, slices.Compact(ids)); diff != "" {
+				t.Error(diff)
 			}
 		}
-		if s.receiver.most != 4 {
-			t.Errorf("%d deliveries at once, want 4", s.receiver.most)
+		if h.backEnd.most != 4 {
+			t.Errorf("%d deliveries at once, want 4", h.backEnd.most)
 		}
-	})
-}
-
-// A receiver that answers slowly is not counted as failing.
-func TestSlowReceiver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, func(e *Events) { e.endpoint.limits.atOnce = 2 }).run()
-		s.receiver.answer = after(9*time.Second, status[delivery](200))
-		s.send("a-joined", "b-joined", "c-joined", "d-joined", "a-ended")
-		wait(26 * time.Second)
-		got := ids(s.receiver.deliveries(""))
-		for pair := range slices.Chunk(got, 2) {
-			slices.Sort(pair) // both begin at the same time
-		}
-		if diff := cmp.Diff([]string{"a-joined", "b-joined", "c-joined", "d-joined", "a-ended"}, got); diff != "" {
-			t.Error(diff)
-		}
-		wait(2 * time.Second)
-		if delivered, _ := s.outcomes(); len(delivered) != 5 || s.receiver.most != 2 {
-			t.Errorf("delivered %v, %d at once", delivered, s.receiver.most)
-		}
-	})
-}
-
-func TestTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, nil).run()
-		s.receiver.answer = func(ctx context.Context, d delivery) (reply, error) {
-			if d.try == 1 {
-				return hang(ctx, d)
-			}
-			return reply{status: 200}, nil
-		}
-		s.send("s-joined")
-		wait(20 * time.Second)
-		got := s.receiver.deliveries("")
-		if len(got) != 2 {
-			t.Fatalf("%d attempts", len(got))
-		}
-		if gap := got[1].at.Sub(got[0].at); gap < 11*time.Second || gap > 12*time.Second {
-			t.Errorf("tried again after %s, want a timeout of 10 s and a wait of 1 to 2 s", gap)
-		}
-		counts(t, s.registry, `
-# HELP refresher_events_attempts_total Attempts to deliver an event, by outcome: ok, refused by an answer other than 2xx, failed without an answer.
-# TYPE refresher_events_attempts_total counter
-refresher_events_attempts_total{outcome="failed"} 1
-refresher_events_attempts_total{outcome="ok"} 1
-refresher_events_attempts_total{outcome="refused"} 0
-`, "refresher_events_attempts_total")
 	})
 }
 
 // The waits between attempts to deliver an event grow up to the limit, until the event is dropped.
 func TestRetry(t *testing.T) {
-	for name, answer := range map[string]func(context.Context, delivery) (reply, error){
-		"500":      after(0, status[delivery](500)),
-		"404":      after(0, status[delivery](404)),
-		"302":      after(0, status[delivery](302)),
-		"no reply": down[delivery],
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newEventStage(t, nil).run()
-				s.receiver.answer = answer
-				began := time.Now()
-				s.send("s-joined", "s-ended")
-				wait(24*time.Hour - time.Second)
-				if delivered, dropped := s.outcomes(); len(delivered)+len(dropped) > 0 {
-					t.Errorf("settled early: %v %v", delivered, dropped)
+	for name, c := range map[string]struct {
+		answer func(context.Context, *request) reply
+		took   time.Duration // duration of an attempt
+	}{"500": {status(500), 0}, "302": {status(302), 0}, "no answer": {hang, 10 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHarness(t).run()
+			h.backEnd.answer = c.answer
+			h.send("s-joined", "s-ended")
+			wait(24*time.Hour - time.Second)
+			if delivered, dropped := h.outcomes(); len(delivered)+len(dropped) > 0 {
+				t.Errorf("%s: settled early: %v %v", name, delivered, dropped)
+			}
+			wait(c.took + time.Second)
+			if _, dropped := h.outcomes(); len(dropped) != 2 {
+				t.Errorf("%s: dropped: %v", name, dropped)
+			}
+			got := h.backEnd.deliveries("s-joined")
+			for i, r := range got[1:] {
+				bound := min(5*time.Minute, 2*time.Second<<min(i, 10))
+				if gap := r.at.Sub(got[i].at) - c.took; gap < time.Second || gap > bound {
+					t.Errorf("%s: attempt %d came %s after the one before, want 1 s to %s", name, i+2, gap, bound)
 				}
-				wait(time.Second)
-				if _, dropped := s.outcomes(); len(dropped) != 2 {
-					t.Errorf("dropped: %v", dropped)
-				}
-				got := s.receiver.deliveries("s-joined")
-				for i, d := range got[1:] {
-					bound := 5 * time.Minute
-					if i < 8 {
-						bound = min(bound, 2*time.Second<<i)
-					}
-					if gap := d.at.Sub(got[i].at); gap < time.Second || gap > bound {
-						t.Errorf("attempt %d came %s after the one before, want 1 s to %s", i+2, gap, bound)
-					}
-				}
-				if n := len(got); n < 24*60/5 || n > 1000 {
-					t.Errorf("%d attempts in a day", n)
-				}
-				if last := got[len(got)-1].at; last.Sub(began) >= 24*time.Hour {
-					t.Errorf("tried at the age of %s", last.Sub(began))
-				}
-				if n := len(s.receiver.deliveries("s-ended")); n > 0 {
-					t.Errorf("%d attempts for the event behind it", n)
-				}
-			})
+			}
+			if n := len(got); n < 24*60/6 || n > 1000 || n != len(h.backEnd.got) {
+				t.Errorf("%s: %d attempts in a day, %d with those for the event behind it", name, n, len(h.backEnd.got))
+			}
+			if n := h.metric("refresher_events_attempts_total", "failed"); (n > 0) != (name == "no answer") {
+				t.Errorf("%s: %v without an answer", name, n)
+			}
 		})
 	}
 }
@@ -222,41 +133,34 @@ func TestPoison(t *testing.T) {
 		"every other":      {func(i int) bool { return i%2 == 0 }, 3 * time.Minute},
 		"in bursts":        {func(i int) bool { return i%200 < 100 }, 5 * time.Minute},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newEventStage(t, nil).run()
-				began := time.Now()
-				var mu sync.Mutex
-				var worst time.Duration
-				s.receiver.answer = func(ctx context.Context, d delivery) (reply, error) {
-					var i int
-					if _, err := fmt.Sscanf(d.session, "s%d", &i); err != nil {
-						t.Error(err)
-					}
-					if c.bad(i) {
-						return after(20*time.Millisecond, status[delivery](500))(ctx, d)
-					}
-					mu.Lock()
-					defer mu.Unlock()
-					worst = max(worst, time.Since(began.Add(time.Duration(i)*time.Second)))
-					return reply{status: 200}, nil
+		synctest.Test(t, func(t *testing.T) {
+			h := newHarness(t).run()
+			h.backEnd.answer = func(ctx context.Context, r *request) reply {
+				if strings.HasPrefix(r.ID, "bad") {
+					return after(20*time.Millisecond, status(500))(ctx, r)
 				}
-				good := 0
-				for i := range 1000 {
-					if !c.bad(i) {
-						good++
-					}
-					s.send(fmt.Sprintf("s%d-joined", i))
-					wait(time.Second)
+				return accept(ctx, r)
+			}
+			sent := make(map[string]time.Time)
+			for i := range 1000 {
+				id := fmt.Sprintf("good%d-joined", i)
+				if c.bad(i) {
+					id = fmt.Sprintf("bad%d-joined", i)
+				} else {
+					sent[id] = time.Now()
 				}
-				wait(c.most)
-				if delivered, dropped := s.outcomes(); len(delivered) != good || len(dropped) != 0 {
-					t.Errorf("%d delivered of %d, %d dropped", len(delivered), good, len(dropped))
+				h.send(id)
+				wait(time.Second)
+			}
+			wait(c.most)
+			if delivered, dropped := h.outcomes(); len(delivered) != len(sent) || len(dropped) != 0 {
+				t.Errorf("%s: %d delivered of %d, %d dropped", name, len(delivered), len(sent), len(dropped))
+			}
+			for _, r := range h.backEnd.got {
+				if at, good := sent[r.ID]; good && r.at.Sub(at) > c.most {
+					t.Errorf("%s: %s took %s", name, r.ID, r.at.Sub(at))
 				}
-				if worst > c.most {
-					t.Errorf("one took %s", worst)
-				}
-			})
+			}
 		})
 	}
 }
@@ -265,99 +169,91 @@ func TestPoison(t *testing.T) {
 // events.
 func TestEndpointDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, nil).run()
-		up := time.Now().Add(time.Hour)
-		s.receiver.answer = func(ctx context.Context, d delivery) (reply, error) {
-			if time.Now().Before(up) {
-				return down(ctx, d)
-			}
-			return reply{status: 200}, nil
-		}
+		h := newHarness(t).run()
+		h.backEnd.answer = down
 		for i := range 300 {
-			s.send(fmt.Sprintf("s%d-joined", i))
-			wait(10 * time.Second)
+			h.send(fmt.Sprintf("s%d-joined", i))
+			wait(12 * time.Second)
 		}
-		wait(time.Until(up))
-		got := s.receiver.deliveries("")
+		got := h.backEnd.got
 		if len(got) > 100 {
 			t.Errorf("%d attempts in an hour", len(got))
 		}
-		for i, d := range got[1:] {
-			if gap := d.at.Sub(got[i].at); gap > 5*time.Minute {
+		for i, r := range got[1:] {
+			if gap := r.at.Sub(got[i].at); gap > 5*time.Minute {
 				t.Errorf("no attempt for %s", gap)
 			}
 		}
-		if delivered, dropped := s.outcomes(); len(delivered)+len(dropped) > 0 {
+		if delivered, dropped := h.outcomes(); len(delivered)+len(dropped) > 0 {
 			t.Errorf("settled: %v %v", delivered, dropped)
 		}
-		// In the worst case, the event after the probe waits for one backoff of its own.
-		wait(10 * time.Minute)
-		if delivered, _ := s.outcomes(); len(delivered) != 300 {
+		h.backEnd.answer = nil
+		wait(10 * time.Minute) // in the worst case, the event after the probe waits for one backoff of its own
+		if delivered, _ := h.outcomes(); len(delivered) != 300 {
 			t.Errorf("%d delivered of 300", len(delivered))
 		}
-		if n := s.log.lines("endpoint is failing"); n != 1 {
-			t.Errorf("%d lines about the failure: %s", n, s.log)
-		}
-		if n := s.log.lines("endpoint answers again"); n != 1 {
-			t.Errorf("%d lines about the end of it: %s", n, s.log)
+		for _, line := range []string{
+			`event not delivered, trying again" endpoint=https://app.test/hooks error="connection refused" type=session.joined session=s0`,
+			"endpoint is failing", "endpoint answers again",
+		} {
+			if n := h.lines(line); n != 1 {
+				t.Errorf("%d lines with %s: %s", n, line, &h.log)
+			}
 		}
 	})
 }
 
 func TestEventsRetryAfter(t *testing.T) {
-	for header, want := range map[string]struct{ least, most time.Duration }{
-		"30":    {30 * time.Second, 30 * time.Second},
-		"0":     {time.Second, 2 * time.Second},
-		"86400": {5 * time.Minute, 5 * time.Minute},
-		"soon":  {time.Second, 2 * time.Second},
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t).run()
+		h.backEnd.answer = func(ctx context.Context, r *request) reply {
+			if r.ID == "a-joined" && r.try == 1 {
+				return reply{status: 429, retryAfter: "30"}
+			}
+			return accept(ctx, r)
+		}
+		h.send("a-joined")
+		synctest.Wait()
+		h.send("b-joined")
+		wait(30*time.Second - 1)
+		if n := len(h.backEnd.got); n != 1 {
+			t.Errorf("%d attempts before the Retry-After is over", n)
+		}
+		wait(1)
+		if delivered, _ := h.outcomes(); len(delivered) != 2 {
+			t.Errorf("delivered: %v", delivered)
+		}
+	})
+}
+
+func TestWaitAfter(t *testing.T) {
+	for status, want := range map[int]time.Duration{
+		0: 5 * time.Minute, 429: 5 * time.Minute, 502: 5 * time.Minute, 503: 5 * time.Minute, 504: 5 * time.Minute,
+		302: 10 * time.Second, 401: 10 * time.Second, 500: 10 * time.Second,
 	} {
-		t.Run(header, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newEventStage(t, nil).run()
-				s.receiver.answer = func(_ context.Context, d delivery) (reply, error) {
-					if d.id == "a-joined" && d.try == 1 {
-						return reply{status: 429, retryAfter: header}, nil
-					}
-					return reply{status: 200}, nil
-				}
-				s.send("a-joined")
-				wait(0)
-				s.send("b-joined") // sent while the endpoint's Retry-After is in force
-				wait(10 * time.Minute)
-				got := append(s.receiver.deliveries("a-joined"), s.receiver.deliveries("b-joined")...)
-				if len(got) != 3 {
-					t.Fatalf("attempts: %v", ids(got))
-				}
-				for _, d := range got[1:] {
-					if header == "soon" && d.id == "b-joined" {
-						continue // this answer has no valid Retry-After
-					}
-					if gap := d.at.Sub(got[0].at); gap < want.least || gap > want.most {
-						t.Errorf("%s came after %s, want %s to %s", d.id, gap, want.least, want.most)
-					}
-				}
-			})
-		})
+		if got := waitAfter(status); got != want {
+			t.Errorf("%d: waits up to %s, want up to %s", status, got, want)
+		}
 	}
 }
 
 func TestGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, nil).run()
-		s.receiver.answer = func(_ context.Context, d delivery) (reply, error) {
-			if d.id == "s-joined" {
-				return reply{status: 410}, nil
+		h := newHarness(t).run()
+		h.backEnd.answer = func(ctx context.Context, r *request) reply {
+			if r.ID == "s-joined" {
+				return reply{status: 410}
 			}
-			return reply{status: 200}, nil
+			return accept(ctx, r)
 		}
-		s.send("s-joined", "s-ended")
-		wait(time.Second)
-		delivered, dropped := s.outcomes()
-		if !slices.Equal(delivered, []string{"s-ended"}) || !slices.Equal(dropped, []string{"s-joined"}) {
-			t.Errorf("delivered %v, dropped %v", delivered, dropped)
+		h.send("s-joined", "s-ended")
+		synctest.Wait()
+		delivered, dropped := h.outcomes()
+		if !slices.Equal(delivered, []string{"s-ended"}) || !slices.Equal(dropped, []string{"s-joined"}) || len(h.backEnd.got) != 2 {
+			t.Errorf("delivered %v, dropped %v, attempts %v", delivered, dropped, h.attempts())
 		}
-		if got := ids(s.receiver.deliveries("")); !slices.Equal(got, []string{"s-joined", "s-ended"}) {
-			t.Errorf("attempts: %v", got)
+		if h.metric("refresher_events_attempts_total", "refused") != 1 || h.metric("refresher_events_total", "dropped", "session.joined") != 1 {
+			t.Error("not counted")
 		}
 	})
 }
@@ -365,59 +261,31 @@ func TestGone(t *testing.T) {
 // If the queue is full, Send drops the oldest event that has no attempt in progress.
 func TestFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, func(e *Events) { e.maxEvents, e.endpoint.limits.atOnce = 10, 2 })
-		up := time.Now().Add(5 * time.Second)
-		s.receiver.answer = func(ctx context.Context, d delivery) (reply, error) {
-			if time.Now().Before(up) {
-				return hang(ctx, d)
-			}
-			return reply{status: 200}, nil
-		}
-		for i := range 12 {
-			s.send(fmt.Sprintf("s%02d-joined", i))
-		}
-		s.run()
-		wait(0) // attempts for 2 and 3 are in progress
-		s.send("s02-ended")
-		for i := range 7 {
-			s.send(fmt.Sprintf("t%d-joined", i))
-		}
-		wait(0)
-		want := []string{"s00-joined", "s01-joined", "s04-joined", "s05-joined", "s06-joined", "s07-joined", "s08-joined", "s09-joined", "s10-joined", "s11-joined"}
-		if _, dropped := s.outcomes(); !slices.Equal(dropped, want) {
+		h := newHarness(t)
+		h.events.maxEvents, h.events.endpoint.limits.atOnce = 4, 2
+		h.backEnd.answer = after(5*time.Second, accept)
+		h.send("a-joined", "b-joined", "c-joined", "d-joined", "e-joined")
+		h.run()
+		synctest.Wait() // attempts for b and c are in progress
+		h.send("b-ended", "f-joined")
+		synctest.Wait()
+		if _, dropped := h.outcomes(); !slices.Equal(dropped, []string{"a-joined", "d-joined", "e-joined"}) {
 			t.Errorf("dropped: %v", dropped)
 		}
-		s.send("t7-joined")
-		wait(0)
-		if _, dropped := s.outcomes(); !slices.Contains(dropped, "s02-ended") {
-			t.Errorf("what waits behind a delivery was not dropped: %v", dropped)
+		h.send("g-joined")
+		synctest.Wait()
+		if _, dropped := h.outcomes(); !slices.Contains(dropped, "b-ended") {
+			t.Errorf("an event behind a delivery was not dropped: %v", dropped)
 		}
-		counts(t, s.registry, `
-# HELP refresher_events_queued Events that are neither delivered nor dropped yet.
-# TYPE refresher_events_queued gauge
-refresher_events_queued 10
-`, "refresher_events_queued")
-		if n := s.log.lines("event dropped"); n != 1 {
-			t.Errorf("%d lines: %s", n, s.log)
+		if n := h.metric("refresher_events_queued"); n != 4 {
+			t.Errorf("%v queued", n)
 		}
-		wait(time.Hour)
-		if delivered, dropped := s.outcomes(); len(delivered) != 10 || len(dropped) != 11 {
-			t.Errorf("delivered %v, dropped %v", delivered, dropped)
+		if n := h.lines("event dropped"); n != 1 {
+			t.Errorf("%d lines: %s", n, &h.log)
 		}
-	})
-}
-
-// If every event of a full queue has an attempt in progress, Send drops the new event.
-func TestTinyQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, func(e *Events) { e.maxEvents = 1 }).run()
-		s.receiver.answer = after(time.Second, status[delivery](200))
-		s.send("a-joined")
-		wait(0)
-		s.send("b-joined")
-		wait(2 * time.Second)
-		if delivered, dropped := s.outcomes(); !slices.Equal(delivered, []string{"a-joined"}) || !slices.Equal(dropped, []string{"b-joined"}) {
-			t.Errorf("delivered %v, dropped %v", delivered, dropped)
+		wait(time.Minute)
+		if delivered, _ := h.outcomes(); !slices.Equal(delivered, []string{"b-joined", "c-joined", "f-joined", "g-joined"}) {
+			t.Errorf("delivered %v", delivered)
 		}
 	})
 }
@@ -425,46 +293,134 @@ func TestTinyQueue(t *testing.T) {
 // Events are dropped at the maximum age, even if no other event arrives.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, func(e *Events) { e.maxAge = time.Minute }).run()
-		s.receiver.answer = func(context.Context, delivery) (reply, error) { return reply{status: 503, retryAfter: "3600"}, nil }
-		s.send("a-joined", "a-ended")
+		h := newHarness(t)
+		h.events.maxAge = time.Minute
+		h.run()
+		h.backEnd.answer = func(context.Context, *request) reply { return reply{status: 503, retryAfter: "3600"} }
+		h.send("a-joined", "a-ended")
 		wait(30 * time.Second)
-		s.send("b-joined")
-		wait(30 * time.Second)
-		if _, dropped := s.outcomes(); !slices.Equal(dropped, []string{"a-ended", "a-joined"}) {
-			t.Errorf("dropped after 60 s: %v", dropped)
-		}
-		wait(30 * time.Second)
-		if _, dropped := s.outcomes(); len(dropped) != 3 {
-			t.Errorf("dropped after 90 s: %v", dropped)
+		h.send("b-joined")
+		for _, want := range [][]string{{"a-ended", "a-joined"}, {"a-ended", "a-joined", "b-joined"}} {
+			wait(30 * time.Second)
+			if _, dropped := h.outcomes(); !slices.Equal(dropped, want) {
+				t.Errorf("dropped %v, want %v", dropped, want)
+			}
 		}
 	})
 }
 
+// The callback may send an event, and take a mutex that the caller of Send holds.
 func TestSettledMaySend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, func(e *Events) { e.maxEvents = 2 }).run()
-		s.receiver.answer = after(time.Second, status[delivery](200))
+		h := newHarness(t).run()
+		h.events.maxEvents = 1
+		h.backEnd.answer = after(time.Second, accept)
 		var caller sync.Mutex
 		count := 0
-		var settled func(bool)
-		settled = func(bool) {
+		settled := func(bool) {
 			caller.Lock()
 			defer caller.Unlock()
-			if count++; count < 20 {
-				s.events.Send(event(fmt.Sprintf("s%d-joined", count)), settled)
-			}
+			count++
+			h.events.Send(event("b-joined"), func(bool) {})
 		}
+		h.events.Send(event("a-joined"), settled)
+		synctest.Wait()
 		caller.Lock()
-		for i := range 5 { // drops three
-			s.events.Send(event(fmt.Sprintf("first%d-joined", i)), settled)
-		}
+		h.events.Send(event("a-ended"), settled) // is dropped
 		caller.Unlock()
 		wait(time.Minute)
-		caller.Lock()
-		defer caller.Unlock()
-		if count != 24 { // the first five, and one more for each of the first 19 settled events
+		if count != 2 {
 			t.Errorf("settled %d times", count)
+		}
+	})
+}
+
+// When its context is done, Run delivers the events that it can in time, and leaves the other events unsettled.
+func TestEventsStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.events.endpoint.limits.atOnce = 2
+		h.run()
+		h.backEnd.answer = func(ctx context.Context, r *request) reply {
+			switch {
+			case r.ID == "stuck-joined":
+				return hang(ctx, r)
+			case r.ID == "late-joined" && r.try == 1, r.ID == "bad-joined":
+				return reply{status: 500}
+			}
+			return after(time.Second, accept)(ctx, r)
+		}
+		h.send("late-joined", "bad-joined", "bad-ended", "late-ended")
+		synctest.Wait() // two events have failed and wait for a retry
+		h.send("stuck-joined", "a-joined", "b-joined", "stuck-ended")
+		wait(time.Second / 2)
+		if took := h.stop(); took != lastChance {
+			t.Errorf("Run went on for %s", took)
+		}
+		delivered, dropped := h.outcomes()
+		if want := []string{"a-joined", "b-joined", "late-ended", "late-joined"}; !slices.Equal(delivered, want) || len(dropped) > 0 {
+			t.Errorf("delivered %v, dropped %v", delivered, dropped)
+		}
+		if n := len(h.backEnd.deliveries("bad-joined")); n != 2 {
+			t.Errorf("%d attempts for an event that fails, want one before and one after", n)
+		}
+		if h.lines("events=4") != 1 {
+			t.Errorf("logged: %s", &h.log)
+		}
+		attempts := len(h.backEnd.got)
+		h.send("after-joined")
+		wait(time.Hour)
+		if again, _ := h.outcomes(); len(again) != 4 || len(h.backEnd.got) != attempts {
+			t.Error("something happened after Run")
+		}
+		// Cancelled attempts do not count as failed.
+		if h.metric("refresher_events_attempts_total", "failed") != 0 || h.metric("refresher_events_queued") != 0 {
+			t.Error("wrongly counted")
+		}
+	})
+}
+
+// The last attempts stop when the circuit opens. If it is open already, only one attempt is made.
+func TestEventsStopWhileDown(t *testing.T) {
+	for before, most := range map[time.Duration]int{
+		0:         eventsTrip + 3 + 1, // when the circuit opens, three more attempts may be in progress; then a probe follows
+		time.Hour: 1,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHarness(t)
+			h.backEnd.answer = down
+			for i := range 1000 {
+				h.send(fmt.Sprintf("s%d-joined", i))
+			}
+			h.run()
+			if before > 0 {
+				wait(before)
+			}
+			attempts := len(h.backEnd.got)
+			if took := h.stop(); took != 0 {
+				t.Errorf("Run went on for %s", took)
+			}
+			if n := len(h.backEnd.got) - attempts; n < 1 || n > most {
+				t.Errorf("%d attempts, want up to %d", n, most)
+			}
+			if delivered, dropped := h.outcomes(); len(delivered)+len(dropped) > 0 {
+				t.Errorf("settled: %d, %d", len(delivered), len(dropped))
+			}
+		})
+	}
+}
+
+// settled is called for dropped events, even if Run ends at that moment.
+func TestEventsStopReportsDrops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.events.maxEvents = 1
+		h.backEnd.answer = down
+		h.send("a-joined", "b-joined", "c-joined")
+		h.run()
+		h.stop()
+		if _, dropped := h.outcomes(); !slices.Equal(dropped, []string{"a-joined", "b-joined"}) {
+			t.Errorf("dropped: %v", dropped)
 		}
 	})
 }

@@ -3,7 +3,8 @@ package agora
 import (
 	"encoding/binary"
 	"errors"
-	"math/rand/v2"
+	"math"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -133,53 +134,26 @@ func encodeSigned(t *Token) []byte {
 	return b
 }
 
-// source generates random valid requests, the same in each run.
-type source struct{ *rand.Rand }
-
-func newSource(seed uint64) source { return source{rand.New(rand.NewPCG(seed, 0))} }
-
 const allowedRTC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !#$%&()+-:;<=.>?@[]^_{|}~,"
 
-// name returns a random name of 1 to limit bytes, with the maximal length one time in eight.
-func (s source) name(alphabet string, limit int) string {
-	n := 1 + s.IntN(limit)
-	if s.IntN(8) == 0 {
-		n = limit
-	}
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = alphabet[s.IntN(len(alphabet))]
-	}
-	return string(b)
+// request is one argument list of Mint. The identity has every service.
+type request struct {
+	session.Identity
+	from, to session.UnixSec
 }
 
-func (s source) rtc() session.RTC {
-	r := session.RTC{Channel: s.name(allowedRTC, 64), Role: session.Role(s.IntN(2))}
-	switch s.IntN(4) {
-	case 0: // uid 0
-	case 1:
-		r.Account = s.name(allowedRTC, 255)
-	default:
-		r.UID = s.Uint32() >> s.IntN(32)
-	}
-	return r
-}
-
-func (s source) rtm() session.RTM {
-	for {
-		if r := (session.RTM{UserID: s.name(allowedRTC, 64)}); r.UserID[0] != '_' {
-			return r
+// requests returns valid requests at the limits of each field.
+func requests() (all []request) {
+	for _, r := range []session.RTC{
+		{Channel: "c"}, {Channel: "c", UID: 1}, {Channel: allowedRTC[:64], UID: math.MaxUint32}, {Channel: allowedRTC[64:], Account: "ana"},
+		{Channel: "c", Account: strings.Repeat(allowedRTC, 3)[:255]},
+	} {
+		for _, role := range []session.Role{session.Subscriber, session.Publisher} {
+			r.Role = role
+			id := session.Identity{RTC: &r, RTM: &session.RTM{UserID: allowedRTC[:64]}, Chat: &session.Chat{UserID: "Ana_-."}}
+			const latest = math.MaxUint32 - maxLifetime
+			all = append(all, request{id, 1, 2}, request{id, now, now + 3600}, request{id, latest, latest + maxLifetime})
 		}
 	}
-}
-
-func (s source) chat() session.Chat {
-	return session.Chat{UserID: s.name("abcxyzABCXYZ0189_-.", 64)}
-}
-
-// times returns a random issue time and expiry, including the limits.
-func (s source) times() (issuedAt, expiresAt session.UnixSec) {
-	issuedAt = 1 + session.UnixSec(s.Int64N(int64(1<<32-1-maxLifetime)))
-	lifetime := []session.UnixSec{1, 10, 3600, maxLifetime, 1 + session.UnixSec(s.Int64N(int64(maxLifetime)))}[s.IntN(5)]
-	return issuedAt, issuedAt + lifetime
+	return all
 }

@@ -1,14 +1,11 @@
 package agora
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-	"unicode/utf8"
 
 	"refresher/internal/session"
 )
@@ -36,6 +33,11 @@ func sign006(channel, user string, ts session.UnixSec, privileges ...Privilege) 
 	return wrap006(appendString(b, string(message)))
 }
 
+// tokenFor makes a token that expires after 60 seconds.
+func tokenFor(services ...Service) string {
+	return sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: services})
+}
+
 // rtcFor makes a publisher's token for user 7 in channel daily. It expires after lifetime seconds,
 // its privileges after the given seconds; 0 means never.
 func rtcFor(lifetime session.UnixSec, join, publish session.UnixSec) string {
@@ -55,22 +57,17 @@ func TestExplain(t *testing.T) {
 	mint := func(v Version, id session.Identity, ttl session.UnixSec) session.Tokens {
 		return must(newMinter(t, v).Mint(id, now, now+ttl))(t)
 	}
-	everything := session.Identity{
-		RTC:  &session.RTC{Channel: "daily", UID: 7, Role: session.Publisher},
-		RTM:  &session.RTM{UserID: "ana"},
-		Chat: &session.Chat{UserID: "ana"},
-	}
+	everything := session.Identity{RTC: &session.RTC{Channel: "daily", UID: 7, Role: session.Publisher}, RTM: &session.RTM{UserID: "ana"}}
 	new7, old6 := mint(V007, everything, 3600), mint(V006, everything, 3600)
 	single := must(newMinter(t, V007).Minter.Mint(everything, session.FormatSingle, now, now+3600))(t).RTC
 	anyone := mint(V007, session.Identity{RTC: &session.RTC{Channel: "daily"}}, 3600).RTC
 	anyone6 := mint(V006, session.Identity{RTC: &session.RTC{Channel: "daily"}}, 3600).RTC
-	listener := mint(V007, session.Identity{RTC: &session.RTC{Channel: "daily", UID: 7}}, 3600).RTC
 	android := mint(V007, session.Identity{RTC: &session.RTC{Channel: "daily", UID: 4294967295}}, 3600).RTC
-	starred := sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{{Type: ServiceRTC, Channel: "*", Privileges: []Privilege{{ID: 1, ExpiresAt: now + 60}}}}})
-	zero := sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{{Type: ServiceRTC, Channel: "daily", User: "0", Privileges: []Privilege{{ID: 1, ExpiresAt: now + 60}}}}})
-	zero6 := sign006("daily", "0", now+maxLifetime, Privilege{ID: 1, ExpiresAt: now + 60})
-
-	nobody := sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{{Type: ServiceRTM, User: "0", Privileges: []Privilege{{ID: 1, ExpiresAt: now + 60}}}}})
+	entry := []Privilege{{ID: 1, ExpiresAt: now + 60}}
+	starred := tokenFor(Service{Type: ServiceRTC, Channel: "*", Privileges: entry})
+	zero := tokenFor(Service{Type: ServiceRTC, Channel: "daily", User: "0", Privileges: entry})
+	zero6 := sign006("daily", "0", now+maxLifetime, entry...)
+	nobody := tokenFor(Service{Type: ServiceRTM, User: "0", Privileges: entry})
 	nobody6 := sign006("0", "", now+maxLifetime, Privilege{ID: 1000, ExpiresAt: now + 60})
 
 	daily := Use{AppID: appID, Holder: Holder{Channel: "daily", User: "7"}}
@@ -78,6 +75,14 @@ func TestExplain(t *testing.T) {
 		u := daily
 		change(&u)
 		return u
+	}
+	publishing := with(func(u *Use) { u.Publish = true })
+	rtcWith := func(privileges ...uint16) Service {
+		s := Service{Type: ServiceRTC, Channel: "daily", User: "7"}
+		for _, id := range privileges {
+			s.Privileges = append(s.Privileges, Privilege{ID: id, ExpiresAt: now + 60})
+		}
+		return s
 	}
 	good := []string{"info signed", "info good"}
 
@@ -88,26 +93,19 @@ func TestExplain(t *testing.T) {
 		after session.UnixSec // time since the token was issued, in seconds
 		certs []string
 		want  []string // severity and code of each finding
-		says  string   // part of the first finding's text
+		says  string   // part of a finding's text
 	}{
 		{"good", new7.RTC, daily, 0, nil, good, "signed with certificate 1 of 1"},
 		{"to the last second", new7.RTC, daily, 3599, nil, good, ""},
 		{"old format", old6.RTC, daily, 0, nil, good, ""},
-		{"account of digits", new7.RTC, Use{Holder: Holder{User: "7"}}, 0, nil, good, ""},
 		{"any user", anyone, daily, 0, nil, good, ""},
-		{"any user, and Agora chooses", anyone, with(func(u *Use) { u.User = "0" }), 0, nil, good, ""},
 		{"any user, old format", anyone6, daily, 0, nil, good, ""},
-		{"publisher", new7.RTC, with(func(u *Use) { u.Publish = true }), 0, nil, good, ""},
 		{"rtm", new7.RTM, Use{AppID: appID, Holder: Holder{User: "ana"}}, 0, nil, good, ""},
 		{"rtm, old format", old6.RTM, Use{Holder: Holder{User: "ana"}}, 0, nil, good, ""},
-		{"chat", new7.Chat, Use{Service: ServiceChat, Holder: Holder{User: "ana"}}, 0, nil, good, ""},
-		{"nothing asked", new7.RTC, Use{}, 0, nil, good, ""},
 
 		{"second certificate", new7.RTC, daily, 0, []string{previous, certificate}, good, "signed with certificate 2 of 2: an older one"},
-		{"an empty certificate counts for nothing", new7.RTC, daily, 0, []string{"", certificate}, good, "certificate 1 of 1"},
 		{"no certificate", new7.RTC, daily, 0, []string{""}, []string{"info unverified", "info good"}, "not checked"},
 		{"other certificate", new7.RTC, daily, 0, []string{previous}, []string{"error signature"}, "110 invalid token: signed with another certificate"},
-		{"other certificates", old6.RTC, daily, 0, []string{previous, previous}, []string{"error signature"}, "none of the 2 given"},
 		{"other app", new7.RTC, with(func(u *Use) { u.AppID = previous }), 0, nil, []string{"error app_id"}, "101 invalid App ID in a join, 110 invalid token in a renewal: it is for App ID " + appID},
 		{"app in other case", new7.RTC, with(func(u *Use) { u.AppID = strings.ToLower(appID) }), 0, nil, []string{"error app_id"}, "differ in case alone"},
 
@@ -120,70 +118,42 @@ func TestExplain(t *testing.T) {
 		{"other user", new7.RTC, with(func(u *Use) { u.User = "8" }), 0, nil, []string{"error user", "info signed"}, `110 invalid token: it is for user "7", not "8"`},
 		{"other user, Agora chooses", new7.RTC, with(func(u *Use) { u.User = "0" }), 0, nil, []string{"error user", "info signed"}, `join as "7"`},
 		{"signed number", android, with(func(u *Use) { u.User = "-1" }), 0, nil, []string{"error user", "info signed"}, "uids are unsigned"},
-		{"rtm of another", new7.RTM, Use{Holder: Holder{User: "bob"}}, 0, nil, []string{"error user", "info signed"}, ""},
 		{"literal zero", zero, daily, 0, nil, []string{"error literal_zero", "info signed"}, `110 invalid token: it is for a user named "0"`},
-		{"literal zero, Agora chooses", zero, with(func(u *Use) { u.User = "0" }), 0, nil, []string{"error literal_zero", "info signed"}, ""},
 		{"rtm for nobody", nobody, Use{}, 0, nil, []string{"warning name", "info signed", "info good"}, `against the rules for names, so that it may be refused or meant for nobody: rtm.userId: is "0"`},
 		{"rtm for nobody, old format", nobody6, Use{Holder: Holder{User: "0"}}, 0, nil, []string{"warning name", "info signed", "info good"}, ""},
 		{"literal zero, nobody asked", zero, Use{}, 0, nil, []string{"warning literal_zero", "info signed", "info good"}, ""},
 		{"literal zero, old format", zero6, daily, 0, nil, []string{"error literal_zero", "info signed"}, ""},
 		{"old format, other channel", old6.RTC, with(func(u *Use) { u.Channel = "weekly" }), 0, nil, []string{"error channel"}, "the checksum in it does not fit"},
 		{"old format, other user", old6.RTC, with(func(u *Use) { u.User = "8" }), 0, nil, []string{"error user"}, "the checksum in it does not fit"},
-		{"old format, both others", old6.RTC, with(func(u *Use) { u.Holder = Holder{Channel: "weekly", User: "8"} }), 0, nil, []string{"error channel", "error user"}, ""},
 		{"old format, no names", old6.RTC, Use{}, 0, nil, []string{"warning unverified", "info good"}, "give the channel and user"},
-		{"old format, no user", old6.RTC, Use{Holder: Holder{Channel: "daily"}}, 0, nil, []string{"warning unverified", "info good"}, ""},
 		{"old rtm, no user", old6.RTM, Use{}, 0, nil, []string{"warning unverified", "info good"}, "give the user id"},
 		{"old rtm, other user", old6.RTM, Use{Holder: Holder{User: "bob"}}, 0, nil, []string{"error user"}, ""},
 		{"rtc, not rtm", new7.RTC, Use{Service: ServiceRTM}, 0, nil, []string{"error service"}, "it opens rtc, not rtm"},
-		{"rtc, not chat", old6.RTC, Use{Service: ServiceChat}, 0, nil, []string{"error service"}, "it opens rtc, not chat"},
-		{"both, as rtc", single, daily, 0, nil, good, ""},
+		{"rtc, not fpa", new7.RTC, Use{Service: ServiceFPA}, 0, nil, []string{"error service"}, "it opens rtc, not fpa"},
+		{"rtc, not a number", new7.RTC, Use{Service: 8}, 0, nil, []string{"error service"}, "it opens rtc, not 8"},
 		{"both, as rtm", single, Use{Service: ServiceRTM, Holder: Holder{User: "ana"}}, 0, nil, good, ""},
-		{"both, as rtm of another", single, Use{Service: ServiceRTM, Holder: Holder{User: "7"}}, 0, nil, []string{"error user", "info signed"}, `it is for user "ana", not "7"`},
-		{"both, as chat", single, Use{Service: ServiceChat}, 0, nil, []string{"error service"}, "it opens rtc, rtm, not chat"},
 		{"stream channel", single, Use{Service: ServiceRTM, Holder: Holder{Channel: "daily"}}, 0, nil, good, ""},
 		{"other stream channel", single, Use{Service: ServiceRTM, Holder: Holder{Channel: "weekly"}}, 0, nil, []string{"warning channel", "info signed", "info good"}, `opens stream channels of "daily", not "weekly"`},
 		{"no stream channel", new7.RTM, Use{Service: ServiceRTM, Holder: Holder{Channel: "daily"}}, 0, nil, []string{"warning channel", "info signed", "info good"}, "no stream channel"},
 		{"other service", new7.RTM, daily, 0, nil, []string{"error service"}, "110 invalid token: it opens rtm, not rtc"},
-		{"other service, old format", old6.RTM, daily, 0, nil, []string{"error service"}, "it opens rtm, not rtc"},
-		{"no service", sign007(&Token{IssuedAt: now, ValidUntil: now + 60}), Use{}, 0, nil, []string{"error service"}, "no service at all"},
-		{
-			"second service", sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{
-				{Type: ServiceRTC, Channel: "daily", User: "7"},
-				{Type: ServiceRTM, User: "ana", Privileges: []Privilege{{ID: 1, ExpiresAt: now + 60}}},
-			}}),
-			Use{Service: ServiceRTM, Holder: Holder{User: "ana"}},
-			0, nil, good, "",
-		},
-
+		{"no service", tokenFor(), Use{}, 0, nil, []string{"error service"}, "no service at all"},
 		{"token ends first", rtcFor(60, 3600, 3600), daily, 0, nil, []string{"warning silent_end", "info signed", "info good"}, "59m0s before its privilege to get in: SDKs watch the privilege, so no token-privilege-will-expire event comes"},
-		{"token ended first", rtcFor(60, 3600, 3600), daily, 60, nil, []string{"error expired", "warning silent_end", "info signed"}, "109 token expired: it ended"},
 		{"privilege never ends", rtcFor(60, 0, 0), daily, 0, nil, []string{"warning silent_end", "info signed", "info good"}, "never ends"},
-		{"privilege never ends, old format", sign006("daily", "7", now+maxLifetime, Privilege{ID: 1}), daily, 0, nil, []string{"warning silent_end", "info signed", "info good"}, "never ends"},
 		{"privilege ends first", rtcFor(3600, 60, 60), daily, 0, nil, []string{"warning cut_off", "info signed", "info good"}, "59m0s before the token: the call is cut off there"},
-		{"privilege ended first", rtcFor(3600, 60, 60), daily, 61, nil, []string{"error expired", "warning cut_off", "info signed"}, "its privilege to get in ended 1s ago"},
 		{"publishing ends first", rtcFor(3600, 3600, 60), daily, 0, nil, []string{"warning publish_ends", "info signed", "info good"}, "59m0s before the call"},
-		{"publishing has ended", rtcFor(3600, 3600, 60), with(func(u *Use) { u.Publish = true }), 60, nil, []string{"info signed", "info audience", "info good"}, ""},
+		{"listener", tokenFor(rtcWith(1)), publishing, 0, nil, []string{"info signed", "info audience", "info good"}, "made for a subscriber: may not publish audio, video, data; "},
+		{"audio alone", tokenFor(rtcWith(1, 2)), publishing, 0, nil, []string{"info signed", "info audience", "info good"}, "may publish, but not video, data; "},
+		{"publishing has ended", rtcFor(60, 60, 30), publishing, 30, nil, []string{"info signed", "info audience", "info good"}, "may not publish audio, video, data; "},
+		{"good until", rtcFor(60, 60, 60), publishing, 18, nil, good, "good for 42 more seconds, until 2023-11-14T22:14:20Z, as far as could be checked"},
 		{"a week", rtcFor(7*maxLifetime, 7*maxLifetime, 7*maxLifetime), daily, 0, nil, []string{"warning lifetime", "info signed", "info good"}, "to 2023-11-15T22:13:20Z"},
 		{"a week, after a day", rtcFor(7*maxLifetime, 7*maxLifetime, 7*maxLifetime), daily, maxLifetime, nil, []string{"error expired", "warning lifetime", "info signed"}, "109"},
-		{"a week, old format", sign006("daily", "7", now+maxLifetime, Privilege{ID: 1, ExpiresAt: now + 7*maxLifetime}), daily, maxLifetime, nil, []string{"error expired", "warning lifetime", "info signed"}, "109"},
 		{"exactly a day", rtcFor(maxLifetime, maxLifetime, maxLifetime), daily, 0, nil, good, ""},
 		{"from the future", new7.RTC, daily, -11, nil, []string{"warning future", "info signed", "info good"}, "issued 11s from now"},
 		{"clocks differ a little", new7.RTC, daily, -10, nil, good, ""},
-		{"old format, from the future", old6.RTC, daily, -3600, nil, []string{"warning future", "info signed", "info good"}, "issued 1h0m0s from now"},
-		{"lives no time", rtcFor(0, 0, 0), daily, 0, nil, []string{"error expired", "warning silent_end", "info signed"}, "109"},
 
-		{"subscriber who listens", listener, daily, 0, nil, good, ""},
-		{"subscriber who publishes", listener, with(func(u *Use) { u.Publish = true }), 0, nil, []string{"info signed", "info audience", "info good"}, ""},
-		{
-			"no way in", sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{{Type: ServiceRTC, Channel: "daily", User: "7", Privileges: []Privilege{{ID: 2}}}}}),
-			daily, 0, nil,
-			[]string{"error privilege", "info signed"},
-			"no privilege to get in",
-		},
+		{"no way in", tokenFor(rtcWith(2)), daily, 0, nil, []string{"error privilege", "info signed"}, "no privilege to get in"},
 
 		{"nothing", "", daily, 0, nil, []string{"error static_key"}, "dynamic use static key"},
-		{"blank", " \n", daily, 0, nil, []string{"error static_key"}, "there is none"},
-		{"our App ID", appID, daily, 0, nil, []string{"error static_key"}, "this is its App ID"},
 		{"our App ID in lower case", strings.ToLower(appID) + "\n", daily, 0, nil, []string{"error static_key"}, "this is its App ID"},
 		{"some App ID", strings.Repeat("ab", 16), daily, 0, nil, []string{"error static_key"}, "this is an App ID (or"},
 		{"our certificate", certificate, daily, 0, []string{previous, certificate}, []string{"error certificate"}, "this is the App Certificate"},
@@ -196,8 +166,8 @@ func TestExplain(t *testing.T) {
 		{"an answer", `{"rtcToken":"` + new7.RTC + `"}`, daily, 0, nil, []string{"error not_a_token"}, "without quotes"},
 		{"an address", "https://tokens.example.com/rtc/daily/1/uid/7", daily, 0, nil, []string{"error not_a_token"}, "address"},
 		{"URL-encoded", strings.ReplaceAll(paddedToken(t), "=", "%3D"), daily, 0, nil, []string{"error not_a_token"}, "URL-encoded"},
-		{"pluses lost", "007eJx A=", daily, 0, nil, []string{"error not_a_token"}, "+ becomes a space"},
 		{"URL-safe", "007eJx-_A==", daily, 0, nil, []string{"error not_a_token"}, "URL-safe"},
+		{"pluses lost", "007eJx A=", daily, 0, nil, []string{"error not_a_token"}, "+ becomes a space"},
 		{"half", new7.RTC[:40], daily, 0, nil, []string{"error not_a_token"}, "a part may be missing"},
 		{"of a service that is new", wrap(content007(&Token{Version: V007, AppID: appID, Services: []Service{{Type: 8}}})), daily, 0, nil, []string{"warning unreadable"}, "not known here"},
 	} {
@@ -214,8 +184,8 @@ func TestExplain(t *testing.T) {
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got  %q\nwant %q\n%+v", got, c.want, report.Findings)
 			}
-			if len(got) > 0 && !strings.Contains(report.Findings[0].Text, c.says) {
-				t.Errorf("says %q\nwant %q", report.Findings[0].Text, c.says)
+			if !slices.ContainsFunc(report.Findings, func(f Finding) bool { return strings.Contains(f.Text, c.says) }) {
+				t.Errorf("want a finding that says %q: %+v", c.says, report.Findings)
 			}
 			if failed := strings.HasPrefix(c.want[0], SeverityError); (report.Err() != nil) != failed {
 				t.Errorf("error %v", report.Err())
@@ -229,73 +199,10 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-func TestExplainGood(t *testing.T) {
-	report := Explain(rtcFor(60, 60, 60), Use{}, []string{certificate}, (now + 18).Time())
-	last := report.Findings[len(report.Findings)-1]
-	if want := (Finding{FindingGood, SeverityInfo, "good for 42 more seconds, until 2023-11-14T22:14:20Z, as far as could be checked"}); last != want {
-		t.Errorf("got %+v, want %+v", last, want)
-	}
-}
-
-// Explain names the privileges that a listener's token lacks.
-func TestExplainListener(t *testing.T) {
-	for _, c := range []struct {
-		privileges []Privilege
-		want       string
-	}{
-		{[]Privilege{{ID: 1}}, "made for a subscriber: may not publish audio, video, data; "},
-		{[]Privilege{{ID: 1}, {ID: 2}}, "may publish, but not video, data; "},
-		{[]Privilege{{ID: 1}, {ID: 2}, {ID: 3, ExpiresAt: now}, {ID: 4}}, "may publish, but not video; "},
-	} {
-		text := sign007(&Token{IssuedAt: now - 60, ValidUntil: now + 60, Services: []Service{{Type: ServiceRTC, Channel: "c", Privileges: c.privileges}}})
-		report := Explain(text, Use{Publish: true}, nil, now.Time())
-		if !slices.ContainsFunc(report.Findings, func(f Finding) bool {
-			return f.Code == FindingAudience && f.Severity == SeverityInfo && strings.HasPrefix(f.Text, c.want)
-		}) {
-			t.Errorf("%+v: %+v", c.privileges, report.Findings)
-		}
-	}
-}
-
 func TestReportJSON(t *testing.T) {
 	got := string(must(json.Marshal(Explain("x", Use{}, nil, now.Time())))(t))
 	want := `{"findings":[{"code":"not_a_token","severity":"error","text":"110 invalid token: begins with neither \"007\" nor \"006\"; want one of them"}]}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	got = string(must(json.Marshal(Explain(rtcFor(60, 60, 60), Use{}, nil, now.Time())))(t))
-	if !strings.HasPrefix(got, `{"version":"007","appId":"`) || !strings.Contains(got, `"findings":[{"code":"unverified","severity":"info",`) {
-		t.Errorf("got %s", got)
-	}
-}
-
-// FuzzExplain looks for panics, for findings that are too long or not text, and for a result that
-// contradicts Verify.
-func FuzzExplain(f *testing.F) {
-	for _, v := range vectors(f) {
-		f.Add(v.Token, "7d72365eb983485397e3e3f9d460bdda", "2882341273", int64(v.Decoded.IssueTS))
-	}
-	f.Add(rtcFor(60, 0, 30), "daily", "7", int64(now))
-	f.Add(sign006("daily", "0", now+maxLifetime, Privilege{ID: 1, ExpiresAt: now + 60}), "daily", "0", int64(now))
-	f.Add(appID, "", "", int64(0))
-	f.Add("", "\x00", "\xff", int64(-1))
-	f.Add("007"+base64.StdEncoding.EncodeToString([]byte("x")), strings.Repeat("c", 300), "-1", int64(1)<<40)
-	f.Fuzz(func(t *testing.T, text, channel, user string, at int64) {
-		use := Use{Holder: Holder{Channel: channel, User: user}, AppID: appID, Publish: len(text)%2 == 0}
-		report := Explain(text, use, []string{previous, certificate}, time.Unix(at%(1<<40), 0))
-		if n := len(report.Findings); n == 0 || n > 12 {
-			t.Fatalf("%d findings: %+v", n, report.Findings)
-		}
-		for _, finding := range report.Findings {
-			if len(finding.Text) > 1000 || !utf8.ValidString(finding.Text) || strings.Contains(finding.Text, certificate) {
-				t.Fatalf("got %+v", finding)
-			}
-		}
-		if report.Err() == nil && report.Token != nil && len(report.Services) == 1 && report.Checksums == nil && channel != "*" && report.Services[0].Channel != "*" {
-			if err := report.Verify(certificate, use.Holder); err != nil && report.Verify(previous, Holder{}) != nil {
-				t.Fatalf("no error, but Verify says %v: %+v", err, report.Findings)
-			}
-		}
-		_ = must(json.Marshal(report))(t)
-	})
 }

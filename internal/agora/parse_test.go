@@ -53,38 +53,29 @@ func TestParseRefusals(t *testing.T) {
 	content := content007(good)
 	message := encodeSigned(&Token{Version: V006, ValidUntil: now, Services: []Service{{}}})
 	stored := paddedToken(t)
-	le := binary.LittleEndian
+	stream := must(base64.StdEncoding.DecodeString(stored[3:]))(t)
 
 	for _, c := range []struct{ name, token, want string }{
 		{"empty", "", `begins with neither "007" nor "006"; want one of them`},
-		{"other version", "005" + appID, `begins with neither "007" nor "006"; want one of them`},
-		{"space before", " " + stored, `begins with neither "007" nor "006"; want one of them`},
 		{"too long", "007" + strings.Repeat("A", 2045), "2048 characters long; want 2047 at most"},
 
 		{"007 alone", "007", "content is no zlib stream; want it exactly as it was issued"},
 		{"not base64", "007!!!!", "not padded standard base64; want it exactly as it was issued"},
-		{"URL-safe base64", "007" + strings.Repeat("-_", 8), "not padded standard base64; want it exactly as it was issued"},
-		{"no padding", strings.TrimRight(stored, "="), "not padded standard base64; want it exactly as it was issued"},
 		{"line break", stored[:40] + "\n" + stored[40:], "not padded standard base64; want it exactly as it was issued"},
-		{"space after", stored + " ", "not padded standard base64; want it exactly as it was issued"},
 		{"not zlib", "007AAAA", "content is no zlib stream; want it exactly as it was issued"},
 		{"zlib cut short", "007" + stored[3:43], "zlib stream is damaged or truncated; want it exactly as it was issued"},
-		{"zlib and more", more(t, stored), "bytes after its zlib stream: 3; want none"},
+		{"zlib and more", "007" + base64.StdEncoding.EncodeToString(append(stream, 1, 2, 3)), "bytes after its zlib stream: 3; want none"},
 
 		{"empty content", wrap(nil), "truncated; want all of it"},
-		{"short signature", wrap(appendString(nil, "abc")), "signature of 3 bytes; want 32"},
 		{"no body", wrap(content[:34]), "truncated; want all of it"},
 		{"no service count", wrap(content[:34+46]), "truncated; want all of it"},
-		{"user cut", wrap(content[:len(content)-1]), "truncated; want all of it"},
 		{"byte too many", wrap(append(content, 0)), "bytes after its end: 1; want none"},
 		{"app id not hex", with(func(t *Token) { t.AppID = "g" + appID[1:] }), "app id: not hexadecimal; want 32 hex digits"},
-		{"app id short", with(func(t *Token) { t.AppID = "ab" }), "app id: 2 characters long; want 32 hex digits"},
 		{
 			"unknown service", with(func(t *Token) { t.Services = []Service{{Type: 8}} }),
 			"service type 8; want 1 (RTC), 2 (RTM), 4 (FPA), 5 (Chat) or 7 (APaaS)",
 		},
 		{"17 services", with(func(t *Token) { t.Services = make([]Service, 17) }), "17 services; want 16 at most"},
-		{"65,535 services", wrap(le.AppendUint16(content[:34+46:34+46], 65535)), "65535 services; want 16 at most"},
 		{"privilege twice", with(func(t *Token) {
 			t.Services = []Service{{Type: ServiceFPA, Privileges: []Privilege{{ID: 2}, {ID: 1}, {ID: 2}}}}
 		}), "privilege 2 is listed twice; want it once"},
@@ -93,12 +84,8 @@ func TestParseRefusals(t *testing.T) {
 		}), "65 privileges in a service; want 64 at most"},
 
 		{"006 alone", "006", "truncated; want all of it"},
-		{"006 app id", "006" + strings.Repeat("x", 32), "app id: not hexadecimal; want 32 hex digits"},
-		{"006 no content", "006" + appID, "truncated; want all of it"},
 		{"006 not base64", "006" + appID + "=", "not padded standard base64; want it exactly as it was issued"},
-		{"006 short signature", wrap006(appendString(nil, "abc")), "signature of 3 bytes; want 32"},
 		{"006 no checksums", wrap006(content006(message)[:34]), "truncated; want all of it"},
-		{"006 message cut", wrap006(content006(message[:5])), "truncated; want all of it"},
 		{"006 message long", wrap006(content006(append(message, 1, 2))), "bytes after its end: 2; want none"},
 		{"006 content long", wrap006(append(content006(message), 1)), "bytes after its end: 1; want none"},
 		{"006 privilege missing", wrap006(content006(append(message[:8:8], 1, 0))), "truncated; want all of it"},
@@ -126,25 +113,6 @@ func paddedToken(t *testing.T) string {
 	return text
 }
 
-// more appends bytes after the zlib stream of a 007 token.
-func more(t *testing.T, token string) string {
-	t.Helper()
-	stream := must(base64.StdEncoding.DecodeString(token[3:]))(t)
-	return "007" + base64.StdEncoding.EncodeToString(append(stream, 1, 2, 3))
-}
-
-func TestParseRepeatedServices(t *testing.T) {
-	rtm := func(user string) Service { return Service{Type: ServiceRTM, User: user, Privileges: []Privilege{}} }
-	want := &Token{
-		Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, ExpiresAt: now + 60, Salt: 1,
-		Services: []Service{rtm("a"), rtm("b")},
-	}
-	wantFields(t, must(Parse(wrap(content007(want))))(t), want)
-
-	want.Services = []Service{} // Agora's Go builder also makes tokens without a service
-	wantFields(t, must(Parse(wrap(content007(want))))(t), want)
-}
-
 // TestParseForeignPrivileges reads maps that none of Agora's builders writes:
 // out of order, and in 006 with an RTM privilege among RTC's.
 func TestParseForeignPrivileges(t *testing.T) {
@@ -166,36 +134,18 @@ func TestParseForeignPrivileges(t *testing.T) {
 		Services:  []Service{{Type: ServiceRTC, Privileges: []Privilege{{ID: 1, Name: "join"}, {ID: 1000, ExpiresAt: now - 1}}}},
 		Checksums: &Checksums{},
 	})
-
-	// An RTM privilege that is listed first does not make the token an RTM token either.
-	login := encodeSigned(&Token{Version: V006, ValidUntil: now, Services: []Service{
-		{Privileges: []Privilege{{ID: 1000}, {ID: 1001}}},
-	}})
-	if got := must(Parse(wrap006(content006(login))))(t).Services[0].Type; got != ServiceRTC {
-		t.Errorf("login among others: got %s, want %s", got, ServiceRTC)
-	}
 }
 
-// TestParseBomb checks the parser's limits with zlib bombs: one bomb is too long for a token, the
-// other has the maximal length of a token.
+// A small token that inflates to a large content is refused without inflating it.
 func TestParseBomb(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		inflated int
-		want     string
-	}{
-		{"32 MiB", 32 << 20, "token: 43507 characters long; want 2047 at most"},
-		{"1.5 MiB", 1500 << 10, "token: inflates to over 4096 bytes; want that at most"},
-	} {
-		bomb := wrap(make([]byte, c.inflated))
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, err := Parse(bomb)
-		runtime.ReadMemStats(&after)
-		wantBadRequest(t, err, c.want)
-		if n := after.TotalAlloc - before.TotalAlloc; n > 128<<10 {
-			t.Errorf("%s: %d bytes allocated for %d characters", c.name, n, len(bomb))
-		}
+	bomb := wrap(make([]byte, 1500<<10))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := Parse(bomb)
+	runtime.ReadMemStats(&after)
+	wantBadRequest(t, err, "token: inflates to over 4096 bytes; want that at most")
+	if n := after.TotalAlloc - before.TotalAlloc; n > 128<<10 {
+		t.Errorf("%d bytes allocated for %d characters", n, len(bomb))
 	}
 }
 
@@ -216,24 +166,13 @@ func TestTokenJSON(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 
-	v := vectors(t)[0]
-	got = string(must(json.Marshal(must(Parse(v.Token))(t)))(t))
+	got = string(must(json.Marshal(must(Parse(vectors(t)[0].Token))(t)))(t))
 	want = `{"version":"006","appId":"970CA35de60c44645bbae8a215061b33",` +
 		`"issuedAt":1024711,"validUntil":1111111,"expiresAt":1111111,"salt":1,` +
 		`"services":[{"type":"rtc","privileges":[{"id":1,"name":"join","expiresAt":1446455471}]}],` +
 		`"checksums":{"channel":276646071,"user":3847331927}}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-func TestServiceTypeWords(t *testing.T) {
-	for service, want := range map[ServiceType]string{
-		ServiceRTC: "rtc", ServiceRTM: "rtm", ServiceFPA: "fpa", ServiceChat: "chat", ServiceAPaaS: "apaas", 8: "8",
-	} {
-		if got := service.String(); got != want {
-			t.Errorf("service type %d is %q, want %q", uint16(service), got, want)
-		}
 	}
 }
 
@@ -244,21 +183,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(v.Token)
 		f.Add(v.Token[:len(v.Token)/2])
 	}
-	for _, v := range []Version{V006, V007} {
-		tokens := must(newMinter(f, v).Mint(session.Identity{
-			RTC:  &session.RTC{Channel: "daily", Account: "ana", Role: session.Publisher},
-			RTM:  &session.RTM{UserID: "ana"},
-			Chat: &session.Chat{UserID: "ana"},
-		}, now, now+600))(f)
-		f.Add(tokens.RTC)
-		f.Add(tokens.RTM)
-		f.Add(tokens.Chat)
-	}
 	f.Add("")
-	f.Add("006" + appID)
-	f.Add("007eJw=")
 	f.Add(wrap(make([]byte, 1<<20)))
-
 	f.Fuzz(func(t *testing.T, text string) {
 		token, err := Parse(text)
 		if err != nil {

@@ -29,64 +29,39 @@ func TestValidate(t *testing.T) {
 		want string // the error's message; empty if the identity is valid
 	}{
 		{"no service", session.Identity{}, "rtc, rtm, chat: want at least one of them"},
-		{"every service", session.Identity{
-			RTC: &session.RTC{Channel: "c"}, RTM: &session.RTM{UserID: "u"}, Chat: &session.Chat{UserID: "u"},
-		}, ""},
-		{"second service wrong", session.Identity{
-			RTC: &session.RTC{Channel: "c"}, RTM: &session.RTM{},
-		}, "rtm.userId: empty; want 1 to 64 bytes"},
-		{"third service wrong", session.Identity{
-			RTC: &session.RTC{Channel: "c"}, RTM: &session.RTM{UserID: "u"}, Chat: &session.Chat{},
-		}, "chat.userId: empty; want 1 to 64 bytes"},
+		{"every service", everyService, ""},
+		{"second service wrong", session.Identity{RTC: everyService.RTC, RTM: &session.RTM{}}, "rtm.userId: empty; want 1 to 64 bytes"},
+		{"third service wrong", session.Identity{RTC: everyService.RTC, Chat: &session.Chat{}}, "chat.userId: empty; want 1 to 64 bytes"},
 
-		{"channel of 1", channel("a"), ""},
 		{"channel of 64", channel(long("a", 64)), ""},
 		{"channel of 65", channel(long("a", 65)), "rtc.channel: 65 bytes long; want 1 to 64"},
-		{"channel empty", channel(""), "rtc.channel: empty; want 1 to 64 bytes"},
-		{"channel of all kinds", channel(allowedRTC[:64]), ""},
-		{"channel of all other kinds", channel(allowedRTC[64:]), ""},
 		{"channel with slash", channel("a/b"), `rtc.channel: '/' at byte 1 is not allowed; ` + wantRTCBytes},
-		{"channel with NUL", channel("\x00"), `rtc.channel: '\x00' at byte 0 is not allowed; ` + wantRTCBytes},
-		{"channel with newline", channel("daily\n"), `rtc.channel: '\n' at byte 5 is not allowed; ` + wantRTCBytes},
 		{"channel with two-byte letter", channel("café"), `rtc.channel: 'é' at byte 3 is not allowed; ` + wantRTCBytes},
 		{"channel of no UTF-8", channel("a\xff"), `rtc.channel: '�' at byte 1 is not allowed; ` + wantRTCBytes},
-		{"channel very long", channel(long("/", 1<<20)), "rtc.channel: 1048576 bytes long; want 1 to 64"},
 
 		{"wildcard channel", channel("*"), ""},
 		{"channel with a star", channel("daily-*"), `rtc.channel: '*' at byte 6 is not allowed; ` + wantRTCBytes},
 		{"two stars", channel("**"), `rtc.channel: '*' at byte 0 is not allowed; ` + wantRTCBytes},
 
-		{"uid 0", rtc(session.RTC{Channel: "c"}), ""},
-		{"greatest uid", rtc(session.RTC{Channel: "c", UID: math.MaxUint32}), ""},
 		{"account of 255", account(long("a", 255)), ""},
 		{"account of 256", account(long("a", 256)), "rtc.account: 256 bytes long; want 1 to 255"},
-		{"account with quote", account(`"`), `rtc.account: '"' at byte 0 is not allowed; ` + wantRTCBytes},
-		{"account in digits", account("123"), ""},
 		{"account 0", account("0"), `rtc.account: is "0", which apps send for no name; want a user's account, or uid 0 for a token that any user may use`},
-		{"account 00", account("00"), ""},
 		{
 			"uid and account", rtc(session.RTC{Channel: "c", UID: 1, Account: "ana"}),
 			"rtc.account: given along with rtc.uid; want one of them",
 		},
-		{"publisher", rtc(session.RTC{Channel: "c", Role: session.Publisher}), ""},
 		{"unknown role", rtc(session.RTC{Channel: "c", Role: 2}), `rtc.role: want "publisher" or "subscriber"`},
 
 		{"RTM user of 64", rtm(long("a", 64)), ""},
 		{"RTM user of 65", rtm(long("a", 65)), "rtm.userId: 65 bytes long; want 1 to 64"},
-		{"RTM user empty", rtm(""), "rtm.userId: empty; want 1 to 64 bytes"},
 		{"RTM user _x", rtm("_x"), "rtm.userId: begins with '_'; want any other allowed character first"},
-		{"RTM user x_", rtm("x_"), ""},
 		{"RTM user null", rtm("null"), `rtm.userId: is "null", which apps send for no name; want a user's name`},
 		{"RTM user 0", rtm("0"), `rtm.userId: is "0", which apps send for no name; want a user's name`},
-		{"RTM user 00", rtm("00"), ""},
-		{"RTM user nullable", rtm("nullable"), ""},
-		{"RTM user with slash", rtm("a/b"), `rtm.userId: '/' at byte 1 is not allowed; ` + wantRTCBytes},
 
 		{"Chat user of 64", chat(long("a", 64)), ""},
 		{"Chat user of 65", chat(long("a", 65)), "chat.userId: 65 bytes long; want 1 to 64"},
 		{"Chat user 0", chat("0"), ""},
 		{"Chat user null", chat("null"), ""},
-		{"Chat user empty", chat(""), "chat.userId: empty; want 1 to 64 bytes"},
 		{"Chat user with space", chat("ana b"), `chat.userId: ' ' at byte 3 is not allowed; ` + wantChatBytes},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,56 +103,59 @@ func TestAllowedBytes(t *testing.T) {
 
 func TestLifetime(t *testing.T) {
 	m := newMinter(t, V007)
-	mint := map[string]func(from, to session.UnixSec) error{
-		"Mint": func(from, to session.UnixSec) error {
-			_, err := m.Mint(session.Identity{RTM: &session.RTM{UserID: "u"}}, from, to)
-			return err
-		},
-		"RTC": func(from, to session.UnixSec) error {
-			_, err := m.mintRTC(session.RTC{Channel: "c"}, from, to)
-			return err
-		},
-		"RTM": func(from, to session.UnixSec) error {
-			_, err := m.mintRTM(session.RTM{UserID: "u"}, from, to)
-			return err
-		},
-		"MintChat": func(from, to session.UnixSec) error { _, err := m.MintChat(session.Chat{}, from, to); return err },
-	}
 	const latest = math.MaxUint32 - 86400
 	const short = "ttl: zero or less; want 1 to 86400 seconds"
 	const long = "ttl: over 24 hours; want 1 to 86400 seconds"
-	for name, mint := range mint {
-		t.Run(name, func(t *testing.T) {
-			for _, c := range []struct{ from, to session.UnixSec }{
-				{now, now + 1}, {now, now + 86400}, {1, 2}, {latest, latest + 86400},
-			} {
-				if err := mint(c.from, c.to); err != nil {
-					t.Errorf("%d to %d: %v", c.from, c.to, err)
-				}
+	for name, mint := range map[string]func(from, to session.UnixSec) error{
+		"Mint": func(from, to session.UnixSec) error {
+			_, err := m.mintRTM(session.RTM{UserID: "u"}, from, to)
+			return err
+		},
+		"MintStream": func(from, to session.UnixSec) error {
+			_, err := m.MintStream(session.RTC{Channel: "c", Account: "u"}, session.RTM{UserID: "u"}, from, to)
+			return err
+		},
+		"MintChat": func(from, to session.UnixSec) error { _, err := m.MintChat(session.Chat{}, from, to); return err },
+	} {
+		for _, c := range []struct {
+			from, to session.UnixSec
+			want     string
+		}{
+			{1, 2, ""},
+			{now, now + 86400, ""},
+			{latest, latest + 86400, ""},
+			{now, now, short},
+			{now, math.MinInt64, short},
+			{now, now + 86401, long},
+			{now, math.MaxInt64, long},
+		} {
+			if err := mint(c.from, c.to); c.want != "" {
+				wantBadRequest(t, err, c.want)
+			} else if err != nil {
+				t.Errorf("%s, %d to %d: %v", name, c.from, c.to, err)
 			}
-			for _, c := range []struct {
-				to   session.UnixSec
-				want string
-			}{
-				{now, short},
-				{now - 1, short},
-				{-1, short},
-				{math.MinInt64, short},
-				{now + 86401, long},
-				{math.MaxInt64, long},
-			} {
-				wantBadRequest(t, mint(now, c.to), c.want)
+		}
+		// A wrong clock of the node is not the caller's mistake, so the error is not a *session.Error.
+		for _, from := range []session.UnixSec{math.MinInt64, 0, latest + 1} {
+			err := mint(from, from+1)
+			if refusal := new(session.Error); err == nil || errors.As(err, &refusal) {
+				t.Errorf("%s, issue time %d: got %v, want an error that is no refusal", name, from, err)
 			}
-			// A wrong clock of the node is not the caller's mistake, so the error is not a
-			// *session.Error.
-			for _, from := range []session.UnixSec{math.MinInt64, -1, 0, latest + 1, math.MaxInt64} {
-				err := mint(from, from)
-				if refusal := new(session.Error); err == nil || errors.As(err, &refusal) {
-					t.Errorf("issue time %d: got %v, want an error that is no refusal", from, err)
-				}
-			}
-		})
+		}
 	}
+}
+
+func TestInvalidNamesAreRefused(t *testing.T) {
+	m := newMinter(t, V007)
+	_, err := m.MintStream(session.RTC{Channel: "a/b", Account: "ana"}, session.RTM{UserID: "ana"}, now, now+60)
+	wantBadRequest(t, err, "rtc.channel: '/' at byte 1 is not allowed; "+wantRTCBytes)
+	_, err = m.MintStream(session.RTC{Channel: "c", Account: "ana"}, session.RTM{}, now, now+60)
+	wantBadRequest(t, err, "rtm.userId: empty; want 1 to 64 bytes")
+	_, err = m.MintChat(session.Chat{UserID: "a b"}, now, now+60)
+	wantBadRequest(t, err, "chat.userId: ' ' at byte 1 is not allowed; "+wantChatBytes)
+	// Agora documents the wildcard channel only for 007.
+	_, err = newMinter(t, V006).mintRTC(session.RTC{Channel: "*", UID: 7}, now, now+60)
+	wantBadRequest(t, err, `rtc.channel: is "*", which Agora knows in tokens of version 007 only`)
 }
 
 // Explain reports no problem if and only if Validate accepts the names, so that tokens of other
@@ -204,10 +182,4 @@ func TestExplainKnowsTheNamesThatAreRefused(t *testing.T) {
 			}
 		}
 	}
-}
-
-// Agora documents the wildcard channel only for 007.
-func TestNoWildcardChannelIn006(t *testing.T) {
-	_, err := newMinter(t, V006).Mint(session.Identity{RTC: &session.RTC{Channel: "*", UID: 7}}, now, now+60)
-	wantBadRequest(t, err, `rtc.channel: is "*", which Agora knows in tokens of version 007 only`)
 }

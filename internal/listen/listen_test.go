@@ -1,22 +1,26 @@
 package listen_test
 
 import (
-	"bufio"
 	"context"
-	"io"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/coder/websocket"
 
 	"refresher/internal/app"
 	"refresher/internal/app/apptest"
+	"refresher/internal/listen"
 	"refresher/internal/protocol"
+	"refresher/test/redistest"
 )
 
 // unixClient returns an HTTP client that connects to a Unix socket.
@@ -55,7 +59,7 @@ func TestUnixSocket(t *testing.T) {
 		_ = response.Body.Close()
 		return response.StatusCode
 	}
-	if got := []int{ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")}; got[0] != 200 || got[1] != 429 || got[2] != 200 {
+	if got := [3]int{ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")}; got != [3]int{200, 429, 200} {
 		t.Errorf("limits by address: %v", got)
 	}
 	c, _, err := websocket.Dial(t.Context(), "ws://localhost/v1/ws", &websocket.DialOptions{
@@ -69,7 +73,7 @@ func TestUnixSocket(t *testing.T) {
 	s.Expect(protocol.TypeJoined)
 	_ = c.CloseNow()
 	n.Stop()
-	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the file is left behind: %v", err)
 	}
 }
@@ -79,7 +83,7 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 	dir := t.TempDir()
 	stale, used, other := filepath.Join(dir, "stale"), filepath.Join(dir, "used"), filepath.Join(dir, "file")
 	for _, path := range []string{stale, used} {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
+		l, err := listen.Listen("unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,59 +97,62 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 	if err := os.WriteFile(other, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	apptest.StartNode(t, func(c *app.Config) { c.Listen, c.SocketMode = "unix:"+stale, 0o600 }).Stop()
-	for path, want := range map[string]string{used: "another process listens", other: "not a socket"} {
-		c := apptest.Config()
-		c.Listen = "unix:" + path
-		if _, err := app.New(c, apptest.Quiet); err == nil || !strings.HasPrefix(err.Error(), "listen: ") || !strings.Contains(err.Error(), want) {
+	for path, want := range map[string]string{stale: "", used: "another process listens", other: "not a socket"} {
+		l, err := listen.Open("unix:"+path, 0o600, listen.Listen)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v", path, err)
 		}
+		if err == nil {
+			_ = l.Close()
+		}
 	}
-	if text, err := os.ReadFile(other); string(text) != "precious" {
-		t.Errorf("%q, %v", text, err)
-	}
-	if c, err := new(net.Dialer).DialContext(t.Context(), "unix", used); err != nil {
-		t.Errorf("the other process's socket is gone: %v", err)
-	} else {
-		_ = c.Close()
+	for _, path := range []string{used, other} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
-// The operations port needs no credentials. On loopback it therefore refuses web pages whose host name was
-// made to resolve to it (DNS rebinding). On other addresses it accepts any host name.
-func TestOpsPortOnLoopbackServesOnlyLocalhost(t *testing.T) {
-	n := apptest.StartNode(t, nil)
-	for host, status := range map[string]int{
-		"localhost": http.StatusOK, "127.0.0.1:9090": http.StatusOK, "[::1]:9090": http.StatusOK,
-		"evil.example": http.StatusMisdirectedRequest, "evil.example:9090": http.StatusMisdirectedRequest, "10.0.0.1": http.StatusMisdirectedRequest,
-	} {
-		for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/", "/nothing"} {
-			got, text := n.Request(http.MethodGet, "http://"+n.App.OpsAddr().String()+path, "", "Host", host)
-			if refused := got.StatusCode == http.StatusMisdirectedRequest; refused != (status == http.StatusMisdirectedRequest) {
-				t.Errorf("%s for %s: %d %s, want %d", path, host, got.StatusCode, text, status)
-			}
+// internal/files holds how files are read again.
+func TestTLSByFiles(t *testing.T) {
+	authority := redistest.NewAuthority(t)
+	certificate, key := authority.Issue("calls.test")
+	g := apptest.StartLoggedNode(t, func(c *app.Config) {
+		apptest.WithCredentials(c)
+		c.TLSCertFile, c.TLSKeyFile = certificate, key
+	}, app.Outside{}, nil)
+	ca, err := os.ReadFile(authority.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	connect := func() *websocket.Conn {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "calls.test"}}}
+		c, _, err := websocket.Dial(t.Context(), "wss://"+g.App.Addr().String()+"/v1/ws", &websocket.DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := connect()
+	defer func() { _ = c.CloseNow() }()
+	s := apptest.NewSocket(t, c)
+	s.Send(`{"type":"join","auth":"` + apptest.Pass(nil) + `","rtm":{"userId":"u"}}`)
+	s.Expect(protocol.TypeJoined)
+
+	newCertificate, newKey := authority.Issue("calls.test")
+	for from, to := range map[string]string{newCertificate: certificate, newKey: key} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
 		}
 	}
-	// Load balancers send HTTP/1.0 checks without a Host header; browsers never do.
-	conn, err := net.Dial("tcp", n.App.OpsAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "GET /readyz HTTP/1.0\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	got, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = got.Body.Close()
-	if got.StatusCode != http.StatusOK {
-		t.Errorf("without a Host: %d", got.StatusCode)
-	}
-	open := apptest.StartNode(t, func(c *app.Config) { c.OpsListen = "0.0.0.0:0" })
-	_, port, _ := net.SplitHostPort(open.App.OpsAddr().String())
-	if got, _ := open.Request(http.MethodGet, "http://127.0.0.1:"+port+"/metrics", "", "Host", "node1.example:9090"); got.StatusCode != http.StatusOK {
-		t.Errorf("by its name in the network: %d", got.StatusCode)
+	g.Reloads <- syscall.SIGHUP
+	g.Log.Await("has changed and was read again")
+	_ = connect().CloseNow()
+	s.Send(`{"type":"ping"}`) // a connection that is open during the change stays open
+	s.Expect(protocol.TypePong)
+	if log := g.Log.Take(); strings.Contains(log, "PRIVATE") {
+		t.Errorf("the log shows the key: %s", log)
 	}
 }

@@ -145,7 +145,10 @@ type request struct {
 // requests returns valid requests at the limits of each field.
 func requests() (all []request) {
 	for _, r := range []session.RTC{
-		{Channel: "c"}, {Channel: "c", UID: 1}, {Channel: allowedRTC[:64], UID: math.MaxUint32}, {Channel: allowedRTC[64:], Account: "ana"},
+		{Channel: "c"},
+		{Channel: "c", UID: 1},
+		{Channel: allowedRTC[:64], UID: math.MaxUint32},
+		{Channel: allowedRTC[64:], Account: "ana"},
 		{Channel: "c", Account: strings.Repeat(allowedRTC, 3)[:255]},
 	} {
 		for _, role := range []session.Role{session.Subscriber, session.Publisher} {

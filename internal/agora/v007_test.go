@@ -119,8 +119,11 @@ func TestOursParsesAgora(t *testing.T) {
 	want := &Token{
 		Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 3600, ExpiresAt: now + 10, Salt: token.Salt,
 		Services: []Service{
-			{Type: ServiceRTC, Channel: "c", User: "7"}, {Type: ServiceRTM, User: "ana"}, {Type: ServiceFPA},
-			{Type: ServiceChat, User: "bob"}, {Type: ServiceAPaaS, Room: "room", User: "eve", Role: -2},
+			{Type: ServiceRTC, Channel: "c", User: "7"},
+			{Type: ServiceRTM, User: "ana"},
+			{Type: ServiceFPA},
+			{Type: ServiceChat, User: "bob"},
+			{Type: ServiceAPaaS, Room: "room", User: "eve", Role: -2},
 		},
 	}
 	for i, privileges := range []map[uint16]uint32{rtc.Privileges, rtm.Privileges, fpa.Privileges, chat.Privileges, apaas.Privileges} {

@@ -25,7 +25,7 @@ func TestApprovalDown(t *testing.T) {
 			t.Error("not open after 5 failures")
 		}
 		h.backEnd.answer = down
-		for second := 0; second < 3600; second++ {
+		for second := range 3600 {
 			a := h.askMany(session.ActionRenew, 1)[0]
 			if failures(a) != 1 || a.after > gatherFor {
 				t.Fatalf("after %s: %v", a.after, a.err)

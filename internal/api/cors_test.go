@@ -3,21 +3,13 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/origin"
 )
-
-// crowded rate-limits every address.
-type crowded struct{ open }
-
-func (crowded) RateLimit(netip.Addr) time.Duration { return time.Second }
 
 // A page of an allowed origin can read every answer, including errors about its URL. Without the CORS
 // headers, its browser would report only "blocked by CORS policy".
@@ -67,19 +59,11 @@ func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 					t.Fatal(err)
 				}
 				conf.Origins = origins
-				a, err := New(conf)
-				if err != nil {
-					t.Fatal(err)
-				}
-				r := httptest.NewRequestWithContext(t.Context(), c.method, "http://calls.example"+c.path, http.NoBody)
-				for i := 0; i < len(c.header); i += 2 {
-					r.Header.Set(c.header[i], c.header[i+1])
-				}
+				header := c.header
 				if from != "" {
-					r.Header.Set("Origin", from)
+					header = append(slices.Clip(header), "Origin", from)
 				}
-				w := httptest.NewRecorder()
-				a.ServeHTTP(w, r)
+				w := answer(t, conf, c.method+" "+c.path, header...)
 				status := c.status
 				switch {
 				case from == "" && status == http.StatusNoContent:
@@ -106,21 +90,11 @@ func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 					t.Errorf("Vary has Origin %d times", n)
 				}
 				if from != "" && from != page {
-					if got := refusedPages(t, registry); got != 1 {
-						t.Errorf("%v refused pages counted", got)
+					if families, err := registry.Gather(); err != nil || families[0].GetMetric()[0].GetCounter().GetValue() != 1 {
+						t.Errorf("refused pages counted: %v, %v", families, err)
 					}
 				}
 			})
 		}
 	}
-}
-
-// refusedPages returns the metric of requests from refused origins.
-func refusedPages(t *testing.T, registry *prometheus.Registry) float64 {
-	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return families[0].GetMetric()[0].GetCounter().GetValue()
 }

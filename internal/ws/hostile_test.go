@@ -1,44 +1,27 @@
 package ws
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"refresher/internal/protocol"
 	"refresher/internal/session"
-	"refresher/internal/ws/admission"
 )
 
-// raw opens a WebSocket without a library, so that tests can send malformed frames. It discards what the
-// server sends; the channel `done` is closed when the server closes the connection.
+// raw opens a WebSocket on which tests can send malformed frames. It discards what the server sends; the channel `done`
+// is closed when the server closes the connection.
 func (s *harness) raw() (c net.Conn, done <-chan struct{}) {
 	s.t.Helper()
-	c, err := s.pipes.dial(s.t.Context(), "", "")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { _ = c.Close() })
-	go func() {
-		_, _ = io.WriteString(c, "GET /v1/ws HTTP/1.1\r\nHost: refresher.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-	}()
-	r := bufio.NewReader(c)
-	response, err := http.ReadResponse(r, nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	_ = response.Body.Close()
+	c = s.dial().raw
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		_, _ = io.Copy(io.Discard, r)
+		_, _ = io.Copy(io.Discard, c)
 	}()
 	return c, gone
 }
@@ -55,8 +38,6 @@ var half = []byte{0x81, 0x80 | 100, 0, 0, 0, 0, 'x'}
 
 // text returns s as a text frame with a mask of zeros.
 func text(s string) []byte { return append([]byte{0x81, 0x80 | byte(len(s)), 0, 0, 0, 0}, s...) }
-
-const joinText = `{"type":"join","rtm":{"userId":"u"}}`
 
 func TestClientThatStopsInTheMiddleOfAFrame(t *testing.T) {
 	for name, say := range map[string]func(s *harness, c net.Conn){
@@ -77,7 +58,7 @@ func TestClientThatStopsInTheMiddleOfAFrame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStage(t, nil)
+				s := newHarness(t, nil)
 				c, done := s.raw()
 				began := time.Now()
 				say(s, c)
@@ -92,7 +73,7 @@ func TestClientThatStopsInTheMiddleOfAFrame(t *testing.T) {
 
 func TestNoWriterWaitsForAConnectionThatIsClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, nil)
+		s := newHarness(t, nil)
 		c, _ := s.raw()
 		write(c, text(joinText))
 		synctest.Wait()
@@ -110,123 +91,15 @@ func TestNoWriterWaitsForAConnectionThatIsClosing(t *testing.T) {
 	})
 }
 
-func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, func(c *Config) { c.JoinRate = 10 })
-		for range 1000 { // malformed, so it must not use up the join rate
-			p := s.dial()
-			p.send(`{"type":"resume"}`)
-			p.closed(protocol.CloseMalformed)
-		}
-		p := s.dial()
-		p.send(`{"type":"resume","session":"S","key":"K"}`)
-		if m := p.read(); m["type"] != protocol.TypeJoined {
-			t.Fatalf("an idle node answered %v", m)
-		}
-		for range 1000 {
-			p := s.dial()
-			p.send(`{"type":"resume","session":"S","key":"K"}`)
-			m := p.read()
-			if m["type"] == protocol.TypeReconnect && m["afterMs"].(float64) > float64(admission.MaxDelay.Milliseconds()) {
-				t.Fatalf("told to wait %v ms", m["afterMs"])
-			}
-		}
-	})
-}
-
-// No client is told to wait longer than a third of the time until its tokens expire. Clients whose tokens have expired
-// may retry soon; each second, at most as many of them may do so as the join rate allows.
-func TestOverloadMindsTheTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const rate = 10
-		s := newStage(t, func(c *Config) { c.JoinRate = rate })
-		told := func(life time.Duration) time.Duration {
-			p := s.dial()
-			p.send(fmt.Sprintf(`{"type":"resume","session":"S","key":"K","expiresAt":%d}`, time.Now().Add(life).Unix()))
-			m := p.closed(protocol.CloseOverload)[0]
-			return time.Duration(m["afterMs"].(float64) * float64(time.Millisecond))
-		}
-		for range rate {
-			s.join()
-		}
-		for range 28 * rate {
-			told(time.Hour) // reserves all retry slots of the next 28 s
-		}
-		for range 100 {
-			if after := told(12 * time.Second); after > 4*time.Second {
-				t.Errorf("with 12 s left, told to wait %v", after)
-			}
-			if after := told(2 * time.Second); after > time.Second {
-				t.Errorf("with 2 s left, told to wait %v", after)
-			}
-		}
-		soon := 0
-		for range 100 {
-			if told(-time.Minute) <= time.Second {
-				soon++
-			}
-		}
-		if soon < rate || soon > 2*rate {
-			t.Errorf("%d of 100 without tokens are back within a second; want about %d", soon, rate)
-		}
-	})
-}
-
-func TestDrainSpreadsThoseWhoComeLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, nil)
-		stays := s.join()
-		go func() { _, _, _ = stays.socket.Read(t.Context()) }()
-		drained := make(chan struct{})
-		go func() {
-			defer close(drained)
-			s.hub.Drain(t.Context(), time.Hour)
-		}()
-		synctest.Wait()
-		var most float64
-		for range 50 {
-			p := s.dial()
-			p.send(`{"type":"resume","session":"S","key":"K"}`)
-			before := p.closed(protocol.CloseDrain)
-			most = max(most, before[0]["afterMs"].(float64))
-		}
-		if most < float64(time.Minute.Milliseconds()) {
-			t.Errorf("all of them may come back within %v ms", most)
-		}
-		_ = stays.socket.CloseNow()
-		<-drained
-	})
-}
-
-func TestDrainStopsTellingWhenItIsCutShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, nil)
-		for range 300 { // clients that read nothing
-			s.join()
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		began := time.Now()
-		s.hub.Drain(ctx, time.Minute)
-		if took := time.Since(began); took > 6*time.Second {
-			t.Errorf("took %s", took)
-		}
-	})
-}
-
 func TestClientThatIsGoneBeforeItsAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, nil)
+		s := newHarness(t, nil)
 		c, _ := s.raw()
 		s.sessions.beforeJoined = func() { _ = c.Close() }
 		write(c, text(joinText))
 		wait(time.Minute)
-		outcomes := make(map[string]bool)
-		for _, o := range []string{"lost", "internal"} {
-			outcomes[o] = counted(t, s, o)
-		}
-		if !outcomes["lost"] || outcomes["internal"] {
-			t.Errorf("outcomes %v", outcomes)
+		if !counted(t, s, "lost") || counted(t, s, "internal") {
+			t.Error("the join is not counted as lost")
 		}
 	})
 }
@@ -238,9 +111,9 @@ func TestClientThatHangsUpBeforeItsAnswer(t *testing.T) {
 		"is gone":  func(c net.Conn) { _ = c.Close() },
 		"stammers": func(c net.Conn) { write(c, half); _ = c.Close() },
 	} {
-		for _, first := range []string{joinText, `{"type":"resume","session":"S","key":"K"}`} {
+		for _, first := range []string{joinText, resumeText} {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStage(t, nil)
+				s := newHarness(t, nil)
 				s.sessions.asks = true
 				c, _ := s.raw()
 				write(c, text(first))
@@ -261,19 +134,16 @@ func TestClientThatHangsUpBeforeItsAnswer(t *testing.T) {
 // Messages that arrive before the node has answered the join are handled after the join.
 func TestMessagesBeforeTheAnswerWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, nil)
+		s := newHarness(t, nil)
 		answer := make(chan struct{})
 		s.sessions.beforeJoined = func() { <-answer }
 		p := s.dial()
-		p.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+		p.send(joinText)
 		p.send(`{"type":"ping"}`)
 		synctest.Wait()
 		close(answer)
-		for _, want := range []string{protocol.TypeJoined, protocol.TypePong} {
-			if m := p.read(); m["type"] != want {
-				t.Errorf("told %v, want %s", m, want)
-			}
-		}
+		p.expect(protocol.TypeJoined)
+		p.expect(protocol.TypePong)
 	})
 }
 
@@ -292,30 +162,32 @@ func (knownAccess) Authenticate(_ context.Context, credential string) (session.C
 
 func TestStrangersUseUpNobodysTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, func(c *Config) { c.Access, c.JoinRate = knownAccess{}, 1 })
-		join := func(credential string) *peer {
+		s := newHarness(t, func(c *Config) { c.Access, c.JoinRate = knownAccess{}, 1 })
+		greet := func(text string) *peer {
 			p := s.dial()
-			p.send(`{"type":"join","auth":"` + credential + `","rtc":{"channel":"c","uid":1}}`)
+			p.send(text)
 			return p
 		}
+		join := func(credential string) *peer {
+			return greet(`{"type":"join","auth":"` + credential + `","rtm":{"userId":"u"}}`)
+		}
 		for range 100 {
-			if before := join("stranger").closed(protocol.CloseUnauthenticated); len(before) != 1 || before[0]["code"] != "unauthenticated" {
-				t.Fatalf("a stranger was told %v", before)
-			}
-			if before := join("busy").closed(protocol.CloseOverload); len(before) != 1 || before[0]["afterMs"] != float64(1000) {
-				t.Fatalf("a busy caller was told %v", before)
-			}
-			p := s.dial()
-			p.send(`{"type":"resume","session":"x","key":"made up","expiresAt":1}`)
-			if before := p.closed(protocol.CloseUnknownSession); len(before) != 1 || before[0]["code"] != "unknown_session" {
-				t.Fatalf("who made a key up was told %v", before)
+			greet(`{"type":"resume"}`).refused(protocol.CloseMalformed)
+			greet(`{"type":"resume","session":"x","key":"made up","expiresAt":1}`).refused(protocol.CloseUnknownSession)
+			join("stranger").refused(protocol.CloseUnauthenticated)
+			if after := join("busy").sentAway(protocol.CloseOverload); after != time.Second {
+				t.Fatalf("a caller over its rate is sent away for %s", after)
 			}
 		}
-		if m := join("ana").read(); m["type"] != protocol.TypeJoined {
-			t.Fatalf("the first to be let in was told %v", m)
+		join("ana").expect(protocol.TypeJoined)
+		for i := range 20 {
+			if after := join("ana").sentAway(protocol.CloseOverload).Round(time.Second); after != time.Duration(i)*time.Second {
+				t.Errorf("client %d over the node's rate is sent away for %s", i, after)
+			}
 		}
-		if before := join("ana").closed(protocol.CloseOverload); len(before) != 1 || before[0]["type"] != protocol.TypeReconnect || before[0]["afterMs"].(float64) > 1000 {
-			t.Errorf("one more than the node takes was told %v", before)
+		soon := fmt.Sprintf(`{"type":"resume","session":"S","key":"K","expiresAt":%d}`, time.Now().Add(6*time.Second).Unix())
+		if after := greet(soon).sentAway(protocol.CloseOverload); after > 2*time.Second {
+			t.Errorf("a client whose tokens expire in 6 s is sent away for %s", after)
 		}
 	})
 }

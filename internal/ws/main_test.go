@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,20 +35,10 @@ type harness struct {
 	pipes    pipes
 }
 
-func newStage(t *testing.T, change func(*Config)) *harness {
+func newHarness(t *testing.T, change func(*Config)) *harness {
 	t.Helper()
-	s := &harness{t: t, sessions: &sessions{t: t}, pipes: pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}}
-	c := Config{
-		Sessions: s.sessions, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: 25 * time.Second,
-		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	}
-	if change != nil {
-		change(&c)
-	}
-	var err error
-	if s.hub, err = New(c); err != nil {
-		t.Fatal(err)
-	}
+	s := &harness{t: t, sessions: &sessions{}, pipes: pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}}
+	s.hub = newHub(t, s.sessions, change)
 	server := &http.Server{Handler: s.hub, ReadHeaderTimeout: 10 * time.Second}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -62,14 +53,25 @@ func newStage(t *testing.T, change func(*Config)) *harness {
 	return s
 }
 
-// ownOrigin returns a checker that allows only pages of the service's own origin.
-func ownOrigin(t *testing.T) *origin.Checker {
+// newHub returns a hub that admits every client.
+func newHub(t *testing.T, sessions *sessions, change func(*Config)) *Hub {
 	t.Helper()
-	checker, err := origin.New(origin.Config{Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	logger := slog.New(slog.DiscardHandler)
+	origins, err := origin.New(origin.Config{Logger: logger, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return checker
+	c := Config{
+		Sessions: sessions, Access: openAccess{}, Origins: origins, Heartbeat: 25 * time.Second, Logger: logger, Registerer: prometheus.NewRegistry(),
+	}
+	if change != nil {
+		change(&c)
+	}
+	hub, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hub
 }
 
 // pipes is a listener whose connections are pipes in memory.
@@ -103,7 +105,12 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 // dial opens a WebSocket to the hub.
 func (s *harness) dial() *peer {
 	s.t.Helper()
-	transport := &http.Transport{DialContext: s.pipes.dial}
+	p := &peer{t: s.t}
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		var err error
+		p.raw, err = s.pipes.dial(ctx, network, address)
+		return p.raw, err
+	}}
 	s.t.Cleanup(transport.CloseIdleConnections)
 	socket, _, err := websocket.Dial(s.t.Context(), "ws://refresher.test/v1/ws", &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{protocol.Subprotocol},
@@ -111,25 +118,30 @@ func (s *harness) dial() *peer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	p.socket = socket
 	s.t.Cleanup(func() { _ = socket.CloseNow() })
-	return &peer{t: s.t, socket: socket}
+	return p
 }
 
 // join opens a WebSocket and joins a session.
 func (s *harness) join() *peer {
 	s.t.Helper()
 	p := s.dial()
-	p.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
-	if m := p.read(); m["type"] != protocol.TypeJoined {
-		s.t.Fatalf("answer to join: %v", m)
-	}
+	p.send(joinText)
+	p.expect(protocol.TypeJoined)
 	return p
 }
 
-// peer is a test's client.
+const (
+	joinText   = `{"type":"join","rtm":{"userId":"u"}}`
+	resumeText = `{"type":"resume","session":"S","key":"K"}`
+)
+
+// peer is a test's client. The field `raw` is the connection below its WebSocket, for malformed frames.
 type peer struct {
 	t      *testing.T
 	socket *websocket.Conn
+	raw    net.Conn
 }
 
 func (p *peer) send(text string) {
@@ -139,41 +151,72 @@ func (p *peer) send(text string) {
 	}
 }
 
-func (p *peer) read() map[string]any {
+// serverMessage is any message from the hub.
+type serverMessage struct {
+	Type, Code, Message, Reason string
+	Seq                         uint64
+	AfterMs, Now, AccessEndsAt  int64
+}
+
+// expect reads a message of the given type.
+func (p *peer) expect(kind string) serverMessage {
 	p.t.Helper()
 	_, data, err := p.socket.Read(p.t.Context())
 	if err != nil {
 		p.t.Fatalf("read: %v", err)
 	}
-	var m map[string]any
-	if err := json.Unmarshal(data, &m); err != nil {
-		p.t.Fatal(err)
+	return p.decode(data, kind)
+}
+
+func (p *peer) decode(data []byte, kind string) (m serverMessage) {
+	p.t.Helper()
+	if err := json.Unmarshal(data, &m); err != nil || m.Type != kind {
+		p.t.Fatalf("read %s, want %s; %v", data, kind, err)
 	}
 	return m
 }
 
-// closed waits until the connection is closed with the given code. It returns the messages that arrived before.
-func (p *peer) closed(code protocol.CloseCode) (before []map[string]any) {
+// closed waits until the connection is closed with the given code.
+func (p *peer) closed(code protocol.CloseCode) {
 	p.t.Helper()
-	for {
-		_, data, err := p.socket.Read(p.t.Context())
-		if err != nil {
-			if got := protocol.CloseCode(websocket.CloseStatus(err)); got != code {
-				p.t.Fatalf("closed with %d (%v), want %d; before that: %v", got, err, code, before)
-			}
-			return before
-		}
-		var m map[string]any
-		if err := json.Unmarshal(data, &m); err != nil {
-			p.t.Fatal(err)
-		}
-		before = append(before, m)
+	_, data, err := p.socket.Read(p.t.Context())
+	if got := protocol.CloseCode(websocket.CloseStatus(err)); got != code {
+		p.t.Fatalf("read %s; closed with %d (%v), want %d", data, got, err, code)
+	}
+}
+
+// refused reads an error message and waits until the connection is closed with the given code.
+func (p *peer) refused(closes protocol.CloseCode) serverMessage {
+	p.t.Helper()
+	m := p.expect(protocol.TypeError)
+	p.closed(closes)
+	return m
+}
+
+// sentAway reads a reconnect message and waits until the connection is closed. It returns the delay.
+func (p *peer) sentAway(closes protocol.CloseCode) time.Duration {
+	p.t.Helper()
+	m := p.expect(protocol.TypeReconnect)
+	p.closed(closes)
+	return time.Duration(m.AfterMs) * time.Millisecond
+}
+
+// closes returns how many connections were closed with a code, such as "4001".
+func (s *harness) closes(code string) float64 {
+	return testutil.ToFloat64(s.hub.metrics.closes.WithLabelValues(code))
+}
+
+// said expects the calls of the newest session.
+func (s *harness) said(want ...string) {
+	s.t.Helper()
+	wait(time.Second)
+	if got := s.sessions.last().said(); !slices.Equal(got, want) {
+		s.t.Errorf("the session was told %q, want %q", got, want)
 	}
 }
 
 // sessions is a fake Sessions whose attachments record their calls.
 type sessions struct {
-	t      *testing.T
 	refuse error
 	// beforeJoined, if not nil, is called before the joined message is written.
 	beforeJoined func()

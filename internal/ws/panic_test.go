@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,27 +15,22 @@ import (
 func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		s := newStage(t, func(c *Config) { c.Panics = reports })
+		s := newHarness(t, func(c *Config) { c.Panics = reports })
 		bystander := s.join()
 		s.sessions.beforeJoined = func() { panic("a fault") }
 		bad := s.dial()
-		bad.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
-		if said := bad.closed(protocol.CloseInternal); len(said) != 1 || said[0]["code"] != "internal" {
-			t.Errorf("told %v", said)
+		bad.send(joinText)
+		if m := bad.refused(protocol.CloseInternal); m.Code != "internal" {
+			t.Errorf("told %+v", m)
 		}
 		s.sessions.beforeJoined = nil
 		victim := s.join()
 		s.sessions.last().broken = true
 		victim.send(`{"type":"renew"}`)
-		victim.closed(protocol.CloseInternal)
-		wait(time.Second)
-		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
-			t.Errorf("its session was told %v", said)
-		}
+		victim.refused(protocol.CloseInternal)
+		s.said("detach")
 		bystander.send(`{"type":"ping"}`)
-		if m := bystander.read(); m["type"] != protocol.TypePong {
-			t.Errorf("another connection: %v", m)
-		}
+		bystander.expect(protocol.TypePong)
 	})
 }
 
@@ -45,7 +39,7 @@ func TestPanicEndsOneConnectionOnly(t *testing.T) {
 func TestPanicOfTheReaderDetachesTheSessionThatIsBeingJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		s := newStage(t, func(c *Config) { c.Panics = reports })
+		s := newHarness(t, func(c *Config) { c.Panics = reports })
 		answer := make(chan struct{})
 		s.sessions.beforeJoined = func() { <-answer }
 		c, _ := s.raw()
@@ -57,10 +51,7 @@ func TestPanicOfTheReaderDetachesTheSessionThatIsBeingJoined(t *testing.T) {
 		write(c, []byte{0x81, 0x80 | 126, 0x10, 0, 0, 0, 0, 0}, make([]byte, 2*freeBytes))
 		synctest.Wait()
 		close(answer)
-		wait(time.Second)
-		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
-			t.Errorf("the session was told %v", said)
-		}
+		s.said("detach")
 		if n := s.hub.open(); n != 0 {
 			t.Errorf("%v connections are left", n)
 		}

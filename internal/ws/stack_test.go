@@ -3,26 +3,16 @@
 package ws
 
 import (
-	"log/slog"
 	"net"
 	"net/http/httptest"
 	"runtime"
 	"testing"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // After messages and heartbeats, an idle connection keeps the smallest stack, and its memory stays within
 // measured bounds. The race detector makes functions use more stack, so the test does not run under it.
 func TestStack(t *testing.T) {
-	hub, err := New(Config{
-		Sessions: &sessions{t: t}, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute,
-		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	hub := newHub(t, &sessions{}, nil)
 	server := httptest.NewServer(hub)
 	defer server.Close()
 	defer hub.Close()

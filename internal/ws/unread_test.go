@@ -2,7 +2,6 @@ package ws
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,8 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
 
@@ -21,14 +20,8 @@ import (
 func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{"plain": httptest.NewServer, "TLS": httptest.NewTLSServer} {
 		t.Run(name, func(t *testing.T) {
-			sessions := &sessions{t: t}
-			hub, err := New(Config{
-				Sessions: sessions, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute,
-				Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			sessions := &sessions{}
+			hub := newHub(t, sessions, nil)
 			hub.writeTimeout = 200 * time.Millisecond
 			server := serve(hub)
 			defer server.Close()
@@ -48,8 +41,8 @@ func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 			}
 			defer socket.CloseNow() //nolint:errcheck // it was cut off
 			p := &peer{t: t, socket: socket}
-			p.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
-			p.read()
+			p.send(joinText)
+			p.expect(protocol.TypeJoined)
 			const size = 1000
 			push := session.Push{Seq: 2, Tokens: session.Tokens{RTC: strings.Repeat("t", size)}}
 			taken, began := 0, time.Now()

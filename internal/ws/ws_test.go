@@ -191,7 +191,8 @@ func TestRefusalsOfSessions(t *testing.T) {
 		"our own":            {errors.New("secret trouble"), protocol.CloseInternal, serverMessage{Type: "error", Code: "internal", Message: "the server failed; try again"}},
 		"revoked": {
 			&session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: 5}},
-			protocol.CloseEnded, serverMessage{Type: "ended", Reason: "revoked", AccessEndsAt: 5},
+			protocol.CloseEnded,
+			serverMessage{Type: "ended", Reason: "revoked", AccessEndsAt: 5},
 		},
 		"superseded": {
 			&session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded}}, protocol.CloseSuperseded, serverMessage{Type: "ended", Reason: "superseded"},

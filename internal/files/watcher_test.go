@@ -6,8 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,21 +13,17 @@ import (
 
 const (
 	readAgain = "file has changed and was read again"
-	notUsed   = "file can't be used"
 	asBefore  = "file is as before again"
 	unchanged = "file is unchanged"
 )
 
 // follower records the contents that it receives, and refuses those that start with "bad".
 type follower struct {
-	mu      sync.Mutex
-	got     []string // guarded by mu
-	offered int      // guarded by mu
+	got     []string
+	offered int
 }
 
 func (f *follower) apply(contents [][]byte) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.offered++
 	text := string(slices.Concat(contents...))
 	if strings.HasPrefix(text, "bad") {
@@ -39,299 +33,208 @@ func (f *follower) apply(contents [][]byte) error {
 	return nil
 }
 
+// follow writes a file and follows it.
+func (h *harness) follow(name, content string) *follower {
+	h.t.Helper()
+	f := new(follower)
+	h.write(name, content)
+	h.must(h.Follow(f.apply, h.path(name)))
+	return f
+}
+
 // wantGot checks all contents that f has received so far.
-func (s *setup) wantGot(f *follower, want ...string) {
-	s.t.Helper()
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (h *harness) wantGot(f *follower, want ...string) {
+	h.t.Helper()
 	if !slices.Equal(f.got, want) {
-		s.t.Errorf("got %q, want %q", f.got, want)
-	}
-}
-
-func (s *setup) wantOffered(f *follower, want int) {
-	s.t.Helper()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.offered != want {
-		s.t.Errorf("offered %d times, want %d", f.offered, want)
-	}
-}
-
-func (s *setup) wantBroken(want float64) {
-	s.t.Helper()
-	if got := s.gauge("refresher_files_broken"); got != want {
-		s.t.Errorf("%v files broken, want %v", got, want)
+		h.t.Errorf("got %q, want %q", f.got, want)
 	}
 }
 
 func TestFollowRefusals(t *testing.T) {
-	bubble(t, func(s *setup) {
-		s.write("good", "one")
-		s.write("empty", "")
-		s.write("bad", "bad")
-		s.write("largest", strings.Repeat("x", maxSize))
-		s.write("larger", strings.Repeat("x", maxSize+1))
-		for name, want := range map[string]string{
-			"good":    "",
-			"largest": "",
-			"larger":  "want 1048576 bytes at most",
-			"empty":   "is empty",
-			"missing": "no such file",
-			"bad":     "this is bad",
-			".":       "want a regular file",
+	run(t, func(h *harness) {
+		h.write("good", "one")
+		h.write("empty", "")
+		h.write("bad", "bad")
+		h.write("largest", strings.Repeat("x", maxSize))
+		h.write("larger", strings.Repeat("x", maxSize+1))
+		for path, want := range map[string]string{
+			h.path("good"):    "<nil>",
+			h.path("largest"): "<nil>",
+			h.path("larger"):  "want 1048576 bytes at most",
+			h.path("empty"):   "is empty",
+			h.path("missing"): "no such file",
+			h.path("bad"):     "this is bad",
+			h.dir:             "want a regular file",
+			os.DevNull:        "want a regular file",
 		} {
-			err := s.Follow(new(follower).apply, s.path("good"), s.path(name))
-			if name == "bad" {
-				err = s.Follow(new(follower).apply, s.path("bad"))
-			}
-			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-				t.Errorf("%s: %v, want %q", name, err, want)
+			if err := h.Follow(new(follower).apply, path); !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("%s: %v, want %q", path, err, want)
 			}
 		}
-		if err := s.Follow(new(follower).apply, os.DevNull); err == nil || !strings.Contains(err.Error(), "want a regular file") {
-			t.Errorf("a device: %v", err)
-		}
-		// Files that were refused at first are not followed.
-		s.pass()
-		s.wantLog()
-		s.wantBroken(0)
+		h.pass() // files that were refused at first are not followed
+		h.want(0)
 	})
 }
 
 func TestFollow(t *testing.T) {
-	bubble(t, func(s *setup) {
-		var f follower
-		s.write("a", "one")
-		if err := s.Follow(f.apply, s.path("a")); err != nil {
-			t.Fatal(err)
-		}
-		s.wantGot(&f, "one")
-		s.pass()
-		s.wantGot(&f, "one")
-
-		s.write("a", "two")
+	run(t, func(h *harness) {
+		f := h.follow("a", "one")
+		h.write("a", "two")
 		time.Sleep(interval - time.Nanosecond) // bubble
 		synctest.Wait()
-		s.wantGot(&f, "one")
+		h.wantGot(f, "one")
 		time.Sleep(time.Nanosecond) // bubble
 		synctest.Wait()
-		s.wantGot(&f, "one", "two")
-		s.wantLog(readAgain)
+		h.wantGot(f, "one", "two")
+		h.want(0, readAgain)
 
-		s.write("b", "three")
-		s.rename("b", "a")
-		s.pass()
-		s.wantGot(&f, "one", "two", "three")
-
-		s.write("a", "three") // the same
-		s.pass()
-		s.wantGot(&f, "one", "two", "three")
-		s.wantLog(readAgain)
-		s.wantBroken(0)
+		h.write("b", "three")
+		h.must(os.Rename(h.path("b"), h.path("a")))
+		h.pass()
+		h.write("a", "three")
+		h.pass()
+		h.wantGot(f, "one", "two", "three")
+		h.want(0, readAgain)
 	})
 }
 
 // TestKubernetes replaces a file as Kubernetes does in a mounted Secret: the file is a link through ..data,
 // and the link ..data is replaced by a rename.
 func TestKubernetes(t *testing.T) {
-	bubble(t, func(s *setup) {
-		var f follower
+	run(t, func(h *harness) {
 		for _, version := range []string{"..1", "..2"} {
-			if err := os.Mkdir(s.path(version), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			s.write(version+"/key", "of "+version)
+			h.must(os.Mkdir(h.path(version), 0o700))
+			h.write(version+"/key", "of "+version)
 		}
-		s.link("..1", "..data")
-		s.link("..data/key", "key")
-		if err := s.Follow(f.apply, s.path("key")); err != nil {
-			t.Fatal(err)
-		}
-		s.link("..2", "..data_tmp")
-		s.rename("..data_tmp", "..data")
-		if err := os.RemoveAll(s.path("..1")); err != nil {
-			t.Fatal(err)
-		}
-		s.pass()
-		s.wantGot(&f, "of ..1", "of ..2")
-		s.wantLog(readAgain)
-	})
-}
-
-// While a file is missing, its last good content stays in use, and the log has one line.
-func TestGone(t *testing.T) {
-	bubble(t, func(s *setup) {
-		var f, other follower
-		s.write("a", "one")
-		s.write("b", "other")
-		for name, f := range map[string]*follower{"a": &f, "b": &other} {
-			if err := s.Follow(f.apply, s.path(name)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.remove("a")
-		for range 3 {
-			s.pass()
-			s.wantBroken(1)
-		}
-		s.wantLog(notUsed)
-		s.write("b", "still followed")
-		s.pass()
-		s.wantGot(&other, "other", "still followed")
-		s.wantLog(readAgain)
-
-		s.write("a", "one")
-		s.pass()
-		s.wantGot(&f, "one")
-		s.wantLog(asBefore)
-		s.wantBroken(0)
-
-		s.write("a", "")
-		s.pass()
-		s.wantLog("is empty")
-		s.write("a", "two")
-		s.pass()
-		s.wantGot(&f, "one", "two")
-		s.wantLog(readAgain)
-		s.wantBroken(0)
-	})
-}
-
-// Refused content is offered again at each check, since the reason for the refusal may be gone, but it is
-// logged once.
-func TestRefused(t *testing.T) {
-	bubble(t, func(s *setup) {
+		h.must(os.Symlink("..1", h.path("..data")))
+		h.must(os.Symlink("..data/key", h.path("key")))
 		var f follower
-		s.write("a", "one")
-		if err := s.Follow(f.apply, s.path("a")); err != nil {
-			t.Fatal(err)
-		}
-		s.write("a", "bad")
-		for range 3 {
-			s.pass()
-			s.wantBroken(1)
-		}
-		s.wantLog("this is bad")
-		s.wantOffered(&f, 4)
+		h.must(h.Follow(f.apply, h.path("key")))
+		h.must(os.Symlink("..2", h.path("..data_tmp")))
+		h.must(os.Rename(h.path("..data_tmp"), h.path("..data")))
+		h.pass()
+		h.wantGot(&f, "of ..1", "of ..2")
+	})
+}
 
-		s.write("a", "bad too")
-		s.pass()
-		s.pass()
-		s.wantLog("this is bad too")
-		s.remove("a")
-		s.pass()
-		s.wantLog("no such file")
-		s.write("a", "bad too")
-		s.pass()
-		s.wantLog("this is bad too")
-		s.wantOffered(&f, 7)
-
-		s.write("a", "one")
-		s.pass()
-		s.wantLog(asBefore)
-		s.wantGot(&f, "one")
-		s.wantBroken(0)
+// While a file cannot be used, its last good content stays in use, and each reason is logged once. Refused content is
+// offered again at each check, since the reason for the refusal may be gone.
+func TestBrokenFile(t *testing.T) {
+	const removed = "removed"
+	run(t, func(h *harness) {
+		f, other := h.follow("a", "one"), h.follow("b", "other")
+		for _, c := range []struct {
+			content string
+			broken  float64
+			log     string
+		}{
+			{removed, 1, "file can't be used"},
+			{"one", 0, asBefore},
+			{"", 1, "is empty"},
+			{"bad", 1, "this is bad"},
+			{"bad too", 1, "this is bad too"},
+			{removed, 1, "no such file"},
+			{"bad too", 1, "this is bad too"},
+			{"one", 0, asBefore},
+			{"", 1, "is empty"},
+			{"two", 0, readAgain},
+		} {
+			if c.content == removed {
+				h.must(os.Remove(h.path("a")))
+			} else {
+				h.write("a", c.content)
+			}
+			h.pass()
+			h.want(c.broken, c.log)
+			h.pass()
+			h.want(c.broken)
+		}
+		h.wantGot(f, "one", "two")
+		if f.offered != 2+6 {
+			t.Errorf("offered %d times", f.offered)
+		}
+		h.must(os.Remove(h.path("a")))
+		h.write("b", "still followed")
+		h.pass()
+		h.wantGot(other, "other", "still followed")
 	})
 }
 
 func TestReload(t *testing.T) {
-	bubble(t, func(s *setup) {
-		var f follower
-		refuse := errors.New("not yet")
-		s.write("a", "one")
-		s.write("b", "any")
-		if err := s.Follow(f.apply, s.path("a")); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Follow(func(contents [][]byte) error {
-			if string(contents[0]) == "any" {
-				return nil
-			}
-			return refuse
-		}, s.path("b")); err != nil {
-			t.Fatal(err)
-		}
+	run(t, func(h *harness) {
+		f := h.follow("a", "one")
+		refusal := error(nil)
+		h.write("b", "any")
+		h.must(h.Follow(func([][]byte) error { return refusal }, h.path("b")))
 		start := time.Now()
 		reload := func() {
-			s.Reload()
-			s.Reload()
+			h.Reload()
+			h.Reload()
 			synctest.Wait()
 		}
+		h.write("a", "two")
+		h.write("b", "more")
+		refusal = errors.New("not yet")
 		reload()
-		s.log.take()
-		s.write("a", "two")
-		s.write("b", "more")
-		s.Reload()
+		h.wantGot(f, "one", "two")
+		h.log.Reset()
+		reload()
+		if n := strings.Count(h.log.String(), "not yet"); n == 0 {
+			t.Error("after Reload, a known failure is not logged again")
+		}
+		refusal = nil
+		h.log.Reset()
+		h.Reload()
 		synctest.Wait()
-		s.wantGot(&f, "one", "two")
-		s.wantLog(readAgain, notUsed)
-
-		s.Reload() // after Reload it is logged again
-		synctest.Wait()
-		s.wantLog(unchanged, notUsed)
-
-		refuse = nil
-		s.Reload()
-		synctest.Wait()
-		s.wantLog(unchanged, readAgain)
+		h.want(0, unchanged, readAgain)
 		if time.Since(start) != 0 {
-			t.Error("waited for the next look")
+			t.Error("waited for the next check")
 		}
 	})
 }
 
-// Groups of files change independently; the contents of one group's files are handed to its callback together.
+// The contents of a group's files are applied together.
 func TestTogether(t *testing.T) {
-	bubble(t, func(s *setup) {
+	run(t, func(h *harness) {
 		var got [][]byte
-		s.write("a", "12")
-		s.write("b", "3")
-		if err := s.Follow(func(contents [][]byte) error {
+		h.write("a", "12")
+		h.write("b", "3")
+		h.must(h.Follow(func(contents [][]byte) error {
 			got = contents
 			return nil
-		}, s.path("a"), s.path("b")); err != nil {
-			t.Fatal(err)
-		}
-		s.write("a", "1")
-		s.write("b", "23")
-		s.pass()
+		}, h.path("a"), h.path("b")))
+		h.write("a", "1")
+		h.write("b", "23")
+		h.pass()
 		if len(got) != 2 || string(got[0]) != "1" || string(got[1]) != "23" {
 			t.Errorf("got %q", got)
 		}
-		s.wantLog(readAgain)
 	})
 }
 
 // The paths may change, and there may be none.
 func TestFollowPaths(t *testing.T) {
-	bubble(t, func(s *setup) {
+	run(t, func(h *harness) {
 		var f follower
-		var paths atomic.Pointer[[]string]
-		name := func(names ...string) { paths.Store(&names) }
-		name()
-		if err := s.FollowPaths(f.apply, func() []string { return *paths.Load() }); err != nil {
-			t.Fatal(err)
-		}
-		s.pass()
-		s.Reload()
-		synctest.Wait()
-		s.wantOffered(&f, 0)
-		s.write("a", "one")
-		name(s.path("a"))
-		s.pass()
-		s.wantGot(&f, "one")
-		s.wantLog(readAgain)
-		name(s.path("b"))
-		s.pass()
-		s.wantLog("no such file")
-		s.wantBroken(1)
-		s.write("b", "two")
-		s.pass()
-		s.wantGot(&f, "one", "two")
-		s.wantLog(readAgain)
-		name()
-		s.pass()
-		s.wantBroken(0)
+		var paths []string
+		h.write("a", "one")
+		h.must(h.FollowPaths(f.apply, func() []string { return paths }))
+		h.Reload()
+		h.pass()
+		h.want(0)
+		paths = []string{h.path("a")}
+		h.pass()
+		h.want(0, readAgain)
+		paths = []string{h.path("b")}
+		h.pass()
+		h.want(1, "no such file")
+		h.write("b", "two")
+		h.pass()
+		h.want(0, readAgain)
+		h.must(os.Remove(h.path("b")))
+		paths = nil
+		h.pass()
+		h.want(0)
+		h.wantGot(&f, "one", "two")
 	})
 }

@@ -13,64 +13,45 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-func reporter(t *testing.T) (*Reporter, *bytes.Buffer) {
-	t.Helper()
-	log := &bytes.Buffer{}
-	r := NewReporter(slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
-	return r, log
-}
-
-func TestRecoverLogsAndCounts(t *testing.T) {
-	t.Parallel()
-	r, log := reporter(t)
-	err := func() (err error) {
-		defer r.Recover(Session, &err, "session", "S")
-		var nothing *Reporter
-		nothing.total.Reset()
-		return nil
-	}()
-	if !errors.Is(err, ErrPanicked) {
-		t.Errorf("error %v", err)
-	}
-	text := log.String()
-	for _, want := range []string{
-		"level=ERROR", "session=S", "part=session", "invalid memory address or nil pointer dereference", "TestRecoverLogsAndCounts",
+func TestRecover(t *testing.T) {
+	for name, c := range map[string]struct {
+		run    func()
+		logged string // part of the log line; empty for no line
+	}{
+		"no panic":           {func() {}, ""},
+		"an error":           {func() { _ = (*Reporter)(nil).logger }, "panic=\"runtime error: invalid memory address or nil pointer dereference\""},
+		"a value, not shown": {func() { panic("cannot read hunter2") }, "panic=string"},
 	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in %s", want, text)
+		var log bytes.Buffer
+		r := NewReporter(slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+		err := func() (err error) {
+			defer r.Recover(Session, &err, "session", "S")
+			c.run()
+			return nil
+		}()
+		count := testutil.ToFloat64(r.total.WithLabelValues(string(Session)))
+		text := log.String()
+		if c.logged == "" {
+			if err != nil || count != 0 || text != "" {
+				t.Errorf("%s: %v, counted %v, logged %s", name, err, count, text)
+			}
+			continue
 		}
-	}
-	for part, want := range map[Part]float64{Session: 1, Connection: 0, Request: 0, Hook: 0} {
-		if got := testutil.ToFloat64(r.total.WithLabelValues(string(part))); got != want {
-			t.Errorf("%s: %v, want %v", part, got, want)
+		if !errors.Is(err, ErrPanicked) || count != 1 {
+			t.Errorf("%s: %v, counted %v", name, err, count)
 		}
-	}
-}
-
-// The value of a panic is not logged, since it may contain a secret.
-func TestPanicValuesAreNotLogged(t *testing.T) {
-	t.Parallel()
-	r, log := reporter(t)
-	func() {
-		defer r.Recover(Request, nil)
-		panic("cannot read hunter2")
-	}()
-	if text := log.String(); strings.Contains(text, "hunter2") || !strings.Contains(text, "panic=string") {
-		t.Error(text)
-	}
-}
-
-func TestNothingIsReportedWithoutAPanic(t *testing.T) {
-	t.Parallel()
-	r, log := reporter(t)
-	func() { defer r.Recover(Connection, nil) }()
-	if log.Len() > 0 || testutil.CollectAndCount(r.total) != 4 {
-		t.Error(log)
+		for _, want := range []string{"level=ERROR", "session=S", "part=session", c.logged, "TestRecover"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in %s", name, want, text)
+			}
+		}
+		if strings.Contains(text, "hunter2") {
+			t.Errorf("the log shows the value: %s", text)
+		}
 	}
 }
 
 func TestNilReporterRecoversNothing(t *testing.T) {
-	t.Parallel()
 	defer func() {
 		if recover() == nil {
 			t.Error("no panic")
@@ -80,28 +61,20 @@ func TestNilReporterRecoversNothing(t *testing.T) {
 	panic("on")
 }
 
-func TestPanicInARequestIsCounted(t *testing.T) {
-	t.Parallel()
-	r, log := reporter(t)
-	server := httptest.NewServer(r.Handler(http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
-		if request.URL.Path == "/aborts" {
-			panic(http.ErrAbortHandler)
+func TestHandler(t *testing.T) {
+	for value, want := range map[any]float64{http.ErrAbortHandler: 0, "a fault": 1} {
+		r := NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		func() {
+			defer func() {
+				if recover() != http.ErrAbortHandler { //nolint:errorlint // net/http compares it like this
+					t.Error("net/http does not learn of the panic")
+				}
+			}()
+			r.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(value) })).ServeHTTP(
+				httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		}()
+		if n := testutil.ToFloat64(r.total.WithLabelValues(string(Request))); n != want {
+			t.Errorf("%v: %v counted, want %v", value, n, want)
 		}
-		panic("a fault")
-	})))
-	defer server.Close()
-	for _, path := range []string{"/aborts", "/fails"} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if response, err := server.Client().Do(request); err == nil {
-			response.Body.Close()
-			t.Errorf("%s: %s", path, response.Status)
-		}
-	}
-	server.Close() // Close waits for the handlers, since they log after the client has received its error
-	if n := testutil.ToFloat64(r.total.WithLabelValues(string(Request))); n != 1 || strings.Count(log.String(), "level=ERROR") != 1 {
-		t.Errorf("%v counted, logged %s", n, log)
 	}
 }

@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel"
 	"go.uber.org/goleak"
 
@@ -20,120 +18,105 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const wantURL = "want a URL with http:// or https:// and a host, such as http://127.0.0.1:4318"
-
 func TestWanted(t *testing.T) {
-	for _, c := range []struct {
-		env  map[string]string
-		want string
-		fail string
-	}{
-		{nil, "", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, "http/protobuf", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}, "", ""},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http/protobuf", ""},
-		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, "http/protobuf", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, "http/protobuf", ""},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "unix:///run/c.sock", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc", ""},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "TraceIDRatio", "OTEL_TRACES_SAMPLER_ARG": " 0.1 "}, "http/protobuf", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "always_off", "OTEL_TRACES_SAMPLER_ARG": "whatever"}, "http/protobuf", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_TRACES_SAMPLER": "always"}, "", ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "always"}, "", `OTEL_TRACES_SAMPLER: want always_on, always_off or traceidratio, or one of them after parentbased_; have "always"`},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "10%"}, "", `OTEL_TRACES_SAMPLER_ARG: want a share of the traces, 0 to 1; have "10%"`},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "10"}, "", `OTEL_TRACES_SAMPLER_ARG: want a share of the traces, 0 to 1; have "10"`},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, "", "OTEL_EXPORTER_OTLP_ENDPOINT: " + wantURL},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4318"}, "", "OTEL_EXPORTER_OTLP_ENDPOINT: " + wantURL},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https:///v1/traces"}, "", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: " + wantURL},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "", "OTEL_EXPORTER_OTLP_ENDPOINT: " + wantURL},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "jaeger"}, "", `OTEL_TRACES_EXPORTER: want "otlp" or "none"; have "jaeger"`},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "", `OTEL_EXPORTER_OTLP_PROTOCOL: want "http/protobuf" or "grpc"; have "http/json"`},
+	const (
+		web     = "http/protobuf"
+		wantURL = ": want a URL with http:// or https:// and a host, such as http://127.0.0.1:4318"
+	)
+	for env, want := range map[string]struct{ protocol, err string }{
+		"": {"", ""},
+		"TRACES_EXPORTER=none EXPORTER_OTLP_ENDPOINT=http://c:4318":                                    {"", ""},
+		"TRACES_EXPORTER=none TRACES_SAMPLER=always":                                                   {"", ""},
+		"TRACES_EXPORTER=otlp":                                                                         {web, ""},
+		"TRACES_EXPORTER=otlp SDK_DISABLED=true":                                                       {"", ""},
+		"EXPORTER_OTLP_ENDPOINT=http://c:4318":                                                         {web, ""},
+		"EXPORTER_OTLP_TRACES_ENDPOINT=http://c:4318/v1/traces":                                        {web, ""},
+		"TRACES_EXPORTER=otlp EXPORTER_OTLP_PROTOCOL=grpc":                                             {"grpc", ""},
+		"TRACES_EXPORTER=otlp EXPORTER_OTLP_PROTOCOL=grpc EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf": {web, ""},
+		"EXPORTER_OTLP_ENDPOINT=unix:///run/c.sock EXPORTER_OTLP_PROTOCOL=grpc":                        {"grpc", ""},
+		"TRACES_EXPORTER=otlp TRACES_SAMPLER=TraceIDRatio TRACES_SAMPLER_ARG=0.1":                      {web, ""},
+		"TRACES_EXPORTER=otlp TRACES_SAMPLER=always_off TRACES_SAMPLER_ARG=whatever":                   {web, ""},
+		"TRACES_EXPORTER=otlp TRACES_SAMPLER=always":                                                   {"", `OTEL_TRACES_SAMPLER: want always_on, always_off or traceidratio, or one of them after parentbased_; have "always"`},
+		"TRACES_EXPORTER=otlp TRACES_SAMPLER=parentbased_traceidratio TRACES_SAMPLER_ARG=10%":          {"", `OTEL_TRACES_SAMPLER_ARG: want a share of the traces, 0 to 1; have "10%"`},
+		"TRACES_EXPORTER=otlp TRACES_SAMPLER=traceidratio TRACES_SAMPLER_ARG=10":                       {"", `OTEL_TRACES_SAMPLER_ARG: want a share of the traces, 0 to 1; have "10"`},
+		"EXPORTER_OTLP_ENDPOINT=127.0.0.1:4318":                                                        {"", "OTEL_EXPORTER_OTLP_ENDPOINT" + wantURL},
+		"EXPORTER_OTLP_ENDPOINT=c:4318":                                                                {"", "OTEL_EXPORTER_OTLP_ENDPOINT" + wantURL},
+		"EXPORTER_OTLP_ENDPOINT=http://c:4318 EXPORTER_OTLP_TRACES_ENDPOINT=https:///v1/traces":        {"", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" + wantURL},
+		"EXPORTER_OTLP_ENDPOINT=127.0.0.1:4317 EXPORTER_OTLP_PROTOCOL=grpc":                            {"", "OTEL_EXPORTER_OTLP_ENDPOINT" + wantURL},
+		"TRACES_EXPORTER=jaeger":                                                                       {"", `OTEL_TRACES_EXPORTER: want "otlp" or "none"; have "jaeger"`},
+		"TRACES_EXPORTER=otlp EXPORTER_OTLP_PROTOCOL=http/json":                                        {"", `OTEL_EXPORTER_OTLP_PROTOCOL: want "http/protobuf" or "grpc"; have "http/json"`},
 	} {
-		got, err := wanted(func(name string) string { return c.env[name] })
-		if c.fail == "" && got != c.want || (err == nil) != (c.fail == "") || err != nil && err.Error() != c.fail {
-			t.Errorf("%v: %q, %v", c.env, got, err)
+		values := make(map[string]string)
+		for setting := range strings.FieldsSeq(env) {
+			name, value, _ := strings.Cut(setting, "=")
+			values["OTEL_"+name] = " " + value + " "
+		}
+		protocol, err := wanted(func(name string) string { return values[name] })
+		if err == nil && (protocol != want.protocol || want.err != "") || err != nil && err.Error() != want.err {
+			t.Errorf("%s: %q, %v", env, protocol, err)
 		}
 	}
 }
 
-func TestOffByDefault(t *testing.T) {
-	p, err := New(t.Context(), Config{Logger: slog.New(slog.DiscardHandler)})
-	if p != nil || err != nil {
-		t.Fatal(p, err)
+// start returns a Provider for the environment, and its log.
+func start(t *testing.T, env ...string) (*Provider, *bytes.Buffer) {
+	t.Helper()
+	for i := 0; i < len(env); i += 2 {
+		t.Setenv("OTEL_"+env[i], env[i+1])
 	}
-	if p.Tracer() != nil {
-		t.Error("there is a tracer")
+	log := &bytes.Buffer{}
+	p, err := New(t.Context(), Config{Version: "v1.2.3", Node: "n-1", Logger: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return p, log
+}
+
+func (p *Provider) end(t *testing.T) {
+	t.Helper()
 	if err := p.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestTracesReachACollector(t *testing.T) {
-	c := collector.Start(t)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.URL)
-	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-	p, err := New(t.Context(), Config{Version: "v1.2.3", Node: "n-1", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
+func TestOffByDefault(t *testing.T) {
+	p, _ := start(t)
+	if p != nil || p.Tracer() != nil {
+		t.Error(p)
 	}
-	_, span := p.Tracer().Start(context.Background(), "renewal")
-	span.End()
-	if err := p.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Resources()) != 1 || len(c.Spans()) != 1 || c.Spans()[0].Name != "renewal" {
-		t.Fatalf("%v %v", c.Resources(), c.Spans())
-	}
-	got := c.Resources()[0]
-	maps.DeleteFunc(got, func(key, _ string) bool { return strings.HasPrefix(key, "telemetry.") })
-	want := map[string]string{
-		"service.name": "refresher", "service.version": "v1.2.3", "service.instance.id": "n-1", "deployment.environment.name": "test",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+	p.end(t)
+}
+
+func TestMistakesAreRefused(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "zipkin")
+	if p, err := New(t.Context(), Config{}); err == nil || p != nil {
+		t.Error(p, err)
 	}
 }
 
-func TestTheEnvironmentHasTheLastWord(t *testing.T) {
+// The environment has the last word.
+func TestTracesReachACollector(t *testing.T) {
 	c := collector.Start(t)
-	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", c.URL+"/v1/traces")
-	t.Setenv("OTEL_SERVICE_NAME", "calls")
-	t.Setenv("OTEL_TRACES_SAMPLER", "traceidratio")
-	t.Setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
-	p, err := New(t.Context(), Config{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, _ := start(t, "EXPORTER_OTLP_ENDPOINT", c.URL, "RESOURCE_ATTRIBUTES", "service.instance.id=calls", "TRACES_SAMPLER", "traceidratio", "TRACES_SAMPLER_ARG", "0.5")
 	const began = 1000
 	for range began {
 		_, span := p.Tracer().Start(context.Background(), "renewal")
 		span.End()
 	}
-	if err := p.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	p.end(t)
 	if n := len(c.Spans()); n < began/4 || n > began*3/4 {
 		t.Errorf("%d spans of %d", n, began)
 	}
-	if name := c.Resources()[0]["service.name"]; name != "calls" {
-		t.Error(name)
+	for key, want := range map[string]string{"service.name": "refresher", "service.version": "v1.2.3", "service.instance.id": "calls"} {
+		if got := c.Resources()[0][key]; got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
 	}
 }
 
 func TestGRPC(t *testing.T) {
-	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
-	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-	p, err := New(t.Context(), Config{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Close(t.Context()); err != nil { // Close succeeds, since no spans are left to send
-		t.Error(err)
-	}
+	p, _ := start(t, "EXPORTER_OTLP_PROTOCOL", "grpc", "EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	p.end(t) // succeeds, since no spans are left to send
 }
 
 // While the collector is unreachable, at most one line a minute is logged.
@@ -151,43 +134,18 @@ func TestComplaints(t *testing.T) {
 	})
 }
 
-// The OpenTelemetry SDK's errors are written to the log and not to the terminal.
+// The OpenTelemetry SDK's errors are written to the log and not to the terminal. A setting that the SDK ignores is
+// logged without its value.
 func TestComplaintsOfTheSDK(t *testing.T) {
-	var log bytes.Buffer
-	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
-	p, err := New(t.Context(), Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, log := start(t, "TRACES_EXPORTER", "otlp", "EXPORTER_OTLP_HEADERS", "hush-hush")
 	otel.Handle(errors.New("connection refused"))
-	if err := p.Close(t.Context()); err != nil {
-		t.Error(err)
+	p.end(t)
+	for _, want := range []string{"connection refused", "a setting of OpenTelemetry is left out", "parse headers"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in %s", want, log)
+		}
 	}
-	if !strings.Contains(log.String(), "connection refused") {
-		t.Error(log.String())
-	}
-}
-
-// A setting that the SDK ignores is logged, without its value.
-func TestSettingsThatTheSDKLeavesOut(t *testing.T) {
-	var log bytes.Buffer
-	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
-	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "hush-hush")
-	p, err := New(t.Context(), Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if text := log.String(); !strings.Contains(text, "a setting of OpenTelemetry is left out") || !strings.Contains(text, "parse headers") || strings.Contains(text, "hush-hush") {
-		t.Error(text)
-	}
-}
-
-func TestMistakesAreRefused(t *testing.T) {
-	t.Setenv("OTEL_TRACES_EXPORTER", "zipkin")
-	if p, err := New(t.Context(), Config{Logger: slog.New(slog.DiscardHandler)}); err == nil || p != nil {
-		t.Error(p, err)
+	if strings.Contains(log.String(), "hush-hush") {
+		t.Error(log)
 	}
 }

@@ -25,18 +25,22 @@ import { failure } from "./time.js";
  * @property {() => void} joined the SDK is in the call: the app has joined it, perhaps again
  */
 
-/** The longest time that an SDK may take to answer, in milliseconds. SDKs usually answer sooner. It must be less than two ack timeouts (10 s), after which the service closes the connection. */
+/**
+ * How long an SDK may take to answer, in milliseconds. Must be less than two ack timeouts (10 s), after which
+ * the service closes the connection.
+ */
 const sdkTimeout = 8_000;
 
-/** Binds one SDK to the tokens of one service. */
 export class Binding {
   #sdk;
   #alarms;
   /** @type {BindingState} */
   #state = "idle";
-  /** Whether a call of the app's rejoin is still running. The call may take longer than sdkTimeout, and outlast the state `rejoining`. */
+  /**
+   * Whether a call of the app's rejoin is still running. The call may outlast sdkTimeout and the state
+   * `rejoining`.
+   */
   #rejoinPending = false;
-  /** How many tokens in a row the SDK has refused. */
   refusals = 0;
 
   /**
@@ -57,7 +61,6 @@ export class Binding {
     return this.state !== "left" && this.state !== "unbound";
   }
 
-  /** Whether the SDK needs a token to rejoin the call with. */
   get needsRejoin() {
     return this.state === "expired" && !this.#rejoinPending;
   }
@@ -79,8 +82,8 @@ export class Binding {
    * @returns {boolean} whether it was in the call, as far as the library knew
    */
   left(failed) {
-    // A rejoin of RTM begins with a logout that the user did not cause, so it is ignored. SDKs with
-    // isJoined have no such logout.
+    // A rejoin of RTM begins with a logout. That logout is not the user's, so it is ignored. SDKs with isJoined
+    // do not log out to rejoin.
     if (this.state === "rejoining" && !this.#sdk.isJoined) return false;
     return this.dispatch(failed === true ? "failed" : "left");
   }
@@ -95,7 +98,7 @@ export class Binding {
   async deliver(token, previousExpired) {
     const sdk = this.#sdk;
     const returned = this.state === "returned";
-    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // inCall is undefined if the SDK cannot tell
+    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined: the SDK cannot tell
     if (inCall || returned) this.dispatch("inCall");
     if (!this.wantsTokens || (this.state === "idle" && !inCall)) return false;
     // Without isJoined and rejoin, only a call of renew can show whether the SDK is in the call.
@@ -107,8 +110,7 @@ export class Binding {
       } catch (error) {
         const expired = previousExpired || this.#isOut; // the SDK's token may have expired while renew ran
         if (mustTry || !expired || this.state === "returned") throw error;
-        // The SDK has left the call, so renew was bound to fail. If the rejoin below fails, it
-        // reports its own error.
+        // The SDK has left the call, so renew had to fail. If the rejoin below fails, it reports its own error.
       }
     }
     if (!this.wantsTokens) return false; // the SDK left while renew ran
@@ -172,7 +174,7 @@ export function describeRefusal(error) {
       const words = typeof value === "object" && !value?.toString ? "[object]" : String(value);
       return withoutTokens(words.startsWith("[object") ? JSON.stringify(value) : words).slice(0, limit) || fallback;
     } catch {
-      return fallback; // the value cannot be converted to text
+      return fallback;
     }
   };
   return {

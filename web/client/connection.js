@@ -1,5 +1,5 @@
-// The connection to the service. It opens one WebSocket after another, with backoff, and detects
-// dead ones. It does not know tokens or sessions.
+// The connection to the service. Opens one WebSocket after another, with backoff, and detects dead connections.
+// It knows nothing of tokens and sessions.
 
 /** @import { Platform, WebSocketLike } from "./platform.js" */
 /** @import { Alarms, Clock } from "./time.js" */
@@ -9,24 +9,26 @@ import { subprotocol } from "./protocol.js";
 import { backoff } from "./time.js";
 
 /**
- * How long a socket may take to open, in milliseconds. After that, the next attempt begins at once.
- * After failures, Firefox delays connections to a host for up to a minute, and then connects the socket that is waiting
- * at that moment. So there must be no gap between attempts. Closing an attempt does not extend Firefox's delay.
+ * How long a socket may take to open, in milliseconds. Then the next attempt begins without a pause: after
+ * failures, Firefox delays connections to a host by up to a minute, and then connects only a socket that is
+ * waiting at that moment. Closing an attempt does not extend the delay.
  */
 const connectTimeout = 60_000;
-/** The longest wait for the answer to join, resume or ping, in milliseconds. */
 const answerTimeout = 10_000;
-/** The longest wait for a pong if the connection may be dead, in milliseconds. */
+/** How long the connection waits for a pong if it may be dead, in milliseconds. */
 const probeTimeout = 5_000;
-/** The shortest limit for the wait for a pong, in milliseconds. */
+/** The least value of pongTimeout, in milliseconds. */
 const minPongTimeout = 2_000;
-/** A connection that was live for this long, in milliseconds, resets the count of failures. */
+/** After this time live, in milliseconds, the connection resets the count of failures. */
 const stableAfter = 5_000;
-/** If an alarm rings later than this, in milliseconds, the device slept or the timers were throttled. The answer may have come in time, so the connection sends a second ping. */
+/**
+ * If an alarm rings later than this, in milliseconds, the device slept or the timers were throttled. The answer
+ * may have arrived in time, so the connection sends a second ping.
+ */
 const lateLimit = 2_000;
-/** If an attempt has taken longer than this, in milliseconds, wake() replaces it by another. */
+/** After this time, in milliseconds, wake() replaces an attempt by a new one. */
 const restartAfter = 1_000;
-/** The close code for a socket that the library abandons. The service then keeps the session, so that it can be resumed. */
+/** The close code for a socket that the library abandons: it tells the service to keep the session for a resume. */
 const resumable = 4000;
 
 /**
@@ -44,7 +46,7 @@ const resumable = 4000;
  */
 
 /**
- * An attempt to connect. When its socket is open, it is the connection.
+ * An attempt to connect. Once its socket is open, the attempt is the connection.
  * @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt
  */
 
@@ -52,23 +54,19 @@ export class Connection {
   #clock;
   #alarms;
   #session;
-  /** Whether close() was called. */
   #closed = false;
-  /** How many attempts in a row have failed. */
   #failures = 0;
   /** When the service answered join or resume, by the clock; -1 before the answer. */
   #joinedAt = -1;
-  /** When the current attempt began, by the clock. */
   #startedAt = 0;
-  /** The interval between pings, in milliseconds. */
   #heartbeat = 0;
-  /** How long the service may take to answer a ping, in milliseconds. Short-lived tokens have a short heartbeat, and then this is shorter too. */
+  /** How long the service may take to answer a ping, in milliseconds. Shorter for short-lived tokens. */
   #pongTimeout = answerTimeout;
-  /** Whether a second ping was sent, because the device may have slept when the first answer was due. */
+  /** Whether a second ping was sent, since the device may have slept when the first answer was due. */
   #probed = false;
   /** The times at which unanswered messages (join, resume, ping) were sent, by the clock, oldest first. The service answers in this order. @type {number[]} */
   #unanswered = [];
-  /** The current attempt. Socket events of earlier attempts are ignored. @type {Attempt | null} */
+  /** @type {Attempt | null} */
   #attempt = null;
 
   /** @param {Parts} session */
@@ -83,7 +81,7 @@ export class Connection {
     return this.#joinedAt >= 0;
   }
 
-  /** Begins an attempt now. It replaces the current one. */
+  /** Begins an attempt now, in place of the current one. */
   async open() {
     if (this.#closed) return;
     this.#discard();
@@ -126,13 +124,13 @@ export class Connection {
     try {
       this.#attempt.socket?.send(JSON.stringify(message));
     } catch {
-      // Some sockets throw while they are closing. Nothing is lost: onclose follows, the client
-      // resumes, and the service repeats its last bundle.
+      // Some sockets throw while they close. No message is lost: after onclose the client resumes, and the
+      // service repeats its last bundle.
     }
   }
 
   /**
-   * Records that the service answered join or resume: the connection is live.
+   * Makes the connection live, because the service answered join or resume.
    * @param {number} heartbeatMs
    */
   joined(heartbeatMs) {
@@ -144,8 +142,8 @@ export class Connection {
   }
 
   /**
-   * Connects again after a time that the service has set. The current socket stays open until then,
-   * unless the service closes it.
+   * Connects again after a time that the service has set. Until then the current socket stays open, unless the
+   * service closes it.
    * @param {number} afterMs
    * @param {string} reason
    */
@@ -157,10 +155,9 @@ export class Connection {
   }
 
   /**
-   * Pings a live connection. If there is none, begins an attempt now, unless the service has set
-   * the time of the next attempt. An attempt that has taken longer than restartAfter is replaced:
-   * it may use a network that is gone. It must be closed first, since browsers open one WebSocket
-   * to a host at a time.
+   * Pings a live connection. Without a connection, begins an attempt now, unless the service has set the time
+   * of the next attempt. An attempt that is older than restartAfter is replaced, since its network may be gone.
+   * That attempt is closed first, since browsers open only one WebSocket to a host at a time.
    */
   wake() {
     if (this.live) this.#probe();
@@ -175,7 +172,6 @@ export class Connection {
     if (this.#attempt) this.#lost(reason, 0);
   }
 
-  /** Closes the connection. No attempt follows. */
   close() {
     this.#closed = true;
     this.#discard();
@@ -185,7 +181,7 @@ export class Connection {
   /** @param {unknown} data */
   #receive(data) {
     this.#probed = false;
-    if (this.live) this.#alarms.clear("answer"); // before `joined` arrives, no message is the answer to the first one
+    if (this.live) this.#alarms.clear("answer"); // no message before `joined` answers join or resume
     let message;
     try {
       message = JSON.parse(String(data));
@@ -194,13 +190,12 @@ export class Connection {
     }
     this.#clock.sync(message?.now, this.#isPrompt(message?.type));
     if (typeof message?.type === "string") this.#session.onMessage(message);
-    this.#alarms.check(); // in a background page, a message may arrive while the timer is delayed, so due alarms ring now
+    this.#alarms.check(); // in a background page the timer may be late, so due alarms ring now
   }
 
   /**
-   * Whether a message is the answer to a join, resume or ping that was sent within the last
-   * pongTimeout. Any other message may have waited in the socket while the page was frozen, so its
-   * `now` may be old. That includes a message that arrives soon after an overdue ping.
+   * Whether a message answers a join, resume or ping of the last pongTimeout. Any other message may have waited
+   * in the socket while the page was frozen, so its `now` may be outdated.
    * @param {unknown} type
    */
   #isPrompt(type) {
@@ -237,7 +232,7 @@ export class Connection {
     this.#alarms.set("answer", ms, (lateMs) => {
       if (this.#attempt && !this.#attempt.open) return this.#lost("no answer", 0);
       if (!this.live || this.#probed || lateMs <= lateLimit) return this.#lost("no answer");
-      this.#probed = true; // the answer may already be in the socket; if a second ping also times out, the connection is dead
+      this.#probed = true; // The answer may already be in the socket. If a second ping gets no answer either, the connection is dead.
       this.#probe();
     });
   }
@@ -257,7 +252,6 @@ export class Connection {
     this.#session.onLost({ reason, retryInMs: afterMs ?? move });
   }
 
-  /** Ends the current attempt. */
   #discard() {
     const socket = this.#attempt?.socket;
     this.#attempt = null;
@@ -265,12 +259,12 @@ export class Connection {
     this.#probed = false;
     this.#unanswered = [];
     this.#alarms.clear("answer", "ping", "retry");
-    // Do not wait for onclose: on a half-open connection it takes minutes.
+    // On a half-open connection, onclose comes only after minutes, so the code does not wait for it.
     try {
       socket?.close(resumable);
     } catch {
-      // Some sockets refuse a close code before they are open. Their events are ignored from here
-      // on, so they can stay open.
+      // Some sockets refuse a close code before they are open. The library ignores their events from now on, so
+      // they may stay open.
     }
   }
 }

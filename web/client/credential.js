@@ -1,18 +1,17 @@
-// The credential with which a session is opened, and the app's function that fetches it.
+// The credential that opens a session, and the app's function that fetches it.
 
 /** @import { Alarms } from "./time.js" */
 
 import { parseCredential } from "./diagnose.js";
 
-/** The longest time that the app's function may take, in milliseconds. */
 const fetchTimeout = 30_000;
 
 export class Credential {
   #source;
   #alarms;
-  /** The credential for the next session, or the fetch that is running. @type {Promise<string> | null} */
+  /** The credential for the next session, or its running fetch. @type {Promise<string> | null} */
   #fetched = null;
-  /** Whether the service refused the last credential, and the next one has not been accepted yet. */
+  /** Whether the service refused the last credential. False again when it accepts one. */
   #refused = false;
 
   /**
@@ -30,20 +29,19 @@ export class Credential {
   }
 
   /**
-   * Returns the credential for the next session. All attempts to connect share one fetch, so that
-   * an outage of the service does not load the app's back end.
+   * Returns the credential for the next session. All attempts to connect share one fetch, so that an outage of
+   * the service causes no load on the app's back end.
    * @returns {string | undefined | Promise<string>}
    */
   get() {
     if (typeof this.#source !== "function") return this.#source;
     if (!this.#fetched) {
       this.#fetched = this.#fetch(this.#source);
-      this.#fetched.catch(() => this.discard()); // the caller handles the rejection; here it only makes the next call fetch again
+      this.#fetched.catch(() => this.discard()); // the caller handles the rejection; here it only causes another fetch at the next call
     }
     return this.#fetched;
   }
 
-  /** Forgets the credential, so that the next session fetches another one. */
   discard() {
     this.#fetched = null;
   }

@@ -1,6 +1,5 @@
-// The queue of bundles for the SDKs. It delivers one bundle at a time, and always the newest. It
-// remembers the outcome: when the service sends a bundle again, the queue repeats the answer
-// instead of delivering the bundle twice.
+// The queue of bundles for the SDKs. Delivers one bundle at a time, always the newest. If the service repeats a
+// bundle, the queue repeats its ack or nack instead of delivering the bundle twice.
 
 /** @import { BundleInfo, Cause, Via } from "./events.js" */
 /** @import { Service, Tokens } from "./protocol.js" */
@@ -39,13 +38,13 @@
 export class DeliveryQueue {
   #session;
   #delivering = false;
-  /** How many times reset was called. If it changes during a delivery, that delivery belongs to an earlier session. */
+  /** How often reset was called. If the number changes during a delivery, the delivery is of an earlier session. */
   #resets = 0;
-  /** The bundle to deliver next. @type {Bundle | null} */
+  /** @type {Bundle | null} */
   #next = null;
-  /** The last complete delivery. @type {{bundle: Bundle, outcome: Outcome} | null} */
+  /** @type {{bundle: Bundle, outcome: Outcome} | null} */
   #last = null;
-  /** The newest bundle that has arrived. @type {Bundle | null} */
+  /** @type {Bundle | null} */
   newest = null;
 
   /** @param {Parts} session */
@@ -63,14 +62,12 @@ export class DeliveryQueue {
     return this.newest?.expiresAt ?? 0;
   }
 
-  /** Whether the SDKs have refused the newest bundle. */
   get refused() {
     return this.#last?.bundle === this.newest && !this.#last?.outcome.ok;
   }
 
   /**
-   * Takes a bundle that has arrived. It delivers the bundle unless it is older than the newest, or
-   * has arrived before.
+   * Delivers a bundle that has arrived, unless it is older than the newest bundle or has arrived before.
    * @param {Bundle} bundle
    * @returns {boolean} whether it is new
    */
@@ -82,15 +79,15 @@ export class DeliveryQueue {
       return true;
     }
     if (bundle.seq < this.seq) return false;
-    // The service sends the newest bundle again, since it got no answer. So the answer is sent
-    // again.
+    // The service repeats the newest bundle because it got no answer, so the queue answers again.
     if (this.#last?.bundle === this.newest) this.#session.onDelivered(this.#last.bundle, this.#last.outcome);
-    // The bundle was not delivered before: the clock was ahead, so it seemed to have expired.
+    // The bundle was not delivered when it first arrived, since it seemed to have expired by a clock that was
+    // ahead.
     else if (!this.#delivering) this.redeliver();
     return false;
   }
 
-  /** Delivers the newest bundle again, unless a newer one is waiting. */
+  /** Delivers the newest bundle again, unless a newer bundle waits. */
   redeliver() {
     this.#next ??= this.newest;
     void this.#run();
@@ -111,7 +108,7 @@ export class DeliveryQueue {
       if (this.#session.clock.hasPassed(bundle.expiresAt)) continue;
       const resets = this.#resets;
       const outcome = await this.#session.bindings.deliver(bundle);
-      if (resets !== this.#resets || this.#session.clock.hasPassed(bundle.expiresAt)) continue; // the session was replaced, or the bundle has expired meanwhile
+      if (resets !== this.#resets || this.#session.clock.hasPassed(bundle.expiresAt)) continue; // the session was replaced, or the bundle has expired
       this.#last = { bundle, outcome };
       this.#session.onDelivered(bundle, outcome);
     }

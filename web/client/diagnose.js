@@ -1,5 +1,5 @@
-// Messages about mistakes that keep an app from opening its first session: in its options, in its
-// credential function, or in its network. No message contains a secret.
+// Messages about mistakes that keep an app from opening its first session: in its options, its credential
+// function or its network. No message contains a secret.
 
 /** @import { Platform } from "./platform.js" */
 /** @import { Identity } from "./protocol.js" */
@@ -70,7 +70,7 @@ function mistakeIn(value) {
 /** Until the session has joined for the first time, warns in the console, once for each cause. */
 export class Diagnosis {
   #session;
-  /** The causes that it has warned about. @type {Set<string>} */
+  /** @type {Set<string>} */
   #causes = new Set();
 
   /** @param {Parts} session */
@@ -91,7 +91,7 @@ export class Diagnosis {
    * @param {string} reason of the event `lost`
    */
   notConnected(reason) {
-    if (!/1006|no answer|not connected/.test(reason)) return; // the service itself closed the connection, so the network works
+    if (!/1006|no answer|not connected/.test(reason)) return; // other reasons mean that the service answered, so the network works
     const { address } = this.#session;
     const { origin = "", protocol } = globalThis.location ?? {};
     const path = address.split(/\/\/[^/]*/)[1];
@@ -113,7 +113,7 @@ export class Diagnosis {
    * @param {boolean} hasCredential whether the app passes a credential
    */
   refused(code, message, hasCredential) {
-    if (this.#session.resume.token) return; // the app has had a session, so its setup has no mistake
+    if (this.#session.resume.token) return; // the app has had a session, so its options are right
     const { rtc, rtm, chat } = this.#session.identity;
     const hint = {
       unauthenticated: hasCredential ? ". The service's log has the reason" : ". The option credential is missing",

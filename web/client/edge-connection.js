@@ -1,5 +1,4 @@
-// A WebSocket to the demo's substitute for Agora's edge. It carries requests, their answers, and
-// events.
+// A WebSocket to the demo's stand-in for Agora's edge. Carries requests, their answers, and events.
 
 /** @import { Platform } from "./platform.js" */
 
@@ -9,12 +8,11 @@
 export class EdgeConnection {
   #socket;
   #opened;
-  /** Whether the edge has accepted the WebSocket handshake. */
   reached = false;
   #lastId = 0;
   /** @type {Map<number, (answer?: Answer) => void>} */
   #pending = new Map();
-  /** Resolves when the connection breaks; close() does not resolve it. @type {Promise<void>} */
+  /** Resolves when the connection breaks, but not on close(). @type {Promise<void>} */
   lost;
 
   /**

@@ -21,10 +21,7 @@
  * @typedef {"left" | "closed" | "revoked" | "denied" | "expired" | "superseded" | "unauthenticated" | "forbidden" | "unknown_session" | "bad_request" | "rate_limited" | (string & {})} Reason
  */
 
-/**
- * How a bundle arrived: on the WebSocket, or over HTTP.
- * @typedef {"socket" | "http"} Via
- */
+/** @typedef {"socket" | "http"} Via */
 
 /**
  * Describes a bundle without its tokens.
@@ -64,9 +61,7 @@ export class EndedError extends Error {
   constructor(ended) {
     super(`the session has ended: ${ended.reason}${ended.message && ` (${ended.message})`}`);
     this.name = "EndedError";
-    /** Why the session has ended. */
     this.reason = ended.reason;
-    /** The argument of the listeners of `ended`. */
     this.ended = ended;
   }
 }

@@ -1,4 +1,4 @@
-// Requests over HTTP, to renew and to leave. The client uses them while it has no connection.
+// Requests over HTTP, to renew and to leave without a connection.
 
 /** @import { Platform } from "./platform.js" */
 /** @import { Push } from "./protocol.js" */
@@ -7,8 +7,8 @@
 import { hasBundle } from "./protocol.js";
 
 /**
- * The service's answer: `push` has tokens; `over` means that the session gets no more tokens.
- * Without both, the service cannot answer now, and `retryInMs` is the wait that it asks for, or 0.
+ * The service's answer. `push` has tokens; `over` means that the session gets no more tokens. An answer with
+ * neither means that the service is unavailable: `retryInMs` is its Retry-After, or 0.
  * @typedef {{push?: Push, over?: {status: number, reason: string, message: string, accessEndsAt: number}, retryInMs?: number}} Answer
  */
 
@@ -48,7 +48,7 @@ export async function renewByHttp(parts, { session, key, ...body }, signal) {
   if (response.status === 429 || response.status >= 500) {
     return { retryInMs: Number(response.headers.get("retry-after")) * 1000 || 0 };
   }
-  // If a proxy refused the request, the body has another form, and tells nothing about the session.
+  // A proxy's refusal has a body of another form, and says nothing about the session.
   const problem = response.status === 404 || response.status === 410 ? await response.json().catch(() => null) : null;
   const reason = problem?.reason ?? problem?.code;
   if (!reason) throw new Error(`HTTP status ${response.status}`);

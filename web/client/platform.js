@@ -42,8 +42,8 @@ export function platform(own) {
   const { WebSocket, performance, document, window } = /** @type {any} */ (globalThis);
   return {
     WebSocket,
-    // These functions are looked up at each call, because pages may replace them later. Called as methods of
-    // globalThis, because browsers reject any other `this`.
+    // Pages may replace these functions later, so they are looked up at each call. Browsers reject any `this`
+    // but globalThis.
     fetch: (url, init) => globalThis.fetch(url, init),
     setTimeout: (run, ms) => globalThis.setTimeout(run, ms),
     clearTimeout: (timer) => globalThis.clearTimeout(timer),
@@ -56,7 +56,6 @@ export function platform(own) {
   };
 }
 
-/** The functions that exist only in a page. */
 const page = {
   // During pagehide and beforeunload, visibilityState is still "visible".
   isHidden: () => document.visibilityState === "hidden" || /pagehide|unload/.test(/** @type {any} */ (window).event?.type),

@@ -1,5 +1,3 @@
-// The interface of the library: an app makes one Refresher for each call.
-
 /** @import { Reports, Sdk } from "./binding.js" */
 /** @import { Events } from "./events.js" */
 /** @import { Platform } from "./platform.js" */
@@ -42,7 +40,10 @@ export class Refresher {
     return this.#identity;
   }
 
-  /** The connection's state: "connecting" until the service has answered for the first time, then "live"; "away" while the connection is lost; "ended" at last. */
+  /**
+   * The connection's state: "connecting" until the service has answered for the first time, then "live"; "away"
+   * while the connection is lost; "ended" after the session's end.
+   */
   get state() {
     return this.#session.state;
   }
@@ -63,8 +64,8 @@ export class Refresher {
   }
 
   /**
-   * Resolves with a token to join the call with: the newest one, or the first one that arrives. It
-   * is never an expired one. Rejects with an EndedError if the session has ended.
+   * Resolves with a token to join the call with: the newest token, or the first that arrives. Never resolves
+   * with an expired token. Rejects with an EndedError if the session has ended.
    * @param {Service} service
    * @returns {Promise<string>}
    */
@@ -85,7 +86,7 @@ export class Refresher {
   }
 
   /**
-   * Calls the listeners of an event. The library itself also emits its events by this.
+   * Calls the listeners of an event. The library itself emits its events by this method.
    * @template {keyof Events} E
    * @param {E} event
    * @param {Events[E]} detail
@@ -95,9 +96,8 @@ export class Refresher {
   }
 
   /**
-   * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc, bindRtm,
-   * bindStreamChannel, bindChat or bindEngine instead: they know the SDK's events, and call this
-   * function.
+   * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc, bindRtm, bindStreamChannel,
+   * bindChat or bindEngine instead, which listen to the SDK's events.
    * @param {Service} service
    * @param {Sdk} sdk
    * @returns {Reports & {unbind: () => void}} `unbind` ends the binding. The other functions are those that `sdk.listen` gets, for an app that calls them itself
@@ -115,7 +115,10 @@ export class Refresher {
     if (this.state !== "ended") this.#session.renewals.request();
   }
 
-  /** Checks the connection and all deadlines now. Call it when the device woke up or changed its network, where the page gets no event for that. */
+  /**
+   * Checks the connection and all deadlines now. Call it when the device woke up or changed its network, if the
+   * page gets no event for that.
+   */
   wake() {
     this.#session.wake();
   }

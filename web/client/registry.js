@@ -1,5 +1,4 @@
-// The bindings of a session: which SDKs are bound to which service. Delivers a bundle to all of
-// them.
+// The bindings of a session: which SDKs are bound to which service. Delivers each bundle to all of them.
 
 /** @import { Bundle, DeliveryQueue, Outcome, Refusal } from "./delivery.js" */
 /** @import { Reports, Sdk } from "./binding.js" */
@@ -11,7 +10,10 @@
 import { Binding, describeRefusal } from "./binding.js";
 import { callSafely } from "./emitter.js";
 
-/** An SDK that has refused more tokens in a row than this no longer makes a bundle fail that other SDKs accepted. */
+/**
+ * The number of refused tokens in a row after which an SDK's refusal no longer makes a bundle fail that other
+ * SDKs accepted.
+ */
 const maxRefusals = 3;
 
 /**
@@ -28,9 +30,13 @@ export class BindingRegistry {
   #session;
   /** @type {Map<Service, Set<Binding>>} */
   #bindings = new Map();
-  /** The services that the app has joined, each with the number of the bundle whose token it joined with, or 0 if that token came from elsewhere. @type {Map<Service, number>} */
+  /**
+   * For each service that the app has joined, the number of the bundle whose token it used, or 0 for a token
+   * from elsewhere.
+   * @type {Map<Service, number>}
+   */
   #joinedWith = new Map();
-  /** The function `unbind` of each binding. @type {Set<() => void>} */
+  /** @type {Set<() => void>} */
   #unbinds = new Set();
 
   /** @param {Parts} session */
@@ -49,8 +55,8 @@ export class BindingRegistry {
     const reports = this.#reports(service, binding);
     const stopListening = sdk.listen?.(reports);
     const others = this.#bindings.get(service);
-    // The app has unbound the SDK that had joined, and the new SDK is not in the call. So the app must first join with
-    // it.
+    // The app unbound the SDK that had joined, and the new SDK is not in the call. So the app must first join
+    // with the new SDK.
     if (others?.size === 0 && sdk.isJoined?.() === false) this.#joinedWith.delete(service);
     const bindings = others ?? new Set();
     this.#bindings.set(service, bindings.add(binding));
@@ -59,21 +65,23 @@ export class BindingRegistry {
     const unbind = () => {
       if (!this.#unbinds.delete(unbind)) return;
       bindings.delete(binding);
-      // This SDK has left the call. If it is bound again, it must not be rejoined.
+      // This SDK has left the call. If the app binds it again, the library must not rejoin it.
       if (binding.state === "left" && bindings.size === 0) this.#joinedWith.delete(service);
       binding.dispatch("unbind");
-      callSafely(stopListening); // the listener's removal may throw if the SDK was released
+      callSafely(stopListening); // removing the listener may throw if the app has released the SDK
     };
     this.#unbinds.add(unbind);
     return { ...reports, unbind };
   }
 
-  /** Unbinds all SDKs, because the session has ended. */
   close() {
     for (const unbind of this.#unbinds) unbind();
   }
 
-  /** Prepares for another session. It numbers its bundles from 1, so a token of the old session now counts as one from elsewhere. */
+  /**
+   * Prepares for another session, whose bundles are numbered from 1. A token of the old session now counts as a
+   * token from elsewhere.
+   */
   reset() {
     for (const service of this.#joinedWith.keys()) this.#joinedWith.set(service, 0);
   }
@@ -89,17 +97,16 @@ export class BindingRegistry {
   }
 
   /**
-   * Delivers a bundle to all bound SDKs at once, and waits for all of them. If one SDK refuses, the
-   * bundle counts as refused, since the service can make another. But an SDK that always refuses
-   * must not cause new bundles for ever. After maxRefusals in a row, its refusal no longer makes a
-   * bundle fail that other SDKs accepted.
+   * Delivers a bundle to all bound SDKs at once, and waits for all of them. If one SDK refuses its token, the
+   * bundle counts as refused, and the service makes another bundle. But an SDK that always refuses must not
+   * cause new bundles for ever: see maxRefusals.
    * @param {Bundle} bundle
    * @returns {Promise<Outcome>}
    */
   async deliver({ tokens, rejoin }) {
     /** @type {Set<Service>} */
     const took = new Set();
-    /** The refusal of the SDK that has refused the fewest tokens in a row. @type {Refusal | null} */
+    /** @type {Refusal | null} */
     let refusal = null;
     let fewest = Infinity;
     const services = /** @type {[Service, Token][]} */ (Object.entries(tokens));
@@ -108,7 +115,8 @@ export class BindingRegistry {
         if (await binding.deliver(token, rejoin)) took.add(service);
         binding.refusals = 0;
       } catch (error) {
-        // Skip this refusal: the SDK has left or was unbound meanwhile, or another SDK's refusal is preferred.
+        // Skip this refusal: the SDK has left or was unbound, or another SDK with fewer refusals in a row has
+        // refused too.
         if (!binding.wantsTokens || ++binding.refusals > fewest) return;
         fewest = binding.refusals;
         refusal = { service, ...describeRefusal(error) };
@@ -142,8 +150,8 @@ export class BindingRegistry {
 
   /** @param {Binding} binding */
   async #expired(binding) {
-    if (!binding.dispatch("expired")) return; // the expiry was reported before: some SDKs have two events for it
-    await null; // the SDK emits this event while it may still be leaving
+    if (!binding.dispatch("expired")) return; // the SDK reported the expiry before: some SDKs have two events for it
+    await null; // the SDK may emit this event before it has finished leaving
     if (!binding.needsRejoin) return;
     if (this.#session.clock.hasPassed(this.#session.deliveries.expiresAt - 1)) this.#session.renewals.request();
     else this.#session.deliveries.redeliver();

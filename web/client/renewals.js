@@ -1,6 +1,6 @@
-// Renewals that the client requests. Normally the service pushes new tokens in time. If a push is
-// overdue, or an SDK warns that its token expires soon, the client requests tokens: on the
-// connection if it is live, over HTTP otherwise.
+// Renewals that the client requests. Normally the service pushes new tokens in time. If a push is overdue, or
+// an SDK warns that its token expires soon, the client requests tokens: on a live connection, otherwise over
+// HTTP.
 
 /** @import { Connection } from "./connection.js" */
 /** @import { DeliveryQueue } from "./delivery.js" */
@@ -13,7 +13,7 @@
 import { renewByHttp } from "./http.js";
 import { backoff } from "./time.js";
 
-/** A push is overdue when the tokens' remaining time is less than this share of renewBefore. */
+/** A push is overdue when the tokens live for less than this fraction of renewBefore. */
 const overdueShare = 0.8;
 /** How long the service may take to answer a request, on the connection or over HTTP, in milliseconds. */
 const answerTimeout = 8_000;
@@ -35,15 +35,17 @@ const answerTimeout = 8_000;
 
 export class Renewals {
   #session;
-  /** How long before the tokens' expiry the service pushes new ones, in seconds. */
   #renewBefore = 0;
-  /** The number of the bundle that was the newest when a renewal was last requested on the connection; -1 before that. Each bundle allows one request. */
+  /**
+   * The newest bundle's number when the client last requested a renewal on the connection; -1 before that. The
+   * client makes one request for each bundle.
+   */
   #requestedAfter = -1;
   /** The earliest time for the next request over HTTP, in milliseconds by the clock. */
   #notBefore = 0;
-  /** How many requests in a row brought no tokens that the SDKs accepted. The backoff grows with this number. */
+  /** How many requests in a row brought no tokens that the SDKs accepted; the backoff grows with it. */
   #failures = 0;
-  /** Aborts the running request over HTTP. @type {AbortController | null} */
+  /** @type {AbortController | null} */
   #request = null;
   /** When the tokens that the SDKs accepted last expire, in Unix seconds; 0 before the first. */
   appliedUntil = 0;
@@ -53,18 +55,16 @@ export class Renewals {
     this.#session = session;
   }
 
-  /** Records that the service answered join or resume. @param {number} renewBefore in seconds */
+  /** @param {number} renewBefore in seconds */
   connected(renewBefore) {
     this.#failures = this.#notBefore = 0;
     this.#renewBefore = renewBefore > 0 ? renewBefore : 0;
   }
 
-  /** Prepares for another session, whose bundles are numbered from 1. */
   reset() {
     this.#requestedAfter = -1;
   }
 
-  /** Aborts the running request over HTTP. */
   stop() {
     this.#request?.abort();
   }
@@ -74,12 +74,15 @@ export class Renewals {
     else void this.#requestByHttp();
   }
 
-  /** Handles an SDK's warning that its token expires soon. Requests new tokens if the service's push is late. */
+  /** Requests new tokens when an SDK warns that its token expires soon, if the service's push is late. */
   willExpire() {
     if (this.#session.clock.hasPassed(this.appliedUntil - this.#renewBefore)) this.#requestOnce();
   }
 
-  /** Handles a bundle that had expired when it arrived. It was delayed, or this device's clock is ahead. A ping corrects the clock, and new tokens are requested. */
+  /**
+   * Handles a bundle that had expired when it arrived, since it was delayed or this device's clock is ahead.
+   * Sends a ping, whose answer corrects the clock, and requests new tokens.
+   */
   arrivedExpired() {
     if (!this.#session.connection.live) return;
     this.#session.connection.wake();
@@ -94,7 +97,7 @@ export class Renewals {
   arrived(previousSeq, previousExpiresAt) {
     const { seq, expiresAt } = this.#session.deliveries;
     if (expiresAt > previousExpiresAt) this.#notBefore = 0;
-    // The requested tokens do not expire later than the previous ones, so another request would gain nothing.
+    // The requested tokens expire no later than the previous tokens, so another request would bring nothing.
     else if (previousSeq === this.#requestedAfter) {
       this.#requestedAfter = seq;
       this.#notBefore = Infinity;
@@ -104,7 +107,7 @@ export class Renewals {
   /**
    * Records that the SDKs accepted tokens.
    * @param {number} expiresAt in Unix seconds
-   * @returns {number} milliseconds that the previous tokens still had; Infinity if there were none
+   * @returns {number} remaining life of the previous tokens in milliseconds; Infinity if there were none
    */
   applied(expiresAt) {
     if (expiresAt > this.appliedUntil) this.#failures = 0;
@@ -113,15 +116,14 @@ export class Renewals {
     return marginMs;
   }
 
-  /** Sets the alarm for the moment when the next push is overdue. */
   schedule() {
     const { newest, refused } = this.#session.deliveries;
     const { live } = this.#session.connection;
     if (!newest) return;
     const overdueMs = (newest.expiresAt - overdueShare * this.#renewBefore) * 1000 - this.#now();
     if (live && this.#requestedAfter !== newest.seq) return this.#session.alarms.set("overdue", overdueMs, () => this.#requestOnce());
-    // If the SDKs refused the tokens while there is no connection, the service cannot learn that.
-    // So the client requests other tokens itself.
+    // The SDKs refused the tokens, but without a connection the service does not learn that. So the client
+    // requests other tokens over HTTP.
     const dueMs = refused && !live ? 0 : overdueMs;
     this.#session.alarms.set("overdue", Math.max(dueMs, this.#notBefore - this.#session.clock.now()), () => void this.#requestByHttp());
   }
@@ -135,7 +137,7 @@ export class Renewals {
     this.schedule();
   }
 
-  /** Requests tokens on the connection, once for each bundle. If no answer comes within answerTimeout, requests them over HTTP. */
+  /** Requests tokens on the connection, once for each bundle; after answerTimeout without an answer, over HTTP. */
   #requestOnce() {
     if (this.#requestedAfter === this.#session.deliveries.seq) return;
     this.#requestedAfter = this.#session.deliveries.seq;
@@ -152,14 +154,14 @@ export class Renewals {
     try {
       const answer = renewByHttp(this.#session, token, request.signal);
       const { push, over, retryInMs } = await this.#session.alarms.within(answerTimeout, answer, "HTTP");
-      if (request.signal.aborted || this.#session.resume.token?.session !== token.session) return; // the session was replaced or has ended meanwhile
+      if (request.signal.aborted || this.#session.resume.token?.session !== token.session) return; // the session was replaced or has ended
       if (push) {
         const { expiresAt } = this.#session.deliveries;
         this.#session.clock.sync(push.now, this.#session.clock.now() - sentAt < answerTimeout);
         this.#session.onPush(push);
         if (this.#session.deliveries.expiresAt > expiresAt) return;
       } else if (over) {
-        // If the key has changed since the request, the answer is outdated.
+        // The key has changed since the request, so the answer is outdated.
         if (this.#session.resume.token.key === token.key) this.#session.onOver(over);
         return;
       } else later = retryInMs;

@@ -1,6 +1,6 @@
-// The resume token, with which a client resumes its session. A storage keeps it, so that the
-// session survives a reload of the page. Its key is secret: sessionStorage shows it to the same
-// origin in the same tab only.
+// The resume token, with which a client resumes its session. It is kept in a storage, so that the session
+// survives a reload of the page. Its key is secret: only pages of the same origin in the same tab can read
+// sessionStorage.
 
 /**
  * @typedef {object} ResumeToken
@@ -20,7 +20,7 @@ export class ResumeStore {
   #storage;
   #name;
   #exclusive;
-  /** The resume token; null while there is no session. @type {ResumeToken | null} */
+  /** @type {ResumeToken | null} */
   token = null;
   /** Whether the token came from the storage and the service has not accepted it yet. */
   unproven = false;
@@ -47,34 +47,35 @@ export class ResumeStore {
     if (!this.#exclusive) this.save();
   }
 
-  /** Writes the token to the storage, for the next page in this tab. */
   save() {
     if (!this.token) return;
     try {
       this.#storage?.setItem(this.#name, JSON.stringify(this.token));
     } catch {
-      // The storage is full, so a reload of the page will open a new session.
+      // The storage is full, so the next page will open a new session.
     }
   }
 
-  /** Removes an exclusive token from the storage while this page uses it. */
+  /**
+   * Removes an exclusive token from the storage while this page uses it, so that a duplicated tab does not copy
+   * it.
+   */
   claim() {
     if (this.#exclusive) this.#remove();
   }
 
-  /** Forgets the token, and removes it from the storage. */
   clear() {
     this.#remove();
     this.token = null;
   }
 
-  /** Removes the token from the storage, unless another page has stored a token of another session there. */
+  /** Removes the token from the storage, unless another page has stored another session's token there. */
   #remove() {
     if (!this.token || this.#read()?.session !== this.token.session) return;
     try {
       this.#storage?.removeItem(this.#name);
     } catch {
-      // The page may not use the storage, so no token was saved there.
+      // The page may not use the storage, so it has no token.
     }
   }
 
@@ -83,7 +84,7 @@ export class ResumeStore {
     try {
       return JSON.parse(this.#storage?.getItem(this.#name) ?? "null");
     } catch {
-      return undefined; // the entry is not readable JSON, so this library did not write it: leave it alone
+      return undefined; // The entry is no readable JSON, so another program wrote it: keep it.
     }
   }
 }
@@ -92,6 +93,6 @@ function tabStorage() {
   try {
     return globalThis.sessionStorage ?? null;
   } catch {
-    return null; // the page may not use the storage
+    return null;
   }
 }

@@ -1,5 +1,5 @@
-// The session of one call. It joins, takes the tokens that the service pushes, resumes after each
-// loss of the connection, and ends.
+// The session of one call. Joins, receives the tokens that the service pushes, resumes after each loss of the
+// connection, and ends.
 
 /** @import { Bundle, Outcome } from "./delivery.js" */
 /** @import { Cause, Events, State, Via } from "./events.js" */
@@ -24,10 +24,10 @@ import { sessionTransitions, transition } from "./states.js";
 import { Alarms, Clock, failure } from "./time.js";
 
 /** @typedef {NonNullable<Answer["over"]>} Over */
-/** The interval between pings in seconds, if the service does not set it. */
+/** The interval between pings in seconds, if `joined` has none. */
 const defaultHeartbeat = 25;
 
-/** Connects the parts of a session: each part reaches the others through the session. An app reaches the session through its Refresher only. */
+/** Connects the parts of a session: each part reaches the other parts through the session. */
 export class Session {
   platform;
   /** The service's address without "http" or "ws", such as "s://calls.example.com". */
@@ -48,11 +48,14 @@ export class Session {
   state = "connecting";
   /** Why and when the session ended; null before that. @type {Events["ended"] | null} */
   #ended = null;
-  /** The service's last message, if it was `ended` or `error`. It gives the reason of a close that follows. @type {Ended | ErrorMessage | null} */
+  /**
+   * The service's last message, if it was `ended` or `error`: the reason of the close that follows.
+   * @type {Ended | ErrorMessage | null}
+   */
   #lastMessage = null;
-  /** The functions that wake the calls of token() which wait. @type {((value?: unknown) => void)[]} */
+  /** Wake the waiting calls of token(). @type {((value?: unknown) => void)[]} */
   #waiters = [];
-  /** The functions that remove the listeners of page events. @type {(() => void)[]} */
+  /** @type {(() => void)[]} */
   #stopListening;
 
   /**
@@ -70,8 +73,8 @@ export class Session {
     this.clock = new Clock(platform);
     this.alarms = new Alarms(platform, this.clock);
     this.#credential = new Credential(credential, this.alarms);
-    // With uid 0 or channel *, two pages are two separate calls. With any other identity they are
-    // the same user twice.
+    // With uid 0 or the channel *, two pages are two separate users. With any other identity, two pages are the
+    // same user.
     const exclusive = !!onHide && (rtc?.uid === 0 || rtc?.channel === "*");
     this.resume = new ResumeStore(storage, `refresher ${address} ${JSON.stringify(identity)}`, exclusive);
     this.connection = new Connection(this);
@@ -84,7 +87,6 @@ export class Session {
   }
 
   /**
-   * Resolves with a token of the newest bundle, as soon as there is a bundle that has not expired.
    * @param {Service} service
    * @returns {Promise<string>}
    */
@@ -108,8 +110,8 @@ export class Session {
   }
 
   /**
-   * Ends the session, at the service too. A page that is going away also leaves over HTTP, because
-   * Firefox loses what such a page sends on a WebSocket.
+   * Ends the session, at the service too. A page that is closing also leaves over HTTP, since Firefox loses the
+   * WebSocket messages of such a page.
    */
   leave() {
     if (this.#ended) return;
@@ -119,14 +121,13 @@ export class Session {
     this.#end("left");
   }
 
-  /** Stops, but keeps the session in the storage. */
   close() {
     this.#end("closed");
   }
 
   // The connection.
 
-  /** Prepares an attempt to connect. Fetches a credential if there is no session to resume. Returns a function that makes the first message. */
+  /** Fetches a credential if there is no session to resume. Returns a function that makes the first message. */
   async prepare() {
     this.#lastMessage = null;
     if (this.resume.token) return () => ({ type: "resume", ...this.resume.token });
@@ -142,7 +143,7 @@ export class Session {
 
   /** @param {ServerMessage} message */
   onMessage(message) {
-    this.#lastMessage = null; // a message of an earlier connection does not explain a close of this one
+    this.#lastMessage = null; // a message of an earlier connection is not the reason for a close of this one
     switch (message.type) {
       case "joined":
         if (!hasBundle(message) || typeof message.session !== "string" || typeof message.key !== "string") return this.#onIncomplete(message);
@@ -184,7 +185,7 @@ export class Session {
     this.resume.update({ seq: 0, expiresAt: 0, ...this.resume.token, session, key });
     this.resume.unproven = false;
     this.#dispatch("joined");
-    // The service does not know when the tokens expire that the SDKs still have from the previous session.
+    // Only the client knows the expiry of the tokens that the SDKs still have from the previous session.
     const { appliedUntil } = this.renewals;
     const rejoin = resumed ? joined.action === "rejoin" : appliedUntil > 0 && this.clock.hasPassed(appliedUntil);
     this.#onBundle({ ...joined, action: rejoin ? "rejoin" : "renew" }, resumed ? "resume" : "join", 1, "socket");
@@ -215,8 +216,8 @@ export class Session {
   }
 
   /**
-   * Decides what follows if the service has ended the session or does not know it: a new session,
-   * or the end.
+   * Decides what follows if the service has ended the session or does not know it: a new session, or the
+   * library's end.
    * @param {number} code the close code, or the HTTP status
    * @param {string | undefined} reason
    * @param {string | undefined} message
@@ -268,7 +269,7 @@ export class Session {
       receivedAt: this.clock.now(),
     };
     const isNew = this.deliveries.offer(bundle);
-    if (this.#ended) return; // a listener of "state", or an SDK that accepted its token, called leave()
+    if (this.#ended) return; // a listener of "state", or an SDK that accepted its token, may have called leave()
     if (isNew) {
       this.renewals.arrived(previousSeq, previousExpiresAt);
       this.events.emit("tokens", describeBundle(bundle));
@@ -276,7 +277,7 @@ export class Session {
     } else if (this.clock.hasPassed(bundle.expiresAt)) this.renewals.arrivedExpired();
   }
 
-  /** Updates everything that depends on the newest tokens or on the clock. It is called after either has changed. */
+  /** Updates everything that depends on the newest tokens or on the clock, after one of them has changed. */
   #onClock() {
     for (const wake of this.#waiters.splice(0)) wake();
     this.renewals.schedule();
@@ -328,8 +329,8 @@ export class Session {
     this.#ended = { reason, code, message, accessEndsAt };
     this.connection.close();
     this.alarms.stop();
-    // The next Refresher can resume a session that was closed, or one that was left before the
-    // service had answered. React's StrictMode causes the latter.
+    // The next Refresher can resume a session that was closed. It can also resume a session that was left
+    // before the service had answered, which happens in React's StrictMode.
     if (reason === "closed" || (reason === "left" && this.resume.unproven)) this.resume.save();
     else this.resume.clear();
     this.renewals.stop();

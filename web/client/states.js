@@ -1,11 +1,9 @@
-// The states and transitions of a session and of a binding. The code follows these tables, and a
-// test checks every entry.
+// The states and transitions of a session and of a binding, as tables.
 
 /** @import { State } from "./events.js" */
 
 /**
- * For each state, the events that change it, each with the state that it leads to. Any other event
- * leaves the state unchanged.
+ * For each state, the events that change it, each with its next state. Other events leave the state unchanged.
  * @template {string} S
  * @template {string} E
  * @typedef {Readonly<Record<S, Readonly<Partial<Record<E, S>>>>>} Transitions
@@ -65,7 +63,6 @@ export const bindingTransitions = {
 };
 
 /**
- * Returns the state that an event leads to.
  * @template {string} S
  * @template {string} E
  * @param {Transitions<S, E>} transitions

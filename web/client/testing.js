@@ -1,7 +1,6 @@
-// A substitute for the client of agora-rtc-sdk-ng, for development and tests without an Agora
-// account. It has the same methods, events and behaviour where tokens are concerned, and uses a
-// WebSocket to the simulated Agora edge that `refresher demo` serves. The tokens are real, and they
-// alone decide which clients that edge admits and drops. It sends no media.
+// A substitute for the client of agora-rtc-sdk-ng, for development and tests without an Agora account. It has
+// the same methods, events and behaviour as far as tokens are concerned, and sends no media. It connects to the
+// simulated Agora edge of `refresher demo`, which admits and drops clients by their tokens.
 
 /** @import { Platform } from "./platform.js" */
 
@@ -11,7 +10,7 @@ import { EdgeConnection } from "./edge-connection.js";
 /** @typedef {"DISCONNECTED" | "CONNECTING" | "CONNECTED" | "RECONNECTING"} State */
 
 /**
- * The arguments of join. They are kept while the client is in the call.
+ * The arguments of join, while the client is in the call.
  * @typedef {object} Membership
  * @property {string} channel
  * @property {string} user
@@ -24,7 +23,7 @@ const retryMs = 1_000;
 /**
  * Makes a client. Use it in place of `AgoraRTC.createClient()`.
  * @param {string} service address of `refresher demo`, such as "http://127.0.0.1:8080", with its base path if it has one
- * @param {{WebSocket?: Platform["WebSocket"]}} [platform] the browser's WebSocket without it
+ * @param {{WebSocket?: Platform["WebSocket"]}} [platform] by default the browser's WebSocket
  */
 export function createClient(service, { WebSocket = globalThis.WebSocket } = {}) {
   return new EdgeClient(`ws${parseUrl(service)}/demo/edge`, WebSocket);
@@ -124,7 +123,7 @@ export class EdgeClient {
         await this.#nextStateChange();
         if (this.#membership !== membership) throw new SdkError("INVALID_OPERATION", "the client has left the call");
       }
-      if (membership.admittedBy === token) return; // a reconnect has already sent it to the edge
+      if (membership.admittedBy === token) return; // a reconnect has already sent this token to the edge
       const answer = await this.#request("renew", "UNEXPECTED_RESPONSE", { token });
       membership.admittedBy = token;
       this.mayPublish = answer.publish === true;
@@ -179,8 +178,8 @@ export class EdgeClient {
         return;
       } catch (error) {
         if (!(error instanceof SdkError)) throw error;
-        const refused = error.edgeCode; // 0 if the network is down; the next attempt may then reach the edge
-        // The real SDK gives this reason for every refusal, even for a token that has not expired but has a wrong
+        const refused = error.edgeCode; // 0 if the network is down: the next attempt may reach the edge
+        // The real SDK gives this reason for every refusal, even if the token has not expired but has a wrong
         // signature.
         if (refused && this.#membership === membership && membership.token === token) return this.#end("TOKEN_EXPIRE");
         await new Promise((resolve) => setTimeout(resolve, retryMs));

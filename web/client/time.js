@@ -1,30 +1,30 @@
-// A clock that includes sleep and knows the service's time, and alarms that a sleep does not lose.
+// A clock that counts sleep and knows the service's time, and alarms that are not lost during sleep.
 
 /** @import { Platform } from "./platform.js" */
 
-/** The longest delay of setTimeout, in milliseconds. With a longer one it fires at once. */
+/** The longest delay of setTimeout, in milliseconds: a timer with a longer delay fires at once. */
 const longestTimeout = 2 ** 31 - 1;
 
 /**
- * A clock that never goes back. performance.now() stands still while some machines sleep, and
- * Date.now() jumps when somebody sets the device's clock. So each reading advances by the step of
- * performance.now(), or by the step of Date.now() if that is larger by more than a second. Sleep
- * therefore counts, and setting the device's clock back has no effect. Setting it forward makes
- * deadlines early until the service's next answer.
+ * A clock that never goes back. performance.now() stands still while some machines sleep, and Date.now() jumps
+ * when a user sets the device's clock. So each reading advances by the step of performance.now(), or by the
+ * step of Date.now() if that step is larger by more than a second. So the clock counts sleep, and ignores a
+ * device clock that is set back. If the device's clock is set forward, deadlines come early until the service's
+ * next answer.
  */
 export class Clock {
   #platform;
   #wall;
   #steady;
   #now = 0;
-  #offset; // the service's clock minus this clock, in milliseconds
+  #offset;
 
   /** @param {Platform} platform */
   constructor(platform) {
     this.#platform = platform;
     this.#wall = platform.wallNow();
     this.#steady = platform.steadyNow();
-    this.#offset = this.#wall; // assume that the device's clock is right, until the service's first answer
+    this.#offset = this.#wall; // until the service's first answer, the device's clock is assumed to be right
   }
 
   /** Returns the milliseconds since this clock was made. */
@@ -53,9 +53,9 @@ export class Clock {
   }
 
   /**
-   * Corrects the service's time. Any message can set it forward, but only a prompt answer can set
-   * it back. Any other message may have waited while the page was frozen; with its old time, tokens
-   * that have expired would seem valid.
+   * Corrects the service's time. Any message can set it forward, but only a prompt answer can set it back. Any
+   * other message may have waited while the page was frozen: its time is outdated, and would make expired
+   * tokens seem valid.
    * @param {unknown} serverNow Unix milliseconds, from a message that just arrived
    * @param {boolean} prompt whether the message is a prompt answer: see Connection
    */
@@ -90,7 +90,7 @@ export class Alarms {
   }
 
   /**
-   * Sets the alarm of that name. It replaces an earlier one.
+   * Sets the alarm of that name, in place of an earlier one.
    * @param {string} name
    * @param {number} inMs milliseconds from now; below 0 is 0
    * @param {(lateMs: number) => void} ring called with the milliseconds by which it is late
@@ -116,7 +116,7 @@ export class Alarms {
     this.#arm();
   }
 
-  /** Clears all alarms. After that, set has no effect. */
+  /** Clears all alarms, and makes `set` have no effect. */
   stop() {
     this.#over = true;
     this.clear(...this.#set.keys());
@@ -127,7 +127,7 @@ export class Alarms {
     const now = this.#clock.now();
     const due = [...this.#set].filter(([, alarm]) => alarm.at <= now).sort(([, a], [, b]) => a.at - b.at);
     for (const [name, alarm] of due) {
-      if (this.#set.get(name) !== alarm) continue; // an alarm that rang earlier has set or cleared this one
+      if (this.#set.get(name) !== alarm) continue; // an alarm that rang before has set or cleared this one
       this.#set.delete(name);
       alarm.ring(now - alarm.at);
     }
@@ -154,7 +154,7 @@ export class Alarms {
     this.#platform.clearTimeout(this.#timer);
     if (this.#set.size === 0) return;
     const next = Math.min(...[...this.#set.values()].map((alarm) => alarm.at));
-    const delay = Math.ceil(next - this.#clock.now()); // setTimeout takes a negative delay as 0
+    const delay = Math.ceil(next - this.#clock.now()); // setTimeout treats a negative delay as 0
     this.#timer = this.#platform.setTimeout(() => this.check(), Math.min(delay, longestTimeout));
   }
 }
@@ -169,9 +169,8 @@ export function failure(code, message) {
 }
 
 /**
- * Returns how long to wait after the n-th failure in a row, in milliseconds. The backoff is
- * exponential with full jitter, so that clients which lost a node together do not all reconnect at
- * the same time.
+ * Returns how long to wait after the n-th failure in a row, in milliseconds. The backoff is exponential with
+ * full jitter, so that clients that lost a node at the same time do not reconnect at the same time.
  * @param {number} failures from 1
  * @param {() => number} random from 0 to 1
  */

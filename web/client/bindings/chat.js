@@ -1,5 +1,3 @@
-// The binding for agora-chat.
-
 /** @import { Reports } from "../binding.js" */
 /** @import { Refresher } from "../refresher.js" */
 
@@ -27,10 +25,10 @@ export function bindChat(refresher, client, { rejoin } = {}) {
   }).unbind;
 }
 
-/** agora-chat's statusCode WEBIM_TOKEN_EXPIRED: Chat's server refused a reconnect because the token had expired. */
+/** Chat's server refused a reconnect because the token had expired (agora-chat: WEBIM_TOKEN_EXPIRED). */
 const tokenExpired = 56;
 
-let handlers = 0; // makes handler ids that are unique in the page
+let handlers = 0; // the number of handlers so far, for unique handler ids
 
 /**
  * @param {ChatClient} client
@@ -40,11 +38,10 @@ function listen(client, { willExpire, expired, left, joined }) {
   const id = `refresher ${++handlers}`;
   let hasExpired = false;
   const onTokenExpired = () => {
-    hasExpired = true; // the connection closes after this event, and then onDisconnected is called
+    hasExpired = true; // after this event the SDK closes the connection and calls onDisconnected
     expired();
   };
-  // The SDK accepts no token while it reconnects. When it is connected, joined() delivers the
-  // newest one.
+  // The SDK accepts no token while it reconnects. Once it is connected, joined() delivers the newest token.
   const onGone = () => {
     if (!hasExpired) left();
   };

@@ -20,7 +20,6 @@
  * @property {(handler: any) => boolean} unregisterEventHandler
  */
 
-// The SDK's ConnectionStateType and ConnectionChangedReasonType.
 const disconnected = 1, connected = 3, reconnecting = 4, failed = 5;
 const tokenExpired = 9;
 
@@ -48,7 +47,7 @@ export function bindEngine(refresher, engine, connection, { ex = false } = {}) {
     return new Promise((resolve, reject) => {
       timer = setTimeout(reject, resultTimeout, { code: "TIMEOUT", message: "no onRenewTokenResult" });
       results.set(token, (code) => (code === 0 ? resolve(code) : reject({ code, message: "onRenewTokenResult" })));
-      const returned = engine.renewToken(token); // onRenewTokenResult may come before the call returns
+      const returned = engine.renewToken(token); // the SDK may call onRenewTokenResult before renewToken returns
       if (returned < 0) resolve(returned);
     }).finally(() => {
       clearTimeout(timer);
@@ -56,7 +55,10 @@ export function bindEngine(refresher, engine, connection, { ex = false } = {}) {
     });
   };
 
-  /** Whether an event is about this connection. The SDK calls each handler for the events of all connections. @param {EngineConnection} of */
+  /**
+   * Whether an event is about this connection: the SDK reports the events of all connections to each handler.
+   * @param {EngineConnection} of
+   */
   const own = (of) => of.channelId === connection.channelId && (!connection.localUid || of.localUid === connection.localUid);
 
   return refresher.bind("rtc", {

@@ -1,5 +1,3 @@
-// The binding for agora-rtc-sdk-ng, and for agora-rtc-react, whose useRTCClient returns a client of the former.
-
 /** @import { Reports } from "../binding.js" */
 /** @import { Refresher } from "../refresher.js" */
 
@@ -41,9 +39,9 @@ function listen(client, { willExpire, expired, left, joined }) {
    */
   const onState = (now, before, reason) => {
     if (now === "CONNECTED") joined();
-    // After a failed join the state is DISCONNECTED, too, but the client was never in the call.
+    // A failed join also ends in DISCONNECTED, but the client was never in the call.
     if (now !== "DISCONNECTED" || before === "CONNECTING") return;
-    // If the edge refused the token of a reconnect, the SDK does not emit token-privilege-did-expire.
+    // If the edge refuses the token of a reconnect, the SDK does not emit token-privilege-did-expire.
     if (reason === "TOKEN_EXPIRE") expired();
     else left(false, reason === "LEAVE" ? "" : reason?.replace(/^UID_.*/, "$&: banned, or another page or device joined with the same uid"));
   };

@@ -1,5 +1,3 @@
-// The bindings for the login and the stream channels of agora-rtm 2 and agora-react-native-rtm 2.
-
 /** @import { Reports, Sdk } from "../binding.js" */
 /** @import { Refresher } from "../refresher.js" */
 
@@ -69,7 +67,10 @@ function listen(client, channelName, { willExpire, expired, left, joined }) {
   const onWillExpire = (channel) => {
     if ((channel || "") === channelName) willExpire();
   };
-  /** agora-rtm passes strings since 2.2 (2.2.0 without a reasonCode); agora-react-native-rtm 2 passes numbers. @param {any} link */
+  /**
+   * agora-rtm 2.2 and later pass strings (2.2.0 without a reasonCode); agora-react-native-rtm 2 passes numbers.
+   * @param {any} link
+   */
   const onLinkState = ({ serviceType, affectedChannels, currentState, reasonCode, reason }) => {
     hasLinkState = true;
     const own = channelName
@@ -80,7 +81,11 @@ function listen(client, channelName, { willExpire, expired, left, joined }) {
     if (["CONNECTED", 2].includes(currentState)) joined();
     if (failed || ["IDLE", 0].includes(currentState)) (/expired|^17$/i.test(reasonCode ?? reason) ? expired : left)(failed);
   };
-  /** agora-rtm 2.1 has only this event. Later versions emit it as well as linkState, which has more details, so it is then ignored. @param {any} status */
+  /**
+   * agora-rtm 2.1 has only this event. Later versions also emit linkState, which has more details, so for these
+   * versions this event is ignored.
+   * @param {any} status
+   */
   const onStatus = ({ channelName: channel, state, reason }) => {
     if (hasLinkState || channel || channelName) return;
     if (state === "CONNECTED") joined();

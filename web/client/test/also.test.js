@@ -8,7 +8,6 @@ import { Simulation, second, settle } from "./fakes/index.js";
 
 const screen = { rtc: { channel: "daily", uid: 2001, role: "publisher" } };
 
-/** Opens two live Refreshers; also returns their sockets. */
 async function both(t, options = {}) {
   const sim = new Simulation(t);
   const { refresher: camera, socket } = await sim.live(options);

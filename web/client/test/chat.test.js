@@ -1,6 +1,5 @@
-// bindChat with a real connection of agora-chat, which runs in Node.js. Its timers, events and
-// refusals are the SDK's own. It has no socket: the tests call the functions that its socket would
-// call.
+// bindChat with a real connection of agora-chat in Node.js, with the SDK's own timers, events and refusals. The
+// connection has no socket: the tests call the functions that its socket would call.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -27,7 +26,6 @@ async function chatting(t, { rejoins = true } = {}) {
   const { refresher, socket } = await sim.live({ chat: { userId: "ana" } }, { services: ["rtc", "chat"], ttl: 3600, renewBefore: 300 });
   const chat = new AgoraChat.connection({ appKey: "org#app" });
   t.after(() => chat.clearTokenTimeout());
-  /** The tokens with which the connection was opened. */
   const taken = [];
   chat.getTokenExpireTimestamp = async () => ({ expire_timestamp: Date.now() + hourOfTheSdk });
   const renewToken = t.mock.method(chat, "renewToken");
@@ -66,8 +64,8 @@ test("a connection that closed because its token expired is opened again with th
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { socket, chat, rejoin, push } = await chatting(t);
   const token = await push({ seq: 2 });
-  t.mock.timers.tick(hourOfTheSdk); // runs the SDK's own timer: onTokenExpired, then close()
-  chat.eventHandler.dispatch("onDisconnected"); // the SDK's socket has closed
+  t.mock.timers.tick(hourOfTheSdk); // the SDK's timer calls onTokenExpired, then close()
+  chat.eventHandler.dispatch("onDisconnected");
   await settle();
   assert.deepEqual(rejoin.mock.calls.map((call) => call.arguments[0]), [token]);
   socket.take();
@@ -146,7 +144,7 @@ test("a user who closed the connection, or was removed, gets no tokens until it 
 
 test("the refusal of a closed connection is sent as JSON", async (t) => {
   const { sim, socket, chat, push } = await chatting(t, { rejoins: false });
-  chat.close(); // the connection closed, but the event onDisconnected did not come
+  chat.close(); // the connection has closed, but onDisconnected was not called
   await push({ seq: 2 });
   assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "UNKNOWN", message: '{"status":false}' }]);
   assert.equal(sim.saw("refused").at(-1).message, '{"status":false}');
@@ -154,7 +152,7 @@ test("the refusal of a closed connection is sent as JSON", async (t) => {
 
 test("the type of an error is the code of the nack", async (t) => {
   const { socket, chat, rejoin, push } = await chatting(t);
-  rejoin.mock.mockImplementation(() => chat.open({ user: "" })); // open() rejects here, because there is no network
+  rejoin.mock.mockImplementation(() => chat.open({ user: "" })); // open() rejects, since there is no network
   await push({ seq: 2, action: "rejoin" });
   const [{ type, code, message }] = socket.take();
   assert.deepEqual([type, code], ["nack", String(AgoraChat.statusCode.WEBIM_USER_ALREADY_LOGIN ?? "")]);
@@ -204,7 +202,7 @@ conformance("agora-chat", "chat", (taken, t) => {
     await renewToken(token).finally(() => (chat.sock.readyState = 1));
     taken.add("renew", token);
   };
-  const closed = () => chat.eventHandler.dispatch("onDisconnected"); // the SDK's socket reports that it closed
+  const closed = () => chat.eventHandler.dispatch("onDisconnected");
   return {
     bind: (refresher, app) => bindChat(refresher, chat, app),
     async join(token) {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { scenarios } from "./scenarios.js";
 
-/** The names of the SDKs for which this file has registered the scenarios. @type {string[]} */
+/** @type {string[]} */
 export const registered = [];
 
 /**

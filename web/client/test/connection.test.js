@@ -328,7 +328,7 @@ test("a node that stops without closing is noticed within half of the head start
     const { refresher, socket } = await sim.live({}, { ttl, renewBefore, heartbeat });
     await sim.pass(heartbeat * second);
     assert.equal(socket.pings.length, 1);
-    socket.answersPings = false; // the connection dies just after it answered, just after a ping
+    socket.answersPings = false; // the connection dies after it answered, shortly after a ping
     await sim.pass((renewBefore / 2) * second);
     assert.equal(refresher.state, "away", `tokens of ${ttl} s`);
   }
@@ -455,15 +455,15 @@ test("no message but joined is an answer to join", async (t) => {
 
 // Close codes.
 
-// Each function sends a last message before a close. They have the names from closecodes.json,
-// which `go generate ./test/docs` writes from the protocol's table of close codes.
+// Each function sends a last message before a close. The names are those in closecodes.json, which `go generate
+// ./test/docs` writes from the protocol's table of close codes.
 const words = {
   none: () => {},
   error: (socket) => socket.says({ type: "error", code: "bad_request", message: "no" }),
   ended: (socket) => socket.says({ type: "ended", reason: "revoked", accessEndsAt: 0 }),
 };
 
-/** Closes a connection, of an existing session or of a new one. Returns the library's reaction. */
+/** Closes the connection of an existing or a new session. Returns the library's reaction. */
 async function afterClose(t, code, word, live) {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
@@ -531,7 +531,7 @@ test("an error that left the connection open is not the reason of a later end", 
   const { refresher, socket } = await sim.live();
   await socket.says({ type: "error", code: "bad_request", message: "ack.seq: 7 was not sent yet" });
   assert.equal(refresher.state, "live");
-  await sim.pass(30 * second); // the pong of the service arrives in this time
+  await sim.pass(30 * second);
   await socket.closes(1009);
   assert.equal(refresher.state, "away");
 });
@@ -680,7 +680,7 @@ test("a wake replaces an attempt that takes long, but not one that has just begu
   const { socket } = await sim.live();
   await sim.pass(minute);
   await socket.closes(1006);
-  await sim.nextSocket(); // this socket never opens
+  await sim.nextSocket();
   const attempts = sim.sockets.length;
   await sim.wake();
   assert.equal(sim.sockets.length, attempts);

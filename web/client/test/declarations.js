@@ -1,5 +1,5 @@
-// The types in types/ are generated from the JSDoc and committed, so that an app can import the
-// library from its folder. This program fails if they are stale; with --write it generates them.
+// The types in types/ are generated from the JSDoc and committed, so that an app can import the library from
+// its folder. This program fails if the types are stale; with --write it generates them.
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
@@ -9,7 +9,6 @@ import { join } from "node:path";
 const root = new URL("..", import.meta.url).pathname;
 const committed = join(root, "types");
 
-/** Reads the declarations in a folder, keyed by path. */
 function read(folder) {
   const files = readdirSync(folder, { recursive: true }).filter((path) => path.endsWith(".d.ts")).sort();
   return new Map(files.map((path) => [path, readFileSync(join(folder, path), "utf8")]));

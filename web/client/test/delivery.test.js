@@ -1,4 +1,4 @@
-// Delivery of bundles to the SDKs, and the ack or nack of each.
+// How bundles are delivered to the SDKs, and the ack or nack of each bundle.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,6 @@ import { bindRtc } from "../bindings/rtc.js";
 import { bindRtm } from "../bindings/rtm.js";
 import { FakeRtcClient, FakeRtmClient, Simulation, day, second, settle, token } from "./fakes/index.js";
 
-/** Makes an SDK whose promises the test settles. */
 function manual() {
   const calls = [];
   return { calls, renew: (token) => new Promise((resolve, reject) => void calls.push({ token, resolve, reject })) };
@@ -235,7 +234,7 @@ test("the first bundle again, during its delivery, is answered once", async (t) 
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const client = new FakeRtcClient(sim);
-  client.connectionState = "CONNECTED"; // the app joins with a token from elsewhere
+  client.connectionState = "CONNECTED"; // the app joins with a token that is not from the library
   client.latency = 2 * second;
   bindRtc(refresher, client);
   const joined = sim.joined();
@@ -301,7 +300,7 @@ test("an SDK's answer to a bundle of the previous session does not ack one of th
   await sim.socket.opens();
   await sim.socket.says(joined);
   sim.socket.take();
-  sdk.calls[0].resolve(); // the delivery of the old session ends now
+  sdk.calls[0].resolve();
   await settle();
   assert.deepEqual(sim.socket.take(), []);
   assert.equal(sdk.calls[1].token, joined.tokens.rtc.token);
@@ -469,7 +468,7 @@ test("a client that replaces one that hung up gets nothing until token() was cal
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
   assert.equal(sim.saw("refused").length, 0);
   await two.join(await refresher.token("rtc"));
-  unbind(); // unbinding again must not affect the new binding
+  unbind(); // a second call of unbind must not affect the new binding
   await socket.says(sim.push({ seq: 4 }));
   assert.deepEqual(two.taken.map(({ by }) => by), ["join", "renew"]);
 });
@@ -497,7 +496,7 @@ test("an SDK without isJoined that is unbound and bound again is renewed", async
   const unbinds = [bindRtm(refresher, rtm), refresher.bind("rtc", sdk).unbind];
   await rtm.login(await refresher.token("rtm"));
   await refresher.token("rtc");
-  for (const unbind of unbinds) unbind(); // React's StrictMode unbinds like this
+  for (const unbind of unbinds) unbind(); // as React's StrictMode does
   bindRtm(refresher, rtm);
   refresher.bind("rtc", sdk);
   const pushes = [2, 3].map((seq) => sim.push({ seq, services, ttl: 3600 + seq }));

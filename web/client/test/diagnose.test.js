@@ -8,10 +8,10 @@ import { Simulation, hour, settle } from "./fakes/index.js";
 
 const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJl";
 
-/** The messages of all tests so far. @type {string[]} */
+/** The messages of all tests so far, which the last test compares with the README. @type {string[]} */
 const messages = ["@refresher/client: the SDK has left the call (UID_BANNED: banned"]; // from left.test.js
 
-/** Makes a page whose warnings are added to the messages. */
+/** Makes a page, and adds its warnings to the messages. */
 function simulate(t) {
   const sim = new Simulation(t);
   t.after(() => messages.push(...sim.warnings));
@@ -64,7 +64,10 @@ for (const [url, message] of [
 
 // The credential.
 
-/** Values that are no credential, each with its name and its description in the message. @type {[string, unknown, string][]} */
+/**
+ * Values that are no credential: the test's name, the value, and its description in the message.
+ * @type {[string, unknown, string][]}
+ */
 const mistakes = [
   ["undefined", undefined, "nothing"],
   ["null", null, "nothing"],
@@ -141,7 +144,6 @@ test("a credential function that does not answer", async (t) => {
 
 // The connection.
 
-/** Sets the page's address until the end of the test. */
 function onPage(t, href) {
   globalThis.location = new URL(href);
   t.after(() => delete globalThis.location);

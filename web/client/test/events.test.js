@@ -246,7 +246,7 @@ for (const method of ["leave", "close"]) {
 
 // The end.
 
-/** Situations in which leave() or close() is called. Each returns the messages that leave() must send. */
+/** Situations in which leave() or close() is called. Each function returns the messages that leave() must send. */
 const middles = {
   "while the credential is fetched": async (sim) => {
     const refresher = sim.refresher({ credential: () => new Promise(() => {}) });

@@ -1,6 +1,6 @@
-// A page that was frozen, because its process was stopped or the device slept. Meanwhile messages
-// of the service wait in the socket. Afterwards the browser delivers them and fires overdue timers
-// in any order.
+// A page that was frozen, because its process was stopped or the device slept. Meanwhile messages of the
+// service wait in the socket. When the page runs again, the browser delivers the messages and fires overdue
+// timers in any order.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -94,7 +94,7 @@ test("no message but pong and joined sets the clock back", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
-  await sim.pass(26 * second); // after this time a ping is unanswered
+  await sim.pass(26 * second); // after 26 s a ping is unanswered
   for (const message of [sim.push({ seq: 2 }), { type: "reconnect", afterMs: hour, reason: "drain" }, { type: "something newer" }]) {
     await socket.says({ ...message, now: sim.time - 40 * second });
     assert.equal(refresher.now(), sim.time, message.type);

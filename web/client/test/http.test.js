@@ -278,7 +278,7 @@ test("404 during a resume replaces that attempt by a join", async (t) => {
 test("404 over HTTP while the connection is live but unanswered: the state is away until the next connection has joined", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
-  // After this time the push is overdue, and the client has requested it.
+  // The push is overdue now, and the client has requested it on the connection.
   await sim.pass(refresher.expiresAt * second - sim.time - 239 * second);
   await sim.pass(9 * second); // in vain
   await sim.fetches[0].answers(404, { error: "join afresh", code: "unknown_session", status: 404 });

@@ -225,7 +225,7 @@ test("resumes with seq 0 when nothing was applied yet", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const client = new FakeRtcClient(sim);
-  client.connectionState = "CONNECTED"; // the app joins with a token from elsewhere
+  client.connectionState = "CONNECTED"; // the app joins with a token that is not from the library
   client.hangs = true;
   bindRtc(refresher, client);
   const socket = await sim.join();

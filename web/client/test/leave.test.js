@@ -1,5 +1,4 @@
-// leave() without a live connection, or on a page that is hidden or going away: the library then
-// leaves over HTTP.
+// leave() without a live connection, or on a page that is hidden or closing: the library leaves over HTTP.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,10 +6,12 @@ import { test } from "node:test";
 import { platform } from "../platform.js";
 import { Simulation, hour, second, settle } from "./fakes/index.js";
 
-/** Returns the page's requests over HTTP that end a session. */
 const leaves = (sim) => sim.fetches.filter(({ url }) => url.endsWith("/leave"));
 
-/** Moments at which leave() is called, and whether the library then leaves by a message on the socket and by a request over HTTP. */
+/**
+ * Situations in which leave() is called, and whether the library then sends a message on the socket and a
+ * request over HTTP.
+ */
 const moments = {
   "live, and visible": { begin: (sim) => sim.live(), socket: true, http: false },
   "live, and hidden": {

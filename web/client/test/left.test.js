@@ -118,7 +118,7 @@ test("an SDK that is bound by hand reports left and joined", async (t) => {
   assert.equal(renew.mock.callCount(), 1);
 });
 
-// Which services an event lists: those whose SDK accepted the bundle.
+// The field `services` of an event has the services whose SDK accepted the bundle.
 
 test("renewed lists the services whose SDK took the tokens: none before the join, and none after all have left", async (t) => {
   const sim = new Simulation(t);

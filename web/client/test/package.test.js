@@ -14,8 +14,8 @@ const run = promisify(execFile);
 const here = new URL("..", import.meta.url).pathname;
 const installed = join(here, "node_modules");
 
-let app = ""; // the folder of an app in which the package and the SDKs are installed
-let own = ""; // the package's folder within it
+let app = ""; // the folder of an app that has installed the package and the SDKs
+let own = ""; // the package's folder in that app
 
 before(async () => {
   app = await mkdtemp(join(tmpdir(), "refresher-app-"));
@@ -56,7 +56,7 @@ test("the examples of the README and the types hold, by tsc --strict and the SDK
   const fences = [...readme.matchAll(/^```(js|tsx|vue)\n(.*?)^```$/gms)].map(([, language, code]) => ({ language, code }));
   assert.deepEqual(fences.map(({ language }) => language), ["js", "js", "tsx", "js", "js", "js", "tsx", "js", "vue", "js", "js", "js", "js"]);
   const [first, ...rest] = fences;
-  // The README's six lines, with the declarations that they need around them.
+  // The README's first six lines of code, and the declarations that they need.
   await writeFile(join(app, "six.ts"), `
     import AgoraRTC from "agora-rtc-sdk-ng";
     declare const APP_ID: string;
@@ -88,7 +88,7 @@ test("the examples of the README and the types hold, by tsc --strict and the SDK
   assert.equal(stdout, "");
 });
 
-// In `folder`, npm has installed the package from the repository's folder, by a symbolic link.
+// npm installs the package from the repository's folder (`folder`) as a symbolic link.
 for (const [from, folder] of [["tarball", () => own], ["folder", () => here]]) test(`the types of the ${from} hold without those of a DOM, and with those of libraries checked`, async () => {
   const bare = join(app, from);
   await mkdir(join(bare, "node_modules/@refresher"), { recursive: true });

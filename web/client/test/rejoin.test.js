@@ -202,7 +202,7 @@ test("bindRtc throws for other objects, and leaves nothing bound", async (t) => 
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await refresher.token("rtc");
-  // The last one looks like react-native-agora.
+  // The last of these values has the same functions as a client of react-native-agora.
   for (const client of [undefined, {}, { renewToken: () => 0, addListener: () => {}, registerEventHandler: () => true }]) {
     assert.throws(() => bindRtc(refresher, client), (error) => error instanceof TypeError && /agora-rtc-sdk-ng.*use bind\(\)/.test(error.message));
   }
@@ -229,7 +229,7 @@ test("an SDK that is bound after a bundle newer than its own came is renewed wit
   const { refresher, socket } = await sim.live();
   await refresher.token("rtc");
   const push = sim.push({ seq: 2 });
-  await socket.says(push); // no SDK is bound yet
+  await socket.says(push);
   const renew = t.mock.fn();
   refresher.bind("rtc", { renew });
   await settle();

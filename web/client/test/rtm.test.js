@@ -268,7 +268,7 @@ test("a rejoin with a token that has expired is tried once for each bundle", asy
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new FakeRtmClient(sim);
   const rejoin = t.mock.fn(async () => {
-    if (rejoin.mock.callCount() > 10) return; // otherwise an endless series of rejoins would hang the test
+    if (rejoin.mock.callCount() > 10) return; // so that an endless series of rejoins does not hang the test
     rtm.becomes("FAILED", "TOKEN_EXPIRED");
     throw FakeRtmClient.error("TOKEN_EXPIRED", "its clock is wrong");
   });
@@ -302,7 +302,7 @@ test("the reports of an SDK that was unbound change nothing", async (t) => {
 test("bindRtm refuses other objects with an error that says what to do", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
-  for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last one looks like agora-rtm 1
+  for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last of these values has the same functions as a client of agora-rtm 1
     assert.throws(() => bindRtm(refresher, client), (error) => error instanceof TypeError && /agora-rtm 2 .*use bind\(\)/.test(error.message));
   }
 });

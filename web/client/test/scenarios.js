@@ -1,6 +1,5 @@
-// The behaviour of every binding, in five scenarios: one for each SDK event that concerns
-// the SDK's token. They run with any SDK, in Node.js and in a browser's page. The service and
-// its clock are simulated (fakes/).
+// The behaviour that every binding must have, in five scenarios: one for each SDK event about the SDK's token.
+// They run with any SDK, in Node.js and in a browser's page. The service and its clock are simulated (fakes/).
 
 import assert from "node:assert/strict";
 
@@ -17,13 +16,16 @@ import { Simulation, second, settle } from "./fakes/index.js";
  * @property {() => string | RegExp} refuses makes the SDK refuse the next token; returns the code of the refusal
  */
 
-/** Opens an SDK that reports each token which it accepted. @typedef {(taken: Taken, t: {after: (done: () => unknown) => void}) => Driver | Promise<Driver>} Open */
+/**
+ * Opens an SDK, and records each token that the SDK accepts in `taken`.
+ * @typedef {(taken: Taken, t: {after: (done: () => unknown) => void}) => Driver | Promise<Driver>} Open
+ */
 
-/** The tokens that an SDK accepted, in order, each with the way it got the token. */
+/** The tokens that an SDK accepted, in order, each with the method that passed the token. */
 export class Taken {
   /** @type {string[]} */
   #entries = [];
-  /** The number of each token's bundle, which names the token in entries. @type {Map<string, number>} */
+  /** @type {Map<string, number>} */
   #seqs = new Map();
   #read = 0;
   #wake = () => {};
@@ -46,7 +48,6 @@ export class Taken {
     return this.#entries[this.#read++];
   }
 
-  /** How many entries are unread. */
   get unread() {
     return this.#entries.length - this.#read;
   }
@@ -88,7 +89,7 @@ async function inCall(service, open, t) {
   return { sim, refresher, socket, sdk, taken, first, push };
 }
 
-/** The scenarios, by event. @type {Record<string, (service: "rtc" | "rtm" | "chat", open: Open, t: any) => Promise<void>>} */
+/** @type {Record<string, (service: "rtc" | "rtm" | "chat", open: Open, t: any) => Promise<void>>} */
 export const scenarios = {
   // When the SDK warns, the library requests tokens only if the push is late.
   "will expire": async (service, open, t) => {
@@ -103,7 +104,7 @@ export const scenarios = {
     assert.deepEqual(socket.take(), [{ type: "renew" }]);
   },
 
-  // The SDK is rejoined with the newest token, and gets renewals after that.
+  // The app's rejoin gets the newest token, and after that the SDK gets renewals.
   "expired": async (service, open, t) => {
     const { socket, sdk, taken, push } = await inCall(service, open, t);
     await push(2);
@@ -117,7 +118,7 @@ export const scenarios = {
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
   },
 
-  // The SDK gets no token and is not rejoined, even when a bundle makes other SDKs rejoin.
+  // The SDK gets no token and is not rejoined, even if a bundle makes other SDKs rejoin.
   "left": async (service, open, t) => {
     const { socket, sdk, taken, push } = await inCall(service, open, t);
     await sdk.leaves();
@@ -127,7 +128,7 @@ export const scenarios = {
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
   },
 
-  // After the SDK had left, the app joined the call again. The SDK gets the newest token.
+  // After the SDK has left, the app joins the call again. The SDK then gets the newest token.
   "joined again": async (service, open, t) => {
     const { sdk, taken, first, push } = await inCall(service, open, t);
     await sdk.leaves();

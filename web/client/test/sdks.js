@@ -1,6 +1,5 @@
-// The SDKs that the library binds, keyed by their names in the README's table. Each has its package,
-// and the test file that runs the scenarios of scenarios.js for it. table.test.js compares the
-// README's table with this list, and tested() compares each test file with it.
+// The SDKs that the library binds, keyed by their names in the README's table. Each has its package, and the
+// test file that runs the scenarios of scenarios.js with it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

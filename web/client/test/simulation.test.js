@@ -1,6 +1,6 @@
-// The library against a model of the service, through hours of random faults: lost and half-open
-// connections, blocked WebSockets, sleep, throttled timers, changed clocks, SDKs that refuse. A run
-// can be repeated from its seed.
+// The library and a model of the service, through hours of random faults: lost and half-open connections,
+// blocked WebSockets, sleep, throttled timers, changed clocks, SDKs that refuse tokens. The same seed repeats a
+// run.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { bindRtc } from "../bindings/rtc.js";
 import { FakeRtcClient, FakeService, Simulation, hour, minute, second, settle } from "./fakes/index.js";
 
 const runs = 200;
-/** How long the library waits for an SDK, in milliseconds. */
+/** The library's own limit for an SDK's answer, in milliseconds. */
 const sdkTimeout = 8 * second;
 
 /** Returns a seeded random number generator (mulberry32) of numbers from 0 to 1. */
@@ -22,7 +22,7 @@ function chances(seed) {
   };
 }
 
-/** A client that checks each token it gets. */
+/** A fake RTC client that checks each token it gets. */
 class Sdk extends FakeRtcClient {
   #began = [];
 
@@ -78,7 +78,7 @@ function begin(sim, settings, { credential, lost }) {
   refresher.on("tokens", () => {}); // somebody listens
   const first = refresher.token("rtc");
   void first.then((token) => {
-    taken.add(token); // the app has the token from token(), so it joins without another call of the binding
+    taken.add(token); // the app gets this token from token(), so the binding does not pass it
     return join(token);
   });
   return { taken, service, refresher, client };
@@ -99,7 +99,7 @@ async function call(seed) {
     lost: () => check("lost its token"),
   });
 
-  // Since this time no fault has kept tokens from the page.
+  // The time since which no fault has kept tokens from the page.
   let goodSince = sim.time;
   let throttled = false;
   const isGood = () => !client.refusal && (service.socketsWork || (service.requestsWork && !throttled && service.sessions.has(refresher.session)));
@@ -192,7 +192,7 @@ async function call(seed) {
     await pass(between(second, pick(20 * second, 3 * minute)));
   }
 
-  // When the faults are over, the call must recover.
+  // Without faults, the call must recover.
   Object.assign(service, { socketsWork: true, requestsWork: true });
   client.refusal = null;
   throttle(false);
@@ -200,7 +200,7 @@ async function call(seed) {
   await pass(100 * second);
   assert.ok(client.well && refresher.state === "live", "it has recovered");
 
-  // After the end, no timer, socket or request may be left.
+  // After the end, the library must leave no timer, socket or request behind.
   const { length } = sim.sockets;
   if (chance() < 0.5) service.cut({ noticed: true });
   const { session } = refresher;
@@ -238,7 +238,7 @@ test("calls with tokens of 30 s survive nodes that stop without closing their co
     for (let stops = 0; stops < 20; stops++) {
       await sim.pass((20 + 40 * chance()) * second);
       assert.ok(client.well && refresher.state === "live", `seed ${seed}: it goes on`);
-      service.cut({ noticed: false }); // its clients connect to another node
+      service.cut({ noticed: false }); // the node's clients connect to another node
     }
     refresher.leave();
     client.leave();

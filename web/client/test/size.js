@@ -17,7 +17,7 @@ const limits = {
 for (const [name, limit] of Object.entries(limits)) {
   const { outputFiles } = await build({
     entryPoints: [new URL(`../${name}`, import.meta.url).pathname],
-    external: name === "also.js" ? ["./refresher.js"] : [], // index.js has that module already
+    external: name === "also.js" ? ["./refresher.js"] : [], // an app that loads also.js has refresher.js already, from index.js
     bundle: true, minify: true, format: "esm", target: "es2022", write: false,
   });
   const bytes = gzipSync(outputFiles[0].contents, { level: 9 }).length;

@@ -55,7 +55,6 @@ function bind() {
   const sdk = {
     inCall: false,
     refuses: false,
-    /** The unfinished calls of the function `rejoin`. */
     rejoins: [],
     renew: () => (sdk.refuses ? Promise.reject(new Error("no")) : undefined),
     rejoin: () => new Promise((resolve, reject) => void sdk.rejoins.push({ resolve, reject })),
@@ -85,7 +84,7 @@ const reach = {
 const reachWithRejoin = {
   joined: async (bound) => {
     await reach.rejoining(bound);
-    bound.sdk.inCall = true; // for example because the app still publishes
+    bound.sdk.inCall = true; // for example, because the app still publishes
     bound.deliver(false);
     await settle();
   },
@@ -108,7 +107,6 @@ const reachWithRejoin = {
   },
 };
 
-/** Causes an event of a binding. */
 const cause = {
   tokenTaken: ({ binding }) => binding.dispatch("tokenTaken"),
   joined: ({ binding }) => binding.dispatch("joined"),
@@ -132,9 +130,9 @@ const cause = {
 for (const [state, event, next] of bindingTable) {
   const completes = event === "rejoined" || event === "rejoinFailed";
   const reaches = completes ? reachWithRejoin[state] : reach[state];
-  if (!reaches) continue; // no rejoin begins in `idle`, so none can finish in it
-  // An SDK that returned is in the call when the next token is delivered, so the delivery causes
-  // inCall before rejoin.
+  if (!reaches) continue; // in `idle` no rejoin begins, so none can finish
+  // When the next token arrives, an SDK in the state `returned` is in the call, so the delivery causes inCall
+  // before rejoin.
   const after = event === "rejoin" && state === "returned" ? "rejoining" : next;
   test(`a binding that is ${state}: ${event} leads to ${after}`, async () => {
     const bound = bind();
@@ -187,7 +185,6 @@ test("a binding that returned while its token was refused is not rejoined: it ha
 
 // The session.
 
-/** Brings a session into a state. */
 const reachSession = {
   connecting: async (sim) => ({ refresher: sim.refresher() }),
   live: (sim) => sim.live(),
@@ -203,7 +200,7 @@ const reachSession = {
   },
 };
 
-/** Causes an event of a session, or tries to cause it after the session's end. */
+/** Causes an event of a session; after the session's end, tries to cause it. */
 const causeSession = {
   joined: async (sim, refresher) => {
     if (refresher.state === "ended") sim.socket.onmessage?.({ data: JSON.stringify(sim.joined()) });
@@ -238,7 +235,7 @@ for (const [state, event, next] of sessionTable) {
   });
 }
 
-// Situations that the tables above do not cover.
+// Cases that the tables above do not have.
 
 test("an SDK that joins with a token from elsewhere is renewed, not rejoined, also if the newest bundle says rejoin", async (t) => {
   const sim = new Simulation(t);
@@ -246,7 +243,7 @@ test("an SDK that joins with a token from elsewhere is renewed, not rejoined, al
   const sdk = { renew: t.mock.fn(), rejoin: t.mock.fn() };
   const { joined } = refresher.bind("rtc", sdk);
   await sim.pass(2 * minute);
-  await socket.says(sim.push({ seq: 2, action: "rejoin" })); // no SDK has joined
+  await socket.says(sim.push({ seq: 2, action: "rejoin" }));
   joined();
   await settle();
   assert.deepEqual([sdk.renew.mock.callCount(), sdk.rejoin.mock.callCount()], [1, 0]);
@@ -278,7 +275,7 @@ test("an SDK that joined with a token of the previous session gets the newest to
   const message = sim.joined({ session: "session-2", seq: 1, expiresAt: sim.seconds(2 * hour) });
   await sim.socket.opens();
   await sim.socket.says(message);
-  joined(); // the SDK joined with its old token
+  joined(); // the SDK has joined with its old token
   await settle();
   assert.deepEqual(renew.mock.calls.map(({ arguments: [token] }) => token), [message.tokens.rtc.token]);
   await sim.pass(second);

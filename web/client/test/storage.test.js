@@ -6,7 +6,6 @@ import { test } from "node:test";
 import { bindRtc } from "../bindings/rtc.js";
 import { FakeRtcClient, Simulation, minute, second, settle } from "./fakes/index.js";
 
-/** A tab's storage. It outlives the page. */
 function tab(content = {}) {
   return {
     content,
@@ -318,7 +317,7 @@ test("leave() before the first answer leaves the stored session to the next Refr
   const sim = new Simulation(t);
   await sim.live({ storage });
   const next = await reload(sim);
-  next.refresher({ storage }).leave(); // React's StrictMode constructs and ends each component twice
+  next.refresher({ storage }).leave(); // as React's StrictMode does, which constructs and ends each component twice
   const refresher = next.refresher({ storage });
   await settle();
   await next.socket.opens();
@@ -337,7 +336,7 @@ test("a session that was superseded does not remove the resume token of the othe
   assert.match(storage.content[name], /ANOTHER/);
 });
 
-// Two pages of one identity: only one of them can have the session.
+// Two pages of one identity: only one of them can own the session.
 
 /** Makes the page of a duplicated tab, or of a window that a page opened: it starts with a copy of the storage. */
 function duplicate(sim, storage) {
@@ -423,7 +422,7 @@ test("uid 0: leave() before the first answer leaves the stored session to the ne
   const sim = new Simulation(t);
   await sim.live({ storage, ...anonymous });
   const next = await reload(sim);
-  next.refresher({ storage, ...anonymous }).leave(); // React's StrictMode constructs and ends each component twice
+  next.refresher({ storage, ...anonymous }).leave(); // as React's StrictMode does, which constructs and ends each component twice
   next.refresher({ storage, ...anonymous });
   await settle();
   await next.socket.opens();

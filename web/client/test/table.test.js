@@ -1,5 +1,5 @@
-// The README's table of SDKs. Each row must be an SDK for which the scenarios of scenarios.js run,
-// in the installed version. Each event column must be a scenario.
+// The README's table of SDKs. For each row, the scenarios of scenarios.js must run with the installed version
+// of the SDK; each event column must be a scenario.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

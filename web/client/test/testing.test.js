@@ -1,6 +1,5 @@
-// The substitute for the RTC client (testing.js), with a simulated edge: it must pass the scenarios
-// of scenarios.js, as every SDK must. Other tests check its errors and events. Calls over the demo's
-// edge are tested in test/browser.
+// The substitute for the RTC client (testing.js), with a simulated edge. It must pass the scenarios of
+// scenarios.js, as every SDK must. Calls over the demo's edge are tested in test/browser.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -124,7 +123,7 @@ test("a call whose service comes back with other keys is rejoined, again after e
   bindRtc(refresher, client, { rejoin: join });
   await join(await refresher.token("rtc"));
 
-  // The edge is reachable again before the library has new tokens, and refuses the old token.
+  // The edge is reachable again, and refuses the old token, before the library has new tokens.
   edge.answers = { join: { ok: false, code: 101 } };
   await socket.closes(1006);
   edge.socket.onclose({});

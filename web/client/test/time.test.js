@@ -29,7 +29,7 @@ test("deadlines take effect when a late timer fires", async (t) => {
   const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await sim.pass(530 * second);
   socket.take();
-  await sim.sleep(40 * second); // the sleep is short enough that the service keeps the connection
+  await sim.sleep(40 * second); // a sleep of 40 s is so short that the service keeps the connection
   await sim.pass(25 * second);
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
@@ -337,7 +337,7 @@ test("a message that waited while the device slept does not set the clock back, 
 
 test("deadlines are set again by a message with a better clock", async (t) => {
   const sim = new Simulation(t);
-  // This message has an old `now`, as if it had waited in the socket.
+  // This message has an outdated `now`, as if it had waited in the socket.
   const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50, now: sim.time - 300 * second });
   await sim.pass(560 * second);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);

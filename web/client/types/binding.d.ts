@@ -36,10 +36,8 @@ export type Reports = {
      */
     joined: () => void;
 };
-/** Binds one SDK to the tokens of one service. */
 export declare class Binding {
     #private;
-    /** How many tokens in a row the SDK has refused. */
     refusals: number;
     /**
      * @param {Sdk} sdk
@@ -49,7 +47,6 @@ export declare class Binding {
     get state(): BindingState;
     /** Whether tokens should be delivered to the SDK: it has not left the call, and is still bound. */
     get wantsTokens(): boolean;
-    /** Whether the SDK needs a token to rejoin the call with. */
     get needsRejoin(): boolean;
     /**
      * Changes the state according to the table bindingTransitions.

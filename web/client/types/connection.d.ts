@@ -51,7 +51,7 @@ export type Attempt = {
  * @property {(error: unknown) => void} onError something failed, and is retried
  */
 /**
- * An attempt to connect. When its socket is open, it is the connection.
+ * An attempt to connect. Once its socket is open, the attempt is the connection.
  * @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt
  */
 export declare class Connection {
@@ -60,27 +60,26 @@ export declare class Connection {
     constructor(session: Parts);
     /** Whether the service has answered join or resume on this connection. */
     get live(): boolean;
-    /** Begins an attempt now. It replaces the current one. */
+    /** Begins an attempt now, in place of the current one. */
     open(): Promise<void>;
     /** @param {object} message dropped if no socket is open: the service repeats each message that needs an answer */
     send(message: object): void;
     /**
-     * Records that the service answered join or resume: the connection is live.
+     * Makes the connection live, because the service answered join or resume.
      * @param {number} heartbeatMs
      */
     joined(heartbeatMs: number): void;
     /**
-     * Connects again after a time that the service has set. The current socket stays open until then,
-     * unless the service closes it.
+     * Connects again after a time that the service has set. Until then the current socket stays open, unless the
+     * service closes it.
      * @param {number} afterMs
      * @param {string} reason
      */
     move(afterMs: number, reason: string): void;
     /**
-     * Pings a live connection. If there is none, begins an attempt now, unless the service has set
-     * the time of the next attempt. An attempt that has taken longer than restartAfter is replaced:
-     * it may use a network that is gone. It must be closed first, since browsers open one WebSocket
-     * to a host at a time.
+     * Pings a live connection. Without a connection, begins an attempt now, unless the service has set the time
+     * of the next attempt. An attempt that is older than restartAfter is replaced, since its network may be gone.
+     * That attempt is closed first, since browsers open only one WebSocket to a host at a time.
      */
     wake(): void;
     /**
@@ -88,6 +87,5 @@ export declare class Connection {
      * @param {string} reason
      */
     restart(reason: string): void;
-    /** Closes the connection. No attempt follows. */
     close(): void;
 }

@@ -9,12 +9,11 @@ export declare class Credential {
     /** Whether the app has passed a credential, or a function that fetches one. */
     get given(): boolean;
     /**
-     * Returns the credential for the next session. All attempts to connect share one fetch, so that
-     * an outage of the service does not load the app's back end.
+     * Returns the credential for the next session. All attempts to connect share one fetch, so that an outage of
+     * the service causes no load on the app's back end.
      * @returns {string | undefined | Promise<string>}
      */
     get(): string | undefined | Promise<string>;
-    /** Forgets the credential, so that the next session fetches another one. */
     discard(): void;
     /** Records that the service accepted the credential, or the session's resume key. */
     accepted(): void;

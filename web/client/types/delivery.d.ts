@@ -85,7 +85,7 @@ export type Parts = {
  */
 export declare class DeliveryQueue {
     #private;
-    /** The newest bundle that has arrived. @type {Bundle | null} */
+    /** @type {Bundle | null} */
     newest: Bundle | null;
     /** @param {Parts} session */
     constructor(session: Parts);
@@ -93,16 +93,14 @@ export declare class DeliveryQueue {
     get seq(): number;
     /** When the newest bundle expires, in Unix seconds; 0 before the first. */
     get expiresAt(): number;
-    /** Whether the SDKs have refused the newest bundle. */
     get refused(): boolean;
     /**
-     * Takes a bundle that has arrived. It delivers the bundle unless it is older than the newest, or
-     * has arrived before.
+     * Delivers a bundle that has arrived, unless it is older than the newest bundle or has arrived before.
      * @param {Bundle} bundle
      * @returns {boolean} whether it is new
      */
     offer(bundle: Bundle): boolean;
-    /** Delivers the newest bundle again, unless a newer one is waiting. */
+    /** Delivers the newest bundle again, unless a newer bundle waits. */
     redeliver(): void;
     /** Forgets all bundles, because another session begins. */
     reset(): void;

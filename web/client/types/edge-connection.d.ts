@@ -15,9 +15,8 @@ export type EdgeEvent = {
 /** @typedef {{event: string, reason?: string}} EdgeEvent */
 export declare class EdgeConnection {
     #private;
-    /** Whether the edge has accepted the WebSocket handshake. */
     reached: boolean;
-    /** Resolves when the connection breaks; close() does not resolve it. @type {Promise<void>} */
+    /** Resolves when the connection breaks, but not on close(). @type {Promise<void>} */
     lost: Promise<void>;
     /**
      * @param {Platform["WebSocket"]} WebSocket

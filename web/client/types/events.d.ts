@@ -104,10 +104,7 @@ export type Events = {
  * "unauthenticated" on are error codes of the service.
  * @typedef {"left" | "closed" | "revoked" | "denied" | "expired" | "superseded" | "unauthenticated" | "forbidden" | "unknown_session" | "bad_request" | "rate_limited" | (string & {})} Reason
  */
-/**
- * How a bundle arrived: on the WebSocket, or over HTTP.
- * @typedef {"socket" | "http"} Via
- */
+/** @typedef {"socket" | "http"} Via */
 /**
  * Describes a bundle without its tokens.
  * @typedef {object} BundleInfo
@@ -139,9 +136,7 @@ export type Events = {
  */
 /** The error that token() rejects with after the session has ended. */
 export declare class EndedError extends Error {
-    /** Why the session has ended. */
     reason: Reason;
-    /** The argument of the listeners of `ended`. */
     ended: {
         reason: Reason;
         code: number;

@@ -1,9 +1,8 @@
 export declare const subprotocol = "refresher.v1";
 /**
- * Reports whether a close ends the session. It does if the last message was `ended`, if the code is
- * final, or if the last message was `error` and the code is 1007 or 1009, which proxies send too.
- * Otherwise the client waits for its backoff, connects again, and resumes or joins. A test compares
- * this function with the table of close codes in docs/build/protocol.md.
+ * Reports whether a close ends the session: if the last message was `ended`, if the code is final, or if the
+ * last message was `error` and the code is 1007 or 1009 (which proxies send too). A test compares this function
+ * with the table of close codes in docs/build/protocol.md.
  * @param {number} code
  * @param {string} [last] the type of the last message before the close
  */

@@ -1,3 +1,8 @@
+/** @import { Reports, Sdk } from "./binding.js" */
+/** @import { Events } from "./events.js" */
+/** @import { Platform } from "./platform.js" */
+/** @import { Identity, Service } from "./protocol.js" */
+/** @import { Store } from "./resume.js" */
 import type { Reports, Sdk } from "./binding.js";
 import type { Events } from "./events.js";
 import type { Platform } from "./platform.js";
@@ -38,7 +43,10 @@ export declare class Refresher {
     constructor({ url, credential, storage, platform: ownPlatform, rtc, rtm, chat, ttl, tokenFormat }: Identity & Options);
     /** The users, the channel and the tokens' options, as they were passed to the constructor. */
     get identity(): Identity;
-    /** The connection's state: "connecting" until the service has answered for the first time, then "live"; "away" while the connection is lost; "ended" at last. */
+    /**
+     * The connection's state: "connecting" until the service has answered for the first time, then "live"; "away"
+     * while the connection is lost; "ended" after the session's end.
+     */
     get state(): import("./events.js").State;
     /** The session's id, by which operators find the session in logs; null until the service has answered. It is not secret. */
     get session(): string | null;
@@ -47,8 +55,8 @@ export declare class Refresher {
     /** Returns the time by the service's clock, in Unix milliseconds. */
     now(): number;
     /**
-     * Resolves with a token to join the call with: the newest one, or the first one that arrives. It
-     * is never an expired one. Rejects with an EndedError if the session has ended.
+     * Resolves with a token to join the call with: the newest token, or the first that arrives. Never resolves
+     * with an expired token. Rejects with an EndedError if the session has ended.
      * @param {Service} service
      * @returns {Promise<string>}
      */
@@ -62,16 +70,15 @@ export declare class Refresher {
      */
     on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
     /**
-     * Calls the listeners of an event. The library itself also emits its events by this.
+     * Calls the listeners of an event. The library itself emits its events by this method.
      * @template {keyof Events} E
      * @param {E} event
      * @param {Events[E]} detail
      */
     emit<E extends keyof Events>(event: E, detail: Events[E]): void;
     /**
-     * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc, bindRtm,
-     * bindStreamChannel, bindChat or bindEngine instead: they know the SDK's events, and call this
-     * function.
+     * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc, bindRtm, bindStreamChannel,
+     * bindChat or bindEngine instead, which listen to the SDK's events.
      * @param {Service} service
      * @param {Sdk} sdk
      * @returns {Reports & {unbind: () => void}} `unbind` ends the binding. The other functions are those that `sdk.listen` gets, for an app that calls them itself
@@ -81,7 +88,10 @@ export declare class Refresher {
     };
     /** Requests new tokens now: on the connection, or over HTTP if there is no connection. */
     renew(): void;
-    /** Checks the connection and all deadlines now. Call it when the device woke up or changed its network, where the page gets no event for that. */
+    /**
+     * Checks the connection and all deadlines now. Call it when the device woke up or changed its network, if the
+     * page gets no event for that.
+     */
     wake(): void;
     /** Ends the session, because the call is over. */
     leave(): void;

@@ -33,9 +33,11 @@ export declare class BindingRegistry {
     bind(service: Service, sdk: Sdk): Reports & {
         unbind: () => void;
     };
-    /** Unbinds all SDKs, because the session has ended. */
     close(): void;
-    /** Prepares for another session. It numbers its bundles from 1, so a token of the old session now counts as one from elsewhere. */
+    /**
+     * Prepares for another session, whose bundles are numbered from 1. A token of the old session now counts as a
+     * token from elsewhere.
+     */
     reset(): void;
     /**
      * Records that the app took a token to join with.
@@ -44,10 +46,9 @@ export declare class BindingRegistry {
      */
     tokenTaken(service: Service, seq: number): void;
     /**
-     * Delivers a bundle to all bound SDKs at once, and waits for all of them. If one SDK refuses, the
-     * bundle counts as refused, since the service can make another. But an SDK that always refuses
-     * must not cause new bundles for ever. After maxRefusals in a row, its refusal no longer makes a
-     * bundle fail that other SDKs accepted.
+     * Delivers a bundle to all bound SDKs at once, and waits for all of them. If one SDK refuses its token, the
+     * bundle counts as refused, and the service makes another bundle. But an SDK that always refuses must not
+     * cause new bundles for ever: see maxRefusals.
      * @param {Bundle} bundle
      * @returns {Promise<Outcome>}
      */

@@ -49,16 +49,17 @@ export declare class Renewals {
     appliedUntil: number;
     /** @param {Parts} session */
     constructor(session: Parts);
-    /** Records that the service answered join or resume. @param {number} renewBefore in seconds */
+    /** @param {number} renewBefore in seconds */
     connected(renewBefore: number): void;
-    /** Prepares for another session, whose bundles are numbered from 1. */
     reset(): void;
-    /** Aborts the running request over HTTP. */
     stop(): void;
     request(): void;
-    /** Handles an SDK's warning that its token expires soon. Requests new tokens if the service's push is late. */
+    /** Requests new tokens when an SDK warns that its token expires soon, if the service's push is late. */
     willExpire(): void;
-    /** Handles a bundle that had expired when it arrived. It was delayed, or this device's clock is ahead. A ping corrects the clock, and new tokens are requested. */
+    /**
+     * Handles a bundle that had expired when it arrived, since it was delayed or this device's clock is ahead.
+     * Sends a ping, whose answer corrects the clock, and requests new tokens.
+     */
     arrivedExpired(): void;
     /**
      * Records that a new bundle arrived.
@@ -69,10 +70,9 @@ export declare class Renewals {
     /**
      * Records that the SDKs accepted tokens.
      * @param {number} expiresAt in Unix seconds
-     * @returns {number} milliseconds that the previous tokens still had; Infinity if there were none
+     * @returns {number} remaining life of the previous tokens in milliseconds; Infinity if there were none
      */
     applied(expiresAt: number): number;
-    /** Sets the alarm for the moment when the next push is overdue. */
     schedule(): void;
     /**
      * Delays the next request over HTTP by the backoff.

@@ -35,7 +35,7 @@ export type Store = {
 /** Keeps the resume token of one call, in memory and in the storage. */
 export declare class ResumeStore {
     #private;
-    /** The resume token; null while there is no session. @type {ResumeToken | null} */
+    /** @type {ResumeToken | null} */
     token: ResumeToken | null;
     /** Whether the token came from the storage and the service has not accepted it yet. */
     unproven: boolean;
@@ -47,10 +47,11 @@ export declare class ResumeStore {
     constructor(storage: Store | null | undefined, name: string, exclusive: boolean);
     /** @param {ResumeToken} token replaces the one before */
     update(token: ResumeToken): void;
-    /** Writes the token to the storage, for the next page in this tab. */
     save(): void;
-    /** Removes an exclusive token from the storage while this page uses it. */
+    /**
+     * Removes an exclusive token from the storage while this page uses it, so that a duplicated tab does not copy
+     * it.
+     */
     claim(): void;
-    /** Forgets the token, and removes it from the storage. */
     clear(): void;
 }

@@ -19,7 +19,7 @@ import { Renewals } from "./renewals.js";
 import { ResumeStore } from "./resume.js";
 import { Alarms, Clock } from "./time.js";
 export type Over = NonNullable<Answer["over"]>;
-/** Connects the parts of a session: each part reaches the others through the session. An app reaches the session through its Refresher only. */
+/** Connects the parts of a session: each part reaches the other parts through the session. */
 export declare class Session {
     #private;
     platform: Platform;
@@ -45,20 +45,18 @@ export declare class Session {
      */
     constructor(address: string, identity: Identity, { credential, storage }: Pick<Options, "credential" | "storage">, platform: Platform);
     /**
-     * Resolves with a token of the newest bundle, as soon as there is a bundle that has not expired.
      * @param {Service} service
      * @returns {Promise<string>}
      */
     token(service: Service): Promise<string>;
     wake(): void;
     /**
-     * Ends the session, at the service too. A page that is going away also leaves over HTTP, because
-     * Firefox loses what such a page sends on a WebSocket.
+     * Ends the session, at the service too. A page that is closing also leaves over HTTP, since Firefox loses the
+     * WebSocket messages of such a page.
      */
     leave(): void;
-    /** Stops, but keeps the session in the storage. */
     close(): void;
-    /** Prepares an attempt to connect. Fetches a credential if there is no session to resume. Returns a function that makes the first message. */
+    /** Fetches a credential if there is no session to resume. Returns a function that makes the first message. */
     prepare(): Promise<(() => {
         session?: string | undefined;
         key?: string | undefined;

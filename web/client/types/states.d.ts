@@ -3,8 +3,7 @@ export type Transitions<S extends string, E extends string> = Readonly<Record<S,
 export type SessionEvent = "joined" | "lost" | "end";
 /** @import { State } from "./events.js" */
 /**
- * For each state, the events that change it, each with the state that it leads to. Any other event
- * leaves the state unchanged.
+ * For each state, the events that change it, each with its next state. Other events leave the state unchanged.
  * @template {string} S
  * @template {string} E
  * @typedef {Readonly<Record<S, Readonly<Partial<Record<E, S>>>>>} Transitions
@@ -48,7 +47,6 @@ export type BindingEvent = "tokenTaken" | "joined" | "inCall" | "left" | "failed
  */
 export declare const bindingTransitions: Transitions<BindingState, BindingEvent>;
 /**
- * Returns the state that an event leads to.
  * @template {string} S
  * @template {string} E
  * @param {Transitions<S, E>} transitions

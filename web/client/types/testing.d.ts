@@ -15,7 +15,7 @@ export type Membership = {
 /**
  * Makes a client. Use it in place of `AgoraRTC.createClient()`.
  * @param {string} service address of `refresher demo`, such as "http://127.0.0.1:8080", with its base path if it has one
- * @param {{WebSocket?: Platform["WebSocket"]}} [platform] the browser's WebSocket without it
+ * @param {{WebSocket?: Platform["WebSocket"]}} [platform] by default the browser's WebSocket
  */
 export declare function createClient(service: string, { WebSocket }?: {
     WebSocket?: Platform["WebSocket"];

@@ -1,10 +1,10 @@
 import type { Platform } from "./platform.js";
 /**
- * A clock that never goes back. performance.now() stands still while some machines sleep, and
- * Date.now() jumps when somebody sets the device's clock. So each reading advances by the step of
- * performance.now(), or by the step of Date.now() if that is larger by more than a second. Sleep
- * therefore counts, and setting the device's clock back has no effect. Setting it forward makes
- * deadlines early until the service's next answer.
+ * A clock that never goes back. performance.now() stands still while some machines sleep, and Date.now() jumps
+ * when a user sets the device's clock. So each reading advances by the step of performance.now(), or by the
+ * step of Date.now() if that step is larger by more than a second. So the clock counts sleep, and ignores a
+ * device clock that is set back. If the device's clock is set forward, deadlines come early until the service's
+ * next answer.
  */
 export declare class Clock {
     #private;
@@ -20,9 +20,9 @@ export declare class Clock {
      */
     hasPassed(seconds: number): boolean;
     /**
-     * Corrects the service's time. Any message can set it forward, but only a prompt answer can set
-     * it back. Any other message may have waited while the page was frozen; with its old time, tokens
-     * that have expired would seem valid.
+     * Corrects the service's time. Any message can set it forward, but only a prompt answer can set it back. Any
+     * other message may have waited while the page was frozen: its time is outdated, and would make expired
+     * tokens seem valid.
      * @param {unknown} serverNow Unix milliseconds, from a message that just arrived
      * @param {boolean} prompt whether the message is a prompt answer: see Connection
      */
@@ -40,7 +40,7 @@ export declare class Alarms {
      */
     constructor(platform: Platform, clock: Clock);
     /**
-     * Sets the alarm of that name. It replaces an earlier one.
+     * Sets the alarm of that name, in place of an earlier one.
      * @param {string} name
      * @param {number} inMs milliseconds from now; below 0 is 0
      * @param {(lateMs: number) => void} ring called with the milliseconds by which it is late
@@ -53,7 +53,7 @@ export declare class Alarms {
     left(name: string): number;
     /** @param {string[]} names */
     clear(...names: string[]): void;
-    /** Clears all alarms. After that, set has no effect. */
+    /** Clears all alarms, and makes `set` have no effect. */
     stop(): void;
     /** Rings all alarms that are due, the earliest first. */
     check(): void;
@@ -76,9 +76,8 @@ export declare function failure(code: string, message: string): Error & {
     code: string;
 };
 /**
- * Returns how long to wait after the n-th failure in a row, in milliseconds. The backoff is
- * exponential with full jitter, so that clients which lost a node together do not all reconnect at
- * the same time.
+ * Returns how long to wait after the n-th failure in a row, in milliseconds. The backoff is exponential with
+ * full jitter, so that clients that lost a node at the same time do not reconnect at the same time.
  * @param {number} failures from 1
  * @param {() => number} random from 0 to 1
  */

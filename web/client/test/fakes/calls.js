@@ -1,7 +1,7 @@
 import { bindRtc } from "../../bindings/rtc.js";
 import { FakeRtcClient } from "./sdk.js";
 
-/** How a client got each of its tokens, oldest first: "join renew". */
+/** How a client got each of its tokens, oldest first, such as "join renew". */
 export const how = (client) => client.taken.map(({ by }) => by).join(" ");
 
 /** Opens a live session whose RTC client is in the call. The app's function `rejoin` joins the call again. */

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { settle } from "./time.js";
 
 const longestTimeout = 2 ** 31 - 1;
-/** The largest number of timers and events at one moment; more means an endless loop. */
+/** The limit of timers and events at one moment, which finds endless loops. */
 const maxEventsAtOnce = 2000;
 
 export class Device {
@@ -15,15 +15,13 @@ export class Device {
   wallError = 0;
   /** The device's steady clock, in milliseconds. */
   steady = 5_000;
-  /** The result of Math.random(). @type {number | (() => number)} */
+  /** @type {number | (() => number)} */
   random = 1;
   /** Timers fire only at multiples of this, in milliseconds, as in a background page; 0 does not delay them. */
   throttle = 0;
   /** Whether the device sleeps or the page is frozen, so that no code runs. */
   asleep = false;
-  /** Listeners of the page events that make the library call wake(). */
   wakes = new Set();
-  /** Listeners of the page event `pagehide`. */
   hides = new Set();
   /** Whether the page is hidden, or about to go away. */
   hidden = false;
@@ -38,10 +36,9 @@ export class Device {
   /** @param {import("node:test").TestContext} [t] the test, which fails if errors are uncaught at its end */
   constructor(t) {
     t?.after(() => assert.deepEqual(this.uncaught, [], "no error is uncaught"));
-    /** The option `platform` of a Refresher on this device, without the network's functions. */
     this.platform = {
       setTimeout: (run, ms) => {
-        const delay = ms > 0 && ms <= longestTimeout ? ms : 0; // a browser's timers fire at once after a longer delay
+        const delay = ms > 0 && ms <= longestTimeout ? ms : 0; // a timer with a longer delay fires at once, as in a browser
         let at = this.steady + delay;
         if (this.throttle) at = Math.ceil(at / this.throttle) * this.throttle;
         this.#timers.set(++this.#timerIds, { at, run });
@@ -68,7 +65,6 @@ export class Device {
     return this.#timers.size;
   }
 
-  /** Returns the Unix time in seconds, ms milliseconds from now. */
   seconds(ms = 0) {
     return Math.floor((this.time + ms) / 1000);
   }
@@ -91,8 +87,8 @@ export class Device {
   }
 
   /**
-   * Advances the time while the device sleeps or the page is frozen. No timer fires, and unless
-   * `steady` is set the steady clock stands still. Only events that are scheduled elsewhere happen.
+   * Advances the time while the device sleeps or the page is frozen. No timer fires. The steady clock stands
+   * still, unless `steady` is set. Only events from outside of the device are run.
    */
   async sleep(ms, { steady = false } = {}) {
     await settle();
@@ -115,7 +111,7 @@ export class Device {
     for (const hide of [...this.hides]) this.run(hide);
   }
 
-  /** Calls the page's onWake listeners, as after a sleep or a change of the network. */
+  /** Calls the listeners of onWake, as after a sleep or a change of the network. */
   async wake() {
     for (const wake of [...this.wakes]) this.run(wake);
     await settle();
@@ -125,13 +121,13 @@ export class Device {
    * Schedules an event outside of the page.
    * @param {number} time in Unix milliseconds
    * @param {() => void} run
-   * @param {boolean} [elsewhere] whether the event is outside of the device too, so that it happens while the device sleeps
+   * @param {boolean} [elsewhere] whether the event happens outside of the device, and so also while the device sleeps
    */
   at(time, run, elsewhere = false) {
     this.#scheduled.push({ at: time, run, elsewhere });
   }
 
-  /** Calls a callback as a browser does: an error goes to the console. */
+  /** Calls a function as a browser does: an error goes to the console. */
   run(callback) {
     try {
       callback();

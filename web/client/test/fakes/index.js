@@ -1,5 +1,5 @@
-// Fakes for the library's tests: a simulated device, network and service, and clients of Agora's
-// SDKs. They neither wait for real time nor use a network.
+// Fakes for the library's tests: a simulated device, network and service, and clients of Agora's SDKs. They use
+// neither real time nor a real network.
 
 export * from "./calls.js";
 export * from "./sdk.js";

@@ -1,6 +1,6 @@
 import { settle } from "./time.js";
 
-/** A request over HTTP. The test answers it by calling its functions. */
+/** A request over HTTP, which the test answers. */
 export class FakeRequest {
   pending = true;
   #resolve;

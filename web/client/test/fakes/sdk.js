@@ -1,23 +1,18 @@
-// Fakes of Agora's SDK clients. They imitate only what concerns tokens.
+// Fakes of Agora's SDK clients, as far as tokens are concerned.
 
 import { second } from "./time.js";
 import { readToken } from "./tokens.js";
 
-/** The base class of the clients. It has their events, and tokens that expire. */
 class FakeClient {
   /** The tokens that the client accepted, each with the method that passed it. @type {{by: "join" | "renew", token: string, expiresAt: number}[]} */
   taken = [];
   /** How long the client takes to answer, in milliseconds. */
   latency = 0;
-  /** Whether the client never answers. */
   hangs = false;
   /** The error with which the client refuses tokens; null if it accepts them. */
   refusal = null;
-  /** How many tokens the client has not answered yet. */
   busy = 0;
-  /** The largest value of `busy` so far. */
   mostBusy = 0;
-  /** The token that the client uses now. */
   token = null;
   device;
   uid;
@@ -44,12 +39,14 @@ class FakeClient {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) this.device.run(() => listener(...details));
   }
 
-  /** When the client's token expires, in Unix seconds. */
   get expiresAt() {
     return this.token ? readToken(this.token).expiresAt : 0;
   }
 
-  /** Accepts a token, or refuses it as the real SDK does. Emits the SDK's events when the token is about to expire and when it has expired. */
+  /**
+   * Accepts a token, or refuses it as the real SDK does. Emits the SDK's events when the token expires soon,
+   * and when it has expired.
+   */
   async consider(token, by, error) {
     this.mostBusy = Math.max(this.mostBusy, ++this.busy);
     try {
@@ -92,7 +89,7 @@ export class FakeRtcClient extends FakeClient {
     try {
       await this.consider(token, "join", error);
     } catch (reason) {
-      if (mine === this.#joins) this.#becomes("DISCONNECTED", "LEAVE"); // the SDK reports LEAVE for a failed join, too
+      if (mine === this.#joins) this.#becomes("DISCONNECTED", "LEAVE"); // the SDK reports LEAVE for a failed join too
       throw reason;
     }
     if (mine !== this.#joins) throw error("OPERATION_ABORTED", "it was left meanwhile");
@@ -104,7 +101,7 @@ export class FakeRtcClient extends FakeClient {
     await this.consider(token, "renew", error);
   }
 
-  /** Leaves the call. The reason LEAVE means that the user hung up; any other, that the SDK was removed or gave up. */
+  /** Leaves the call. LEAVE means that the user hung up; any other reason, that the SDK was removed or gave up. */
   leave(reason = "LEAVE") {
     if (this.connectionState === "DISCONNECTED") return;
     this.#joins++;
@@ -122,7 +119,7 @@ export class FakeRtcClient extends FakeClient {
     this.says("token-privilege-will-expire");
   }
 
-  /** Lets the client's token expire. Like the real SDK, it emits the event before it has finished leaving. */
+  /** Lets the client's token expire. Like the real SDK, the fake emits the event before it has left. */
   expires() {
     this.#leaving = true;
     this.leave("TOKEN_EXPIRE");
@@ -132,14 +129,14 @@ export class FakeRtcClient extends FakeClient {
 }
 
 /**
- * agora-rtm's client since 2.2, with events as its types describe them (RTMEvents.LinkStateEvent).
- * It has a login, and stream channels.
+ * The client of agora-rtm 2.2 and later, with events as in its types (RTMEvents.LinkStateEvent). It has a
+ * login, and stream channels.
  */
 export class FakeRtmClient extends FakeClient {
   state = "IDLE";
   addEventListener = this.listen;
   removeEventListener = this.unlisten;
-  /** The tokens that its stream channels accepted. @type {{channelName: string, token: string}[]} */
+  /** @type {{channelName: string, token: string}[]} */
   renewedChannels = [];
 
   static error(code, reason) {
@@ -165,7 +162,7 @@ export class FakeRtmClient extends FakeClient {
     this.linkState({ currentState, previousState, serviceType: "MESSAGE", reasonCode });
   }
 
-  /** Emits the events of a stream channel that changes its state. */
+  /** Emits the events about a stream channel whose state changes. */
   streams(channelName, currentState, reasonCode) {
     this.linkState({ currentState, previousState: "CONNECTED", serviceType: "STREAM", reasonCode, affectedChannels: [channelName] });
   }
@@ -191,7 +188,7 @@ export class FakeRtmClient extends FakeClient {
   }
 }
 
-/** agora-rtm 2.1: its types have no linkState, and its event `status` does not have the previous state. */
+/** The client of agora-rtm 2.1: its types have no linkState, and its event `status` lacks the previous state. */
 export class FakeOldRtmClient extends FakeRtmClient {
   becomes(state, reason) {
     this.state = state === "IDLE" ? "DISCONNECTED" : state;
@@ -199,7 +196,10 @@ export class FakeOldRtmClient extends FakeRtmClient {
   }
 }
 
-/** agora-react-native-rtm 2.2: in its types, linkState has numbers (RtmLinkState, RtmServiceType, RtmLinkStateChangeReason). */
+/**
+ * The client of agora-react-native-rtm 2.2: its linkState has numbers (RtmLinkState, RtmServiceType,
+ * RtmLinkStateChangeReason).
+ */
 export class FakeNativeRtmClient extends FakeRtmClient {
   static #states = { IDLE: 0, CONNECTED: 2, FAILED: 5 };
   static #reasons = { LOGIN_SUCCESS: 2, LOGOUT: 7, LEAVE: 15, INVALID_TOKEN: 16, TOKEN_EXPIRED: 17, SAME_UID_LOGIN: 27 };

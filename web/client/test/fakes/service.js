@@ -5,21 +5,18 @@ import { token } from "./tokens.js";
 
 /** How long the service waits for an ack, in milliseconds. */
 const ackTimeout = 5 * second;
-/** The heartbeat with tokens that last an hour, in milliseconds. */
+/** The heartbeat if tokens live for an hour, in milliseconds. */
 const longestHeartbeat = 50 * second;
 
 /** A model of the service: its sessions, bundles, keys and deadlines follow docs/build/protocol.md. */
 export class FakeService {
-  /** Whether WebSockets reach the service. */
   socketsWork = true;
-  /** Whether requests over HTTP reach the service. */
   requestsWork = true;
-  /** Whether sockets and requests that do not reach the service get no answer, instead of a failure. */
+  /** Whether sockets and requests that do not reach the service wait for ever, instead of failing. */
   silent = false;
   /** Whether the service answers the next join or resume with `reconnect`. */
   overloaded = false;
   sessions = new Map();
-  /** How many connections the service has closed because their clients were silent. */
   silences = 0;
   latency;
   #sim;
@@ -40,7 +37,6 @@ export class FakeService {
     sim.service = this;
   }
 
-  /** Handles a socket that the page opens. */
   connects(socket) {
     const connection = { socket, dead: false, messages: 50, countedAt: this.#sim.time };
     socket.answersPings = false;
@@ -54,7 +50,6 @@ export class FakeService {
     });
   }
 
-  /** Handles a request over HTTP. */
   asks(request) {
     this.#later(() => {
       if (!this.requestsWork) return this.silent ? undefined : void request.fails();
@@ -75,7 +70,7 @@ export class FakeService {
     }, true);
   }
 
-  /** Breaks all connections. If `noticed` is true, the page gets the close event; otherwise it gets no event. */
+  /** Breaks all connections. The page gets the close event only if `noticed` is true. */
   cut({ noticed }) {
     for (const connection of this.#connections) {
       connection.dead = true;
@@ -84,7 +79,10 @@ export class FakeService {
     this.#connections.clear();
   }
 
-  /** Drains the node: it tells its clients to reconnect after afterMs, and closes their connections after goesAfter. */
+  /**
+   * Drains the node: tells its clients to reconnect after afterMs, and closes their connections after
+   * goesAfter.
+   */
   drain(afterMs, goesAfter) {
     for (const connection of this.#connections) {
       this.#send(connection, { type: "reconnect", afterMs, reason: "drain" });
@@ -92,13 +90,15 @@ export class FakeService {
     }
   }
 
-  /** Makes the service forget all sessions. */
   forget() {
     this.sessions.clear();
     for (const connection of this.#connections) this.#close(connection, 1012);
   }
 
-  /** Pings a silent client, whose browser answers unless the device sleeps. Closes the connection if nothing arrived for two of the longest heartbeats. */
+  /**
+   * Pings a silent client, whose browser answers unless the device sleeps. Closes the connection after two of
+   * the longest heartbeats without a message.
+   */
   #watch(connection, heardAt) {
     this.#sim.at(this.#sim.time + longestHeartbeat, () => {
       if (!this.#connections.has(connection)) return;
@@ -190,7 +190,7 @@ export class FakeService {
     return this.#schedule(session);
   }
 
-  /** Handles the page's report, in a resume or a request, of the bundle that its SDKs accepted last. */
+  /** Records the number of the bundle that the page's SDKs accepted last, from a resume or a request. */
   #confirm(session, seq) {
     if (seq) assert.ok(this.#took(session.bundles.get(seq)), `the SDK took ${seq}, which is said to be applied`);
     if (session.pending && seq >= session.seq) this.#settle(session);
@@ -213,7 +213,6 @@ export class FakeService {
     session.pending = { cause, rejoin: session.held > 0 && session.held * second <= this.#sim.time, attempt: 0, refused: false };
   }
 
-  /** Pushes the newest bundle, which the page must answer. */
   #push(session) {
     const { pending } = session;
     if (pending) Object.assign(pending, { attempt: pending.attempt + 1, sentAt: this.#sim.time, retryAt: this.#sim.time + ackTimeout });
@@ -226,7 +225,6 @@ export class FakeService {
     };
   }
 
-  /** Schedules the next push of a session. */
   #schedule(session) {
     const { pending } = session;
     const due = pending ? pending.retryAt : (session.expiresAt - 1.3 * this.#lifetime.renewBefore) * second;

@@ -1,5 +1,5 @@
-// A simulated page with a network. Its Refresher opens sockets and sends requests, and the test
-// plays the service at the other end.
+// A simulated page with a network. Its Refresher opens sockets and sends requests, and the test acts as the
+// service.
 
 import assert from "node:assert/strict";
 
@@ -14,17 +14,14 @@ import { token } from "./tokens.js";
 const serviceHeartbeat = 25;
 
 export class Simulation extends Device {
-  /** Whether WebSockets are blocked. */
   blocked = false;
   /** The object that answers sockets and requests; null if the test answers them itself. @type {{connects(socket: object): void, asks(request: object): void} | null} */
   service = null;
-  /** All sockets that the page has opened, oldest first. */
   sockets = [];
-  /** All requests that the page has made, oldest first. */
   fetches = [];
-  /** The events of all Refreshers. @type {{event: string, detail: any}[]} */
+  /** @type {{event: string, detail: any}[]} */
   events = [];
-  /** The number of resume keys so far, which makes each key different. */
+  /** The number of resume keys so far, so that each key is different. */
   keys = 0;
 
   /** @param {import("node:test").TestContext} [t] */
@@ -64,7 +61,7 @@ export class Simulation extends Device {
     return { refresher, socket };
   }
 
-  /** Opens the newest socket, and answers join or resume. */
+  /** Opens the newest socket, and answers the join or resume. */
   async join(joined = {}) {
     await settle();
     const { socket } = this;
@@ -94,12 +91,10 @@ export class Simulation extends Device {
     return this.sockets.at(-1);
   }
 
-  /** Returns the details of all events of that name. */
   saw(name) {
     return this.events.filter(({ event }) => event === name).map(({ detail }) => detail);
   }
 
-  /** Makes the tokens of a bundle. */
   tokens({ ttl = 3600, services = ["rtc"], uid = 1001, expiresAt = this.seconds() + ttl } = {}) {
     return Object.fromEntries(services.map((service) => [service, { token: token(service, uid, expiresAt), expiresAt }]));
   }
@@ -120,22 +115,24 @@ export class Simulation extends Device {
   }
 
   /**
-   * While the device sleeps, the service hears nothing, not even an answer to its WebSocket pings,
-   * so it closes the socket (docs/build/protocol.md). A page with throttled timers is different:
-   * its browser still answers these pings.
+   * Advances the time while the device sleeps. The service gets no answer, not even to its WebSocket pings, so
+   * it closes the socket. (With throttled timers, the browser would answer the pings.)
    */
   async sleep(ms, options = {}) {
     await settle();
     const end = this.time + ms;
     for (const socket of this.sockets) {
       const silent = ms > 2 * Math.max(serviceHeartbeat, socket.heartbeat) * second && !this.service && socket.answersPings;
-      // The page gets the close when the device is awake.
+      // The page gets the close event when the device is awake.
       if (silent) this.at(end + 20, () => socket.readyState === 1 && void socket.closes(4001));
     }
     await super.sleep(ms, options);
   }
 
-  /** Asserts that the library has left nothing running on the page, except a leave over HTTP that may outlive the page. */
+  /**
+   * Asserts that the library has left nothing on the page, except a leave over HTTP, which may outlive the
+   * page.
+   */
   assertEmpty() {
     assert.deepEqual(
       {

@@ -9,9 +9,7 @@ export class FakeSocket {
   onclose = null;
   onerror = null;
   readyState = 0;
-  /** The messages that the page sent, without pings. */
   sent = [];
-  /** When the page sent its pings. */
   pings = [];
   answersPings = true;
   /** The heartbeat that `joined` has set, in seconds; Infinity before that. */
@@ -27,7 +25,7 @@ export class FakeSocket {
     if (network.blocked) network.at(network.time, () => this.readyState === 0 && void this.closes(1006));
   }
 
-  // The page's end: the interface of a browser's WebSocket.
+  // The interface of a browser's WebSocket, which the library uses.
 
   send(data) {
     if (this.readyState === 0) throw new Error("InvalidStateError: it is not open yet");
@@ -47,7 +45,7 @@ export class FakeSocket {
     this.#network.at(this.#network.time + 50, () => this.#end(code));
   }
 
-  // The service's end: the test calls these functions.
+  // What the service does with the socket: the test calls these functions.
 
   /** Returns the messages that the page sent since the last call. */
   take() {
@@ -72,18 +70,17 @@ export class FakeSocket {
   async closes(code = 1006) {
     assert.ok(this.readyState < 2, "the socket is not closed yet");
     this.readyState = 3;
-    if (code === 1006) this.#network.run(() => this.onerror({})); // Node.js throws an error event that has no listener
+    if (code === 1006) this.#network.run(() => this.onerror({})); // Node.js throws when an error event has no listener
     this.#end(code);
     await settle();
   }
 
-  /** Sends an error, and closes the socket. */
   async refuses(code, error = "bad_request", message = "no") {
     await this.says({ type: "error", code: error, message });
     await this.closes(code);
   }
 
-  /** Sends the session's end, and closes the socket. */
+  /** Sends `ended`, and closes the socket. */
   async endsWith(reason, code = 4410, accessEndsAt = 0) {
     await this.says({ type: "ended", reason, accessEndsAt });
     await this.closes(code);

@@ -1,11 +1,11 @@
+/** @import { Reports } from "../binding.js" */
+/** @import { Refresher } from "../refresher.js" */
 import type { Refresher } from "../refresher.js";
 export type ChatClient = {
     renewToken: (token: string) => Promise<unknown>;
     addEventHandler: (id: string, handler: object) => void;
     removeEventHandler: (id: string) => void;
 };
-/** @import { Reports } from "../binding.js" */
-/** @import { Refresher } from "../refresher.js" */
 /**
  * The part of agora-chat's connection that bindChat uses.
  * @typedef {object} ChatClient

@@ -1,3 +1,5 @@
+/** @import { Reports } from "../binding.js" */
+/** @import { Refresher } from "../refresher.js" */
 import type { Refresher } from "../refresher.js";
 export type RtcClient = {
     connectionState: string;
@@ -5,8 +7,6 @@ export type RtcClient = {
     on: (event: any, listener: any) => void;
     off: (event: any, listener: any) => void;
 };
-/** @import { Reports } from "../binding.js" */
-/** @import { Refresher } from "../refresher.js" */
 /**
  * The part of agora-rtc-sdk-ng's IAgoraRTCClient that bindRtc uses.
  * @typedef {object} RtcClient

@@ -1,3 +1,5 @@
+/** @import { Reports, Sdk } from "../binding.js" */
+/** @import { Refresher } from "../refresher.js" */
 import type { Refresher } from "../refresher.js";
 export type RtmClient = {
     renewToken: (token: string, options?: {
@@ -6,8 +8,6 @@ export type RtmClient = {
     addEventListener: (event: any, listener: any) => void;
     removeEventListener: (event: any, listener: any) => void;
 };
-/** @import { Reports, Sdk } from "../binding.js" */
-/** @import { Refresher } from "../refresher.js" */
 /**
  * The part of the RTMClient of agora-rtm 2 or agora-react-native-rtm 2 that the bindings use.
  * @typedef {object} RtmClient

@@ -1,5 +1,5 @@
-// The bindings, tested with the JavaScript code of Agora's SDKs for React Native and Electron. The
-// SDKs' native part is simulated (native-part.js).
+// The bindings, tested with the JavaScript code of Agora's SDKs for React Native and Electron; only the SDKs'
+// native part is simulated (native-part.js).
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,7 +13,7 @@ import { Taken } from "../../web/client/test/scenarios.js";
 import { Engine, reasons, states } from "./engine.js";
 import { load } from "./native-part.js";
 
-globalThis.__DEV__ = false; // a global that React Native defines
+globalThis.__DEV__ = false;
 console.log = () => {}; // agora-react-native-rtm logs each of its requests
 
 for (const name of ["react-native-agora", "agora-electron-sdk"]) {
@@ -41,7 +41,10 @@ test("agora-react-native-rtm, unbound: its events do nothing, though it goes on 
 
 tested(import.meta.url, registered);
 
-/** Opens an engine that joined the call by joinChannel, or by joinChannelEx if ex is set. It also has another connection, which stays open. */
+/**
+ * Opens an engine that has joined the call by joinChannel, or by joinChannelEx if ex is set. Another connection
+ * of the engine stays open.
+ */
 function openEngine(name, ex, taken) {
   const connection = { channelId: "daily", localUid: 1001 };
   const another = { channelId: "weekly", localUid: 1002 };
@@ -51,7 +54,7 @@ function openEngine(name, ex, taken) {
   const becomes = (state, reason) => {
     inCall = state === states.connected;
     engine.becomes(connection, state, reason);
-    engine.becomes(another, inCall ? states.failed : states.connected, reasons.joined); // the binding must ignore this event
+    engine.becomes(another, inCall ? states.failed : states.connected, reasons.joined);
   };
   engine.native.oncall = (method, params) => {
     const joins = /^joinChannel/.test(method);
@@ -71,7 +74,7 @@ function openEngine(name, ex, taken) {
     },
     warns: () => engine.says("onTokenPrivilegeWillExpire", connection, { token: "007" }),
     expires() {
-      // The SDK does not document the order of these events, so both orders are tested.
+      // The SDK does not document the order of these two events, so the tests use both orders.
       if (!ex) becomes(states.failed, reasons.tokenExpired);
       engine.says("onRequestToken", connection);
       if (ex) becomes(states.disconnected, reasons.tokenExpired);
@@ -92,7 +95,7 @@ function openRtm(channelName, taken) {
   } });
   const linkState = (currentState, reasonCode) => {
     says(currentState, reasonCode, channelName);
-    // The binding must ignore events about anything else: another channel, or the login.
+    // The binding must ignore events about another channel, and about the login if a channel is bound.
     const [state, reason] = currentState === states.connected ? [states.failed, reasons.tokenExpired] : [states.connected, reasons.loginSuccess];
     for (const channel of ["", "daily", "weekly"]) if (channel !== channelName) says(state, reason, channel);
   };

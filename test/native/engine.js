@@ -1,17 +1,14 @@
-// An engine of react-native-agora or agora-electron-sdk: the SDK's own object, with a simulated
-// native part that a test controls.
+// An engine of react-native-agora or agora-electron-sdk: the SDK's object, with a simulated native part that
+// the test controls.
 
 import { load } from "./native-part.js";
 
-/** Values of the SDKs' ConnectionStateType. */
 export const states = { disconnected: 1, connected: 3, failed: 5 };
-/** Values of the SDKs' ConnectionChangedReasonType. */
 export const reasons = { joined: 1, banned: 3, left: 5, invalidToken: 8, tokenExpired: 9 };
 
 /** @typedef {{channelId: string, localUid: number}} Connection */
 
 export class Engine {
-  /** The SDK's own IRtcEngineEx. */
   sdk;
   native;
   /** The network's answer to renewToken: 0 accepts, a code above 0 refuses, null sends no answer. @type {number | null} */
@@ -34,12 +31,12 @@ export class Engine {
     };
   }
 
-  /** The calls of the native part that passed a token. */
+  /** The calls that passed a token to the native part. */
   get renewals() {
     return this.native.calls.filter(({ name }) => ["renewToken", "updateChannelMediaOptionsEx"].includes(name));
   }
 
-  /** Sets the result of both calls that pass a token; a code below 0 is a refusal. @param {number} code */
+  /** Sets the result of both calls that pass a token; a negative code refuses the token. @param {number} code */
   set returns(code) {
     for (const name of ["renewToken", "updateChannelMediaOptionsEx"]) this.native.refusals.set(name, code);
   }
@@ -60,8 +57,8 @@ export class Engine {
    * @param {number} reason of ConnectionChangedReasonType
    */
   becomes(connection, state, reason) {
-    // getConnectionState has no argument for the connection. It answers for the main one, whose
-    // state has the key undefined.
+    // getConnectionState has no argument: it returns the state of the main connection, which has the key
+    // undefined.
     this.native.states.set(connection === this.#main ? undefined : connection.channelId, state);
     this.says("onConnectionStateChanged", connection, { state, reason });
   }

@@ -1,12 +1,11 @@
-// Loads the JavaScript code of Agora's SDKs for React Native and Electron with a simulated native
-// part: an object that takes the SDK's calls of its native code, and sends events as that code
-// does. Everything between this object and the app is the SDK's own code.
+// Loads the JavaScript code of Agora's SDKs for React Native and Electron with a simulated native part: an
+// object that receives the SDK's native calls and sends events. All code between this object and the app is the
+// SDK's own.
 
 import Module, { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
 
-/** The simulated native code of one SDK. */
 class NativePart {
   /** The calls so far, in order, without the hash that the SDK appends to each name. @type {{name: string, params: any}[]} */
   calls = [];
@@ -20,7 +19,7 @@ class NativePart {
   deliver = () => {};
 
   /**
-   * Takes a call of the SDK.
+   * Handles a native call of the SDK.
    * @param {string} hashed the call's name with the SDK's hash
    * @param {string} json
    */
@@ -64,7 +63,6 @@ function reactNative(/** @type {NativePart} */ native) {
   };
 }
 
-/** The native module that agora-electron-sdk imports. */
 const electron = (/** @type {NativePart} */ native) => ({
   AgoraElectronBridge: class {
     OnEvent(/** @type {string} */ _, /** @type {(event: string, data: string, buffers: []) => void} */ listener) {
@@ -87,8 +85,8 @@ const component = class {};
 const loaded = new Map();
 
 /**
- * Returns the SDK with its native part in the initial state. The caller must have released the
- * SDK's objects that it made before.
+ * Returns the SDK with its native part in the initial state. The caller must first release the SDK's objects of
+ * earlier calls.
  * @param {"react-native-agora" | "agora-electron-sdk" | "agora-react-native-rtm"} name
  * @returns {{sdk: any, native: NativePart}}
  */

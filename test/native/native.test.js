@@ -1,6 +1,5 @@
-// bindEngine with the engines of react-native-agora and agora-electron-sdk, whose native part is
-// simulated, and with their types. Also checks the enums and types of agora-react-native-rtm that
-// bindRtm relies on.
+// bindEngine with the engines and types of react-native-agora and agora-electron-sdk, whose native part is
+// simulated. Also checks the enums and types of agora-react-native-rtm on which bindRtm depends.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

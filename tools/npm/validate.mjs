@@ -15,8 +15,7 @@ import Ajv from 'ajv';
 import addFormats from 'ajv-formats';
 import { LineCounter, parseDocument } from 'yaml';
 
-// The linter would fetch references from the network, but the documents must need nothing from
-// there.
+// The linter would fetch references from the network, but the documents must be complete in themselves.
 globalThis.fetch = async (url) => {
   throw new Error(`not fetched: ${url}`);
 };
@@ -24,7 +23,7 @@ globalThis.fetch = async (url) => {
 const config = await createConfig({
   extends: ['recommended-strict'],
   rules: {
-    // The example server is the reader's own machine.
+    // The example server is on the reader's own machine.
     'no-server-example.com': 'off',
     // A health probe has no client errors.
     'operation-4xx-response': 'off',
@@ -143,8 +142,8 @@ function* messageExamples(doc) {
 }
 
 /**
- * Converts a schema validator's errors to problems. An error that only says that a branch did not
- * match is dropped if another error gives the reason.
+ * Converts a schema validator's errors to problems. Drops an error that only says that a branch did not match,
+ * if another error gives the reason.
  */
 function schemaProblems(rule, errors) {
   const all = (errors ?? []).map((e) => ({ ...e, text: `${e.message}${detail(e.params)}` }));

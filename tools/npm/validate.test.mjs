@@ -22,7 +22,7 @@ for (const document of ['asyncapi.yaml', 'openapi.yaml']) {
   });
 }
 
-// Each case breaks one thing in a valid document, and names the rule that must report it there.
+// Each case breaks a valid document in one place, and names the rule that must report the mistake there.
 const broken = [
   { name: 'a key given twice', document: 'asyncapi.yaml', from: 'info:', to: 'asyncapi: 3.0.0\ninfo:', rule: 'yaml' },
   { name: 'an older AsyncAPI', document: 'asyncapi.yaml', from: 'asyncapi: 3.0.0', to: 'asyncapi: 2.6.0', rule: 'version' },

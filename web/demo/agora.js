@@ -1,6 +1,5 @@
-// The two endpoints of a call on Agora's servers, for a demo that has a real App ID.
-// They are clients of Agora's own Web SDK, which comes from Agora's CDN. Agora
-// publishes no hash of it, so there is no integrity attribute.
+// The two endpoints of a call on Agora's servers, for a demo with a real App ID. They use Agora's own Web SDK
+// from Agora's CDN. Agora publishes no hash of the SDK, so the script has no integrity attribute.
 
 /** @import { Client, Endpoint, Profile } from "./endpoint.js" */
 
@@ -9,7 +8,7 @@ import { Network } from "./network.js";
 import { missingForPictures } from "./support.js";
 
 const sdk = "https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js";
-const silent = 4; // the SDK's log level without logs: it also throws the errors that it would log
+const silent = 4; // this level also makes the SDK throw the errors that it would log
 
 /** @typedef {{uid: unknown, videoTrack?: {getMediaStreamTrack(): MediaStreamTrack}}} Remote */
 
@@ -51,7 +50,7 @@ export async function agoraEndpoints(profiles) {
       noPicture: "",
       noSound: "only the stand-in for Agora’s edge carries a tone",
       publish: (role) => publish(client, video, role === "publisher"),
-      stop: () => {}, // the SDK unpublishes when it leaves
+      stop: () => {}, // the SDK stops publishing when it leaves the call
       setRefusing: null,
       setAudio: () => {},
     };
@@ -59,7 +58,7 @@ export async function agoraEndpoints(profiles) {
 }
 
 /**
- * Puts the other participant's video into the stream that the page shows.
+ * Adds the other participant's video to the stream that the page shows.
  * @param {AgoraClient} client
  * @param {Profile} profile of the client's own participant
  * @param {Map<number, MediaStream>} received the streams to show, by the sender's uid
@@ -71,7 +70,7 @@ function receive(client, profile, received) {
     try {
       await client.subscribe(user, kind);
     } catch (error) {
-      // Most often the user has stopped publishing meanwhile; publishing again emits
+      // Usually the user has stopped publishing before this point; if the user publishes again, the SDK emits
       // another event. The console shows other causes.
       console.warn(`${profile.name} does not receive the video of ${user.uid}:`, error);
       return;

@@ -1,4 +1,4 @@
-// Requests to the service that serves this page, with errors in plain words.
+// Requests to the service that serves this page. Their errors are texts for the visitor.
 
 /**
  * Resolves with the body of the answer.
@@ -9,7 +9,7 @@ export async function request(path, { method = "GET", body } = {}) {
   const headers = body && { "content-type": "application/json" };
   const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) }).catch(unanswered);
   const answer = await response.json().catch(() => {
-    // The parser's error would only name a character, so the message has the status instead.
+    // The JSON parser's error would only name a character, so this error has the status.
     throw new Error(`the service did not answer, but something in between did, with status ${response.status}`);
   });
   if (!response.ok) throw new Error(answer.error);
@@ -17,8 +17,8 @@ export async function request(path, { method = "GET", body } = {}) {
 }
 
 /**
- * Throws the error of a request without an answer. The browser's own message ("Failed to fetch", "Load failed") says
- * less; the browser's console shows it.
+ * Throws the error for a request without an answer. Its text is clearer than the browser's ("Failed to fetch",
+ * "Load failed"), which the console shows.
  * @param {unknown} cause
  * @returns {never}
  */

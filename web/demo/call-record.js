@@ -1,32 +1,31 @@
-// The record of one person's call: whether they are in it, since when, why not, and
-// how much of it was lost to tokens that expired.
-//
-//	out ──joined──► in ◄──joined── reconnecting
-//	 ▲               │ └───cutOff──────► │
-//	 └─────left──────┴───────left────────┘
+// The record of one person's call: whether the person is in the call, since when, why not, and how many seconds
+// were lost because tokens expired.
 
 /** @typedef {"in" | "out" | "reconnecting"} CallState */
 
 export class CallRecord {
   /** @type {CallState} */
   state = "out";
-  /** When the person last came in, in Unix milliseconds; 0 before the first time. */
+  /** When the person last entered the call, in Unix milliseconds; 0 before the first time. */
   inSince = 0;
   outSince = 0;
   /** Why the person is not in the call, as the end of a sentence. */
   reason = "";
-  /** How the call ended for a person who is out: "lost" since a token expired, "over" since somebody ended it. @type {"" | "lost" | "over"} */
+  /**
+   * Why a person is out of the call: "lost" because a token expired, "over" because the call was ended.
+   * @type {"" | "lost" | "over"}
+   */
   outcome = "";
   /** How often the edge dropped the person because of a token. */
   drops = 0;
   /** Whether the person is out now because a token expired. */
   #losing = false;
-  /** Milliseconds that earlier expired tokens cost. */
+  /** Milliseconds that were lost because earlier tokens expired. */
   #lostMs = 0;
 
   /**
-   * Records that the person is in the call. Returns the milliseconds that they were
-   * away: 0 the first time.
+   * Records that the person is in the call. Returns how many milliseconds the person was out before: 0 the
+   * first time.
    * @param {number} now Unix milliseconds
    */
   joined(now) {
@@ -68,7 +67,7 @@ export class CallRecord {
   }
 
   /**
-   * Stops counting the time as lost to an expired token.
+   * Ends the time that counts as lost because a token expired.
    * @param {number} now
    */
   stopLosing(now) {
@@ -77,7 +76,7 @@ export class CallRecord {
   }
 
   /**
-   * Milliseconds of the call that were lost to expired tokens.
+   * Milliseconds of the call that were lost because tokens expired.
    * @param {number} now
    */
   lostMs(now) {

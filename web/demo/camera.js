@@ -1,12 +1,12 @@
-// A stand-in for a camera and a microphone: a moving drawing with a clock, which shows
-// whether it is frozen, and a soft tone.
+// A substitute for a camera and a microphone: a soft tone, and a moving drawing with a clock, which shows if
+// the picture is frozen.
 
 import { reducedMotion } from "./dom.js";
 import { clock } from "./format.js";
 
 const width = 480;
 const height = 270;
-const shown = (height * 4) / 3; // the part of the width that a phone shows
+const shown = (height * 4) / 3; // a phone shows only this part of the width
 const frameMs = 100;
 
 /**
@@ -27,7 +27,7 @@ export function camera(name, hue) {
     draw(context, name, hue, drawn);
   };
   frame();
-  setInterval(frame, frameMs); // not requestAnimationFrame, which stops in a page in the background
+  setInterval(frame, frameMs); // requestAnimationFrame would stop in a background page
   const [track] = canvas.captureStream(1000 / frameMs).getVideoTracks();
   if (!track) throw new Error("it makes no video of a canvas");
   return track;
@@ -93,7 +93,7 @@ function disc(c, x, y, radius) {
 }
 
 /**
- * Two notes that swell and fade, as a track.
+ * Returns a track of two notes that become louder and softer.
  * @param {AudioContext} audio
  * @param {number[]} notes in hertz
  */

@@ -1,6 +1,3 @@
-// A card of the operators' page: a title, a figure, a line or a chart under it, and a
-// hint.
-
 import { el, setText } from "./dom.js";
 
 /** @typedef {"" | "fine" | "low"} Level */
@@ -8,7 +5,6 @@ import { el, setText } from "./dom.js";
 export class Card {
   #figure = el("p", { class: "figure" }, "–");
   #hint;
-  /** The element that holds the line, the chart or the table. */
   body = el("div", { class: "rest" });
 
   /**

@@ -1,10 +1,8 @@
-// The channel of this tab.
-
 const storageKey = "refresher demo channel";
 
 /**
- * Resolves with the channel's name. A reload keeps it; a duplicated tab, which has a
- * copy of the storage, gets another, so that the two calls do not meet.
+ * Resolves with this tab's channel. A reload keeps the channel. A duplicated tab, whose storage is a copy, gets
+ * another channel, so that the two calls stay separate.
  */
 export async function ownChannel() {
   let channel = stored() ?? newName();
@@ -19,22 +17,21 @@ export async function ownChannel() {
 const newName = () => `demo-${crypto.getRandomValues(new Uint32Array(1))[0]?.toString(36)}`;
 
 /**
- * Locks the name until the tab is closed; resolves with false if another tab has it.
+ * Locks the name until the tab is closed. Resolves with false if another tab has locked the name.
  * @param {string} channel
  */
 function lock(channel) {
   return new Promise((resolve) => {
-    if (!navigator.locks) return resolve(true); // pages over plain HTTP have no locks: there a duplicated tab joins the same channel
+    if (!navigator.locks) return resolve(true); // pages over plain HTTP have no locks, so there a duplicated tab joins the same channel
     // A page that is being reloaded releases its lock within that second.
     navigator.locks.request(channel, { signal: AbortSignal.timeout(1000) }, () => {
       resolve(true);
       return new Promise(() => {});
-    }).catch(() => resolve(false)); // it took too long, or this page may not use locks: in both cases, take a new name
+    }).catch(() => resolve(false)); // after a time-out, or if this page may not use locks, take a new name
   });
 }
 
-// A browser that blocks storage throws on each access. A reload then begins a new call;
-// nothing else is lost.
+// If a browser blocks storage, each access throws. Then a reload begins a new call.
 
 function stored() {
   try {

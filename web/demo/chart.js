@@ -1,17 +1,17 @@
-// Small charts of columns, with their values in words for screen readers.
+// Small column charts, with a description of their values for screen readers.
 
 import { svg } from "./dom.js";
 
 const height = 128;
 const top = 18; // pixels for the highest value
-const bottom = 18; // pixels for the names of the columns
+const bottom = 18; // pixels for the columns' names
 const letter = 8; // the largest width of a letter in pixels, with space between names
 const widest = 72; // the largest width of a column in pixels
 
 /** @typedef {{name: string, value: number}} Column */
 
 /**
- * Draws columns that stand for parts of a whole.
+ * Draws columns whose values are parts of a whole.
  * @param {HTMLElement} host
  * @param {string} title
  * @param {Column[]} columns

@@ -1,4 +1,4 @@
-// The switches and buttons of one person, each with a line that explains it.
+// The switches and buttons of one person, each with a line of explanation.
 
 /** @import { Participant } from "./participant.js" */
 
@@ -92,7 +92,6 @@ const joinButton = (p) => ({
   enabled: () => p.state === "ended" || (p.state === "live" && p.call.state === "out" && p.endpoint.client.connectionState === "DISCONNECTED"),
 });
 
-/** The elements of one control on the page. */
 export class ControlView {
   #control;
   #input;

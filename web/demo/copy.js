@@ -3,8 +3,8 @@
 import { byId, isEnabled } from "./dom.js";
 
 /**
- * Makes the button copy a text and say whether it did, on itself and to a screen
- * reader. Without a clipboard (pages over plain HTTP have none) the button is hidden.
+ * Makes the button copy a text, and report the result on the button and to a screen reader. Pages over plain
+ * HTTP have no clipboard: there the button is hidden.
  * @param {HTMLElement} button
  * @param {string} what the name of the text, after "Copy"
  * @param {() => string} text
@@ -22,7 +22,7 @@ export function offerCopy(button, what, text) {
       await navigator.clipboard.writeText(text());
       report("Copied", `Copied ${what}.`);
     } catch {
-      report("Not allowed", "The browser does not allow to copy."); // browsers give no other reason
+      report("Not allowed", "The browser does not allow to copy."); // the browser gives no other reason
     }
     setTimeout(() => report("Copy", ""), 2000);
   });

@@ -1,5 +1,3 @@
-// The page: puts its parts together, and makes the call.
-
 /** @import { Endpoint } from "./endpoint.js" */
 
 import { request } from "./api.js";
@@ -97,7 +95,7 @@ function startCall(config, endpoints, channel) {
 const person = (i) => people[i] ?? { name: "", uid: 0, hue: 0 };
 
 /**
- * Opens and closes all of the elements together, so that they can be compared.
+ * Opens and closes all elements together, so that the visitor can compare them.
  * @param {NodeListOf<HTMLDetailsElement>} all
  */
 function openTogether(all) {

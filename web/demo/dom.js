@@ -1,4 +1,4 @@
-// Elements, made without innerHTML: strings become text, never markup.
+// Makes elements without innerHTML: a string is always text, never markup.
 
 const svgSpace = "http://www.w3.org/2000/svg";
 
@@ -29,7 +29,7 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 /**
- * Sets the text if it differs, so that a live region speaks changes only.
+ * Sets the text only if it differs, so that a screen reader reads only changes of a live region.
  * @param {Element} element
  * @param {string} text
  */
@@ -48,8 +48,7 @@ export function byId(id) {
 }
 
 /**
- * Enables or disables a control. A disabled one keeps the focus, unlike with the
- * attribute "disabled".
+ * Enables or disables a control. Unlike with the attribute "disabled", a disabled control keeps the focus.
  * @param {Element} control
  * @param {boolean} enabled
  */
@@ -61,5 +60,5 @@ export function enable(control, enabled) {
 /** @param {Element} control */
 export const isEnabled = (control) => control.getAttribute("aria-disabled") !== "true";
 
-/** Matches if the visitor asked for less motion. */
+/** Matches if the visitor prefers less motion. */
 export const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");

@@ -1,5 +1,5 @@
-// The two endpoints of a call that is held by the stand-in for Agora's edge. Their
-// pictures and tones go by WebRTC within this page, if the browser has it.
+// The two endpoints of a call at the stand-in for Agora's edge. They send their pictures and tones by WebRTC
+// within this page, if the browser supports it.
 
 /** @import { RtcClient } from "./client/bindings/rtc.js" */
 

@@ -1,15 +1,13 @@
-// Formats times and counts for the page.
-
 const clockFormat = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
 /**
- * Formats a time of day: 20:14:33
+ * Formats a time of day, such as 20:14:33.
  * @param {number} ms Unix milliseconds
  */
 export const clock = (ms) => clockFormat.format(ms);
 
 /**
- * Formats a duration: 3:12, or 1:03:12
+ * Formats a duration, such as 3:12 or 1:03:12.
  * @param {number} ms
  */
 export function span(ms) {
@@ -21,31 +19,31 @@ export function span(ms) {
 }
 
 /**
- * 14.2 s
+ * Formats seconds, such as 14.2 s.
  * @param {number} ms
  */
 export const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
 
 /**
- * 12 ms, or 1.2 s
+ * Formats a short duration, such as 12 ms or 1.2 s.
  * @param {number} ms
  */
 export const brief = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : seconds(ms));
 
 /**
- * Formats how long something took: 12 ms, 1.2 s, or 3:12
+ * Formats a duration of any length, such as 12 ms, 1.2 s or 3:12.
  * @param {number} ms
  */
 export const lasted = (ms) => (ms < 10_000 ? brief(ms) : span(ms));
 
 /**
- * Formats the rest of a countdown: 9 s, or 1:52
+ * Formats the rest of a countdown, such as 9 s or 1:52.
  * @param {number} ms
  */
 export const remaining = (ms) => (ms > 99_000 ? span(ms + 999) : `${Math.ceil(ms / 1000)}\u00a0s`);
 
 /**
- * 10 s, 2 min, 1 h
+ * Formats a token lifetime, such as 10 s, 2 min or 1 h.
  * @param {number} s
  */
 export function lifetime(s) {

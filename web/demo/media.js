@@ -1,15 +1,13 @@
-// The call's pictures and tones, from each of two people to the other, by WebRTC
-// within this page.
+// The pictures and tones of the call, which the two people send to each other by WebRTC within this page.
 
 /** The media of one person: the tracks that they send, and the stream that the other person receives. */
 export class MediaEndpoint {
-  /** The stream that the other person receives from this one. */
   received = new MediaStream();
   /** @type {MediaStreamTrack | null} */
   #audio = null;
   #video;
   #sending = false;
-  /** The senders of audio and of video, in this order. @type {RTCRtpSender[]} */
+  /** The senders: audio, then video. @type {RTCRtpSender[]} */
   #senders = [];
   #failed = (/** @type {string} */ _why) => {};
 
@@ -48,7 +46,7 @@ export class MediaEndpoint {
  * Connects two endpoints.
  * @param {MediaEndpoint} one
  * @param {MediaEndpoint} other
- * @param {(why: string) => void} failed is called if the connection fails later
+ * @param {(why: string) => void} failed called if the connection fails later
  */
 export async function connect(one, other, failed) {
   const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()];
@@ -72,15 +70,15 @@ export async function connect(one, other, failed) {
 }
 
 /**
- * Passes the ICE candidates of one peer to the other, once both are described.
+ * Passes the ICE candidates of one peer to the other, once both peers have their descriptions.
  * @param {RTCPeerConnection} from
  * @param {RTCPeerConnection} to
  * @param {Promise<unknown>} ready
  */
 function trickle(from, to, ready) {
   from.onicecandidate = ({ candidate }) => {
-    // A refused candidate is one network path fewer. If none is left, the connection
-    // fails, and onconnectionstatechange reports that.
+    // Without a refused candidate there is one network path less. If no path is left, the connection fails, and
+    // onconnectionstatechange reports that.
     if (candidate) ready.then(() => to.addIceCandidate(candidate)).catch(() => {});
   };
 }

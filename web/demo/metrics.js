@@ -1,5 +1,3 @@
-// Parses metrics in Prometheus's text format.
-
 /** @typedef {{labels: Record<string, string>, value: number}} Sample */
 
 export class Metrics {

@@ -1,9 +1,9 @@
-// A participant's own network, which can be switched off. Their connections to the
-// service and to the edge go through it, those of the other participant do not.
+// A participant's own network, which the visitor can switch off. It carries only this participant's connections
+// to the service and to the edge.
 
 /** @import { Platform, WebSocketLike } from "./client/platform.js" */
 
-/** A WebSocket that breaks with its network. Once closed it reports nothing more. */
+/** A WebSocket that breaks with its network. After its close it reports no events. */
 class NetworkSocket {
   /** @type {WebSocketLike["onopen"]} */
   onopen = null;
@@ -11,7 +11,10 @@ class NetworkSocket {
   onmessage = null;
   /** @type {WebSocketLike["onclose"]} */
   onclose = null;
-  /** Never called, since a browser's error event tells no more than onclose. @type {WebSocketLike["onerror"]} */
+  /**
+   * Never called, since a browser's error event has no more information than onclose.
+   * @type {WebSocketLike["onerror"]}
+   */
   onerror = null;
   /** @type {WebSocket | null} */
   #socket = null;
@@ -25,7 +28,7 @@ class NetworkSocket {
   constructor(network, url, protocols) {
     this.url = url;
     if (!network.up) {
-      setTimeout(() => this.break()); // later: without a network, a browser's WebSocket too fails after its constructor has returned
+      setTimeout(() => this.break()); // fails after the constructor has returned, as a browser's WebSocket does without a network
       return;
     }
     const socket = new WebSocket(url, protocols);
@@ -48,12 +51,12 @@ class NetworkSocket {
   /** @param {number} [code] */
   close(code) {
     this.#closed = true;
-    // onopen closes a socket that is still connecting: if it were closed earlier, browsers would write a warning to the
-    // console.
+    // If the socket is still connecting, onopen closes it later, since browsers would write a warning to the
+    // console if it were closed now.
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.close(code);
   }
 
-  /** Breaks the connection: code 1006, without a close frame. */
+  /** Breaks the connection without a close frame, so that onclose gets code 1006. */
   break() {
     if (this.#closed) return;
     this.close();
@@ -63,7 +66,7 @@ class NetworkSocket {
 
 export class Network {
   up = true;
-  /** The sockets that are open. @type {Set<NetworkSocket>} */
+  /** The open sockets. @type {Set<NetworkSocket>} */
   sockets = new Set();
   #outage = new AbortController();
 

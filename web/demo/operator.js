@@ -1,5 +1,5 @@
-// An operator's actions on a person's session, by the service's API. The requests do
-// not go through the person's own network.
+// An operator's actions on a person's session, by the service's API. These requests do not use the person's own
+// network.
 
 /** @import { Participant } from "./participant.js" */
 
@@ -20,7 +20,7 @@ export async function changeRole(p) {
 }
 
 /**
- * Ends the session, and has the service refuse the person for a while.
+ * Ends the session, and makes the service refuse the person for some time.
  * @param {Participant} p
  */
 export async function revoke(p) {

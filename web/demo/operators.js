@@ -1,4 +1,4 @@
-// The operators' page: the service's metrics, read every second.
+// The operators' page. It reads the service's metrics every second.
 
 import { unanswered } from "./api.js";
 import { Card } from "./card.js";
@@ -10,7 +10,7 @@ import { Readings, spanSeconds } from "./readings.js";
 import { message } from "./reasons.js";
 
 const everyMs = 1_000;
-const pauseMs = 5_000; // the pause after a failure; also the longest wait for an answer
+const pauseMs = 5_000; // the pause after a failure, and the time-out of a request
 const recently = `in the last ${spanSeconds / 60} min`;
 const frequency = `, ${recently}: how often, up to that`;
 
@@ -42,7 +42,10 @@ export class Operators {
     for (const [name, value] of Object.entries(scrolls)) this.#issued.body.setAttribute(name, value);
   }
 
-  /** Reads and shows the metrics for as long as the page is open. It goes on while another view is shown: if the service stops answering, this view still has the last metrics. */
+  /**
+   * Reads and shows the metrics as long as the page is open, also while another view is shown: so if the
+   * service stops answering, this view has its last metrics.
+   */
   async run() {
     for (;;) {
       const metrics = await this.#read();
@@ -51,7 +54,7 @@ export class Operators {
     }
   }
 
-  /** Resolves with the metrics. Without an answer it shows the reason, and resolves with null. */
+  /** Resolves with the metrics. If there is no answer, shows the reason, and resolves with null. */
   async #read() {
     try {
       const response = await fetch("demo/metrics", { signal: AbortSignal.timeout(pauseMs) }).catch(unanswered);
@@ -87,8 +90,8 @@ export class Operators {
     const risk = metrics.sum("refresher_sessions_at_risk");
     const connected = metrics.sum("refresher_sessions", { state: "attached" });
     const away = metrics.sum("refresher_sessions", { state: "detached" });
-    // This figure counts connected calls only. It is green only if there is no session without a connection either,
-    // since such a session may be at risk.
+    // The figure counts connected calls only. The card is green only if there is no session without a
+    // connection either, since such a session may be at risk.
     const fine = !away && !this.#readings.renewals("expired");
     this.#risk.setFigure(String(risk), risk ? "low" : fine ? "fine" : "");
     this.#risk.setLine(risk ? `${counted(risk, "connected call")} may lose its token.` : "No connected call waits for a token.");
@@ -156,7 +159,7 @@ export class Operators {
 }
 
 /**
- * Names a bucket by its upper bound.
+ * Returns the name of a bucket, by its upper bound.
  * @param {number} upTo seconds
  * @param {(seconds: number) => string} format
  */

@@ -1,5 +1,4 @@
-// A person in the call: the app's use of the library, and the demo's switches. Every
-// app has the part that is in start().
+// A person in the call: how an app uses the library (see start()), and the demo's switches.
 
 /** @import { Events } from "./client/index.js" */
 /** @import { Endpoint } from "./endpoint.js" */
@@ -20,9 +19,9 @@ const retryMs = 2_000;
 export class Participant {
   call = new CallRecord();
   token = new TokenRecord();
-  /** The library; null while it is switched off. @type {Refresher | null} */
+  /** Null while the visitor has switched the library off. @type {Refresher | null} */
   refresher = null;
-  /** Why the last session ended. @type {Events["ended"] | null} */
+  /** @type {Events["ended"] | null} */
   ended = null;
   role = "publisher";
   sending = false;
@@ -30,9 +29,8 @@ export class Participant {
   revokedUntil = 0; // Unix seconds
   /** Called with each entry of the timeline. @type {(entry: Entry) => void} */
   onentry = () => {};
-  /** Called when something that the page shows has changed. */
   onchange = () => {};
-  /** Settles when the last join or renewal is complete: they run one at a time. @type {Promise<unknown>} */
+  /** Settles when the last join or renewal is complete, so that they run one at a time. @type {Promise<unknown>} */
   #joining = Promise.resolve();
   #clock = () => Date.now();
   #wantedRole = "publisher";
@@ -51,7 +49,7 @@ export class Participant {
     });
   }
 
-  /** Opens a session, or resumes the one from before a reload, and joins the call. */
+  /** Opens a session, or resumes the session from before a reload, and joins the call. */
   start() {
     const { channel, uid, ttl, endpoint: { client, network } } = this;
 
@@ -62,10 +60,10 @@ export class Participant {
     void this.#enter(refresher);
   }
 
-  /** Stops the library: the call goes on without it. The service keeps the session for a while. */
+  /** Stops the library. The call goes on without it, and the service keeps the session for some time. */
   stop() {
     const { refresher } = this;
-    this.refresher = null; // set before close(), so that the last events are ignored
+    this.refresher = null; // set to null before close(), so that the last events are ignored
     refresher?.close();
     this.onchange();
   }
@@ -79,7 +77,7 @@ export class Participant {
   }
 
   /**
-   * Leaves, and starts again with another lifetime of tokens.
+   * Leaves, and starts again with another token lifetime.
    * @param {number} ttl seconds
    */
   restart(ttl) {
@@ -91,7 +89,7 @@ export class Participant {
   }
 
   /**
-   * Joins with the first token, unless the binding has joined already.
+   * Joins with the first token, unless the binding has already joined.
    * @param {Refresher} refresher
    */
   async #enter(refresher) {
@@ -100,7 +98,7 @@ export class Participant {
       const token = await refresher.token("rtc");
       if (this.endpoint.client.connectionState === "DISCONNECTED") await this.#join(token, refresher);
     } catch (error) {
-      if (refresher.state === "ended") return; // the event "ended" has said why
+      if (refresher.state === "ended") return; // the event "ended" has given the reason
       this.call.reason = `the edge did not let ${this.name} in (${message(error)})`;
       this.log("bad", "Not admitted", this.call.reason, "not admitted");
       this.#retryTimer = setTimeout(() => this.#enter(refresher), retryMs);
@@ -108,7 +106,7 @@ export class Participant {
   }
 
   /**
-   * Joins the call, or renews the token if the client has joined meanwhile.
+   * Joins the call, or renews the token if the client has joined before.
    * @param {string} token
    * @param {Refresher} refresher
    */
@@ -119,16 +117,15 @@ export class Participant {
       if (client.connectionState === "DISCONNECTED") await client.join(appId, channel, token, uid);
       else await client.renewToken(token);
     });
-    this.#joining = joining.catch(() => {}); // this promise only keeps the order; the caller gets the rejection
+    this.#joining = joining.catch(() => {}); // this promise only keeps the order: the caller handles the rejection
     return joining;
   }
 
-  /** The service's clock, in Unix milliseconds. */
   now() {
     return this.#clock();
   }
 
-  /** Milliseconds that the token in use has left. */
+  /** The remaining life of the current token, in milliseconds. */
   leftMs() {
     return this.token.leftMs(this.now());
   }
@@ -137,7 +134,7 @@ export class Participant {
     return this.refresher?.state ?? "off";
   }
 
-  // The visitor's actions.
+  // What the visitor does.
 
   /** @param {boolean} on */
   switchRefresher(on) {
@@ -175,7 +172,7 @@ export class Participant {
   }
 
   /**
-   * Starts or stops sending for a new role. The next tokens are for that role, too.
+   * Starts or stops sending, by the new role. The next tokens also have that role.
    * @param {string} role
    */
   async wantRole(role) {
@@ -183,7 +180,7 @@ export class Participant {
     await this.#updateSending();
   }
 
-  // Changes of the call's state.
+  // Changes of the state of the call.
 
   /**
    * @param {string} state of the SDK's connection
@@ -217,7 +214,7 @@ export class Participant {
     this.call.left(this.now(), why, outcome, reason === "TOKEN_EXPIRE");
     if (reason === "LEAVE") this.log("note", "Left the call");
     else this.log("bad", reason === "UID_BANNED" ? "Removed by the edge" : "Dropped by the edge", why);
-    // The binding joins again after an expired token; after other drops the app does.
+    // After an expired token, the binding joins again. After any other loss of the call, this code does.
     if (!["LEAVE", "TOKEN_EXPIRE", "UID_BANNED"].includes(reason ?? "") && this.refresher) void this.#enter(this.refresher);
   }
 
@@ -260,7 +257,7 @@ export class Participant {
    * @param {Events["ended"]} ended
    */
   #ended(refresher, ended) {
-    if (this.refresher !== refresher) return; // the demo has stopped this Refresher
+    if (this.refresher !== refresher) return; // events of a Refresher that the demo has stopped
     this.ended = ended;
     const until = ended.accessEndsAt ? `; tokens work until ${clock(ended.accessEndsAt * 1000)}` : "";
     this.log("bad", "Session ended", `${ended.reason}${until}`);
@@ -278,10 +275,10 @@ export class Participant {
    */
   #renewed(refresher, renewal) {
     const { marginMs, expiresAt, rejoin, services } = renewal;
-    // If the library was switched on during the call, it does not know the previous token, so it reports no margin.
-    // This page knows the token.
+    // If the library was switched on during the call, it does not know the previous token and reports no
+    // margin. This page knows that token.
     const leadMs = Number.isFinite(marginMs) ? marginMs : this.call.state === "in" ? this.leftMs() : 0;
-    const inTime = !rejoin && services.length > 0; // without services, no SDK has taken the token
+    const inTime = !rejoin && services.length > 0; // if the list is empty, no SDK has accepted the token
     logRenewal(this, renewal, inTime ? leadMs : 0);
     this.token.replaced(expiresAt, this.now(), inTime ? leadMs : 0);
     void this.#showToken(refresher);
@@ -295,7 +292,7 @@ export class Participant {
       this.token.value = await refresher.token("rtc");
       this.onchange();
     } catch (error) {
-      // The session ended meanwhile: the event "ended" has said so.
+      // If the session has ended, the event "ended" has given the reason.
       if (refresher.state !== "ended") throw error;
     }
   }

@@ -1,4 +1,4 @@
-// The service's metrics of the last two minutes, and how they changed in that time.
+// The service's metrics of the last two minutes, and their changes in that time.
 
 /** @import { Metrics } from "./metrics.js" */
 
@@ -8,7 +8,7 @@ export const spanSeconds = 120;
 /** @typedef {"acked" | "nacked" | "expired"} Outcome how a renewal ended */
 
 export class Readings {
-  /** The oldest first. @type {Reading[]} */
+  /** The readings, the oldest first. @type {Reading[]} */
   #all = [];
 
   /**
@@ -16,7 +16,7 @@ export class Readings {
    * @param {number} at
    */
   add(metrics, at) {
-    // A count that fell means that the service was restarted.
+    // If a counter falls, the service was restarted.
     if (renewals(metrics, "acked") < renewals(this.#last?.metrics ?? metrics, "acked")) this.#all = [];
     this.#all = [...this.#all.filter((reading) => reading.at > at - spanSeconds * 1000), { at, metrics }];
   }
@@ -35,7 +35,7 @@ export class Readings {
   }
 
   /**
-   * How many renewals had that outcome, from the first reading to the last.
+   * The number of renewals with that outcome, from the first reading to the last.
    * @param {Outcome} outcome
    */
   renewals(outcome) {

@@ -1,11 +1,11 @@
-// The reasons of events, in words for the timeline and the status line.
+// Texts for the reasons of events, for the timeline and the status line.
 
 /** @import { Participant } from "./participant.js" */
 
-/** The reasons of an end after which the app leaves the call at once, although its tokens still work for a while. */
+/** The reasons after which the app leaves the call at once, although its tokens still work for some time. */
 export const accessRefused = new Set(["revoked", "denied", "forbidden"]);
 
-/** The words for each cause of a new token. @type {Record<string, string>} */
+/** The text for each cause of a new token. @type {Record<string, string>} */
 export const causes = {
   join: "for a new session",
   resume: "the session was resumed",
@@ -17,7 +17,7 @@ export const causes = {
 };
 
 /**
- * Why a session ended, for the end of a sentence.
+ * Returns why a session ended, as the end of a sentence.
  * @param {string} reason as the service gives it
  */
 export function whyEnded(reason) {
@@ -26,7 +26,7 @@ export function whyEnded(reason) {
 }
 
 /**
- * Why somebody is out of the call, for the end of a sentence.
+ * Returns why the person is out of the call, as the end of a sentence.
  * @param {Participant} p whose call record has not changed yet
  * @param {string} [reason] as in the SDK's ConnectionDisconnectedReason
  */

@@ -30,7 +30,7 @@ export function logReports(p, refresher) {
  * Logs a new token.
  * @param {Participant} p whose token record does not have the new token yet
  * @param {Events["renewed"]} renewal
- * @param {number} marginMs milliseconds that the old token had left; 0 if it was not renewed in time
+ * @param {number} marginMs remaining life of the old token in milliseconds; 0 if it had expired
  */
 export function logRenewal(p, { cause, via, tookMs }, marginMs) {
   const first = cause === "join" ? "The first token" : "A first token";

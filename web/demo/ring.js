@@ -1,4 +1,4 @@
-// A ring that shows how long a token has left: it drains, and a new token fills it.
+// A ring that shows the remaining life of a token: it empties until a new token fills it.
 
 import { svg } from "./dom.js";
 import { remaining } from "./format.js";

@@ -1,5 +1,4 @@
-// The controls for both participants: the lifetime of tokens, the sound, and the App
-// Certificate.
+// The controls for both participants: token lifetime, sound, and App Certificate.
 
 /** @import { Config } from "./demo.js" */
 /** @import { Endpoint } from "./endpoint.js" */
@@ -16,7 +15,7 @@ const lifetimes = [10, 30, 120]; // seconds
 const pollMs = 500;
 
 /**
- * The lifetime in seconds that the page's address asks for, if the service allows it.
+ * Returns the token lifetime in seconds from the page's URL, if the service allows it.
  * @param {Config} config
  */
 export function requestedTtl(config) {
@@ -65,7 +64,7 @@ export function offerSound(endpoints, views, notes) {
     setText(byId("sound-hint"), `None: ${missing}.`);
   }
   const start = () => {
-    const context = new AudioContext(); // made after a click, because browsers play no sound before one
+    const context = new AudioContext(); // made only after a click, since browsers play no sound before one
     for (const [i, endpoint] of endpoints.entries()) endpoint.setAudio(tone(context, notes[i] ?? []));
     return context;
   };
@@ -103,8 +102,8 @@ export function offerRotation(config) {
 }
 
 /**
- * Replaces the App Certificate, and reports how many sessions have tokens under the
- * new one, until the edge refuses the old one.
+ * Replaces the App Certificate. Until the edge refuses the old certificate, reports how many sessions have
+ * tokens of the new certificate.
  * @param {(text: string) => void} report
  */
 async function rotate(report) {

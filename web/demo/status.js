@@ -1,6 +1,5 @@
-// Describes one person's call, and the reason for its state, in a sentence or two. The
-// text changes with the state only, and not each second: a screen reader speaks each
-// change.
+// Describes one person's call, and the reason for its state, in one or two sentences. The text changes only
+// with the state, since a screen reader reads each change.
 
 /** @import { Participant } from "./participant.js" */
 
@@ -36,7 +35,8 @@ function inCall(p, expires) {
 /** @param {Participant} p */
 function outOfCall(p) {
   const { call, ended } = p;
-  // If inSince is 0, the person was never in the call: the service has refused to resume the session.
+  // If inSince is 0, the person was never in the call: the service refused to resume the session of an earlier
+  // page.
   if (ended?.reason === "revoked" && ended.accessEndsAt && call.inSince) {
     const works = ended.accessEndsAt * 1000 > call.outSince ? `; this one works until ${clock(ended.accessEndsAt * 1000)}` : "";
     return `Ended by an operator at ${clock(call.outSince)}. Agora cannot take a token back${works}.`;

@@ -1,6 +1,5 @@
-// Checks whether a browser can send the call's pictures and tones. Each function says
-// in a visitor's words what this browser lacks; an empty string means that it lacks
-// nothing.
+// Checks whether a browser can send the call's pictures and tones. Each function returns what the browser
+// lacks, as a text for the visitor; an empty string if it lacks nothing.
 
 const hasWebRTC = () => typeof RTCPeerConnection === "function";
 

@@ -1,4 +1,4 @@
-// The picture of a person, or the text that the page shows in its place.
+// The picture of a person, or a text in place of the picture.
 
 /** @import { Participant } from "./participant.js" */
 
@@ -31,8 +31,8 @@ export class Tile {
     part("play").addEventListener("click", () => void this.#play());
     if (!endpoint.received) return;
     this.#video.srcObject = endpoint.received;
-    this.#video.muted = true; // browsers play no sound before a click
-    void this.#play(); // not the attribute autoplay, which stops whenever the video is scrolled out of sight
+    this.#video.muted = true; // browsers play no sound before the first click
+    void this.#play(); // the attribute autoplay would stop the video whenever it is scrolled out of sight
   }
 
   /** @param {boolean} on */
@@ -45,7 +45,7 @@ export class Tile {
       await this.#video.play();
       this.#notPlaying = "";
     } catch (error) {
-      const denied = error instanceof DOMException && error.name === "NotAllowedError"; // the browser refuses by a setting, or to save the battery
+      const denied = error instanceof DOMException && error.name === "NotAllowedError"; // the browser forbids playing, by a setting or to save the battery
       this.#notPlaying = denied ? "This browser waits for a click." : `This browser does not play it: ${message(error)}.`;
     }
     this.render();

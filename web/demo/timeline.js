@@ -1,5 +1,5 @@
-// The timeline of one person, the newest entry first. Entries are placed by transform,
-// so that a new one does not count as a layout shift.
+// The timeline of one person, the newest entry first. Entries are placed by CSS transforms, so that a new entry
+// causes no layout shift.
 
 /** @import { Entry } from "./participant.js" */
 

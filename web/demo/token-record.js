@@ -4,15 +4,15 @@ export class TokenRecord {
   value = "";
   /** Unix seconds. */
   expiresAt = 0;
-  /** Milliseconds that the token had left when it arrived. */
+  /** The token's remaining life when it arrived, in milliseconds. */
   lifetimeMs = 0;
-  /** How many tokens were replaced before they expired. */
+  /** The number of tokens that were replaced before they expired. */
   renewals = 0;
-  /** The shortest time that a replaced token had left, in milliseconds. */
+  /** The shortest remaining life of a token when it was replaced, in milliseconds. */
   tightestMs = Infinity;
 
   /**
-   * Milliseconds that the token has left.
+   * The token's remaining life, in milliseconds.
    * @param {number} now Unix milliseconds
    */
   leftMs(now) {
@@ -23,7 +23,7 @@ export class TokenRecord {
    * Records a new token.
    * @param {number} expiresAt Unix seconds
    * @param {number} now Unix milliseconds
-   * @param {number} marginMs milliseconds that the old token had left; 0 if it was not renewed in time
+   * @param {number} marginMs remaining life of the old token in milliseconds; 0 if it had expired
    */
   replaced(expiresAt, now, marginMs) {
     if (marginMs > 0) {

@@ -1,4 +1,4 @@
-// The part of the page about one person.
+// The part of the page that shows one person.
 
 /** @import { Participant } from "./participant.js" */
 
@@ -30,8 +30,7 @@ export class View {
     const p = participant;
     const { name } = p;
     this.#p = p;
-    // importNode, not cloneNode: a clone belongs to the template's inert document, in
-    // which Firefox does not play a video.
+    // cloneNode would make an element of the template's inert document, in which Firefox plays no video.
     this.section = /** @type {HTMLElement} */ (document.importNode(template.content, true).firstElementChild);
     this.section.style.setProperty("--hue", String(hue));
     const title = this.part("name");
@@ -69,14 +68,14 @@ export class View {
     this.#tile.setSound(on);
   }
 
-  /** Brings the page up to date. It is called often, and writes only changes. */
+  /** Updates the page. It is called often, so it writes only changes. */
   render() {
     const p = this.#p;
     const { call } = p;
     Object.assign(this.section.dataset, { call: call.state, refresher: p.state, renewals: p.token.renewals, outcome: call.outcome });
     setText(this.part("call"), callStates[call.state]);
     setText(this.part("story"), statusText(p));
-    // A client that is out of the call uses no token, even if its last one still works.
+    // A client that is out of the call uses no token, even if its last token is still valid.
     this.#ring.show(call.state === "out" ? 0 : p.leftMs(), p.token.lifetimeMs);
     setText(this.part("left"), tokenLeft(p));
     this.#renderFacts();

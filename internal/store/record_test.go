@@ -81,6 +81,26 @@ func TestResolveSettles(t *testing.T) {
 	})
 }
 
+// TestResolveLoser: what the writer of a record with a lower epoch or rank must do.
+func TestResolveLoser(t *testing.T) {
+	for _, test := range []struct {
+		proven, epoch uint64 // the proven epoch of the stored record, and the epoch of the losing one
+		node          string
+		want          store.Action
+	}{
+		{5, 4, "a", store.RaiseEpoch},
+		{5, 4, "b", store.CloseSuperseded},
+		{4, 4, "b", store.CloseSuperseded},
+		{3, 4, "b", store.Release},
+		{5, 5, "b", store.Release},
+	} {
+		old, r := said("a", 5, 5, attached, "", test.proven), said(test.node, test.epoch, 9, detached, "", 1)
+		if o, replace := store.Resolve(&old, &r); o.Action != test.want || replace {
+			t.Errorf("epoch %d of %s, after a proven epoch %d: %+v, replaced %v", test.epoch, test.node, test.proven, o, replace)
+		}
+	}
+}
+
 func TestTombstoneUntil(t *testing.T) {
 	const now, hour = 4_000_000_000, 3600
 	for _, test := range []struct {

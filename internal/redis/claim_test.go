@@ -2,7 +2,7 @@ package redis
 
 import (
 	"context"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,29 +51,21 @@ func TestClaimHold(t *testing.T) {
 		}
 	}
 	s.keptForLong(t.Context())
-	for _, script := range []*goredis.Script{claimScript, leaseScript} {
-		must(t, script.Load(within(t), s.client).Err())
-	}
+	must(t, claimScript.Load(within(t), s.client).Err())
 	seen := &pipelines{}
 	s.client.AddHook(seen)
-	server.Do("CONFIG", "RESETSTAT")
 	cpu := server.CPU()
 	claimed := s.doing(t, "b", store.Claim)
 	cpu = server.CPU() - cpu
-	calls, err := strconv.Atoi(regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`).FindStringSubmatch(server.Do("INFO", "commandstats"))[1])
-	must(t, err)
 	for shard := range shards {
 		if n := len(claimed[shard].Overdue); n != store.SweepLimit {
 			t.Errorf("shard %d: claimed %d", shard, n)
 		}
 	}
-	if want := shards*store.SweepLimit/claimSlice + 1; calls != want { // the additional call renews the lease
-		t.Errorf("%d script calls, want %d", calls, want)
-	}
-	for _, scripts := range seen.scripts {
-		if scripts > 1 {
-			t.Errorf("%d script calls in one round trip", scripts)
-		}
+	seen.scripts = slices.DeleteFunc(seen.scripts, func(scripts int) bool { return scripts == 0 })
+	calls := shards * store.SweepLimit / claimSlice
+	if len(seen.scripts) != calls || slices.Max(seen.scripts) > 1 {
+		t.Errorf("%v script calls in the round trips, want %d times one", seen.scripts, calls)
 	}
 	// The test measures processor time, since Redis itself may have to wait on a busy
 	// machine. A call takes about 0.2 ms.

@@ -31,23 +31,3 @@ func TestStatusExpires(t *testing.T) {
 		}
 	}
 }
-
-// TestLeaseByHand checks that a lease in a form that no node writes is an error, not a
-// crash.
-func TestLeaseByHand(t *testing.T) {
-	t.Parallel()
-	server, s := startStore(t)
-	server.Do("ZADD", s.keys.leases, "inf", "forever", "-inf", "never")
-	s.swept(t, "a")
-	got, err := s.Statuses(within(t), "topic")
-	if _, never := got["never"]; err != nil || never {
-		t.Errorf("statuses %v, %v", got, err)
-	}
-	server.Do("SET", s.keys.leases, "no set")
-	if _, err := s.sweep(within(t), "a"); err == nil {
-		t.Error("swept without a lease")
-	}
-	if _, err := s.Statuses(within(t), "topic"); err == nil {
-		t.Error("statuses without leases")
-	}
-}

@@ -122,37 +122,23 @@ func TestUnreadableRecords(t *testing.T) {
 	}
 }
 
-// TestAcquireOfUnreadableEnd acquires an ended session whose state cannot be read.
-func TestAcquireOfUnreadableEnd(t *testing.T) {
+// TestUnreadableEnds: an ended session whose state cannot be read stays unreadable. A tombstone
+// without a valid expiry time is in effect until Redis removes it.
+func TestUnreadableEnds(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
-	for _, spoil := range []func(*redistest.Server, string){set("s", "gone"), unset("s")} {
+	for _, spoil := range []func(*redistest.Server, string){set("s", "gone"), unset("s"), set("e", "soon"), set("e", "9 9"), unset("e")} {
 		server.Do("FLUSHALL")
-		server.Do("HSET", s.hash("S"), "f", "1 5 5 e b - 0 1", "s", "1 1 =left")
+		server.Do("HSET", s.hash("S"), "f", "1 1 1 b a p 0 1", "s", "1 1 =left", "e", "9999999999")
 		spoil(server, s.hash("S"))
-		s.saved(t, store.LeaveAlone, record("S"))
-		s.wantUnreadable(t, "an end", "S", 9)
-	}
-}
-
-// TestUnreadableTombstone: a tombstone without an expiry time is in effect until Redis
-// removes it.
-func TestUnreadableTombstone(t *testing.T) {
-	t.Parallel()
-	server, s := startAt(t)
-	for i, spoil := range []func(*redistest.Server, string){set("e", "soon"), set("e", "9 9"), unset("e")} {
-		gone, other := record(idIn(0, 2*i)), record(idIn(0, 2*i+1))
-		gone.State, gone.Reason, gone.Delivered = session.Ended, session.EndRevoked, store.DeliveredEnd
-		s.saved(t, store.Done, gone, other)
-		spoil(server, s.hash(gone.Session))
-		open := record(gone.Session)
-		open.Epoch, open.Node, other.Version = 2, "b", other.Version+1
-		outcomes, err := s.Save(within(t), []store.Record{open, other})
-		if err != nil || outcomes[0].Action != store.EndSession || outcomes[1].Action != store.Done {
-			t.Errorf("save: %+v, %v", outcomes, err)
+		if server.Do("HGET", s.hash("S"), "s") != "1 1 =left" {
+			s.saved(t, store.LeaveAlone, record("S"))
+			s.wantUnreadable(t, "an end", "S", 9)
+			continue
 		}
-		_, err = s.Acquire(within(t), store.AcquireRequest{Session: gone.Session, Epoch: 9, Node: "a"})
-		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndRevoked {
+		s.saved(t, store.EndSession, record("S"))
+		_, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 9, Node: "a"})
+		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndLeft {
 			t.Errorf("acquire: %v", err)
 		}
 	}

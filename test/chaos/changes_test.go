@@ -45,5 +45,5 @@ func TestChangesOfPausedNode(t *testing.T) {
 	paused.Resume()
 	paused.Await(left, "a change by an operator came by the store")
 	w.calls.AwaitRenewals(w.calls.Mark(), 1)
-	w.verdict()
+	w.verdict(on(redis))
 }

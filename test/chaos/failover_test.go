@@ -23,30 +23,42 @@ func TestSentinelFailover(t *testing.T) {
 	w.pass(0.4)
 	w.demandStoreUp(true)
 	w.demandConnected(mark)
-	w.demandStored(on(group.Master()))
-	w.verdict()
+	w.verdict(on(group.Master()))
 }
 
-// One of three masters dies, and its replica takes over.
+// One of three masters of a cluster dies, and its replica takes over: without TLS, and with a certificate for each server.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
-	cluster := redistest.StartCluster(t)
-	w := newWorld(t, 3, ttl, "--redis-url="+cluster.URL())
-	w.pass(0.4)
-	master := cluster.MasterOf(dueKey(0))
-	mark := w.fault("a master is killed")
-	master.Kill()
-	cluster.AwaitFailover(master)
-	over := time.Now()
-	w.say("its replica is master")
-	w.fleet.Await(storeBack) // every node notices, since a cluster serves no slot at all while one slot has no master
-	w.demandSoon(over)
-	w.calls.AwaitRenewals(mark, 2)
-	w.pass(0.4)
-	w.demandStoreUp(true)
-	w.demandConnected(mark)
-	w.demandStored(cluster.MasterOf)
-	w.verdict()
+	for name, start := range map[string]func(t *testing.T) (*redistest.Cluster, []string){
+		"plain": func(t *testing.T) (*redistest.Cluster, []string) {
+			cluster := redistest.StartCluster(t)
+			return cluster, []string{"--redis-url=" + cluster.URL()}
+		},
+		"TLS": func(t *testing.T) (*redistest.Cluster, []string) {
+			a := redistest.NewAuthority(t)
+			cluster := redistest.StartClusterTLS(t, a)
+			return cluster, secured(a, cluster.URL())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster, flags := start(t)
+			w := newWorld(t, 3, ttl, flags...)
+			w.pass(0.4)
+			master := cluster.MasterOf(dueKey(0))
+			mark := w.fault("a master is killed")
+			master.Kill()
+			cluster.AwaitFailover(master)
+			over := time.Now()
+			w.say("its replica is master")
+			w.fleet.Await(storeBack) // every node notices, since a cluster serves no slot at all while one slot has no master
+			w.demandSoon(over)
+			w.calls.AwaitRenewals(mark, 2)
+			w.demandStoreUp(true)
+			w.demandConnected(mark)
+			w.verdict(cluster.MasterOf)
+		})
+	}
 }
 
 // soon is the longest time in which a node may find a new master. It equals the time for which

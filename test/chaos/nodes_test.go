@@ -27,8 +27,7 @@ func TestNodesAreKilled(t *testing.T) {
 		w.say("%s is back", n.Name())
 	}
 	w.calls.AwaitRenewals(w.calls.Mark(), 1)
-	w.demandStored(on(redis))
-	w.verdict()
+	w.verdict(on(redis))
 }
 
 // A new release is deployed node by node.
@@ -45,8 +44,7 @@ func TestRollingRestart(t *testing.T) {
 		w.calls.AwaitReturn(mark, n)
 	}
 	w.calls.AwaitRenewals(w.calls.Mark(), 1)
-	w.demandStored(on(redis))
-	w.verdict()
+	w.verdict(on(redis))
 }
 
 // The App Certificate is rotated while a node is killed and Redis is down. All calls have
@@ -84,7 +82,7 @@ func TestCertificateIsRotated(t *testing.T) {
 	w.calls.Accept(next, "")
 	w.say("the old one is refused")
 	w.calls.AwaitRenewals(w.calls.Mark(), 1)
-	w.verdict()
+	w.verdict(on(redis))
 }
 
 // pausedTTL is the lifetime of the tokens. With it, clients notice within 6 s that their node
@@ -131,6 +129,5 @@ func TestPausedNode(t *testing.T) {
 	if detached := w.fleet.Sum(`refresher_sessions{state="detached"}`); detached != 0 {
 		t.Errorf("%v sessions are detached; want none", detached)
 	}
-	w.demandStored(on(redis))
-	w.verdict()
+	w.verdict(on(redis))
 }

@@ -21,17 +21,10 @@ func TestRedisIsKilled(t *testing.T) {
 	w.pass(0.2)
 	w.demandStoreUp(false)
 
-	w.fleet.Mark()
-	redis.Restart()
-	w.say("Redis is back, empty")
-	back := w.calls.Mark()
-	w.fleet.Await(storeBack)
-	w.demandStoreUp(true)
-	w.calls.AwaitRenewals(back, 1)
+	w.awaitStore("Redis is back, empty", redis.Restart)
 	w.pass(0.5)
 	w.demandConnected(whole)
-	w.demandStored(on(redis))
-	w.verdict()
+	w.verdict(on(redis))
 }
 
 // Redis is unreachable for longer than the nodes' leases last, and keeps its data. The first
@@ -51,17 +44,10 @@ func TestRedisIsCutOff(t *testing.T) {
 	w.demandStoreUp(false)
 	w.calls.AwaitRenewals(whole, 2)
 
-	w.fleet.Mark()
-	proxy.Heal()
-	w.say("Redis is back, as it was")
-	back := w.calls.Mark()
-	w.fleet.Await(storeBack)
-	w.demandStoreUp(true)
-	w.calls.AwaitRenewals(back, 1)
+	w.awaitStore("Redis is back, as it was", proxy.Heal)
 	w.pass(0.5)
 	w.demandConnected(whole)
-	w.demandStored(on(redis))
-	w.verdict()
+	w.verdict(on(redis))
 }
 
 // A node dies while Redis is down and does not have its sessions. Its calls continue on other
@@ -87,16 +73,9 @@ func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 	w.pass(0.2)
 	w.demandStoreUp(false)
 
-	w.fleet.Mark()
-	redis.Restart()
-	w.say("Redis is back, empty")
-	mark = w.calls.Mark()
-	w.fleet.Await(storeBack)
-	w.demandStoreUp(true)
-	w.calls.AwaitRenewals(mark, 1)
+	w.awaitStore("Redis is back, empty", redis.Restart)
 	w.pass(0.3)
-	w.demandStored(on(redis))
-	w.verdict()
+	w.verdict(on(redis))
 }
 
 // Redis answers slowly. Neither a push nor a resuming client waits for it.
@@ -131,6 +110,5 @@ func TestSlowRedis(t *testing.T) {
 	if all == 0 || within < 0.95*all {
 		t.Errorf("%.0f of %.0f pushes were written within 100 ms of their due time; want 95%%", within, all)
 	}
-	w.demandStored(on(redis))
-	w.verdict()
+	w.verdict(on(redis))
 }

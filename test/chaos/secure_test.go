@@ -15,29 +15,6 @@ func secured(a *redistest.Authority, url string) []string {
 	return []string{"--redis-url=" + url, "--redis-ca-file=" + a.CAFile, "--redis-cert-file=" + certFile, "--redis-key-file=" + keyFile}
 }
 
-// Each server of a cluster has its own certificate. One of three masters dies, and its replica
-// takes over.
-func TestClusterFailoverOverTLS(t *testing.T) {
-	t.Parallel()
-	a := redistest.NewAuthority(t)
-	cluster := redistest.StartClusterTLS(t, a)
-	w := newWorld(t, 2, ttl, secured(a, cluster.URL())...)
-	w.demandStoreUp(true)
-	master := cluster.MasterOf(dueKey(0))
-	mark := w.fault("a master is killed")
-	master.Kill()
-	cluster.AwaitFailover(master)
-	over := time.Now()
-	w.say("its replica is master")
-	w.fleet.Await(storeBack)
-	w.demandSoon(over)
-	w.calls.AwaitRenewals(mark, 2)
-	w.demandStoreUp(true)
-	w.demandConnected(mark)
-	w.demandStored(cluster.MasterOf)
-	w.verdict()
-}
-
 // Redis uses TLS and closes connections that are idle for a second. After each pause all calls
 // of a node resume on another node at once, which reads each session from Redis.
 func TestRedisClosesIdleConnections(t *testing.T) {
@@ -55,8 +32,7 @@ func TestRedisClosesIdleConnections(t *testing.T) {
 		dead.Start()
 	}
 	w.calls.AwaitRenewals(w.calls.Mark(), 1)
-	w.demandStored(on(redis))
-	w.verdict()
+	w.verdict(on(redis))
 }
 
 // demandNoLostConnections demands that no store operation of a node failed on a closed

@@ -1,12 +1,17 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"refresher/test/nodetest"
 	"refresher/test/nodetest/calls"
+	"refresher/test/redistest"
 )
 
 // serviceURL is the address that the calls use. Its name is never looked up: the fleet chooses
@@ -60,11 +65,112 @@ func (w *world) pass(part float64) {
 // wait lets time pass, for faults that are caused by time itself.
 func (w *world) wait(d time.Duration) {
 	w.t.Helper()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-w.t.Context().Done():
-		w.t.Fatal(w.t.Context().Err())
+	<-time.After(d)
+}
+
+// awaitStore ends a fault of the store by the function `heal`. It returns when every node has the store back, and every
+// call has been renewed since.
+func (w *world) awaitStore(what string, heal func()) {
+	w.t.Helper()
+	w.fleet.Mark()
+	heal()
+	w.say("%s", what)
+	back := w.calls.Mark()
+	w.fleet.Await(storeBack)
+	w.demandStoreUp(true)
+	w.calls.AwaitRenewals(back, 1)
+}
+
+// verdict demands that Redis has every session, ends the calls, and demands that none of them was interrupted. Then the
+// nodes must stop without an error.
+func (w *world) verdict(server func(key string) *redistest.Server) {
+	w.t.Helper()
+	w.demandStored(server)
+	if expired := w.fleet.Sum(`refresher_renewals_total{outcome="expired"}`); expired != 0 {
+		w.t.Errorf("the nodes count %v renewals that came too late; want none", expired)
 	}
+	w.say("%s", w.calls.Verdict(w.faults))
+	for _, n := range w.fleet {
+		n.Stop()
+		for _, line := range n.Errors() {
+			w.t.Errorf("%s logged: %s", n.Name(), line)
+		}
+	}
+}
+
+// demandConnected demands that no call has lost its connection since the tallies in `mark` were taken, since a failure
+// of Redis must not reach the calls.
+func (w *world) demandConnected(mark []calls.Tally) {
+	w.t.Helper()
+	lost := 0
+	var why error
+	for i, now := range w.calls.Mark() {
+		if now.Connected != mark[i].Connected {
+			lost++
+			why = cmp.Or(why, now.LastLoss)
+		}
+	}
+	if lost > 0 {
+		w.t.Errorf("%d calls lost their connection; want none; one of them by: %v", lost, why)
+	}
+}
+
+// Beginnings of log lines in which a node reports about its store.
+const (
+	storeAway = "the store cannot be reached"
+	storeBack = "the store is back"
+	// storeSilent is logged for a resume if the store did not answer in time.
+	storeSilent = "the store does not answer"
+	// storeRewritten is logged when the store was unreachable, and when it may have lost data
+	// without having been unreachable, as in a failover.
+	storeRewritten = "writing sessions to the store again"
+)
+
+// demandStoreUp demands that every node is ready and reports its store as reachable or
+// unreachable, as up says.
+func (w *world) demandStoreUp(up bool) {
+	w.t.Helper()
+	want := 0.0
+	if up {
+		want = 1
+	}
+	for _, n := range w.fleet {
+		status, text := n.Get("/readyz")
+		// A node that started without its store cannot know the revocations.
+		starting := !up && status == http.StatusServiceUnavailable && strings.Contains(text, "starting")
+		if !starting && (status != http.StatusOK || strings.Contains(text, "degraded") == up) {
+			w.t.Errorf("%s: /readyz answers %d, %q; the store is up: %v", n.Name(), status, text, up)
+		}
+		if value := n.Metric("refresher_store_up"); value != want {
+			w.t.Errorf("%s: refresher_store_up is %v; want %v", n.Name(), value, want)
+		}
+	}
+}
+
+// demandStored demands that the schedule in Redis has every session and no other.
+func (w *world) demandStored(server func(key string) *redistest.Server) {
+	w.t.Helper()
+	stored := 0
+	for shard := range shards {
+		key := dueKey(shard)
+		reply := server(key).Do("ZCARD", key)
+		n, err := strconv.Atoi(reply)
+		if err != nil {
+			w.t.Fatalf("ZCARD %s: %s", key, reply)
+		}
+		stored += n
+	}
+	if stored != callers {
+		w.t.Errorf("Redis has %d sessions; want %d", stored, callers)
+	}
+}
+
+// shards is the number of parts of the schedule.
+const shards = 64
+
+func dueKey(shard int) string { return fmt.Sprintf("{refresher:%02d}:due", shard) }
+
+// on returns the given server for every key.
+func on(s *redistest.Server) func(key string) *redistest.Server {
+	return func(string) *redistest.Server { return s }
 }

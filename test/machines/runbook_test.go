@@ -38,15 +38,6 @@ func commands(t *testing.T) string {
 	return all.String()
 }
 
-func text(t *testing.T, path string) string {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
-
 // The queries of the runbook are valid PromQL, and name metrics that exist.
 func TestQueriesOfTheRunbook(t *testing.T) {
 	known := text(t, "../../docs/operate/metrics.md") + text(t, "../../deploy/prometheus/refresher.rules.yml")
@@ -65,9 +56,6 @@ func TestQueriesOfTheRunbook(t *testing.T) {
 		t.Fatal(err)
 	}
 	shell(t, "promtool check rules "+file)
-	if len(queries) < 50 {
-		t.Errorf("only %d queries", len(queries))
-	}
 }
 
 // The filters of the runbook are valid for jq, and name messages that the service logs.
@@ -85,8 +73,5 @@ func TestFiltersOfTheRunbook(t *testing.T) {
 				t.Errorf("docs/operate/logs.md has no message %s", want)
 			}
 		}
-	}
-	if len(filters) < 20 {
-		t.Errorf("only %d filters", len(filters))
 	}
 }

@@ -115,31 +115,17 @@ func (n *Node) Kill() {
 	n.process.Kill()
 }
 
-// Terminate asks the node to stop, as a deployment does, and returns at once.
-func (n *Node) Terminate() {
+// Stop ends the node as a deployment does, and returns when it has ended. It fails the test if
+// the exit status is not 0.
+func (n *Node) Stop() {
 	n.t.Helper()
 	n.mark, n.ending = n.log.Len(), true
 	if err := n.process.Signal(syscall.SIGTERM); err != nil {
 		n.t.Fatalf("stop %s: %v", n.name, err)
 	}
-}
-
-// Stop ends the node as a deployment does, and returns when it has ended. It fails the test if
-// the exit status is not 0.
-func (n *Node) Stop() {
-	n.t.Helper()
-	n.Terminate()
-	n.AwaitEnd()
-}
-
-// AwaitEnd waits for the end of a node that was asked to stop.
-func (n *Node) AwaitEnd() {
-	n.t.Helper()
-	timeout := time.NewTimer(Patience)
-	defer timeout.Stop()
 	select {
 	case <-n.process.Done():
-	case <-timeout.C:
+	case <-time.After(Patience):
 		n.t.Fatalf("%s does not stop", n.name)
 	}
 	if state := n.process.State(); state.ExitCode() != 0 {

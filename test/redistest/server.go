@@ -208,14 +208,7 @@ func (s *Server) answers() bool {
 	return !s.paused && !s.process.Ended()
 }
 
-// AwaitLog returns when the log has, since the given time, lines that match the patterns, in
-// their order.
-func (s *Server) AwaitLog(since time.Time, patterns ...string) {
-	s.t.Helper()
-	s.await(since, patterns...)
-}
-
-// await waits for lines in the server's log.
+// await returns when the log has, since the given time, lines that match the patterns, in their order.
 func (s *Server) await(since time.Time, patterns ...string) {
 	s.t.Helper()
 	if err := awaitLines(&s.log, since, s.process.Done(), patterns...); err != nil {

@@ -3,7 +3,6 @@ package docs
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"testing"
 
@@ -34,7 +33,7 @@ var unheard = map[string][]string{
 // service against asyncapi.yaml. Every type, cause, reason, error and close code of asyncapi.yaml must occur.
 func TestServerSaysWhatIsDocumented(t *testing.T) {
 	t.Parallel()
-	var seen record
+	seen := record{said: make(map[string]map[string]bool)}
 	t.Run("transcripts", func(t *testing.T) { playTranscripts(t, &seen) })
 	t.Run("scenarios", func(t *testing.T) {
 		for name, play := range scenarios {
@@ -61,7 +60,7 @@ func TestServerSaysWhatIsDocumented(t *testing.T) {
 		}
 	}
 	for what, said := range documented {
-		if diff := cmp.Diff(without(said, unheard[what]), seen.of(what)); diff != "" {
+		if diff := cmp.Diff(without(said, unheard[what]), names(seen.said[what])); diff != "" {
 			t.Errorf("%s: documented (-), said by the service (+):\n%s", what, diff)
 		}
 	}
@@ -76,60 +75,8 @@ func closeCodes() map[string]object {
 	return codes
 }
 
-// TestClientExamples sends the examples of asyncapi.yaml to a service, which must accept them.
-func TestClientExamples(t *testing.T) {
-	t.Parallel()
-	n := startNode(t, "")
-	for _, kind := range fromClient() {
-		message := asyncAPI().at("/components/messages/" + kind)
-		examples := anyList(message["examples"])
-		if len(examples) == 0 {
-			t.Errorf("%s has no example", kind)
-		}
-		for _, e := range examples {
-			payload := maps.Clone(e.(object)["payload"].(object))
-			t.Run(kind+"/"+fmt.Sprint(e.(object)["name"]), func(t *testing.T) {
-				if err := asyncAPI().check("/components/messages/"+kind+"/payload", payload); err != nil {
-					t.Error(err)
-				}
-				sendExample(t, n, kind, payload)
-			})
-		}
-	}
-}
-
-func sendExample(t *testing.T, n *node, kind string, payload object) {
-	s := n.dial(t, nil)
-	if kind != protocol.TypeJoin {
-		s.send(join)
-		joined := s.expect("joined")
-		s.send(`{"type":"renew"}`) // causes bundle 2, which the examples ack
-		s.expect("token-privilege-will-expire")
-		if kind == protocol.TypeResume {
-			s = n.dial(t, nil)
-			payload["session"], payload["key"] = joined["session"], joined["key"]
-		}
-	}
-	s.send(asJSON(payload))
-	switch kind {
-	case protocol.TypeJoin, protocol.TypeResume:
-		s.expect("joined")
-	case protocol.TypeRenew, protocol.TypeNack:
-		s.expect("token-privilege-will-expire")
-	case protocol.TypePing:
-		s.expect("pong")
-	case protocol.TypeLeave:
-		s.expect("ended")
-		s.closed(protocol.CloseLeft)
-	case protocol.TypeAck: // an ack has no answer, so the first answer is the pong
-		s.send(`{"type":"ping"}`)
-		s.expect("pong")
-	default:
-		t.Errorf("this test does not know what follows on %s", kind)
-	}
-}
-
-// TestClientSchemas checks that the schemas of clients' messages accept exactly the messages that the service accepts.
+// TestClientSchemas checks that the schemas of clients' messages accept exactly the messages that the service accepts,
+// among them the examples of asyncapi.yaml.
 func TestClientSchemas(t *testing.T) {
 	t.Parallel()
 	long := func(n int) string { return strings.Repeat("x", n) }
@@ -177,6 +124,18 @@ func TestClientSchemas(t *testing.T) {
 			`{"type":"join","rtm":{"userId":%s}}`, `{"type":"join","chat":{"userId":%s}}`,
 		} {
 			messages = append(messages, fmt.Sprintf(form, asJSON(c)), fmt.Sprintf(form, asJSON("a"+c)))
+		}
+	}
+	for _, kind := range fromClient() {
+		examples := anyList(asyncAPI().at("/components/messages/" + kind)["examples"])
+		for _, e := range examples {
+			text := asJSON(e.(object)["payload"])
+			if messages = append(messages, text); accepts(text) != nil {
+				t.Errorf("the example %s is not accepted: %v", text, accepts(text))
+			}
+		}
+		if len(examples) == 0 {
+			t.Errorf("%s has no example", kind)
 		}
 	}
 	for _, text := range messages {

@@ -293,30 +293,3 @@ func (p *player) refusals(session, key string) {
 		p.t.Errorf("%v: %v", m, err)
 	}
 }
-
-// TestRoutesAnswerAsDocumented requests each path with each method. A method that is not documented must be refused,
-// and the answer must name the documented ones.
-func TestRoutesAnswerAsDocumented(t *testing.T) {
-	t.Parallel()
-	n := startNode(t, "")
-	methods := make(map[string][]string) // documented methods on the public port, keyed by path
-	for _, o := range operations() {
-		if !o.private() {
-			methods[o.path] = append(methods[o.path], o.method)
-		}
-	}
-	for path, documented := range methods {
-		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-			r := n.request(method, n.public()+strings.NewReplacer("{", "", "}", "").Replace(path), "", "")
-			known := slices.Contains(documented, method)
-			if known == (strings.Contains(string(r.body), "no such endpoint") || r.status == 405) {
-				t.Errorf("%s %s: %d", method, path, r.status)
-			}
-			for _, want := range documented {
-				if !known && !strings.Contains(r.header.Get("Allow"), want) {
-					t.Errorf("%s %s: Allow %q, want %s", method, path, r.header.Get("Allow"), want)
-				}
-			}
-		}
-	}
-}

@@ -10,15 +10,7 @@ import (
 
 // dashboard has the fields of a Grafana dashboard that the tests read.
 type dashboard struct {
-	Panels     []panel
-	Templating struct {
-		List []struct {
-			Name     string
-			Type     string
-			Query    any
-			AllValue string
-		}
-	}
+	Panels      []panel
 	Annotations struct{ List []struct{ Name, Expr string } }
 }
 

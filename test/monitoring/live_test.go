@@ -99,34 +99,9 @@ func (s *stack) use() {
 	}
 }
 
-// labelValues matches the query of a variable of the dashboard.
-var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
-
-// shown returns an expression as Grafana sends it with "All" selected: each variable stands
-// for all values that its query finds.
-func (p *prometheus) shown(t *testing.T, d *dashboard, expr string) string {
-	t.Helper()
-	expr = strings.ReplaceAll(expr, "$__rate_interval", "1m")
-	for _, v := range slices.Backward(d.Templating.List) { // a variable may use earlier ones
-		if v.Type != "query" || !strings.Contains(expr, "$"+v.Name) {
-			continue
-		}
-		query, _ := v.Query.(map[string]any)["query"].(string)
-		m := labelValues.FindStringSubmatch(query)
-		if m == nil || v.AllValue != "" {
-			t.Fatalf("variable %s: query %q, all %q", v.Name, query, v.AllValue)
-		}
-		found, err := p.query("group by (" + m[2] + ") (" + p.shown(t, d, m[1]) + ")")
-		if err != nil || len(found) == 0 {
-			t.Fatalf("variable %s: %v %v", v.Name, found, err)
-		}
-		var values []string
-		for _, f := range found {
-			values = append(values, regexp.QuoteMeta(string(f.Metric[model.LabelName(m[2])])))
-		}
-		expr = strings.ReplaceAll(expr, "$"+v.Name, strings.ReplaceAll("("+strings.Join(values, "|")+")", `\`, `\\`))
-	}
-	return expr
+// shown returns an expression as Grafana sends it with "All" selected.
+func shown(expr string) string {
+	return strings.NewReplacer("$__rate_interval", "1m", "$job", "refresher", "$node", ".+").Replace(expr)
 }
 
 // empty maps each panel that shows nothing in this test to the reason.
@@ -222,7 +197,7 @@ func (s *stack) selectors(t *testing.T, p *prometheus) {
 	d := readDashboard(t)
 	seen := make(map[string]bool)
 	check := func(where, expr string) {
-		for _, selector := range selectorsIn(p.shown(t, &d, expr)) {
+		for _, selector := range selectorsIn(shown(expr)) {
 			if seen[selector] {
 				continue
 			}
@@ -304,7 +279,7 @@ func (s *stack) panels(t *testing.T, p *prometheus) {
 			if target.Instant {
 				ask = p.query
 			}
-			got, err := ask(p.shown(t, &d, target.Expr))
+			got, err := ask(shown(target.Expr))
 			if err != nil {
 				t.Errorf("%q: %v", panel.Title, err)
 			}

@@ -4,15 +4,16 @@ package oracle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
+	gocmp "github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"refresher/internal/agora"
@@ -23,7 +24,7 @@ const (
 	appID       = "970CA35de60c44645bbae8a215061b33"
 	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 
-	tokens = 2000 // number of random tokens, in each direction
+	tokens = 2000 // number of random tokens
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -84,21 +85,30 @@ func (n *node) ask(t *testing.T, request map[string]any, into any) {
 	}
 }
 
-// sample describes one token: the fields to build it from, which the parsed token must have too.
+// reading is what a package reads in a token.
+type reading struct {
+	AppID    string
+	IssuedAt session.UnixSec
+	Salt     uint32
+	Services []service
+	Genuine  bool // the token is signed with the certificate
+}
+
+type service struct {
+	Type          uint16                     // 0 in 006, which does not name it
+	Privileges    map[uint16]session.UnixSec // the end of each privilege
+	Channel, User string                     // empty in 006, which has only their checksums
+}
+
+// sample is a random token: what to build it from, and what to read in it.
 type sample struct {
-	kind       string // one of the kinds in oracle.js, such as "007 rtc"
-	rtc        session.RTC
-	user       string          // user id for RTM and Chat
-	lifetime   session.UnixSec // seconds
-	service    agora.ServiceType
-	privileges []agora.Privilege // privileges without their expiry
+	kind     string // as in oracle.js; oracle.js cannot build "007 stream"
+	identity session.Identity
+	lifetime session.UnixSec // seconds
+	services []service       // their privileges have no ends yet
 }
 
-var publisher = []agora.Privilege{
-	{ID: 1, Name: "join"}, {ID: 2, Name: "publish audio"}, {ID: 3, Name: "publish video"}, {ID: 4, Name: "publish data"},
-}
-
-var kinds = []string{"007 rtc", "007 rtm", "007 chat", "007 chat app", "006 rtc", "006 rtm"}
+var kinds = []string{"007 rtc", "007 rtm", "007 rtc rtm", "007 stream", "007 chat", "007 chat app", "006 rtc", "006 rtm"}
 
 func newSample(r *rand.Rand, kind string) sample {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -111,247 +121,198 @@ func newSample(r *rand.Rand, kind string) sample {
 		return string(b)
 	}
 	s := sample{kind: kind, lifetime: session.UnixSec(1 + r.Int64N(86400))}
-	switch kind {
-	case "007 rtc", "006 rtc":
-		s.service, s.privileges = agora.ServiceRTC, publisher[:1]
-		s.rtc.Channel = name(letters+punctuation, letters+punctuation, 64)
-		switch r.IntN(4) {
-		case 0: // uid 0
-		case 1:
-			s.rtc.Account = name(letters+punctuation, letters+punctuation, 255)
+	adds := func(of agora.ServiceType, channel, user string, privileges ...uint16) {
+		ends := make(map[uint16]session.UnixSec)
+		for _, id := range privileges {
+			ends[id] = 0
+		}
+		s.services = append(s.services, service{uint16(of), ends, channel, user})
+	}
+	if strings.Contains(kind, "rtc") || kind == "007 stream" {
+		rtc := &session.RTC{Channel: name(letters+punctuation, letters+punctuation, 64), UID: r.Uint32() >> r.IntN(33)}
+		if r.IntN(4) == 0 || kind == "007 stream" {
+			rtc.UID, rtc.Account = 0, name(letters+punctuation, letters+punctuation, 255)
+		}
+		s.identity.RTC = rtc
+		switch {
+		case kind == "007 stream":
+			rtc.Account, rtc.Role = name(letters, letters+punctuation, 64), session.Publisher
+			adds(agora.ServiceRTC, rtc.Channel, rtc.Account, 1, 4)
+		case r.IntN(2) == 0:
+			rtc.Role = session.Publisher
+			adds(agora.ServiceRTC, rtc.Channel, rtc.User(), 1, 2, 3, 4)
 		default:
-			s.rtc.UID = r.Uint32() >> r.IntN(32)
+			adds(agora.ServiceRTC, rtc.Channel, rtc.User(), 1)
 		}
-		if r.IntN(2) == 0 {
-			s.rtc.Role, s.privileges = session.Publisher, publisher
+	}
+	if strings.Contains(kind, "rtm") || kind == "007 stream" {
+		s.identity.RTM = &session.RTM{UserID: name(letters, letters+punctuation, 64)}
+		privilege := uint16(1)
+		if kind == "007 stream" {
+			s.identity.RTM.UserID = s.identity.RTC.Account
+		} else if kind == "006 rtm" {
+			privilege = 1000
 		}
-	case "007 rtm":
-		s.service, s.privileges = agora.ServiceRTM, []agora.Privilege{{ID: 1, Name: "login"}}
-		s.user = name(letters, letters+punctuation, 64)
-	case "006 rtm":
-		s.service, s.privileges = agora.ServiceRTM, []agora.Privilege{{ID: 1000, Name: "login"}}
-		s.user = name(letters, letters+punctuation, 64)
+		adds(agora.ServiceRTM, "", s.identity.RTM.UserID, privilege)
+	}
+	switch kind {
 	case "007 chat":
-		s.service, s.privileges = agora.ServiceChat, []agora.Privilege{{ID: 1, Name: "user"}}
-		s.user = name(letters, letters+"_-.", 64)
+		s.identity.Chat = &session.Chat{UserID: name(letters, letters+"_-.", 64)}
+		adds(agora.ServiceChat, "", s.identity.Chat.UserID, 1)
 	case "007 chat app":
-		s.service, s.privileges = agora.ServiceChat, []agora.Privilege{{ID: 2, Name: "app"}}
+		s.identity.Chat = &session.Chat{}
+		adds(agora.ServiceChat, "", "", 2)
 	}
 	return s
 }
 
-func (s sample) is006() bool { return s.kind[:3] == string(agora.V006) }
-
-// holder returns the user of the token, and its channel if it has one.
-func (s sample) holder() agora.Holder {
-	if s.service == agora.ServiceRTC {
-		return agora.Holder{Channel: s.rtc.Channel, User: s.rtc.User()}
-	}
-	return agora.Holder{User: s.user}
-}
-
-// ends returns the privileges, all with the same expiry.
-func (s sample) ends(end session.UnixSec) map[uint16]session.UnixSec {
-	ends := map[uint16]session.UnixSec{}
-	for _, p := range s.privileges {
-		ends[p.ID] = end
-	}
-	return ends
-}
-
-func (s sample) mint(t *testing.T, issuedAt session.UnixSec) string {
+// mint builds the token with internal/agora.
+func (s sample) mint(t *testing.T, issuedAt session.UnixSec) (text string) {
 	t.Helper()
 	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	format := session.Format007
-	if s.is006() {
-		format = session.Format006
-	}
+	end := issuedAt + s.lifetime
 	var tokens session.Tokens
-	switch s.service {
-	case agora.ServiceRTC:
-		tokens, err = m.Mint(session.Identity{RTC: &s.rtc}, format, issuedAt, issuedAt+s.lifetime)
-	case agora.ServiceRTM:
-		tokens, err = m.Mint(session.Identity{RTM: &session.RTM{UserID: s.user}}, format, issuedAt, issuedAt+s.lifetime)
-	case agora.ServiceChat:
-		tokens.Chat, err = m.MintChat(session.Chat{UserID: s.user}, issuedAt, issuedAt+s.lifetime)
+	switch {
+	case s.kind == "007 stream":
+		text, err = m.MintStream(*s.identity.RTC, *s.identity.RTM, issuedAt, end)
+	case s.identity.Chat != nil:
+		text, err = m.MintChat(*s.identity.Chat, issuedAt, end)
 	default:
-		t.Fatalf("no minter of %s tokens", s.service)
+		format := map[string]session.Format{"006": session.Format006, "007": session.Format007}[s.kind[:3]]
+		if len(s.services) == 2 {
+			format = session.FormatSingle
+		}
+		tokens, err = m.Mint(s.identity, format, issuedAt, end)
+		text = cmp.Or(tokens.RTC, tokens.RTM)
 	}
 	if err != nil {
 		t.Fatalf("%+v: %v", s, err)
 	}
-	return tokens.RTC + tokens.RTM + tokens.Chat // only one of the three is set
+	return text
 }
 
-// TestNodeReadsOurs checks that Agora's Node packages parse our tokens and accept their signatures.
-func TestNodeReadsOurs(t *testing.T) {
+// build builds the token with Agora's Node packages.
+func (s sample) build(t *testing.T, n *node, now session.UnixSec) string {
+	t.Helper()
+	request := map[string]any{"op": "build", "kind": s.kind, "appId": appID, "certificate": certificate, "expire": s.lifetime, "user": ""}
+	if s.kind[:3] == "006" {
+		request["expire"] = now + s.lifetime
+	}
+	if rtc := s.identity.RTC; rtc != nil {
+		request["channel"], request["uid"], request["account"] = rtc.Channel, rtc.UID, rtc.Account
+		request["publisher"] = rtc.Role == session.Publisher
+		if s.kind == "007 rtc rtm" {
+			request["account"] = rtc.User()
+		}
+	}
+	if s.identity.RTM != nil {
+		request["user"] = s.identity.RTM.UserID
+	} else if s.identity.Chat != nil {
+		request["user"] = s.identity.Chat.UserID
+	}
+	var reply struct{ Token string }
+	n.ask(t, request, &reply)
+	return reply.Token
+}
+
+// nodeReads reads a token with Agora's Node packages.
+func (s sample) nodeReads(t *testing.T, n *node, text string) reading {
+	t.Helper()
+	request := map[string]any{"op": "read", "token": text, "certificate": certificate, "channel": s.services[0].Channel, "user": s.services[0].User}
+	if s.kind == "006 rtm" {
+		request["channel"], request["user"] = s.services[0].User, ""
+	}
+	var reply struct {
+		reading
+		TS         session.UnixSec            // in 006
+		Privileges map[uint16]session.UnixSec // in 006
+	}
+	n.ask(t, request, &reply)
+	if s.kind[:3] == "006" {
+		reply.IssuedAt, reply.Services = reply.TS-86400, []service{{Privileges: reply.Privileges}}
+		return reply.reading
+	}
+	for _, of := range reply.Services {
+		for id := range of.Privileges {
+			of.Privileges[id] += reply.IssuedAt
+		}
+	}
+	return reply.reading
+}
+
+// weRead reads a token with internal/agora.
+func (s sample) weRead(t *testing.T, text string) reading {
+	t.Helper()
+	token, err := agora.Parse(text)
+	if err != nil {
+		t.Fatalf("%+v: %v", s, err)
+	}
+	holder := agora.Holder{Channel: s.services[0].Channel, User: s.services[0].User}
+	genuine := token.Verify(certificate, holder) == nil && token.Verify(appID, holder) != nil
+	r := reading{AppID: token.AppID, IssuedAt: token.IssuedAt, Salt: token.Salt, Genuine: genuine}
+	for _, of := range token.Services {
+		ends := make(map[uint16]session.UnixSec)
+		for _, p := range of.Privileges {
+			ends[p.ID] = p.ExpiresAt
+		}
+		read := service{uint16(of.Type), ends, of.Channel, of.User}
+		if token.Version == agora.V006 {
+			read.Type = 0
+		}
+		r.Services = append(r.Services, read)
+	}
+	return r
+}
+
+// reads returns what must be read in a token that was issued at a time.
+func (s sample) reads(issuedAt, end session.UnixSec, salt uint32) reading {
+	r := reading{AppID: appID, IssuedAt: issuedAt, Salt: salt, Genuine: true}
+	for _, of := range s.services {
+		ends := make(map[uint16]session.UnixSec)
+		for id := range of.Privileges {
+			ends[id] = end
+		}
+		of.Privileges = ends
+		if s.kind[:3] == "006" {
+			of = service{Privileges: ends}
+		}
+		r.Services = append(r.Services, of)
+	}
+	return r
+}
+
+// TestTokens builds random tokens with internal/agora and with Agora's Node packages. Both must read the same in each.
+func TestTokens(t *testing.T) {
 	n := startNode(t)
 	r := rand.New(rand.NewPCG(1, 0))
 	for i := range tokens {
 		s := newSample(r, kinds[i%len(kinds)])
 		issuedAt := session.UnixSec(1 + r.Int64N(1<<32-2*86400))
 		text := s.mint(t, issuedAt)
-		parsed, err := agora.Parse(text) // to get the random salt
-		if err != nil {
-			t.Fatal(err)
+		ours := s.weRead(t, text)
+		want := s.reads(issuedAt, issuedAt+s.lifetime, ours.Salt) // the salt is random
+		if diff := gocmp.Diff([]reading{want, want}, []reading{ours, s.nodeReads(t, n, text)}); diff != "" {
+			t.Fatalf("we built %+v; (-want +[ours, Node's]):\n%s", s, diff)
 		}
-		request := map[string]any{"op": "read", "token": text, "certificate": certificate}
-		if s.is006() {
-			request["channel"], request["user"] = s.rtc.Channel, s.rtc.User()
-			if s.service == agora.ServiceRTM {
-				request["channel"] = s.user
-			}
-			same(t, s, ask[read006](t, n, request), read006{
-				AppID: appID, Salt: parsed.Salt, TS: issuedAt + 86400,
-				Privileges: s.ends(issuedAt + s.lifetime), Genuine: true,
-			})
+		if s.kind == "007 stream" {
 			continue
 		}
-		h := s.holder()
-		same(t, s, ask[read007](t, n, request), read007{
-			AppID: appID, IssuedAt: issuedAt, Lifetime: s.lifetime, Salt: parsed.Salt,
-			Services: []readService{{uint16(s.service), s.ends(s.lifetime), h.Channel, h.User}}, Genuine: true,
-		})
-	}
-}
-
-// These are the replies of oracle.js.
-type (
-	read007 struct {
-		AppID              string
-		IssuedAt, Lifetime session.UnixSec
-		Salt               uint32
-		Services           []readService
-		Genuine            bool
-	}
-	readService struct {
-		Type          uint16
-		Privileges    map[uint16]session.UnixSec
-		Channel, User string
-	}
-	read006 struct {
-		AppID      string
-		Salt       uint32
-		TS         session.UnixSec
-		Privileges map[uint16]session.UnixSec
-		Genuine    bool
-	}
-)
-
-func ask[T any](t *testing.T, n *node, request map[string]any) (reply T) {
-	t.Helper()
-	n.ask(t, request, &reply)
-	return reply
-}
-
-func same[T any](t *testing.T, s sample, got, want T) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("%+v (-want +got):\n%s", s, diff)
-	}
-}
-
-// TestOursReadsNode checks that internal/agora parses and verifies the tokens of Agora's Node packages.
-func TestOursReadsNode(t *testing.T) {
-	n := startNode(t)
-	r := rand.New(rand.NewPCG(2, 0))
-	for i := range tokens {
-		s := newSample(r, kinds[i%len(kinds)])
-		h := s.holder()
 		before := session.SecOf(time.Now())
-		request := map[string]any{
-			"op": "build", "kind": s.kind, "appId": appID, "certificate": certificate,
-			"channel": s.rtc.Channel, "uid": s.rtc.UID, "account": s.rtc.Account,
-			"publisher": s.rtc.Role == session.Publisher, "user": s.user, "expire": s.lifetime,
+		text = s.build(t, n, before)
+		ours = s.weRead(t, text)
+		if after := session.SecOf(time.Now()); ours.IssuedAt < before || ours.IssuedAt > after {
+			t.Fatalf("%+v: issued at %d, built between %d and %d", s, ours.IssuedAt, before, after)
 		}
-		if s.is006() {
-			request["expire"] = before + s.lifetime
+		end := ours.IssuedAt + s.lifetime
+		if s.kind[:3] == "006" {
+			end = before + s.lifetime
 		}
-		text := ask[struct{ Token string }](t, n, request).Token
-		after := session.SecOf(time.Now())
-
-		token, err := agora.Parse(text)
-		if err != nil {
-			t.Fatalf("%+v: %v", s, err)
-		}
-		if token.IssuedAt < before || token.IssuedAt > after {
-			t.Fatalf("%+v: issued at %d, built between %d and %d", s, token.IssuedAt, before, after)
-		}
-		want := &agora.Token{
-			Version: agora.Version(s.kind[:3]), AppID: appID,
-			IssuedAt: token.IssuedAt, ValidUntil: token.IssuedAt + s.lifetime, ExpiresAt: token.IssuedAt + s.lifetime,
-			Salt:     token.Salt,
-			Services: []agora.Service{{Type: s.service, Channel: h.Channel, User: h.User}},
-		}
-		if s.is006() {
-			want.ValidUntil = token.IssuedAt + 86400
-			want.ExpiresAt = before + s.lifetime
-			want.Services[0].Channel, want.Services[0].User = "", ""
-			want.Checksums = token.Checksums // Verify has checked the checksums, which the sample does not have
-		}
-		for _, p := range s.privileges {
-			p.ExpiresAt = want.ExpiresAt
-			want.Services[0].Privileges = append(want.Services[0].Privileges, p)
-		}
-		if diff := cmp.Diff(want, token, cmpopts.IgnoreUnexported(agora.Token{})); diff != "" {
-			t.Fatalf("%+v (-want +got):\n%s", s, diff)
-		}
-		if err := token.Verify(certificate, h); err != nil {
-			t.Fatalf("%+v: %v", s, err)
-		}
-		if err := token.Verify(appID, h); err == nil {
-			t.Fatalf("%+v: verified under a certificate that it was not signed with", s)
-		}
-	}
-}
-
-// TestTokensForRTCAndRTM compares our tokens for both RTC and RTM with those of Agora's Node builder, and checks that
-// Node parses ours.
-func TestTokensForRTCAndRTM(t *testing.T) {
-	n := startNode(t)
-	m, err := agora.NewMinter(appID, certificate)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := rand.New(rand.NewPCG(3, 0))
-	for range 200 {
-		rtc, rtm := newSample(r, "007 rtc"), newSample(r, "007 rtm")
-		id := session.Identity{RTC: &rtc.rtc, RTM: &session.RTM{UserID: rtm.user}}
-		issuedAt := session.SecOf(time.Now())
-		minted, err := m.Mint(id, session.FormatSingle, issuedAt, issuedAt+rtc.lifetime)
-		if err != nil {
-			t.Fatalf("%+v: %v", id, err)
-		}
-		built := ask[struct{ Token string }](t, n, map[string]any{
-			"op": "build", "kind": "007 rtc rtm", "appId": appID, "certificate": certificate,
-			"channel": rtc.rtc.Channel, "account": rtc.rtc.User(), "publisher": rtc.rtc.Role == session.Publisher,
-			"user": rtm.user, "expire": rtc.lifetime,
-		}).Token
-		stream, err := m.MintStream(session.RTC{Channel: rtc.rtc.Channel, Account: rtm.user, Role: session.Publisher}, *id.RTM, issuedAt, issuedAt+rtc.lifetime)
-		if err != nil {
-			t.Fatalf("%+v: %v", id, err)
-		}
-		both := []readService{
-			{uint16(agora.ServiceRTC), rtc.ends(rtc.lifetime), rtc.rtc.Channel, rtc.rtc.User()},
-			{uint16(agora.ServiceRTM), rtm.ends(rtc.lifetime), "", rtm.user},
-		}
-		inStream := []readService{
-			{uint16(agora.ServiceRTC), map[uint16]session.UnixSec{1: rtc.lifetime, 4: rtc.lifetime}, rtc.rtc.Channel, rtm.user}, both[1],
-		}
-		for text, want := range map[string][]readService{minted.RTC: both, built: both, stream: inStream} {
-			token, err := agora.Parse(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := token.Verify(certificate, agora.Holder{Channel: want[0].Channel, User: want[0].User}); err != nil {
-				t.Errorf("%+v: %v", token, err)
-			}
-			same(t, rtc, ask[read007](t, n, map[string]any{"op": "read", "token": text, "certificate": certificate}), read007{
-				AppID: appID, IssuedAt: token.IssuedAt, Lifetime: rtc.lifetime, Salt: token.Salt, Services: want, Genuine: true,
-			})
+		want = s.reads(ours.IssuedAt, end, ours.Salt)
+		if diff := gocmp.Diff([]reading{want, want}, []reading{ours, s.nodeReads(t, n, text)}); diff != "" {
+			t.Fatalf("Node built %+v; (-want +[ours, Node's]):\n%s", s, diff)
 		}
 	}
 }

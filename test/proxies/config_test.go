@@ -21,14 +21,6 @@ import (
 // heartbeats, and up to a second later.
 const heartbeat = 50 * time.Second
 
-// Each proxy program accepts its configuration file.
-func TestFilesAreValid(t *testing.T) {
-	each(t, func(t *testing.T, k *kind) {
-		p := prepare(t, k, program.Address(t), program.Address(t))
-		p.run(k.check(p)...)
-	})
-}
-
 // Every time-out that applies to an idle call is longer than the node's own. So the node, not
 // the proxy, closes the connection of a lost client.
 func TestTimeouts(t *testing.T) {
@@ -83,7 +75,7 @@ func TestReadinessCheckIsValid(t *testing.T) {
 		"    #   http-check send meth GET uri / ", "    http-check send meth GET uri / ",
 		"    #   default-server check inter 2s fall 1", "    default-server check inter 2s fall 1",
 	)
-	p.run(haproxy.check(p)...)
+	p.start()
 }
 
 // HAProxy in TCP mode passes the client's address in a PROXY header; the node serves TLS.

@@ -39,8 +39,6 @@ type kind struct {
 	places func(p *proxy) map[string]string
 	// command returns the command that runs the proxy with a file.
 	command func(p *proxy) program.Command
-	// check returns the command by which the program validates its file.
-	check func(p *proxy) []string
 	// ready is part of the log line that the proxy writes when it serves, also after a reload.
 	ready string
 	// The statuses of its answers to bodies and headers that are too large.
@@ -74,7 +72,6 @@ var nginx = kind{
 			Args: []string{"-c", p.config, "-g", "daemon off; error_log stderr notice;"},
 		}
 	},
-	check:  func(p *proxy) []string { return []string{"nginx", "-t", "-c", p.config} },
 	reload: func(p *proxy) { p.signal(syscall.SIGHUP) },
 }
 
@@ -89,7 +86,6 @@ var haproxy = kind{
 	command: func(p *proxy) program.Command {
 		return program.Command{Path: "haproxy", Args: []string{"-W", "-db", "-f", p.config}}
 	},
-	check:  func(p *proxy) []string { return []string{"haproxy", "-c", "-f", p.config} },
 	reload: func(p *proxy) { p.signal(syscall.SIGUSR2) },
 }
 
@@ -103,9 +99,6 @@ var caddy = kind{
 	},
 	command: func(p *proxy) program.Command {
 		return program.Command{Path: "caddy", Args: []string{"run", "--config", p.config, "--adapter", "caddyfile"}, Env: []string{"HOME=" + p.dir}}
-	},
-	check: func(p *proxy) []string {
-		return []string{"caddy", "validate", "--config", p.config, "--adapter", "caddyfile"}
 	},
 	reload: func(p *proxy) {
 		p.run("caddy", "reload", "--config", p.config, "--adapter", "caddyfile", "--address", p.admin, "--force")

@@ -14,16 +14,6 @@ import (
 	"testing"
 )
 
-// platforms are the platforms of a release.
-var platforms = [][2]string{
-	{"linux", "amd64"},
-	{"linux", "arm64"},
-	{"darwin", "amd64"},
-	{"darwin", "arm64"},
-	{"windows", "amd64"},
-	{"windows", "arm64"},
-}
-
 // The command passes the type check on the systems on which no other test compiles it; to compile the standard library
 // for them would take minutes. The module has no file for one processor architecture only, so one architecture for each
 // system is enough.

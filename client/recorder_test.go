@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"refresher/client"
 	"refresher/test/nodetest"
 )
 
@@ -74,19 +73,6 @@ func TestRecorder(t *testing.T) {
 	node.Await(1, "session ended")
 	if left := node.Logged(`"reason":"left"`); len(left) != 1 {
 		t.Errorf("logged: %q", left)
-	}
-	node.Stop()
-}
-
-// If the service refuses the recorder permanently, Run returns the service's error.
-func TestRecorderThatIsDenied(t *testing.T) {
-	node := nodetest.New(t, "node", "--auth=jwt")
-	node.Setenv("REFRESHER_JWT_SECRET=a secret of the tests, and of nothing else")
-	node.Start()
-	credential := func(context.Context) (string, error) { return "no credential", nil }
-	err := record(t.Context(), "ws://"+node.Addr()+"/v1/ws", credential, new(sdk), slog.New(slog.DiscardHandler))
-	if denied, ok := errors.AsType[*client.DeniedError](err); !ok || denied.CloseCode != 4401 || denied.Code != "unauthenticated" || denied.Message == "" {
-		t.Errorf("record returns %v", err)
 	}
 	node.Stop()
 }

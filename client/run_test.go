@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,22 @@ func (p *peer) expect(want string) {
 	}
 }
 
+// join expects a join, and gives the client its first tokens.
+func (p *peer) join() {
+	p.t.Helper()
+	p.expect(`"join"`)
+	p.send(joined)
+	p.expect(`"ack","seq":1`)
+}
+
+// closed waits until the client closes the connection with the given status.
+func (p *peer) closed(status websocket.StatusCode) {
+	p.t.Helper()
+	if _, data, err := p.socket.Read(p.t.Context()); websocket.CloseStatus(err) != status {
+		p.t.Errorf("read %s; closed by %v, want %d", data, err, status)
+	}
+}
+
 // end makes the client leave, which ends its session.
 func (p *peer) end() {
 	p.send(`{"type":"ended","reason":"left","accessEndsAt":0}`)
@@ -54,6 +71,9 @@ func run(t *testing.T, c client.Config, serve func(n int, p *peer)) error {
 func runIn(ctx context.Context, t *testing.T, c client.Config, serve func(n int, p *peer)) error {
 	t.Helper()
 	n := 0
+	if c.Apply == nil {
+		c.Apply = func(context.Context, client.Tokens) error { return nil }
+	}
 	c.URL, c.HTTPClient = "ws://refresher.test/v1/ws", inMemory(t, func(w http.ResponseWriter, r *http.Request) {
 		socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol.Subprotocol}})
 		if err != nil {
@@ -111,161 +131,37 @@ func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 // The clock of a synctest bubble begins at 946684800, the year 2000.
 const joined = `{"type":"joined","session":"S","key":"K","seq":1,"tokens":{"rtc":{"token":"t","expiresAt":946685800}},"heartbeat":25,"renewBefore":10,"now":946684800000}`
 
-// Until the app has accepted its first tokens there is no call, so pushed tokens have the action "join".
-func TestTokensAreTheFirstUntilSomeWereTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var first []bool
-		apply := func(_ context.Context, b client.Tokens) error {
-			if first = append(first, b.Action == client.Join); b.Seq == 1 {
-				return errors.New("not today")
-			}
-			return nil
-		}
-		push := func(seq string) string {
-			return `{"type":"token-privilege-will-expire","seq":` + seq + `,"action":"renew","cause":"nack","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":946685900}},"now":946684801000}`
-		}
-		if err := run(t, client.Config{Apply: apply}, func(_ int, p *peer) {
-			p.expect(`"join"`)
-			p.send(joined)
-			p.expect(`"nack","seq":1`)
-			p.send(push("2"))
-			p.expect(`"ack","seq":2`)
-			p.send(push("3"))
-			p.expect(`"ack","seq":3`)
-			p.end()
-		}); err != nil {
-			t.Error(err)
-		}
-		if len(first) != 3 || !first[0] || !first[1] || first[2] {
-			t.Errorf("first: %v", first)
-		}
-	})
+// push returns a message with new tokens.
+func push(seq int, expiresAt int64) string {
+	const format = `{"type":"token-privilege-will-expire","seq":%d,"action":"renew","cause":"schedule","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":%d}},"now":946684800000}`
+	return fmt.Sprintf(format, seq, expiresAt)
 }
 
-// The waits between attempts grow even if the service takes long to fail. A stable connection resets them.
-func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const silent = 12 // attempts
-		attempts := 0
-		var waits []time.Duration
-		notice := func(n client.Event) {
-			if n.Kind == client.Lost {
-				waits = append(waits, n.After)
-			}
-		}
-		apply := func(context.Context, client.Tokens) error { return nil }
-		if err := run(t, client.Config{Apply: apply, Notify: notice}, func(n int, p *peer) {
-			attempts = n
-			switch n {
-			case silent + 1:
+// What follows from each close code is tested in package internal/client; here, that code and message reach it.
+func TestRunEndsWithTheReason(t *testing.T) {
+	until := time.Unix(946688400, 0)
+	for name, c := range map[string]struct {
+		message string
+		code    protocol.CloseCode
+		want    error
+		text    string
+	}{
+		"refused":            {`{"type":"error","code":"forbidden","message":"no"}`, protocol.CloseForbidden, &client.DeniedError{CloseCode: 4403, Code: "forbidden", Message: "no"}, "refused with 4403: forbidden: no"},
+		"without a message":  {`{"type":"pong"}`, protocol.CloseForbidden, &client.DeniedError{CloseCode: 4403}, "closed with 4403"},
+		"ended":              {`{"type":"ended","reason":"revoked","accessEndsAt":946688400}`, protocol.CloseEnded, &client.EndedError{Reason: "revoked", AccessEndsAt: until}, "session ended: revoked; access ends at 2000-01-01T01:00:00Z"},
+		"ended, and no more": {`{"type":"ended","reason":"expired","accessEndsAt":0}`, protocol.CloseEnded, &client.EndedError{Reason: "expired"}, "session ended: expired"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			err := run(t, client.Config{}, func(_ int, p *peer) {
 				p.expect(`"join"`)
-				p.send(joined)
-				p.expect(`"ack"`)
-				time.Sleep(6 * time.Second) // bubble
-			case silent + 2:
-				p.expect(`"resume"`)
-				p.end()
-			default:
-				p.expect(`"join"`)
-				_, _, _ = p.socket.Read(t.Context()) // until the client closes the connection
+				p.send(c.message)
+				_ = p.socket.Close(websocket.StatusCode(c.code), "")
+			})
+			if !reflect.DeepEqual(err, c.want) || err.Error() != c.text {
+				t.Errorf("%s: %#v, want %#v", name, err, c.want)
 			}
-		}); err != nil {
-			t.Error(err)
-		}
-		if attempts != silent+2 || len(waits) != silent+1 {
-			t.Fatalf("%d attempts, waits %v", attempts, waits)
-		}
-		sum := time.Duration(0)
-		for _, w := range waits[:silent] {
-			sum += w
-		}
-		// The waits add up to 76 s on average. If they did not grow, they would add up to 3 s on average, and at most
-		// to 6 s.
-		if sum < silent*time.Second || waits[silent] > 500*time.Millisecond {
-			t.Errorf("waits %v", waits)
-		}
-	})
-}
-
-// After a close the client does what the table of close codes says, with and without a session.
-func TestClientObeysCloseCodes(t *testing.T) {
-	codes := []protocol.CloseCode{3000, 4999}
-	for _, c := range protocol.CloseCodes() {
-		codes = append(codes, c.Code)
-	}
-	messages := map[string]string{
-		"":                 "",
-		protocol.TypeError: `{"type":"error","code":"bad_request","message":"no"}`,
-		protocol.TypeEnded: `{"type":"ended","reason":"revoked","accessEndsAt":0}`,
-	}
-	for _, code := range codes {
-		for last, message := range messages {
-			for _, live := range []bool{false, true} {
-				synctest.Test(t, func(t *testing.T) {
-					want := code.After(last)
-					if want == protocol.JoinAfresh && !live {
-						want = protocol.Stop
-					}
-					if got := afterClose(t, code, message, live); got != want {
-						t.Errorf("%d after %q, with a session %v: %s, want %s", code, last, live, got, want)
-					}
-				})
-			}
-		}
-	}
-}
-
-// afterClose closes a client's first connection, and returns how the client reacts.
-func afterClose(t *testing.T, code protocol.CloseCode, message string, live bool) protocol.AfterClose {
-	t.Helper()
-	then := protocol.Stop
-	apply := func(context.Context, client.Tokens) error { return nil }
-	err := run(t, client.Config{Apply: apply}, func(n int, p *peer) {
-		if n > 1 {
-			_, data, err := p.socket.Read(t.Context())
-			if err != nil {
-				t.Error(err)
-			}
-			if then = protocol.Retry; live && strings.Contains(string(data), `"join"`) {
-				then = protocol.JoinAfresh
-			}
-			p.end()
-			return
-		}
-		p.expect(`"join"`)
-		if live {
-			p.send(joined)
-			p.expect(`"ack"`)
-		}
-		if message != "" {
-			p.send(message)
-		}
-		if code == protocol.CloseAbnormal {
-			_ = p.socket.CloseNow()
-			return
-		}
-		_ = p.socket.Close(websocket.StatusCode(code), "")
-	})
-	if (err != nil) != (then == protocol.Stop) {
-		t.Errorf("%d: Run returns %v, and the client went on with %s", code, err, then)
-	}
-	return then
-}
-
-// An error message after which the connection stayed open is not reported as the reason of a later close.
-func TestOnlyTheLastMessageSaysWhy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		apply := func(context.Context, client.Tokens) error { return nil }
-		err := run(t, client.Config{Apply: apply}, func(_ int, p *peer) {
-			p.expect(`"join"`)
-			p.send(`{"type":"error","code":"bad_request","message":"ack.seq: 7 was not sent yet"}`)
-			p.send(`{"type":"pong","now":946684800000}`)
-			_ = p.socket.Close(websocket.StatusCode(protocol.CloseForbidden), "")
 		})
-		if closed, ok := errors.AsType[*client.DeniedError](err); !ok || closed.Code != "" {
-			t.Errorf("Run returns %v", err)
-		}
-	})
+	}
 }
 
 // An invalid Config makes Run fail at once; a valid one is sent in the join.
@@ -309,7 +205,6 @@ func TestCredentialIsForAJoin(t *testing.T) {
 				}
 				return fmt.Sprint("jwt", fetched), nil
 			},
-			Apply: func(context.Context, client.Tokens) error { return nil },
 			Notify: func(e client.Event) {
 				if e.Kind == client.Lost && strings.Contains(e.Err.Error(), "the back end is away") {
 					failed++
@@ -358,12 +253,10 @@ func TestApplyMayTakeLong(t *testing.T) {
 				p.send(`{"type":"pong","now":946684800000}`)
 			}
 			p.expect(`"ack","seq":1`)
-			p.send(`{"type":"token-privilege-will-expire","seq":2,"action":"renew","cause":"schedule","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":946685900}},"now":946684801000}`)
+			p.send(push(2, 946685900))
 			synctest.Wait()
 			cancel()
-			if _, _, err := p.socket.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
-				t.Errorf("closed by %v", err)
-			}
+			p.closed(websocket.StatusGoingAway)
 		}); !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returns %v", err)
 		}
@@ -375,7 +268,6 @@ func TestClientMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
 		c := client.Config{
-			Apply:  func(context.Context, client.Tokens) error { return nil },
 			Notify: func(e client.Event) { events = append(events, string(e.Kind)+" "+e.Session) },
 		}
 		began := time.Now()
@@ -385,13 +277,9 @@ func TestClientMoves(t *testing.T) {
 				p.end()
 				return
 			}
-			p.expect(`"join"`)
-			p.send(joined)
-			p.expect(`"ack"`)
+			p.join()
 			p.send(`{"type":"reconnect","afterMs":3000,"reason":"drain"}`)
-			if _, _, err := p.socket.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
-				t.Errorf("closed by %v", err)
-			}
+			p.closed(websocket.StatusGoingAway)
 		}); err != nil || time.Since(began) != 3*time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
@@ -419,11 +307,9 @@ func TestTokensOfAFrozenProgram(t *testing.T) {
 		}
 		if err := run(t, c, func(n int, p *peer) {
 			if n == 1 {
-				p.expect(`"join"`)
-				p.send(joined)
-				p.expect(`"ack","seq":1`)
+				p.join()
 				p.send(`{"type":"error","code":"rate_limited","message":"stand still"}`)
-				p.send(`{"type":"token-privilege-will-expire","seq":2,"action":"renew","cause":"schedule","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":946684812}},"now":946684800000}`)
+				p.send(push(2, 946684812))
 				_, _, _ = p.socket.Read(t.Context()) // until the client closes the connection
 				return
 			}

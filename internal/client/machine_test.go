@@ -180,39 +180,6 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// After a close the client does what the table of close codes says, with and without a session.
-func TestCloseCodes(t *testing.T) {
-	codes := []protocol.CloseCode{0, 3000, 4999}
-	for _, c := range protocol.CloseCodes() {
-		codes = append(codes, c.Code)
-	}
-	for _, code := range codes {
-		for _, last := range []string{"", protocol.TypeError, protocol.TypeEnded, protocol.TypePong} {
-			for _, from := range []State{Greeting, Live} {
-				m := in(from)
-				if last != "" {
-					m.Received(start, other(last))
-				}
-				step := m.Closed(start, code)
-				want := code.After(last)
-				if want == protocol.JoinAfresh && from == Greeting {
-					want = protocol.Stop
-				}
-				got := protocol.Retry
-				switch {
-				case step.End != nil:
-					got = protocol.Stop
-				case step.Lost == Forgotten && m.Joins() && m.Next().Equal(start):
-					got = protocol.JoinAfresh
-				}
-				if got != want || step.Drop || (want == protocol.Retry) != (step.Lost == Broken) {
-					t.Errorf("%d after %q in state %d: %s (%s), want %s", code, last, from, got, step.text(), want)
-				}
-			}
-		}
-	}
-}
-
 // The bound of the backoff doubles with each failure, up to 20 s. A connection that was joined for more than
 // 5 s resets it. A reconnect request neither raises nor resets the bound.
 func TestBackoff(t *testing.T) {
@@ -255,21 +222,20 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// The client pings every heartbeat. It drops a connection if nothing arrives within the timeout after a ping,
-// even if the next ping is due before.
+// A ping is due every heartbeat. The timeout for its answer is not extended by the next ping.
 func TestHeartbeat(t *testing.T) {
 	m := in(Greeting)
 	short := joinedMessage(false, 1, start, 600)
 	short.Heartbeat = 4
 	m.Received(start, short)
-	for _, c := range []struct {
-		at   float64
-		want string
-	}{{4, "ping"}, {8, "ping"}, {12, "drop; lost silent"}} {
+	for _, want := range []string{"ping", "ping", "drop; lost silent"} {
 		now := m.Next()
-		if got := m.Wake(now); got.text() != c.want || !now.Equal(after(c.at)) {
-			t.Errorf("after %s: %q; want %q after %v s", now.Sub(start), got.text(), c.want, c.at)
+		if got := m.Wake(now).text(); got != want {
+			t.Errorf("after %s: %q, want %q", now.Sub(start), got, want)
 		}
+	}
+	if got := m.Next(); !got.Equal(after(12.5)) { // two heartbeats after the first ping, and the backoff
+		t.Errorf("the next attempt is after %s", got.Sub(start))
 	}
 	m = in(Greeting)
 	unnamed := joinedMessage(false, 1, start, 600)
@@ -277,32 +243,6 @@ func TestHeartbeat(t *testing.T) {
 	m.Received(start, unnamed)
 	if !m.Next().Equal(after(25)) {
 		t.Errorf("without a heartbeat: %s", m.Next().Sub(start))
-	}
-	m = in(Live)
-	for i := range 100 {
-		now := m.Next()
-		if got := m.Wake(now).text(); got != "ping" || !now.Equal(after(25*float64(i+1))) {
-			t.Fatalf("%q at %s", got, now.Sub(start))
-		}
-		m.Received(now.Add(9*time.Second), other(protocol.TypePong))
-	}
-}
-
-// The timeout for the answer to a ping depends on the session's heartbeat.
-func TestPatience(t *testing.T) {
-	for heartbeat, want := range map[int64]float64{1: 2, 2: 4, 4: 8, 5: 10, 25: 10, 50: 10, 3600: 10} {
-		m := in(Greeting)
-		joined := joinedMessage(false, 1, start, 3600)
-		joined.Heartbeat = heartbeat
-		m.Received(start, joined)
-		pinged, lost := m.Next(), start
-		for m.State() == Live {
-			lost = m.Next()
-			m.Wake(lost)
-		}
-		if got := lost.Sub(pinged).Seconds(); got != want {
-			t.Errorf("heartbeat %d s: waits %v s, want %v s", heartbeat, got, want)
-		}
 	}
 }
 
@@ -326,63 +266,39 @@ func TestSilentNodeIsFoundInTime(t *testing.T) {
 	}
 }
 
-// The app applies one bundle at a time, and the newest one waits. Each bundle is acked or nacked once the app
-// has accepted or refused it.
-func TestDelivery(t *testing.T) {
+// A bundle that the app has already, or that a newer one replaces, is not applied.
+func TestRepeatedBundles(t *testing.T) {
 	m := in(Live)
-	expect := func(step Step, want string) {
-		t.Helper()
-		if got := step.text(); got != want {
-			t.Errorf("%q, want %q", got, want)
+	push := func(seq uint64) string {
+		return m.Received(start, bundle(protocol.TypeWillExpire, seq, start, 60)).text()
+	}
+	for i, step := range []struct{ got, want string }{
+		{push(2), "apply renew #2"},
+		{push(2), ""},
+		{push(4), ""},
+		{push(5), ""},
+		{m.Applied(nil).text(), "ack 2; apply renew #5"},
+		{push(4), ""},
+		{m.Applied(nil).text(), "ack 5"},
+		{push(5), "ack 5"},
+		{push(4), ""},
+	} {
+		if step.got != step.want {
+			t.Errorf("step %d: %q, want %q", i, step.got, step.want)
 		}
 	}
-	push := func(seq uint64) Step { return m.Received(start, bundle(protocol.TypeWillExpire, seq, start, 60)) }
-	expect(push(2), "apply renew #2")
-	expect(push(2), "")
-	expect(m.Applied(nil), "ack 2")
-	expect(push(3), "apply renew #3")
-	expect(push(2), "ack 2")
-	expect(push(1), "")
-	expect(push(4), "")
-	expect(push(5), "")
-	expect(m.Applied(nil), "ack 3; apply renew #5")
-	expect(push(4), "")
-	expect(m.Applied(errors.New(strings.Repeat("x", 10_000))), "nack 5")
-	expect(push(5), "apply renew #5")
-	expect(m.Applied(ErrSilent), "")
-	expect(push(5), "apply renew #5")
-	// The connection is lost while the app applies bundle 5, so the next resume confirms the bundle.
-	m.Closed(start, 0)
-	expect(m.Applied(nil), "")
-	m.Wake(after(1))
-	expect(m.Opened(after(1)), "resume 5 K1")
-	// The service forgets the session while the app applies bundle 6.
-	expect(m.Received(after(1), joinedMessage(true, 6, start, 60)), "apply renew #6")
-	m.Closed(after(2), protocol.CloseUnknownSession)
-	m.Wake(after(2))
-	expect(m.Opened(after(2)), "join")
-	fresh := joinedMessage(false, 1, start, 60)
-	fresh.Session = "T"
-	expect(m.Received(after(2), fresh), "")
-	expect(m.Applied(nil), "apply renew #1")
-	m.Closed(after(3), 0)
-	m.Wake(after(9))
-	expect(m.Opened(after(9)), "resume 0 K1")
-	again := joinedMessage(true, 2, start, 60)
-	again.Session = "T"
-	expect(m.Received(after(9), again), "")
-	expect(m.Applied(nil), "ack 1; apply renew #2")
 }
 
-// The action of the first tokens is "join". The first tokens of a later session have the action "renew", or
-// "rejoin" if the old tokens have expired.
-func TestActions(t *testing.T) {
-	m := in(Greeting)
-	m.Received(start, joinedMessage(false, 1, start, 60))
-	m.Applied(errors.New("not today"))
-	if step := m.Received(start, bundle(protocol.TypeWillExpire, 2, start, 60)); step.Apply.Action != ActionJoin {
-		t.Errorf("after a refusal of the first: %s", step.text())
+func TestLongReasonIsCut(t *testing.T) {
+	m := in(Live)
+	m.Received(start, bundle(protocol.TypeWillExpire, 2, start, 60))
+	if nack := m.Applied(errors.New(strings.Repeat("x", 10_000))).Send; len(nack.Message) != maxReason || nack.Code != "APPLY_FAILED" {
+		t.Errorf("%+v", nack)
 	}
+}
+
+// The first tokens of a later session have the action "renew", or "rejoin" if the old tokens have expired.
+func TestActionOfANewSession(t *testing.T) {
 	for action, seconds := range map[string]float64{protocol.ActionRenew: 59, protocol.ActionRejoin: 60} {
 		m := in(Live)
 		m.Closed(after(seconds), protocol.CloseUnknownSession)
@@ -392,18 +308,6 @@ func TestActions(t *testing.T) {
 		if step := m.Received(after(seconds), fresh); step.Apply == nil || step.Apply.Action != action {
 			t.Errorf("a new session after %v s: %s", seconds, step.text())
 		}
-	}
-	// A new session's tokens wait while the app applies the first tokens of the old session.
-	m = in(Greeting)
-	m.Received(start, joinedMessage(false, 1, start, 60))
-	m.Closed(start, protocol.CloseUnknownSession)
-	m.Wake(start)
-	m.Opened(start)
-	fresh := joinedMessage(false, 1, start, 60)
-	fresh.Session = "T"
-	m.Received(start, fresh)
-	if step := m.Applied(nil); step.Apply == nil || step.Apply.Action != protocol.ActionRenew {
-		t.Errorf("after the first tokens of another session: %s", step.text())
 	}
 }
 
@@ -453,27 +357,10 @@ func TestDecode(t *testing.T) {
 // After a long suspension of the process, the client drops the connection with its unread messages. After a
 // short one, it keeps the connection.
 func TestStaleMessagesAreNotTaken(t *testing.T) {
-	var policy session.Policy
-	for _, life := range []int64{12, 20, 60, 3600} {
-		headStart := policy.HeadStart(time.Duration(life) * time.Second)
-		for frozen := time.Second; frozen <= 2*time.Duration(life)*time.Second; frozen += time.Second {
-			for state, message := range map[State]*Message{
-				Greeting: joinedMessage(false, 2, start, life),
-				Live:     bundle(protocol.TypeWillExpire, 2, start, life),
-			} {
-				m := in(Greeting)
-				if state == Live {
-					joined := joinedMessage(false, 1, start, life)
-					joined.Heartbeat = protocol.FromJoined(session.Joined{RenewBefore: headStart}, 50*time.Second).Heartbeat
-					m.Received(start, joined)
-					m.Applied(nil)
-				}
-				now := start.Add(frozen)
-				dropped := m.CheckLate(now).Drop
-				applied := !dropped && m.Received(now, message).Apply != nil
-				if expired := frozen >= time.Duration(life)*time.Second; applied && expired && state == Live || frozen <= mostLate && !applied {
-					t.Errorf("tokens of %d s, frozen for %s in state %d: applied %v", life, frozen, state, applied)
-				}
+	for state, deadline := range map[State]float64{Greeting: 10, Live: 25} {
+		for late, want := range map[float64]string{5: "", 5.1: "drop; lost silent", 3600: "drop; lost silent"} {
+			if got := in(state).CheckLate(after(deadline + late)).text(); got != want {
+				t.Errorf("in state %d, %v s late: %q, want %q", state, late, got, want)
 			}
 		}
 	}

@@ -1,5 +1,5 @@
-// Mints RTC and RTM tokens, as many pairs as the argument, and prints the processor time of one
-// pair in µs.
+// Mints as many pairs of RTC and RTM tokens as the argument says, and prints the processor time of one pair in
+// µs.
 
 'use strict'
 

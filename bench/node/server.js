@@ -1,5 +1,5 @@
-// Does for each request what the Node.js token server of Agora's community does: express, headers
-// that forbid caching, two tokens. Its builder is the one for tokens of version 007.
+// Does the same for each request as the Node.js token server of Agora's community: express, headers that forbid
+// caching, two tokens. Its tokens have version 007.
 
 'use strict'
 

@@ -1,6 +1,7 @@
-// Tests the bindings with Agora's Web SDKs as published. Each scenario of web/client/test/scenarios.js runs in
-// Chromium; those of AgoraRTC, which uses WebRTC, also run in Firefox. AgoraRTC is in calls over a simulated edge
-// (page/agora.js). For agora-rtm, the page calls the SDK's own functions as its edge would (page/rtm.js).
+// Tests the bindings with Agora's published Web SDKs. Each scenario of web/client/test/scenarios.js runs in
+// Chromium; the scenarios of AgoraRTC, which uses WebRTC, also run in Firefox. AgoraRTC joins calls at a
+// simulated edge (page/agora.js). For agora-rtm, the page calls the SDK's internal functions as its edge would
+// (page/rtm.js).
 
 import { after, before, describe, test } from "node:test";
 
@@ -9,7 +10,6 @@ import { scenarios } from "../../web/client/test/scenarios.js";
 import { engines, open } from "./engines.js";
 import { servePages } from "./pages.js";
 
-/** The page for each SDK, keyed by the SDK's name in the README's table. */
 const pages = {
   "agora-rtc-sdk-ng": "rtc",
   "agora-rtc-react": "rtc-react",
@@ -29,7 +29,7 @@ tested(import.meta.url, Object.keys(pages));
 
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
   for (const [name, address] of Object.entries(pages)) {
-    // The React hooks use the same client, and agora-rtm does not use WebRTC.
+    // agora-rtc-react uses the same client, and agora-rtm does not use WebRTC.
     if (engine === "firefox" && address !== "rtc") continue;
     describe(`${name} in ${engine}`, { timeout: 180_000 }, () => {
       /** @type {any} */

@@ -1,5 +1,5 @@
-// A whole call with the published agora-rtc-sdk-ng and the real service: the SDK joins at a
-// simulated edge (page/agora.js), and passes it each token that the service mints.
+// Whole calls with the published agora-rtc-sdk-ng and the real service: the SDK joins at a simulated edge
+// (page/agora.js), and passes to it each token that the service mints.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -54,7 +54,7 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
       assert.ok(lastAckAt > 0, "the service had an ack of a push");
       assert.deepEqual(complaints, []);
     });
-    if (engine !== "chromium") return; // the tests below give the same result in all engines
+    if (engine !== "chromium") return; // the tests below have the same result in all engines
 
     test("a token that the edge refuses is made anew, and the call goes on", async (t) => {
       const { page, options } = await app(t, 2);

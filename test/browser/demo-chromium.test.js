@@ -1,5 +1,5 @@
-// Tests of the demo that need Chromium (layout shifts, interception of a CDN), and tests that give
-// the same result in all engines.
+// Tests of the demo that need Chromium (layout shifts, interception of a CDN), or that have the same result in
+// all engines.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -34,7 +34,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await page.getByRole("button", { name: "Rotate the certificate" }).click();
     const { oldRefusedAt } = await (await answer).json();
     await Promise.all([ana.reached({ renewals: 1 }), ben.reached({ renewals: 1 })]);
-    // At this time, the edge has dropped every client that still has an old token.
+    // After this time, the edge has dropped every client that still has an old token.
     await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now()));
     await inCall({ ana, ben });
     await neverOut(ana, ben);
@@ -87,7 +87,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   test("tokens that arrive while a person is out of the call do not count as renewals on time", async (t) => {
     const { ana, ben, page } = await visit(t, `${service.url}/?ttl=10`);
     await inCall({ ana, ben });
-    // Somebody else joins with Ben's uid, so the edge drops Ben.
+    // Another client joins with Ben's uid, so the edge drops Ben.
     await page.evaluate(async () => {
       const channel = sessionStorage.getItem("refresher demo channel");
       const { rtcToken } = await (await fetch(`/rtc/${channel}/publisher/uid/1002`)).json();
@@ -108,7 +108,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await own.start();
     t.after(() => own.stop());
     const sdk = fileURLToPath(new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url));
-    // The test serves Agora's package in place of its CDN. Requests to Agora's other servers fail.
+    // The test serves Agora's package instead of Agora's CDN. Requests to Agora's other servers fail.
     const { ana, page, complaints, hosts } = await visit(t, own.url, {}, async ({ context }) => {
       await context.route(/^https:/, (route) => route.abort());
       await context.route("https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js", (route) => route.fulfill({ path: sdk, contentType: "text/javascript" }));
@@ -130,7 +130,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     assert.match(await ben.status(), /ran out/i);
     assert.match(await ben.tile.innerText(), /Call lost[^]*\d:\d\d[^]*Without refresher/);
     assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
-    await ben.tile.getByText(/^(?!0:0[0-2]$)[\d:]+$/).waitFor(); // the tile counts the seconds without picture
+    await ben.tile.getByText(/^(?!0:0[0-2]$)[\d:]+$/).waitFor(); // the tile counts the seconds without a picture
     assert.deepEqual((await ana.calls()).at(-1), "in");
     await ben.switch("Refresher").click();
     await inCall({ ana, ben });
@@ -159,7 +159,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await ben.press("Revoke");
     await ben.reached({ call: "out", refresher: "ended" });
     assert.match(await ben.status(), /revoked|operator/i);
-    // Ben's token is still valid, but he is not in the call, so the ring shows no token.
+    // Ben's token is still valid, but the ring shows no token, since he is not in the call.
     await ben.tile.getByText("Call ended", { exact: true }).waitFor();
     assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
     await ben.press("Join again");
@@ -173,8 +173,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   });
 
   test("operators see what the service counts", async (t) => {
-    // This test has a service of its own: on the shared one, sessions of earlier tests would count
-    // as at risk.
+    // This test has its own service: on the shared service, sessions of earlier tests would count as at risk.
     const own = await new Service("demo").start();
     t.after(() => own.stop());
     const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=10`);
@@ -182,13 +181,13 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await ana.reached({ renewals: 1 });
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 3);
-    // Tokens are so short here that a session also counts as at risk between a push and its ack.
+    // The tokens are so short-lived that a session counts as at risk between each push and its ack.
     const main = page.getByRole("main");
     await main.filter({ hasText: /At risk\s*0/ }).waitFor();
     assert.match(await main.innerText(), /schedule/i);
     assert.match(await main.innerText(), /Renewals\s+0\.\d\d a second[^]*In the last 2 min: [1-9]\d* confirmed, 0 refused by an SDK, 0 ran out/);
     assert.match(await main.innerText(), /Margin\s+at least \d+ s/);
-    // A session that lost its connection counts as away, and its renewal counts as expired.
+    // A session that lost its connection counts as away, and its renewal as expired.
     await page.getByRole("link", { name: "Call" }).click();
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out" });
@@ -242,7 +241,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
 
   test("a picture that the browser does not play has a button", async (t) => {
     const { ana, ben } = await without(t, () => {
-      let clicked = false; // navigator.userActivation does not help here: Playwright's calls count as a user's
+      let clicked = false; // navigator.userActivation cannot be used, since Playwright's calls count as a user's
       addEventListener("click", () => (clicked = true), true);
       const { play } = HTMLMediaElement.prototype;
       HTMLMediaElement.prototype.play = async function () {
@@ -277,7 +276,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   });
 });
 
-/** Runs in the page: makes revocations last longer than the test, and keeps the answer to the last revocation. */
+/** Runs in the page: makes revocations last longer than the test, and stores the answer to the last revocation. */
 function lengthenRevocations() {
   const own = window.fetch;
   window.fetch = async (path, options) => {

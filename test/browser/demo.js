@@ -1,5 +1,4 @@
-// Opens and operates the demo page as a visitor does. It finds elements by roles and labels, as
-// screen readers do.
+// Opens and uses the demo page as a visitor does. Finds elements by roles and labels, as screen readers do.
 
 import assert from "node:assert/strict";
 
@@ -10,7 +9,7 @@ import { open } from "./engines.js";
 /** Debian's WebKitGTK is built without WebRTC. */
 export const hasWebRTC = (/** @type {string} */ engine) => engine !== "webkit";
 
-/** Messages of the browsers about failed connections. They are not errors of the page. */
+/** The browsers' messages about failed connections, which are not errors of the page. */
 const connectionFailed = /Failed to load resource: net::|WebSocket connection to|can’t establish a connection to the server|connection to ws:.* was interrupted/;
 
 /**
@@ -21,7 +20,7 @@ const connectionFailed = /Failed to load resource: net::|WebSocket connection to
  * @param {(opened: Opened) => unknown} [prepare] called before the page is opened
  */
 export async function visit(t, url, options, prepare) {
-  const opened = await open(t, { reducedMotion: "reduce", ...options }); // animations would use most of the processor's time
+  const opened = await open(t, { reducedMotion: "reduce", ...options }); // without animations, which would use most of the processor's time
   const { page, engine, complaints } = opened;
   await prepare?.(opened);
   await page.addInitScript(watch);
@@ -50,7 +49,7 @@ export async function neverOut(...people) {
   }
 }
 
-/** Runs in the page before the page's scripts: records the states. */
+/** Runs in the page before the page's scripts, and records the states. */
 function watch() {
   /** @type {Record<string, string[]>} */
   const histories = {};
@@ -71,9 +70,11 @@ function watch() {
     for (const section of document.querySelectorAll("[data-call]")) note(/** @type {HTMLElement} */ (section));
   }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-call", "data-refresher", "data-renewals"] });
   Object.assign(window, {
-    /** The states of each person's call so far, each as "call refresher renewals". */
     histories,
-    /** Resolves when a person's state matches: `call` and `refresher` are RegExp sources, `renewals` is the least number. */
+    /**
+     * Resolves when a person's state matches: `call` and `refresher` are sources of regular expressions,
+     * `renewals` is a minimum.
+     */
     reached: (/** @type {string} */ name, /** @type {{call?: string, refresher?: string, renewals?: number}} */ want) => new Promise((resolve) => {
       const look = () => {
         const [call = "", refresher = "", renewals = "0"] = histories[name]?.at(-1)?.split(" ") ?? [];
@@ -121,7 +122,6 @@ export function shifted(page) {
   }));
 }
 
-/** One of the two people on the page. */
 export class Person {
   #page;
   #name;
@@ -160,12 +160,11 @@ export class Person {
     return Number(await this.section.getAttribute("data-renewals"));
   }
 
-  /** The person's picture, or what the page shows in its place. */
+  /** The person's picture, or the text in place of the picture. */
   get tile() {
     return this.section.getByRole("figure");
   }
 
-  /** The ring that shows how long the token has left. */
   get ring() {
     return this.section.getByRole("meter");
   }
@@ -178,7 +177,6 @@ export class Person {
     return this.section.getByRole("button", { name }).click();
   }
 
-  /** The sentence that describes the state of the call. */
   status() {
     return this.section.locator("[aria-live=polite]").innerText();
   }
@@ -188,7 +186,6 @@ export class Person {
     return this.section.locator(".timeline li").filter({ hasText: text });
   }
 
-  /** The texts of all timeline entries, the newest first. */
   timeline() {
     return this.entries(/./).allTextContents();
   }

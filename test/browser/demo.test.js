@@ -1,7 +1,6 @@
-// The demo in all engines: two people in a WebRTC call. The demo's simulated Agora edge admits and
-// drops them by the real token; the real library and the real service renew the tokens. WebKitGTK
-// has no WebRTC: there the same tests check everything except the pictures. Tests that give the
-// same result in all engines are in demo-chromium.test.js.
+// The demo in all engines: two people in a WebRTC call. The demo's simulated Agora edge admits and drops them
+// by their tokens; the library and the service are real. WebKitGTK has no WebRTC: there the tests check
+// everything but the pictures. Tests with the same result in all engines are in demo-chromium.test.js.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

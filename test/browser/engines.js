@@ -1,4 +1,4 @@
-// One interface for all browser engines in which the tests run.
+// One interface for all browser engines.
 
 import { openPlaywright } from "./playwright.js";
 import { openWebKit } from "./webkit.js";

@@ -1,5 +1,5 @@
-// Finds elements in WebKit's pages. The function find runs in the page, so it cannot use anything
-// from this module.
+// Finds elements in WebKit's pages. The function find runs in the page, so it cannot use anything else of this
+// module.
 
 /**
  * Searches at each frame, for up to 30 s, and resolves with the elements that the steps find.
@@ -9,24 +9,26 @@
 export function find(steps, state) {
   const fits = ({ source, flags }, text) => new RegExp(source, flags).test(text.replace(/\s+/g, " ").trim());
   const visible = (one) => one.checkVisibility({ visibilityProperty: true }) && one.getBoundingClientRect().width > 0;
-  /** Whether assistive technology gets an element. An element with display: contents has no box, so its parent decides. */
+  /**
+   * Whether an element is visible to assistive technology. An element with display: contents has no box, so its
+   * parent decides.
+   */
   const exposed = (one) => getComputedStyle(one).display === "contents"
     ? exposed(one.parentElement)
     : one.checkVisibility({ visibilityProperty: true }) && !one.closest("[aria-hidden=true]");
-  /** CSS selectors of the elements that have a role without the attribute `role`, keyed by role. */
+  /** CSS selectors by role, for elements that have the role without the attribute `role`. */
   const native = {
     article: "article", button: "button, summary, input[type=button], input[type=submit]", checkbox: "input[type=checkbox]:not([role])",
     combobox: "select:not([multiple])", figure: "figure", heading: "h1, h2, h3, h4, h5, h6", img: "img", link: "a[href]", list: "ul, ol",
     listitem: "li", main: "main", meter: "meter", navigation: "nav", region: "section[aria-label], section[aria-labelledby]", table: "table",
     textbox: "input:not([type]), input[type=text], textarea",
   };
-  /** Returns the text that a node adds to its ancestor's accessible name. */
+  /** Returns a node's part of its ancestor's accessible name. */
   const said = (node) => {
     if (node.nodeType === Node.TEXT_NODE) return node.data;
     if (!(node instanceof Element) || node.matches("[aria-hidden=true], script, style") || !node.checkVisibility()) return "";
     return node.getAttribute("aria-label") ?? node.getAttribute("alt") ?? [...node.childNodes].map(said).join(" ");
   };
-  /** Returns an element's accessible name. */
   const name = (one) => {
     const ids = one.getAttribute("aria-labelledby")?.split(/\s+/) ?? [];
     if (ids.length) return ids.map((id) => said(document.getElementById(id) ?? new Text())).join(" ");

@@ -1,6 +1,6 @@
-// The library against the real service, over real sockets. Tests of connections run in Node.js,
-// Chromium, Firefox and WebKitGTK; tests that need a page run in the three browsers; tests that
-// give the same result everywhere run in Node.js only.
+// The library with the real service, over real sockets. Tests of connections run in Node.js, Chromium, Firefox
+// and WebKitGTK. Tests that need a page run in the three browsers. Tests with the same result everywhere run in
+// Node.js only.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -15,19 +15,19 @@ import { Site } from "./site.js";
 
 globalThis.nodePlatform = { WebSocket }; // Node.js 20 has no WebSocket
 
-// Messages of the browsers about a network that fails. They are not errors of the page.
+// The browsers' messages about a failing network, which are not errors of the page.
 const networkTrouble = /^(error|uncaught): (Failed to load resource: net::|WebSocket connection to |Firefox can’t establish a connection|The connection to ws:)/;
 
 let lastUid = 1000;
 
-// The engines run in parallel, because their tests mostly wait for tokens.
+// The engines run in parallel, since their tests mostly wait for tokens to expire.
 describe("the library", { concurrency: true, timeout: 600_000 }, () => {
   for (const engine of process.env.ENGINES ? engines : ["node", ...engines]) library(engine);
 });
 
 function library(engine) {
   describe(`the library in ${engine}`, { concurrency: 3 }, () => {
-    // Tokens of 6 s are renewed 3 to 4.5 s before they expire, tokens of 12 s 6 to 9 s before.
+    // Tokens of 6 s are renewed 3 to 4.5 s before their expiry, tokens of 12 s 6 to 9 s before.
     const site = new Site();
     /** @type {Service} */
     let service;
@@ -41,7 +41,10 @@ function library(engine) {
       site.close();
     });
 
-    /** Opens a page of the app's site. The returned `clean` asserts that the page's console has no complaints. With `breaks`, it allows messages about a failing network. */
+    /**
+     * Opens a page of the app's site. The returned `clean` asserts that the console has no errors and warnings;
+     * with `breaks`, messages about a failing network are allowed.
+     */
     async function visit(t, { breaks = false, ...options } = {}) {
       const opened = await open(t, { engine, ...options });
       await opened.page.goto(`${site.origin}/app`);
@@ -77,7 +80,7 @@ function library(engine) {
         assert.equal(cause, "schedule");
         assert.ok(marginMs > 2000 && marginMs < 9500, `${marginMs} ms left`);
       }
-      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // another token may have arrived meanwhile
+      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // another token may have arrived
       assert.ok(taken.length >= 2);
       assert.equal(new Set([token, ...taken]).size, taken.length + 1);
       const shown = await service.ask("GET", `/v1/sessions/${await one.session()}`);
@@ -133,7 +136,7 @@ function library(engine) {
       clean();
     });
 
-    if (engine === "node") { // these tests need no browser
+    if (engine === "node") {
       test("an SDK's refusal arrives as a nack with its code", async (t) => {
         const before = await service.metric('refresher_renewals_total{outcome="nacked"}');
         const { call: one } = await call(t, { refusals: 1 });
@@ -175,7 +178,7 @@ function library(engine) {
       });
     }
 
-    // The longest tests come first, so that the shorter tests run while the long ones wait.
+    // The longest tests are first, so that the shorter tests run while the long ones wait.
     function inPages() {
       test("a page that was frozen uses no expired token that waited in its socket", async (t) => {
         const { page, freeze, clean } = await visit(t, { alone: true, breaks: true });
@@ -195,8 +198,8 @@ function library(engine) {
         let thawedAt = 0;
         const thaw = freeze();
         try {
-          // The service pushes twice, gets no answer, and closes the connection. The page must not
-          // read these tokens until they have expired.
+          // The service pushes twice without an answer, and closes the connection. The page must read these
+          // tokens only after they have expired.
           await service.logged((line) => line.session === session && line.msg === "client is silent, closing its connection");
           const { expiresAt } = await service.ask("GET", `/v1/sessions/${session}`);
           await span(expiresAt * 1000 + 1000 - Date.now());
@@ -223,7 +226,7 @@ function library(engine) {
         const one = await new Call(page).start(options, { credentialUrl });
         await one.first("renewed");
         const hidden = page.evaluate(() => new Promise((resolve) => document.addEventListener("visibilitychange", () => resolve(document.visibilityState))));
-        await page.evaluate(() => null); // when the page answers this, it has added the listener
+        await page.evaluate(() => null); // once the page has answered, it has added the listener
         await hide();
         assert.equal(await hidden, "hidden");
         const renewed = await one.expect("renewed");
@@ -249,7 +252,7 @@ function library(engine) {
         const one = await new Call(page).start(options, { credentialUrl, waitsForWake: true });
         await one.first("renewed");
         await setOffline(true);
-        network.set("down"); // setOffline does not suffice: in Firefox it does not break open WebSockets
+        network.set("down"); // in Firefox, setOffline does not break open WebSockets
         const { retryInMs } = await one.first("lost");
         assert.ok(retryInMs > 24 * 3600_000, "the backoff would outlast this test");
         network.set("up");
@@ -284,8 +287,8 @@ function library(engine) {
         assert.match(missing, /^@refresher\/client: the service refused to join: unauthenticated: .*The option credential is missing$/);
       });
 
-      // If the driver did not report errors, the other tests would pass without checking anything.
-      // So this test checks that it does.
+      // Checks that the driver reports errors, since otherwise the other tests would pass without checking
+      // anything.
       test("the driver sets the page's size, and reports a function that fails and the console's errors", async (t) => {
         const { page, complaints } = await open(t, { engine, viewport: { width: 390, height: 700 } });
         await page.goto(`${site.origin}/app`);
@@ -300,7 +303,7 @@ function library(engine) {
           console.warn("a warning");
           setTimeout(() => { throw new Error("thrown"); });
           void Promise.reject(new Error("rejected"));
-          return new Promise((resolve) => setTimeout(resolve, 100)); // the browser reports uncaught errors late
+          return new Promise((resolve) => setTimeout(resolve, 100)); // the browser reports uncaught errors with a delay
         });
         await page.reload();
         assert.deepEqual(complaints.toSorted(), ["error: an error", "uncaught: Error: rejected", "uncaught: Error: thrown", "warning: a warning"]);
@@ -365,7 +368,7 @@ function library(engine) {
 
       for (const { uid, separate } of [{ uid: 0, separate: true }, { uid: 9, separate: false }]) {
         test(`a window that the page opened, with a copy of its storage: uid ${uid} ${separate ? "has a session of its own" : "is the same user, who takes the session over"}`, async (t) => {
-          // A reload may interrupt an attempt to connect, which the console then reports.
+          // A reload may interrupt an attempt to connect, and the browser then writes a message to the console.
           const { page, popup, clean } = await visit(t, { breaks: true });
           const { options, credentialUrl } = await user({ uid, ttl: 60 });
           const join = async (page) => {

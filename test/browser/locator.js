@@ -1,9 +1,8 @@
-// Locators of elements in WebKit's pages. They have those methods of Playwright's Locator that the
-// tests use in all engines.
+// Locators of elements in WebKit's pages, with the methods of Playwright's Locator that the tests use.
 
 import { find } from "./find.js";
 
-/** A search for elements on a page. It has steps: each step searches within the elements that the previous step found. */
+/** A search for elements on a page: each step searches within the elements that the previous step found. */
 export class Locator {
   #page;
   #steps;
@@ -69,7 +68,6 @@ export class Locator {
     return this.#page.on(this.#steps, run, arg);
   }
 
-  /** Runs a function in the page with all elements that match now. */
   evaluateAll(run) {
     return this.#page.execute(`return (${find})(...arguments).then(${run})`, this.#steps, "any");
   }
@@ -127,7 +125,7 @@ export class Locator {
   }
 }
 
-/** Converts a text to a JSON pattern. Unless `exact` is set, a string matches any text that contains it. */
+/** Converts a text to a pattern in JSON. Unless `exact` is set, a string matches any text that contains it. */
 function pattern(text, exact) {
   if (text instanceof RegExp) return { source: text.source, flags: text.flags };
   const source = text.trim().replace(/[\\^$.*+?()[\]{}|]/g, "\\$&").replace(/\s+/g, "\\s+");

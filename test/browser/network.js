@@ -36,11 +36,10 @@ export class Network {
   set(state) {
     const silent = this.#state === "silent";
     this.#state = state;
-    // While the network was silent it dropped bytes, so those connections are reset.
+    // A silent network has dropped bytes, so its connections are reset.
     if (state === "down" || state === "no-upgrade" || silent) this.cut();
   }
 
-  /** Resets every connection. */
   cut() {
     for (const pair of this.#pairs) pair.forEach(reset);
   }
@@ -51,7 +50,7 @@ export class Network {
   }
 
   #accept(client, to) {
-    client.on("error", () => {}); // resets are expected
+    client.on("error", () => {}); // resets are expected, so errors are ignored
     if (this.#state === "down") return reset(client);
     const [host, port] = to.split(":");
     const service = connect(Number(port), host);
@@ -75,9 +74,8 @@ export class Network {
 }
 
 /**
- * Resets a connection, or closes it if its FIN was sent already. If Node.js 20 resets a socket
- * while the FIN is on its way, it does not close the handle (EINVAL), and the process uses the
- * processor for ever instead of exiting.
+ * Resets a connection, or closes it if it has already sent its FIN: if Node.js 20 resets a socket whose FIN is
+ * on its way, the handle stays open (EINVAL), and the process never exits and uses the processor.
  * @param {import("node:net").Socket} socket
  */
 export function reset(socket) {

@@ -1,6 +1,5 @@
-// A site with the pages of the folder page, each bundled with its imports, as an app's bundler
-// does. It also answers the requests of AgoraRTC that the simulated edge (page/agora.js) redirects
-// to it.
+// A site with the pages of the folder `page`, each bundled with its imports, as an app's bundler does. It also
+// answers the requests of AgoraRTC that the simulated edge (page/agora.js) redirects to it.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -24,7 +23,7 @@ const readme = {
 
 /**
  * Serves the script page/NAME.js and its page at /NAME, for each entry.
- * @param {Record<string, Record<string, string>>} entries packages to import in place of others, by entry
+ * @param {Record<string, Record<string, string>>} entries for each entry, packages that replace others
  */
 export async function servePages(entries) {
   /** @type {Map<string, Uint8Array>} */
@@ -70,7 +69,7 @@ async function answer(pathname, request, response) {
     opid, enter_ts: now, leave_ts: now, detail: { 502: "127.0.0.1" },
     response_body: [
       { buffer: { ...gateway, flag: 4096, edges_services: [{ ip: "127.0.0.1", port: 4433 }] } }, // a server
-      { buffer: { ...gateway, flag: 4194310, edges_services: [] } }, // there are no fallback proxies
+      { buffer: { ...gateway, flag: 4194310, edges_services: [] } }, // no fallback proxies
     ],
   }));
 }

@@ -1,6 +1,5 @@
-// Opens Debian's Chromium and Firefox by playwright-core. Firefox is controlled by WebDriver BiDi,
-// Chromium by its own protocol (CDP). Playwright's BiDi for Chromium would only be translated to
-// CDP in the tests' process, and so would test the translation.
+// Opens Debian's Chromium and Firefox by playwright-core. Firefox is controlled by WebDriver BiDi, Chromium by
+// its own protocol (CDP), since Playwright would only translate BiDi for Chromium to CDP.
 
 import { randomUUID } from "node:crypto";
 import { after } from "node:test";
@@ -9,7 +8,7 @@ import { chromium, firefox } from "playwright-core";
 import { childWith, freezePages } from "./processes.js";
 import { freePort, program } from "./program.js";
 
-/** The browsers that the tests of a file share, keyed by their launch options. @type {Map<string, Promise<import("playwright-core").Browser>>} */
+/** @type {Map<string, Promise<import("playwright-core").Browser>>} */
 const browsers = new Map();
 after(async () => {
   for (const browser of browsers.values()) await browser.then((browser) => browser.close(), () => {});
@@ -19,29 +18,29 @@ const launch = {
   chromium: (/** @type {import("playwright-core").LaunchOptions} */ { args = [], ignoreDefaultArgs = [], ...options } = {}) => chromium.launch({
     executablePath: program([process.env.CHROMIUM ?? "/usr/bin/chromium"], "chromium"),
     args: [
-      "--no-sandbox", // the sandbox does not work for root, who may run the tests
+      "--no-sandbox", // the tests may run as root, for whom the sandbox does not work
       "--autoplay-policy=no-user-gesture-required",
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // no request may leave this machine
-      "--disable-features=WebRtcHideLocalIpsWithMdns", // mDNS names must be off: the option above keeps them from resolving
+      "--disable-features=WebRtcHideLocalIpsWithMdns", // without mDNS names, which the option above keeps from resolving
       ...args,
     ],
     ignoreDefaultArgs: ["--disable-back-forward-cache", ...ignoreDefaultArgs],
     ...options,
   }),
-  // Requires playwright-core 1.64 or older: newer versions send emulation.setMediaFeaturesOverride
-  // to every browser, and Firefox ESR 153 does not support it.
+  // playwright-core must be 1.64 or older: newer versions send emulation.setMediaFeaturesOverride to every
+  // browser, and Firefox ESR 153 does not support it.
   firefox: (/** @type {import("playwright-core").LaunchOptions} */ options, { colorScheme, reducedMotion }) => firefox.launch({
     channel: "moz-firefox",
     executablePath: program([process.env.FIREFOX ?? "/usr/bin/firefox-esr"], "firefox-esr"),
     firefoxUserPrefs: {
       "media.autoplay.default": 0,
       "media.autoplay.blocking_policy": 0,
-      "media.peerconnection.ice.obfuscate_host_addresses": false, // mDNS names would be looked up by multicast
+      "media.peerconnection.ice.obfuscate_host_addresses": false, // mDNS names would be looked up by multicast on the network
       "media.peerconnection.ice.loopback": true,
       // A proxy at a closed port keeps requests from leaving this machine.
       "network.proxy.type": 1, "network.proxy.http": "127.0.0.1", "network.proxy.http_port": 9,
       "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": 9, "network.proxy.no_proxies_on": "127.0.0.1",
-      // This Firefox cannot set these by WebDriver BiDi, so they are preferences of the browser.
+      // This Firefox cannot set these by WebDriver BiDi, so they are the browser's preferences.
       "layout.css.prefers-color-scheme.content-override": colorScheme === "dark" ? 0 : 1,
       "ui.prefersReducedMotion": reducedMotion === "reduce" ? 1 : 0,
     },
@@ -57,10 +56,9 @@ function shared(engine, { colorScheme, reducedMotion }) {
 }
 
 /**
- * Opens a browser for one test, with processes and background tabs like a user's browser. In a
- * browser that Playwright launches, it makes every page of Chromium believe that it has the focus
- * and is in the foreground. It does not do so for the first profile of a browser to which it only
- * connects, so this function connects.
+ * Opens a browser for one test, with processes and background tabs like a user's browser. When Playwright
+ * launches Chromium, every page believes that it has the focus and is in the foreground. That is not so for the
+ * first profile of a browser to which Playwright only connects, so this function connects.
  */
 async function own(t, engine, options) {
   const env = { ...process.env, BROWSER_TEST: randomUUID() };
@@ -88,7 +86,7 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
     ? await own(t, engine, options)
     : { context: await (await shared(engine, options)).newContext(options), pid: 0 };
   if (!alone) t.after(() => context.close());
-  context.setDefaultTimeout(0); // no timeout of Playwright's own: the tests have timeouts that hold on a loaded machine too
+  context.setDefaultTimeout(0); // no timeouts of Playwright, since the tests have timeouts that suit a loaded machine
   /** @type {string[]} */
   const complaints = [];
   /** @type {Set<string>} */
@@ -112,11 +110,10 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
     route: (pattern, answer) => context.route(pattern, (route) => route.fulfill(answer)),
     setOffline: (offline) => context.setOffline(offline),
     newPage: () => context.newPage(),
-    // Playwright's goBack does not work: it waits for an event that Firefox does not send for a
-    // page from its back/forward cache.
+    // Playwright's goBack waits for an event that Firefox does not send for a page from its back/forward cache.
     back: async () => {
       const left = page.url();
-      await page.evaluate(() => history.back()).catch(() => {}); // the page may be gone before the call returns
+      await page.evaluate(() => history.back()).catch(() => {}); // the page may be closed before the call returns
       while ((await page.evaluate(() => location.href).catch(() => left)) === left);
     },
     popup: async (open) => {
@@ -124,8 +121,8 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
       await popup.waitForLoadState();
       return popup;
     },
-    // Hides the page by opening another tab in front of it. Firefox's newPage would open a window;
-    // and in Chromium, a page that opens a tab itself is hidden without getting the event.
+    // Hides the page by opening another tab in front of it. Firefox's newPage would open a window. In Chromium,
+    // a page that opens a tab itself is hidden without an event.
     hide: async () => {
       const tab = await (engine === "firefox" ? opened(() => page.evaluate(() => void window.open("about:blank"))) : context.newPage());
       await tab.bringToFront();

@@ -12,14 +12,14 @@ function processes() {
       const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
       return [{ pid: Number(name), parent, command: readFileSync(`/proc/${name}/cmdline`, "latin1").replaceAll("\0", " ") }];
     } catch {
-      return []; // the process has ended meanwhile
+      return []; // the process has ended
     }
   });
 }
 
 /**
- * Stops the processes that run a browser's pages, as a phone freezes a page in the background. The
- * network still works: messages that arrive meanwhile wait in the sockets.
+ * Stops the processes that run a browser's pages, as a phone freezes a background page. The network still
+ * works, so messages wait in the sockets.
  * @param {number} browser the browser's process id
  * @returns {() => void} resumes the processes
  */
@@ -33,7 +33,7 @@ export function freezePages(browser) {
   return () => signal("SIGCONT");
 }
 
-/** Returns this process's child that has an environment variable with that value. */
+/** Returns the child process whose environment variable has that value. */
 export function childWith(variable, value) {
   const child = processes().find(({ pid, parent }) => {
     if (parent !== process.pid) return false;

@@ -1,4 +1,4 @@
-// Finds programs that the tests start, and free ports for them.
+// Finds the programs that tests start, and free ports for them.
 
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";

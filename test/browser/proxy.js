@@ -1,23 +1,22 @@
-// A proxy between a browser and this machine's servers. It provides what WebKit's driver lacks:
-// scripts that run before the page's own, the console's messages, a list of requested hosts, and an
-// offline mode.
+// A proxy between a browser and this machine's servers. It provides what WebKit's driver lacks: scripts that
+// run before the page's own scripts, the console's messages, a list of requested hosts, and an offline mode.
 
 import { createServer, request as ask } from "node:http";
 import { connect } from "node:net";
 
 import { reset } from "./network.js";
 
-const scriptPath = "/.init.js"; // on the page's own origin, so that the page's security policy allows the scripts
+const scriptPath = "/.init.js"; // on the page's own origin, since the page's security policy forbids other scripts
 const consolePath = "/.console";
 const loadedPath = "/.loaded";
 
 /** Forwards HTTP and WebSockets to 127.0.0.1. Refuses every other host. */
 export class Proxy {
-  /** The pages' console errors and warnings, and uncaught exceptions. @type {string[]} */
+  /** @type {string[]} */
   complaints = [];
-  /** The hosts to which the pages sent requests. @type {Set<string>} */
+  /** @type {Set<string>} */
   hosts = new Set();
-  /** While true, the proxy resets every connection, except for the console's messages. */
+  /** While true, the proxy resets every connection except those with the console's messages. */
   #offline = false;
   /** @type {string[]} */
   #scripts = [`(${collect})(${JSON.stringify(consolePath)}, ${JSON.stringify(loadedPath)})`];
@@ -31,7 +30,7 @@ export class Proxy {
   constructor() {
     this.#server.on("connection", (socket) => this.#keep(socket));
     this.#server.on("upgrade", (request, socket) => this.#webSocket(request, socket));
-    this.#server.on("connect", (request, socket) => { // CONNECT is for HTTPS, which only other machines use
+    this.#server.on("connect", (request, socket) => { // CONNECT would be for HTTPS, which no server on this machine uses
       this.hosts.add(new URL(`https://${request.url}`).hostname);
       socket.destroy();
     });
@@ -56,7 +55,7 @@ export class Proxy {
     this.#scripts.push(code);
   }
 
-  /** Answers requests to matching addresses, in place of their server. */
+  /** Answers requests to matching URLs in place of their server. */
   route(pattern, answer) {
     this.#routes.unshift({ pattern, answer });
   }
@@ -78,7 +77,7 @@ export class Proxy {
 
   #keep(socket) {
     this.#sockets.add(socket);
-    socket.on("error", () => {}); // resets are expected
+    socket.on("error", () => {}); // resets are expected, so errors are ignored
     socket.on("close", () => this.#sockets.delete(socket));
   }
 
@@ -130,7 +129,7 @@ export class Proxy {
   }
 }
 
-/** Forwards an answer. If it is a document, inserts the scripts before everything else. */
+/** Forwards an answer. Inserts the scripts at the beginning of a document. */
 async function forward(answer, response) {
   const { "transfer-encoding": _, ...headers } = answer.headers;
   if (!headers["content-type"]?.startsWith("text/html")) {

@@ -1,6 +1,6 @@
-// Follows docs/start/quick-start.md as a reader does: runs each command and saves each file in the
-// order of the page, next to a copy of the repository. The test replaces only the ports, and the
-// placeholders for the Agora project.
+// Follows docs/start/quick-start.md as a reader does: runs each command and saves each file in the order of the
+// page, in a folder next to a copy of the repository. The test replaces only the ports, and the placeholders
+// for the Agora project.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -18,22 +18,25 @@ const run = promisify(execFile);
 const root = new URL("../..", import.meta.url).pathname;
 const npm = { prefer_offline: "true", audit: "false", fund: "false", update_notifier: "false", ignore_scripts: "true" };
 const env = {
-  // Debian's Python has Debian's Flask.
+  // With this PATH, Debian's Python is used, which has Flask.
   ...process.env, PATH: `/usr/bin:${process.env.PATH}`, PYTHONUNBUFFERED: "1", REFRESHER_OPS_LISTEN: "127.0.0.1:0",
   ...Object.fromEntries(Object.entries(npm).map(([name, value]) => [`npm_config_${name}`, value])),
 };
 
-let folder = ""; // the reader's folder, which has refresher and my-app
-let back = ""; // the back end's origin
+let folder = ""; // the reader's folder, with the folders refresher and my-app
+let back = "";
 /** The code blocks of the page, each with the heading above it and the paragraph before it. @type {{heading: string, before: string, language: string, code: string}[]} */
 let blocks = [];
-/** The programs that run in terminals of their own: the service, and the back end. @type {Map<string, import("node:child_process").ChildProcess>} */
+/**
+ * The running programs: the service and the back end.
+ * @type {Map<string, import("node:child_process").ChildProcess>}
+ */
 const running = new Map();
 
 before(async () => {
   const [service, app] = [`127.0.0.1:${await freePort()}`, await freePort()];
   back = `http://127.0.0.1:${app}`;
-  env.REFRESHER_LISTEN = service; // overrides the default 127.0.0.1:8080
+  env.REFRESHER_LISTEN = service; // in place of the default 127.0.0.1:8080
   const page = (await readFile(join(root, "docs/start/quick-start.md"), "utf8"))
     .replaceAll("127.0.0.1:8080", service).replaceAll("localhost:3000", `127.0.0.1:${app}`).replaceAll(/(listen\(|port=)3000/g, `$1${app}`)
     .replaceAll(/your-app-(id|certificate)/g, () => randomBytes(16).toString("hex"));
@@ -48,7 +51,7 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** The headings whose instructions were followed. */
+/** The headings whose instructions the test has followed. */
 const followed = new Set(["Check"]);
 
 /** Follows the page's instructions under a heading. */
@@ -64,13 +67,16 @@ async function follow(heading) {
   }
 }
 
-/** Runs commands in the reader's terminal, whose folder is the clone until the app exists. Builds run with nice, so that they do not slow down browsers of other tests. */
+/**
+ * Runs commands in the reader's terminal, whose folder is the clone until the app's folder exists. They run
+ * with nice, so that builds do not slow down the browsers of other tests.
+ */
 async function shell(code) {
   const { stdout } = await run("nice", ["bash", "-euo", "pipefail", "-c", code], { cwd: join(folder, code.startsWith("make") ? "refresher" : "my-app"), env });
   return stdout;
 }
 
-/** Starts a program that keeps running, and waits until it prints its address. It replaces the program that ran in that terminal. */
+/** Starts a program, in place of the program that ran in that terminal, and waits until it prints its address. */
 async function start(code) {
   const terminal = code.includes("/refresher ") ? "service" : "back end";
   await stop(terminal);

@@ -1,11 +1,10 @@
-// Calls of the library that run elsewhere: in Node.js, or in a page of any browser. A function that
-// is passed to evaluate runs there: it cannot use anything from this module, and takes and returns
-// JSON.
+// Runs the library elsewhere: in Node.js, or in a page of any browser. A function that is passed to evaluate
+// runs in that place: it cannot use anything of this module, and its argument and result are JSON.
 
 const library = new URL("../../web/client/index.js", import.meta.url).href;
 let calls = 0;
 
-/** This process as the place of a call. It has the interface of a page. */
+/** This process as a place for calls, with the interface of a page. */
 export const here = { library, evaluate: async (run, arg) => run(arg) };
 
 export class Call {
@@ -51,7 +50,7 @@ export class Call {
   }
 
   /**
-   * Runs a function where the call is, with the Refresher and its recorded events.
+   * Runs a function in the place of the call, with the Refresher and its recorded events.
    * @param {(call: {refresher: any, seen: {event: string, detail: any, at: number, now: number}[], taken: {token: string, at: number, expiresAt: number}[]}) => any} act
    */
   run(act) {

@@ -1,6 +1,6 @@
-// The library in Chromium, bound to the real objects of Agora's Web SDKs, against the real service.
-// The SDKs cannot reach Agora's edge here, so they never join; the tests check the events that they
-// emit without an edge. Tests of whole calls are in call.test.js.
+// The library in Chromium with the real objects of Agora's Web SDKs and the real service. The SDKs cannot reach
+// Agora's edge, so they never join: the tests check the events that they emit without an edge. Tests of whole
+// calls are in call.test.js.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -47,7 +47,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
       const token = await refresher.token("rtc"); // the app is about to join with this token
       const refused = await new Promise((resolve) => refresher.on("refused", resolve));
       const { session } = refresher;
-      await new Promise((resolve) => refresher.on("tokens", resolve)); // waits for the bundle that replaces the refused one
+      await new Promise((resolve) => refresher.on("tokens", resolve)); // wait for the bundle that replaces the refused bundle
       refresher.leave();
       return { token, refused, session };
     }, options);
@@ -60,8 +60,8 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
   });
 
   /**
-   * Binds the real RTM client, and runs `acts` in the page. Resolves with the client's events, and
-   * whether the next bundle was delivered to the client.
+   * Binds the real RTM client, and runs `acts` in the page. Resolves with the client's events, and with whether
+   * the next bundle was delivered to the client.
    */
   const rtmAfter = (page, options, acts) => page.evaluate(async ({ options: { rtc: _, ...options }, acts }) => {
     const { Refresher } = await import("/client/index.js");
@@ -76,7 +76,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     await new Function("rtm", `return (async () => { ${acts} })()`)(rtm);
     await new Promise((resolve) => refresher.on("tokens", resolve));
     const handed = await new Promise((resolve) => {
-      // The client is not logged in, so it refuses each token.
+      // The client refuses each token, since it is not logged in.
       refresher.on("refused", ({ service, code }) => resolve(`${service} refused: ${code}`));
       refresher.on("renewed", ({ services }) => resolve(`services: ${services}`));
     });

@@ -14,7 +14,7 @@ const run = promisify(execFile);
 /** @type {Promise<string> | undefined} */
 let built;
 
-/** Resolves with the path of the command: the one that make test has built, or one that this function builds once. */
+/** Resolves with the path of the command, which make test or the first call of this function builds. */
 function binary() {
   built ??= (async () => {
     if (process.env.BUILT_REFRESHER) return process.env.BUILT_REFRESHER;
@@ -29,7 +29,7 @@ function binary() {
 
 /** A node of the service. It keeps its ports when it is restarted. */
 export class Service {
-  /** The address on which it listens, after start: 127.0.0.1:PORT. */
+  /** The address on which the service listens, after start: 127.0.0.1:PORT. */
   address = "127.0.0.1:0";
   ops = "127.0.0.1:0";
   #args;
@@ -37,7 +37,7 @@ export class Service {
   #environment;
   #child;
   #log = [];
-  /** Functions of the waiting calls of logged(); each searches the log for its line again. @type {Set<() => void>} */
+  /** For each waiting call of logged(), a function that searches the log again. @type {Set<() => void>} */
   #reading = new Set();
 
   /**
@@ -47,7 +47,7 @@ export class Service {
   constructor(command, args = []) {
     this.#command = command;
     this.#args = args;
-    // The environment has none of this machine's settings, and keeps its secrets over a restart.
+    // The environment has none of this machine's settings. Its secrets stay the same after a restart.
     this.#environment = {
       PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: tmpdir(),
       REFRESHER_LOG_FORMAT: "json",
@@ -63,7 +63,7 @@ export class Service {
     return `http://${this.address}`;
   }
 
-  /** Adds environment variables, such as the certificate that a demo keeps over a restart. */
+  /** Adds environment variables, such as a certificate that the demo keeps after a restart. */
   set(environment) {
     Object.assign(this.#environment, environment);
     return this;
@@ -106,8 +106,8 @@ export class Service {
   }
 
   /**
-   * Resolves with the log's first matching line, as an object. It waits for that line, because the
-   * service may log an event after the test has seen it.
+   * Resolves with the log's first matching line, as an object. Waits for that line, since the service may log
+   * an event after the test has seen the event.
    * @param {(line: any) => unknown} fits
    */
   logged(fits) {
@@ -123,7 +123,6 @@ export class Service {
     });
   }
 
-  /** The log's lines so far, as objects. */
   get log() {
     return this.#log.flatMap((line) => {
       try {

@@ -9,7 +9,10 @@ const files = {
 };
 
 export class Site {
-  /** The credentials that /credentials/NAME returns, as an app's back end would, keyed by name. @type {Map<string, string>} */
+  /**
+   * The credentials by name, which /credentials/NAME returns as an app's back end would.
+   * @type {Map<string, string>}
+   */
   credentials = new Map();
   #server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? "", "http://x");

@@ -1,7 +1,4 @@
-// A reporter for node --test: prints, for each test that several engines run, its time in each
-// engine.
-//
-//   npm run table        writes Markdown to standard output
+// A reporter for node --test: prints the time of each test in each engine, for tests that several engines run.
 
 /** @param {AsyncIterable<any>} events */
 export default async function* table(events) {
@@ -9,7 +6,7 @@ export default async function* table(events) {
   const rows = new Map();
   /** @type {Set<string>} */
   const engines = new Set();
-  /** The results of the current suite's tests, which are printed after the suite. @type {{name: string, result: string}[]} */
+  /** The results of the current suite, which are printed at its end. @type {{name: string, result: string}[]} */
   let finished = [];
   for await (const { type, data } of events) {
     if (type !== "test:pass" && type !== "test:fail") continue;

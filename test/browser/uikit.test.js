@@ -1,6 +1,6 @@
-// agora-react-uikit as published, with the classic endpoints of the real service while credentials
-// are required. The UIKit sends no header, so the service has the opt-in of docs/build/classic.md.
-// Its AgoraRTC is in calls over a simulated edge (page/agora.js).
+// The published agora-react-uikit with the classic endpoints of the real service, which requires credentials.
+// The UIKit sends no header, so the service has --credential-in-path (docs/build/classic.md). Its AgoraRTC
+// joins calls at a simulated edge (page/agora.js).
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -57,8 +57,7 @@ describe("agora-react-uikit", { timeout: 180_000 }, () => {
     });
   }
 
-  // The UIKit's listener only calls renewToken. Nothing joins the call again, as
-  // docs/build/classic.md explains.
+  // The UIKit only calls renewToken and never joins the call again; see docs/build/classic.md.
   test("after its token expired it fetches another, which AgoraRTC refuses since it has left", async (t) => {
     const { page, rtcProps } = await app(t, 1003);
     const refused = await page.evaluate(async (rtcProps) => {

@@ -1,6 +1,6 @@
-// WebKitGTK, controlled by classic WebDriver over HTTP: Debian's WebKitWebDriver with MiniBrowser,
-// on a virtual Xvfb screen. Its pages have those methods of Playwright's Page that the tests use in
-// all engines. A function that runs in a page takes and returns JSON.
+// WebKitGTK, controlled by classic WebDriver over HTTP: Debian's WebKitWebDriver with MiniBrowser, on a virtual
+// screen (Xvfb). Its pages have the methods of Playwright's Page that the tests use. The arguments and results
+// of functions that run in a page are JSON.
 
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { Proxy } from "./proxy.js";
 
 const longest = 600_000; // the driver's time limit for a function in a page, in milliseconds; the tests' own limits are shorter
 
-// The signal alone would not run the exit handlers, which end the browsers and the X server; exit() does.
+// A signal alone would not run the exit handlers, which end the browsers and the X server; exit() runs them.
 process.once("SIGTERM", () => process.exit(143));
 
 /** Returns MiniBrowser's path. Its folder is named after the machine and the version of WebKit's interface. */
@@ -43,8 +43,8 @@ function xvfb() {
 }
 
 /**
- * Writes a configuration folder for GTK, from which WebKit gets prefers-reduced-motion. The style
- * sheet shrinks the window's own controls, which would need more width than a phone has.
+ * Writes a configuration folder for GTK, from which WebKit gets prefers-reduced-motion. The style sheet shrinks
+ * the window's controls, which would otherwise be wider than a phone.
  */
 function settings(folder, { reducedMotion }) {
   mkdirSync(join(folder, "gtk-3.0"));
@@ -66,8 +66,7 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
   return {
     engine: "webkit", page, complaints: proxy.complaints, hosts: proxy.hosts,
     route: async (pattern, answer) => proxy.route(pattern, answer),
-    // The proxy cuts the connections. The event and the property navigator.onLine are set in the
-    // page.
+    // The proxy cuts the connections. This code sets navigator.onLine and sends the event in the page.
     setOffline: async (offline) => {
       proxy.setOffline(offline);
       await page.evaluate((offline) => {
@@ -84,10 +83,10 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
   };
 }
 
-/** A browser, with its own WebDriver process, because that supports one session only. */
+/** A browser with its own WebDriver process, since one process supports only one session. */
 class WebKit {
   proxy = new Proxy();
-  /** The pages, keyed by the driver's name for their window. @type {Map<string, Page>} */
+  /** The pages, by the driver's name of their window. @type {Map<string, Page>} */
   pages = new Map();
   #base = "";
   #driver;
@@ -100,12 +99,12 @@ class WebKit {
     const [port, screen] = await Promise.all([freePort(), xvfb(), this.proxy.open()]);
     this.#driver = spawn(program(["/usr/bin/WebKitWebDriver"], "webkit2gtk-driver"), [`--port=${port}`], {
       env: { PATH: process.env.PATH, DISPLAY: screen, HOME: folder, XDG_CONFIG_HOME: folder, XDG_RUNTIME_DIR: folder },
-      stdio: "ignore", detached: true, // makes a process group, so that all its processes can be ended together
+      stdio: "ignore", detached: true, // in its own process group, so that all its processes can be ended together
     });
     const kill = () => {
       try {
         process.kill(-this.#driver.pid, "SIGKILL");
-      } catch {} // all processes have ended already
+      } catch {} // all its processes have ended
       rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     };
     process.on("exit", kill);
@@ -145,8 +144,8 @@ class WebKit {
   }
 
   /**
-   * Sends a command to a window. The driver has one current window for all commands, so the window must not be switched
-   * before the previous command has begun.
+   * Sends a command to a window. The driver has one current window for all commands, so the code switches
+   * windows only after the previous command has begun.
    */
   async at(handle, method, path, body) {
     if (this.pages.size === 1) return this.command(method, path, body);
@@ -154,8 +153,8 @@ class WebKit {
       await this.command("POST", "/window", { handle });
       const answer = this.command(method, path, body);
       answer.catch(() => {}); // the caller handles the rejection
-      // The driver passes scripts to the browser in order. When this empty script has run, the
-      // previous one has begun.
+      // The driver passes scripts to the browser in order: once this empty script has run, the previous script
+      // has begun.
       if (path.startsWith("/execute")) await this.command("POST", "/execute/sync", { script: "", args: [] });
       else await answer.catch(() => {});
       return { answer };
@@ -169,7 +168,10 @@ class WebKit {
     return this.#added(handle);
   }
 
-  /** Resolves with the window that a page opens while `open` runs, when it has loaded. A script that ran earlier would be lost together with the blank first page. */
+  /**
+   * Resolves with the window that a page opens while `open` runs, once that window has loaded. A script that
+   * ran earlier would be lost with the window's blank first page.
+   */
   async popup(open) {
     const loaded = this.proxy.load();
     await open();
@@ -197,7 +199,6 @@ async function listening(address) {
   }
 }
 
-/** Sends a command of classic WebDriver. */
 async function command(method, url, body) {
   const response = await fetch(url, { method, body: method === "POST" ? JSON.stringify(body ?? {}) : undefined });
   const { value } = await response.json();
@@ -205,12 +206,12 @@ async function command(method, url, body) {
   return value;
 }
 
-const element = "element-6066-11e4-a52e-4f735466cecf"; // the standard's key for a reference to an element
+const element = "element-6066-11e4-a52e-4f735466cecf"; // the key of a reference to an element, as WebDriver defines it
 
-/** A page. It has those methods of Playwright's Page that the tests use in all engines. */
+/** A page, with the methods of Playwright's Page that the tests use. */
 class Page {
   #browser;
-  #frame = 0; // height of the window's own controls, in pixels
+  #frame = 0; // height of the window's controls, in pixels
 
   constructor(browser, handle) {
     this.#browser = browser;
@@ -251,7 +252,7 @@ class Page {
     return this.#command("POST", "/execute/sync", { script, args: args.map((arg) => arg ?? null) });
   }
 
-  /** Calls the function at each frame. Resolves when its result is true. */
+  /** Calls the function in each frame of the screen, and resolves when its result is true. */
   waitForFunction(run, arg) {
     return this.execute(`return new Promise((resolve, reject) => {
       const look = () => Promise.resolve((${run})(arguments[0])).then((found) => found ? resolve(found) : requestAnimationFrame(look), reject);
@@ -277,7 +278,7 @@ class Page {
         const rest = () => [innerWidth - width, outerHeight - innerHeight];
         if (innerWidth === width && innerHeight === height) resolve(rest());
         else addEventListener("resize", () => resolve(rest()), { once: true });
-        setTimeout(() => resolve(rest()), 500); // the event does not come if the window already has that size
+        setTimeout(() => resolve(rest()), 500); // there is no event if the window already has that size
       }), { width, height });
       if (left === 0 && above === this.#frame) return;
       this.#frame = above;
@@ -311,7 +312,6 @@ class Page {
     return new Locator(this, []).getByLabel(text, options);
   }
 
-  /** Clicks the element of a locator with the pointer, as a user does. */
   async press(steps, state = "visible") {
     const { [element]: id } = await this.#found(steps, state);
     await this.#command("POST", `/element/${id}/click`);

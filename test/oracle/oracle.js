@@ -1,12 +1,6 @@
-// Builds and reads tokens with Agora's own Node packages: agora-token for 007,
-// agora-access-token for 006. It reads one JSON request per line from stdin, and
-// writes one JSON reply per line to stdout, in the same order, until stdin ends.
-//
-//   {op: "build", kind, appId, certificate, channel, uid, account, user, publisher, expire} -> {token}
-//     kind    "007 rtc", "007 rtm", "007 rtc rtm", "007 chat", "007 chat app", "006 rtc" or "006 rtm"
-//     expire  seconds from now in 007, Unix seconds in 006
-//   {op: "read", token, certificate, channel, user} -> the token's fields, and whether it is genuine
-//     channel, user  needed for 006, whose signature covers them; a 007 token contains them
+// Builds and reads tokens with Agora's own Node packages: agora-token for 007, agora-access-token for 006.
+// Reads one JSON request per line from stdin, and writes one JSON reply per line to stdout, in the same order,
+// until stdin ends.
 
 'use strict'
 
@@ -58,8 +52,8 @@ function read007({ token, certificate }) {
   }
 }
 
-// The 006 package does not check signatures. But its encoding is deterministic: the token is
-// genuine if the same fields produce the same text.
+// The 006 package does not check signatures. But the package's encoding is deterministic, so a token is genuine
+// if the same fields produce the same text.
 function read006({ token, certificate, channel, user }) {
   const appId = token.slice(3, 35)
   const read = new AccessToken(appId, certificate, channel, user)

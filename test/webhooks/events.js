@@ -5,7 +5,7 @@ import { Webhook } from "standardwebhooks";
 const webhook = new Webhook(process.env.EVENTS_SECRET);
 
 createServer(async (request, response) => {
-  const body = await buffer(request); // the raw bytes, which are signed: JSON that was parsed and serialized again may differ
+  const body = await buffer(request); // the signature is over the raw bytes: JSON that was parsed and serialized again may differ
   let event;
   try {
     event = webhook.verify(body, request.headers);

@@ -1,5 +1,5 @@
-// Checks the requirements of the demo page: axe finds no violations, in both views, in both themes and on a phone; its
-// size stays below a limit; it has a strict content security policy.
+// Requirements of the demo page: axe finds no violations, in both views, in both themes and on a phone; the
+// page's size stays below a limit; the page has a strict content security policy.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -19,7 +19,7 @@ test("the page's six lines are the first example of the library's README", async
 });
 
 const axe = await readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-/** Limits of the compressed size, in bytes. Comments count, since the sources are served as they are. */
+/** Limits of the compressed size, in bytes. Comments count, since the sources are served unchanged. */
 const limits = { page: 46 * 1024, library: 36 * 1024 };
 
 const looks = [
@@ -32,7 +32,7 @@ describe("the demo page", () => {
   for (const { name, options } of looks) {
     for (const view of ["", "#operators"]) {
       test(`has no violations by axe and no sideways scrolling: ${name}, ${view || "the call"}`, async (t) => {
-        // bypassCSP: the policy forbids scripts from elsewhere, such as axe.
+        // bypassCSP, since the page's policy forbids scripts of other origins, such as axe.
         const { page, ana, ben } = await visit(t, `${service.url}/${view}`, { ...options, bypassCSP: true });
         if (view) await metricsRead(page, 2);
         else {
@@ -51,7 +51,7 @@ describe("the demo page", () => {
         assert.ok(passes.length > 10, "axe looked at next to nothing");
         t.diagnostic(`axe: ${passes.length} rules passed, undecided: ${incomplete.map(({ id }) => id).join(", ") || "none"}`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(wide <= 0, `${wide} px`); // the width is negative if the page leaves room for a scrollbar
+        assert.ok(wide <= 0, `${wide} px`); // negative if the page leaves room for a scrollbar
       });
     }
   }
@@ -62,7 +62,7 @@ describe("the demo page", () => {
     await ben.press("Revoke");
     await ben.reached({ refresher: "ended" });
     const blank = await context.newPage();
-    /** Returns the colours in an element's screenshot, each with its share of the pixels. */
+    /** Returns the colours in an element's screenshot, and the fraction of the pixels that each has. */
     const seen = async (locator, width) => {
       await locator.scrollIntoViewIfNeeded();
       const box = await locator.boundingBox();
@@ -117,9 +117,9 @@ describe("the demo page", () => {
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 1);
     const files = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-      .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // these requests load data, not the page
+      .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // requests for data, which are not part of the page
       .map((entry) => [entry.name, /** @type {any} */ (entry).encodedBodySize]));
-    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // these two modules replace Agora's SDK
+    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // these two modules replace Agora's SDK in the demo
     const parts = { page: files.filter((file) => !ofLibrary(file)), library: files.filter(ofLibrary) };
     for (const [part, files] of Object.entries(parts)) {
       const bytes = files.reduce((sum, [, size]) => sum + size, 0);

@@ -1,6 +1,6 @@
-// How soon a call recovers after a long outage. Firefox delays connections to a host that failed,
-// longer after each failure, up to 60 s. Only an outage of minutes shows that effect, so this test
-// is not part of continuous integration. Run it by
+// How soon a call recovers after a long outage. Firefox delays connections to a host that failed, longer after
+// each failure, up to 60 s. Only an outage of minutes shows that, so this test is not part of continuous
+// integration. The command is:
 //
 //   npm run outage        OUTAGE=200 seconds, ENGINES=firefox,chromium,webkit
 
@@ -15,8 +15,8 @@ import { Service } from "../service.js";
 import { Site } from "../site.js";
 
 const outage = Number(process.env.OUTAGE ?? 200);
-// The limit for the recovery of a call, in seconds. Firefox delays connections by up to 60 s, the
-// library by up to 20 s.
+// The limit for a call's recovery, in seconds. Firefox delays connections by up to 60 s, and the library by up
+// to 20 s.
 const latest = { firefox: 65, chromium: 25, webkit: 25 };
 
 for (const engine of engines) {

@@ -1,16 +1,18 @@
-// A simulated edge of Agora inside the page, for AgoraRTC as published. AgoraRTC's request for a
-// gateway goes to the test's own site, and its WebSocket ends in this module. The edge admits every
-// join and records every token. A test can make it refuse a token or report that a token expired.
-// It sends no media.
+// A simulated Agora edge inside the page, for the published AgoraRTC. AgoraRTC's request for a gateway goes to
+// the test's own site, and its WebSocket ends in this module. The edge admits every client and records every
+// token. A test can make the edge refuse a token, or report that a token expired. The edge sends no media.
 
 const agora = /\.(agora\.io|sd-rtn\.com|rtnsvc\.com|rtesvc\.com)$/;
 
 export class Edge {
-  /** The tokens of all answered requests to join and to renew. @type {{by: "join" | "renew", token: string}[]} */
+  /**
+   * The tokens of all joins and renewals that the edge has answered.
+   * @type {{by: "join" | "renew", token: string}[]}
+   */
   tokens = [];
-  /** Called with each token that is added to `tokens`. @type {(by: "join" | "renew", token: string) => void} */
+  /** @type {(by: "join" | "renew", token: string) => void} */
   ontoken = () => {};
-  /** The error code with which the edge answers renewals; 0 accepts them. */
+  /** The error code with which the edge refuses renewals; 0 accepts them. */
   refuses = 0;
   /** @type {Socket | null} the connection of the client that has joined last */
   #socket = null;
@@ -52,24 +54,25 @@ export class Edge {
     });
   }
 
-  /** Warns the client that its token expires soon. */
   warns() {
     this.#socket?.says({ _type: "on_token_privilege_will_expire", _message: {} });
   }
 
-  /** Tells the client that its token has expired. */
   expires() {
     this.#socket?.says({ _type: "on_token_privilege_did_expire", _message: {} });
   }
 }
 
-/** Returns the address on this site that replaces an address of Agora. Any other address is returned unchanged. @param {string | URL} url */
+/**
+ * Returns the URL on this site that replaces a URL of Agora, and any other URL unchanged.
+ * @param {string | URL} url
+ */
 function home(url) {
   const { hostname, pathname, search } = new URL(url, location.href);
   return agora.test(hostname) ? `${location.origin}/agora${pathname}${search}` : url;
 }
 
-/** The answer to a join. Its ICE and DTLS parameters are valid, but no server has them. @param {any} request */
+/** The answer to a join. Its ICE and DTLS parameters are valid, but belong to no server. @param {any} request */
 const joined = ({ ortc }) => ({
   uid: 1001, vid: 1, rejoin_token: "again", attributes: { userAttributes: {} }, peers: [],
   ortc: {
@@ -118,7 +121,7 @@ class Socket extends EventTarget {
     this.#emit(new CloseEvent("close", { code, reason, wasClean: true }));
   }
 
-  /** Sends a message to the client. @param {object} message */
+  /** @param {object} message */
   says(message) {
     queueMicrotask(() => this.readyState === 1 && this.#emit(new MessageEvent("message", { data: JSON.stringify(message) })));
   }
@@ -131,7 +134,7 @@ class Socket extends EventTarget {
 }
 
 /**
- * The functions by which a scenario causes events at a client.
+ * The functions by which a scenario causes events of a client.
  * @param {Edge} edge
  * @param {any} client of AgoraRTC
  */

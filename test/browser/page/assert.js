@@ -1,10 +1,10 @@
-// The functions of node:assert/strict that the library's fakes and scenarios use, for pages.
+// The functions of node:assert/strict that the library's fakes and scenarios use, for use in pages.
 
 class AssertionError extends Error {
   name = "AssertionError";
 }
 
-/** Converts a value to text. Undefined properties and the order of keys make no difference. */
+/** Converts a value to text. Ignores undefined properties and the order of keys. */
 const text = (/** @type {unknown} */ value) => JSON.stringify(value, (_, inner) => (inner && typeof inner === "object" && !Array.isArray(inner)
   ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
   : inner));

@@ -1,5 +1,5 @@
-// An app with agora-rtc-react as published, and with the hook from the library's README, in a call
-// over a simulated edge.
+// An app with the published agora-rtc-react and the hook from the library's README, in a call at a simulated
+// edge.
 
 import AgoraRTC, { AgoraRTCProvider } from "agora-rtc-react";
 import { createElement } from "react";

@@ -1,4 +1,4 @@
-// An app with the published agora-rtc-sdk-ng and the library, in calls over a simulated edge.
+// An app with the published agora-rtc-sdk-ng and the library, in calls at a simulated edge.
 
 import AgoraRTC from "agora-rtc-sdk-ng";
 

@@ -1,5 +1,5 @@
-// The page for the scenarios of agora-rtc-react: a component joins with the SDK's hooks, in calls
-// over a simulated edge.
+// The page for the scenarios of agora-rtc-react: a component joins with the SDK's hooks, in calls at a
+// simulated edge.
 
 import AgoraRTC, { AgoraRTCProvider, useJoin, useRTCClient } from "agora-rtc-react";
 import { createElement, useEffect } from "react";

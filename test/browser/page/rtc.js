@@ -1,5 +1,4 @@
-// The page for the scenarios of agora-rtc-sdk-ng: the SDK as published, in calls over a simulated
-// edge.
+// The page for the scenarios of the published agora-rtc-sdk-ng, in calls at a simulated edge.
 
 import AgoraRTC from "agora-rtc-sdk-ng";
 

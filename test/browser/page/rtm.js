@@ -1,6 +1,6 @@
-// The page for the scenarios of agora-rtm. It has no edge for this SDK, so the SDK never logs in.
-// Instead the page calls the SDK's internal functions as messages of an edge would, and the SDK
-// emits its events. The refusals are the SDK's own.
+// The page for the scenarios of agora-rtm. There is no edge for this SDK, so the SDK never logs in. Instead the
+// page calls the SDK's internal functions as messages of an edge would, and the SDK emits its events. The
+// refusals are the SDK's own.
 
 import AgoraRTM from "agora-rtm";
 
@@ -8,9 +8,9 @@ import { bindRtm, bindStreamChannel } from "../../../web/client/bindings/rtm.js"
 import { run } from "./run.js";
 
 const channelName = new URLSearchParams(location.search).get("channel") ?? "";
-const old = location.search.includes("2.1"); // agora-rtm 2.1 has no linkState, so the tests cover only its login
+const old = location.search.includes("2.1"); // agora-rtm 2.1 has no linkState, so for it the tests cover only the login
 
-let clients = 0; // makes user ids unique: the SDK refuses two clients of one user
+let clients = 0; // for unique user ids, since the SDK refuses two clients of one user
 
 run(channelName ? "rtc" : "rtm", (taken) => {
   const rtm = /** @type {any} */ (new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", `ana-${++clients}`, /** @type {any} */ ({ logLevel: "none" })));
@@ -28,7 +28,7 @@ run(channelName ? "rtc" : "rtm", (taken) => {
     if (old) rtm.emit("status", { state: state === "IDLE" ? "DISCONNECTED" : state, reason });
     else if (stream) own._updateLinkState(state, "SERVER_REJECT", reason, "for people");
     else own._updateLinkState(state, "SERVER_REJECT", [], reason, "for people");
-    // Another channel changes to the opposite state. The binding must ignore the events of that channel.
+    // Another channel changes to the opposite state, which the binding must ignore.
     if (state === "CONNECTED") another?._updateLinkState("FAILED", "SERVER_REJECT", "TOKEN_EXPIRED", "for people");
     else another?._updateLinkState("CONNECTED", "JOIN", "JOIN_SUCCESS", "for people");
   };

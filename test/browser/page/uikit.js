@@ -1,4 +1,4 @@
-// A page with agora-react-uikit as published, in a call over a simulated edge.
+// A page with the published agora-react-uikit, in a call at a simulated edge.
 
 import AgoraRTC from "agora-rtc-sdk-ng";
 import AgoraUIKit from "agora-react-uikit";

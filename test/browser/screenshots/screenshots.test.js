@@ -1,4 +1,4 @@
-// Takes the README's pictures. They are saved in the folder SCREENSHOTS, if that is set.
+// Takes the README's pictures, and saves them in the folder SCREENSHOTS if that variable is set.
 
 import assert from "node:assert/strict";
 import { mkdtemp, stat } from "node:fs/promises";
@@ -43,12 +43,12 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
   });
 
   test("a dropped call beside a kept one, and the operators' view", async (t) => {
-    const own = await new Service("demo").start(); // the metrics of its own service count these two calls only
+    const own = await new Service("demo").start(); // with its own service, whose metrics count only these two calls
     t.after(() => own.stop());
     const { page, ben } = await going(t, { ...desktop, colorScheme: "light" }, own);
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
-    await page.waitForTimeout(3000); // the page then shows some lost seconds
+    await page.waitForTimeout(3000); // so that the page shows some lost seconds
     await take(page, "dropped");
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 12);

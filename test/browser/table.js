@@ -1,4 +1,6 @@
 // A reporter for node --test: prints the time of each test in each engine, for tests that several engines run.
+//
+//   npm run table        writes Markdown to standard output
 
 /** @param {AsyncIterable<any>} events */
 export default async function* table(events) {

@@ -1,6 +1,12 @@
 // Builds and reads tokens with Agora's own Node packages: agora-token for 007, agora-access-token for 006.
 // Reads one JSON request per line from stdin, and writes one JSON reply per line to stdout, in the same order,
 // until stdin ends.
+//
+//   {op: "build", kind, appId, certificate, channel, uid, account, user, publisher, expire} -> {token}
+//     kind    "007 rtc", "007 rtm", "007 rtc rtm", "007 chat", "007 chat app", "006 rtc" or "006 rtm"
+//     expire  seconds from now in 007, Unix seconds in 006
+//   {op: "read", token, certificate, channel, user} -> the token's fields, and whether it is genuine
+//     channel, user  needed for 006, whose signature covers them; a 007 token contains them
 
 'use strict'
 

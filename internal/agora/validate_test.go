@@ -101,51 +101,42 @@ func TestAllowedBytes(t *testing.T) {
 	}
 }
 
+const (
+	tooShort = "ttl: zero or less; want 1 to 86400 seconds"
+	tooLong  = "ttl: over 24 hours; want 1 to 86400 seconds"
+)
+
 func TestLifetime(t *testing.T) {
-	m := newMinter(t, V007)
 	const latest = math.MaxUint32 - 86400
-	const short = "ttl: zero or less; want 1 to 86400 seconds"
-	const long = "ttl: over 24 hours; want 1 to 86400 seconds"
-	for name, mint := range map[string]func(from, to session.UnixSec) error{
-		"Mint": func(from, to session.UnixSec) error {
-			_, err := m.mintRTM(session.RTM{UserID: "u"}, from, to)
-			return err
-		},
-		"MintStream": func(from, to session.UnixSec) error {
-			_, err := m.MintStream(session.RTC{Channel: "c", Account: "u"}, session.RTM{UserID: "u"}, from, to)
-			return err
-		},
-		"MintChat": func(from, to session.UnixSec) error { _, err := m.MintChat(session.Chat{}, from, to); return err },
+	m := newMinter(t, V007)
+	for _, c := range []struct {
+		from, to session.UnixSec
+		want     string
+	}{
+		{1, 2, ""},
+		{now, now + 86400, ""},
+		{latest, latest + 86400, ""},
+		{now, now, tooShort},
+		{now, math.MinInt64, tooShort},
+		{now, now + 86401, tooLong},
+		{now, math.MaxInt64, tooLong},
 	} {
-		for _, c := range []struct {
-			from, to session.UnixSec
-			want     string
-		}{
-			{1, 2, ""},
-			{now, now + 86400, ""},
-			{latest, latest + 86400, ""},
-			{now, now, short},
-			{now, math.MinInt64, short},
-			{now, now + 86401, long},
-			{now, math.MaxInt64, long},
-		} {
-			if err := mint(c.from, c.to); c.want != "" {
-				wantBadRequest(t, err, c.want)
-			} else if err != nil {
-				t.Errorf("%s, %d to %d: %v", name, c.from, c.to, err)
-			}
+		if _, err := m.Mint(everyService, c.from, c.to); c.want != "" {
+			wantBadRequest(t, err, c.want)
+		} else if err != nil {
+			t.Errorf("%d to %d: %v", c.from, c.to, err)
 		}
-		// A wrong clock of the node is not the caller's mistake, so the error is not a *session.Error.
-		for _, from := range []session.UnixSec{math.MinInt64, 0, latest + 1} {
-			err := mint(from, from+1)
-			if refusal := new(session.Error); err == nil || errors.As(err, &refusal) {
-				t.Errorf("%s, issue time %d: got %v, want an error that is no refusal", name, from, err)
-			}
+	}
+	// A wrong clock of the node is not the caller's mistake, so the error is not a *session.Error.
+	for _, from := range []session.UnixSec{math.MinInt64, 0, latest + 1} {
+		_, err := m.Mint(everyService, from, from+1)
+		if refusal := new(session.Error); err == nil || errors.As(err, &refusal) {
+			t.Errorf("issue time %d: got %v, want an error that is no refusal", from, err)
 		}
 	}
 }
 
-func TestInvalidNamesAreRefused(t *testing.T) {
+func TestInvalidRequestsAreRefused(t *testing.T) {
 	m := newMinter(t, V007)
 	_, err := m.MintStream(session.RTC{Channel: "a/b", Account: "ana"}, session.RTM{UserID: "ana"}, now, now+60)
 	wantBadRequest(t, err, "rtc.channel: '/' at byte 1 is not allowed; "+wantRTCBytes)
@@ -153,6 +144,10 @@ func TestInvalidNamesAreRefused(t *testing.T) {
 	wantBadRequest(t, err, "rtm.userId: empty; want 1 to 64 bytes")
 	_, err = m.MintChat(session.Chat{UserID: "a b"}, now, now+60)
 	wantBadRequest(t, err, "chat.userId: ' ' at byte 1 is not allowed; "+wantChatBytes)
+	_, err = m.MintStream(session.RTC{Channel: "c", Account: "ana"}, session.RTM{UserID: "ana"}, now, now)
+	wantBadRequest(t, err, tooShort)
+	_, err = m.MintChat(session.Chat{}, now, now+86401)
+	wantBadRequest(t, err, tooLong)
 	// Agora documents the wildcard channel only for 007.
 	_, err = newMinter(t, V006).mintRTC(session.RTC{Channel: "*", UID: 7}, now, now+60)
 	wantBadRequest(t, err, `rtc.channel: is "*", which Agora knows in tokens of version 007 only`)

@@ -108,7 +108,7 @@ func play(t *testing.T, moves []move) (problems []string) {
 	h.approval.maxPending, h.approval.endpoint.limits.timeout, h.approval.patience = 5, 500*time.Millisecond, patience
 	h.run()
 	b := &moody{given: make(map[string]decided)}
-	h.backEnd.answer = b.answer
+	h.answer = b.answer
 	type pending struct {
 		move
 		*call
@@ -155,8 +155,8 @@ func play(t *testing.T, moves []move) (problems []string) {
 	if h.approval.queue.len() != 0 || len(h.approval.queue.shared) != 0 || h.metric("refresher_authorize_waiting") != 0 {
 		complain("%d are left", h.approval.queue.len())
 	}
-	if h.backEnd.most > 2 {
-		complain("%d batches at once", h.backEnd.most)
+	if h.most > 2 {
+		complain("%d batches at once", h.most)
 	}
 	// Once the back end has recovered and the circuit's wait is over, Request must succeed again.
 	b.set("good")

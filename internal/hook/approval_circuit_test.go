@@ -14,7 +14,7 @@ import (
 func TestApprovalDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = status(500)
+		h.answer = status(500)
 		for i := range approvalTrip {
 			if open := h.metric("refresher_authorize_circuit_open"); open != 0 {
 				t.Errorf("open after %d failures", i)
@@ -24,7 +24,7 @@ func TestApprovalDown(t *testing.T) {
 		if open := h.metric("refresher_authorize_circuit_open"); open != 1 {
 			t.Error("not open after 5 failures")
 		}
-		h.backEnd.answer = down
+		h.answer = down
 		for second := range 3600 {
 			a := h.askMany(session.ActionRenew, 1)[0]
 			if failures(a) != 1 || a.after > gatherFor {
@@ -36,11 +36,11 @@ func TestApprovalDown(t *testing.T) {
 			wait(time.Second - a.after)
 		}
 		// The waits between probes are 1 s to 30 s, 15.5 s on average.
-		probes := h.backEnd.got[approvalTrip:]
+		probes := h.got[approvalTrip:]
 		if n := len(probes); n < 180 || n > 300 {
 			t.Errorf("%d probes", n)
 		}
-		h.backEnd.answer = after(time.Second, accept)
+		h.answer = after(time.Second, accept)
 		wait(31 * time.Second)
 		if n := failures(h.askMany(session.ActionJoin, 1000)...); n != 900 {
 			t.Errorf("%d failed, want all but the probe", n)
@@ -66,7 +66,7 @@ func TestApprovalDown(t *testing.T) {
 func TestOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = hang
+		h.answer = hang
 		all := h.askMany(session.ActionRenew, 5000)
 		if n := failures(all...); n != 5000 {
 			t.Errorf("%d failed", n)
@@ -78,7 +78,7 @@ func TestOpening(t *testing.T) {
 			}
 		}
 		// Four batches fail before the fifth opens the circuit; four more have started by then.
-		if n := len(h.backEnd.got); n > 12 || late > 400 {
+		if n := len(h.got); n > 12 || late > 400 {
 			t.Errorf("%d batches, %d requests waited longer than the timeout", n, late)
 		}
 	})
@@ -100,8 +100,8 @@ func TestFullProbe(t *testing.T) {
 		h.openCircuit()
 		all := h.askMany(session.ActionJoin, 150)
 		h.run()
-		if n := failures(all...); n != 50 || len(h.backEnd.got) != 1 {
-			t.Errorf("%d failed, want 50; batches of %v", n, h.backEnd.sizes())
+		if n := failures(all...); n != 50 || len(h.got) != 1 {
+			t.Errorf("%d failed, want 50; batches of %v", n, h.sizes())
 		}
 	})
 }
@@ -129,9 +129,9 @@ func TestLateRetryAfter(t *testing.T) {
 func TestApprovalRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = func(context.Context, *request) reply { return reply{status: 503, retryAfter: "3600"} }
+		h.answer = func(context.Context, *request) reply { return reply{status: 503, retryAfter: "3600"} }
 		failures(h.askMany(session.ActionJoin, 1)...)
-		h.backEnd.answer = nil
+		h.answer = accept
 		wait(maxApprovalWait - time.Millisecond)
 		if failures(h.askMany(session.ActionJoin, 1)...) != 1 {
 			t.Error("asked too soon")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ import (
 func TestApproval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = after(20*time.Millisecond, func(_ context.Context, r *request) reply {
+		h.answer = after(20*time.Millisecond, func(_ context.Context, r *request) reply {
 			return decide(r, func(q approvalRequest) string {
 				if q.Session == "broke" {
 					return `"allow":false,"reason":"no\ncredit","until":7`
@@ -38,7 +39,7 @@ func TestApproval(t *testing.T) {
 		if want := (Answer{Reason: "no credit"}); denied.answer != want || denied.err != nil {
 			t.Errorf("%+v, %v", denied.answer, denied.err)
 		}
-		got := h.backEnd.got[0]
+		got := h.got[0]
 		got.header.Del("webhook-signature") // RoundTrip has verified this signature
 		want := http.Header{
 			"Authorization": {"Basic c2NvdHQ6bGlvbg=="}, "Content-Type": {"application/json"}, "User-Agent": {"refresher"},
@@ -72,10 +73,10 @@ func TestGather(t *testing.T) {
 		h.askMany(session.ActionJoin, 250)
 		wait(time.Second)
 		var at []time.Duration
-		for _, r := range h.backEnd.got {
+		for _, r := range h.got {
 			at = append(at, r.at.Sub(h.began))
 		}
-		if diff := cmp.Diff([]int{2, 1, 100, 100, 50}, h.backEnd.sizes()); diff != "" {
+		if diff := cmp.Diff([]int{2, 1, 100, 100, 50}, h.sizes()); diff != "" {
 			t.Error(diff)
 		}
 		const ms = time.Millisecond
@@ -89,7 +90,7 @@ func TestGather(t *testing.T) {
 func TestShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = after(time.Second, accept)
+		h.answer = after(time.Second, accept)
 		same, nameless := approvalOf(session.ActionRenew, "a"), approvalOf(session.ActionJoin, "")
 		otherAction, otherChannel := approvalOf(session.ActionJoin, "a"), approvalOf(session.ActionRenew, "a")
 		otherChannel.Identity.RTC.Channel = "d"
@@ -104,7 +105,7 @@ func TestShared(t *testing.T) {
 		if n := failures(all...); n != 0 {
 			t.Errorf("%d failed", n)
 		}
-		if diff := cmp.Diff([]int{13, 1}, h.backEnd.sizes()); diff != "" {
+		if diff := cmp.Diff([]int{13, 1}, h.sizes()); diff != "" {
 			t.Error(diff)
 		}
 		if n := h.observed(); n != [3]float64{42, 0, 0} {
@@ -123,7 +124,7 @@ func TestJoinsAndResumesGoFirst(t *testing.T) {
 		h.run()
 		wait(time.Second)
 		got := make(map[string]int)
-		for _, q := range h.backEnd.got[0].Requests {
+		for _, q := range h.got[0].Requests {
 			got[q.Action]++
 		}
 		if diff := cmp.Diff(map[string]int{"join": 60, "resume": 15, "renew": 25}, got); diff != "" {
@@ -136,7 +137,7 @@ func TestJoinsAndResumesGoFirst(t *testing.T) {
 func TestStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = after(50*time.Millisecond, accept)
+		h.answer = after(50*time.Millisecond, accept)
 		all := h.askMany(session.ActionJoin, 10_000)
 		if got := h.metric("refresher_authorize_waiting"); got != 10_000 {
 			t.Errorf("%v wait", got)
@@ -144,10 +145,10 @@ func TestStorm(t *testing.T) {
 		if n := failures(all...); n != 0 {
 			t.Errorf("%d failed", n)
 		}
-		if n, took := len(h.backEnd.got), time.Since(h.began); n != 100 || took > 2*time.Second || h.backEnd.most != 8 {
-			t.Errorf("%d batches in %s, %d at once", n, took, h.backEnd.most)
+		if n, took := len(h.got), time.Since(h.began); n != 100 || took > 2*time.Second || h.most != 8 {
+			t.Errorf("%d batches in %s, %d at once", n, took, h.most)
 		}
-		for i, r := range h.backEnd.got {
+		for i, r := range h.got {
 			if due := time.Duration(i-7) * time.Second / 50; r.at.Sub(h.began) < due-time.Millisecond {
 				t.Errorf("batch %d after %s, want %s", i, r.at.Sub(h.began), due)
 			}
@@ -172,52 +173,45 @@ func TestQueueFull(t *testing.T) {
 	})
 }
 
-// TestDecide holds which answers are failures.
+// TestDecide holds which answers are failures. A decision that is malformed is logged; a decision that is missing is
+// not.
 func TestFailures(t *testing.T) {
-	for outcome, c := range map[string]struct {
-		answer func(context.Context, *request) reply
-		after  time.Duration
+	// ofB allows request a, and answers request b with these fields of a decision.
+	ofB := func(fields string) func(context.Context, *request) reply {
+		return func(_ context.Context, r *request) reply {
+			return decide(r, func(q approvalRequest) string {
+				if q.Session == "a" {
+					return `"allow":true`
+				}
+				return fields
+			})
+		}
+	}
+	for _, c := range []struct {
+		answer   func(context.Context, *request) reply
+		failures int
+		outcome  string
+		log      string
+		after    time.Duration
 	}{
-		"failed":    {hang, 2 * time.Second},
-		"refused":   {status(500), 0},
-		"malformed": {status(200), 0},
+		{hang, 2, "failed", "a request to the endpoint failed", 2 * time.Second},
+		{status(500), 2, "refused", "a request to the endpoint failed", 0},
+		{status(200), 2, "malformed", "a request to the endpoint failed", 0},
+		{ofB(`"allow":"no"`), 1, "ok", "a decision cannot be read and counts as no answer", 0},
+		{ofB(""), 1, "ok", "", 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHarness(t).run()
-			h.backEnd.answer = c.answer
-			a := h.ask(t.Context(), approvalOf(session.ActionRenew, "a"))
-			if failures(a) != 1 || a.after != c.after+gatherFor {
-				t.Errorf("%s: %v after %s", outcome, a.err, a.after)
-			}
-			if n := h.metric("refresher_authorize_requests_total", outcome); n != 1 {
-				t.Errorf("%s: %v", outcome, n)
-			}
-		})
-	}
-}
-
-// A decision that is malformed is logged; a decision that is missing is not.
-func TestOneDecisionFails(t *testing.T) {
-	for decision, lines := range map[string]int{`"allow":"no"`: 1, "": 0} {
-		synctest.Test(t, func(t *testing.T) {
-			h := newHarness(t).run()
-			h.backEnd.answer = func(_ context.Context, r *request) reply {
-				return decide(r, func(q approvalRequest) string {
-					if q.Session == "a" {
-						return `"allow":true`
-					}
-					return decision
-				})
-			}
+			h.answer = c.answer
 			a, b := h.ask(t.Context(), approvalOf(session.ActionRenew, "a")), h.ask(t.Context(), approvalOf(session.ActionRenew, "b"))
-			if failures(a, b) != 1 || !a.answer.Allow {
-				t.Errorf("%v, %v", a.err, b.err)
+			if n := failures(a, b); n != c.failures || b.err == nil || b.after != c.after+gatherFor {
+				t.Errorf("%s: %d failed after %s", c.outcome, n, b.after)
 			}
-			if n := h.metric("refresher_authorize_requests_total", "ok"); n != 1 {
-				t.Errorf("%v ok", n)
+			if n := h.metric("refresher_authorize_requests_total", c.outcome); n != 1 {
+				t.Errorf("%s: %v", c.outcome, n)
 			}
-			if h.lines("a decision cannot be read and counts as no answer") != lines || h.lines("") != lines {
-				t.Errorf("%q logged: %s", decision, &h.log)
+			if h.lines("") != min(1, len(c.log)) || !strings.Contains(h.log.String(), c.log) {
+				t.Errorf("%s: logged %s, want %q", c.outcome, &h.log, c.log)
 			}
 		})
 	}
@@ -246,11 +240,11 @@ func TestGivingUp(t *testing.T) {
 			t.Error(short.err)
 		}
 		h.run()
-		if failures(stays) != 0 || len(h.backEnd.got) != 1 || len(h.backEnd.got[0].Requests) != 1 {
-			t.Errorf("%v, batches of %v", stays.err, h.backEnd.sizes())
+		if failures(stays) != 0 || len(h.got) != 1 || len(h.got[0].Requests) != 1 {
+			t.Errorf("%v, batches of %v", stays.err, h.sizes())
 		}
 
-		h.backEnd.answer = after(time.Second, accept)
+		h.answer = after(time.Second, accept)
 		sent, cancel := context.WithCancel(t.Context())
 		leaves, stays := h.ask(sent, approvalOf(session.ActionJoin, "e")), h.ask(t.Context(), approvalOf(session.ActionJoin, "e"))
 		wait(500 * time.Millisecond)
@@ -284,7 +278,7 @@ func TestPatience(t *testing.T) {
 func TestApprovalStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = hang
+		h.answer = hang
 		all := h.askMany(session.ActionJoin, 1000) // 8 batches are in progress, and 2 wait
 		took := h.stop()
 		all = append(all, h.ask(t.Context(), approvalOf(session.ActionJoin, "late")))

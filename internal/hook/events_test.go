@@ -18,12 +18,12 @@ import (
 func TestDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = func(context.Context, *request) reply {
+		h.answer = func(context.Context, *request) reply {
 			return reply{status: 204, body: strings.Repeat("x", 1<<20)} // the answer's body is ignored
 		}
 		h.send("s-joined")
 		synctest.Wait()
-		got := h.backEnd.got[0]
+		got := h.got[0]
 		got.header.Del("webhook-signature") // RoundTrip has verified this signature
 		want := http.Header{
 			"Authorization": {"Basic c2NvdHQ6bGlvbg=="}, "Content-Type": {"application/json"}, "User-Agent": {"refresher"},
@@ -32,7 +32,7 @@ func TestDelivery(t *testing.T) {
 		if diff := cmp.Diff(want, got.header); diff != "" {
 			t.Error(diff)
 		}
-		if delivered, _ := h.outcomes(); !slices.Equal(delivered, []string{"s-joined"}) || len(h.backEnd.got) != 1 {
+		if delivered, _ := h.outcomes(); !slices.Equal(delivered, []string{"s-joined"}) || len(h.got) != 1 {
 			t.Errorf("delivered %v by %v", delivered, h.attempts())
 		}
 		if h.metric("refresher_events_total", "delivered", "session.joined") != 1 || h.metric("refresher_events_attempts_total", "ok") != 1 ||
@@ -50,7 +50,7 @@ func TestDelivery(t *testing.T) {
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
-		h.backEnd.answer = func(ctx context.Context, r *request) reply {
+		h.answer = func(ctx context.Context, r *request) reply {
 			switch rand.N(10) {
 			case 0:
 				return reply{status: 500}
@@ -82,8 +82,8 @@ func TestOrder(t *testing.T) {
 				t.Error(diff)
 			}
 		}
-		if h.backEnd.most != 4 {
-			t.Errorf("%d deliveries at once, want 4", h.backEnd.most)
+		if h.most != 4 {
+			t.Errorf("%d deliveries at once, want 4", h.most)
 		}
 	})
 }
@@ -96,7 +96,7 @@ func TestRetry(t *testing.T) {
 	}{"500": {status(500), 0}, "302": {status(302), 0}, "no answer": {hang, 10 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHarness(t).run()
-			h.backEnd.answer = c.answer
+			h.answer = c.answer
 			h.send("s-joined", "s-ended")
 			wait(24*time.Hour - time.Second)
 			if delivered, dropped := h.outcomes(); len(delivered)+len(dropped) > 0 {
@@ -106,15 +106,15 @@ func TestRetry(t *testing.T) {
 			if _, dropped := h.outcomes(); len(dropped) != 2 {
 				t.Errorf("%s: dropped: %v", name, dropped)
 			}
-			got := h.backEnd.deliveries("s-joined")
+			got := h.deliveries("s-joined")
 			for i, r := range got[1:] {
 				bound := min(5*time.Minute, 2*time.Second<<min(i, 10))
 				if gap := r.at.Sub(got[i].at) - c.took; gap < time.Second || gap > bound {
 					t.Errorf("%s: attempt %d came %s after the one before, want 1 s to %s", name, i+2, gap, bound)
 				}
 			}
-			if n := len(got); n < 24*60/6 || n > 1000 || n != len(h.backEnd.got) {
-				t.Errorf("%s: %d attempts in a day, %d with those for the event behind it", name, n, len(h.backEnd.got))
+			if n := len(got); n < 24*60/6 || n > 1000 || n != len(h.got) {
+				t.Errorf("%s: %d attempts in a day, %d with those for the event behind it", name, n, len(h.got))
 			}
 			if n := h.metric("refresher_events_attempts_total", "failed"); (n > 0) != (name == "no answer") {
 				t.Errorf("%s: %v without an answer", name, n)
@@ -135,7 +135,7 @@ func TestPoison(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHarness(t).run()
-			h.backEnd.answer = func(ctx context.Context, r *request) reply {
+			h.answer = func(ctx context.Context, r *request) reply {
 				if strings.HasPrefix(r.ID, "bad") {
 					return after(20*time.Millisecond, status(500))(ctx, r)
 				}
@@ -156,7 +156,7 @@ func TestPoison(t *testing.T) {
 			if delivered, dropped := h.outcomes(); len(delivered) != len(sent) || len(dropped) != 0 {
 				t.Errorf("%s: %d delivered of %d, %d dropped", name, len(delivered), len(sent), len(dropped))
 			}
-			for _, r := range h.backEnd.got {
+			for _, r := range h.got {
 				if at, good := sent[r.ID]; good && r.at.Sub(at) > c.most {
 					t.Errorf("%s: %s took %s", name, r.ID, r.at.Sub(at))
 				}
@@ -170,12 +170,12 @@ func TestPoison(t *testing.T) {
 func TestEndpointDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = down
+		h.answer = down
 		for i := range 300 {
 			h.send(fmt.Sprintf("s%d-joined", i))
 			wait(12 * time.Second)
 		}
-		got := h.backEnd.got
+		got := h.got
 		if len(got) > 100 {
 			t.Errorf("%d attempts in an hour", len(got))
 		}
@@ -187,7 +187,7 @@ func TestEndpointDown(t *testing.T) {
 		if delivered, dropped := h.outcomes(); len(delivered)+len(dropped) > 0 {
 			t.Errorf("settled: %v %v", delivered, dropped)
 		}
-		h.backEnd.answer = nil
+		h.answer = accept
 		wait(10 * time.Minute) // in the worst case, the event after the probe waits for one backoff of its own
 		if delivered, _ := h.outcomes(); len(delivered) != 300 {
 			t.Errorf("%d delivered of 300", len(delivered))
@@ -199,29 +199,6 @@ func TestEndpointDown(t *testing.T) {
 			if n := h.lines(line); n != 1 {
 				t.Errorf("%d lines with %s: %s", n, line, &h.log)
 			}
-		}
-	})
-}
-
-func TestEventsRetryAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(t).run()
-		h.backEnd.answer = func(ctx context.Context, r *request) reply {
-			if r.ID == "a-joined" && r.try == 1 {
-				return reply{status: 429, retryAfter: "30"}
-			}
-			return accept(ctx, r)
-		}
-		h.send("a-joined")
-		synctest.Wait()
-		h.send("b-joined")
-		wait(30*time.Second - 1)
-		if n := len(h.backEnd.got); n != 1 {
-			t.Errorf("%d attempts before the Retry-After is over", n)
-		}
-		wait(1)
-		if delivered, _ := h.outcomes(); len(delivered) != 2 {
-			t.Errorf("delivered: %v", delivered)
 		}
 	})
 }
@@ -240,7 +217,7 @@ func TestWaitAfter(t *testing.T) {
 func TestGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
-		h.backEnd.answer = func(ctx context.Context, r *request) reply {
+		h.answer = func(ctx context.Context, r *request) reply {
 			if r.ID == "s-joined" {
 				return reply{status: 410}
 			}
@@ -249,7 +226,7 @@ func TestGone(t *testing.T) {
 		h.send("s-joined", "s-ended")
 		synctest.Wait()
 		delivered, dropped := h.outcomes()
-		if !slices.Equal(delivered, []string{"s-ended"}) || !slices.Equal(dropped, []string{"s-joined"}) || len(h.backEnd.got) != 2 {
+		if !slices.Equal(delivered, []string{"s-ended"}) || !slices.Equal(dropped, []string{"s-joined"}) || len(h.got) != 2 {
 			t.Errorf("delivered %v, dropped %v, attempts %v", delivered, dropped, h.attempts())
 		}
 		if h.metric("refresher_events_attempts_total", "refused") != 1 || h.metric("refresher_events_total", "dropped", "session.joined") != 1 {
@@ -263,7 +240,7 @@ func TestFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
 		h.events.maxEvents, h.events.endpoint.limits.atOnce = 4, 2
-		h.backEnd.answer = after(5*time.Second, accept)
+		h.answer = after(5*time.Second, accept)
 		h.send("a-joined", "b-joined", "c-joined", "d-joined", "e-joined")
 		h.run()
 		synctest.Wait() // attempts for b and c are in progress
@@ -290,20 +267,20 @@ func TestFullQueue(t *testing.T) {
 	})
 }
 
-// Events are dropped at the maximum age, even if no other event arrives.
+// Events are dropped at the maximum age, even if no other event arrives and the endpoint's Retry-After is in force.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
 		h.events.maxAge = time.Minute
 		h.run()
-		h.backEnd.answer = func(context.Context, *request) reply { return reply{status: 503, retryAfter: "3600"} }
+		h.answer = func(context.Context, *request) reply { return reply{status: 503, retryAfter: "3600"} }
 		h.send("a-joined", "a-ended")
 		wait(30 * time.Second)
 		h.send("b-joined")
 		for _, want := range [][]string{{"a-ended", "a-joined"}, {"a-ended", "a-joined", "b-joined"}} {
 			wait(30 * time.Second)
-			if _, dropped := h.outcomes(); !slices.Equal(dropped, want) {
-				t.Errorf("dropped %v, want %v", dropped, want)
+			if _, dropped := h.outcomes(); !slices.Equal(dropped, want) || len(h.got) != 1 {
+				t.Errorf("dropped %v, want %v; attempts %v", dropped, want, h.attempts())
 			}
 		}
 	})
@@ -314,7 +291,7 @@ func TestSettledMaySend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
 		h.events.maxEvents = 1
-		h.backEnd.answer = after(time.Second, accept)
+		h.answer = after(time.Second, accept)
 		var caller sync.Mutex
 		count := 0
 		settled := func(bool) {
@@ -341,7 +318,7 @@ func TestEventsStop(t *testing.T) {
 		h := newHarness(t)
 		h.events.endpoint.limits.atOnce = 2
 		h.run()
-		h.backEnd.answer = func(ctx context.Context, r *request) reply {
+		h.answer = func(ctx context.Context, r *request) reply {
 			switch {
 			case r.ID == "stuck-joined":
 				return hang(ctx, r)
@@ -361,16 +338,16 @@ func TestEventsStop(t *testing.T) {
 		if want := []string{"a-joined", "b-joined", "late-ended", "late-joined"}; !slices.Equal(delivered, want) || len(dropped) > 0 {
 			t.Errorf("delivered %v, dropped %v", delivered, dropped)
 		}
-		if n := len(h.backEnd.deliveries("bad-joined")); n != 2 {
+		if n := len(h.deliveries("bad-joined")); n != 2 {
 			t.Errorf("%d attempts for an event that fails, want one before and one after", n)
 		}
 		if h.lines("events=4") != 1 {
 			t.Errorf("logged: %s", &h.log)
 		}
-		attempts := len(h.backEnd.got)
+		attempts := len(h.got)
 		h.send("after-joined")
 		wait(time.Hour)
-		if again, _ := h.outcomes(); len(again) != 4 || len(h.backEnd.got) != attempts {
+		if again, _ := h.outcomes(); len(again) != 4 || len(h.got) != attempts {
 			t.Error("something happened after Run")
 		}
 		// Cancelled attempts do not count as failed.
@@ -388,7 +365,7 @@ func TestEventsStopWhileDown(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHarness(t)
-			h.backEnd.answer = down
+			h.answer = down
 			for i := range 1000 {
 				h.send(fmt.Sprintf("s%d-joined", i))
 			}
@@ -396,11 +373,11 @@ func TestEventsStopWhileDown(t *testing.T) {
 			if before > 0 {
 				wait(before)
 			}
-			attempts := len(h.backEnd.got)
+			attempts := len(h.got)
 			if took := h.stop(); took != 0 {
 				t.Errorf("Run went on for %s", took)
 			}
-			if n := len(h.backEnd.got) - attempts; n < 1 || n > most {
+			if n := len(h.got) - attempts; n < 1 || n > most {
 				t.Errorf("%d attempts, want up to %d", n, most)
 			}
 			if delivered, dropped := h.outcomes(); len(delivered)+len(dropped) > 0 {
@@ -415,7 +392,7 @@ func TestEventsStopReportsDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
 		h.events.maxEvents = 1
-		h.backEnd.answer = down
+		h.answer = down
 		h.send("a-joined", "b-joined", "c-joined")
 		h.run()
 		h.stop()

@@ -44,26 +44,31 @@ func wantNoSecret(t *testing.T, text string) {
 	}
 }
 
-// harness runs an Approval and an Events under synctest's fake clock against one simulated back end.
+// harness runs an Approval and an Events under synctest's fake clock. It is also their transport, which simulates the
+// back end and verifies each request.
 type harness struct {
 	t        *testing.T
 	approval *Approval
 	events   *Events
-	backEnd  *backEnd
 	registry *prometheus.Registry
 	log      bytes.Buffer
 	began    time.Time
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
+	answer   func(context.Context, *request) reply // the back end's
 
 	mu      sync.Mutex
+	got     []*request      // guarded by mu; what the back end received
+	open    []*request      // guarded by mu; requests in progress
+	most    int             // guarded by mu; highest number of concurrent requests
+	ids     map[string]bool // guarded by mu; ids of approval requests
 	settled map[string]bool // guarded by mu; whether an event was delivered, by id
 }
 
 // newHarness makes a harness, which the method `run` starts.
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &harness{t: t, backEnd: &backEnd{t: t, ids: make(map[string]bool)}, began: time.Now(), settled: make(map[string]bool)}
+	h := &harness{t: t, answer: accept, began: time.Now(), ids: make(map[string]bool), settled: make(map[string]bool)}
 	c := h.config()
 	var err, errEvents error
 	h.approval, err = NewApproval(c)
@@ -71,7 +76,7 @@ func newHarness(t *testing.T) *harness {
 	if err = errors.Join(err, errEvents); err != nil {
 		t.Fatal(err)
 	}
-	h.approval.endpoint.client.Transport, h.events.endpoint.client.Transport = h.backEnd, h.backEnd
+	h.approval.endpoint.client.Transport, h.events.endpoint.client.Transport = h, h
 	h.approval.patience = 30 * time.Second
 	t.Cleanup(func() { wantNoSecret(t, h.log.String()) })
 	return h
@@ -142,18 +147,6 @@ func wait(d time.Duration) {
 	synctest.Wait()
 }
 
-// backEnd is a transport that simulates the back end. It verifies each request's signature.
-type backEnd struct {
-	t      *testing.T
-	answer func(context.Context, *request) reply // nil means that it accepts every request at once
-
-	mu   sync.Mutex
-	got  []*request      // guarded by mu
-	open []*request      // guarded by mu; requests in progress
-	most int             // guarded by mu; highest number of concurrent requests
-	ids  map[string]bool // guarded by mu; ids of approval requests
-}
-
 // request is an event or a batch of approval requests that the back end received.
 type request struct {
 	at          time.Time
@@ -217,24 +210,20 @@ func decide(r *request, decision func(approvalRequest) string) reply {
 	return reply{status: 200, body: `{"decisions":[` + strings.Join(all, ",") + `]}`}
 }
 
-func (b *backEnd) RoundTrip(q *http.Request) (*http.Response, error) {
+func (h *harness) RoundTrip(q *http.Request) (*http.Response, error) {
 	r := &request{at: time.Now(), header: q.Header}
 	if q.Method != http.MethodPost || q.URL.Host != "app.test" || q.URL.Path != "/hooks" || q.URL.RawQuery != "t=tiger" {
-		b.t.Errorf("%s %s", q.Method, q.URL)
+		h.t.Errorf("%s %s", q.Method, q.URL)
 	}
 	text, err := io.ReadAll(q.Body)
 	if err = errors.Join(err, hooktest.Verify(testSecret, q.Header, text), json.Unmarshal(text, r)); err != nil {
-		b.t.Error(err)
+		h.t.Error(err)
 	}
-	b.begin(r)
-	answer := b.answer
-	if answer == nil {
-		answer = accept
-	}
-	said := answer(q.Context(), r)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.open = slices.DeleteFunc(b.open, func(x *request) bool { return x == r })
+	h.begin(r)
+	said := h.answer(q.Context(), r)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open = slices.DeleteFunc(h.open, func(x *request) bool { return x == r })
 	if said.err != nil {
 		return nil, said.err
 	}
@@ -247,33 +236,33 @@ func (b *backEnd) RoundTrip(q *http.Request) (*http.Response, error) {
 
 // begin records r. Events may be repeated but not overtake each other within a session; the ids of approval requests
 // are unique.
-func (b *backEnd) begin(r *request) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (h *harness) begin(r *request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	want := r.ID
 	if len(r.Requests) > 0 {
 		want = r.Requests[0].ID
 	}
 	if id := r.header.Get("webhook-id"); id == "" || id != want || strings.Contains(id, ".") {
-		b.t.Errorf("the header names %q, the body %q", id, want)
+		h.t.Errorf("the header names %q, the body %q", id, want)
 	}
-	r.try = 1 + len(b.deliveries(r.ID))
+	r.try = 1 + len(h.deliveries(r.ID))
 	for _, q := range r.Requests {
-		if b.ids[q.ID] {
-			b.t.Errorf("id %q for the second time", q.ID)
+		if h.ids[q.ID] {
+			h.t.Errorf("id %q for the second time", q.ID)
 		}
-		b.ids[q.ID] = true
+		h.ids[q.ID] = true
 	}
-	if r.ID != "" && slices.ContainsFunc(b.open, func(x *request) bool { return x.Session == r.Session }) {
-		b.t.Errorf("%s: two events of one session are in progress", r.ID)
+	if r.ID != "" && slices.ContainsFunc(h.open, func(x *request) bool { return x.Session == r.Session }) {
+		h.t.Errorf("%s: two events of one session are in progress", r.ID)
 	}
-	b.got, b.open = append(b.got, r), append(b.open, r)
-	b.most = max(b.most, len(b.open))
+	h.got, h.open = append(h.got, r), append(h.open, r)
+	h.most = max(h.most, len(h.open))
 }
 
 // deliveries returns the attempts to deliver the event with this id.
-func (b *backEnd) deliveries(id string) (got []*request) {
-	for _, r := range b.got {
+func (h *harness) deliveries(id string) (got []*request) {
+	for _, r := range h.got {
 		if r.ID == id {
 			got = append(got, r)
 		}
@@ -282,8 +271,8 @@ func (b *backEnd) deliveries(id string) (got []*request) {
 }
 
 // sizes returns the size of each batch.
-func (b *backEnd) sizes() (sizes []int) {
-	for _, r := range b.got {
+func (h *harness) sizes() (sizes []int) {
+	for _, r := range h.got {
 		sizes = append(sizes, len(r.Requests))
 	}
 	return sizes
@@ -393,7 +382,7 @@ func (h *harness) outcomes() (delivered, dropped []string) {
 
 // attempts returns the ids of the events in the order of the attempts to deliver them.
 func (h *harness) attempts() (ids []string) {
-	for _, r := range h.backEnd.got {
+	for _, r := range h.got {
 		ids = append(ids, r.ID)
 	}
 	return ids

@@ -23,13 +23,17 @@ func TestRecover(t *testing.T) {
 		"a value, not shown": {func() { panic("cannot read hunter2") }, "panic=string"},
 	} {
 		var log bytes.Buffer
-		r := NewReporter(slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+		registry := prometheus.NewRegistry()
+		r := NewReporter(slog.New(slog.NewTextHandler(&log, nil)), registry)
 		err := func() (err error) {
 			defer r.Recover(Session, &err, "session", "S")
 			c.run()
 			return nil
 		}()
 		count := testutil.ToFloat64(r.total.WithLabelValues(string(Session)))
+		if n, err := testutil.GatherAndCount(registry, "refresher_panics_total"); n != 4 || err != nil {
+			t.Errorf("%d counters, %v", n, err)
+		}
 		text := log.String()
 		if c.logged == "" {
 			if err != nil || count != 0 || text != "" {

@@ -34,7 +34,7 @@ func TestWanted(t *testing.T) {
 		"TRACES_EXPORTER=otlp EXPORTER_OTLP_PROTOCOL=grpc":                                             {"grpc", ""},
 		"TRACES_EXPORTER=otlp EXPORTER_OTLP_PROTOCOL=grpc EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf": {web, ""},
 		"EXPORTER_OTLP_ENDPOINT=unix:///run/c.sock EXPORTER_OTLP_PROTOCOL=grpc":                        {"grpc", ""},
-		"TRACES_EXPORTER=otlp TRACES_SAMPLER=TraceIDRatio TRACES_SAMPLER_ARG=0.1":                      {web, ""},
+		"TRACES_EXPORTER=otlp TRACES_SAMPLER=TraceIDRatio TRACES_SAMPLER_ARG=1":                        {web, ""},
 		"TRACES_EXPORTER=otlp TRACES_SAMPLER=always_off TRACES_SAMPLER_ARG=whatever":                   {web, ""},
 		"TRACES_EXPORTER=otlp TRACES_SAMPLER=always":                                                   {"", `OTEL_TRACES_SAMPLER: want always_on, always_off or traceidratio, or one of them after parentbased_; have "always"`},
 		"TRACES_EXPORTER=otlp TRACES_SAMPLER=parentbased_traceidratio TRACES_SAMPLER_ARG=10%":          {"", `OTEL_TRACES_SAMPLER_ARG: want a share of the traces, 0 to 1; have "10%"`},

@@ -1,12 +1,13 @@
 package scheduler
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"pgregory.net/rapid"
 
 	"refresher/internal/session"
 )
@@ -71,123 +72,65 @@ func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	}
 }
 
-// move is one action of one client.
-type move struct {
-	what    string
-	who     int // index among the clients that can do the action
-	seconds int // seconds until the next action
-}
-
 // TestAnyCrowd has many clients join, leave, disconnect and resume at random, on a node with a low
 // limit.
 func TestAnyCrowd(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		room := rapid.IntRange(1, 4).Draw(rt, "room")
-		var moves []move
-		for range rapid.IntRange(1, 40).Draw(rt, "moves") {
-			moves = append(moves, move{
-				what:    rapid.SampledFrom([]string{"join", "hang up", "leave", "resume", "renew over HTTP"}).Draw(rt, "what"),
-				who:     rapid.IntRange(0, 40).Draw(rt, "who"),
-				seconds: rapid.SampledFrom([]int{0, 0, 0, 1, 600}).Draw(rt, "seconds"),
-			})
+	forSeeds(t, func(t *testing.T, r *rand.Rand) {
+		c := testConfig(t)
+		c.MaxSessions = 1 + r.IntN(4)
+		s := start(t, c)
+		var here, away []*fakeClient
+		take := func(from *[]*fakeClient) *fakeClient {
+			i := r.IntN(len(*from))
+			p := (*from)[i]
+			*from = slices.Delete(*from, i, i+1)
+			return p
 		}
-		synctest.Test(t, func(t *testing.T) {
-			c := testConfig(t)
-			c.MaxSessions = room
-			w := &crowd{t: t, s: start(t, c), room: room}
-			for _, m := range moves {
-				w.step(m)
-				w.check()
+		for range 40 {
+			switch action := r.IntN(5); {
+			case action == 0:
+				p := &fakeClient{t: t, scheduler: s}
+				err := p.open(session.Join{Identity: someone, Caller: anybody})
+				if len(here) >= c.MaxSessions {
+					wantCode(t, err, session.CodeUnavailable)
+				} else {
+					must(t, err)
+					here = append(here, p)
+				}
+			case action == 1 && len(here) > 0:
+				p := take(&here)
+				p.current().Detach()
+				away = append(away, p)
+			case action == 2 && len(here) > 0:
+				take(&here).current().Leave()
+			case action == 3 && len(away) > 0:
+				here = append(here, take(&away).comesBack())
+			case action == 4 && len(away) > 0:
+				pick(r, away...).renewOn(s)
 			}
-			for _, p := range w.here {
-				p.current().Leave()
-			}
-			wait(time.Second)
-		})
-		if t.Failed() {
-			rt.Fatalf("room for %d; %+v", room, moves)
+			wait(pick(r, 0, 0, 0, time.Second, 10*time.Minute))
+			checkCrowd(t, s, here)
 		}
+		for _, p := range here {
+			p.current().Leave()
+		}
+		wait(time.Second)
 	})
 }
 
-type crowd struct {
-	t          *testing.T
-	s          *Scheduler
-	room       int
-	here, away []*fakeClient
-}
-
-// take removes one client from a list and returns it.
-func take(from *[]*fakeClient, who int) *fakeClient {
-	if len(*from) == 0 {
-		return nil
+// checkCrowd compares the sessions in the node's table with the connected clients.
+func checkCrowd(t *testing.T, s *Scheduler, here []*fakeClient) {
+	t.Helper()
+	whole(t, s)
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	detached := s.table.detached.Len()
+	for _, e := range s.table.open {
+		check(t, (e.session.State() == session.Detached) == (e.slot.detached != nil), "state %d, in the list of detached sessions: %v", e.session.State(), e.slot.detached != nil)
 	}
-	i := who % len(*from)
-	p := (*from)[i]
-	*from = append((*from)[:i:i], (*from)[i+1:]...)
-	return p
-}
-
-func (w *crowd) step(m move) {
-	switch m.what {
-	case "join":
-		w.join()
-	case "hang up":
-		if p := take(&w.here, m.who); p != nil {
-			p.current().Detach()
-			w.away = append(w.away, p)
-		}
-	case "leave":
-		if p := take(&w.here, m.who); p != nil {
-			p.current().Leave()
-		}
-	case "resume":
-		if p := take(&w.away, m.who); p != nil {
-			w.here = append(w.here, p.comesBack())
-		}
-	case "renew over HTTP":
-		if len(w.away) > 0 {
-			w.away[m.who%len(w.away)].renewOn(w.s)
-		}
-	}
-	wait(time.Duration(m.seconds) * time.Second)
-}
-
-func (w *crowd) join() {
-	p := &fakeClient{t: w.t, scheduler: w.s}
-	full := len(w.here) >= w.room
-	err := p.open(session.Join{Identity: someone, Caller: anybody})
-	if full {
-		wantCode(w.t, err, session.CodeUnavailable)
-		return
-	}
-	must(w.t, err)
-	w.here = append(w.here, p)
-}
-
-// check compares the sessions in the node's table with the sessions that the clients expect.
-func (w *crowd) check() {
-	whole(w.t, w.s)
-	w.s.table.mu.Lock()
-	defer w.s.table.mu.Unlock()
-	attached, detached := 0, 0
-	for _, e := range w.s.table.open {
-		switch {
-		case e.session.State() == session.Attached && e.slot.detached == nil:
-			attached++
-		case e.session.State() == session.Detached && e.slot.detached != nil:
-			detached++
-		default:
-			w.t.Errorf("state %d, among those who give way: %v", e.session.State(), e.slot.detached != nil)
-		}
-	}
-	if attached != len(w.here) || detached != w.s.table.detached.Len() {
-		w.t.Errorf("%d are attached and %d detached, want %d and %d", attached, detached, len(w.here), w.s.table.detached.Len())
-	}
-	if detached > 0 && attached+detached > w.room {
-		w.t.Errorf("%d attached and %d detached, with room for %d", attached, detached, w.room)
-	}
-	for _, p := range w.here {
+	equal(t, "open sessions", len(s.table.open), len(here)+detached)
+	check(t, detached == 0 || len(s.table.open) <= s.table.limit, "%d open sessions, of which %d are detached, with room for %d", len(s.table.open), detached, s.table.limit)
+	for _, p := range here {
 		p.wantServed(0)
 	}
 }

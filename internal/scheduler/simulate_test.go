@@ -1,6 +1,9 @@
 package scheduler
 
 import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,194 +13,139 @@ import (
 	"refresher/internal/session"
 )
 
-// TestAnyDay simulates random days of a few clients, which answer late, fall silent, refuse tokens,
-// disconnect and resume. Each client checks from its own record that its tokens came in time.
-func TestAnyDay(t *testing.T) {
+// forSeeds runs a test in simulated time with many seeds of a random generator.
+func forSeeds(t *testing.T, test func(t *testing.T, r *rand.Rand)) {
+	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
-		day := drawDay(rt)
-		synctest.Test(t, func(t *testing.T) { day.play(t) })
+		seed := rapid.Uint64().Draw(rt, "seed")
+		synctest.Test(t, func(t *testing.T) { test(t, rand.New(rand.NewPCG(seed, 0))) })
 		if t.Failed() {
-			rt.Fatalf("the day was %+v", day)
+			rt.Fatalf("seed %d", seed)
 		}
 	})
 }
 
-// day is the script of a simulation.
-type day struct {
-	calls   []callScript
-	changes []time.Duration // intervals between changes of the certificate
-	spread  time.Duration
-}
+// pick returns one of the values at random.
+func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
-type callScript struct {
-	ttl   time.Duration
-	delay time.Duration // delay of the client's acks; less than the ack timeout
-	turns []turn
-}
+// upTo returns a random duration of at most d.
+func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d) + 1)) }
 
-// turn is an action of a client, after a delay.
-type turn struct {
-	after time.Duration
-	what  string
-}
-
-func drawDay(rt *rapid.T) day {
-	d := day{spread: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "spread"))}
-	for range rapid.IntRange(0, 5).Draw(rt, "changes") {
-		d.changes = append(d.changes, time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "change after")))
-	}
-	for range rapid.IntRange(1, 4).Draw(rt, "calls") {
-		c := callScript{
-			ttl:   time.Duration(rapid.Int64Range(10, 3600).Draw(rt, "ttl")) * time.Second,
-			delay: time.Duration(rapid.Int64Range(0, int64(4*time.Second)).Draw(rt, "delay")),
+// TestAnyDay simulates random days of a few clients, which answer late, fall silent, disconnect and
+// resume, while the certificate changes. Each client checks from its own record that its tokens came
+// in time.
+func TestAnyDay(t *testing.T) {
+	forSeeds(t, func(t *testing.T, r *rand.Rand) {
+		c, signs := testConfig(t), &certificate{}
+		signs.in(&c, upTo(r, time.Hour))
+		s := start(t, c)
+		var day sync.WaitGroup
+		for range 1 + r.IntN(4) {
+			call := caller{
+				t: t, s: s, signs: signs, random: rand.New(rand.NewPCG(r.Uint64(), 0)),
+				ttl: time.Duration(10+r.IntN(3591)) * time.Second, delay: upTo(r, 4*time.Second),
+			}
+			day.Go(call.play)
 		}
-		for range rapid.IntRange(0, 12).Draw(rt, "turns") {
-			c.turns = append(c.turns, turn{
-				after: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "after")),
-				what:  rapid.SampledFrom([]string{"lose", "resume", "mute", "speak", "ask", "twice"}).Draw(rt, "what"),
-			})
-		}
-		d.calls = append(d.calls, c)
-	}
-	return d
-}
-
-func (d day) play(t *testing.T) {
-	c := testConfig(t)
-	signs := &certificate{}
-	signs.in(&c, d.spread)
-	s := start(t, c)
-	changed := make(chan struct{})
-	go func() {
-		defer close(changed)
-		for i, after := range d.changes {
-			pass(after)
+		for i := range r.IntN(6) {
+			pass(upTo(r, time.Hour))
 			signs.change(session.Fingerprint(1+i%2), s)
 		}
-	}()
-	ends := make(chan *caller)
-	for _, script := range d.calls {
-		go func() {
-			c := &caller{t: t, s: s, script: script, signs: signs}
-			c.play()
-			ends <- c
-		}()
-	}
-	for range d.calls {
-		c := <-ends
+		day.Wait()
+		wait(time.Minute) // waits for the last answers
 		whole(t, s)
-		c.fakeClient.current().Leave()
-	}
-	<-changed
-	wait(time.Minute) // waits for the last answers
-	whole(t, s)
-	for id := range s.table.open {
-		t.Errorf("session %s was not ended", id)
-	}
+		equal(t, "open sessions", len(s.table.open), 0)
+	})
 }
 
-// caller runs the script of one client.
+// caller is one client of TestAnyDay.
 type caller struct {
-	t          *testing.T
-	s          *Scheduler
-	script     callScript
-	signs      *certificate
-	fakeClient *fakeClient
-	muted      chan bool // contains whether the client is muted; a goroutine that takes the value out has the lock
+	t      *testing.T
+	s      *Scheduler
+	signs  *certificate
+	random *rand.Rand
+	ttl    time.Duration
+	delay  time.Duration // delay of the client's acks; less than the ack timeout
+	muted  atomic.Bool
+	client *fakeClient // the newest connection
 }
 
 func (c *caller) play() {
-	c.muted = make(chan bool, 1)
-	c.muted <- false
-	c.fakeClient = &fakeClient{t: c.t, scheduler: c.s, answer: c.answer}
-	c.fakeClient.join(c.script.ttl)
-	away := false
-	for _, turn := range c.script.turns {
-		pass(turn.after)
-		switch turn.what {
-		case "lose":
-			c.fakeClient.current().Detach()
-			away = true
-		case "resume":
+	c.client = &fakeClient{t: c.t, scheduler: c.s, answer: c.answer}
+	c.client.join(c.ttl)
+	connected := true
+	for range c.random.IntN(13) {
+		pass(upTo(c.random, time.Hour))
+		switch c.random.IntN(6) {
+		case 0:
+			c.client.current().Detach()
+			connected = false
+		case 1:
 			c.resume()
-			away = false
-		case "twice": // the old connection stays open, as after a change of network
+			connected = true
+		case 2: // the old connection stays open, as after a change of network
 			c.resume()
 			c.resume()
-			away = false
-		case "ask":
-			c.fakeClient.current().Renew()
-		case "mute", "speak":
-			<-c.muted
-			c.muted <- turn.what == "mute"
+			connected = true
+		case 3:
+			c.client.current().Renew()
+		case 4:
+			c.muted.Store(true)
+		case 5:
+			c.muted.Store(false)
 		}
 	}
 	// At the end a client that is connected and answers must have valid tokens.
-	<-c.muted
-	c.muted <- false
-	if away || c.fakeClient.got().lost {
+	c.muted.Store(false)
+	if !connected || c.client.got().lost {
 		c.resume()
 	}
-	if err := c.fakeClient.current().Ack(c.fakeClient.got().joined.Seq); err != nil {
-		c.t.Error(err)
-	}
-	pass(c.script.delay + 2*c.s.config.Policy.AckTimeout)
-	if c.fakeClient.got().lost { // the client was muted until now, so the service may have closed its connection
+	c.client.ack(c.client.got().joined.Seq)
+	pass(c.delay + 2*c.s.config.Policy.AckTimeout)
+	if c.client.got().lost { // the client was muted until now, so the service may have closed its connection
 		c.resume()
 	}
-	before := len(c.fakeClient.got().pushes)
-	pass(10 * c.script.ttl)
-	got := c.fakeClient.got()
-	check(c.t, !got.lost && got.ended == nil, "a client that answers was lost (%v) or ended (%v)", got.lost, got.ended)
-	n := len(got.pushes) - before
-	check(c.t, n >= 9, "%d renewals in ten lifetimes", n)
+	before := len(c.client.got().pushes)
+	pass(10 * c.ttl)
+	got := c.client.got()
+	c.client.wantServed(before + 9)
 	for i := before; i < len(got.pushes); i++ {
-		c.onTime(got.pushes[i], got.at[i])
+		c.checkTime(got.pushes[i], got.at[i])
 	}
 	// A rotation takes the spread, and 10 s more if it follows another rotation. The client may
 	// first have to confirm an earlier bundle.
-	rotated := c.signs.since() > c.s.config.Policy.CertificateSpread+30*time.Second
-	if has, signs := c.fakeClient.newest().Tokens.Certificate, c.signs.name("app"); has != signs && rotated {
-		c.t.Errorf("has tokens of certificate %s, %s signs", has, signs)
+	if c.signs.since() > c.s.config.Policy.CertificateSpread+30*time.Second {
+		equal(c.t, "certificate of the tokens", c.client.newest().Tokens.Certificate, c.signs.name("app"))
 	}
+	whole(c.t, c.s)
+	c.client.current().Leave()
 }
 
-// onTime checks when a push came, to a client that was connected and has answered the previous
+// checkTime checks when a push came, to a client that was connected and has answered the previous
 // push.
-func (c *caller) onTime(push session.Push, at time.Time) {
+func (c *caller) checkTime(push session.Push, at time.Time) {
 	if push.Attempt > 1 || push.Cause != session.CauseSchedule {
 		return
 	}
 	left := push.PreviousExpiresAt.Time().Sub(at)
-	policy := c.s.config.Policy
-	before := policy.HeadStart(c.script.ttl)
+	before := c.s.config.Policy.HeadStart(c.ttl)
 	// Expiries are rounded down to whole seconds, so a push may seem up to a second early.
 	check(c.t, !push.Rejoin && left >= before && left <= before+before/2+time.Second, "pushed with %s left, head start %s: %+v", left, before, push)
 }
 
-// answer acks a push after the script's delay, unless the client is muted.
+// answer acks a push after the client's delay, unless the client is muted.
 func (c *caller) answer(p *fakeClient, push session.Push) {
-	pass(c.script.delay)
-	muted := <-c.muted
-	c.muted <- muted
-	if muted {
-		return
-	}
-	if err := p.current().Ack(push.Seq); err != nil {
-		c.t.Error(err)
+	pass(c.delay)
+	if !c.muted.Load() {
+		p.ack(push.Seq)
 	}
 }
 
 // resume gives the client's session a new connection.
 func (c *caller) resume() {
-	next := c.fakeClient.again()
-	if err := next.resume(c.fakeClient); err != nil {
-		c.t.Error(err)
-		return
-	}
-	if got, had := next.got(), c.fakeClient.got(); got.joined.Seq <= had.joined.Seq || got.joined.Session != had.joined.Session {
-		c.t.Errorf("resumed with %+v after %+v", got.joined, had.joined)
-	}
-	c.fakeClient = next
-	_ = next.current().Ack(next.got().joined.Seq)
+	before := c.client.got().joined
+	c.client = c.client.comesBack()
+	joined := c.client.got().joined
+	check(c.t, joined.Seq > before.Seq && joined.Session == before.Session, "resumed with %+v after %+v", joined, before)
+	c.client.ack(joined.Seq)
 }

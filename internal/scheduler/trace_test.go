@@ -1,12 +1,10 @@
 package scheduler
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,45 +225,9 @@ func exemplars(t testing.TB, g prometheus.Gatherer) map[string]string {
 	must(t, err)
 	found := make(map[string]string)
 	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			all := m.GetHistogram().GetExemplars()
-			for _, b := range m.GetHistogram().GetBucket() {
-				all = append(all, b.GetExemplar())
-			}
-			for _, e := range all {
-				for _, l := range e.GetLabel() {
-					found[f.GetName()] = l.GetValue()
-				}
-			}
+		for _, e := range f.GetMetric()[0].GetHistogram().GetExemplars() {
+			found[f.GetName()] = e.GetLabel()[0].GetValue()
 		}
 	}
 	return found
-}
-
-// Requests to your back end and to the store carry the trace of the renewal in their context.
-func TestTracesContinueInRequests(t *testing.T) {
-	inCluster(t, func(t *testing.T, c *cluster) {
-		var mu sync.Mutex
-		traced := make(map[string]bool) // guarded by mu
-		note := func(name string, ctx context.Context) {
-			mu.Lock()
-			defer mu.Unlock()
-			traced[name] = trace.SpanContextFromContext(ctx).IsSampled()
-		}
-		c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = 15*time.Second, time.Hour
-		c.config.Approve = func(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
-			note(string(action), ctx)
-			return Answer{Agreed: true}, nil
-		}
-		c.config.Tracer = sdk.NewTracerProvider().Tracer("test")
-		a := c.start("a")
-		a.link.set(func() { a.link.after = func(r request) error { note(r.name, r.ctx); return nil } })
-		p := joined(t, a.Scheduler, 10*time.Minute)
-		wait(9*time.Minute + 30*time.Second)
-		p.comesBack()
-		wait(time.Second)
-		want := map[string]bool{"join": true, "renew": true, "resume": true, "acquire": true, "save": true, "sweep": false}
-		diff := cmp.Diff(want, traced)
-		check(t, diff == "", "%s", diff)
-	})
 }

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"refresher/internal/session"
@@ -196,28 +195,6 @@ func TestWishThatTheStoreDoesNotConfirm(t *testing.T) {
 	}
 }
 
-// Many wishes cause at most one push per second. The last wish is applied.
-func TestManyWishes(t *testing.T) {
-	onTwoNodes(t, 10*time.Minute, func(t *testing.T, _ *cluster, a, b *member, p *fakeClient) {
-		p.answer = func(p *fakeClient, push session.Push) {
-			pass(700 * time.Millisecond)
-			p.ack(push.Seq)
-		}
-		for i := range 100 {
-			m := []*member{a, b}[i/4%2]
-			go m.setRole(p.id(), []session.Role{session.Publisher, session.Subscriber}[i%2])
-			wait(50 * time.Millisecond)
-		}
-		a.setRole(p.id(), session.Publisher)
-		wait(3 * time.Second)
-		at := p.got().at
-		for i := 1; i < len(at); i++ {
-			check(t, at[i].Sub(at[i-1]) >= time.Second, "push %d came %s after the one before", i+1, at[i].Sub(at[i-1]))
-		}
-		check(t, len(at) >= 5 && len(at) <= 8 && p.newest().Tokens.RTC == "publisher", "%d pushes, the newest %+v", len(at), p.newest())
-	})
-}
-
 func TestWishRefusals(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		c.config.Serves = func(string) bool { return true }
@@ -400,35 +377,23 @@ func TestWishIsApproved(t *testing.T) {
 	})
 }
 
-// An approval for one role does not permit tokens with another.
+// The answer to a request for approval of one role does not permit tokens with another role.
 func TestApprovalIsOfARole(t *testing.T) {
-	for name, after := range map[string]time.Duration{"asked": time.Second, "approved": 5 * time.Second} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := testConfig(t)
-				c.share()
-				c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = 10*time.Second, time.Hour
-				questions := make(chan session.Role, 8)
-				c.Approve = func(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
-					questions <- roleOf(k.Identity)
-					pass(4 * time.Second)
-					return Answer{Agreed: roleOf(k.Identity) == session.Subscriber}, nil
-				}
-				n := startNode(t, c)
-				p := joined(t, n.Scheduler, 10*time.Minute)
-				<-questions
-				<-questions // receives the request for approval before the first renewal
-				wait(after)
-				_, err := n.cluster.Wish(t.Context(), "app", store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Publisher})
-				must(t, err)
-				wait(20 * time.Second)
-				p.wantTold(session.EndDenied)
-				equal(t, "pushes", len(p.got().pushes), 0)
-				equal(t, "role of the request", <-questions, session.Publisher)
-				equal(t, "further requests", len(questions), 0)
-			})
-		})
-	}
+	inCluster(t, func(t *testing.T, c *cluster) {
+		c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = 10*time.Second, time.Hour
+		c.config.Approve = func(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
+			pass(4 * time.Second)
+			return Answer{Agreed: roleOf(k.Identity) == session.Subscriber}, nil
+		}
+		a := c.start("a")
+		p := joined(t, a.Scheduler, 10*time.Minute)
+		p.current().Renew() // the node requests approval
+		wait(time.Second)
+		a.setRole(p.id(), session.Publisher)
+		wait(20 * time.Second)
+		p.wantTold(session.EndDenied)
+		equal(t, "pushes", len(p.got().pushes), 0)
+	})
 }
 
 // Operators send wishes to nodes that sometimes cannot reach the store, while the client moves

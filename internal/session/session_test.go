@@ -134,6 +134,26 @@ func TestRenewMessages(t *testing.T) {
 	w.nextAfter(renewEvery, Renew, CauseRenew)
 }
 
+// An operator's changes cause at most one bundle for each renewEvery. A new role needs another
+// approval.
+func TestOperatorsChanges(t *testing.T) {
+	w := attached(t, time.Hour)
+	w.s.Identity.RTC, w.s.Terms.MayPublish = &RTC{Channel: "c"}, true
+	w.policy.ApprovalAhead = time.Second
+	w.s.Approve(0, w.now)
+	require(t, w.s.MayRenew(w.now), "an approved bundle may not be minted")
+	check(t, w.s.SetRole(Publisher) && !w.s.SetRole(Publisher), "want exactly one change of the role")
+	check(t, !w.s.MayRenew(w.now), "the approval of the old role counts for the new one")
+	w.s.Approve(0, w.now)
+	w.issue(CauseRole)
+	w.s.Approve(0, w.now)
+	check(t, !w.s.MayRenew(w.now), "a second bundle may be minted at once")
+	w.s.Want(CauseRole, w.now)
+	w.nextAfter(renewEvery, Renew, CauseRole)
+	w.s.Terms.MayPublish = false
+	check(t, w.s.SetRole(Subscriber) && !w.s.SetRole(Publisher), "a role that was not granted")
+}
+
 func TestRenewalOverHTTP(t *testing.T) {
 	w := attached(t, time.Hour)
 	equal(t, "answer if the bundle is confirmed", w.s.RenewRequestedOverHTTP(w.now), Renew)

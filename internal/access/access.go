@@ -13,11 +13,10 @@ import (
 	"refresher/internal/session"
 )
 
-// Revocations is this node's copy of the revocations in the store. Its methods do no I/O.
+// Revocations is this node's copy of the revocations in the store. Loaded reports whether the node has read them at
+// least once. Its methods do no I/O.
 type Revocations interface {
-	// Loaded reports whether the node has read the revocations from the store at least once.
 	Loaded() bool
-	// Revoked reports whether a revocation matches a session.
 	Revoked(k *session.ResumeClaims) bool
 }
 
@@ -27,37 +26,38 @@ type Approval interface {
 	Request(ctx context.Context, q hook.Request) (hook.Answer, error)
 }
 
-// Config configures an Access. Fields are required unless their comment says otherwise.
+// Config configures an Access. Port is the public port. Projects has at least one project. A nil Approval means that no
+// request needs an approval. The other fields are required.
 type Config struct {
 	Rules
-	Port        Port                 // the public port
-	Projects    []credential.Project // the projects that this node serves; at least one
+	Port        Port
+	Projects    []credential.Project
 	Revocations Revocations
-	Approval    Approval // nil if no approval is needed
+	Approval    Approval
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
 }
 
-// Port is an address that the node listens on.
+// Port is an address that the node listens on. Local means that only this machine can reach the address.
 type Port struct {
 	Address string
-	Local   bool // only this machine can reach it
+	Local   bool
 }
 
 // Access authenticates callers, limits their rates, and authorizes what they ask for.
 type Access struct {
-	verifier    *credential.Verifier // nil if credentials are not checked: every caller then gets the same rights
+	verifier    *credential.Verifier // nil with auth "none": every caller then has the rights of `anybody`
 	anybody     session.Caller
 	proxies     limit.Proxies
 	addresses   *limit.Limiter
 	subjects    *limit.Limiter
 	revocations Revocations
-	approval    Approval       // nil if no approval is needed
-	denials     *limit.Limiter // limits the log lines about denials
+	approval    Approval
+	denialLines *limit.Limiter
 	logger      *slog.Logger
 }
 
-// Rate and burst of the log lines about denials for one subject. The metric
+// Each subject may cause deniedBurst log lines about denials at once, and deniedPerSecond on average. The metric
 // refresher_authorize_seconds counts all denials.
 const (
 	deniedPerSecond = 1
@@ -91,7 +91,7 @@ func New(c Config) (*Access, error) {
 	if a.subjects, err = limit.New(limit.Config{Rate: c.SubjectRate}); err != nil {
 		return nil, fmt.Errorf("subject-rate: %w", err)
 	}
-	a.denials, err = limit.New(limit.Config{Rate: deniedPerSecond, Burst: deniedBurst})
+	a.denialLines, err = limit.New(limit.Config{Rate: deniedPerSecond, Burst: deniedBurst})
 	return a, err
 }
 
@@ -106,7 +106,7 @@ func (a *Access) Run(ctx context.Context) {
 func (a *Access) HasKeys() bool { return a.verifier == nil || a.verifier.HasKeys() }
 
 // Update replaces the keys and rules by which the credentials of some projects are checked.
-// Credentials signed by a removed key are refused from then on. On an error nothing changes.
+// Credentials signed by a removed key are refused from then on. If Update returns an error, nothing has changed.
 func (a *Access) Update(projects ...credential.Project) error {
 	if a.verifier == nil {
 		return nil

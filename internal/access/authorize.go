@@ -55,8 +55,8 @@ func (a *Access) authorize(ctx context.Context, r *session.Request) session.Deci
 	return session.Decision{Allowed: true, Until: until}
 }
 
-// Recheck refuses a session that a revocation matches by now. It refuses every session with
-// RevocationsUnknown until the node has read the revocations. It does no I/O.
+// Recheck refuses a session that a revocation matches by now. Until the node has read the revocations from the store,
+// Recheck refuses every session with RevocationsUnknown. It does no I/O.
 func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 	switch {
 	case !a.revocations.Loaded():
@@ -68,8 +68,8 @@ func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 }
 
 // Revoked reports whether a revocation matches a session by now; the package documentation says
-// why this is checked twice. A node that has not read the store yet knows only the revocations
-// that were added on the node itself. It does no I/O.
+// why revocations are checked twice. A node that has not read the store yet knows only the revocations
+// that were added on the node itself. Revoked does no I/O.
 func (a *Access) Revoked(k *session.ResumeClaims) bool { return a.revocations.Revoked(k) }
 
 // covers returns an error unless the caller's credential grants the whole identity. An empty
@@ -86,8 +86,8 @@ func notGranted(err error) session.Decision {
 	return session.Decision{Reason: session.NotGranted, Refusal: refusal}
 }
 
-// ask requests the back end's approval and logs a denial. Log lines are limited to deniedPerSecond
-// for one subject, but a denial that ends a session is always logged.
+// ask requests the back end's approval and logs a denial. The rate of log lines for one subject is limited, but a
+// denial that ends a session is always logged.
 func (a *Access) ask(ctx context.Context, r *session.Request) (hook.Answer, error) {
 	k := r.Claims
 	answer, err := a.approval.Request(ctx, hook.Request{
@@ -96,7 +96,7 @@ func (a *Access) ask(ctx context.Context, r *session.Request) (hook.Answer, erro
 	if err != nil || answer.Allow {
 		return answer, err
 	}
-	if logged, _ := a.denials.Allow(k.App + " " + k.Subject); logged || r.Action == session.ActionRenew {
+	if logged, _ := a.denialLines.Allow(k.App + " " + k.Subject); logged || r.Action == session.ActionRenew {
 		a.logger.Info("the back end denied", "action", string(r.Action), "app_id", k.App, "session", k.Session, "reason", answer.Reason)
 	}
 	return answer, nil

@@ -18,13 +18,12 @@ import (
 	"refresher/internal/session"
 )
 
-// revocations fakes a node's copy of the revocations.
 type revocations struct{ unread, matches bool }
 
 func (r *revocations) Loaded() bool                       { return !r.unread }
 func (r *revocations) Revoked(*session.ResumeClaims) bool { return r.matches }
 
-// approval fakes the back end's approval and records the requests.
+// approval records the requests for approval.
 type approval struct {
 	asked  []hook.Request
 	answer func(ctx context.Context) (hook.Answer, error)
@@ -188,7 +187,7 @@ func TestAuthorizeChecksTheGrant(t *testing.T) {
 		"no credential any more":       {nil, elsewhere, allows, session.Decision{Allowed: true}, 1},
 		"over":                         {all(now), ana, allows, session.Refuse(session.Denied), 1},
 		"over, by the back end":        {all(0), ana, until(now), session.Refuse(session.Denied), 1},
-		"over, and has a session":      {nil, ana, until(now), session.Decision{Allowed: true, Until: now}, 1}, // the engine ends the session at Until
+		"over, and has a session":      {nil, ana, until(now), session.Decision{Allowed: true, Until: now}, 1},
 		"the sooner is the grant's":    {all(now + 100), ana, until(now + 200), session.Decision{Allowed: true, Until: now + 100}, 1},
 		"the sooner is the back end's": {all(now + 200), ana, until(now + 100), session.Decision{Allowed: true, Until: now + 100}, 1},
 		"the app token, for a user":    {&session.Caller{Grant: granted}, session.Identity{}, allows, forbidden(`Chat's app token wants a credential with the scope "admin"`), 0},
@@ -206,14 +205,13 @@ func TestAuthorizeChecksTheGrant(t *testing.T) {
 	}
 }
 
-// Repeated denials of one subject are logged at a limited rate, but a denial that ends a session
-// always is.
+// Repeated denials of one subject are logged at a limited rate, but each denial that ends a session is logged.
 func TestDenialsAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		a := newAccess(t, Config{Approval: &approval{answer: denies}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		for action, want := range map[string]int{"join": deniedBurst, "renewal": 3 * deniedBurst} {
-			time.Sleep(time.Minute) // bubble: the limit on log lines is back at its full burst
+			time.Sleep(time.Minute) // bubble: the subject may cause deniedBurst log lines again
 			log.Reset()
 			for range 3 * deniedBurst {
 				a.Authorize(t.Context(), requests[action])

@@ -49,7 +49,7 @@ func TestAuthenticate(t *testing.T) {
 		if _, err := a.Authenticate(t.Context(), signed(t, "ben")); err != nil {
 			t.Errorf("of another: %v", err)
 		}
-		known.matches = true // a revoked caller gets that answer even beyond the subject's rate
+		known.matches = true
 		if _, err := a.Authenticate(t.Context(), signed(t, "ana")); !errors.Is(err, session.ErrRevoked) {
 			t.Errorf("of a revoked subject: %v", err)
 		}
@@ -67,7 +67,7 @@ func TestAuthenticate(t *testing.T) {
 
 func TestAuthenticateWithoutCredentials(t *testing.T) {
 	a := newAccess(t, Config{Rules: Rules{SubjectRate: 1}})
-	for _, text := range []string{"", "whatever", ""} { // callers without a credential have no subject, so SubjectRate does not apply
+	for _, text := range []string{"", "whatever", ""} {
 		if c, err := a.Authenticate(t.Context(), text); err != nil || c.App != "app" || !c.Grant.All {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}

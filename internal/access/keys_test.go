@@ -18,14 +18,14 @@ import (
 
 const unknownKey = "this session and key are not known here; join afresh"
 
-// renewWith renews a session over HTTP with a resume key.
+// renewWith renews a session over HTTP, and returns the status.
 func renewWith(g *apptest.LoggedNode, session, key string) int {
 	g.T.Helper()
 	r, _ := g.Visit("POST", "/v1/sessions/"+session+"/renew", "", "Authorization", "Bearer "+key)
 	return r.StatusCode
 }
 
-// A resume, a renewal over HTTP and a leave over HTTP refuse all keys but the session's own, without a reason.
+// A resume, a renewal over HTTP and a leave over HTTP accept only the session's own key. No refusal tells a reason.
 func TestForgedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)

@@ -18,7 +18,8 @@ import (
 // visitor is a client's address, with its X-Forwarded-For header, and its credential.
 type visitor struct{ from, forwarded, credential string }
 
-// admits makes a request, and reports whether the node admits it. It fails the test for any refusal but that of a rate.
+// admits makes a request, and reports whether the node admits it. If the node refuses the request for another reason
+// than a rate, the test fails.
 func admits(g *apptest.LoggedNode, r apptest.Request, v visitor) bool {
 	g.T.Helper()
 	g = g.From(v.from)
@@ -65,7 +66,7 @@ func TestRatesAtEveryKindOfEndpoint(t *testing.T) {
 			"no subject":                {visitor{"192.0.2.1:1", "", of(&apptest.FirstTenant, nil)}, visitor{"192.0.2.2:1", "", of(&apptest.FirstTenant, nil)}, true},
 		} {
 			for _, r := range []apptest.Request{join(`"rtm":{"userId":"u"}`), apptest.Get("/rtm/ana"), apptest.Get("/v1/sessions")} {
-				time.Sleep(time.Minute) // bubble: all rates are back at their full burst
+				time.Sleep(time.Minute) // bubble: each client may make its full burst of requests again
 				if first, second := admits(g, r, c.first), admits(g, r, c.second); !first || second == c.shared {
 					t.Errorf("%s at %s: the first admitted: %t, the second: %t", name, r, first, second)
 				}

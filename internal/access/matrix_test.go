@@ -22,7 +22,7 @@ import (
 	"refresher/internal/session"
 )
 
-// params are the parameters of a request. In the endpoints' requests, "{uid}" stands for the field uid, and so on.
+// params are the parameters of a request. In the table `endpoints`, "{uid}" stands for the field `uid`, and so on.
 type params struct {
 	channel, uid, account, role, rtm, chat string
 	session, revocation                    string
@@ -33,15 +33,16 @@ var usual = params{
 	channel: "daily-1", uid: "1001", account: "ana", role: "publisher", rtm: "ana", chat: "ana", session: "S", revocation: "R",
 }
 
-// endpoint is a request that needs a credential.
+// endpoint is a request that needs a credential. A request without a method is a join over WebSocket.
 type endpoint struct {
-	apptest.Request // without a method: a join over WebSocket
+	apptest.Request
 
 	needs  []string // the fields that the grants must cover, or scopeAdmin
 	tokens tokens
 }
 
-// tokens maps each field with a token in an endpoint's answer to the expected content; nil if it is not compared.
+// tokens maps each field with a token in an endpoint's answer to the expected content. If the function is nil, the
+// content is not compared.
 type tokens map[string]func(p *params) apptest.Opens
 
 const scopeAdmin = "scope"
@@ -73,7 +74,7 @@ func rtmToken(p *params) apptest.Opens     { return apptest.V007(apptest.RTM(p.r
 func chatToken(p *params) apptest.Opens    { return apptest.V007(apptest.Chat(p.chat, 1)) }
 func chatAppToken(*params) apptest.Opens   { return apptest.V007(apptest.Chat("", 2)) }
 
-// streamToken is the token of an RTM user who may also publish in stream channels, as an RTC account.
+// streamToken is the token of an RTM user who may also publish in stream channels. There the user is an RTC account.
 func streamToken(p *params) apptest.Opens {
 	return apptest.V007(apptest.RTC(p.channel, p.rtm, 1, 4), apptest.RTM(p.rtm, 1))
 }
@@ -160,7 +161,7 @@ func (e *endpoint) with(p *params) apptest.Request {
 	return r
 }
 
-// receive makes a request, and returns the tokens in its answer by the name of their field.
+// receive makes a request, and returns the tokens in the answer by the names of their fields.
 func receive(g *apptest.LoggedNode, r apptest.Request, credential string) (apptest.Answer, map[string]string) {
 	g.T.Helper()
 	a := g.Enter(r, credential)
@@ -181,7 +182,7 @@ func receive(g *apptest.LoggedNode, r apptest.Request, credential string) (appte
 	return a, received
 }
 
-// outcome is an answer as the credential matrix compares it.
+// outcome has the part of an answer that TestCredentialsAtEveryEndpoint compares.
 type outcome struct {
 	status        int
 	code, message string
@@ -205,8 +206,8 @@ func outcomeOf(r apptest.Request, a apptest.Answer) outcome {
 	return got
 }
 
-// TestCredentialsAtEveryEndpoint sends each kind of credential to each endpoint. All refusals are the same, have no effect,
-// and their reason is only in the log and the metric.
+// TestCredentialsAtEveryEndpoint sends each kind of credential to each endpoint. A refused request has no effect. All
+// refusals have the same text; the reason is only in the log and the metric.
 func TestCredentialsAtEveryEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -225,7 +226,7 @@ func TestCredentialsAtEveryEndpoint(t *testing.T) {
 			name, credential string
 			header           []string          // instead of "Authorization: Bearer"
 			reason           credential.Reason // empty if the credential is valid
-			want             outcome           // at an endpoint of operators
+			want             outcome           // expected from endpoints of operators
 		}{
 			{"none", "", nil, credential.ReasonMissing, missing},
 			{"another scheme", "", []string{"Authorization", "Basic " + apptest.Pass(nil)}, credential.ReasonMissing, missing},
@@ -295,10 +296,10 @@ func TestCredentialsAtEveryEndpoint(t *testing.T) {
 
 // grantCase changes the usual grants, and the usual parameters of a request.
 type grantCase struct {
-	grant   map[string]any // claims by their path, such as "rtc.uids"; nil removes a claim
+	grant   map[string]any // claims by their path, such as "rtc.uids"; the value nil removes the claim
 	params  func(p *params)
-	denied  string // the field that is not granted; empty if all fields are
-	refused string // the start of the refusal of every request; empty if only `denied` counts
+	denied  string // the field that is not granted; empty if all fields are granted
+	refused string // part of the refusal that every request gets; empty if the refusal depends on the field `denied`
 	life    int64  // the expected lifetime of the tokens in seconds; 0 means an hour
 	admin   bool
 }
@@ -380,7 +381,7 @@ func (c *grantCase) credential() string {
 	return apptest.Pass(claims)
 }
 
-// refusal returns a part of the expected refusal, or nothing if the request should be granted.
+// refusal returns a part of the expected refusal, or an empty string if the request should be granted.
 func (c *grantCase) refusal(e *endpoint) string {
 	if slices.Contains(e.needs, c.denied) {
 		return c.denied + ": the credential does not grant this"
@@ -420,7 +421,7 @@ func TestGrantsAtEveryEndpoint(t *testing.T) {
 	})
 }
 
-// check compares the received tokens with the endpoint's; `life` is their expected lifetime in seconds.
+// check compares the received tokens with the endpoint's. The parameter `life` is their expected lifetime in seconds.
 func (e *endpoint) check(t *testing.T, what string, received map[string]string, p *params, life int64) {
 	t.Helper()
 	for name, content := range e.tokens {

@@ -7,7 +7,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Rules are the operator's settings about callers. Errors name the flags.
+// Rules are the operator's settings about callers. Errors about a setting name its flag.
 type Rules struct {
 	// Auth is how callers authenticate: "jwt" requires a credential signed with a project's
 	// key; "none" gives any caller any token, for a single project. "none" is refused if
@@ -21,8 +21,8 @@ type Rules struct {
 	// all holders of credentials with one subject. 0 means unlimited.
 	AddressRate, SubjectRate float64
 	// TrustedProxies are the addresses and networks of proxies whose forwarding headers are
-	// believed. With ProxyProtocol, each connection of a proxy begins with a PROXY header
-	// that has the client's address.
+	// believed. With ProxyProtocol, each connection from a proxy begins with a PROXY header
+	// that contains the client's address.
 	TrustedProxies []string
 	ProxyProtocol  bool
 }
@@ -51,8 +51,8 @@ func (r *Rules) check(projects int, public Port) error {
 // reach the node by DNS rebinding.
 func (r *Rules) LocalOnly() bool { return r.Auth == "none" && !r.Insecure }
 
-// anybody returns the caller for every request with auth "none". If other machines can reach the
-// node (Insecure), it is not an admin, so they cannot change other users' sessions.
+// anybody returns the caller for every request with auth "none". If other machines can reach the node (Insecure), the
+// caller is not an admin, because an admin can change other users' sessions.
 func (r *Rules) anybody(app string) session.Caller {
 	return session.Caller{App: app, Admin: !r.Insecure, Grant: session.Grant{All: true}}
 }

@@ -14,7 +14,7 @@ func TestRules(t *testing.T) {
 		rules    Rules
 		projects int
 		port     Port
-		want     string // part of the error; empty if there is none
+		want     string // part of the error
 	}{
 		"jwt":                              {Rules{Auth: "jwt"}, 2, open, ""},
 		"none, on this machine":            {Rules{Auth: "none"}, 1, local, ""},

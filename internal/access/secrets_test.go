@@ -77,7 +77,7 @@ func (s secrets) leaks(text string) (names []string) {
 	return names
 }
 
-// A secret in a log line is found in each form.
+// The method `leaks` finds a secret in a log line in each form.
 func TestLeaksAreFound(t *testing.T) {
 	for name, secret := range settings() {
 		for _, form := range forms(secret) {
@@ -90,7 +90,8 @@ func TestLeaksAreFound(t *testing.T) {
 	}
 }
 
-// watched is a node with a secret in every setting that can have one. The test collects what the node shows.
+// watched is a node with a secret in every setting that can have one, and its back end. It collects all output of the
+// node.
 type watched struct {
 	*apptest.LoggedNode
 	secrets     secrets
@@ -98,8 +99,8 @@ type watched struct {
 	backEnd     *httptest.Server
 
 	mu     sync.Mutex
-	shown  strings.Builder // guarded by mu; requests to the back end, and answers to callers who do not own the secrets
-	status int             // guarded by mu; of the back end's answers; 0 if it closes the connections instead
+	shown  strings.Builder // guarded by mu; the node's output, without answers to the owner of a session
+	status int             // guarded by mu; the status of the back end's answers; 0 if it only closes the connections
 	allow  bool            // guarded by mu; the back end's decision
 }
 
@@ -156,7 +157,7 @@ func (w *watched) decide(status int, allow bool) {
 	w.status, w.allow = status, allow
 }
 
-// collect adds output in which no secret may appear.
+// collect adds output of the node. No secret may appear in that output.
 func (w *watched) collect(output ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -182,7 +183,8 @@ func (w *watched) own(m apptest.Message) apptest.Message {
 
 var tokenText = regexp.MustCompile(`00[67][A-Za-z0-9+/=]{60,}`)
 
-// visit makes a request. Its answer must show no secret but tokens to their owner.
+// visit makes a request and collects the answer. An answer with tokens for their owner is not collected; its tokens are
+// new secrets.
 func (w *watched) visit(r apptest.Request, credential string, want int) {
 	w.T.Helper()
 	answer, text := w.Visit(r.Method, r.Path, r.Body, "Authorization", "Bearer "+credential)
@@ -198,7 +200,7 @@ func (w *watched) visit(r apptest.Request, credential string, want int) {
 	}
 }
 
-// refused sends a message on a new connection, which the node refuses with a code or reason.
+// refused sends a message on a new connection. The node must refuse the message with this code or reason.
 func (w *watched) refused(text, code string) {
 	w.T.Helper()
 	s := w.Connect()

@@ -136,7 +136,7 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 	})
 }
 
-// list returns the sessions of one page, and the cursor of the next page.
+// list returns one page of sessions, and the cursor of the next page.
 func list(g *apptest.LoggedNode, credential, query string) (ids []string, cursor string) {
 	g.T.Helper()
 	var page struct {

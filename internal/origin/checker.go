@@ -15,9 +15,9 @@ import (
 type Config struct {
 	// Allowed are the origins that may use the service, besides the service's own.
 	Allowed []string
-	// LocalOnly is set for a service that serves only this machine, without credentials. A remote web page
-	// could reach it by a host name that resolves to a loopback address (DNS rebinding), so the Host header of requests
-	// must name a loopback host.
+	// LocalOnly is set for a service that serves only this machine, without credentials. A remote web page could reach
+	// such a service by a host name that resolves to a loopback address (DNS rebinding). So the Host header of each
+	// request must name a loopback host.
 	LocalOnly  bool
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -32,11 +32,11 @@ const (
 // Checker decides which web pages may use the service. It is safe for concurrent use.
 type Checker struct {
 	policy   policy
-	allowed  []string // the settings as written, for log lines
+	allowed  []string // the settings as the operator wrote them, for log lines
 	logger   *slog.Logger
 	refused  prometheus.Counter
 	lines    *rate.Limiter
-	unlogged atomic.Int64 // number of refusals since the last log line
+	unlogged atomic.Int64 // counts the refusals since the last log line
 }
 
 // New returns a Checker, or an error if one of the settings is invalid.
@@ -56,7 +56,7 @@ func New(c Config) (*Checker, error) {
 	return k, c.Registerer.Register(k.refused)
 }
 
-// LocalOnly returns Config.LocalOnly.
+// LocalOnly reports whether the service serves only this machine; Config.LocalOnly has the reason.
 func (k *Checker) LocalOnly() bool { return k.policy.localOnly }
 
 // Misdirected reports whether the service is LocalOnly and the request names another host than this machine.
@@ -82,11 +82,10 @@ func (k *Checker) Allows(r *http.Request) bool {
 	return false
 }
 
-// maxShown is the length in bytes to which log lines cut a client's text.
-const maxShown = 128
+const maxShown = 128 // bytes
 
-// shown returns a client's text for a log line: cut, and with "?" for every character that is not printable
-// ASCII.
+// shown prepares a client's text for a log line: it cuts the text to maxShown, and replaces every character
+// that is not printable ASCII by "?".
 func shown(s string) string {
 	s = s[:min(len(s), maxShown)]
 	return strings.Map(func(r rune) rune {

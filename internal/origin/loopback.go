@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// IsLoopback reports whether host, a name or an address without a port, means this machine.
+// IsLoopback reports whether a host name or an address, without a port, means this machine.
 func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -15,9 +15,9 @@ func IsLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// AddressesLoopback reports whether host, the value of a Host header, is a loopback name of this machine or
-// empty. A web page whose host name was made to resolve to a loopback address sends that name. Only clients
-// other than browsers send none, such as the HTTP/1.0 checks of load balancers.
+// AddressesLoopback reports whether the value of a Host header is empty or a loopback name of this machine. A web page
+// that reaches this machine by DNS rebinding sends its own host name instead. No browser sends an empty Host; some
+// load balancers do, for checks over HTTP/1.0.
 func AddressesLoopback(host string) bool {
 	if host == "" {
 		return true

@@ -22,7 +22,7 @@ func TestAllows(t *testing.T) {
 	}{
 		{
 			nil,
-			[]string{"", "https://api.example.com", "HTTPS://API.EXAMPLE.COM"}, // without an Origin header it is not a web page
+			[]string{"", "https://api.example.com", "HTTPS://API.EXAMPLE.COM"}, // a request without an Origin header is not from a web page
 			[]string{"https://api.example.com:8443", "https://app.example.com", "null", "::", "capacitor://api.example.com"},
 		},
 		{[]string{"*"}, []string{"https://anything.net", "null", "capacitor://localhost"}, nil},
@@ -142,7 +142,7 @@ func TestLongNamesAreRefused(t *testing.T) {
 	}
 }
 
-// Refusals are counted; some are logged, with the client's text made harmless.
+// All refusals are counted, and some are logged. Log lines have only printable ASCII from the client's text.
 func TestRefusalsAreSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -153,7 +153,7 @@ func TestRefusalsAreSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// ask returns the log lines about a page.
+		// ask returns the log lines about a page's request.
 		ask := func(from string, want bool) string {
 			log.Reset()
 			if k.Allows(&http.Request{Host: "calls.example.com:8080", Header: http.Header{"Origin": {from}}}) != want {

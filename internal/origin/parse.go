@@ -10,13 +10,14 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// address is an origin in normal form, so that equal origins are equal values.
+// address is an origin in normal form: two texts of one origin give equal addresses.
 type address struct {
-	scheme string // in lower case
-	// host is in lower-case ASCII; an IPv6 address is in brackets. For schemes other than http and https, it
+	scheme string
+	// host is in lower-case ASCII; an IPv6 address is in brackets. For schemes other than http and https, the host
 	// is everything after the scheme, unchanged.
 	host string
-	port string // only for http and https: the port, or the scheme's default if the origin has none
+	// port is the port of an http or https origin; it is the scheme's default if the origin names no port.
+	port string
 }
 
 // defaultPorts are the ports that URLs omit, by scheme.
@@ -24,7 +25,6 @@ var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
 var errForm = errors.New("no origin")
 
-// parse parses an origin from an Origin header or a setting.
 func parse(s string) (address, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	scheme = strings.ToLower(scheme)
@@ -70,8 +70,8 @@ var names = idna.New(
 	idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false), idna.VerifyDNSLength(true),
 )
 
-// maxName is the longest host name, in bytes, that is converted. The time of a conversion grows with the
-// square of the length, and DNS allows no longer name.
+// maxName is the maximum length of a host name, in bytes. DNS allows no longer name, and the time that a conversion
+// takes grows with the square of the length.
 const maxName = 255
 
 // parseName converts a host name to ASCII. A name with stars must already be in ASCII.

@@ -12,7 +12,7 @@ import (
 type policy struct {
 	any       bool
 	allowed   []pattern
-	localOnly bool // if set, the service's own origin is allowed only if its host is a loopback name
+	localOnly bool // the service's own origin is allowed only if its host is a loopback name
 }
 
 // pattern is an allowed origin from a setting. A star in its host matches any characters within one label.
@@ -70,14 +70,14 @@ func parsePattern(s string) (pattern, error) {
 }
 
 // allows reports whether a web page may use this service. The parameter `origin` is the value of the Origin header;
-// `host` is that of the Host header. An empty origin is allowed: browsers always send one, so it is not a web page.
+// `host` is that of the Host header. An empty origin is allowed: browsers always send an origin, so the client is not a web page.
 func (p *policy) allows(origin, host string) bool {
 	if origin == "" || p.any {
 		return true
 	}
 	a, err := parse(origin)
 	if err != nil {
-		return false // an opaque origin, such as "null"
+		return false // an opaque origin, such as "null", is not allowed
 	}
 	return p.isOwn(&a, host) || slices.ContainsFunc(p.allowed, func(p pattern) bool { return p.matches(&a) })
 }
@@ -103,9 +103,9 @@ func (p *pattern) matches(a *address) bool {
 		return false
 	case p.host == a.host:
 		return true
-	case usual == "": // an origin with another scheme than http and https must match exactly
+	case usual == "": // origins of apps, such as capacitor://localhost, must match exactly
 		return false
-	default: // compare label by label, so that a star matches within one label
+	default: // path.Match compares label by label, since a star must match only within one label
 		ok, err := path.Match(strings.ReplaceAll(p.host, ".", "/"), strings.ReplaceAll(a.host, ".", "/"))
 		return err == nil && ok
 	}

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	leeway     = 30 * time.Second // allowed clock skew
-	maxEntries = 1000             // entries in all lists of grants together
-	maxName    = 255              // length of a name or a subject, in bytes
-	maxMaxTTL  = 1 << 31          // seconds; longer than any lifetime, and far from an overflow
+	leeway     = 30 * time.Second // by which the clock of the issuer may differ
+	maxEntries = 1000             // of all lists of grants together
+	maxName    = 255              // bytes
+	maxMaxTTL  = 1 << 31          // seconds: longer than any lifetime, but a time.Duration can hold it
 )
 
 // claims are the claims that this service reads. It ignores all others.
@@ -28,7 +28,7 @@ type claims struct {
 	Subject   string   `json:"sub,omitzero"`
 	Scope     string   `json:"scope,omitzero"`
 	Audience  audience `json:"aud,omitzero"`
-	Issuer    any      `json:"iss,omitzero"` // must be a string if an issuer is configured; otherwise any value is accepted
+	Issuer    any      `json:"iss,omitzero"` // any value is valid, unless an issuer is configured
 	Expires   *moment  `json:"exp,omitzero"`
 	NotBefore moment   `json:"nbf,omitzero"`
 	IssuedAt  moment   `json:"iat,omitzero"`
@@ -55,10 +55,10 @@ type (
 	}
 	audience []string // in JSON, one string or a list of strings
 	names    []string
-	uids     []string        // written in JSON as numbers, decimal strings or patterns
-	moment   session.UnixSec // may have a fraction in JSON, since some JWT libraries write one
-	seconds  int64           // the value of the claim, at least 1; 0 if the claim is absent
-	until    int64           // Unix seconds, at least 1; 0 if the claim is absent
+	uids     []string        // in JSON, numbers, decimal strings or patterns
+	moment   session.UnixSec // in JSON, it may have a fraction, since some JWT libraries write one
+	seconds  int64           // 0 if the claim is absent
+	until    int64           // Unix seconds; 0 if the claim is absent
 )
 
 const (
@@ -91,8 +91,8 @@ var wants = map[string]string{
 	"grants.tokenFormat":  `want "007", "006" or "007-single"`,
 }
 
-// errWrong means that a claim's value is invalid; the map `wants` describes the valid values. The caller adds the
-// claim's name.
+// errWrong means that a claim's value is invalid. The function `unmarshal` replaces it by an error with the claim's
+// name and its text in the map `wants`.
 var errWrong = errors.New("wrong")
 
 func wrong(claim string) error { return refuse(ReasonClaims, claim+": "+wants[claim]) }
@@ -106,7 +106,6 @@ func read[T any](d *jsontext.Decoder, into *T, good func(T) bool) error {
 	return err
 }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (a *audience) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	if d.PeekKind() == '[' {
 		return json.UnmarshalDecode(d, (*[]string)(a))
@@ -115,28 +114,23 @@ func (a *audience) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return json.UnmarshalDecode(d, &(*a)[0])
 }
 
-// MarshalJSONTo implements json.MarshalerTo. It writes a single string, since Grant sets one
-// audience.
+// MarshalJSONTo writes a single string, since Grant sets one audience.
 func (a audience) MarshalJSONTo(e *jsontext.Encoder) error { return json.MarshalEncode(e, a[0]) }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (n *names) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return read(d, (*[]string)(n), func(all []string) bool {
 		return !slices.ContainsFunc(all, func(s string) bool { return s == "" || len(s) > maxName })
 	})
 }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (s *seconds) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return read(d, (*int64)(s), func(n int64) bool { return n >= 1 && n <= maxMaxTTL })
 }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (u *until) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return read(d, (*int64)(u), func(n int64) bool { return n != 0 && session.UnixSec(n).Check() == nil })
 }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (m *moment) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	var s float64
 	err := read(d, &s, func(s float64) bool { return s >= 0 && s <= float64(session.MaxUnix) })
@@ -146,14 +140,13 @@ func (m *moment) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 
 func (m moment) time() time.Time { return session.UnixSec(m).Time() }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (u *uids) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	var values []jsontext.Value
 	return read(d, &values, func([]jsontext.Value) bool {
 		for _, v := range values {
 			text, digits := string(v), string(v)
 			if v.Kind() == '"' {
-				unquoted, _ := jsontext.AppendUnquote(nil, v) // v is valid JSON, so this cannot fail
+				unquoted, _ := jsontext.AppendUnquote(nil, v) // cannot fail, since v is valid JSON
 				text = string(unquoted)
 				digits = strings.TrimSuffix(text, "*")
 			}
@@ -172,7 +165,7 @@ var noNull = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decod
 	if _, anything := into.(*any); d.PeekKind() == 'n' && !anything {
 		return errWrong
 	}
-	return errors.ErrUnsupported // decode it by the rules of its type
+	return errors.ErrUnsupported // makes the decoder use the rules of the value's type
 }))
 
 // unmarshal decodes a JSON object of a credential. Its error is a *RefusedError.
@@ -188,7 +181,7 @@ func unmarshal(text []byte, into any) error {
 		return refuse(ReasonMalformed, "want a JSON object")
 	}
 	place := dotted(semantic.JSONPointer)
-	for wants[place] == "" && place != "" { // the error is in a list's entry: find the claim that contains it
+	for wants[place] == "" && place != "" { // in an entry of a list, the invalid claim is the list
 		place = place[:max(0, strings.LastIndexByte(place, '.'))]
 	}
 	return wrong(place)
@@ -198,13 +191,13 @@ func dotted(p jsontext.Pointer) string {
 	return strings.ReplaceAll(strings.TrimPrefix(string(p), "/"), "/", ".")
 }
 
-// checkCase refuses a name that differs from a claim's name only in its case. For example, whoever writes maxTTL
-// instead of maxTtl wants to limit a grant. If the service ignored that name, the grant would be unlimited.
+// checkCase refuses a name that differs from a claim's name only in its case. For example, a back end that writes
+// maxTTL instead of maxTtl wants to limit a grant. If the service ignored that name, the grant would be unlimited.
 func checkCase(text []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(text))
-	for d.PeekKind() != 0 { // the end
-		_, _ = d.ReadToken()                                                  // text was decoded before, so it is valid
-		if kind, n := d.StackIndex(d.StackDepth()); kind != '{' || n%2 == 0 { // no name
+	for d.PeekKind() != 0 {
+		_, _ = d.ReadToken()                                                  // cannot fail, since unmarshal has decoded the text
+		if kind, n := d.StackIndex(d.StackDepth()); kind != '{' || n%2 == 0 { // the token is not a name
 			continue
 		}
 		place := dotted(d.StackPointer())
@@ -217,8 +210,8 @@ func checkCase(text []byte) error {
 	return nil
 }
 
-// rules are the values that a project requires in some claims.
-type rules struct{ app, audience, issuer string } // an empty audience or issuer is not checked
+// rules are the values that a project requires in some claims. An empty audience or issuer is not checked.
+type rules struct{ app, audience, issuer string }
 
 // caller decodes and checks the claims of a credential whose signature is valid. Its error is a
 // *RefusedError.
@@ -243,7 +236,7 @@ func (r *rules) caller(text []byte) (session.Caller, error) {
 	return caller, nil
 }
 
-// check checks all claims but the grants.
+// check checks all claims except the grants.
 func (r *rules) check(c *claims) error {
 	now := time.Now()
 	issuer, isText := c.Issuer.(string)

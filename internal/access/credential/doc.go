@@ -17,9 +17,9 @@
 //
 // # Key sets
 //
-// Run fetches a key set (JWKS) at its start and then every refreshEvery. A credential that names
-// an unknown key causes a further fetch, but at most one in each cooldown. Verify waits for that
-// fetch, for at most patience.
+// Run fetches a key set (JWKS) at its start and then every 10 minutes (refreshEvery). A credential that names
+// an unknown key causes a further fetch, but at most one in 10 s (fetchCooldown). Verify waits for that
+// fetch, for at most 2 s (maxFetchWait).
 //
 //	           ┌──────────┐ fetched ┌─────────┐ failed  ┌───────────┐
 //	  Run ────►│ no keys  │────────►│  good   │────────►│ last good │
@@ -27,13 +27,13 @@
 //	key known:  –                    verified   fetched  verified
 //	unknown:    unavailable          see below           unavailable
 //
-// An unknown key may have been published since the set was fetched. So a credential that names it
-// is refused permanently only if the last fetch began after the key was first named, began less
-// than cooldown ago, and did not find it. Otherwise the answer is "unavailable", with the time
+// An unknown key may have been published since the set was fetched. So a credential that names an unknown key
+// is refused permanently only if the last fetch began after a credential first named the key, began less
+// than fetchCooldown ago, and did not find the key. Otherwise the answer is "unavailable", with the time
 // until the next fetch.
 //
 // # Refusals
 //
-// The caller gets the same text for every defect. The log and refresher_credentials_total have the
+// The caller gets the same text for every defect. The log and the metric refresher_credentials_total have the
 // Reason. Neither contains a credential or the value of a claim; the log has the key's id.
 package credential

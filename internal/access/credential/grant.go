@@ -26,9 +26,8 @@ type GrantConfig struct {
 	TTL time.Duration
 }
 
-// Grant makes a credential, for trying the service out; in production your back end makes them. Its
-// error says why Verify would refuse the credential. If one claim is at fault, the error begins
-// with that claim's path.
+// Grant makes a credential, for trying the service out; in production your back end makes the credentials. The error
+// says why Verify would refuse the credential. If one claim is at fault, the error begins with that claim's path.
 func Grant(c GrantConfig) (string, error) {
 	g := &c.Caller.Grant
 	if err := CheckSecret(c.Secret); err != nil {

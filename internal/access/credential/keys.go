@@ -17,16 +17,16 @@ import (
 
 // Limits of keys.
 const (
-	minSecret  = 32 // bytes: the output size of HS256, too long to guess
-	maxSecrets = 2  // the current secret, and the previous or next one during a change
+	minSecret  = 32 // bytes, as many as the output of HS256 has
+	maxSecrets = 2  // while an operator changes the secret, the old and the new one are valid
 	maxPEMKeys = 8
 	minRSA     = 2048 // bits
-	maxRSA     = 8192 // bits; a larger key needs milliseconds of CPU for each verification
+	maxRSA     = 8192 // bits; each verification with a larger key would take milliseconds
 )
 
-// takes reports whether a signing method may use a key. It checks an EC key's curve, since the JWT library does not. No
+// fits reports whether a signing method may use a key. It checks an EC key's curve, since the JWT library does not. No
 // key may be used with the method "none".
-func takes(method jwt.SigningMethod, key any) bool {
+func fits(method jwt.SigningMethod, key any) bool {
 	ok := false
 	switch m := method.(type) {
 	case *jwt.SigningMethodHMAC:
@@ -48,7 +48,7 @@ func (s *signed) verify(ctx context.Context, fixed []any, r *remote) error {
 	method := jwt.GetSigningMethod(*s.header.Alg)
 	tried := false
 	for _, key := range fixed {
-		if takes(method, key) {
+		if fits(method, key) {
 			tried = true
 			if method.Verify(s.text, s.signature, key) == nil {
 				return nil
@@ -115,7 +115,6 @@ func CheckPublicKeys(text []byte) error {
 	return err
 }
 
-// readPEM parses one or more public keys in PEM.
 func readPEM(text []byte) ([]any, error) {
 	var keys []any
 	for {

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func TestReadPEM(t *testing.T) {
 	even := &rsa.PublicKey{N: rsaKey().N, E: 65536}
 	for name, c := range map[string]struct {
 		text string
-		want string // part of the error; empty if there is none
+		want string // part of the error
 	}{
 		"several":        {"\n" + publicPEM(ecKey()) + "\n" + publicPEM(edKey()) + pkcs1 + "\n", ""},
 		"no PEM":         {"hidden", "want public keys in PEM"},
@@ -43,6 +44,15 @@ func TestReadPEM(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: have %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestSizeOfRSAKeys(t *testing.T) {
+	for bits, want := range map[uint]bool{minRSA - 1: false, minRSA: true, maxRSA: true, maxRSA + 1: false} {
+		key := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), bits-1), E: 3}
+		if err := checkPublic(key); (err == nil) != want {
+			t.Errorf("%d bits: %v", bits, err)
 		}
 	}
 }
@@ -113,7 +123,7 @@ func TestPick(t *testing.T) {
 		{"other", "PS256", rsaOther(), nil},
 		{"ec", "ES256", ecKey(), nil},
 		{"", "EdDSA", edKey(), nil},
-		{"", "ES256", ecKey(), nil}, // only one key in the set can verify ES256
+		{"", "ES256", ecKey(), nil}, // the set has one key for ES256
 		{"", "PS256", rsaOther(), nil},
 		{"", "RS256", nil, errAmbiguous},
 		{"", "ES384", nil, errNotInSet},
@@ -145,7 +155,7 @@ func TestUpdate(t *testing.T) {
 		if err := s.Update(good, second); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
-		s.takes(t, of(secretA, "anybody")) // a failed Update changed nothing, although its first project was valid
+		s.takes(t, of(secretA, "anybody")) // the valid project was not updated either
 	}
 	if err := s.Update(good); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxSetKeys is the largest number of keys in a key set.
 const maxSetKeys = 100
 
 // keySet has the usable keys of a JWKS. It is immutable.
@@ -20,8 +19,8 @@ type keySet struct {
 }
 
 type setKey struct {
-	kid string // may be empty
-	alg string // if not empty, the key is for this algorithm only
+	kid string // empty if the key has no id
+	alg string // empty if the key is not for one algorithm only
 	key any
 }
 
@@ -45,7 +44,7 @@ func readKeySet(text []byte) (*keySet, error) {
 		}
 	}
 	switch {
-	case len(body.Keys) == 0: // an identity provider that is starting may publish an empty set for a moment
+	case len(body.Keys) == 0: // an identity provider may publish an empty set while it starts
 		return nil, errors.New("the key set is empty")
 	case len(s.keys) == 0:
 		return nil, errors.New("the key set has no public key for signatures that is strong enough")
@@ -61,10 +60,10 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 	switch {
 	case m.USE != "" && m.USE != jwkset.UseSig,
 		m.KEYOPS != nil && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify),
-		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // symmetric and private keys, which must not be in a public key set
+		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // a symmetric or private key, which must not be public
 		return setKey{}, errors.New("not a public key for signatures")
 	}
-	// This drops the certificates that come with a key, since only the key itself is used.
+	// Only the key itself is used. Without this, an invalid certificate beside the key would be an error.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipKeyOps: true})
 	if err != nil {
@@ -73,15 +72,15 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 	return setKey{m.KID, m.ALG.String(), jwk.Key()}, checkPublic(jwk.Key())
 }
 
-// These are the errors of the method `pick`.
+// The method `pick` returns these errors.
 var (
 	errNotInSet  = refuse(ReasonUnknownKey, "not in the key set")
 	errAmbiguous = refuse(ReasonUnknownKey, "names none, and the key set has several")
 	errMisfit    = refuse(ReasonAlgorithm, "not what its key is for")
 )
 
-// pick returns the key with which to verify a credential. kid may be empty if only one key fits the
-// method. Of several keys with the same id and algorithm it takes the first. s is nil before the
+// pick returns the key with which to verify a credential. The kid may be empty if only one key fits the
+// method. Of several keys with the same id and algorithm, pick takes the first. The set s is nil before the
 // first successful fetch.
 func (s *keySet) pick(kid string, method jwt.SigningMethod) (any, error) {
 	if s == nil {
@@ -94,12 +93,12 @@ func (s *keySet) pick(kid string, method jwt.SigningMethod) (any, error) {
 			continue
 		}
 		named = kid != ""
-		switch fits := takes(method, k.key) && (k.alg == "" || k.alg == method.Alg()); {
-		case fits && named:
+		switch usable := fits(method, k.key) && (k.alg == "" || k.alg == method.Alg()); {
+		case usable && named:
 			return k.key, nil
-		case fits && found != nil:
+		case usable && found != nil:
 			return nil, errAmbiguous
-		case fits:
+		case usable:
 			found = k.key
 		}
 	}

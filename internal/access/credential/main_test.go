@@ -41,7 +41,7 @@ const (
 	secretB = "the secret of project B, of 32 bytes or more"
 )
 
-// The keys are made once, since making them is slow.
+// The keys are made only once, because that is slow.
 var (
 	rsaKey   = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
 	rsaOther = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
@@ -60,7 +60,6 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// publicPEM returns the public key of a key pair, in PEM.
 func publicPEM(key crypto.Signer) string {
 	der := must(x509.MarshalPKIXPublicKey(key.Public()))
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
@@ -93,7 +92,7 @@ func signText(header, claims string) string {
 type stand struct {
 	*Verifier
 	registry *prometheus.Registry
-	log      bytes.Buffer // read it only while no goroutine of the Verifier runs
+	log      bytes.Buffer // tests read it only while no goroutine of the Verifier runs
 }
 
 func newStand(t testing.TB, c Config) *stand {
@@ -108,7 +107,7 @@ func newStand(t testing.TB, c Config) *stand {
 // one returns the Config of a service whose only project is A.
 func one(k Keys) Config { return Config{Projects: []Project{{App: appA, Keys: k}}} }
 
-// run runs the Verifier until the returned function is called, or the test ends.
+// run runs the Verifier until the function `stop` is called, or the test ends.
 func (s *stand) run(t testing.TB) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -121,8 +120,7 @@ func (s *stand) run(t testing.TB) (stop func()) {
 	return stop
 }
 
-// refuses checks that Verify refuses a credential for the given reason: the error's code and
-// message, and the metric. It returns the error's Detail.
+// refuses checks the error and the metric of a credential that Verify must refuse. It returns the error's Detail.
 func (s *stand) refuses(t testing.TB, credential string, why Reason) (detail string) {
 	t.Helper()
 	before := s.count(string(why))
@@ -150,8 +148,7 @@ func (s *stand) takes(t testing.TB, credential string) session.Caller {
 	return c
 }
 
-// check checks that Verify returns a caller, or refuses a credential for the given reason. An empty reason means that
-// the credential is valid.
+// check calls the method `refuses`, or for an empty reason the method `takes`.
 func (s *stand) check(t testing.TB, credential string, why Reason) session.Caller {
 	t.Helper()
 	if why == "" {
@@ -192,7 +189,7 @@ func jwks(keys ...map[string]any) string {
 // endpoint fakes the HTTP transport to a key set's endpoint. It is safe for concurrent use.
 type endpoint struct {
 	mu      sync.Mutex
-	body    string // guarded by mu; empty: requests fail
+	body    string // guarded by mu; if it is empty, requests fail
 	fetches int    // guarded by mu
 	delay   time.Duration
 }
@@ -224,10 +221,8 @@ func (e *endpoint) RoundTrip(q *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(e.body)), Request: q}, nil
 }
 
-// withSet returns the Config of project A with a key set.
 func withSet() Config { return one(Keys{JWKSURL: "https://login.example.com/keys?hidden=1"}) }
 
-// newSetStand is newStand with e as the key set's endpoint.
 func newSetStand(t testing.TB, c Config, e *endpoint) *stand {
 	t.Helper()
 	s := newStand(t, c)

@@ -9,7 +9,7 @@ import (
 // metrics counts credentials and fetches of key sets, by outcome.
 type metrics struct{ credentials, fetches *prometheus.CounterVec }
 
-// newMetrics registers the metrics. If no project has a key set, it does not register the metric of fetches.
+// newMetrics registers the metrics. If no project has a key set, the metrics of key sets are left out.
 func newMetrics(r prometheus.Registerer, remotes []*remote) metrics {
 	m := metrics{
 		prometheus.NewCounterVec(prometheus.CounterOpts{

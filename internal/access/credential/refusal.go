@@ -30,7 +30,6 @@ const (
 	ReasonIssuer          Reason = "issuer"           // iss is not --jwt-issuer
 )
 
-// reasons has all Reasons.
 var reasons = []Reason{
 	ReasonMissing, ReasonTooLong, ReasonMalformed, ReasonCriticalHeader, ReasonAlgorithm, ReasonUnknownKey,
 	ReasonKeysUnavailable, ReasonSignature, ReasonApp, ReasonClaims, ReasonNoExpiry, ReasonExpired,
@@ -40,7 +39,7 @@ var reasons = []Reason{
 // awayRetry is how long clients wait before they retry while a key set cannot be fetched.
 const awayRetry = 2 * time.Second
 
-// The errors that callers get.
+// A caller gets one of these errors, or "unavailable".
 var (
 	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is needed here")
 	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")
@@ -54,7 +53,7 @@ type RefusedError struct {
 	// credential.
 	Detail string
 
-	retryAfter time.Duration // how long the client must wait, if Reason is ReasonKeysUnavailable; 0 means awayRetry
+	retryAfter time.Duration // set only with ReasonKeysUnavailable; 0 means awayRetry
 }
 
 func (r *RefusedError) Error() string { return r.Unwrap().Error() }

@@ -23,20 +23,19 @@ import (
 )
 
 const (
-	// refreshEvery is the time between two fetches if the first succeeds. After a failed fetch the time is firstRetry;
-	// it doubles with each further failure, up to lastRetry.
+	// refreshEvery is the time between two fetches if the first of them succeeds. After a failed fetch the time is
+	// firstRetry; it doubles with each further failure, up to lastRetry.
 	refreshEvery = 10 * time.Minute
 	firstRetry   = time.Second
 	lastRetry    = time.Minute
-	// cooldown is the shortest time between two fetches for keys that are not in the set:
-	// otherwise each made-up key id would cause a fetch.
-	cooldown = 10 * time.Second
-	// patience is how long Verify waits for a fetch. maxWaiting is how many calls of Verify may
-	// wait at once; further ones get ReasonKeysUnavailable.
-	patience   = 2 * time.Second
-	maxWaiting = 64
-	// maxNamed is how many unknown keys a remote remembers.
-	maxNamed     = 1000
+	// fetchCooldown is the shortest time between two fetches for keys that are not in the set. Without
+	// it, each made-up key id would cause a fetch.
+	fetchCooldown = 10 * time.Second
+	// maxFetchWait is how long a call of Verify waits for a fetch. If maxWaiting calls wait already, a
+	// further call gets ReasonKeysUnavailable at once.
+	maxFetchWait = 2 * time.Second
+	maxWaiting   = 64
+	maxUnknown   = 1000 // unknown keys that a remote remembers
 	fetchTimeout = 10 * time.Second
 	maxKeySet    = 512 << 10 // bytes
 )
@@ -46,34 +45,34 @@ const (
 type remote struct {
 	url     *url.URL
 	client  *http.Client
-	logger  *slog.Logger           // has the endpoint as an attribute
+	logger  *slog.Logger
 	fetches *prometheus.CounterVec // by outcome
 
-	set     atomic.Pointer[keySet] // the newest set; nil before the first successful fetch
-	wake    chan struct{}          // buffers one element, a request for a fetch
+	set     atomic.Pointer[keySet] // nil before the first successful fetch
+	wake    chan struct{}          // buffers one request for a fetch
 	waiting chan struct{}          // has one element for each caller that waits for a fetch
 
-	mu       sync.Mutex
-	done     chan struct{} // guarded by mu; closed at the end of the current fetch, or of the next one if none is in progress
-	begun    int           // guarded by mu; how many fetches have begun
-	began    time.Time     // guarded by mu; start of the last fetch
-	fetching bool          // guarded by mu; a fetch is in progress
-	failing  bool          // guarded by mu; the last completed fetch failed
-	fetched  time.Time     // guarded by mu; end of the last successful fetch
-	stopped  bool          // guarded by mu; run has returned
-	// named has the requested keys that are not in the set. The value is what the field `begun` was at the time of the
-	// request: only a fetch that begins later looks the key up. Guarded by mu.
-	named *simplelru.LRU[wanted, int]
+	mu       sync.Mutex    // guards the fields below
+	done     chan struct{} // closed when the current fetch ends, or the next fetch if none is in progress
+	begun    int           // the number of fetches that have begun
+	began    time.Time     // when the last fetch began
+	fetching bool          // a fetch is in progress
+	failing  bool          // the last fetch that ended has failed
+	fetched  time.Time     // when the last successful fetch ended
+	stopped  bool          // run has returned
+	// unknown has the requested keys that are not in the set. The value of a key is the number of fetches that had begun
+	// when the key was requested: only later fetches look the key up.
+	unknown *simplelru.LRU[keyHash, int]
 }
 
-// wanted is a hash of the key id and algorithm in a credential. The hash bounds the memory: a
+// keyHash is a hash of the key id and algorithm in a credential. A hash is used to bound the memory: a
 // client can make a key id almost as long as MaxCredential.
-type wanted uint64
+type keyHash uint64
 
-var wantedSeed = maphash.MakeSeed()
+var hashSeed = maphash.MakeSeed()
 
-func wantedOf(kid string, method jwt.SigningMethod) wanted {
-	return wanted(maphash.String(wantedSeed, method.Alg()+" "+kid))
+func hashOf(kid string, method jwt.SigningMethod) keyHash {
+	return keyHash(maphash.String(hashSeed, method.Alg()+" "+kid))
 }
 
 // CheckJWKSURL returns an error if a URL is unsuitable for a key set. The error does not contain
@@ -100,11 +99,11 @@ func newRemote(address string, client *http.Client, logger *slog.Logger) (*remot
 	if err != nil {
 		return nil, fmt.Errorf("jwks-url: %w", err)
 	}
-	named, err := simplelru.NewLRU[wanted, int](maxNamed, nil)
+	unknown, err := simplelru.NewLRU[keyHash, int](maxUnknown, nil)
 	endpoint := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path} // without the query, which may contain a secret
 	return &remote{
 		url: u, client: client, logger: logger.With("endpoint", endpoint.String()),
-		wake: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting), done: make(chan struct{}), named: named,
+		wake: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting), done: make(chan struct{}), unknown: unknown,
 	}, err
 }
 
@@ -119,14 +118,15 @@ func (r *remote) find(ctx context.Context, kid string, method jwt.SigningMethod)
 	return r.lookUp(ctx, kid, method)
 }
 
-// lookUp returns a key that find did not find in the set. It waits for a fetch if the key may be in the newer set.
+// lookUp returns a key that was not in the set when the method `find` searched it. If a newer set may have the key,
+// lookUp waits for a fetch.
 func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMethod) (any, error) {
-	w := wantedOf(kid, method)
-	done, refused := r.want(w)
+	w := hashOf(kid, method)
+	done, refused := r.requestFetch(w)
 	if refused == nil {
 		refused = r.await(ctx, done, w)
 	}
-	// Try again, even after a refusal: a fetch may have brought the key since find looked.
+	// Search the set again, even after a refusal: a fetch may have brought the key meanwhile.
 	key, err := r.set.Load().pick(kid, method)
 	//nolint:errorlint // pick returns these very values.
 	if err == errNotInSet {
@@ -135,31 +135,30 @@ func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMetho
 	return key, err
 }
 
-// want requests a fetch, unless the last fetch has already looked for the key. done is closed at
-// the end of the current fetch, or of the next one if none is in progress.
-func (r *remote) want(w wanted) (done chan struct{}, refused error) {
+// requestFetch requests a fetch, unless the last fetch has already looked for the key. The channel `done` is closed
+// when the current fetch ends, or the next fetch if none is in progress.
+func (r *remote) requestFetch(w keyHash) (done chan struct{}, refused error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lacks(w) || r.stopped {
 		return nil, r.refusal(w)
 	}
-	if n, ok := r.named.Get(w); !ok || n+1 < r.begun || n+1 == r.begun && !r.fetching {
-		r.named.Add(w, r.begun)
+	if n, ok := r.unknown.Get(w); !ok || n+1 < r.begun || n+1 == r.begun && !r.fetching {
+		r.unknown.Add(w, r.begun)
 		select {
 		case r.wake <- struct{}{}:
-		default: // a fetch is requested already
+		default: // another caller has requested a fetch
 		}
 	}
-	if !r.fetching && r.tooSoon() > patience {
+	if !r.fetching && r.tooSoon() > maxFetchWait {
 		return nil, r.refusal(w)
 	}
 	return r.done, nil
 }
 
-// await waits for a fetch. It returns the refusal for a credential whose key is still not in the
-// set.
-func (r *remote) await(ctx context.Context, done <-chan struct{}, w wanted) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// await waits for a fetch. It returns the refusal for a credential whose key is not in the set afterwards.
+func (r *remote) await(ctx context.Context, done <-chan struct{}, w keyHash) error {
+	ctx, cancel := context.WithTimeout(ctx, maxFetchWait)
 	defer cancel()
 	select {
 	case r.waiting <- struct{}{}:
@@ -177,25 +176,25 @@ func (r *remote) await(ctx context.Context, done <-chan struct{}, w wanted) erro
 	return r.refusal(w)
 }
 
-// tooSoon returns how long cooldown delays the next fetch. The caller holds mu.
+// tooSoon returns how long fetchCooldown delays the next fetch. The caller holds mu.
 func (r *remote) tooSoon() time.Duration {
 	if r.began.IsZero() {
 		return 0
 	}
-	return max(0, time.Until(r.began.Add(cooldown)))
+	return max(0, time.Until(r.began.Add(fetchCooldown)))
 }
 
-// lacks reports whether the last fetch began less than `cooldown` ago, looked for the key, and did not find it. The
+// lacks reports whether the last fetch began less than fetchCooldown ago, looked for the key, and did not find it. The
 // caller holds mu.
-func (r *remote) lacks(w wanted) bool {
-	n, ok := r.named.Peek(w)
+func (r *remote) lacks(w keyHash) bool {
+	n, ok := r.unknown.Peek(w)
 	return ok && n+1 == r.begun && !r.fetching && !r.failing && r.tooSoon() > 0
 }
 
 // refusal returns errNotInSet if the last fetch did not find the key. It returns
 // ReasonKeysUnavailable if no fetch has looked for the key yet, or if the last fetch failed. The
 // caller holds mu.
-func (r *remote) refusal(w wanted) error {
+func (r *remote) refusal(w keyHash) error {
 	switch {
 	case r.stopped || r.failing || r.fetched.IsZero():
 		return refuse(ReasonKeysUnavailable, "the key set cannot be fetched")
@@ -226,7 +225,7 @@ func (r *remote) run(ctx context.Context) {
 	}
 }
 
-// pause waits for the given time. It returns earlier if a fetch is requested and cooldown is over.
+// pause waits for the given time. It returns earlier if a fetch is requested and the cooldown is over.
 // It returns false if ctx is done.
 func (r *remote) pause(ctx context.Context, wait time.Duration) bool {
 	next := time.Now().Add(wait)
@@ -252,9 +251,9 @@ func (r *remote) refresh(ctx context.Context) bool {
 	r.begin()
 	set, err := r.fetch(ctx)
 	if ctx.Err() != nil {
-		return false // the service is stopping; the endpoint is not at fault
+		return false // the fetch failed because the service stops
 	}
-	before, was := r.set.Load(), r.failing // only this goroutine writes them
+	before, was := r.set.Load(), r.failing // without mu, since only this goroutine writes these fields
 	r.end(set)
 	if err != nil {
 		r.fetches.WithLabelValues("failed").Inc()
@@ -305,16 +304,15 @@ func (r *remote) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
-	case <-r.wake: // this fetch serves the request in the channel, so the request is removed
+	case <-r.wake: // this fetch also serves the request in the channel
 	default:
 	}
 	r.begun++
 	r.began, r.fetching = time.Now(), true
 }
 
-// end stores the fetched set, nil after a failure, and wakes the callers that wait. Keys that were
-// requested during this fetch are looked up by the next one: they may have been published after the
-// endpoint made its answer.
+// end stores the fetched set, which is nil after a failure, and wakes the callers that wait. The next fetch looks up the
+// keys that were requested during this one, because they may have been published after the endpoint made its answer.
 func (r *remote) end(set *keySet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -327,7 +325,7 @@ func (r *remote) end(set *keySet) {
 	r.done = make(chan struct{})
 }
 
-// stop wakes the callers that wait for a fetch; there will be no further one.
+// stop wakes the callers that wait for a fetch, since no further fetch will begin.
 func (r *remote) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

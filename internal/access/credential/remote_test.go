@@ -74,18 +74,18 @@ func (s *stand) refusesInTime(t *testing.T, credential string) {
 	t.Helper()
 	_, err := s.Verify(context.Background(), credential)
 	if told, ok := errors.AsType[*session.Error](err); ok && told.Code == session.CodeUnavailable {
-		if told.RetryAfter <= 0 || told.RetryAfter > cooldown {
-			t.Fatalf("told to come back in %s, want %s at most", told.RetryAfter, cooldown)
+		if told.RetryAfter <= 0 || told.RetryAfter > fetchCooldown {
+			t.Fatalf("told to come back in %s, want %s at most", told.RetryAfter, fetchCooldown)
 		}
 		wait(told.RetryAfter)
 	}
 	s.refuses(t, credential, ReasonUnknownKey)
 }
 
-// A credential with a key that was published a moment ago is never refused permanently. The client is told to retry
-// later, and is admitted as soon as the cooldown allows the next fetch.
+// A credential with a key that was published a moment ago is never refused permanently. The answer says when to retry,
+// and by then the key has been fetched.
 func TestNewKeySoonAfterAFetch(t *testing.T) {
-	for _, after := range []time.Duration{0, cooldown - patience, cooldown - time.Millisecond, cooldown} {
+	for _, after := range []time.Duration{0, fetchCooldown - maxFetchWait, fetchCooldown - time.Millisecond, fetchCooldown} {
 		e := &endpoint{body: setOf("one"), delay: 10 * time.Millisecond}
 		withEndpoint(t, e, func(t *testing.T, s *stand) {
 			wait(10*time.Millisecond + after)
@@ -93,8 +93,8 @@ func TestNewKeySoonAfterAFetch(t *testing.T) {
 			other := byKid("other")
 			if _, err := s.Verify(context.Background(), other); err != nil {
 				told, ok := errors.AsType[*session.Error](err)
-				if !ok || told.Code != session.CodeUnavailable || told.RetryAfter > cooldown {
-					t.Fatalf("%s after a fetch: %v, want a retry within %s", after, told, cooldown)
+				if !ok || told.Code != session.CodeUnavailable || told.RetryAfter > fetchCooldown {
+					t.Fatalf("%s after a fetch: %v, want a retry within %s", after, told, fetchCooldown)
 				}
 				wait(told.RetryAfter)
 				s.takes(t, other)
@@ -106,15 +106,15 @@ func TestNewKeySoonAfterAFetch(t *testing.T) {
 	}
 }
 
-// The endpoint may have made an answer that is still on its way before a credential's key was published. So a key that
-// is requested during a fetch is looked up again by the next fetch.
+// A key that is requested during a fetch is looked up again by the next fetch: the endpoint may have made the answer to
+// the first one before the key was published.
 func TestKeyPublishedDuringAFetch(t *testing.T) {
 	e := &endpoint{body: setOf("one"), delay: time.Second}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		wait(500 * time.Millisecond) // the first fetch is in progress
 		s.refuses(t, byKid("other"), ReasonKeysUnavailable)
 		e.set(setOf("one", "other"))
-		wait(cooldown)
+		wait(fetchCooldown)
 		s.takes(t, byKid("other"))
 		if n := e.fetched(); n != 2 {
 			t.Errorf("%d fetches, want 2", n)
@@ -122,15 +122,15 @@ func TestKeyPublishedDuringAFetch(t *testing.T) {
 	})
 }
 
-// A credential is accepted even if a fetch brings its key just after `lookUp` has searched the old set, and before
-// `lookUp` calls the method `want`.
+// A credential is accepted even if a fetch brings its key after `find` has searched the old set, and before `lookUp`
+// calls `requestFetch`.
 func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
 	r := newStand(t, withSet()).remotes[0]
 	method := jwt.SigningMethodES256
 	if _, err := r.set.Load().pick("one", method); err != errNotInSet { //nolint:errorlint // pick returns these very values.
 		t.Fatal(err)
 	}
-	if _, err := r.want(wantedOf("one", method)); err != nil { // another client requests the same key
+	if _, err := r.requestFetch(hashOf("one", method)); err != nil { // another client requests the same key
 		t.Fatal(err)
 	}
 	r.begin()
@@ -140,31 +140,30 @@ func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
 	}
 }
 
-// However many key ids are invented, the set is fetched at most once in each cooldown, and at most
-// maxNamed ids are remembered.
+// If clients invent key ids, the set is fetched at most once in each fetchCooldown, and at most maxUnknown ids are
+// remembered.
 func TestUnknownKeysAreRateLimited(t *testing.T) {
 	e := &endpoint{body: setOf("one")}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {
 		begin := time.Now()
-		for i := range 2 * maxNamed {
+		for i := range 2 * maxUnknown {
 			_, _ = s.Verify(context.Background(), byKid(fmt.Sprintf("made-up %d", i)))
 			wait(50 * time.Millisecond)
 		}
-		if n, most := e.fetched(), 1+int(time.Since(begin)/cooldown); n > most {
+		if n, most := e.fetched(), 1+int(time.Since(begin)/fetchCooldown); n > most {
 			t.Errorf("%d fetches in %s, want %d at most", n, time.Since(begin), most)
 		}
 		s.takes(t, byKid("one"))
 		r := s.remotes[0]
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if n := r.named.Len(); n != maxNamed {
-			t.Errorf("%d made-up ids are kept, want %d", n, maxNamed)
+		if n := r.unknown.Len(); n != maxUnknown {
+			t.Errorf("%d made-up ids are kept, want %d", n, maxUnknown)
 		}
 	})
 }
 
-// Requests with one unknown key are refused permanently, except for those just after each cooldown, whose clients are
-// told to retry.
+// Requests with one unknown key are refused permanently. Only just after each fetchCooldown a refusal is temporary.
 func TestOneUnknownKey(t *testing.T) {
 	e := &endpoint{body: setOf("one")}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {
@@ -182,8 +181,8 @@ func TestOneUnknownKey(t *testing.T) {
 	})
 }
 
-// While no set can be fetched, the last one stays in use, and an unknown key is refused temporarily: it may have been
-// published during the outage.
+// While the endpoint is down, the last set stays in use, and a credential with an unknown key is refused temporarily:
+// the key may have been published during the outage.
 func TestLastKnownGood(t *testing.T) {
 	e := &endpoint{body: setOf("one")}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {
@@ -221,9 +220,9 @@ func TestNeverReachable(t *testing.T) {
 			s := newSetStand(t, withSet(), e)
 			one := byKid("one")
 			begin := time.Now()
-			s.refuses(t, one, ReasonKeysUnavailable) // run was not started, so Verify waits for its full patience
-			if waited := time.Since(begin); waited != patience {
-				t.Errorf("waited %s, want %s", waited, patience)
+			s.refuses(t, one, ReasonKeysUnavailable) // no fetch begins, because the Verifier does not run yet
+			if waited := time.Since(begin); waited != maxFetchWait {
+				t.Errorf("waited %s, want %s", waited, maxFetchWait)
 			}
 			s.run(t)
 			wait(0)
@@ -247,8 +246,7 @@ func TestNeverReachable(t *testing.T) {
 	}
 }
 
-// During the first fetch, up to maxWaiting calls of Verify wait for it; further ones are refused
-// temporarily.
+// Up to maxWaiting calls of Verify wait for the first fetch; further calls are refused temporarily.
 func TestWaitForFetch(t *testing.T) {
 	e := &endpoint{body: setOf("one"), delay: time.Second}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {
@@ -264,19 +262,19 @@ func TestWaitForFetch(t *testing.T) {
 	})
 }
 
-// While a fetch hangs, Verify waits for at most patience, and not at all for a known key.
+// While a fetch hangs, Verify waits only for unknown keys, and at most for maxFetchWait.
 func TestSlowEndpoint(t *testing.T) {
 	e := &endpoint{body: setOf("one")}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {
-		wait(cooldown)
+		wait(fetchCooldown)
 		e.mu.Lock()
 		e.delay = time.Hour
 		e.mu.Unlock()
 		begin := time.Now()
 		s.refuses(t, byKid("other"), ReasonKeysUnavailable)
 		s.takes(t, byKid("one"))
-		if waited := time.Since(begin); waited != patience {
-			t.Errorf("waited %s, want %s", waited, patience)
+		if waited := time.Since(begin); waited != maxFetchWait {
+			t.Errorf("waited %s, want %s", waited, maxFetchWait)
 		}
 		wait(fetchTimeout)
 		if n := testutil.ToFloat64(s.metrics.fetches.WithLabelValues("failed")); n < 1 {
@@ -297,10 +295,10 @@ func TestStop(t *testing.T) {
 		synctest.Wait()
 		stop()
 		waiting.Wait()
-		wait(cooldown)
+		wait(fetchCooldown)
 		s.refuses(t, byKid("one"), ReasonKeysUnavailable)
-		if waited := time.Since(begin); waited != cooldown {
-			t.Errorf("waited %s for fetches that will not end", waited-cooldown)
+		if waited := time.Since(begin); waited != fetchCooldown {
+			t.Errorf("waited %s for fetches that will not end", waited-fetchCooldown)
 		}
 		if n := testutil.ToFloat64(s.metrics.fetches.WithLabelValues("failed")); n != 0 {
 			t.Error("our own end counts as a failure of the endpoint")
@@ -308,7 +306,7 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// A project may have public keys beside its key set. The keys do not verify credentials of another project.
+// A project may have both public keys and a key set. No key verifies credentials of another project.
 func TestPEMBesideSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := withSet()
@@ -322,5 +320,18 @@ func TestPEMBesideSet(t *testing.T) {
 		s.refusesInTime(t, byKid("made-up"))
 		s.refuses(t, sign("ES256", "one", ecOther(), claimsWith(map[string]any{"sub": 7})), ReasonClaims)
 		s.refuses(t, sign("ES256", "one", ecKey(), claimsWith(map[string]any{"app": appB})), ReasonAlgorithm)
+	})
+}
+
+func TestRunWithoutSets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, one(Keys{Secrets: []string{secretA}}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begin := time.Now()
+		s.Run(ctx)
+		if ran := time.Since(begin); ran != time.Hour {
+			t.Errorf("Run returned after %s", ran)
+		}
 	})
 }

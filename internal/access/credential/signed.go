@@ -12,7 +12,7 @@ const MaxCredential = 8 << 10
 
 // signed has the decoded parts of a credential. Its signature is not verified.
 type signed struct {
-	text      string // the signed part: header.payload
+	text      string // header.payload, the part that is signed
 	claims    []byte // JSON
 	signature []byte
 	header    struct {
@@ -22,8 +22,7 @@ type signed struct {
 	}
 }
 
-// segments is the base64url encoding of JWTs, without padding. Strict refuses a second encoding of
-// the same value.
+// segments is the base64url encoding of JWTs, without padding. Because of Strict, each value has only one encoding.
 var segments = base64.RawURLEncoding.Strict()
 
 // parse decodes a credential. Its error is a *RefusedError. Along with an error it returns the part
@@ -57,7 +56,7 @@ func parse(credential string) (*signed, error) {
 		return s, refuse(ReasonMalformed, "header: want a JSON object, and in it alg and kid as strings")
 	}
 	switch {
-	case s.header.Crit != nil: // this service supports no extension
+	case s.header.Crit != nil: // the credential needs an extension, and this service supports none
 		return s, refuse(ReasonCriticalHeader, "")
 	case s.header.Alg == nil:
 		return s, refuse(ReasonMalformed, "header: has no alg")

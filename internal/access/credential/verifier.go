@@ -38,7 +38,7 @@ type Keys struct {
 
 // Project has an Agora project and the settings for its credentials.
 type Project struct {
-	App  string // the Agora App ID
+	App  string
 	Keys Keys
 	// Audience must be in a credential's aud. If it is empty, aud is not checked.
 	Audience string
@@ -46,9 +46,9 @@ type Project struct {
 	Issuer string
 }
 
-// Config configures a Verifier.
+// Config configures a Verifier. Projects has at least one project.
 type Config struct {
-	Projects   []Project // at least one
+	Projects   []Project
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -57,24 +57,24 @@ type Config struct {
 type Verifier struct {
 	projects map[string]*project // by App ID
 	remotes  []*remote
-	client   *http.Client // the key sets
+	client   *http.Client // fetches the key sets
 	metrics  metrics
 
 	logger   *slog.Logger
 	limit    *rate.Limiter
-	unlogged atomic.Int64 // refusals since the last one that was logged
+	unlogged atomic.Int64 // counts the refusals since the last log line
 }
 
 // project is a project with its parsed settings.
 type project struct {
 	settings atomic.Pointer[settings]
-	remote   *remote // the key set; nil without one
+	remote   *remote // nil if the project has no key set
 }
 
 // settings are a project's parsed keys and its rules for claims. They are immutable.
 type settings struct {
 	rules
-	keys []any // the configured secrets ([]byte) and public keys
+	keys []any // the secrets ([]byte) and public keys
 }
 
 // New makes a Verifier. It does no I/O: Run fetches the key sets.
@@ -131,7 +131,7 @@ func (p *project) read(from *Project) (*settings, error) {
 }
 
 // Update replaces the secrets, public keys, audiences and issuers of some projects. Their key sets
-// stay. On an error nothing changes.
+// stay. If Update returns an error, nothing has changed.
 func (v *Verifier) Update(projects ...Project) error {
 	all := make([]*settings, len(projects))
 	for i := range projects {
@@ -162,8 +162,7 @@ func (v *Verifier) HasKeys() bool {
 	return false
 }
 
-// Run fetches the key sets periodically until ctx is done. Without a key set it only waits for
-// that.
+// Run fetches the key sets periodically until ctx is done. If no project has a key set, Run only waits until ctx is done.
 func (v *Verifier) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, r := range v.remotes {
@@ -184,7 +183,7 @@ func (v *Verifier) Verify(ctx context.Context, credential string) (session.Calle
 		c, err = v.verify(ctx, s)
 	}
 	if refused, ok := errors.AsType[*RefusedError](err); ok {
-		v.tell(refused, s.header.Kid)
+		v.report(refused, s.header.Kid)
 		return session.Caller{}, err
 	}
 	v.metrics.credentials.WithLabelValues("ok").Inc()
@@ -204,8 +203,8 @@ func (v *Verifier) verify(ctx context.Context, s *signed) (session.Caller, error
 	return settings.caller(s.claims)
 }
 
-// project returns the only project, or the one that the claims name. The claims are not verified
-// yet: they only choose the keys with which to verify them.
+// project returns the only project, or the one that the claims name. These claims are not verified yet, and only
+// choose the keys with which the credential is then verified.
 func (v *Verifier) project(s *signed) (*project, error) {
 	if len(v.projects) == 1 {
 		for _, only := range v.projects {
@@ -224,8 +223,8 @@ func (v *Verifier) project(s *signed) (*project, error) {
 	return nil, refuse(ReasonApp, "names no project of this service")
 }
 
-// tell counts a refusal, and logs it at a limited rate. kid is the key id in the credential.
-func (v *Verifier) tell(r *RefusedError, kid string) {
+// report counts a refusal, and logs it at a limited rate. The kid is the key id in the credential.
+func (v *Verifier) report(r *RefusedError, kid string) {
 	v.metrics.credentials.WithLabelValues(string(r.Reason)).Inc()
 	if !v.limit.Allow() {
 		v.unlogged.Add(1)

@@ -30,7 +30,7 @@ type Config struct {
 }
 
 // Limiter limits how often each key may act. It is safe for concurrent use. A
-// nil Limiter allows everything.
+// nil Limiter allows every action.
 type Limiter struct {
 	rate  rate.Limit
 	burst int
@@ -72,10 +72,10 @@ func (l *Limiter) AllowAddr(a netip.Addr) (ok bool, retryAfter time.Duration) {
 	}
 	a = plain(a)
 	if a.Is6() {
-		p, _ := a.Prefix(prefixBits) // fails for more than 128 bits
+		p, _ := a.Prefix(prefixBits) // cannot fail: an IPv6 address has more than prefixBits
 		a = p.Addr()
 	}
-	b := a.As16() // passing the Addr itself to the hash function would allocate memory
+	b := a.As16() // to pass the Addr itself to the hash function would allocate memory
 	return l.take(maphash.Bytes(l.seed, b[:]))
 }
 

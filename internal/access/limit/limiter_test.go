@@ -76,7 +76,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// An action is allowed after retryAfter, and not much sooner.
+// An action is allowed after retryAfter, and not more than 2 ms before.
 func TestRetryAfter(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		c := Config{
@@ -128,7 +128,7 @@ func TestRetryAfterTinyRate(t *testing.T) {
 // TestKeys checks which addresses share a bucket.
 func TestKeys(t *testing.T) {
 	for _, c := range []struct {
-		a, b string // empty for clients without an address
+		a, b string // empty if the client has no address
 		same bool
 	}{
 		{"192.0.2.1", "192.0.2.1", true},
@@ -149,7 +149,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestMemory floods a Limiter with addresses: it keeps at most maxKeys, and does not evict a client
+// TestMemory floods a Limiter with addresses: the Limiter keeps a limited number of them, and does not evict a client
 // that stays active.
 func TestMemory(t *testing.T) {
 	l := newLimiter(t, Config{Rate: 1e-9})
@@ -185,7 +185,7 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
-// Concurrent actions pass no more than the burst allows.
+// Of many concurrent actions, exactly the burst is allowed.
 func TestConcurrent(t *testing.T) {
 	l := newLimiter(t, Config{Rate: 1e-9, Burst: 100})
 	var passed atomic.Int64

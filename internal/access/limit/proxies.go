@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// unixPeers in a list of proxies means every peer that connects over a Unix socket.
+// unixPeers stands, in a list of proxies, for every peer that connects over a Unix socket.
 const unixPeers = "unix"
 
 // Proxies is the set of trusted proxies: peers whose forwarding headers are believed. The zero
@@ -54,12 +54,11 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return prefix.Masked(), err
 }
 
-// ClientAddr returns the client's address. That is the peer's address, or if the peer is a
-// trusted proxy, the right-most entry of X-Forwarded-For that is not a trusted proxy (of
-// Forwarded, RFC 7239, if there is no X-Forwarded-For). An entry that is not an address ends
-// the search, and the trusted proxy that wrote it counts as the client. The result has no zone
-// and is never IPv4 mapped into IPv6. For a peer on a Unix socket it is the zero Addr if the
-// peer is not trusted, or sent no forwarding header.
+// ClientAddr returns the client's address. Unless the peer is a trusted proxy, that is the peer's address. Otherwise it
+// is the right-most entry of X-Forwarded-For that is not a trusted proxy (of Forwarded, RFC 7239, if the request has no
+// X-Forwarded-For). An entry that is not an address ends the search, and the trusted proxy that wrote it counts as the
+// client. The result has no zone and is never IPv4 mapped into IPv6. A peer on a Unix socket has the zero Addr if it is
+// not trusted, or if it sent no forwarding header.
 func (p Proxies) ClientAddr(r *http.Request) netip.Addr {
 	client, trusted := p.peer(r.RemoteAddr)
 	lines, parse := r.Header["X-Forwarded-For"], parseHop
@@ -86,12 +85,12 @@ func (p Proxies) Trusts(peer net.Addr) bool {
 	return trusted
 }
 
-// peer parses a request's RemoteAddr.
+// peer parses a request's RemoteAddr, and reports whether that peer is a trusted proxy.
 func (p Proxies) peer(remote string) (addr netip.Addr, trusted bool) {
 	if a := parseHop(remote); a.IsValid() {
 		return a, p.trusts(a)
 	}
-	// Package net's address of the peer on a Unix socket: empty, "@", "@name", or a path.
+	// On a Unix socket, package net gives the peer an empty address, "@", "@name", or a path.
 	unix := remote == "" || remote[0] == '@' || remote[0] == '/'
 	return netip.Addr{}, unix && p.unix
 }
@@ -102,7 +101,7 @@ func (p Proxies) trusts(a netip.Addr) bool {
 
 // cutLast splits s at the last separator that is not in quotes. It scans from the right, so that
 // an open quote in the client's part cannot hide the part that a proxy appended. A scan from
-// the right cannot interpret escapes in quotes: for an entry with a backslash, the result `last` is empty.
+// the right cannot interpret escapes in quotes. So if the last part has a backslash, the result `last` is empty.
 func cutLast(s string, separator byte) (rest, last string, more bool) {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {
@@ -154,11 +153,11 @@ func parseHop(s string) netip.Addr {
 		if strings.HasSuffix(s, "]") {
 			s += ":0"
 		}
-		port, _ := netip.ParseAddrPort(s) // else zero
+		port, _ := netip.ParseAddrPort(s) // the zero AddrPort if s is invalid
 		a = port.Addr()
 	}
 	return plain(a)
 }
 
-// plain returns a without a zone, and as IPv4 if it is mapped into IPv6.
+// plain removes an address's zone, and converts IPv4 mapped into IPv6 to IPv4.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

@@ -95,8 +95,8 @@ func xff(lines ...string) http.Header { return http.Header{"X-Forwarded-For": li
 
 func fwd(lines ...string) http.Header { return http.Header{"Forwarded": lines} }
 
-// Whatever an untrusted client writes into the forwarding headers, and however trusted proxies append
-// to them, ClientAddr returns the client's own address.
+// A client writes random text into the forwarding headers, and trusted proxies append to them in various ways. ClientAddr
+// always returns the client's own address.
 func TestSpoofing(t *testing.T) {
 	addr := func(s string) netip.Addr { return netip.MustParseAddr(s) }
 	trusted := newProxies(t, "10.0.0.0/8", "fd00::/8")

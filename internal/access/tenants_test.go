@@ -159,17 +159,13 @@ func TestCursorsShowNothingOfOtherProjects(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
 		var holders []*apptest.Holder
 		var all, own []string
-		for i := range 12 {
-			tenant := &apptest.FirstTenant
-			if i%4 == 0 {
-				tenant = &apptest.SecondTenant
+		for range 4 {
+			for _, tenant := range []*apptest.Tenant{&apptest.FirstTenant, &apptest.FirstTenant, &apptest.SecondTenant} {
+				h := tenant.Open(g, nil)
+				_, joined, _, _ := h.State()
+				holders, all = append(holders, h), append(all, joined.Session)
 			}
-			h := tenant.Open(g, nil)
-			_, joined, _, _ := h.State()
-			holders, all = append(holders, h), append(all, joined.Session)
-			if i%4 == 0 {
-				own = append(own, joined.Session)
-			}
+			own = append(own, all[len(all)-1])
 		}
 		time.Sleep(time.Second) // bubble
 		me, them := apptest.SecondTenant.Pass(map[string]any{"sub": "operator"}), apptest.FirstTenant.Pass(map[string]any{"sub": "operator"})

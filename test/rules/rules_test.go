@@ -85,3 +85,18 @@ func TestEachAlertHasItsRunbook(t *testing.T) {
 		}
 	}
 }
+
+// Each metric of the rules is one that a node has. Whether its labels are right, the tests of the rules show.
+func TestMetricsExist(t *testing.T) {
+	t.Parallel()
+	metrics := read(t, root+"/docs/operate/metrics.md") // generated from the code
+	for _, name := range regexp.MustCompile(`[:\w]*\brefresher_\w+`).FindAllString(read(t, folder+"/refresher.rules.yml"), -1) {
+		if strings.Contains(name, ":") {
+			continue // a series that a rule records
+		}
+		name = strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count")
+		if !strings.Contains(metrics, "`"+name+"`") {
+			t.Errorf("docs/operate/metrics.md has no %s", name)
+		}
+	}
+}

@@ -5,8 +5,8 @@
 //
 // The tests use the files as they are shipped. They replace only the addresses and paths in
 // them, and fail if one of these is missing; TestIdle also replaces a time-out, which it
-// tests. Debian has no Traefik, so its files are only parsed, strictly, by the structure in
-// Traefik's documentation.
+// tests. Debian has no Traefik, so its files are only parsed: the names in them must refer to
+// existing parts.
 //
 // Calls are held at the judge of web/demo/edge, as in test/chaos. The client's address is one
 // of 127.0.0.0/8 other than the proxy's. Only Linux has these addresses without configuration.

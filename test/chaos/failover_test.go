@@ -7,7 +7,6 @@ import (
 	"refresher/test/redistest"
 )
 
-// The master dies, and the sentinels promote its replica.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)

@@ -12,8 +12,8 @@ import (
 
 // The package's documentation explains the settings.
 var (
-	length  time.Duration // duration of a scenario
-	callers int           // number of calls in each scenario
+	length  time.Duration
+	callers int
 )
 
 func TestMain(m *testing.M) {

@@ -30,7 +30,6 @@ func TestNodesAreKilled(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// A new release is deployed node by node.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

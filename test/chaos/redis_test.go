@@ -66,7 +66,7 @@ func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 	dead.Kill()
 	w.calls.AwaitReturn(mark, dead)
 	w.pass(0.1)
-	dead.Start() // Redis is down
+	dead.Start()
 	w.say("%s is back", dead.Name())
 	dead.Await(1, storeAway)
 	w.calls.AwaitRenewals(mark, 1)

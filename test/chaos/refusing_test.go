@@ -54,7 +54,6 @@ func TestNodeStartsWhileRedisRefusesWrites(t *testing.T) {
 	}
 }
 
-// ask requests a path of a node's public port.
 func ask(t *testing.T, n *nodetest.Node, method, path, body string) (status int, text string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.Addr()+path, strings.NewReader(body))

@@ -32,7 +32,6 @@ type world struct {
 	faults int
 }
 
-// newWorld starts nodes and calls, and returns when all calls are connected.
 func newWorld(t *testing.T, nodes int, ttl time.Duration, flags ...string) *world {
 	t.Helper()
 	w := &world{t: t, began: time.Now(), fleet: nodetest.StartFleet(t, nodes, flags...)}
@@ -170,7 +169,6 @@ const shards = 64
 
 func dueKey(shard int) string { return fmt.Sprintf("{refresher:%02d}:due", shard) }
 
-// on returns the given server for every key.
 func on(s *redistest.Server) func(key string) *redistest.Server {
 	return func(string) *redistest.Server { return s }
 }

@@ -31,7 +31,7 @@ type app struct {
 	actions  chan string // the action of each bundle that the SDK got: "join", "renew" or "rejoin"
 	refusals chan string // codes with which the SDK refuses its next tokens
 	commands chan string // commands for the driver: "leave", "expired", "wake"; closed when the session has ended
-	over     chan string // the reason why the session ended
+	over     chan string
 }
 
 // room is the capacity of app.actions. A test causes fewer bundles than that, so sending never blocks.
@@ -93,7 +93,6 @@ func startApp(t *testing.T, run program.Command, service, uid string) *app {
 	return a
 }
 
-// receive waits for a value from the client's driver.
 func receive[T any](a *app, from <-chan T, what string) (value T) {
 	a.t.Helper()
 	select {
@@ -104,7 +103,6 @@ func receive[T any](a *app, from <-chan T, what string) (value T) {
 	return value
 }
 
-// command tells the driver what the user or the SDK does.
 func (a *app) command(what string) {
 	a.t.Helper()
 	select {
@@ -143,7 +141,6 @@ func (a *app) ended(want string) {
 	}
 }
 
-// grant returns a credential, as your back end would sign it.
 func grant(ctx context.Context, t *testing.T, flags ...string) string {
 	t.Helper()
 	command := exec.CommandContext(ctx, nodetest.Program(t), append([]string{"token", "grant"}, flags...)...)

@@ -101,7 +101,6 @@ func keepsItsCalls(t *testing.T, l language) {
 	node.Await(2, "session resumed")
 	bothRenew("after a silent network")
 
-	// The node shuts down, and its clients connect to another node.
 	net.node.Store(another)
 	node.Stop()
 	another.Await(2, "session resumed")
@@ -150,7 +149,6 @@ func start(t *testing.T, name string) *nodetest.Node {
 	return n
 }
 
-// build copies a page's client and its driver into a folder, compiles them, and returns the command that runs them.
 func build(t *testing.T, l language) program.Command {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/build/clients/" + l.page)
@@ -182,7 +180,6 @@ func build(t *testing.T, l language) program.Command {
 	return program.Command{Path: l.run[0], Args: l.run[1:], Dir: dir}
 }
 
-// revoke revokes a user's access, as an operator.
 func revoke(t *testing.T, n *nodetest.Node, uid int) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), nodetest.Program(t), "revoke", "--channel=daily", fmt.Sprint("--uid=", uid), "--for=1m")

@@ -41,7 +41,6 @@ const chartDir = "../../deploy/helm/refresher"
 // fine is the smallest set of values with which the chart renders several pods.
 const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
 
-// render renders the chart like helm template, and returns the text of each file.
 func render(t *testing.T, values string) (map[string]string, error) {
 	t.Helper()
 	c, err := loader.Load(chartDir)
@@ -75,7 +74,6 @@ var kinds = map[string]func() metav1.Object{
 	"gateway.networking.k8s.io/v1 HTTPRoute":  func() metav1.Object { return new(gateway.HTTPRoute) },
 }
 
-// rendered is a rendered chart.
 type rendered struct {
 	objects []metav1.Object
 	text    string // without the alerts and the dashboard
@@ -124,7 +122,6 @@ func chart(t *testing.T, values string) rendered {
 	return r
 }
 
-// all returns the objects of one type.
 func all[T metav1.Object](r rendered) (found []T) {
 	for _, o := range r.objects {
 		if o, ok := o.(T); ok {
@@ -207,7 +204,6 @@ func checkSettings(t *testing.T, r rendered, known map[string]bool) {
 	}
 }
 
-// mountedFiles returns the paths of the files in the projected volumes.
 func mountedFiles(r rendered) map[string]bool {
 	pod := r.deployment().Spec.Template.Spec
 	files := make(map[string]bool)
@@ -382,7 +378,6 @@ func TestRunbookURL(t *testing.T) {
 	}
 }
 
-// The chart's README.md documents every value.
 func TestValuesAreDocumented(t *testing.T) {
 	values, err := chartutil.ReadValuesFile(filepath.Join(chartDir, "values.yaml"))
 	if err != nil {

@@ -17,7 +17,6 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// settingFiles are the files that set variables of the service.
 var settingFiles = []string{"deploy/compose.yaml", "deploy/systemd/refresher.service", "deploy/systemd/refresher.env", "render.yaml"}
 
 func TestSettingsAreKnown(t *testing.T) {
@@ -69,7 +68,6 @@ var composeEnvironment = map[string]string{
 	"REFRESHER_JWT_SECRET": "what signs credentials, 32 bytes or more", "REDIS_PASSWORD": "0123456789abcdef", "GRAFANA_PASSWORD": "another",
 }
 
-// compose loads the compose file as docker compose does.
 func compose(t *testing.T, environment map[string]string) (*types.Project, error) {
 	t.Helper()
 	file, err := filepath.Abs("../../deploy/compose.yaml")
@@ -137,7 +135,6 @@ func TestComposeMounts(t *testing.T) {
 	run(t, "promtool", "check", "config", config)
 }
 
-// run runs a program, which must succeed, and returns its output.
 func run(t *testing.T, args ...string) string {
 	t.Helper()
 	said, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()

@@ -26,7 +26,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built returns the path of the binary.
 func built(t *testing.T) string {
 	t.Helper()
 	path, err := program()

@@ -38,7 +38,6 @@ func constants(t *testing.T, pattern, prefix, kind string) (found []string) {
 
 func enum(pointer string) []string { return values(asyncAPI().at(pointer)["enum"]) }
 
-// TestConstantsAreDocumented compares the enumerations of asyncapi.yaml with the constants in the code.
 func TestConstantsAreDocumented(t *testing.T) {
 	const wire, rules = "internal/protocol/*.go", "internal/session/*.go"
 	for what, sides := range map[string][2][]string{
@@ -70,7 +69,6 @@ func causes(all []string) []string {
 	return slices.Compact(wire)
 }
 
-// messageTypes are the Go types of the server's messages.
 var messageTypes = map[string]any{
 	protocol.TypeJoined:     protocol.Joined{},
 	protocol.TypeWillExpire: protocol.TokenPrivilege{},
@@ -96,7 +94,6 @@ func TestFieldsAreDocumented(t *testing.T) {
 	sameFields(t, "what clients send", reflect.TypeFor[protocol.ClientMessage](), object{"properties": union})
 }
 
-// sameFields compares a struct with the schema of an object.
 func sameFields(t *testing.T, path string, structure reflect.Type, schema object) {
 	t.Helper()
 	var fields []string

@@ -25,10 +25,9 @@ type document struct {
 	text *yaml.Node // the same document with the order of its fields
 
 	mu       sync.Mutex
-	compiler *jsonschema.Compiler // guarded by mu
+	compiler *jsonschema.Compiler
 }
 
-// asyncAPI and openAPI are read once for all tests.
 var (
 	asyncAPI = sync.OnceValue(func() *document { return readDocument("asyncapi.yaml", jsonschema.Draft7) })
 	openAPI  = sync.OnceValue(func() *document { return readDocument("openapi.yaml", jsonschema.Draft2020) })
@@ -98,7 +97,6 @@ func (d *document) children(pointer string) map[string]object {
 	return children
 }
 
-// check validates a value by the schema at a pointer.
 func (d *document) check(pointer string, value any) error {
 	d.mu.Lock()
 	schema, err := d.compiler.Compile(d.name + "#" + pointer)
@@ -124,10 +122,8 @@ func anyList(list any) []any {
 	return l
 }
 
-// names returns the sorted keys of a map.
 func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// without returns the elements of a that are not in b.
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }

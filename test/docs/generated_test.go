@@ -209,7 +209,6 @@ func fieldRows(pointer, prefix string, fromClient bool) (rows [][]string) {
 	return rows
 }
 
-// inOrder returns the names of a schema's properties in the order of asyncapi.yaml.
 func inOrder(pointer string) (all []string) {
 	node := asyncAPI().node(pointer + "/properties")
 	for i := 0; i < len(node.Content); i += 2 {

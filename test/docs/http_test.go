@@ -11,7 +11,6 @@ import (
 	"testing"
 )
 
-// operation is one method of one path of openapi.yaml.
 type operation struct {
 	path, method string
 	pointer      string
@@ -21,7 +20,6 @@ type operation struct {
 
 func (o operation) String() string { return o.method + " " + o.path }
 
-// private reports whether the operation is served on the operations port.
 func (o operation) private() bool { return o.item["servers"] != nil }
 
 func operations() []operation {
@@ -100,7 +98,6 @@ func (o operation) valid(args map[string]string, query url.Values, body string) 
 	return openAPI().check(o.pointer+"/requestBody/content/application~1json/schema", parse([]byte(body)))
 }
 
-// answered checks an answer against openapi.yaml.
 func (o operation) answered(t *testing.T, r reply) {
 	t.Helper()
 	response, ok := o.spec["responses"].(object)[strconv.Itoa(r.status)].(object)
@@ -171,7 +168,6 @@ func (o operation) examples() (bodies []string) {
 	return bodies
 }
 
-// sample returns the path and body of a valid request.
 func (o operation) sample() (path, body string) {
 	for i, part := range strings.Split(strings.TrimPrefix(o.path, "/"), "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {

@@ -33,13 +33,10 @@ func TestMain(m *testing.M) {
 	nodetest.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-// jwtSecret signs the credentials of the tests.
 const jwtSecret = "a secret of the tests, and of nothing else"
 
-// patience is the timeout of each wait.
 const patience = 20 * time.Second
 
-// node is a running service.
 type node struct {
 	*apptest.Node
 	certificates string // path of the file with the node's App Certificates
@@ -109,7 +106,6 @@ func set(c *app.Config, setting string) (err error) {
 	return err
 }
 
-// reply is an answer over HTTP.
 type reply struct {
 	status int
 	header http.Header
@@ -142,7 +138,6 @@ func (n *node) awaitListed(path string) {
 	}
 }
 
-// refresher runs the command, and returns its output.
 func refresher(t *testing.T, args ...string) string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), nodetest.Program(t), args...)

@@ -66,7 +66,6 @@ func TestServerSaysWhatIsDocumented(t *testing.T) {
 	}
 }
 
-// closeCodes returns the close codes of asyncapi.yaml.
 func closeCodes() map[string]object {
 	codes := make(map[string]object)
 	for _, c := range anyList(asyncAPI().at("/channels/session")["x-close-codes"]) {
@@ -148,7 +147,6 @@ func TestClientSchemas(t *testing.T) {
 	}
 }
 
-// accepts returns the service's error for a message of a client.
 func accepts(text string) error {
 	m, malformed := protocol.DecodeClient([]byte(text))
 	if malformed != nil {

@@ -32,7 +32,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 		c.TLSCertFile, c.TLSKeyFile, c.LogDropped = certFile, keyFile, func() uint64 { return 0 }
 	}, app.Outside{Registry: registry}, apptest.Quiet)
 
-	kinds := make(map[string]string) // kinds of the metrics with a sample, keyed by name
+	kinds := make(map[string]string)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,6 @@ func TestMetricsAreGenerated(t *testing.T) {
 
 var description = regexp.MustCompile(`^Desc{fqName: ("(?:[^"\\]|\\.)*"), help: ("(?:[^"\\]|\\.)*"), unit: "[^"]*", constLabels: {(.*)}, variableLabels: {(.*)}}$`)
 
-// parts returns a metric's name, help and labels, as the page shows them.
 func parts(t *testing.T, d *prometheus.Desc) (name, help, labels string) {
 	t.Helper()
 	m := description.FindStringSubmatch(d.String())

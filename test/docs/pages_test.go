@@ -18,7 +18,6 @@ import (
 	"refresher/internal/protocol"
 )
 
-// readFile reads a file by its path from the root of the repository.
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../..", path))
@@ -163,10 +162,9 @@ func TestCredentialExamples(t *testing.T) {
 	}
 }
 
-// TestPromisesAreTested checks that the tests which security.md names exist.
 func TestPromisesAreTested(t *testing.T) {
 	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
-	there := make(map[string]bool) // tests, as "folder name"
+	there := make(map[string]bool)
 	for _, path := range slices.Concat(glob(t, "internal", "_test.go"), glob(t, "cmd", "_test.go"), glob(t, "test", "_test.go")) {
 		for _, m := range function.FindAllStringSubmatch(readFile(t, path), -1) {
 			there[filepath.Dir(path)+" "+m[1]] = true

@@ -58,7 +58,6 @@ func (p *player) send(status int, method, path, body, auth string) (r reply, ref
 	return r, o.valid(args, address.Query(), body)
 }
 
-// gets sends GET requests, which must all be answered with one status.
 func (p *player) gets(status int, paths ...string) {
 	p.t.Helper()
 	for _, path := range paths {
@@ -66,7 +65,6 @@ func (p *player) gets(status int, paths ...string) {
 	}
 }
 
-// bodies sends requests with different bodies to one path. They must all be answered with one status.
 func (p *player) bodies(status int, method, path, auth string, bodies ...string) {
 	p.t.Helper()
 	for _, body := range bodies {
@@ -113,7 +111,6 @@ func TestRequestsAndAnswers(t *testing.T) {
 	}
 }
 
-// classic requests tokens from the classic endpoints.
 func (p *player) classic() {
 	p.t.Helper()
 	long := func(n int) string { return strings.Repeat("x", n) }
@@ -178,7 +175,6 @@ func (p *player) examples() {
 	}
 }
 
-// operators sends requests of operators that need no session.
 func (p *player) operators() {
 	p.t.Helper()
 	long := strings.Repeat("x", 256)

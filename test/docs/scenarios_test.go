@@ -88,7 +88,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		s.expect("error")
 		s.send(`{"type":"ping","x":"` + strings.Repeat("x", 8192-len(`{"type":"ping","x":""}`)) + `"}`)
 		s.expect("pong")
-		for range 120 { // this is more than the message rate limit allows at once
+		for range 120 {
 			s.send(`{"type":"renew"}`)
 		}
 		m, _ := s.hear()

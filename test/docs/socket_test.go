@@ -62,7 +62,6 @@ func (s *socket) send(text string) {
 	}
 }
 
-// hear returns the next message, or the close code if the connection was closed.
 func (s *socket) hear() (object, protocol.CloseCode) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -81,7 +80,6 @@ func (s *socket) hear() (object, protocol.CloseCode) {
 	return m, 0
 }
 
-// check validates a message against asyncapi.yaml, and records its values.
 func (s *socket) check(m object) {
 	s.t.Helper()
 	kind := fmt.Sprint(m["type"])
@@ -100,7 +98,6 @@ func (s *socket) check(m object) {
 	}
 }
 
-// expect reads the next message, and fails unless it has that type.
 func (s *socket) expect(kind string) object {
 	s.t.Helper()
 	m, code := s.hear()
@@ -110,7 +107,6 @@ func (s *socket) expect(kind string) object {
 	return m
 }
 
-// closed waits for the close of the connection, and fails unless it has that code.
 func (s *socket) closed(want protocol.CloseCode) {
 	s.t.Helper()
 	if m, code := s.hear(); code != want {
@@ -118,7 +114,6 @@ func (s *socket) closed(want protocol.CloseCode) {
 	}
 }
 
-// lose drops the connection without a close frame.
 func (s *socket) lose() { _ = s.CloseNow() }
 
 // fromClient and fromServer return the message types of each direction in asyncapi.yaml.

@@ -20,7 +20,7 @@ import (
 
 // event is one step of a transcript: a message that the client sends or receives, a command, or a remark.
 type event struct {
-	peer  string // letter that names the connection
+	peer  string
 	arrow string // → for a sent message, ← for a received one, $ for a shell command, # for a remark
 	text  string
 }
@@ -73,7 +73,6 @@ func playTranscripts(t *testing.T, seen *record) {
 	}
 }
 
-// play is the state of a transcript while it is played.
 type play struct {
 	t        *testing.T
 	seen     *record
@@ -82,7 +81,7 @@ type play struct {
 	sockets  map[string]*socket
 	// bound maps a token, key, id or expiry of the transcript, as "kind text", to the service's value.
 	bound map[string]any
-	shell map[string]string // the shell's variables
+	shell map[string]string
 
 	request func() reply // sends the HTTP request of the lines so far; nil if there is none
 	looks   bool         // the request changes nothing, so it may be repeated
@@ -250,7 +249,6 @@ func (p *play) named(path string) string {
 	})
 }
 
-// lookup returns the service's value for a value of the transcript, or the value itself if it is new.
 func (p *play) lookup(kind string, value any) any {
 	if bound, ok := p.bound[fmt.Sprint(kind, " ", value)]; ok {
 		return bound
@@ -258,7 +256,6 @@ func (p *play) lookup(kind string, value any) any {
 	return value
 }
 
-// outgoing returns the message to send for a line of the transcript.
 func (p *play) outgoing(text string) string {
 	p.t.Helper()
 	m := parse([]byte(text)).(object)
@@ -276,7 +273,6 @@ func (p *play) outgoing(text string) string {
 	return asJSON(m)
 }
 
-// compare compares a message of the service with a line of the transcript.
 func (p *play) compare(text string, said any) error {
 	p.t.Helper()
 	written := parse([]byte(text)).(object)
@@ -352,7 +348,6 @@ func (p *play) same(field string, written, said any) error {
 
 var digits = regexp.MustCompile(`\d`)
 
-// bind records the service's value for a value of the transcript, or compares it with the recorded one.
 func (p *play) bind(kind string, written, said any) error {
 	name := fmt.Sprint(kind, " ", written)
 	if before, ok := p.bound[name]; ok && before != said {

@@ -60,7 +60,6 @@ func readSource(t *testing.T) *source {
 	return s
 }
 
-// read records a call if it logs or adds keys to a logger.
 func (s *source) read(n ast.Node) bool {
 	call, ok := n.(*ast.CallExpr)
 	if !ok {
@@ -98,7 +97,6 @@ func literals(args []ast.Expr) (texts []string) {
 	return append(texts, "?")
 }
 
-// keys returns the keys among the last arguments of a logging call.
 func keys(call *ast.CallExpr, texts []string) string {
 	if call.Ellipsis.IsValid() {
 		return "?"
@@ -144,7 +142,6 @@ func table(t *testing.T, title string) (rows [][]string) {
 	return rows
 }
 
-// codes returns the sorted words in backquotes of a table cell.
 func codes(cell string) (words []string) {
 	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cell, -1) {
 		words = append(words, m[1])

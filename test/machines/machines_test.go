@@ -52,11 +52,10 @@ func text(t *testing.T, path string) string {
 	return string(content)
 }
 
-// world has the two machines of the page.
 type world struct {
 	t      *testing.T
 	a, b   *machine
-	places *strings.Replacer // replaces the addresses, ports and files of the page
+	places *strings.Replacer
 }
 
 // machine is one of the two machines. Its folder root replaces /. Variables and functions of
@@ -114,7 +113,6 @@ haproxy() { sed -i "s#/etc/#$ROOT/etc/#" "$3"; command haproxy "$@"; }
 [ ! -e "$ROOT/state" ] || . "$ROOT/state"
 `
 
-// run runs a block of the page on the machine, and returns its output.
 func (m *machine) run(block string) string {
 	m.t.Helper()
 	other := m.b
@@ -151,7 +149,6 @@ func (m *machine) start(ready string, c program.Command) {
 	}
 }
 
-// startRedis starts Redis with /etc/redis/redis.conf, to which the page has added lines.
 func (m *machine) startRedis() {
 	m.t.Helper()
 	m.start("Ready to accept connections", program.Command{Path: "redis-server", Args: []string{
@@ -159,7 +156,6 @@ func (m *machine) startRedis() {
 	}})
 }
 
-// startNode starts a node as the systemd unit does, with the settings that the page wrote.
 func (m *machine) startNode() {
 	m.t.Helper()
 	m.start(`"msg":"serving"`, program.Command{
@@ -168,7 +164,6 @@ func (m *machine) startNode() {
 	})
 }
 
-// expect demands that the text matches a regular expression.
 func expect(t *testing.T, text, expression string) {
 	t.Helper()
 	if !regexp.MustCompile(expression).MatchString(text) {
@@ -243,7 +238,6 @@ func (m *machine) operates() {
 	}
 }
 
-// Both pages create the same users of Redis.
 func TestUsersOfRedis(t *testing.T) {
 	user := regexp.MustCompile(`(?m)^user .*$`)
 	here, there := user.FindAllString(text(t, page), -1), user.FindAllString(text(t, "../../docs/operate/redis.md"), -1)

@@ -15,7 +15,6 @@ import (
 
 const runbook = "../../docs/operate/runbook.md"
 
-// shell runs a script in bash, and fails the test if the script fails.
 func shell(t *testing.T, script string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -25,7 +24,6 @@ func shell(t *testing.T, script string, args ...string) {
 	}
 }
 
-// commands returns all sh blocks of the runbook as one text.
 func commands(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder

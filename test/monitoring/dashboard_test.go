@@ -8,7 +8,6 @@ import (
 	"testing"
 )
 
-// dashboard has the fields of a Grafana dashboard that the tests read.
 type dashboard struct {
 	Panels      []panel
 	Annotations struct{ List []struct{ Name, Expr string } }
@@ -40,7 +39,6 @@ type panel struct {
 	Links []struct{ Title, URL string }
 }
 
-// unit returns the unit of a query's values.
 func (p *panel) unit(query string) string {
 	for _, o := range p.FieldConfig.Overrides {
 		if o.Matcher.Options == query && o.Properties[0].ID == "unit" {

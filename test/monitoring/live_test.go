@@ -34,7 +34,6 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 // lifetime of the tokens, which are renewed after half of it
 const tokens = 12 * time.Second
 
-// secret signs the requests to the back end.
 const secret = "the secret that signs the webhooks"
 
 // stack is the set-up of an operator: nodes, Redis, a back end, a collector, calls.
@@ -64,7 +63,6 @@ func startStack(t *testing.T) *stack {
 	return s
 }
 
-// decide is a back end that approves every renewal and accepts every event.
 func decide(w http.ResponseWriter, r *http.Request) {
 	var request struct{ Requests []struct{ ID string } }
 	_ = json.NewDecoder(r.Body).Decode(&request) // an event has no requests
@@ -83,7 +81,6 @@ func (s *stack) targets() []string {
 	return all
 }
 
-// use makes the requests of other clients and of operators.
 func (s *stack) use() {
 	for _, n := range s.fleet {
 		for _, path := range []string{"/ping", "/rtc/daily/publisher/uid/1/", "/v1/sessions?limit=5", "/nothing"} {
@@ -191,7 +188,6 @@ func urgent(all []model.LabelSet) []model.LabelSet {
 	})
 }
 
-// panels evaluates each query as its panel does, and prints the result.
 func (s *stack) panels(t *testing.T, p *prometheus) {
 	out := tabwriter.NewWriter(io.Discard, 0, 0, 2, ' ', 0)
 	if *panels {
@@ -251,7 +247,6 @@ func (s *stack) legend(format string, labels model.Metric) string {
 	return regexp.MustCompile(`\{\{\w+\}\}`).ReplaceAllString(format, "")
 }
 
-// inUnit formats a value roughly as a panel shows it.
 func inUnit(v float64, unit string) string {
 	switch unit {
 	case "s":
@@ -270,7 +265,6 @@ func inUnit(v float64, unit string) string {
 	return fmt.Sprintf("%.4g", v)
 }
 
-// rules checks that Prometheus evaluates every rule without an error.
 func rules(t *testing.T, p *prometheus) {
 	var data struct {
 		Groups []struct {

@@ -25,7 +25,6 @@ import (
 // deployment.
 const scrapeEvery = 500 * time.Millisecond
 
-// prometheus is a running Prometheus server.
 type prometheus struct {
 	t   *testing.T
 	url string
@@ -82,7 +81,6 @@ scrape_configs:
 	return &prometheus{t, "http://" + address}
 }
 
-// query evaluates an expression now.
 func (p *prometheus) query(expr string) (model.Vector, error) {
 	var data struct{ Result model.Vector }
 	err := p.get("/api/v1/query", url.Values{"query": {expr}}, &data)
@@ -108,7 +106,6 @@ func (p *prometheus) queryRange(expr string) (last model.Vector, err error) {
 	return last, err
 }
 
-// alerts returns the pending and firing alerts.
 func (p *prometheus) alerts() ([]model.LabelSet, error) {
 	var data struct {
 		Alerts []struct{ Labels model.LabelSet }
@@ -138,7 +135,6 @@ func (p *prometheus) exemplars(metric string) (ids []string, err error) {
 	return ids, err
 }
 
-// get sends a request to Prometheus, and reads the data of the answer.
 func (p *prometheus) get(path string, values url.Values, data any) error {
 	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.url+path+"?"+values.Encode(), nil)
 	if err != nil {

@@ -33,7 +33,6 @@ func (n *Node) Await(times int, message string) {
 	}
 }
 
-// await returns the last of the lines that it waited for.
 func (n *Node) await(from, times int, message string) (found entry, err error) {
 	seen := 0
 	err = n.log.Await(from, n.process.Done(), Patience, func(line program.Line) bool {

@@ -17,7 +17,6 @@ import (
 // long.
 const Patience = 90 * time.Second
 
-// tailLines is the number of log lines that a failed test shows.
 const tailLines = 40
 
 // DrainWindow is the drain window of nodes unless their flags set another. It is shorter than
@@ -33,11 +32,11 @@ type Node struct {
 	flags     []string
 	env       []string // environment variables besides those of the method `project`
 	log       program.Journal
-	artifacts string // folder for the files of a failed test
+	artifacts string
 
 	process *program.Process
-	ops     string      // address of the operations port in the current run
-	mark    int         // number of log lines at the last mark
+	ops     string // address of the operations port in the current run
+	mark    int
 	ending  bool        // true when the test ends the node
 	paused  atomic.Bool // fleets read it, from any goroutine
 }
@@ -171,7 +170,6 @@ func (n *Node) Ended() bool { return n.process == nil || n.process.Ended() }
 // Mark makes Await ignore the log lines so far. Kill, Stop and Pause do so too.
 func (n *Node) Mark() { n.mark = n.log.Len() }
 
-// show prints the end of the log, and keeps the whole log if go test has -artifacts.
 func (n *Node) show() {
 	n.t.Logf("the log of %s ends with:\n%s", n.name, n.log.Tail(tailLines))
 	file := filepath.Join(n.artifacts, n.name+".log")

@@ -24,12 +24,11 @@ const (
 	appID       = "970CA35de60c44645bbae8a215061b33"
 	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 
-	tokens = 2000 // number of random tokens
+	tokens = 2000
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// node is the Node.js process that runs oracle.js for one test.
 type node struct {
 	requests *json.Encoder
 	replies  *json.Decoder
@@ -58,7 +57,7 @@ func startNode(t *testing.T) *node {
 		t.Fatalf("start node (%v): install Node 20 or newer", err)
 	}
 	t.Cleanup(func() {
-		_ = stdin.Close() // closing stdin makes the process exit
+		_ = stdin.Close()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("node: %v\n%s", err, n.stderr)
 		}
@@ -104,8 +103,8 @@ type service struct {
 type sample struct {
 	kind     string // as in oracle.js; oracle.js cannot build "007 stream"
 	identity session.Identity
-	lifetime session.UnixSec // seconds
-	services []service       // their privileges have no ends yet
+	lifetime session.UnixSec
+	services []service // their privileges have no ends yet
 }
 
 var kinds = []string{"007 rtc", "007 rtm", "007 rtc rtm", "007 stream", "007 chat", "007 chat app", "006 rtc", "006 rtm"}
@@ -166,7 +165,6 @@ func newSample(r *rand.Rand, kind string) sample {
 	return s
 }
 
-// mint builds the token with internal/agora.
 func (s sample) mint(t *testing.T, issuedAt session.UnixSec) (text string) {
 	t.Helper()
 	m, err := agora.NewMinter(appID, certificate)
@@ -194,7 +192,6 @@ func (s sample) mint(t *testing.T, issuedAt session.UnixSec) (text string) {
 	return text
 }
 
-// build builds the token with Agora's Node packages.
 func (s sample) build(t *testing.T, n *node, now session.UnixSec) string {
 	t.Helper()
 	request := map[string]any{"op": "build", "kind": s.kind, "appId": appID, "certificate": certificate, "expire": s.lifetime, "user": ""}
@@ -218,7 +215,6 @@ func (s sample) build(t *testing.T, n *node, now session.UnixSec) string {
 	return reply.Token
 }
 
-// nodeReads reads a token with Agora's Node packages.
 func (s sample) nodeReads(t *testing.T, n *node, text string) reading {
 	t.Helper()
 	request := map[string]any{"op": "read", "token": text, "certificate": certificate, "channel": s.services[0].Channel, "user": s.services[0].User}
@@ -227,8 +223,8 @@ func (s sample) nodeReads(t *testing.T, n *node, text string) reading {
 	}
 	var reply struct {
 		reading
-		TS         session.UnixSec            // in 006
-		Privileges map[uint16]session.UnixSec // in 006
+		TS         session.UnixSec
+		Privileges map[uint16]session.UnixSec
 	}
 	n.ask(t, request, &reply)
 	if s.kind[:3] == "006" {
@@ -243,7 +239,6 @@ func (s sample) nodeReads(t *testing.T, n *node, text string) reading {
 	return reply.reading
 }
 
-// weRead reads a token with internal/agora.
 func (s sample) weRead(t *testing.T, text string) reading {
 	t.Helper()
 	token, err := agora.Parse(text)

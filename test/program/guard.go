@@ -23,6 +23,6 @@ func guard() (group int, release func(), err error) {
 	return cmd.Process.Pid, func() {
 		_, _ = line.Write([]byte("\n"))
 		_ = line.Close()
-		_ = cmd.Wait() // an error says only that the process was killed
+		_ = cmd.Wait()
 	}, nil
 }

@@ -74,7 +74,6 @@ func (j *Journal) Await(from int, ended <-chan struct{}, patience time.Duration,
 	}
 }
 
-// copy reads a program's output until its end.
 func (j *Journal) copy(output io.Reader) {
 	// A bufio.Scanner would give up on a long line. Then the pipe would fill up, and the
 	// program would hang.

@@ -30,7 +30,7 @@ type Command struct {
 // only the tests, and Kill and Pause reach its children too. It is safe for concurrent use.
 type Process struct {
 	pid   int
-	group int              // its process group
+	group int
 	done  chan struct{}    // closed when the program has ended and all its output is read
 	state *os.ProcessState // its exit state; set before done is closed
 }

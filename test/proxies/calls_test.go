@@ -21,7 +21,6 @@ const (
 	callers = 20
 )
 
-// hold holds calls through the proxy.
 func (p *proxy) hold() *calls.Calls {
 	p.t.Helper()
 	return calls.Hold(p.t, calls.Config{

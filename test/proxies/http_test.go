@@ -17,10 +17,8 @@ import (
 	"refresher/test/program"
 )
 
-// secret must not appear in a log.
 const secret = "SECRETSECRETSECRET"
 
-// getToken is the body of a request to POST /getToken.
 const getToken = `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"1","expire":3600}`
 
 // Requests to the classic token endpoints pass with their bodies, a request that is too large

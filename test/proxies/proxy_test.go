@@ -43,8 +43,7 @@ type kind struct {
 	ready string
 	// The statuses of its answers to bodies and headers that are too large.
 	bodyTooLarge, headerTooLarge int
-	// reload makes the proxy read its file again.
-	reload func(p *proxy)
+	reload                       func(p *proxy)
 }
 
 func TestMain(m *testing.M) {
@@ -107,7 +106,6 @@ var caddy = kind{
 
 var kinds = []*kind{&nginx, &haproxy, &caddy}
 
-// each runs a test with each kind of proxy.
 func each(t *testing.T, test func(t *testing.T, k *kind)) {
 	t.Parallel()
 	for _, k := range kinds {
@@ -118,19 +116,18 @@ func each(t *testing.T, test func(t *testing.T, k *kind)) {
 	}
 }
 
-// proxy is a proxy in a test. Its methods can fail the test.
 type proxy struct {
 	t       *testing.T
 	kind    *kind
 	dir     string
-	config  string // path of the configuration file, in dir
-	address string // address of the port for calls
-	admin   string // address of Caddy's admin port
-	socket  string // socket for HAProxy's commands
+	config  string
+	address string
+	admin   string
+	socket  string
 	log     program.Journal
 	process *program.Process
 	roots   *tls.Config
-	dials   atomic.Int64 // connections opened so far
+	dials   atomic.Int64
 }
 
 // prepare writes the shipped file with the addresses and paths of the test, and with further
@@ -195,7 +192,6 @@ func start(t *testing.T, k *kind, nodes nodetest.Fleet, others ...string) *proxy
 	return p
 }
 
-// start runs the proxy, and returns when it serves.
 func (p *proxy) start() {
 	p.t.Helper()
 	command := p.kind.command(p)
@@ -214,7 +210,6 @@ func (p *proxy) start() {
 	p.await(0, p.kind.ready)
 }
 
-// await waits for a log line with a text, from the given line on.
 func (p *proxy) await(from int, text string) {
 	p.t.Helper()
 	err := p.log.Await(from, p.process.Done(), nodetest.Patience, func(line program.Line) bool { return strings.Contains(line.Text, text) })
@@ -239,7 +234,6 @@ func (p *proxy) signal(s syscall.Signal) {
 	}
 }
 
-// run runs a command of the proxy, and waits for its end.
 func (p *proxy) run(args ...string) {
 	p.t.Helper()
 	cmd := exec.CommandContext(p.t.Context(), args[0], args[1:]...)
@@ -301,7 +295,6 @@ func port(address string) string {
 	return port
 }
 
-// shipped reads a file of deploy/proxies.
 func shipped(t *testing.T, name string) string {
 	t.Helper()
 	return read(t, filepath.Join("../../deploy/proxies", name))

@@ -19,7 +19,6 @@ const (
 
 const clusterIsUp = `Cluster state changed: ok`
 
-// masters is the number of masters of a cluster, each of which has one replica.
 const masters = 3
 
 // Cluster is a Redis Cluster of three masters with a replica each.
@@ -28,7 +27,7 @@ type Cluster struct {
 	Servers []*Server
 
 	t         testing.TB
-	authority *Authority // nil without TLS
+	authority *Authority
 	ids       map[*Server]string
 }
 
@@ -79,7 +78,6 @@ func startCluster(t testing.TB, a *Authority) *Cluster {
 	return c
 }
 
-// cli runs redis-cli.
 func (c *Cluster) cli(args ...string) {
 	c.t.Helper()
 	if c.authority != nil {
@@ -194,7 +192,6 @@ func newMember(t testing.TB, a *Authority, plain, secure kind, i int) (s *Server
 	return s, append(a.settings(s.host), "tls-replication yes")
 }
 
-// anyAnswering returns the first server that runs.
 func anyAnswering(t testing.TB, servers []*Server) *Server {
 	t.Helper()
 	for _, s := range servers {
@@ -214,7 +211,7 @@ func manyURL(kind string, servers []*Server, query url.Values) string {
 		parameters = append(parameters, query.Encode())
 	}
 	for _, s := range servers[1:] {
-		parameters = append(parameters, "addr="+s.Addr()) // more readable, and a colon needs no escape here
+		parameters = append(parameters, "addr="+s.Addr())
 	}
 	u.RawQuery = strings.Join(parameters, "&")
 	return u.String()

@@ -75,12 +75,10 @@ func encode(args ...string) []byte {
 
 const none = "(nil)"
 
-// replyError is an error reply of the server.
 type replyError string
 
 func (e replyError) Error() string { return string(e) }
 
-// decode reads a RESP2 reply as text.
 func decode(reader *bufio.Reader) (string, error) {
 	line, err := reader.ReadString('\n')
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 // for so long.
 const patience = 30 * time.Second
 
-// tailLines is the number of log lines that a failed test shows.
 const tailLines = 40
 
 // awaitLines returns when the log has, since the given time, lines that match the patterns, in

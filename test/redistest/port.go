@@ -7,7 +7,6 @@ import (
 	"refresher/test/program"
 )
 
-// loopback is the address on which all servers listen.
 const loopback = program.Loopback
 
 // These constants are the range of the function freePort. It is below the ports that the system assigns by itself

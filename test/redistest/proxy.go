@@ -28,7 +28,7 @@ type Proxy struct {
 	listener  net.Listener // nil after Cut
 	accepting sync.WaitGroup
 	links     sync.WaitGroup
-	opened    int // number of connections so far; toxiproxy wants a name for each
+	opened    int
 
 	mu    sync.Mutex
 	conns map[*net.TCPConn]struct{} // clients' and servers' connections
@@ -62,7 +62,7 @@ func (p *Proxy) Addr() string { return p.addr }
 func (p *Proxy) Slow(d time.Duration) {
 	p.t.Helper()
 	p.hurry()
-	there := (d / 2).Truncate(time.Millisecond) // toxiproxy counts in milliseconds
+	there := (d / 2).Truncate(time.Millisecond)
 	p.delay(slowThere, stream.Upstream, there)
 	p.delay(slowBack, stream.Downstream, d-there)
 }
@@ -96,7 +96,6 @@ const (
 	slowBack  = "slow_back"
 )
 
-// delay delays all connections in one direction.
 func (p *Proxy) delay(name string, direction stream.Direction, d time.Duration) {
 	p.t.Helper()
 	toxic := fmt.Sprintf(`{"name":%q,"type":"latency","stream":%q,"attributes":{"latency":%d}}`, name, direction, d.Milliseconds())
@@ -109,13 +108,11 @@ func (p *Proxy) delay(name string, direction stream.Direction, d time.Duration) 
 func (p *Proxy) hurry() {
 	for _, name := range []string{slowThere, slowBack} {
 		if p.toxics.GetToxic(name) != nil {
-			// fails only for an unknown name
 			_ = p.toxics.RemoveToxic(lasting(p.t), name)
 		}
 	}
 }
 
-// open listens at the proxy's address.
 func (p *Proxy) open() error {
 	listener, err := listen(p.t, p.addr)
 	if err != nil {
@@ -126,7 +123,7 @@ func (p *Proxy) open() error {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
-				return // closed
+				return
 			}
 			p.connect(conn.(*net.TCPConn)) //nolint:errcheck // what a TCP listener accepts.
 		}

@@ -42,7 +42,6 @@ func (s *Server) RefuseWrites(why Refusal) {
 	}
 }
 
-// failToSave makes a snapshot fail: a folder is in the place of its file.
 func (s *Server) failToSave() {
 	s.t.Helper()
 	if err := os.Mkdir(s.snapshot(), 0o700); err != nil {

@@ -11,7 +11,6 @@ import (
 	"time"
 )
 
-// masterName is the sentinels' name of the master that they watch.
 const masterName = "main"
 
 // Sentinel is a master and its replica, watched by three sentinels.

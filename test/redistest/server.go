@@ -32,16 +32,16 @@ type Server struct {
 	mu      sync.Mutex
 	process *program.Process
 	paused  bool
-	began   time.Time // time of the last start
+	began   time.Time
 	gone    time.Time // time of the last kill or pause
 }
 
 // kind has the differences between the ways to run redis-server.
 type kind struct {
 	scheme string
-	port   string   // name of the setting for the port
-	args   []string // arguments after the configuration file
-	ready  string   // the log line that says that clients can connect
+	port   string
+	args   []string
+	ready  string // the log line that says that clients can connect
 }
 
 var (
@@ -61,7 +61,6 @@ func Start(t testing.TB, config ...string) *Server {
 	return s
 }
 
-// newServer prepares a server, which start runs.
 func newServer(t testing.TB, kind kind) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "redis-") //nolint:usetesting // t.TempDir has the test's name in it, too long for a Unix socket.
@@ -113,7 +112,7 @@ func (s *Server) configure() {
 		"bind " + s.host,
 		"unixsocket " + s.socket(),
 		"dir " + s.dir,
-		`logfile ""`, // log to the standard output
+		`logfile ""`,
 		`save ""`,
 		"appendonly no",
 		"rdb-del-sync-files yes", // otherwise a replica would come back with the data of its last synchronisation
@@ -201,7 +200,6 @@ func (s *Server) leave(paused bool) *program.Process {
 	return s.process
 }
 
-// answers reports whether the server runs and is not paused.
 func (s *Server) answers() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

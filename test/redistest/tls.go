@@ -117,7 +117,6 @@ func (a *Authority) newKey() *ecdsa.PrivateKey {
 	return key
 }
 
-// sign returns a certificate for the key, in DER.
 func (a *Authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey) []byte {
 	a.t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, c, a.ca, &key.PublicKey, a.key)

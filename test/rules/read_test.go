@@ -13,14 +13,12 @@ const (
 	folder = root + "/deploy/prometheus"
 )
 
-// rule is a rule in Prometheus's format.
 type rule struct {
 	Alert       string            `yaml:"alert"`
 	Labels      map[string]string `yaml:"labels"`
 	Annotations map[string]string `yaml:"annotations"`
 }
 
-// suite is a file of tests for promtool.
 type suite struct {
 	Tests []struct {
 		Alerts []struct {
@@ -46,7 +44,6 @@ func decode(t *testing.T, path string, into any) {
 	}
 }
 
-// allRules returns the rules of the file, in its order.
 func allRules(t *testing.T) (rules []rule) {
 	t.Helper()
 	var file struct {

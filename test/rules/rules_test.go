@@ -44,7 +44,6 @@ func TestEachAlertIsTested(t *testing.T) {
 // parts match the paragraphs that each section of the runbook must have, in this order.
 var parts = []string{`\*\*What it means\.\*\* `, `\*\*What callers notice\.\*\* `, `\*\*What to look at\.\*\* `, `\*\*What to do\.\*\* `}
 
-// sections returns the sections of the runbook by their headings, in lower case.
 func sections(t *testing.T) map[string]string {
 	t.Helper()
 	found := make(map[string]string)

@@ -30,7 +30,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is the timeout for the start of a receiver.
 const patience = time.Minute
 
 // The constants prefixed and raw are secrets in the two forms that a node accepts. The constant another is a different
@@ -82,7 +81,6 @@ func startNode(t *testing.T, file, secret string) string {
 	return start(t, "node", file, secret)
 }
 
-// start runs a receiver until the test ends.
 func start(t *testing.T, path, file string, env ...string) string {
 	t.Helper()
 	address := program.Address(t)
@@ -156,7 +154,6 @@ func post(t *testing.T, url string, c hook.Config) int {
 	return <-statuses
 }
 
-// run runs the function f in the background until `stop` is called.
 func run(t *testing.T, f func(context.Context)) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -194,7 +191,6 @@ func TestReceiversRefuseWhatIsForged(t *testing.T) {
 	}
 }
 
-// signed returns the headers of the event with a signature of that time.
 func signed(t *testing.T, at time.Time) http.Header {
 	t.Helper()
 	w, err := standardwebhooks.NewWebhook(prefixed)
@@ -251,7 +247,6 @@ func TestBackEndDecides(t *testing.T) {
 	}
 }
 
-// TestDocumentsShowTheReceivers checks that the code in the documents is the code that these tests run.
 func TestDocumentsShowTheReceivers(t *testing.T) {
 	for document, blocks := range map[string]map[string]string{
 		"docs/build/events.md":   {"js": "events.js", "go": "events.go", "python": "events.py"},

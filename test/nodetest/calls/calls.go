@@ -118,7 +118,6 @@ func (c *Calls) hold(i int) {
 	})
 }
 
-// change updates the tally of a call, and wakes the goroutines that wait for a change.
 func (c *Calls) change(i int, note func(*Tally)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,19 +13,18 @@ type Tally struct {
 	// Node is the node of the call's current or last connection, if the transport reports it.
 	Node *nodetest.Node
 
-	Sessions  int           // sessions opened; a second one means that the service refused a resume key
-	Connected int           // connections on which the call joined or resumed
-	Renewals  int           // bundles applied during the call
+	Sessions  int // sessions opened; a second one means that the service refused a resume key
+	Connected int // connections on which the call joined or resumed
+	Renewals  int
 	Rejoins   int           // bundles with the action "rejoin", after the old tokens had expired
 	Late      int           // bundles that arrived after the previous tokens had expired
 	LeastLeft time.Duration // shortest remaining life of the previous tokens when a bundle arrived
-	LastLoss  error         // why the last connection was lost
+	LastLoss  error
 
-	expiresAt time.Time // expiry of the tokens in use
-	joinedAt  time.Time // time of the first tokens
+	expiresAt time.Time
+	joinedAt  time.Time
 }
 
-// applied counts a bundle.
 func (t *Tally) applied(b client.Tokens) {
 	now := time.Now()
 	left := t.expiresAt.Sub(now)
@@ -47,7 +46,6 @@ func (t *Tally) applied(b client.Tokens) {
 	}
 }
 
-// noticed counts an event of the connection.
 func (t *Tally) noticed(n client.Event) {
 	switch n.Kind {
 	case client.Connected:
@@ -61,5 +59,4 @@ func (t *Tally) noticed(n client.Event) {
 	}
 }
 
-// reconnects returns how often the call reconnected.
 func (t *Tally) reconnects() int { return max(0, t.Connected-1) }

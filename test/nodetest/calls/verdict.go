@@ -29,7 +29,6 @@ func (c *Calls) Verdict(faults int) string {
 		record.Total.LostSeconds, record.Total.HeldSeconds+record.Total.LostSeconds)
 }
 
-// judge demands that the judge saw no call interrupted.
 func (c *Calls) judge(record edge.Record) {
 	c.t.Helper()
 	if want := 2 * c.config.Count; len(record.Calls) != want {

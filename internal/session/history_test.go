@@ -20,10 +20,8 @@ func TestAnyHistory(t *testing.T) {
 		h.policy.CertificateSpread = time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "spread"))
 		h.pass(time.Hour)
 		ttl := time.Duration(rapid.Int64Range(10, 86400).Draw(rt, "ttl")) * time.Second
-		terms, err := h.policy.Terms(&Join{TTL: ttl, Caller: Caller{Grant: Grant{All: true}}}, h.now)
-		if err != nil {
-			rt.Fatal(err)
-		}
+		terms, err := h.policy.Terms(&Join{TTL: ttl, Caller: anybody}, h.now)
+		must(rt, err)
 		terms.Until = h.now.Sec() + UnixSec(rapid.Int64Range(60, 7*86400).Draw(rt, "until"))
 		h.s = New(ResumeClaims{Session: rapid.StringN(1, 30, -1).Draw(rt, "id"), Terms: terms}, &h.policy, h.now)
 		h.s.SetSigner(&h.signer)
@@ -42,12 +40,9 @@ type history struct {
 	last   Push // the newest push
 	epoch  uint64
 
-	at       time.Duration // when the push in the field `last` was sent
 	settled  time.Duration // when an ack last confirmed a bundle
 	unheard  time.Duration // when the oldest unanswered push on the connection was sent; 0 if all were answered
 	answered uint64        // seq of the newest bundle that the client has acked or nacked
-	refused  time.Duration // when a nack last caused a new bundle; 0 if never
-	asked    time.Duration // when a renew message last caused a new bundle
 }
 
 // sent records that a push was sent on the connection.
@@ -63,15 +58,6 @@ func (h *history) heard(seq uint64) {
 	if seq > h.answered && seq <= h.last.Seq {
 		h.answered, h.unheard = seq, 0
 	}
-}
-
-// paced checks that at least the duration `every` lies between two bundles that the client
-// requested.
-func (h *history) paced(last *time.Duration, every time.Duration) {
-	if *last != 0 && h.now.Mono-*last < every {
-		h.Fatalf("tokens at the client's will, %s after the last", h.now.Mono-*last)
-	}
-	*last = h.now.Mono
 }
 
 func (h *history) pass(d time.Duration) {
@@ -107,7 +93,7 @@ func (h *history) took(p Push) {
 	case p.Tokens.ExpiresAt < h.last.Tokens.ExpiresAt:
 		h.Fatalf("expires at %d, after %d", p.Tokens.ExpiresAt, h.last.Tokens.ExpiresAt)
 	}
-	h.last, h.at = p, h.now.Mono
+	h.last = p
 }
 
 // Wait lets time pass, at most until the session's deadline, and does the task that is then due.
@@ -142,15 +128,6 @@ func (h *history) Wait(t *rapid.T) {
 		}
 		if cause == CauseCertificate && (h.last.Tokens.Certificate == h.signer.Certificate || h.now.Mono < h.signer.Since) {
 			t.Fatalf("renewed for certificate %s at %s, has %s; %+v signs", h.signer.Certificate, h.now.Mono, h.last.Tokens.Certificate, h.signer)
-		}
-		ranOut := h.s.heldExpired(h.now)
-		switch {
-		case cause == CauseNack && !ranOut:
-			h.paced(&h.refused, h.policy.AckTimeout)
-		case cause == CauseNack:
-			h.refused = h.now.Mono
-		case cause == CauseRenew && !ranOut:
-			h.paced(&h.asked, renewEvery)
 		}
 		h.took(h.s.Issue(h.mint(), cause, h.now))
 		h.sent()
@@ -213,12 +190,10 @@ func (h *history) Ask(t *rapid.T) {
 	unconfirmed := h.s.Unconfirmed()
 	switch task := h.s.RenewRequested(h.now); {
 	case task == Repeat && unconfirmed:
-		require(t, h.now.Mono-h.at >= renewEvery, "sent twice within %s", h.now.Mono-h.at)
 		due := h.s.Deadline()
 		h.took(h.s.Again(h.now))
 		require(t, h.s.Deadline() == due, "asking moved the deadline")
 	case task == Renew && !unconfirmed:
-		h.paced(&h.asked, renewEvery)
 		h.took(h.s.Issue(h.mint(), CauseRenew, h.now))
 		h.sent()
 	case task == Wait:
@@ -263,7 +238,7 @@ func (h *history) Move(t *rapid.T) {
 	was := h.s
 	h.s = Restore(r, was.policy, h.now)
 	h.s.SetSigner(&h.signer)
-	h.refused, h.asked, h.unheard, h.answered = 0, 0, 0, 0 // the other node does not know these values
+	h.unheard, h.answered = 0, 0 // the other node does not know these values
 	if was.State() == Detached {
 		moved := h.s.Record("", h.now)
 		require(t, moved == r, "recorded as %+v, was %+v", moved, r)
@@ -278,7 +253,6 @@ func (h *history) Step(t *rapid.T) {
 	step := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "step"))
 	h.lead += step
 	h.pass(0)
-	h.asked = 0 // the step may make the next renewal due earlier than renewEvery after the last one
 	h.s.ClockStepped(step, 30*time.Second, h.now)
 }
 
@@ -295,10 +269,6 @@ func (h *history) Check(t *rapid.T) {
 	require(t, h.s.State() == Ended || h.s.Deadline() != never, "a session without a deadline")
 	if d := h.s.Deadline(); h.s.State() == Attached && h.s.outdated() && !h.s.Unconfirmed() && d > max(h.now.Mono, h.signer.Since+h.policy.CertificateSpread) {
 		t.Fatalf("signed with %s, and due in %s only", h.s.issued.certificate, d-h.now.Mono)
-	}
-	if due, cause := h.s.scheduledRenewal(); cause == CauseSchedule && due > 0 && due != never && h.s.renewBy == 0 {
-		exact := h.s.issued.expires - h.s.RenewBefore() - Jitter(h.s.ID, h.s.RenewBefore())
-		require(t, due <= exact && due > exact-tick && due%tick == 0, "due at %s, want %s rounded down to %s", due, exact, tick)
 	}
 	// One more AckTimeout is allowed, since a bundle may have been added when the tokens expired.
 	if h.s.State() == Attached && h.unheard != 0 && h.now.Mono-h.unheard > (SilentTries+1)*h.policy.AckTimeout {

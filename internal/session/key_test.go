@@ -49,31 +49,17 @@ func sampleClaims() ResumeClaims {
 func TestSealedKeyOpens(t *testing.T) {
 	s := sealer(t, secretA)
 	rapid.Check(t, func(rt *rapid.T) {
-		k := ResumeClaims{
-			Session: rapid.String().Draw(rt, "session"),
-			App:     rapid.String().Draw(rt, "app"),
-			Terms: Terms{
-				TTL:   time.Duration(rapid.Int64Range(0, 86400).Draw(rt, "ttl")) * time.Second,
-				Until: UnixSec(rapid.Int64().Draw(rt, "until")),
-
-				MayPublish: rapid.Bool().Draw(rt, "may publish"),
-				Format:     rapid.SampledFrom([]Format{Format007, Format006, FormatSingle}).Draw(rt, "format"),
-			},
-			Epoch: rapid.Uint64().Draw(rt, "epoch"),
+		k := rapid.Make[ResumeClaims]().Draw(rt, "claims")
+		k.Terms.TTL = k.Terms.TTL.Truncate(time.Second)
+		k.Terms.Format %= FormatSingle + 1
+		if k.Identity.RTC != nil {
+			k.Identity.RTC.Role %= Publisher + 1
 		}
-		if rapid.Bool().Draw(rt, "rtc") {
-			k.Identity.RTC = &RTC{
-				Channel: rapid.StringN(0, 64, 64).Draw(rt, "channel"), UID: rapid.Uint32().Draw(rt, "uid"),
-				Account: rapid.StringN(0, 255, 255).Draw(rt, "account"), Role: Role(rapid.Uint8Range(0, 1).Draw(rt, "role")),
-			}
+		sealed := seal(t, s, k)
+		if len(sealed) > maxSealed {
+			rt.Skip("the names are longer than Agora allows")
 		}
-		if rapid.Bool().Draw(rt, "rtm") {
-			k.Identity.RTM = &RTM{rapid.StringN(0, 64, 64).Draw(rt, "rtmUser")}
-		}
-		if rapid.Bool().Draw(rt, "chat") {
-			k.Identity.Chat = &Chat{rapid.StringN(0, 64, 64).Draw(rt, "chatUser")}
-		}
-		got, err := s.Open(k.Session, seal(t, s, k))
+		got, err := s.Open(k.Session, sealed)
 		must(rt, err)
 		diff := cmp.Diff(k, got)
 		require(rt, diff == "", "%s", diff)

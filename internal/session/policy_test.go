@@ -45,6 +45,12 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	}
 }
 
+func TestExplicitRenewBeforeIsAtMostHalfTheLife(t *testing.T) {
+	p := Policy{RenewBefore: time.Minute}
+	equal(t, "head start of an hour", p.HeadStart(time.Hour), time.Minute)
+	equal(t, "head start of 30 s", p.HeadStart(30*time.Second), 15*time.Second)
+}
+
 // The jitter is spread evenly over its whole range, from 0 to half the head start.
 func TestJitterSpreadsSessions(t *testing.T) {
 	const n = 10_000

@@ -22,13 +22,6 @@ func TestRenewalIsDueBeforeExpiry(t *testing.T) {
 	}
 }
 
-func TestExplicitRenewBeforeIsAtMostHalfTheLife(t *testing.T) {
-	p := testPolicy()
-	p.RenewBefore = time.Minute
-	equal(t, "an hour", p.HeadStart(time.Hour), time.Minute)
-	equal(t, "30 s", p.HeadStart(30*time.Second), 15*time.Second)
-}
-
 func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 	w := attached(t, time.Hour)
 	held := w.s.held
@@ -119,6 +112,7 @@ func TestRenewMessages(t *testing.T) {
 	w := attached(t, time.Hour)
 	equal(t, "answer if the bundle is confirmed", w.s.RenewRequested(w.now), Renew)
 	want := w.issue(CauseRenew)
+	equal(t, "answer over HTTP just after the push", w.s.RenewRequestedOverHTTP(w.now), Repeat)
 	for range 3 {
 		w.pass(renewEvery - 1)
 		equal(t, "answer within a second of the push", w.s.RenewRequested(w.now), Wait)
@@ -127,7 +121,10 @@ func TestRenewMessages(t *testing.T) {
 		want.Attempt, want.Now = want.Attempt+1, w.now.Milli()
 		equal(t, "repeated push", w.s.Again(w.now), want)
 	}
+	w.pass(w.policy.AckTimeout)
+	equal(t, "answer over HTTP after AckTimeout", w.s.RenewRequestedOverHTTP(w.now), Renew)
 	w.ack(2)
+	equal(t, "answer over HTTP if the bundle is confirmed", w.s.RenewRequestedOverHTTP(w.now), Renew)
 	w.issue(CauseRenew)
 	w.ack(3)
 	equal(t, "answer within a second of the bundle", w.s.RenewRequested(w.now), Wait)
@@ -152,15 +149,6 @@ func TestOperatorsChanges(t *testing.T) {
 	w.nextAfter(renewEvery, Renew, CauseRole)
 	w.s.Terms.MayPublish = false
 	check(t, w.s.SetRole(Subscriber) && !w.s.SetRole(Publisher), "a role that was not granted")
-}
-
-func TestRenewalOverHTTP(t *testing.T) {
-	w := attached(t, time.Hour)
-	equal(t, "answer if the bundle is confirmed", w.s.RenewRequestedOverHTTP(w.now), Renew)
-	w.issue(CauseRenew)
-	equal(t, "answer just after the bundle", w.s.RenewRequestedOverHTTP(w.now), Repeat)
-	w.pass(w.policy.AckTimeout)
-	equal(t, "answer later", w.s.RenewRequestedOverHTTP(w.now), Renew)
 }
 
 // A client that renews over HTTP without a seq is assumed to have the bundle that it got last, on

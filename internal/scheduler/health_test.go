@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,12 +55,16 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// failingMinter is a plainMinter that fails with an error if it is set.
-type failingMinter struct{ err error }
+// failingMinter is a plainMinter that fails with the error that fail has set.
+type failingMinter struct{ err atomic.Pointer[error] }
+
+func (m *failingMinter) fail(err error) { m.err.Store(&err) }
+
+func (m *failingMinter) repair() { m.err.Store(nil) }
 
 func (m *failingMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
-	if m.err != nil {
-		return session.Tokens{}, m.err
+	if err := m.err.Load(); err != nil {
+		return session.Tokens{}, *err
 	}
 	return plainMinter{}.Mint(app, id, f, cause, issuedAt, expiresAt)
 }
@@ -70,10 +75,10 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		c.Minter, c.Logger = m, slog.New(slog.NewTextHandler(log, nil))
 		s := start(t, c)
 		joinedMany(t, s, 20, 10*time.Minute)
-		m.err = errGone
+		m.fail(errGone)
 		wait(9*time.Minute + 5*time.Second)
 		healthy(t, s, "cannot be minted")
-		m.err = nil
+		m.repair()
 		wait(2 * time.Second)
 		healthy(t, s, "")
 		failed := testutil.ToFloat64(s.metrics.errors)
@@ -82,12 +87,12 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		// one failure in ten seconds is logged.
 		check(t, failed >= 40 && lines >= 2 && lines <= 8, "%v failures, %d lines", failed, lines)
 		equal(t, "renewals", testutil.ToFloat64(s.metrics.renewals["acked"]), 20)
-		m.err = errGone
+		m.fail(errGone)
 		check(t, tryJoin(t.Context(), s) != nil, "joined without tokens")
 		healthy(t, s, "cannot be minted")
 		wait(failureHolds)
 		healthy(t, s, "")
-		m.err = session.Errorf(session.CodeBadRequest, "rtc.channel: no")
+		m.fail(session.Errorf(session.CodeBadRequest, "rtc.channel: no"))
 		wantCode(t, tryJoin(t.Context(), s), session.CodeBadRequest)
 		healthy(t, s, "")
 	})

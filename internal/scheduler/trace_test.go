@@ -128,10 +128,10 @@ func TestTracesOfFailures(t *testing.T) {
 		push := again.renewOn(s)
 		_, err := s.Resume(t.Context(), session.Resume{Session: "S", Key: "no key"}, &fakeClient{t: t})
 		require(t, errors.Is(err, session.ErrUnknown), "resume: %v", err)
-		m.err = errGone
+		m.fail(errGone)
 		_, err = s.RenewByKey(t.Context(), session.Resume{Session: again.id(), Key: again.got().joined.Key, Seq: push.Seq})
 		require(t, errors.Is(err, errGone), "renewal over HTTP: %v", err)
-		m.err = nil
+		m.repair()
 		wait(time.Second)
 		again.answer = nil
 		again.current().Renew() // a failed renewal over HTTP does not prevent the trace of the next one

@@ -109,6 +109,7 @@ func (g *gang) act() {
 			request.ExpiresAt = session.SecOf(time.Now()) + session.UnixSec(rand.N(20))
 		}
 		next := g.tab()
+		next.refuse = rand.N(8) == 0
 		if a, err := g.s.Resume(context.Background(), request, next); err == nil {
 			next.hold(a)
 			g.keep(next)

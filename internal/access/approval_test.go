@@ -74,7 +74,7 @@ func TestBackEndDecides(t *testing.T) {
 		}
 	}
 
-	b.DecideBy(nil) // every request fails
+	b.DecideBy(nil) // the back end fails for every request
 	if a := g.Join(services, ana); a.Code != "unavailable" || a.Closed != protocol.CloseOverload {
 		t.Errorf("a join while the back end fails: %+v", a)
 	}

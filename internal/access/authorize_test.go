@@ -89,7 +89,7 @@ var requests = map[string]session.Request{
 // TestAuthorize authorizes each request in each state of the revocations and the back end. The decision must depend on
 // this state only, and not on the kind of request.
 func TestAuthorize(t *testing.T) {
-	const hour = session.UnixSec(946684800 + 3600) // an hour after 2000-01-01, at which the clock of synctest starts
+	const hour = session.UnixSec(946684800 + 3600) // the clock of synctest starts at 2000-01-01
 	errAway := errors.New("the back end is away")
 	hangs := func(ctx context.Context) (hook.Answer, error) {
 		<-ctx.Done()

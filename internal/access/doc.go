@@ -13,7 +13,7 @@
 //	              revocations, again      none was added while the approval was requested
 //	              the time                the grant has not expired meanwhile (if there is a Caller)
 //	Recheck       revocations             were read from the store, and none matches
-//	Revoked       revocations             one matches; the next section says why
+//	Revoked       revocations             one matches; the section below says why this is checked again
 //
 // The first check that refuses the request determines the answer, and later checks are skipped. Authorize is called for
 // each join, resume, renewal over HTTP, scheduled renewal, and token without a session. A resume key contains the grant

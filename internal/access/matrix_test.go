@@ -81,7 +81,7 @@ func streamToken(p *params) apptest.Opens {
 
 func join(services string) apptest.Request { return apptest.Request{Body: services} }
 
-// endpoints has all endpoints that need a credential. Those that delete something come last.
+// endpoints has all endpoints that need a credential. Endpoints that delete a session or a revocation come last.
 var endpoints = []endpoint{
 	{join(`"rtc":{"channel":"{channel}","uid":{uid},"role":"{role}"}`), rtcUID, tokens{"rtc": uidToken}},
 	{join(`"rtc":{"channel":"{channel}","account":"{account}","role":"{role}"}`), rtcAccount, tokens{"rtc": accountToken}},
@@ -433,7 +433,7 @@ func (e *endpoint) check(t *testing.T, what string, received map[string]string, 
 		if content != nil && services != content(p) {
 			t.Errorf("%s: got %+v, want %+v", what, services, content(p))
 		}
-		token, _ := agora.Parse(received[name]) // ServicesOf has parsed it
+		token, _ := agora.Parse(received[name]) // this cannot fail, since ServicesOf has parsed the token
 		if left := int64(token.ExpiresAt - session.SecOf(time.Now())); left != life {
 			t.Errorf("%s: lives %d s, want %d", what, left, life)
 		}

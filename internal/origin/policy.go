@@ -82,8 +82,8 @@ func (p *policy) allows(origin, host string) bool {
 	return p.isOwn(&a, host) || slices.ContainsFunc(p.allowed, func(p pattern) bool { return p.matches(&a) })
 }
 
-// isOwn reports whether the address a is the origin of the service itself; `host` is the value of the Host header. The
-// scheme is ignored: behind a proxy the service does not know which one the client used.
+// isOwn reports whether an address is the service's own origin. The parameter `host` is the value of the Host header. The
+// scheme is ignored: behind a proxy, the service does not know which scheme the client used.
 func (p *policy) isOwn(a *address, host string) bool {
 	if p.localOnly && !AddressesLoopback(host) {
 		return false

@@ -16,10 +16,14 @@ import (
 )
 
 const (
-	leeway     = 30 * time.Second // by which the clock of the issuer may differ
-	maxEntries = 1000             // of all lists of grants together
-	maxName    = 255              // bytes
-	maxMaxTTL  = 1 << 31          // seconds: longer than any lifetime, but a time.Duration can hold it
+	// The clocks of the issuer and of this node may differ by leeway.
+	leeway = 30 * time.Second
+	// All lists of grants together have at most maxEntries entries.
+	maxEntries = 1000
+	maxName    = 255 // bytes
+	// maxMaxTTL is the largest value of the claim maxTtl, in seconds. No lifetime is as long, and much larger values
+	// would overflow a time.Duration.
+	maxMaxTTL = 1 << 31
 )
 
 // claims are the claims that this service reads. It ignores all others.
@@ -53,10 +57,10 @@ type (
 	users struct {
 		Users names `json:"users,omitempty"`
 	}
-	audience []string // in JSON, one string or a list of strings
+	audience []string // JSON has one string or a list of strings
 	names    []string
-	uids     []string        // in JSON, numbers, decimal strings or patterns
-	moment   session.UnixSec // in JSON, it may have a fraction, since some JWT libraries write one
+	uids     []string        // JSON has numbers, decimal strings and patterns
+	moment   session.UnixSec // JSON may have a fraction, since some JWT libraries write one
 	seconds  int64           // 0 if the claim is absent
 	until    int64           // Unix seconds; 0 if the claim is absent
 )
@@ -146,7 +150,7 @@ func (u *uids) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		for _, v := range values {
 			text, digits := string(v), string(v)
 			if v.Kind() == '"' {
-				unquoted, _ := jsontext.AppendUnquote(nil, v) // cannot fail, since v is valid JSON
+				unquoted, _ := jsontext.AppendUnquote(nil, v) // this cannot fail, since v is valid JSON
 				text = string(unquoted)
 				digits = strings.TrimSuffix(text, "*")
 			}
@@ -165,7 +169,7 @@ var noNull = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decod
 	if _, anything := into.(*any); d.PeekKind() == 'n' && !anything {
 		return errWrong
 	}
-	return errors.ErrUnsupported // makes the decoder use the rules of the value's type
+	return errors.ErrUnsupported // this error makes the decoder use the rules of the value's type
 }))
 
 // unmarshal decodes a JSON object of a credential. Its error is a *RefusedError.
@@ -181,7 +185,7 @@ func unmarshal(text []byte, into any) error {
 		return refuse(ReasonMalformed, "want a JSON object")
 	}
 	place := dotted(semantic.JSONPointer)
-	for wants[place] == "" && place != "" { // in an entry of a list, the invalid claim is the list
+	for wants[place] == "" && place != "" { // if an entry of a list is invalid, the invalid claim is the list
 		place = place[:max(0, strings.LastIndexByte(place, '.'))]
 	}
 	return wrong(place)
@@ -196,7 +200,7 @@ func dotted(p jsontext.Pointer) string {
 func checkCase(text []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(text))
 	for d.PeekKind() != 0 {
-		_, _ = d.ReadToken()                                                  // cannot fail, since unmarshal has decoded the text
+		_, _ = d.ReadToken()                                                  // this cannot fail, since unmarshal has decoded the text
 		if kind, n := d.StackIndex(d.StackDepth()); kind != '{' || n%2 == 0 { // the token is not a name
 			continue
 		}

@@ -1,6 +1,6 @@
-// Package credential verifies credentials, which are JWTs. Verify returns a session.Caller: the
-// subject of the credential and the tokens that it may have. Package session checks whether a
-// request is within these grants. docs/understand/adr/0013-credentials.md has the reasons.
+// Package credential verifies credentials, which are JWTs. Verify returns a session.Caller, which
+// has the subject of the credential and the grants: the tokens that the subject may have. Package session
+// checks whether the grants cover a request. docs/understand/adr/0013-credentials.md has the reasons.
 //
 // Each project has its own keys. With several projects, the claim app names the project whose
 // keys are tried. The keys determine the accepted algorithms; the header never does:
@@ -21,14 +21,17 @@
 // an unknown key causes a further fetch, but at most one in 10 s (fetchCooldown). Verify waits for that
 // fetch, for at most 2 s (maxFetchWait).
 //
-//	           ┌──────────┐ fetched ┌─────────┐ failed  ┌───────────┐
-//	  Run ────►│ no keys  │────────►│  good   │────────►│ last good │
-//	           └──────────┘         └─────────┘◄────────└───────────┘
-//	key known:  –                    verified   fetched  verified
-//	unknown:    unavailable          see below           unavailable
+//	         ┌─────────┐ fetched ┌──────┐ failed  ┌───────────┐
+//	Run ────►│ no keys │────────►│ good │────────►│ last good │
+//	         └─────────┘         └──────┘◄────────└───────────┘
+//	                                      fetched
 //
-// An unknown key may have been published since the set was fetched. So a credential that names an unknown key
-// is refused permanently only if the last fetch began after a credential first named the key, began less
+// In the state "no keys" the answer is "unavailable" for every key. In the states "good" and "last
+// good", a credential with a known key is verified. In the state "last good", the answer for an
+// unknown key is "unavailable".
+//
+// In the state "good", an unknown key may have been published since the set was fetched. So a credential that names an
+// unknown key is refused permanently only if the last fetch began after a credential first named the key, began less
 // than fetchCooldown ago, and did not find the key. Otherwise the answer is "unavailable", with the time
 // until the next fetch.
 //

@@ -15,9 +15,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Limits of keys.
+// These constants limit the number and the sizes of keys.
 const (
-	minSecret  = 32 // bytes, as many as the output of HS256 has
+	minSecret  = 32 // bytes; the output of HS256 has the same size
 	maxSecrets = 2  // while an operator changes the secret, the old and the new one are valid
 	maxPEMKeys = 8
 	minRSA     = 2048 // bits

@@ -20,7 +20,7 @@ type keySet struct {
 
 type setKey struct {
 	kid string // empty if the key has no id
-	alg string // empty if the key is not for one algorithm only
+	alg string // if it is not empty, the key is only for this algorithm
 	key any
 }
 
@@ -63,7 +63,7 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // a symmetric or private key, which must not be public
 		return setKey{}, errors.New("not a public key for signatures")
 	}
-	// Only the key itself is used. Without this, an invalid certificate beside the key would be an error.
+	// Only the key itself is used. The certificates beside the key are dropped, since an invalid one would be an error.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipKeyOps: true})
 	if err != nil {

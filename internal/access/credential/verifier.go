@@ -36,7 +36,7 @@ type Keys struct {
 	JWKSURL string
 }
 
-// Project has an Agora project and the settings for its credentials.
+// Project is an Agora project, with the settings for its credentials.
 type Project struct {
 	App  string
 	Keys Keys
@@ -55,7 +55,7 @@ type Config struct {
 
 // Verifier verifies credentials. It is safe for concurrent use.
 type Verifier struct {
-	projects map[string]*project // by App ID
+	projects map[string]*project // the map keys are App IDs
 	remotes  []*remote
 	client   *http.Client // fetches the key sets
 	metrics  metrics
@@ -65,7 +65,7 @@ type Verifier struct {
 	unlogged atomic.Int64 // counts the refusals since the last log line
 }
 
-// project is a project with its parsed settings.
+// project has the parsed settings of a Project, and its key set.
 type project struct {
 	settings atomic.Pointer[settings]
 	remote   *remote // nil if the project has no key set

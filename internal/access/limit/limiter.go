@@ -64,8 +64,8 @@ func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) {
 	return l.take(maphash.String(l.seed, key))
 }
 
-// AllowAddr is Allow for a client's address; an IPv6 address counts by its /64. The zero Addr,
-// of clients without an address, is one key.
+// AllowAddr is like Allow, for a client's address. All IPv6 addresses in a /64 share one bucket. Clients without an
+// address, which have the zero Addr, share one bucket, too.
 func (l *Limiter) AllowAddr(a netip.Addr) (ok bool, retryAfter time.Duration) {
 	if l == nil {
 		return true, 0
@@ -75,7 +75,7 @@ func (l *Limiter) AllowAddr(a netip.Addr) (ok bool, retryAfter time.Duration) {
 		p, _ := a.Prefix(prefixBits) // cannot fail: an IPv6 address has more than prefixBits
 		a = p.Addr()
 	}
-	b := a.As16() // to pass the Addr itself to the hash function would allocate memory
+	b := a.As16() // a call of the hash function with the Addr itself would allocate memory
 	return l.take(maphash.Bytes(l.seed, b[:]))
 }
 

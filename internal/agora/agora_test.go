@@ -43,18 +43,15 @@ func newMinter(t testing.TB, v Version) testMinter {
 	return testMinter{m, session.Format007}
 }
 
-// Mint mints in m's format.
 func (m testMinter) Mint(id session.Identity, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	return m.Minter.Mint(id, m.format, issuedAt, expiresAt)
 }
 
-// mintRTC mints an RTC token.
 func (m testMinter) mintRTC(r session.RTC, issuedAt, expiresAt session.UnixSec) (string, error) {
 	tokens, err := m.Mint(session.Identity{RTC: &r}, issuedAt, expiresAt)
 	return tokens.RTC, err
 }
 
-// mintRTM mints an RTM token.
 func (m testMinter) mintRTM(r session.RTM, issuedAt, expiresAt session.UnixSec) (string, error) {
 	tokens, err := m.Mint(session.Identity{RTM: &r}, issuedAt, expiresAt)
 	return tokens.RTM, err
@@ -71,7 +68,6 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// wantBadRequest checks the code and the text of an error.
 func wantBadRequest(t *testing.T, err error, message string) {
 	t.Helper()
 	var refusal *session.Error
@@ -83,7 +79,6 @@ func wantBadRequest(t *testing.T, err error, message string) {
 	}
 }
 
-// wantFields compares the fields of tokens.
 func wantFields(t *testing.T, got, want *Token) {
 	t.Helper()
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Token{})); diff != "" {
@@ -136,7 +131,7 @@ func encodeSigned(t *Token) []byte {
 
 const allowedRTC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !#$%&()+-:;<=.>?@[]^_{|}~,"
 
-// request is one argument list of Mint. The identity has every service.
+// request has the arguments of one call of Mint. The identity has every service.
 type request struct {
 	session.Identity
 	from, to session.UnixSec

@@ -63,11 +63,10 @@ func (e *examination) failed() bool {
 	return slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Severity == SeverityError })
 }
 
-// staticKey is the error that Agora's SDKs report to a client that joins with an App ID alone.
+// staticKey is the error that Agora's SDKs report to a client that joins without a token.
 const staticKey = `110 in native SDKs, "CAN_NOT_GET_GATEWAY_SERVER: dynamic use static key" on the web: the project has an App Certificate and so wants a token, but `
 
-// read parses text. If text is not a token, it returns nil and adds a finding that says what it
-// looks like.
+// read parses text. If text is not a token, read returns nil and adds a finding that says what the text may be.
 func (e *examination) read(text string) *Token {
 	trimmed := strings.TrimSpace(text)
 	switch {
@@ -114,7 +113,7 @@ func (e *examination) readHex(text string) {
 	e.fail(FindingStaticKey, "%s", staticKey+what+"; the token is what a token server answers")
 }
 
-// hint guesses why a text is not a valid token.
+// hint returns a guess at why a text is not a valid token, or an empty string.
 func hint(text string) string {
 	lower := strings.ToLower(text)
 	is := func(words ...string) bool { return slices.Contains(words, lower) }
@@ -167,7 +166,8 @@ func (e *examination) examine(t *Token) {
 	e.times(t, s)
 }
 
-// service returns the wanted service of t. If t lacks it, it returns nil and adds a finding.
+// service returns the service of t that the client wants to use. If t lacks that service, the result is nil and there
+// is a new finding.
 func (e *examination) service(t *Token) *Service {
 	want := e.use.Service
 	if want == 0 && e.use.Channel != "" {
@@ -206,7 +206,7 @@ func (e *examination) streams(t *Token) {
 	}
 }
 
-// signature checks the signature with each certificate and adds the result.
+// signature checks the signature with each certificate and adds a finding about the result.
 func (e *examination) signature(t *Token, holder Holder) {
 	n := len(e.certificates)
 	if n == 0 {
@@ -227,7 +227,7 @@ func (e *examination) signature(t *Token, holder Holder) {
 	e.fail(FindingSignature, "110 invalid token: signed with another certificate, or changed afterwards: the signature fits none of the %d given", n)
 }
 
-// cut shortens a text that comes from outside, before the text is quoted.
+// cut shortens a long name from a token or a caller, so that a finding can quote it.
 func cut(s string) string {
 	const most = 80 // bytes
 	if len(s) > most {

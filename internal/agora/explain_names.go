@@ -13,8 +13,8 @@ import (
 const leftToAgora = noName
 
 // names compares the names in a token with the client that uses it. It returns the holder for the
-// signature check. known is false if the signature cannot be checked: a 006 token signs names that
-// it does not contain.
+// signature check. The result `known` is false if the signature cannot be checked: a 006 token signs names that
+// it does not contain, and the client did not give them.
 func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
 	if t.Version == V006 {
 		return e.names006(t, s)
@@ -36,7 +36,7 @@ func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
 func (e *examination) rules(s *Service) {
 	var err error
 	switch {
-	case s.Type == ServiceRTC && s.User != leftToAgora: // literalZero handles the user "0"
+	case s.Type == ServiceRTC && s.User != leftToAgora: // the method literalZero reports the user "0"
 		err = ValidateRTC(session.RTC{Channel: s.Channel, Account: s.User})
 	case s.Type == ServiceRTM:
 		err = ValidateRTM(session.RTM{UserID: s.User})
@@ -48,8 +48,8 @@ func (e *examination) rules(s *Service) {
 	}
 }
 
-// user compares the user of a 007 token with the wanted one. An empty user in the token means any
-// RTC user, or Chat's app token.
+// user compares the user in a 007 token with the client's user. In a token, an empty user means any RTC user, or Chat's
+// app token.
 func (e *examination) user(s *Service) {
 	want := e.use.User
 	switch {
@@ -63,8 +63,8 @@ func (e *examination) user(s *Service) {
 	}
 }
 
-// literalZero adds a finding about a token for the user "0". A common token server makes this user
-// name from uid 0, but a token for any user has an empty name.
+// literalZero adds a finding about a token for a user named "0". Some token servers write uid 0 as "0", but in a token
+// for any user the name is empty.
 func (e *examination) literalZero(want string) {
 	const text = `it is for a user named "0", not for any user as a token for uid 0 would be; its maker wrote the uid out`
 	if want == "" {
@@ -125,7 +125,8 @@ func (e *examination) unnamed(what string) {
 
 func sum(name string) uint32 { return crc32.ChecksumIEEE([]byte(name)) }
 
-// nearly describes the difference between two names that look the same or are the same number.
+// nearly describes the difference between two names that look alike or are the same number; otherwise it returns an
+// empty string.
 func nearly(a, b string) string {
 	switch {
 	case strings.TrimSpace(a) == strings.TrimSpace(b):

@@ -21,7 +21,7 @@ func sign007(t *Token) string {
 	return encode(signature[:], body)
 }
 
-// sign006 makes a correctly signed RTC token in format 006. ts is the token's ts field.
+// sign006 makes a correctly signed token in format 006, whose field ts is the argument ts.
 func sign006(channel, user string, ts session.UnixSec, privileges ...Privilege) string {
 	message := encodeSigned(&Token{Version: V006, Salt: 1, ValidUntil: ts, Services: []Service{{Privileges: privileges}}})
 	signature := hmacSHA256([]byte(certificate), []byte(appID+channel+user+string(message)))
@@ -38,8 +38,8 @@ func tokenFor(services ...Service) string {
 	return sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: services})
 }
 
-// rtcFor makes a publisher's token for user 7 in channel daily. It expires after lifetime seconds,
-// its privileges after the given seconds; 0 means never.
+// rtcFor makes a publisher's token for user 7 in channel daily. The arguments are the lifetimes, in seconds, of the token
+// and of its privileges to join and to publish; 0 means that a privilege does not expire.
 func rtcFor(lifetime session.UnixSec, join, publish session.UnixSec) string {
 	at := func(seconds session.UnixSec) session.UnixSec {
 		if seconds == 0 {

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// clocksDiffer is the clock skew, in seconds, that causes no warning.
+	// clocksDiffer is the largest clock skew, in seconds, that causes no warning.
 	clocksDiffer = 10
-	// RTC's privileges to publish: audio, video, data.
+	// These are the ids of RTC's privileges to publish: 2 is audio, 3 is video, 4 is data.
 	firstPublish, lastPublish = 2, 4
 )
 
@@ -41,7 +41,7 @@ func (e *examination) times(t *Token, s *Service) {
 	case access > end:
 		e.warn(FindingSilentEnd, "the token ends at %s, %s before its privilege to get in: SDKs watch the privilege, so no token-privilege-will-expire event comes; the call is cut off and can't be rejoined; set both to the same end", moment(end), access.Sub(end))
 		access = end
-	case access < end && t.Version == V007: // in a 006 token, ts is always 24 hours after the issue
+	case access < end && t.Version == V007: // in a 006 token this is normal, since its field ts is always 24 hours after the issue
 		e.warn(FindingCutOff, "its privilege to get in ends at %s, %s before the token: the call is cut off there", moment(access), end.Sub(access))
 	}
 	e.publishing(s, access)
@@ -57,8 +57,8 @@ func (e *examination) times(t *Token, s *Service) {
 	}
 }
 
-// publishing adds findings about media that the holder cannot publish, or whose privilege expires
-// before access, the expiry of the right to join.
+// publishing adds findings about media that the holder cannot publish, or can publish only until a time before the
+// parameter `access`, when the right to join expires.
 func (e *examination) publishing(s *Service, access session.UnixSec) {
 	if s.Type != ServiceRTC {
 		return
@@ -120,5 +120,4 @@ func find(s *Service, id uint16) *Privilege {
 	return nil
 }
 
-// moment formats a time for a finding's text.
 func moment(s session.UnixSec) string { return s.Time().UTC().Format(time.RFC3339) }

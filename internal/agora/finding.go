@@ -2,18 +2,18 @@ package agora
 
 import "errors"
 
-// Severities of a Finding.
+// These are the severities of a Finding.
 const (
 	// SeverityError means that Agora refuses the token for this use.
 	SeverityError = "error"
 	// SeverityWarning means that the token works, or may work, but not as expected.
 	SeverityWarning = "warning"
-	// SeverityInfo is information without a problem.
+	// SeverityInfo means that the finding is no problem.
 	SeverityInfo = "info"
 )
 
-// Codes of findings. FindingAppID, FindingService, FindingChannel and FindingUser mean that the
-// token differs from the Use.
+// These are the codes of findings. FindingAppID, FindingService, FindingChannel and FindingUser mean
+// that the token is for something else than the Use says.
 const (
 	FindingStaticKey   = "static_key"  // the text is empty or an App ID, not a token
 	FindingCertificate = "certificate" // the text is an App Certificate, not a token
@@ -65,7 +65,7 @@ type Use struct {
 	Publish bool
 }
 
-// Report is the result of Explain. In JSON the findings are beside the token's fields.
+// Report is the result of Explain. Its JSON is one object with the token's fields and the findings.
 type Report struct {
 	*Token             // nil if the token could not be read
 	Findings []Finding `json:"findings"` // errors first, then warnings; at least one

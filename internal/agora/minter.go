@@ -50,7 +50,7 @@ func (m *Minter) Fingerprint() session.Fingerprint { return m.fingerprint }
 // Format implements fmt.Formatter. It prints only the App ID for every verb, so that the
 // certificate cannot get into a log line.
 func (m Minter) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "agora.Minter{%s}", m.appID) // the caller of fmt notices a failing writer
+	_, _ = fmt.Fprintf(f, "agora.Minter{%s}", m.appID) // f is a buffer of fmt, so the write cannot fail
 }
 
 // Mint returns tokens in format f for each service in id. The tokens and their privileges expire
@@ -132,7 +132,7 @@ func (m *Minter) bundle(issuedAt, expiresAt session.UnixSec) (bundle, error) {
 		lifetime: uint32(expiresAt - issuedAt),
 		// The salt is not secret and only has to differ between tokens of one second, so the
 		// runtime's per-thread generator suffices: it needs no lock and no system call.
-		salt: 1 + rand.Uint32N(maxSalt), //nolint:gosec // G404: it is no secret.
+		salt: 1 + rand.Uint32N(maxSalt), //nolint:gosec // G404: the salt is not secret.
 	}, nil
 }
 

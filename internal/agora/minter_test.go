@@ -47,7 +47,7 @@ func wantToken007(t *testing.T, text string, services ...Service) {
 	}
 }
 
-// TestAgoraReads006 and TestAgoraParsesOurs hold the content of the tokens.
+// TestAgoraReads006 and TestAgoraParsesOurs test the content of the tokens.
 func TestMintBundle(t *testing.T) {
 	for _, v := range []Version{V006, V007} {
 		m := newMinter(t, v)
@@ -87,7 +87,7 @@ func TestMintSaltDiffers(t *testing.T) {
 	}
 }
 
-// Only the tokens themselves allocate.
+// Minting allocates memory only for the tokens that it returns.
 func TestMintAllocations(t *testing.T) {
 	m := newMinter(t, V007)
 	id := everyService
@@ -124,7 +124,6 @@ func TestLongestTokenFitsTheSDK(t *testing.T) {
 	}
 }
 
-// TestMintSingle mints one token for RTC and RTM.
 func TestMintSingle(t *testing.T) {
 	tokens := must(newMinter(t, V007).Minter.Mint(everyService, session.FormatSingle, now, now+60))(t)
 	if tokens.RTC != tokens.RTM || tokens.Chat == "" || tokens.Chat == tokens.RTC {

@@ -11,10 +11,10 @@ import (
 // Limits of Parse, since its input may come from anyone. A token of this package has at most
 // maxText characters.
 const (
-	maxTokenLength = 2047 // in characters; Agora's web SDK takes no longer tokens
+	maxTokenLength = 2047 // in characters; Agora's web SDK refuses longer tokens
 	maxContent     = 4096 // in bytes after inflation
-	maxServices    = 16   // per token; Agora's Node builder may repeat a type
-	maxPrivileges  = 64   // per service; Agora knows 14
+	maxServices    = 16   // per token; more than there are service types, since Agora's Node builder may repeat a type
+	maxPrivileges  = 64   // per service; Agora defines fewer than that
 )
 
 // login006 is the only privilege of RTM in 006; it distinguishes RTM tokens from RTC tokens.

@@ -113,8 +113,8 @@ func paddedToken(t *testing.T) string {
 	return text
 }
 
-// TestParseForeignPrivileges reads maps that none of Agora's builders writes:
-// out of order, and in 006 with an RTM privilege among RTC's.
+// TestParseForeignPrivileges reads privileges that Agora's builders do not write: out of order, and in 006 with a
+// privilege of RTM among those of RTC.
 func TestParseForeignPrivileges(t *testing.T) {
 	shuffled := &Token{
 		Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, Salt: 1,

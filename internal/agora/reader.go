@@ -14,9 +14,8 @@ import (
 	"refresher/internal/session"
 )
 
-// reader reads fields from the front of a slice. The field err keeps the first error, and all
-// fields read later are zero, so a caller checks err once at the end, and before each iteration of
-// a loop.
+// reader reads fields from the front of a slice. `err` keeps the first error; after an error, every method returns a
+// zero value. So a caller checks `err` only at the end, and before each iteration of a loop.
 type reader struct {
 	rest []byte
 	err  error
@@ -41,7 +40,7 @@ func (r *reader) take(n int) []byte {
 	return field
 }
 
-// end sets err unless all input has been read.
+// end sets err if some input has not been read.
 func (r *reader) end() {
 	if len(r.rest) > 0 {
 		r.fail("bytes after its end: %d; want none", len(r.rest))

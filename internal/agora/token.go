@@ -12,8 +12,8 @@ import (
 type Token struct {
 	Version Version `json:"version"`
 	AppID   string  `json:"appId"`
-	// IssuedAt is ts minus 24 hours in a 006 token, since Agora's builders set ts to 24 hours after
-	// the issue.
+	// IssuedAt is when the token was issued. In a 006 token it is computed as the field ts minus 24
+	// hours, since Agora's builders set ts to 24 hours after the issue.
 	IssuedAt session.UnixSec `json:"issuedAt"`
 	// ValidUntil is the token's own expiry; in a 006 token it is 24 hours after IssuedAt.
 	ValidUntil session.UnixSec `json:"validUntil"`
@@ -27,20 +27,20 @@ type Token struct {
 	Checksums *Checksums `json:"checksums,omitempty"`
 
 	signature []byte
-	signed    []byte // the body of a 007 token; the message of a 006 token
+	signed    []byte // the signed bytes: the body of a 007 token, or the message of a 006 token
 }
 
 // Service is one service that a token grants. Names may have any bytes, since a token may come
 // from anyone.
 type Service struct {
 	Type       ServiceType `json:"type"`
-	Privileges []Privilege `json:"privileges"` // by ascending ID
-	// Channel is the channel of RTC.
+	Privileges []Privilege `json:"privileges"` // sorted by ID
+	// Channel is set only for RTC.
 	Channel string `json:"channel,omitempty"`
 	// User is the uid in decimal or the account of RTC, and the user of RTM, Chat and APaaS. An
 	// empty User means any RTC user (uid 0), or Chat's app token.
 	User string `json:"user,omitempty"`
-	// Room and Role are the names of APaaS. A Role of -1 means none.
+	// Room and Role are set only for APaaS. A Role of -1 means no role.
 	Room string `json:"room,omitempty"`
 	Role int16  `json:"role,omitempty"`
 }
@@ -48,7 +48,7 @@ type Service struct {
 // Privilege is one right within a service, such as to join a channel.
 type Privilege struct {
 	ID uint16 `json:"id"`
-	// Name is this package's name of the privilege; empty for an unknown one.
+	// Name is this package's name for the privilege; empty if this package does not know it.
 	Name string `json:"name,omitempty"`
 	// ExpiresAt is 0 if the privilege expires only with the token.
 	ExpiresAt session.UnixSec `json:"expiresAt"`
@@ -64,7 +64,7 @@ type Checksums struct {
 // ServiceType numbers an Agora service.
 type ServiceType uint16
 
-// The services that Agora's Go module knows.
+// These are the services that Agora's Go module defines.
 const (
 	ServiceRTC   ServiceType = accesstoken2.ServiceTypeRtc
 	ServiceRTM   ServiceType = accesstoken2.ServiceTypeRtm
@@ -90,7 +90,7 @@ func (t ServiceType) String() string {
 	return strconv.Itoa(int(t))
 }
 
-// ParseService parses the name of a service that this package mints tokens for.
+// ParseService parses the name of a service. It accepts only services for which this package mints tokens.
 func ParseService(word string) (ServiceType, error) {
 	for _, t := range []ServiceType{ServiceRTC, ServiceRTM, ServiceChat} {
 		if word == t.String() {

@@ -42,7 +42,7 @@ var (
 	chatAppPrivileges  = []uint16{accesstoken2.PrivilegeChatApp}
 )
 
-// envelope has what the 007 tokens of one bundle have in common: the signing key, and the body up
+// envelope has the parts that all 007 tokens of one bundle share: the signing key, and the body up
 // to the service count.
 type envelope struct {
 	key      [sha256.Size]byte
@@ -152,7 +152,7 @@ func encode(signature, body []byte) string {
 	var buf [maxStream]byte
 	stream := append(buf[:0],
 		0x78, 0x9c, // deflate with a 32 KiB window, default level, as zlib writes it
-		0x01) // the last block, stored
+		0x01) // the last block, without compression
 	size := uint16(2 + len(signature) + len(body))
 	stream = binary.LittleEndian.AppendUint16(stream, size)
 	stream = binary.LittleEndian.AppendUint16(stream, ^size)
@@ -166,7 +166,7 @@ func encode(signature, body []byte) string {
 	return string(base64.StdEncoding.AppendEncode(append(text[:0], V007...), stream))
 }
 
-// appendString appends the length of s and s. Validation keeps s far below 64 KiB.
+// appendString appends the length of s, in 16 bits, and s. Validation limits s to far less than 64 KiB.
 func appendString(b []byte, s string) []byte {
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(s)))
 	return append(b, s...)

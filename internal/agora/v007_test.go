@@ -11,8 +11,8 @@ import (
 	"refresher/internal/session"
 )
 
-// TestTokensOfAgorasBuilders compares this package's tokens with known ones: they equal the Rust
-// builder's byte for byte, and the Go builder's after inflating.
+// TestTokensOfAgorasBuilders compares this package's tokens with tokens from Agora's test suites. They equal those of the
+// Rust builder byte for byte. Those of the Go builder are compressed, so their contents are compared.
 func TestTokensOfAgorasBuilders(t *testing.T) {
 	e := newEnvelope(appID, certificate, 1111111, 600, 1)
 	rtc := session.RTC{Channel: "7d72365eb983485397e3e3f9d460bdda", UID: 2882341273}
@@ -103,7 +103,7 @@ func TestAgoraParsesOurs(t *testing.T) {
 	}
 }
 
-// TestOursParsesAgora reads a token of Agora's Go builder with every service and every number of a privilege.
+// TestOursParsesAgora parses a token of Agora's Go builder that has every service, each with the privileges 1 to 6.
 func TestOursParsesAgora(t *testing.T) {
 	token := accesstoken2.NewAccessToken(appID, certificate, 3600)
 	token.IssueTs = uint32(now)

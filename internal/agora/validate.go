@@ -10,7 +10,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Agora's limits. Lengths are in bytes.
+// These are Agora's limits. Lengths are in bytes.
 const (
 	maxChannel  = 64
 	maxAccount  = 255
@@ -20,7 +20,7 @@ const (
 	// noName is the user id that apps send for a client without a name.
 	noName = "0"
 
-	// maxLifetime is in seconds.
+	// maxLifetime is the longest lifetime of a token, in seconds.
 	maxLifetime = session.UnixSec(session.MaxLifetime / time.Second)
 	// hexDigits is the length of an App ID and of an App Certificate.
 	hexDigits = 32
@@ -145,10 +145,10 @@ func checkName(field, name string, limit int, set *byteSet) error {
 	return nil
 }
 
-// CheckCertificate returns what is wrong with an App Certificate. The error does not repeat it.
+// CheckCertificate returns an error if value is not a well-formed App Certificate. The error does not contain value.
 func CheckCertificate(value string) error { return checkHex(value) }
 
-// CheckAppID returns what is wrong with an App ID.
+// CheckAppID returns an error if value is not a well-formed App ID.
 func CheckAppID(value string) error { return checkHex(value) }
 
 // checkHex checks an App ID or App Certificate. The error says only how long the value is.
@@ -156,7 +156,7 @@ func checkHex(value string) error {
 	if len(value) != hexDigits {
 		return fmt.Errorf("%d characters long; want %d hex digits", len(value), hexDigits)
 	}
-	if _, err := hex.DecodeString(value); err != nil { // hides the error of package hex, which would quote a digit
+	if _, err := hex.DecodeString(value); err != nil { // the error of package hex is not returned, since it quotes a character of the value
 		return fmt.Errorf("not hexadecimal; want %d hex digits", hexDigits)
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 )
 
-// Errors of Verify. Callers may see their texts.
+// Verify returns these errors. Clients may see their texts.
 var (
 	ErrSignature = errors.New("signature does not match: another certificate, or the token was changed")
 	ErrChannel   = errors.New("token is for another channel")
@@ -70,12 +70,12 @@ func (t *Token) verify006(certificate string, h Holder) error {
 		return wrongChannel
 	}
 	if crc32.ChecksumIEEE([]byte(user)) != t.Checksums.User {
-		if t.Checksums.User != 0 { // 0 is the checksum of the empty name for uid 0
+		if t.Checksums.User != 0 { // 0 is the checksum of an empty name, which means uid 0
 			return ErrUser
 		}
 		user = ""
 	}
-	// Not hmacSHA256, since the key here is the certificate, which may be longer than a block.
+	// hmacSHA256 cannot be used here: its keys have at most one block, and a certificate from a caller may be longer.
 	mac := hmac.New(sha256.New, []byte(certificate))
 	mac.Write([]byte(t.AppID + channel + user))
 	mac.Write(t.signed)

@@ -16,7 +16,7 @@ type Version struct {
 	Version   string    // a tag such as v1.2.3, a pseudo-version, or "(devel)"; tags and pseudo-versions end in +dirty if Modified
 	Revision  string    // commit hash; empty if not recorded
 	Time      time.Time // time of the commit in UTC; zero if not recorded
-	Modified  bool      // whether there were uncommitted changes; meaningless without a Revision
+	Modified  bool      // whether there were uncommitted changes; has no meaning if Revision is empty
 	GoVersion string    // for example go1.26.8
 }
 

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// harness is a running Watcher with a folder and a log.
+// harness is a running Watcher with its log, and a folder for the files.
 type harness struct {
 	*Watcher
 	t   *testing.T

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// expiresSoon is the remaining validity below which loading a certificate logs a warning.
+// expiresSoon is how long before its expiry a certificate causes a warning when it is loaded.
 const expiresSoon = 14 * 24 * time.Hour
 
 // TLS returns a server's configuration, for TLS 1.2 and newer, from a PEM file with the certificate chain and

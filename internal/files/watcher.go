@@ -18,7 +18,7 @@ import (
 const (
 	// interval is the time between two checks of the files.
 	interval = 5 * time.Second
-	// maxSize is the largest file size in bytes that is read.
+	// maxSize is the size in bytes of the largest file that is read.
 	maxSize = 1 << 20
 )
 
@@ -45,7 +45,7 @@ func New(logger *slog.Logger, r prometheus.Registerer) *Watcher {
 }
 
 // Follow reads the files and calls the function `apply` with their contents, in the order of paths. Run calls `apply`
-// again whenever one of the files has changed. If apply returns an error, it must leave its state unchanged; it is
+// again whenever one of the files has changed. If `apply` returns an error, it must have changed nothing; it is
 // called again at the next check. An error of the first read or call is returned by Follow, and then the files are not
 // followed. apply may keep contents, must not call the Watcher, and must not put a secret into its error.
 func (w *Watcher) Follow(apply func(contents [][]byte) error, paths ...string) error {
@@ -78,27 +78,26 @@ func (w *Watcher) Run(ctx context.Context) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		asked := false
+		reload := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
-			asked = true
+			reload = true
 		case <-ticker.C:
 		}
-		w.look(asked)
+		w.look(reload)
 	}
 }
 
-// look checks all files. If the parameter `asked` is true, Reload was called, so the result for each file is logged
-// even if it is unchanged.
-func (w *Watcher) look(asked bool) {
+// look checks all files. If Reload was called (reload), it logs the result for each file, even if the file is unchanged.
+func (w *Watcher) look(reload bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	broken := 0
 	for _, g := range w.followed {
 		changed, err := g.look()
-		w.log(g, asked, changed, err)
+		w.log(g, reload, changed, err)
 		g.failure = ""
 		if err != nil {
 			g.failure = err.Error()
@@ -108,20 +107,20 @@ func (w *Watcher) look(asked bool) {
 	w.broken.Set(float64(broken))
 }
 
-// log logs a group whose contents have changed, or which fails since this check. When log is called, g.failure is still
-// the failure of the previous check.
-func (w *Watcher) log(g *group, asked, changed bool, err error) {
+// log logs that a group's contents have changed, or that a group has begun to fail or to work again. When log is called,
+// g.failure is still the failure of the previous check.
+func (w *Watcher) log(g *group, reload, changed bool, err error) {
 	logger := w.logger.With("files", strings.Join(g.named, ", "))
 	switch {
 	case len(g.named) == 0: // the group has no files at present
-	case err != nil && (asked || err.Error() != g.failure):
+	case err != nil && (reload || err.Error() != g.failure):
 		logger.Error("file can't be used; what it held before stays in use", "error", err)
-	case err != nil: // known
+	case err != nil: // this failure is in the log already
 	case changed:
 		logger.Info("file has changed and was read again")
 	case g.failure != "":
 		logger.Info("file is as before again")
-	case asked:
+	case reload:
 		logger.Info("file is unchanged")
 	}
 }
@@ -132,11 +131,11 @@ type group struct {
 	apply func([][]byte) error
 
 	named   []string // the paths at the last check
-	used    sum      // sum of the contents that apply accepted last
+	used    sum      // sum of the contents that the function `apply` last accepted
 	failure string   // the error of the last check, or empty
 }
 
-// sum is a hash of a group's contents. The zero sum means that there are none yet.
+// sum is a hash of a group's contents. The zero sum means that no contents were accepted yet.
 type sum [sha256.Size]byte
 
 // look reads the files and calls the function `apply` if their contents have changed.
@@ -162,7 +161,7 @@ func (g *group) look() (changed bool, err error) {
 	return true, nil
 }
 
-// read reads a regular file. It refuses an empty or too large one.
+// read reads a regular file. It refuses a file that is empty or too large.
 func read(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -180,7 +179,7 @@ func read(path string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(content) == 0: // probably being written at this moment
+	case len(content) == 0: // another process is probably writing the file at this moment
 		return nil, fmt.Errorf("%s: is empty", path)
 	case len(content) > maxSize:
 		return nil, fmt.Errorf("%s: want %d bytes at most", path, maxSize)
@@ -188,8 +187,8 @@ func read(path string) ([]byte, error) {
 	return content, nil
 }
 
-// sumOf returns the sum of contents. It includes their lengths: otherwise bytes that moved from one file to
-// the next would not change the sum.
+// sumOf returns the sum of contents. The sum includes the length of each file: otherwise it would not change if bytes
+// moved from the end of one file to the beginning of the next.
 func sumOf(contents [][]byte) (s sum) {
 	h := sha256.New()
 	for _, content := range contents {

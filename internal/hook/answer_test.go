@@ -59,8 +59,8 @@ func TestDecide(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer answer
 		want   result
-		err    string // of the batch
-		errB   error  // of request b, if the batch has no error
+		err    string // error of the batch
+		errB   error  // error of request b, if the batch has no error
 		unread error
 	}{
 		"no answer":            {answer{err: errRefused}, failed, "connection refused", nil, nil},

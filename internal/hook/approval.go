@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	maxPending      = 100_000          // the queue's limit; a waiting request takes about 0.5 KiB
-	ApprovalAhead   = 15 * time.Second // approval is requested this long before a token is renewed; must exceed `patience`
-	patience        = 8 * time.Second  // Request fails after this time in the queue and in flight together
-	batchRate       = 50               // batches a second on average; the burst is the number of concurrent batches
+	maxPending      = 100_000          // largest number of waiting requests; each takes about 0.5 KiB
+	ApprovalAhead   = 15 * time.Second // approval is requested this long before a renewal, so that the answer arrives in time; more than `patience`
+	patience        = 8 * time.Second  // longest time that Request waits, in the queue and for the answer
+	batchRate       = 50               // average number of batches a second; the burst is the number of concurrent batches
 	approvalTrip    = 5                // consecutive failures that open the circuit; few, since clients wait for the answers
 	maxApprovalWait = 30 * time.Second // the longest wait between two probes of a failing endpoint
 	maxAnswer       = 1 << 20
@@ -97,14 +97,14 @@ func (a *Approval) Request(ctx context.Context, q Request) (answer Answer, err e
 	a.waiting.Add(1)
 	defer func() {
 		a.waiting.Add(-1)
-		if !errors.Is(err, context.Canceled) { // a caller that gave up is no failure of the endpoint
+		if !errors.Is(err, context.Canceled) { // a caller that cancelled says nothing about the endpoint
 			a.metrics.asked(answer, err, time.Since(began))
 		}
 	}()
 	if err := ctx.Err(); err != nil {
 		return Answer{}, fmt.Errorf("not asked: %w", err)
 	}
-	// Encode q now: the session may change the role in q.Identity after Request returns.
+	// Encode q now: if the caller stops waiting, the session may change the role in q.Identity while q is still queued.
 	p, err := a.enqueue(&pendingApproval{
 		text: encodeRequest(&q), shared: q.Session != "", person: q.Action != session.ActionRenew,
 		asked: began, span: trace.SpanFromContext(ctx), waiters: 1, done: make(chan struct{}),
@@ -147,7 +147,7 @@ func (a *Approval) enqueue(p *pendingApproval) (*pendingApproval, error) {
 	case n >= a.maxPending:
 		return nil, errFull
 	case n == 0, n == batchSize-1:
-		signal(a.wake) // wake Run: the first request starts the 5 ms of gathering, and a full batch is sent at once
+		signal(a.wake) // Run must learn of the first request, which starts the 5 ms, and of a full batch, which is sent at once
 	}
 	a.queue.push(p)
 	return p, nil
@@ -193,7 +193,6 @@ func (a *Approval) next(now time.Time, t turn) (*batch, time.Time) {
 	return &batch{approvals: a.queue.take()}, time.Time{}
 }
 
-// send implements discipline.
 func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
 	for _, q := range b.approvals {
 		q.id = a.prefix + strconv.FormatUint(a.ids.Add(1), 10)
@@ -208,7 +207,7 @@ func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
 	return outcome{ok: b.err == nil, retryAfter: answer.retryAfter, limit: maxApprovalWait}, true
 }
 
-// done implements discipline. If the circuit is open after the batch, all waiting requests fail.
+// done implements discipline. If the circuit is open after the batch, done makes all waiting requests fail.
 func (a *Approval) done(b *batch, o *outcome) func() {
 	var flushed []*pendingApproval
 	if t, _ := a.circuit.turn(o.at); !o.ok && t == hold {
@@ -223,7 +222,7 @@ func (a *Approval) done(b *batch, o *outcome) func() {
 	}
 }
 
-// log logs changes of the endpoint's state. Callers of Request log their own answers.
+// log logs failures of the endpoint, its recovery, and unreadable decisions. Callers of Request log the answers that they get.
 func (a *Approval) log(b *batch, o *outcome) {
 	if !o.ok && !o.opened {
 		if unlogged, ok := a.lines.failures.Pass(logEvery); ok {

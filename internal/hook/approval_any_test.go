@@ -17,7 +17,7 @@ import (
 
 // move is one step of a random run.
 type move struct {
-	After   time.Duration  // time since the previous move
+	After   time.Duration
 	Mood    string         // new behaviour of the back end; empty for no change
 	Action  session.Action // the action of the approval request, if Mood is empty
 	Session string         // the requesting session; empty before the session has an id

@@ -84,7 +84,7 @@ func TestOpening(t *testing.T) {
 	})
 }
 
-// openCircuit makes the circuit open before Run has started, and waits until a probe may be sent.
+// openCircuit opens the circuit of an Approval that is not running, and waits until a probe may be sent.
 func (h *harness) openCircuit() {
 	for range approvalTrip {
 		h.approval.running++

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	batchSize    = 100                  // the most approval requests in one batch
+	batchSize    = 100                  // largest number of approval requests in one batch
 	renewalShare = batchSize / 4        // minimum number of places in a batch for waiting renewals
 	gatherFor    = 5 * time.Millisecond // the first request of a batch waits this long for further requests
 )
@@ -17,12 +17,12 @@ const (
 // share it.
 type pendingApproval struct {
 	text   string // JSON of the request, from encodeRequest
-	shared bool   // whether an equal request may share this one
+	shared bool   // whether a later equal request may share this request's answer
 	person bool   // true if a client waits for the answer (join or resume); false for a scheduled renewal
 	asked  time.Time
 	span   trace.Span // trace span of the first caller; records nothing if the caller is not traced
 
-	waiters int    // guarded by client.mu; calls of Request that wait for this request
+	waiters int    // guarded by client.mu; number of calls of Request that wait for this answer
 	number  uint64 // guarded by client.mu; serial number, in the order of calls
 
 	// The goroutine that sends the batch sets decision and then closes done.
@@ -31,8 +31,8 @@ type pendingApproval struct {
 	done chan struct{}
 }
 
-// settle ends the requests. If err is nil, each returns the decision that it already has; otherwise each
-// fails with err.
+// settle makes the waiting calls of Request return. If err is nil, each request keeps the decision that it already
+// has; otherwise its decision becomes err.
 func settle(approvals []*pendingApproval, err error) {
 	for _, q := range approvals {
 		if err != nil {
@@ -44,8 +44,8 @@ func settle(approvals []*pendingApproval, err error) {
 
 // approvalQueue holds the approval requests that wait to be sent.
 type approvalQueue struct {
-	people, renewals order[pendingApproval]      // by age
-	shared           map[string]*pendingApproval // by text
+	people, renewals order[pendingApproval]      // each sorted by age
+	shared           map[string]*pendingApproval // requests that may be shared, by text
 	pushed           uint64                      // number of requests ever added
 }
 

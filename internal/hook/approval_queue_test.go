@@ -18,7 +18,7 @@ func TestApprovalQueue(t *testing.T) {
 	} {
 		q := newApprovalQueue()
 		start := time.Unix(1_800_000_000, 0)
-		var want [2][]*pendingApproval // people and renewals
+		var want [2][]*pendingApproval
 		for i := range max(c.people, c.renewals) {
 			for kind, count := range []int{c.people, c.renewals} {
 				p := &pendingApproval{person: kind == 0, asked: start.Add(time.Duration(i) * time.Second)}

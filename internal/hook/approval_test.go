@@ -114,7 +114,7 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// TestApprovalQueue holds the order within each kind.
+// TestApprovalQueue tests the order within each kind.
 func TestJoinsAndResumesGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
@@ -173,7 +173,7 @@ func TestQueueFull(t *testing.T) {
 	})
 }
 
-// TestDecide holds which answers are failures. A decision that is malformed is logged; a decision that is missing is
+// TestDecide tests which answers are failures. A decision that is malformed is logged; a decision that is missing is
 // not.
 func TestFailures(t *testing.T) {
 	// ofB allows request a, and answers request b with these fields of a decision.

@@ -20,11 +20,11 @@ import (
 // except Action and App.
 type Request struct {
 	Action session.Action
-	App    string // the App ID
+	App    string // Agora's App ID
 	// Session is the session's id, or empty before the session has one. Requests without an id never share a
 	// place in the queue.
 	Session  string
-	Subject  string // the credential's subject
+	Subject  string // subject of the client's credential
 	Identity session.Identity
 }
 
@@ -33,7 +33,7 @@ type Answer struct {
 	Allow bool
 	// Reason is the back end's reason: at most 200 bytes, printable; empty if the answer had none.
 	Reason string
-	// Until ends the approval; 0 if the back end set no limit. It may lie in the past.
+	// Until is when the approval ends; 0 if the back end set no limit. It may be in the past.
 	Until session.UnixSec
 }
 
@@ -57,7 +57,7 @@ type batch struct {
 	approvals []*pendingApproval
 	result    result
 	err       error // why the batch failed; nil if its result is ok; contains no secret
-	unread    error // why one of its requests has no decision; errMissing only if there is no other error
+	unread    error // why some request has no decision; an error other than errMissing takes precedence
 }
 
 // encode returns the body of the HTTP request.
@@ -85,7 +85,7 @@ func (b *batch) decide(a *answer) (result, error) {
 	switch {
 	case a.status == 0:
 		return failed, a.err
-	case a.status != http.StatusOK: // the status decides, even if the body could not be read
+	case a.status != http.StatusOK: // another status is an answer even if its body could not be read
 		return refused, fmt.Errorf("the endpoint answered %d", a.status)
 	case a.err != nil:
 		return failed, fmt.Errorf("read the answer: %w", a.err)

@@ -29,8 +29,8 @@ const (
 type circuit struct {
 	trip     int        // consecutive failures that open the circuit
 	failures int        // consecutive failures; while the circuit is open, all failures since it opened
-	open     bool       // the endpoint is considered down
-	since    time.Time  // when the circuit last opened
+	open     bool       // the endpoint counts as failing
+	since    time.Time  // time when the circuit last opened
 	until    time.Time  // time of the next probe
 	probing  bool       // whether a probe is in progress
 	changes  generation // how often the circuit opened or closed

@@ -46,14 +46,14 @@ func (c *Config) unset(name, use string) error {
 // logEvery is the minimum time between two log lines of one kind.
 const logEvery = time.Minute
 
-// discipline decides which requests a client sends, and when. R is one HTTP request. The client holds its
-// mutex while it calls next and done.
+// discipline is a queueing discipline: it decides which requests a client sends, and when. R is one HTTP request. The
+// client holds its mutex while it calls the methods `next` and `done`.
 type discipline[R any] interface {
 	// next removes the next request from the queue and returns it. If no request may be sent at the time `now`, it
-	// returns nil and the time at which to call it again; a zero time means not before the client is woken.
+	// returns nil and the time of the next call of `next`; a zero time means that the client waits until it is woken.
 	next(now time.Time, t turn) (r *R, at time.Time)
-	// send sends a request. It returns false if run ended during the request: the outcome then says nothing
-	// about the endpoint, and the client does not call done.
+	// send sends a request. It returns false if the method `run` ended and cancelled the request: the outcome then says
+	// nothing about the endpoint, and the client does not call `done`.
 	send(ctx context.Context, r *R) (outcome, bool)
 	// done records a sent request. It returns a function that writes the log lines; the client calls that function
 	// without holding its mutex.
@@ -75,17 +75,17 @@ type outcome struct {
 type client[R any] struct {
 	discipline discipline[R]
 	endpoint   *endpoint
-	wake       chan struct{}  // wakes run when the queue or the circuit has changed
+	wake       chan struct{}  // wakes the method `run` when the queue or the circuit has changed
 	requests   sync.WaitGroup // counts the goroutines of requests in progress
 
 	mu      sync.Mutex
 	circuit circuit   // guarded by mu
 	running int       // guarded by mu; number of requests in progress
-	end     time.Time // guarded by mu; latest time for run to return; zero until its context is done
-	stopped bool      // guarded by mu; run has returned, so no request is accepted
+	end     time.Time // guarded by mu; latest time for `run` to return; zero until its context is done
+	stopped bool      // guarded by mu; `run` has returned, so no request is accepted
 }
 
-// newClient returns a client for d. Its circuit opens after as many consecutive failures as `trip` says.
+// newClient returns a client for d. The parameter `trip` is the number of consecutive failures that open its circuit.
 func newClient[R any](d discipline[R], e *endpoint, trip int) *client[R] {
 	return &client[R]{discipline: d, endpoint: e, circuit: circuit{trip: trip}, wake: make(chan struct{}, 1)}
 }
@@ -127,7 +127,7 @@ func (c *client[R]) hasten(end time.Time) {
 }
 
 // step begins one request if the circuit and the discipline allow it. It returns how long to wait before the
-// next step, and whether run must return.
+// next call of `step`, and whether the method `run` must return.
 func (c *client[R]) step(ctx context.Context, now time.Time) (wait time.Duration, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,7 +182,7 @@ func (c *client[R]) finish(r *R, began generation, o outcome) {
 	report()
 }
 
-// signal wakes the receiver of c; if none is waiting, its next receive returns at once.
+// signal wakes the goroutine that receives from c. If no goroutine waits, the next receive returns at once.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -34,10 +34,10 @@ type endpoint struct {
 
 // limits holds the limits of one endpoint's requests.
 type limits struct {
-	atOnce  int           // concurrent requests
-	timeout time.Duration // of one request
-	wait    time.Duration // the limit for a Retry-After; a longer one is shortened
-	answer  int           // bytes of an answer that are read; the rest is dropped
+	atOnce  int           // number of concurrent requests
+	timeout time.Duration // for one request, from dialling to the end of the answer
+	wait    time.Duration // longest Retry-After that is honoured; a longer one counts as this one
+	answer  int           // number of bytes that are read of an answer's body
 }
 
 // newEndpoint makes an endpoint whose flags are "<name>-url", "<name>-secret" and
@@ -127,8 +127,8 @@ func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any
 	return answer{status: response.StatusCode, body: text, err: err, retryAfter: retryAfter(response, time.Now(), e.limits.wait)}
 }
 
-// trace starts a span if the request's context has a recorded trace, and adds the W3C Trace Context headers
-// to the request.
+// trace starts a span for the request and adds the W3C Trace Context headers, if the request's context belongs to a
+// recorded trace.
 func (e *endpoint) trace(r *http.Request) trace.Span {
 	parent := trace.SpanFromContext(r.Context())
 	if !parent.IsRecording() {

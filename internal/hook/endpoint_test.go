@@ -43,7 +43,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The harness checks the log lines about these errors.
+// The log is checked by the harness, in every test that uses one.
 func TestErrorsOfRequestsKeepSecrets(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/location" { // makes net/http return an error that contains the header

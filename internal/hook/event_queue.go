@@ -15,24 +15,24 @@ type pendingEvent struct {
 	kind        session.EventType
 	body        []byte
 	settled     func(delivered bool)
-	sent        time.Time // when Send was called
+	sent        time.Time // time when Send was called
 
 	failures int
 	number   uint64    // serial number, in the order of Send
-	busy     bool      // an attempt to deliver it is in progress
-	due      time.Time // when the next attempt may begin; used while the event is in eventQueue.delayed
+	busy     bool      // an attempt to deliver this event is in progress
+	due      time.Time // time when the next attempt may begin, for an event in eventQueue.delayed
 }
 
 // eventQueue holds the pending events. Each session has a line (a FIFO queue), and only the head of a line
-// may be sent. A head without an attempt in progress is in ready, or in delayed until its retry is due.
-// hasten stops retries: from then on a head that has failed is in neither list.
+// may be sent. A head without an attempt in progress is in the list `ready`, or in the list `delayed` until its retry
+// is due. After a call of the method `hasten` there are no retries: a head that fails then is in neither list.
 type eventQueue struct {
-	all     order[pendingEvent]        // by age
+	all     order[pendingEvent]        // sorted by age
 	lines   map[string][]*pendingEvent // by session id, oldest event first; a line is never empty
-	ready   order[pendingEvent]        // sorted by failures, then by age
-	delayed order[pendingEvent]        // by due
+	ready   order[pendingEvent]        // sorted by number of failures, then by age
+	delayed order[pendingEvent]        // sorted by `due`
 	pushed  uint64                     // number of events ever added
-	hasty   bool                       // hasten was called, so no event is retried
+	hasty   bool                       // the method `hasten` was called, so no event is retried
 }
 
 func newEventQueue() eventQueue {
@@ -62,7 +62,7 @@ func (q *eventQueue) push(e *pendingEvent) {
 
 func (q *eventQueue) isHead(e *pendingEvent) bool { return q.lines[e.session][0] == e }
 
-// take returns the event to send next and marks it busy; the event stays in the queue until remove or retry.
+// take returns the event to send next and marks it busy; the event stays in the queue until `remove` or `retry` is called.
 // If no event may be sent, the result `due` is the time of the next retry, or zero if no retry is scheduled. For a
 // probe, take prefers a recent event that has never failed: the receiver may refuse an old event because of its
 // content, and then the circuit would not close.
@@ -110,7 +110,7 @@ func (q *eventQueue) remove(e *pendingEvent) {
 	q.ready.remove(e)
 	q.delayed.remove(e)
 	head, line := q.isHead(e), q.lines[e.session]
-	if !head { // e is the second of its line, behind a busy head; see the method `oldest`
+	if !head { // e is the second of its line, and the head is busy; see the method `oldest`
 		line[1] = line[0]
 	}
 	line[0] = nil
@@ -124,8 +124,8 @@ func (q *eventQueue) remove(e *pendingEvent) {
 	}
 }
 
-// oldest returns the oldest event that is not busy, or nil. It is the head of its line, or the second behind
-// a busy head.
+// oldest returns the oldest event that is not busy, or nil. That event is the head of its line, or it is the second and
+// the head is busy.
 func (q *eventQueue) oldest() *pendingEvent {
 	for _, e := range q.all.items {
 		if !e.busy {

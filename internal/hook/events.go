@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	maxEvents    = 100_000          // the queue's limit; a waiting event takes about 0.7 KiB
+	maxEvents    = 100_000          // largest number of waiting events; each takes about 0.7 KiB
 	maxEventAge  = 24 * time.Hour   // an event older than this is dropped
 	lastChance   = 5 * time.Second  // after Run's context is done, the queued events get this long to be delivered
 	eventsTrip   = 8                // consecutive failures that open the circuit; more than approvalTrip, since a receiver may refuse single events
 	maxEventWait = 5 * time.Minute  // the longest wait after a failure
-	refusedWait  = 10 * time.Second // the longest wait after the endpoint itself refused an event
+	refusedWait  = 10 * time.Second // the longest wait after the endpoint refused an event; it may accept the next one
 )
 
 // Events delivers session events to the back end. Send is safe for concurrent use.
@@ -31,7 +31,7 @@ type Events struct {
 	metrics   *eventMetrics
 	logger    *slog.Logger // adds the endpoint's address to each line
 	lines     struct{ drops, failures, openings, closings logging.Throttle }
-	dropping  sync.WaitGroup // counts the running callbacks `settled` of dropped events
+	dropping  sync.WaitGroup // counts the calls of `settled` in progress for dropped events
 
 	queue eventQueue // guarded by client.mu
 }
@@ -145,7 +145,6 @@ func (s *Events) next(now time.Time, t turn) (*attempt, time.Time) {
 	return &attempt{event: e}, time.Time{}
 }
 
-// send implements discipline.
 func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	e := a.event
 	a.answer = s.endpoint.post(ctx, e.id, e.body, "session", e.session)
@@ -186,7 +185,6 @@ func waitAfter(status int) time.Duration {
 	}
 }
 
-// done implements discipline.
 func (s *Events) done(a *attempt, o *outcome) func() {
 	e := a.event
 	if o.ok {
@@ -222,8 +220,8 @@ func (s *Events) log(a *attempt, o *outcome, failures, queued int) {
 	}
 }
 
-// drop removes e from the queue, and calls settled in a new goroutine: the caller of Send may hold a mutex
-// that settled takes.
+// drop removes e from the queue, and calls e.settled in a new goroutine: the caller of Send may hold a mutex
+// that e.settled locks.
 func (s *Events) drop(e *pendingEvent, cause string) {
 	s.queue.remove(e)
 	s.dropping.Go(func() { s.giveUp(e, cause) })

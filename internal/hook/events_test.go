@@ -46,7 +46,7 @@ func TestDelivery(t *testing.T) {
 }
 
 // The events of a session arrive one at a time in the order of Send, and each is settled once, whatever the
-// receiver answers.
+// back end answers.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
@@ -92,7 +92,7 @@ func TestOrder(t *testing.T) {
 func TestRetry(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(context.Context, *request) reply
-		took   time.Duration // duration of an attempt
+		took   time.Duration
 	}{"500": {status(500), 0}, "302": {status(302), 0}, "no answer": {hang, 10 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHarness(t).run()
@@ -123,7 +123,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// Events that the receiver always refuses delay other events only a little.
+// Events that the back end always refuses delay other events only a little.
 func TestPoison(t *testing.T) {
 	for name, c := range map[string]struct {
 		bad  func(i int) bool
@@ -387,7 +387,7 @@ func TestEventsStopWhileDown(t *testing.T) {
 	}
 }
 
-// settled is called for dropped events, even if Run ends at that moment.
+// Run calls `settled` for dropped events, even if it ends at that moment.
 func TestEventsStopReportsDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

@@ -55,10 +55,10 @@ type harness struct {
 	began    time.Time
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
-	answer   func(context.Context, *request) reply // the back end's
+	answer   func(context.Context, *request) reply
 
 	mu      sync.Mutex
-	got     []*request      // guarded by mu; what the back end received
+	got     []*request      // guarded by mu; requests that the back end received
 	open    []*request      // guarded by mu; requests in progress
 	most    int             // guarded by mu; highest number of concurrent requests
 	ids     map[string]bool // guarded by mu; ids of approval requests
@@ -234,8 +234,8 @@ func (h *harness) RoundTrip(q *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// begin records r. Events may be repeated but not overtake each other within a session; the ids of approval requests
-// are unique.
+// begin records r. It fails the test if two events of one session are delivered at the same time, or if the id of an
+// approval request was used before.
 func (h *harness) begin(r *request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -260,7 +260,6 @@ func (h *harness) begin(r *request) {
 	h.most = max(h.most, len(h.open))
 }
 
-// deliveries returns the attempts to deliver the event with this id.
 func (h *harness) deliveries(id string) (got []*request) {
 	for _, r := range h.got {
 		if r.ID == id {
@@ -270,7 +269,6 @@ func (h *harness) deliveries(id string) (got []*request) {
 	return got
 }
 
-// sizes returns the size of each batch.
 func (h *harness) sizes() (sizes []int) {
 	for _, r := range h.got {
 		sizes = append(sizes, len(r.Requests))
@@ -278,7 +276,6 @@ func (h *harness) sizes() (sizes []int) {
 	return sizes
 }
 
-// call is one call of Request and its result.
 type call struct {
 	done   chan struct{} // closed when the call has returned
 	answer Answer

@@ -15,9 +15,9 @@ type result string
 
 const (
 	ok        result = "ok"        // the event was delivered, or the batch has decisions
-	refused   result = "refused"   // another status
-	malformed result = "malformed" // status 200, but the body has no valid decisions
-	failed    result = "failed"    // no answer
+	refused   result = "refused"   // the endpoint answered with another status
+	malformed result = "malformed" // the status is 200, but the body has no valid decision
+	failed    result = "failed"    // there was no answer
 )
 
 // eventMetrics counts events by type and outcome ("delivered" or "dropped"), and attempts by result.

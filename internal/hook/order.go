@@ -2,7 +2,7 @@ package hook
 
 import "slices"
 
-// order is a sorted list. It is fast when items are added at the end and removed near either end.
+// order is a sorted slice. It is fast if items are added at the end and removed near the beginning or the end.
 type order[T any] struct {
 	items   []*T
 	compare func(a, b *T) int
@@ -10,7 +10,6 @@ type order[T any] struct {
 
 func (o *order[T]) len() int { return len(o.items) }
 
-// first returns the first item, or nil.
 func (o *order[T]) first() *T {
 	if len(o.items) == 0 {
 		return nil

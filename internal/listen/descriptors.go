@@ -11,8 +11,8 @@ import (
 	"refresher/internal/logging"
 )
 
-// Bounds of the reserve of file descriptors that a node keeps free of clients: an eighth of the process's
-// limit, within these bounds. A process without free descriptors can neither answer a probe, nor connect to
+// A node reserves file descriptors that clients cannot use: an eighth of the process's limit, within these
+// bounds. A process without free descriptors can neither answer a probe, nor connect to
 // Redis, nor read a file. The operations port may use half of the reserve; the other half is for files and for
 // connections to Redis and to back ends.
 const (
@@ -29,7 +29,7 @@ func reserved(limit uint64) uint64 {
 type Descriptors struct {
 	limit   uint64 // how many descriptors the process may have
 	logger  *slog.Logger
-	lines   logging.Throttle // of refusals
+	lines   logging.Throttle // limits log lines about refused connections
 	refused prometheus.Counter
 }
 
@@ -64,23 +64,22 @@ func (d *Descriptors) refuse() {
 	}
 }
 
-// sparingListener closes each accepted connection whose descriptor number is not less than `below`. The
-// system gives a new descriptor the lowest free number, so such a number means that all lower ones are in
-// use. No connections have to be counted.
+// sparingListener closes each accepted connection whose descriptor's number is not less than `below`. The
+// operating system gives a new descriptor the lowest free number. So such a number means that all lower
+// numbers are in use, and the listener need not count connections.
 type sparingListener struct {
 	net.Listener
 	below uint64
 	full  func() // called for each connection that was closed
 }
 
-// Accept implements net.Listener.
 func (l *sparingListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil || descriptorOf(conn) < l.below {
 			return conn, err
 		}
-		_ = conn.Close() // the client sees the close
+		_ = conn.Close()
 		l.full()
 	}
 }

@@ -70,7 +70,7 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.(*net.UnixListener).SetUnlinkOnClose(false)
-		if path == stale { // as a killed process leaves it
+		if path == stale { // a killed process leaves its socket file like this
 			_ = l.Close()
 		} else {
 			defer l.Close()
@@ -95,7 +95,7 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 	}
 }
 
-// internal/files holds how files are read again.
+// internal/files tests how files are read again.
 func TestTLSByFiles(t *testing.T) {
 	authority := redistest.NewAuthority(t)
 	certificate, key := authority.Issue("calls.test")

@@ -25,7 +25,7 @@ type proxyListener struct {
 	lines  logging.Throttle // limits log lines about connections without a valid header
 }
 
-// Accept implements net.Listener. It does not wait for the header: the connection's own goroutine reads it.
+// Accept does not wait for the PROXY header: the connection's own goroutine reads it.
 func (l *proxyListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil || !l.trusts(c.RemoteAddr()) {
@@ -51,14 +51,13 @@ type heardConn struct {
 	heard bool // set and read only by the goroutine that reads the connection
 }
 
-// Read implements net.Conn.
 func (c *heardConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.heard = c.heard || n > 0
 	return n, err
 }
 
-// proxiedConn is a connection from a trusted proxy.
+// proxiedConn is a connection from a trusted proxy. It begins with a PROXY header.
 type proxiedConn struct {
 	*proxyproto.Conn
 
@@ -66,7 +65,6 @@ type proxiedConn struct {
 	listener *proxyListener
 }
 
-// Read implements net.Conn.
 func (c *proxiedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil && c.socket.heard && c.ProxyHeader() == nil {
@@ -75,5 +73,6 @@ func (c *proxiedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// NetConn returns the connection to the proxy, like tls.Conn's method of this name.
+// NetConn returns the connection to the proxy, as tls.Conn.NetConn returns the connection below TLS. Package ws uses
+// both to find the TCP socket.
 func (c *proxiedConn) NetConn() net.Conn { return c.socket.Conn }

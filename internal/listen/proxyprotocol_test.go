@@ -100,7 +100,7 @@ func TestProxyProtocolMalformed(t *testing.T) {
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, c) // until the node closes the connection
+	_, _ = io.Copy(io.Discard, c) // waits until the node closes the connection
 	_ = c.Close()
 	for range 2 {
 		if got := say(g, "PROXY TCP4 192.0.2.7\r\n", "", false); got != 0 {

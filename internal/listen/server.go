@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Limits on the size of a client's request and on the time it may take.
+// These are limits on the size of a client's request and on the time it may take.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second

@@ -16,7 +16,6 @@ type serverLog struct {
 	handshakes, panics, others logging.Throttle
 }
 
-// Handle implements slog.Handler.
 func (l *serverLog) Handle(ctx context.Context, r slog.Record) error {
 	lines := &l.others
 	switch {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A flood of lines of one kind is counted, and hides no line of another kind.
+// Of many lines of one kind, one a minute is written and the others are counted. Lines of other kinds are still written.
 func TestServerLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer

@@ -45,7 +45,7 @@ func write(t *testing.T, w io.Writer, text string) {
 	}
 }
 
-// Clients that keep a connection busy without completing a request are disconnected in time, and delay no other client.
+// Clients that keep a connection busy without completing a request are disconnected in time.
 func TestSlowClientsAreCut(t *testing.T) {
 	const upgrade = "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -157,7 +157,7 @@ func TestSlowRequestDoesNotHoldUpTheStop(t *testing.T) {
 	})
 }
 
-// TestServerLog holds which lines are limited.
+// TestServerLog tests which lines are limited.
 func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, withTLS(t))

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// maxWaiting limits the bytes of queued lines; that is some thousand lines.
+	// maxWaiting limits the bytes of queued lines; it is enough for some thousand lines.
 	maxWaiting = 1 << 20
 	// closePatience is how long Close waits for an output that blocks.
 	closePatience = 2 * time.Second

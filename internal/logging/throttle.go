@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// started is the origin of Throttle's times. They use the monotonic clock, so setting the wall clock does not
-// affect them.
+// started is the time from which Throttle measures, by the monotonic clock. So a change of the wall clock does
+// not affect it.
 var started = time.Now()
 
-// Throttle limits how often log lines of one kind are written, and counts the lines that were not. The zero
+// Throttle limits how often log lines of one kind are written, and counts the suppressed lines. The zero
 // value is ready to use. It is safe for concurrent use.
 type Throttle struct {
-	last    atomic.Int64 // time of the last line, since started; 0 before the first
-	skipped atomic.Int64 // since then
+	last    atomic.Int64 // time of the last written line, as a duration since `started`; 0 before the first line
+	skipped atomic.Int64 // number of lines that were suppressed since the last written line
 }
 
 // Pass reports whether a line may be written now; lines are at least `every` apart. If ok is true, `unlogged` is the

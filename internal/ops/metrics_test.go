@@ -68,7 +68,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestLoopbackServesOnlyLocalhost holds which hosts are refused.
+// TestLoopbackServesOnlyLocalhost tests which hosts are refused.
 func TestOpsPortKnowsWhetherItIsOnLoopback(t *testing.T) {
 	for address, want := range map[string]int{"127.0.0.1:0": http.StatusMisdirectedRequest, "0.0.0.0:0": http.StatusOK} {
 		n := apptest.StartNode(t, func(c *app.Config) { c.OpsListen = address })

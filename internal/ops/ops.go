@@ -71,7 +71,7 @@ func (h *Health) ready() (bool, string) {
 		return false, "starting: no key set has been fetched yet"
 	case err != nil: // not ready, so that new clients connect to another node
 		return false, err.Error()
-	case h.config.Degraded(): // ready: for clients, a node without its store is better than none
+	case h.config.Degraded(): // ready, since for clients a node without its store is better than no node
 		return true, "ready, degraded: the store cannot be reached"
 	case !h.config.HasKeys():
 		return true, "ready, degraded: no key set has been fetched, so nobody new gets in"
@@ -124,5 +124,5 @@ func report(w http.ResponseWriter, check func() (bool, string), failure int) {
 	if !ok {
 		w.WriteHeader(failure)
 	}
-	_, _ = io.WriteString(w, text+"\n") // fails if the prober has hung up
+	_, _ = io.WriteString(w, text+"\n") // the write fails only if the prober has closed the connection
 }

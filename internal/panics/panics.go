@@ -22,7 +22,7 @@ import (
 // Part is the part of the service in which a panic happened.
 type Part string
 
-// Parts of the service that recover.
+// These are the parts of the service that recover panics.
 const (
 	Session    Part = "session"    // a change of one session, its renewal or its push
 	Connection Part = "connection" // the handling of one WebSocket's messages
@@ -88,7 +88,7 @@ func (r *Reporter) Handler(h http.Handler) http.Handler {
 			if value != http.ErrAbortHandler { //nolint:errorlint // net/http compares it like this
 				r.Report(Request, value)
 			}
-			panic(http.ErrAbortHandler) // net/http does not log this value again
+			panic(http.ErrAbortHandler) // net/http closes the connection, and does not log this value
 		}()
 		h.ServeHTTP(w, request)
 	})

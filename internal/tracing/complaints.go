@@ -13,10 +13,9 @@ import (
 // causes an error.
 type complaints struct {
 	logger *slog.Logger
-	next   atomic.Int64 // Unix ns
+	next   atomic.Int64 // from this time on an error may be logged again, in Unix nanoseconds
 }
 
-// Handle implements otel.ErrorHandler.
 func (c *complaints) Handle(err error) {
 	now := time.Now()
 	next := c.next.Load()
@@ -26,27 +25,21 @@ func (c *complaints) Handle(err error) {
 }
 
 // misread logs settings that the OpenTelemetry SDK cannot parse and therefore ignores; by default the SDK would print
-// them to the terminal. It omits the values, since a header may contain an API key.
+// them to the terminal. It omits the values, since a header may contain an API key. Only the method Error logs.
 type misread struct{ logger *slog.Logger }
 
 var _ logr.LogSink = misread{}
 
-// Error implements logr.LogSink.
 func (m misread) Error(err error, what string, _ ...any) {
 	m.logger.Warn("a setting of OpenTelemetry is left out", "error", fmt.Errorf("%s: %w", what, err))
 }
 
-// Enabled implements logr.LogSink. Only errors are logged.
 func (misread) Enabled(int) bool { return false }
 
-// Init implements logr.LogSink.
 func (misread) Init(logr.RuntimeInfo) {}
 
-// Info implements logr.LogSink.
 func (misread) Info(int, string, ...any) {}
 
-// WithName implements logr.LogSink.
 func (m misread) WithName(string) logr.LogSink { return m }
 
-// WithValues implements logr.LogSink.
 func (m misread) WithValues(...any) logr.LogSink { return m }

@@ -94,7 +94,7 @@ func TestMistakesAreRefused(t *testing.T) {
 	}
 }
 
-// The environment has the last word.
+// Attributes from the environment override the service's own.
 func TestTracesReachACollector(t *testing.T) {
 	c := collector.Start(t)
 	p, _ := start(t, "EXPORTER_OTLP_ENDPOINT", c.URL, "RESOURCE_ATTRIBUTES", "service.instance.id=calls", "TRACES_SAMPLER", "traceidratio", "TRACES_SAMPLER_ARG", "0.5")

@@ -112,6 +112,20 @@ func (s *service) accept() {
 	_, _ = s.conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"))
 }
 
+// admit accepts a connection and its join, with tokens that expire at a second, and awaits the call's ack.
+func (s *service) admit(expiresAt string) {
+	s.t.Helper()
+	s.accept()
+	s.expect(`"type":"join"`)
+	s.text(joined("1", expiresAt, "946684800000"))
+	s.expect(`"ack","seq":1`)
+}
+
+// close sends a close frame.
+func (s *service) close(code protocol.CloseCode) {
+	_, _ = s.conn.Write([]byte{0x88, 2, byte(code >> 8), byte(code & 0xff)}) // fails if the client has closed the connection
+}
+
 // play runs calls against a simulated service: each script handles one of their connections, in order.
 func play(t *testing.T, c Config, scripts ...func(*service)) Report {
 	t.Helper()
@@ -168,10 +182,7 @@ func TestACallIsRenewedAndKept(t *testing.T) {
 	c := valid()
 	c.Duration, c.AckDelay = 60*time.Second, 500*time.Millisecond
 	r := play(t, c, func(s *service) {
-		s.accept()
-		s.expect(`"type":"join"`)
-		s.text(joined("1", "946684830", "946684800000"))
-		s.expect(`"ack","seq":1`)
+		s.admit("946684830")
 		time.Sleep(20 * time.Second) // bubble
 		s.text(`{"type":"token-privilege-will-expire","seq":2,"attempt":1,"cause":"schedule","previousExpiresAt":946684830,"now":946684820000,"tokens":{"rtc":{"token":"t","expiresAt":946684920}}}`)
 		s.expect(`"ack","seq":2`)
@@ -198,10 +209,7 @@ func TestTokensThatRunOutAreCounted(t *testing.T) {
 	c := valid()
 	c.Duration = 40 * time.Second
 	r := play(t, c, func(s *service) {
-		s.accept()
-		s.expect(`"type":"join"`)
-		s.text(joined("1", "946684810", "946684800000"))
-		s.expect(`"ack","seq":1`)
+		s.admit("946684810")
 		time.Sleep(15 * time.Second) // bubble
 		s.text(`{"type":"token-privilege-did-expire","seq":2,"attempt":1,"cause":"schedule","previousExpiresAt":946684810,"now":946684815000,"tokens":{"rtc":{"token":"t","expiresAt":946684830}}}`)
 		s.expect(`"ack","seq":2`)
@@ -219,15 +227,12 @@ func TestALostCallComesBackByItsKey(t *testing.T) {
 	c := valid()
 	c.Duration = 30 * time.Second
 	r := play(t, c, func(s *service) {
-		s.accept()
-		s.expect(`"type":"join"`)
-		s.text(joined("1", "946684900", "946684800000"))
-		s.expect(`"ack","seq":1`)
+		s.admit("946684900")
 	}, func(s *service) {
 		s.accept()
 		s.expect(`"type":"resume","session":"S","key":"K","expiresAt":946684900,"seq":1`)
 		s.text(`{"type":"reconnect","afterMs":2000,"reason":"overload"}`)
-		_, _ = s.conn.Write([]byte{0x88, 2, byte(protocol.CloseOverload >> 8), byte(protocol.CloseOverload & 0xff)})
+		s.close(protocol.CloseOverload)
 		s.expect("")
 	}, func(s *service) {
 		s.accept()
@@ -288,17 +293,14 @@ func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
 			config := valid()
 			config.Calls, config.JoinRate, config.Duration = 2, c.rate, 5*time.Second
 			r := play(t, config, func(s *service) {
-				s.accept()
-				s.expect(`"type":"join"`)
-				s.text(joined("1", "946685800", "946684800000"))
-				s.expect(`"ack","seq":1`)
+				s.admit("946685800")
 				s.expect(`"leave"`)
 			}, func(s *service) {
 				s.accept()
 				s.expect(`"type":"join"`)
 				if c.away {
 					s.text(`{"type":"reconnect","afterMs":60000,"reason":"overload"}`)
-					_, _ = s.conn.Write([]byte{0x88, 2, byte(protocol.CloseOverload >> 8), byte(protocol.CloseOverload & 0xff)})
+					s.close(protocol.CloseOverload)
 				}
 				_, _ = s.conn.Read(make([]byte, 64))
 			})
@@ -342,7 +344,7 @@ func TestARefusalEndsTheCall(t *testing.T) {
 		s.accept()
 		s.expect(`"type":"join"`)
 		s.text(`{"type":"error","code":"unauthenticated","message":"no"}`)
-		_, _ = s.conn.Write([]byte{0x88, 2, 4401 >> 8, 4401 & 0xff})
+		s.close(4401)
 		s.expect("")
 	})
 	if r.Refused != 1 || r.Errors["unauthenticated"] != 1 || r.Errors["close_4401"] != 1 {
@@ -365,14 +367,11 @@ func TestCallObeysCloseCodes(t *testing.T) {
 	for _, code := range codes {
 		for last, message := range messages {
 			scripts := []func(*service){func(s *service) {
-				s.accept()
-				s.expect(`"type":"join"`)
-				s.text(joined("1", "946685800", "946684800000"))
-				s.expect(`"ack","seq":1`)
+				s.admit("946685800")
 				if message != "" {
 					s.text(message)
 				}
-				_, _ = s.conn.Write([]byte{0x88, 2, byte(code >> 8), byte(code)})
+				s.close(code)
 				s.expect("")
 			}}
 			if greeting := greetings[code.After(last)]; greeting != "" {

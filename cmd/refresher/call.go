@@ -57,7 +57,7 @@ func (c *callCommand) Run() error {
 	call.giveUp = cancel
 	leaving := context.AfterFunc(stop.first, func() {
 		call.client.Leave()
-		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // exit even if the service has not answered by now
+		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // exit even if the service does not answer the leave
 	})
 	defer leaving()
 	err := call.client.Run(ctx)
@@ -76,7 +76,7 @@ func (c *callCommand) Run() error {
 	return err
 }
 
-// config returns the client's configuration. The parameter `call` acts as the SDK.
+// config returns the configuration of the Go client. The call stands for the SDK: it applies the tokens.
 func (c *callCommand) config(call *call) client.Config {
 	config := client.Config{
 		URL: c.URL, Credential: func(context.Context) (string, error) { return c.Credential, nil },
@@ -92,7 +92,7 @@ func (c *callCommand) config(call *call) client.Config {
 	return config
 }
 
-// user returns the RTC user's name: the account or the UID.
+// user returns the RTC account or, without an account, the uid as text.
 func (c *callCommand) user() string {
 	return cmp.Or(c.Account, strconv.FormatUint(uint64(c.UID), 10))
 }
@@ -101,16 +101,15 @@ func (c *callCommand) user() string {
 type call struct {
 	command *callCommand
 	client  *client.Client
-	edge    *edgeLink // nil if the call has no edge; call then only inspects the tokens
+	edge    *edgeLink // nil without --edge
 	out     io.Writer
 	giveUp  context.CancelCauseFunc
 
 	tokens   client.Tokens // in use
 	renewals int
-	margin   time.Duration // the shortest time that the old tokens had left at a renewal
+	margin   time.Duration // shortest time that the old tokens had left when they were replaced
 }
 
-// apply handles new tokens as an SDK would.
 func (c *call) apply(ctx context.Context, b client.Tokens) error {
 	switch {
 	case b.Action != client.Renew:
@@ -164,7 +163,7 @@ func (c *call) rejoin(ctx context.Context, b client.Tokens) error {
 	return nil
 }
 
-// warned handles an event that the edge reports, such as a warning that a token expires.
+// warned handles an event of the edge, such as its warning that a token will expire soon.
 func (c *call) warned(e edge.Event) {
 	c.say("edge", "%s (%s)", e.Name, e.Leg)
 	if e.Name == edge.WillExpire {
@@ -188,13 +187,13 @@ func (c *call) notify(n client.Event) {
 	}
 }
 
-// uselessError says why each further attempt to connect would fail too.
+// uselessError is an error that every further attempt to connect would meet too. Its text says what to change.
 type uselessError struct{ text string }
 
 func (e *uselessError) Error() string { return e.text }
 
-// useless returns a *uselessError if every attempt with this URL will fail like the attempt that returned the error
-// err. Otherwise it returns nil.
+// useless returns a *uselessError if err comes from a wrong URL, so that all further attempts would fail too. Otherwise
+// it returns nil, and the client tries again.
 func useless(err error) error {
 	handshake, answered := errors.AsType[*client.HandshakeError](err)
 	unknown, noHost := errors.AsType[*net.DNSError](err)

@@ -12,7 +12,7 @@ type certificatesCommand struct {
 	operator `embed:""`
 }
 
-// certificateInfo is the service's answer about one App Certificate. Times are Unix seconds.
+// certificateInfo is one App Certificate in the service's answer.
 type certificateInfo struct {
 	Fingerprint     string          `json:"fingerprint"`
 	SignedBy        []string        `json:"signedBy"`

@@ -52,13 +52,13 @@ func (c *grantCommand) Run() error {
 	return nil
 }
 
-// flagOfClaim maps the claims that can be wrong to the flags that set them.
+// flagOfClaim maps each claim that credential.Grant can refuse to the flag that sets it.
 var flagOfClaim = map[string]string{
 	"sub": "--subject", "grants.rtc.channels": "--channels", "grants.rtc.uids": "--uids", "grants.rtc.accounts": "--accounts",
 	"grants.rtm.users": "--rtm-users", "grants.chat.users": "--chat-users", "grants.maxTtl": "--max-ttl", "grants.until": "--until",
 }
 
-// inFlags replaces the claim's name in an error by the name of the flag that sets the claim.
+// inFlags replaces the name of a claim at the beginning of an error by the name of its flag.
 func inFlags(err error) error {
 	if claim, rest, ok := strings.Cut(err.Error(), ": "); ok && flagOfClaim[claim] != "" {
 		return errors.New(flagOfClaim[claim] + ": " + rest)
@@ -66,7 +66,7 @@ func inFlags(err error) error {
 	return err
 }
 
-// caller returns the caller that the credential names, with its grants.
+// caller returns the identity and the grants to write into the credential.
 func (c *grantCommand) caller(now time.Time) (session.Caller, error) {
 	caller := session.Caller{App: c.App, Subject: c.Subject, Admin: c.Admin, Grant: session.Grant{
 		Channels: c.Channels, UIDs: c.UIDs, Accounts: c.Accounts,

@@ -35,10 +35,10 @@ type demoCommand struct {
 func (c *demoCommand) Run(from *sources) (err error) {
 	stop := onSignals()
 	defer stop.release()
-	// SIGHUP means that the terminal was closed. The demo stops then, so that it removes its files.
+	// SIGHUP means that the terminal was closed. The demo stops then, so that it removes its temporary files.
 	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP)
 	defer release()
-	if strings.HasPrefix(string(c.Listen), ":") { // a port alone would mean all interfaces
+	if strings.HasPrefix(string(c.Listen), ":") { // a port without a host would mean all interfaces
 		c.Listen = "127.0.0.1" + c.Listen
 	}
 	if strings.HasPrefix(string(c.Listen), "unix:") {
@@ -82,7 +82,7 @@ func (c *demoCommand) Run(from *sources) (err error) {
 	}
 	config.Page = page.Handler
 	config.DrainWindow = min(config.DrainWindow, time.Second)
-	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // sessions need new tokens before the old certificate is refused
+	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // so that sessions have new tokens before the edge refuses the old certificate
 	var reloads <-chan os.Signal
 	if signer != nil {
 		config.CertificateChanged, reloads = signer.changed, signer.reloads
@@ -96,7 +96,6 @@ func (c *demoCommand) Run(from *sources) (err error) {
 	return a.Run(ctx, stop.second, reloads)
 }
 
-// setAuth configures how the service authenticates callers.
 func (c *demoCommand) setAuth(config *app.Config) (err error) {
 	config.Auth = c.Auth
 	if c.Auth == "none" {
@@ -117,28 +116,28 @@ func (c *demoCommand) makeUp() *signer {
 	}
 	c.AppID, c.AppCertificate = randomID(), randomID()
 	if c.SessionSecret == "" {
-		c.SessionSecret = randomID() // else resume keys would become invalid when the certificate is replaced
+		c.SessionSecret = randomID() // by default the secret is derived from the certificate, and a rotation would invalidate all resume keys
 	}
 	return newSigner(c.AppCertificate)
 }
 
-// agoraWarning is how long before a token's end Agora's edge sends its warning.
+// agoraWarning is how long before the expiry of a token Agora warns the client.
 const agoraWarning = 30 * time.Second
 
 // ownPage reports whether the user has a web page of their own, so that the demo serves none.
 func (c *demoCommand) ownPage() bool { return c.Auth == "jwt" }
 
-// page returns the demo page, and the stand-in for Agora's edge that holds the page's call, or nil if Agora itself
-// holds the call. The parameter `signer` is nil if the credentials are real.
+// page returns the demo page, and the stand-in for Agora's edge that holds the calls. The stand-in is nil if Agora
+// holds them. The signer is nil unless the App Certificate was generated.
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
-	ttl := max(c.TokenTTL, time.Second) // app.New refuses a token lifetime that is too short
+	ttl := max(c.TokenTTL, time.Second) // if the lifetime is too short, app.New refuses it later
 	config := demo.Config{
 		AppID: c.AppID, Version: build.Info().Version, WarnBefore: agoraWarning,
 		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),
 		Real: signer == nil && !c.StandIn && !c.ownPage(), WithoutPage: c.ownPage(), Logger: logger.With("component", "demo"),
 	}
 	if !config.Real {
-		// For tokens this short, Agora would send the warning as soon as it receives them.
+		// Agora's 30 s may be longer than the whole lifetime; the client would then be warned of each token at once.
 		config.WarnBefore = max(min(agoraWarning, ttl/5).Truncate(time.Second), time.Second)
 		certificates := append(c.certificates(), "")
 		standIn, err = edge.New(edge.Config{
@@ -156,7 +155,7 @@ func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo
 	return page, standIn, err
 }
 
-// greet prints what the user can look at and try.
+// greet prints the addresses of the demo, and what the user can try.
 func (c *demoCommand) greet(a *app.App, madeUp, standIn bool) {
 	tls := ""
 	if c.TLSCertFile != "" {
@@ -197,7 +196,7 @@ Stop with Ctrl-C.
 `, c.TokenTTL, tls, at, a.OpsAddr(), c.AppID, held)
 }
 
-// randomID returns a random text in the form of an App ID or certificate.
+// randomID returns 32 random hex digits, the form of an App ID and of an App Certificate.
 func randomID() string {
 	var b [16]byte
 	rand.Read(b[:])

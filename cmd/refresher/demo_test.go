@@ -21,7 +21,7 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// decode decodes an answer, which must report success.
+// decode decodes an answer whose status must be 200.
 func decode[T any](t *testing.T, status int, text string) (value T) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &value); err != nil || status != http.StatusOK {
@@ -66,8 +66,8 @@ func (s *service) demoCertificates() []string {
 	return strings.Fields(string(text))
 }
 
-// dialStandIn connects to the demo's edge as a page of this origin, and returns a function that sends a request for
-// user 7 in the channel "room" and returns the code of the answer.
+// dialStandIn connects to the stand-in for Agora's edge as a page of this origin would. The function `ask` sends a
+// request for user 7 in the channel "room", and returns the code of the answer; 0 means success.
 func (s *service) dialStandIn(origin string) (ask func(op, token string) int) {
 	s.t.Helper()
 	socket, _, err := websocket.Dial(s.t.Context(), "ws://"+s.addr+"/demo/edge", &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {origin}}})
@@ -152,7 +152,7 @@ func TestDemo(t *testing.T) {
 	}
 	leave()
 	<-ended
-	s.stop(syscall.SIGHUP) // the signal when its terminal is closed
+	s.stop(syscall.SIGHUP) // SIGHUP is the signal when its terminal is closed
 	for _, certificate := range now {
 		if strings.Contains(s.said.String()+said, certificate) {
 			t.Error("a certificate is shown")
@@ -164,7 +164,7 @@ func TestDemoSaysWhatThereIs(t *testing.T) {
 	const secret = "REFRESHER_JWT_SECRET=" + firstSecret
 	for line, c := range map[string]struct {
 		env, greeting []string
-		real          bool // Agora, instead of the stand-in, holds the page's call
+		real          bool // whether Agora holds the calls
 		page          int
 	}{
 		"demo":                    {nil, []string{"tokens live 30s", "made up for this run", "http://ADDRESS/\n", "ws://ADDRESS/v1/ws"}, false, http.StatusOK},
@@ -201,7 +201,8 @@ func TestDemoSaysWhatThereIs(t *testing.T) {
 	}
 }
 
-// For a page of the user's own, the demo checks credentials, and the stand-in accepts pages of the allowed origins.
+// A user can replace the demo's page by one of their own: the demo then checks credentials, and the stand-in accepts
+// pages of the allowed origins.
 func TestDemoForAPageOfOnesOwn(t *testing.T) {
 	s := start(t, secretEnv, "demo --auth=jwt --allowed-origins=https://app.example.com")
 	if status, _ := s.request(http.MethodGet, "/rtc/room/subscriber/uid/7", ""); status != http.StatusUnauthorized {
@@ -213,8 +214,8 @@ func TestDemoForAPageOfOnesOwn(t *testing.T) {
 	}
 }
 
-// TestDemoAndCall does what a new user does first: it runs the demo and a call. The stand-in for Agora's edge holds the
-// call as long as its tokens are valid.
+// TestDemoAndCall does what a new user does first: it runs the demo and a call. The stand-in holds the call as long as
+// its tokens are valid.
 func TestDemoAndCall(t *testing.T) {
 	t.Parallel()
 	standIn, err := edge.New(edge.Config{AppID: appID, Certificate: certificate})

@@ -16,18 +16,17 @@ import (
 	"refresher/test/redistest"
 )
 
-// flooding is how many clients connect to a node that may have maxDescriptors descriptors.
+// A node may have maxDescriptors file descriptors, and `flooding` clients connect to it.
 const maxDescriptors, flooding = 64, 80
 
-// limited makes a command run with at most maxDescriptors file descriptors.
 func limited(c *exec.Cmd) *exec.Cmd {
 	c.Args = append([]string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, maxDescriptors), c.Path}, c.Args[1:]...)
 	c.Path = "/bin/sh"
 	return c
 }
 
-// With more clients than file descriptors, an existing call goes on, probes are answered, the node reconnects to Redis
-// after an outage, and it can still read files.
+// With more clients than file descriptors, a call goes on, probes are answered, the node reconnects to Redis after an
+// outage, and it can still read files.
 func TestDescriptorsAreKeptBack(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

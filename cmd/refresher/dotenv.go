@@ -21,7 +21,6 @@ import (
 
 const maxEnvFile = 1 << 20
 
-// variable is an environment variable.
 type variable struct{ name, value string }
 
 // readEnvFile reads a .env file. A missing file is not an error. Errors name the line and the variable, and
@@ -49,7 +48,6 @@ func readEnvFile(path string) ([]variable, error) {
 	return variables, nil
 }
 
-// parseEnv parses the text of a .env file.
 func parseEnv(text []byte) (variables []variable, err error) {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		return nil, errors.New("is in UTF-16; save it as UTF-8")
@@ -96,7 +94,7 @@ func parseValue(text string) (string, error) {
 		quote, inside = text[:1], text[1:]
 	}
 	inside, closed := strings.CutSuffix(inside, quote)
-	// plain is the text without its escaped characters.
+	// plain is the text without its escaped characters, so that the quotes that are left in it are not escaped.
 	plain := escaped.ReplaceAllLiteralString(inside, "")
 	switch {
 	case quote == "" && spaceHash.MatchString(text):
@@ -117,7 +115,7 @@ func parseValue(text string) (string, error) {
 
 var (
 	spaceHash = regexp.MustCompile(`[ \t]#`)
-	// escaped matches a \ and a character that it makes literal within double quotes, as in a shell. Before
-	// other characters, \ is literal itself.
+	// escaped matches a backslash and a character that it makes literal within double quotes, as in a shell. Before any
+	// other character, the backslash itself is literal.
 	escaped = regexp.MustCompile("\\\\([\"\\\\`$])")
 )

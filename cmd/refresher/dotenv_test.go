@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestEnvFile compares each line's value with the recorded values of docker --env-file (28.2) and systemd's
-// EnvironmentFile (252). `none` means that the tool refuses the line, or ignores it with a warning.
+// TestEnvFile compares refresher with docker --env-file (28.2) and systemd's EnvironmentFile (252), whose values were
+// recorded. The value `none` means that the tool refuses the line, or ignores it with a warning.
 func TestEnvFile(t *testing.T) {
 	const none = "\x00"
 	for _, c := range []struct {
@@ -75,7 +75,7 @@ func TestEnvFile(t *testing.T) {
 		if err != nil || !found || value != c.want {
 			t.Errorf("%q: %q, %v; want %q", c.text, variables, err, c.want)
 		}
-		// A value equals the one that Docker or systemd reads, so that a file can be moved between the tools.
+		// A file can be moved between the tools only if the value is the one of Docker or of systemd.
 		unquoted := strings.Trim(c.docker, " \t\"'")
 		if c.want != c.docker && c.want != c.systemd && c.want != unquoted && c.docker != none {
 			t.Errorf("%q: %q, and neither Docker's %q nor systemd's %q", c.text, c.want, c.docker, c.systemd)
@@ -83,7 +83,7 @@ func TestEnvFile(t *testing.T) {
 	}
 }
 
-// An accepted value stays the same when it is written in single quotes.
+// FuzzEnvFile writes each accepted value in single quotes, which must not change it.
 func FuzzEnvFile(f *testing.F) {
 	for _, text := range []string{"A=b", `A="p\$27K"`, "export A='b c'\r\n#\n", "\ufeffA=b", "A=a #b", `A="`} {
 		f.Add([]byte(text))
@@ -96,7 +96,7 @@ func FuzzEnvFile(f *testing.F) {
 		var again strings.Builder
 		for _, v := range variables {
 			if strings.ContainsAny(v.value, "'\r\n") {
-				return // a text that cannot be written in single quotes
+				return
 			}
 			again.WriteString(v.name + "='" + v.value + "'\n")
 		}
@@ -123,8 +123,8 @@ func TestEnvFilesThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A command fails because of a bad .env file only if it has settings that could be in the file. A probe warns of it: its
-// failure would restart a healthy service.
+// A bad .env file makes a command fail only if the file could have settings for it. The command health goes on with a
+// warning, since a failed probe would restart a healthy service.
 func TestWhoNeedsTheEnvFile(t *testing.T) {
 	const refused = "refresher: .env: line 1: want NAME=value, without spaces before the =\n"
 	for line, want := range map[string]string{

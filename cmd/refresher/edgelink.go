@@ -17,7 +17,7 @@ type edgeLink struct {
 	events sync.WaitGroup // their reader
 }
 
-// dialEdge connects to the edge. Events of the edge go to call.
+// dialEdge connects to the edge, and passes its events to the call.
 func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error) {
 	c, err := edge.Dial(ctx, address)
 	if err != nil {
@@ -32,7 +32,7 @@ func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error
 	return e, nil
 }
 
-// join joins each Agora service for which t has a token.
+// join sends one join for each Agora service that the tokens are for.
 func (e *edgeLink) join(ctx context.Context, c *callCommand, t client.Tokens) error {
 	users := map[edge.Leg]string{edge.RTC: c.user(), edge.RTM: cmp.Or(c.RTMUser, c.user()), edge.Chat: c.ChatUser}
 	return e.each("join", t, func(leg edge.Leg, token string) error {
@@ -45,7 +45,7 @@ func (e *edgeLink) join(ctx context.Context, c *callCommand, t client.Tokens) er
 	})
 }
 
-// renew gives the edge the new token of each service that the call has joined.
+// renew gives the edge the new tokens.
 func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	return e.each("renewal", t, func(leg edge.Leg, token string) error {
 		_, err := e.client.Renew(ctx, leg, token)
@@ -53,12 +53,12 @@ func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	})
 }
 
-// leave leaves the call, so that the edge does not record the later disconnect as a loss.
+// leave ends the call. Without it, the edge would count the disconnect as a broken connection.
 func (e *edgeLink) leave(ctx context.Context, t client.Tokens) error {
 	return e.each("leave", t, func(leg edge.Leg, _ string) error { return e.client.Leave(ctx, leg) })
 }
 
-// each calls do for each Agora service for which t has a token.
+// each calls the function `do` for each Agora service that has a token in t, and joins the errors.
 func (e *edgeLink) each(what string, t client.Tokens, do func(leg edge.Leg, token string) error) (err error) {
 	for _, one := range []struct {
 		leg   edge.Leg
@@ -75,6 +75,6 @@ func (e *edgeLink) each(what string, t client.Tokens, do func(leg edge.Leg, toke
 }
 
 func (e *edgeLink) close() {
-	_ = e.client.Close() // the error does not matter: the call has ended
+	_ = e.client.Close()
 	e.events.Wait()
 }

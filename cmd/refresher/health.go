@@ -18,7 +18,6 @@ type healthCommand struct {
 	Timeout   time.Duration `default:"2s" help:"How long the answer may take."`
 }
 
-// maxHealth is how many bytes of an answer are printed.
 const maxHealth = 1 << 10
 
 // Run probes the service and prints the answer. If the service is unhealthy, Run returns an error, so that
@@ -57,7 +56,7 @@ func (c *healthCommand) Run() error {
 	return err
 }
 
-// local returns the address at which this machine reaches a service that listens on `listen`.
+// local returns the loopback address for a service that listens on all interfaces, and any other address unchanged.
 func local(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

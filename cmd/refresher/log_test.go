@@ -56,12 +56,13 @@ func TestCallsDoNotNeedTheReaderOfTheLog(t *testing.T) {
 			if err := s.Wait(); err != nil {
 				t.Errorf("stopped with %v", err)
 			}
-			_ = reader.Close() // the test still has the file open here, so the garbage collector cannot close it earlier
+			_ = reader.Close() // without this use, the garbage collector could close the file earlier
 		})
 	}
 }
 
-// fill writes to a pipe until it is full. It opens the pipe again for this, so that writes of the service still block.
+// fill writes to a pipe until the pipe is full. It opens the pipe again, since its own writes must not block, while
+// those of the service must.
 func fill(t *testing.T, writer *os.File) {
 	t.Helper()
 	path := filepath.Join("/proc/self/fd", strconv.Itoa(int(writer.Fd())))

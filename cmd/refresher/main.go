@@ -64,9 +64,8 @@ func main() {
 	parser.FatalIfErrorf(err)
 }
 
-// logFatal logs the error that ended a service whose log is JSON, and reports whether it did so: a program
-// that reads the log would skip an error in plain text. It searches the arguments for the log format itself,
-// since parsing them may have failed.
+// logFatal logs the error that ended a service whose log is JSON, and reports whether it did: programs that read such a
+// log skip plain text. Parsing the arguments may have failed, so logFatal searches them for the log format itself.
 func logFatal(args []string, err error) bool {
 	if len(args) == 0 || args[0] != "serve" {
 		return false
@@ -88,10 +87,10 @@ func logFatal(args []string, err error) bool {
 	return true
 }
 
-// loadEnv reads .env if the file exists and the command has settings that it could contain. It sets the
-// variables that the environment does not have, and returns their names. Before that it drops empty
-// variables: they would hide a default, an alternative name or a line of .env. Compose sets a variable to an
-// empty text if it has no value for it.
+// loadEnv reads .env if the file exists and the command has settings that it could contain. It sets only variables that
+// the environment does not have, and returns their names. First it unsets our empty variables, since an empty variable
+// would hide a default, an alternative name or a line of .env. Compose sets a variable to an empty text if it has no
+// value for it.
 func loadEnv(commands *kong.Node, args []string) (names []string, err error) {
 	if err := dropEmpty(); err != nil {
 		return nil, err
@@ -100,7 +99,7 @@ func loadEnv(commands *kong.Node, args []string) (names []string, err error) {
 		return nil, nil
 	}
 	variables, err := readEnvFile(".env")
-	if err != nil && args[0] == "health" { // otherwise the failed probe would restart a healthy service
+	if err != nil && args[0] == "health" { // a failed probe would restart a healthy service
 		fmt.Fprintf(os.Stderr, "refresher: %v; going on without it\n", err)
 		return nil, nil
 	}
@@ -120,7 +119,7 @@ func loadEnv(commands *kong.Node, args []string) (names []string, err error) {
 	return names, dropEmpty()
 }
 
-// readsEnv reports whether the command in args has settings from the environment. With --help no command has any.
+// readsEnv reports whether the command in args has settings that the environment can set. With --help it needs none.
 func readsEnv(commands *kong.Node, args []string) bool {
 	if len(args) == 0 || slices.Contains(args, "--help") || slices.Contains(args, "-h") {
 		return false
@@ -133,7 +132,7 @@ func readsEnv(commands *kong.Node, args []string) bool {
 	return false
 }
 
-// dropEmpty unsets our variables that are empty.
+// dropEmpty unsets the empty variables for which isOurs is true.
 func dropEmpty() error {
 	for _, setting := range os.Environ() {
 		if name, value, _ := strings.Cut(setting, "="); value == "" && isOurs(name) {
@@ -155,8 +154,8 @@ func isOurs(name string) bool {
 	return strings.HasPrefix(name, "REFRESHER_") || strings.HasPrefix(name, "OTEL_")
 }
 
-// signals has contexts that the interrupts of the process cancel. The first interrupt makes the process shut down after
-// it has drained its sessions; the second interrupt makes it stop at once.
+// signals has two contexts. The first SIGINT or SIGTERM cancels `first`: the process drains its sessions and exits. The
+// second signal cancels `second`: the process exits at once.
 type signals struct {
 	first, second context.Context
 	release       func()
@@ -172,7 +171,7 @@ func onSignals() *signals {
 		stopFirst()
 		<-caught
 		stopSecond()
-		signal.Stop(caught) // from now on the next interrupt kills the process
+		signal.Stop(caught) // the third signal kills the process, as it does by default
 	}()
 	return &signals{first: first, second: second, release: func() {
 		signal.Stop(caught)

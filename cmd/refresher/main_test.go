@@ -24,7 +24,7 @@ import (
 	"refresher/client"
 )
 
-// runEnv is the variable that makes the test binary act as the refresher command.
+// runEnv is an environment variable with which the test binary runs as the refresher command.
 const runEnv = "REFRESHER_TEST_RUN"
 
 func TestMain(m *testing.M) {
@@ -49,7 +49,6 @@ var (
 	secretEnv      = []string{"REFRESHER_JWT_SECRET=" + firstSecret}
 )
 
-// demandNoSecret fails the test if a text contains one of the tests' secrets.
 func demandNoSecret(t *testing.T, text string) {
 	t.Helper()
 	for _, secret := range []string{certificate, otherCertificate, "hush"} {
@@ -59,7 +58,8 @@ func demandNoSecret(t *testing.T, text string) {
 	}
 }
 
-// command prepares a command line of refresher in an empty folder, with env as its whole environment.
+// command prepares a command line of refresher in an empty folder. Its environment has the variables in env and no
+// other settings.
 func command(t *testing.T, env []string, line string) *exec.Cmd {
 	t.Helper()
 	c := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], strings.Fields(line)...)
@@ -71,7 +71,6 @@ func command(t *testing.T, env []string, line string) *exec.Cmd {
 	return c
 }
 
-// run runs a command line of refresher until it has ended.
 func run(t *testing.T, env []string, line string) (stdout, stderr string, code int) {
 	t.Helper()
 	return finish(t, command(t, env, line))
@@ -98,7 +97,7 @@ func works(t *testing.T, env []string, line string) string {
 	return stdout
 }
 
-// demandNoDemoFiles checks that a command which has ended left no files of the demo behind.
+// demandNoDemoFiles checks that a command has removed the temporary files of the demo.
 func demandNoDemoFiles(t *testing.T, c *exec.Cmd) {
 	t.Helper()
 	if left, err := filepath.Glob(filepath.Join(c.Dir, "refresher-demo-*")); err != nil || left != nil {
@@ -117,12 +116,12 @@ type service struct {
 	t         *testing.T
 	cmd       *exec.Cmd
 	log       *bufio.Reader
-	said      strings.Builder // the part of the log that was read
+	said      strings.Builder // what was read of the log
 	addr, ops string
 }
 
-// start starts a service on free ports of this machine. The service must stop in good order at the end of the
-// test, and log no secret.
+// start starts a service on free ports of this machine. At the end of the test the service is stopped, and must not
+// have logged a secret.
 func start(t *testing.T, env []string, line string) *service {
 	t.Helper()
 	return startCommand(t, command(t, env, line+" --ops-listen=127.0.0.1:0 --drain-window=0 --listen=127.0.0.1:0"))
@@ -151,7 +150,7 @@ func startCommand(t *testing.T, c *exec.Cmd) *service {
 	return s
 }
 
-// find reads the log up to a line that matches the regular expression `pattern`, and returns the match.
+// find reads the log until a line matches `pattern`, and returns the match, or its group if it has one.
 func (s *service) find(pattern string) string {
 	s.t.Helper()
 	expression := regexp.MustCompile(pattern)
@@ -166,7 +165,7 @@ func (s *service) find(pattern string) string {
 	}
 }
 
-// stop sends the signal. The service must drain, exit with code 0, and have logged no secret.
+// stop sends the signal. The service must drain and exit with code 0, and must not have logged a secret.
 func (s *service) stop(signal os.Signal) {
 	s.t.Helper()
 	if err := s.cmd.Process.Signal(signal); err != nil {
@@ -183,7 +182,6 @@ func (s *service) stop(signal os.Signal) {
 	demandNoDemoFiles(s.t, s.cmd)
 }
 
-// request sends a request with a credential.
 func (s *service) request(method, path, credential string) (status int, text string) {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addr+path, nil)
@@ -204,7 +202,7 @@ func (s *service) request(method, path, credential string) (status int, text str
 	return response.StatusCode, string(body)
 }
 
-// write writes a file into a folder and returns its path.
+// write writes a file and returns its path.
 func write(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	file := filepath.Join(dir, name)
@@ -348,7 +346,8 @@ func TestMintAndInspect(t *testing.T) {
 	}
 }
 
-// Empty variables, which Compose sets when it has no value, hide neither other settings nor lines of .env.
+// Empty variables hide neither other variables nor lines of .env. Compose sets a variable to an empty text if it has no
+// value.
 func TestEnvironmentAndEnvFile(t *testing.T) {
 	c := command(t, []string{"AGORA_APP_ID=", "APP_ID=", "APP_CERTIFICATE=", "PORT=0", "REFRESHER_LOG_LEVEL=info"}, "serve --ops-listen=127.0.0.1:0")
 	write(t, c.Dir, ".env", "AGORA_APP_ID=\nAPP_ID="+appID+"\nAPP_CERTIFICATE="+certificate+"\nPORT=none\nREFRESHER_AUTH=none\nREFRESHER_INSECURE=true\nREFRESHER_TOKEN_TTL=\n")
@@ -368,7 +367,7 @@ func TestPortVariables(t *testing.T) {
 	}
 }
 
-// A call whose URL can never work ends at once, with an error that says what to write.
+// A call whose URL can never work ends at once, with an error that says what to change.
 func TestCallGivesUpWhereTryingAgainIsUseless(t *testing.T) {
 	demo := start(t, nil, "demo")
 	for line, want := range map[string]string{
@@ -399,8 +398,8 @@ func TestCallGivesUpWhereTryingAgainIsUseless(t *testing.T) {
 	}
 }
 
-// matches checks that a line of the text matches the regular expression `expression`, in which a space matches any
-// number of spaces.
+// matches checks that a line of the text matches the regular expression. A space in the expression matches any number
+// of spaces.
 func matches(t *testing.T, text, expression string) {
 	t.Helper()
 	if !regexp.MustCompile(`(?m)^` + strings.ReplaceAll(expression, " ", ` +`) + ` *$`).MatchString(text) {
@@ -408,7 +407,7 @@ func matches(t *testing.T, text, expression string) {
 	}
 }
 
-// parse parses flags into a command, with the environment that the test has set.
+// parse parses flags into a command, in the environment of this process.
 func parse(t *testing.T, command any, args ...string) error {
 	t.Helper()
 	_, err := kong.Must(command, append(slices.Clone(valueMappers()), kong.Name("refresher"))...).Parse(args)

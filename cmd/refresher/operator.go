@@ -25,10 +25,9 @@ type operator struct {
 // operatorTimeout limits one request, from dialling to the end of the answer.
 const operatorTimeout = 30 * time.Second
 
-// maxAnswer is how many bytes of an answer are read.
 const maxAnswer = 8 << 20
 
-// base returns the service's URL without a final slash. The flag may also hold the URL of the service's
+// base returns the URL of the HTTP API, without a final slash. The flag may also have the URL of the service's
 // WebSocket.
 func (o *operator) base() (string, error) {
 	u, err := url.Parse(o.URL)
@@ -41,8 +40,8 @@ func (o *operator) base() (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), "/v1/ws"), nil
 }
 
-// ask sends a request and decodes the answer into `into`. The parameter `body` is JSON, or empty for a request without
-// a body. If the status is not 200, ask returns a *refusalError.
+// ask sends a request with a JSON body, or without a body if that is empty, and decodes the answer into `into`. It
+// returns a *refusalError if the status is not 200.
 func (o *operator) ask(method, path, body string, into any) error {
 	base, err := o.base()
 	if err != nil {
@@ -71,7 +70,7 @@ func (o *operator) ask(method, path, body string, into any) error {
 	}
 	if answer.StatusCode != http.StatusOK {
 		refusal := refusalError{status: answer.Status}
-		_ = json.Unmarshal(text, &refusal.body) // the answer of a proxy may not be JSON
+		_ = json.Unmarshal(text, &refusal.body) // a proxy may answer with a text that is not JSON
 		return &refusal
 	}
 	return understand(text, into)
@@ -82,7 +81,7 @@ type refusalError struct {
 	status string
 	body   struct {
 		Error string
-		Done  json.RawMessage // what the node did in spite of the error; empty if nothing
+		Done  json.RawMessage // what the node has done despite the error; empty if nothing
 	}
 }
 
@@ -90,8 +89,8 @@ func (e *refusalError) Error() string {
 	return strings.TrimSuffix("the service answers "+e.status+": "+e.body.Error, ": ")
 }
 
-// list fetches a list page by page and yields its elements. The parameter `member` names the JSON field of a page that
-// contains them.
+// list yields the elements of a list that the service returns in pages. The JSON field `member` of each page has its
+// elements.
 func (o *operator) list(path string, query url.Values, member string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		for {
@@ -122,9 +121,9 @@ func (o *operator) list(path string, query url.Values, member string) iter.Seq2[
 	}
 }
 
-// printList prints a list as a table. The parameter `columns` is the table's head; the function `row` returns the cells
-// of one element. With --json it prints one element per line. It prints at most the number of elements in `most`; 0
-// means no limit.
+// printList prints a table with one line for each element: its head is `columns`, and the function `row` returns the
+// cells of an element. With --json it prints each element as a line of JSON. It stops after `most` elements; 0 means no
+// limit.
 func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most int, columns string, row func(json.RawMessage) ([]string, error)) error {
 	table := table()
 	if !o.JSON {
@@ -153,7 +152,6 @@ func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most in
 	return table.Flush()
 }
 
-// understand decodes a JSON answer of the service.
 func understand(text []byte, into any) error {
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("the service's answer makes no sense: %w", err)
@@ -161,8 +159,8 @@ func understand(text []byte, into any) error {
 	return nil
 }
 
-// show sends a request. With --json it prints the answer. Otherwise it decodes the answer into `into`, and calls the
-// function `report` to print it.
+// show sends a request. With --json it prints the answer; otherwise it decodes the answer into `into`, which the
+// function `report` then prints.
 func (o *operator) show(method, path, body string, into any, report func() error) error {
 	var raw json.RawMessage
 	if err := o.ask(method, path, body, &raw); err != nil {
@@ -183,7 +181,6 @@ func printJSON(v any) error {
 	return out.Encode(v)
 }
 
-// printRows prints pairs of a name and a value in two columns.
 func printRows(rows [][2]string) error {
 	table := table()
 	for _, row := range rows {
@@ -192,5 +189,5 @@ func printRows(rows [][2]string) error {
 	return table.Flush()
 }
 
-// table returns a writer that aligns columns separated by tabs. The caller must flush it.
+// table returns a writer that aligns columns which are separated by tabs. The caller must flush it.
 func table() *tabwriter.Writer { return tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0) }

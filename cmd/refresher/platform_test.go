@@ -15,7 +15,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// A killed node leaves its socket file behind. The next node replaces the file, and removes it when it stops.
+// A killed node leaves its socket file behind. The next node replaces that file, and removes its own when it stops.
 func TestUnixSocketOfAKilledNode(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	line := "serve --auth=none --listen=unix:" + socket + " --ops-listen=127.0.0.1:0 --socket-mode=600"
@@ -23,7 +23,7 @@ func TestUnixSocketOfAKilledNode(t *testing.T) {
 	if err := killed.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = killed.cmd.Wait() // returns the error that the process was killed
+	_ = killed.cmd.Wait() // the error is that the process was killed
 	if _, err := os.Lstat(socket); err != nil {
 		t.Fatalf("no socket is left behind: %v", err)
 	}
@@ -61,7 +61,7 @@ func TestSystemdIsNotified(t *testing.T) {
 	s.find("systemd could not be notified")
 }
 
-// A client that prefers HTTP/2 speaks HTTP/1.1 with the node, and can open a WebSocket over TLS.
+// A client that offers HTTP/2 gets HTTP/1.1, and can open a WebSocket over TLS.
 func TestClientThatOffersHTTP2(t *testing.T) {
 	certFile, keyFile := redistest.NewAuthority(t).Issue("calls.test")
 	s := start(t, credentialsEnv, "serve --auth=none --tls-cert-file="+certFile+" --tls-key-file="+keyFile)

@@ -17,11 +17,10 @@ import (
 	"refresher/internal/project"
 )
 
-// maxProjects is the largest number of projects in one service.
 const maxProjects = 1000
 
-// projectSettings are the settings of one project, from flags or from the fields of a projects file. Secrets
-// may be in files of their own, or in the projects file if that is secret.
+// projectSettings are the settings of one project, from flags or from a projects file. Each secret is in a file of its
+// own, or directly in the setting.
 type projectSettings struct {
 	credentials `yaml:",inline"`
 	keySettings `yaml:",inline"`
@@ -39,8 +38,8 @@ func (c *serveCommand) projects() ([]project.Project, error) {
 	return []project.Project{p}, err
 }
 
-// readProjects reads a projects file. Errors name the field, as in projects[0].appId, and quote nothing from
-// the file.
+// readProjects reads a projects file. Its errors name a field, as in projects[0].appId, and never quote the file, which
+// may contain secrets.
 func readProjects(file string) ([]project.Project, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -67,8 +66,8 @@ func readProjects(file string) ([]project.Project, error) {
 	return projects, nil
 }
 
-// fieldName returns a function that converts a flag to the field of project i in a projects file: app-certificate
-// becomes projects[i].appCertificate.
+// fieldName returns the nameOf for project i of a projects file: the setting app-certificate becomes
+// projects[i].appCertificate.
 func fieldName(i int) nameOf {
 	return func(flag string) string {
 		words := strings.Split(flag, "-")
@@ -79,7 +78,7 @@ func fieldName(i int) nameOf {
 	}
 }
 
-// project reads the files that the settings name, checks everything, and returns the project.
+// project checks the settings, reads the files that they name, and returns the project.
 func (s *projectSettings) project(name nameOf) (project.Project, error) {
 	if err := s.resolve(name); err != nil {
 		return project.Project{}, err
@@ -98,10 +97,9 @@ func (s *projectSettings) project(name nameOf) (project.Project, error) {
 	}, nil
 }
 
-// yamlLine matches the position in a YAML library's error. The rest of the error may quote the file.
+// yamlLine matches the line number in an error of the YAML library. The rest of that error may quote the file.
 var yamlLine = regexp.MustCompile(`line [0-9]+`)
 
-// parseProjects parses the text of a projects file. Errors quote nothing from the text.
 func parseProjects(text []byte) ([]projectSettings, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
@@ -154,8 +152,8 @@ func fieldsOf(t reflect.Type) (names []string) {
 	return names
 }
 
-// checkFields returns an error unless the node is an object whose fields are all in the list `fields`, each at most
-// once.
+// checkFields returns an error unless the node is an object with at least one field, all of them in the list `fields`,
+// and each at most once.
 func checkFields(place string, object *yaml.Node, fields []string) error {
 	prefix := strings.TrimPrefix(place+": ", ": ")
 	if object.Kind != yaml.MappingNode || len(object.Content) == 0 {
@@ -179,7 +177,7 @@ func checkFields(place string, object *yaml.Node, fields []string) error {
 	return nil
 }
 
-// kindOf names the kind of a YAML node, without its text.
+// kindOf describes a YAML node for an error, without its text.
 func kindOf(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:

@@ -16,7 +16,7 @@ import (
 	"refresher/internal/project"
 )
 
-// publicKey is an Ed25519 public key; its private key does not exist any more.
+// publicKey is an Ed25519 public key, whose private key was thrown away.
 const publicKey = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAxH3FnLj4IWnOeT4wVVwMvNCRaS5pJXtN5/qAdh+6XWQ=\n-----END PUBLIC KEY-----\n"
 
 func TestProjectsFile(t *testing.T) {
@@ -106,8 +106,8 @@ func TestBadProjectsFiles(t *testing.T) {
 	}
 }
 
-// When the projects file changes, its certificates and keys are read again, as are files that it names for the first
-// time. Invalid settings change nothing.
+// When the projects file changes, its certificates and keys are read again, and so are files that it names for the
+// first time. Invalid settings change nothing.
 func TestServeFollowsTheProjectsFile(t *testing.T) {
 	const third = "00000000000000000000000000000003"
 	c := command(t, []string{"REFRESHER_SESSION_SECRET=hush-hush, it seals keys"},
@@ -135,7 +135,7 @@ func TestServeFollowsTheProjectsFile(t *testing.T) {
 		t.Errorf("a credential without a project: %d", status)
 	}
 
-	// rewrite replaces the projects file, makes the service read it, and waits for a line about it in the log.
+	// rewrite replaces the projects file, makes the service read it, and waits until the log says so.
 	rewrite := func(text, said string) {
 		t.Helper()
 		if err := os.Rename(write(t, c.Dir, "next.yaml", text), filepath.Join(c.Dir, "projects.yaml")); err != nil {

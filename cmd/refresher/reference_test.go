@@ -24,7 +24,7 @@ func TestReferenceIsGenerated(t *testing.T) {
 	generated.Block(t, "../../docs/build/protocol.md", "settings", clientSettings(parser))
 }
 
-// clientSettings describes the settings whose effect a client can see.
+// clientSettings returns a table of the settings whose effect a client can see.
 func clientSettings(parser *kong.Kong) string {
 	var rows [][]string
 	for _, name := range []string{
@@ -54,12 +54,11 @@ func TestProjectFieldsAreDocumented(t *testing.T) {
 	}
 }
 
-// groups is the order in which the page lists the groups of flags.
+// groups are the groups of flags, in the order of the page.
 var groups = []string{
 	"Agora project", "Credentials", "Ports", "Tokens and renewals", "Sessions", "Redis", "Approval", "Events", "Limits", "Logs",
 }
 
-// settingTables returns a table for each group of flags of `serve`.
 func settingTables(t *testing.T, parser *kong.Kong) string {
 	t.Helper()
 	rows := make(map[string][][]string)
@@ -88,8 +87,7 @@ func flagsOf(parser *kong.Kong, command string) (flags []*kong.Flag) {
 
 func codes(names []string) string { return "`" + strings.Join(names, "`, `") + "`" }
 
-// defaultOf returns a flag's default for the table. It is empty if the help text describes what happens
-// without the flag.
+// defaultOf returns a flag's default. It is empty if the help text says what happens without the flag.
 func defaultOf(f *kong.Flag) string {
 	switch {
 	case f.HasDefault:

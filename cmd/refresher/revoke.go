@@ -27,7 +27,7 @@ func (c *revokeCommand) Run() error {
 	body := map[string]any{}
 	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
 		if value != nil {
-			body[name] = *value // an empty name is sent too, so that the service can refuse it
+			body[name] = *value // an empty name matches nothing, and the service refuses it; without the field, the revocation would match more sessions
 		}
 	}
 	if c.UID != nil {
@@ -61,20 +61,19 @@ type revocationsCommand struct {
 type revocationInfo struct {
 	ID            string          `json:"id"`
 	Channel       string          `json:"channel"`
-	User          string          `json:"user"` // UID or account
+	User          string          `json:"user"`
 	Subject       string          `json:"subject"`
 	At            session.UnixSec `json:"at"`
 	Until         session.UnixSec `json:"until"`
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
 
-	// The fields below are missing in lists, and in the answer when a revocation is lifted.
+	// These fields are missing in lists, and in the answer to a lift.
 	Ended        *int            `json:"ended"`
 	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0 if no session was ended
 	Complete     bool            `json:"complete"`
 	WaitingFor   []string        `json:"waitingFor"`
 }
 
-// matches describes which sessions the revocation matches.
 func (r *revocationInfo) matches() string {
 	var parts []string
 	for _, part := range [][2]string{{"channel", r.Channel}, {"user", r.User}, {"subject", r.Subject}} {
@@ -109,8 +108,8 @@ func (r *revocationInfo) print() error {
 	return printRows(append(rows, [2]string{"classic tokens end", moment(r.ClassicEndsAt, "-")}))
 }
 
-// alsoDone prints the revocation in an error answer, and returns err. While the store is unreachable, the
-// node applies the revocation itself but answers 503, since the other nodes do not know of it yet.
+// alsoDone returns err, after it has printed the revocation that an error answer may contain: while the store is
+// unreachable, one node applies the revocation alone and answers 503, since the other nodes do not know of it yet.
 func (o *operator) alsoDone(err error, r *revocationInfo) error {
 	refusal, ok := errors.AsType[*refusalError](err)
 	if !ok || len(refusal.body.Done) == 0 {
@@ -140,7 +139,6 @@ func (c *listRevocationsCommand) Run() error {
 		})
 }
 
-// oneRevocation has the flags and the argument that commands for one revocation share.
 type oneRevocation struct {
 	operator   `embed:""`
 	Revocation string `arg:"" help:"Id of the revocation."`

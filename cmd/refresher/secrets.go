@@ -7,9 +7,9 @@ import (
 	"refresher/internal/project"
 )
 
-// secretSetting is a secret that is given either as a value or in a file.
+// secretSetting is a secret that the user gives as a value or in a file.
 type secretSetting struct {
-	name, fileName string // names of the two settings in errors
+	name, fileName string // for errors: names of the setting for the value and of the setting for the file
 	value          *string
 	file           string
 }
@@ -18,8 +18,8 @@ func errBothSet(one, other string) error {
 	return fmt.Errorf("%s and %s are both set; want one of them", one, other)
 }
 
-// resolveSecrets reads the secrets that are given in files and strips the space around all of them.
-// Afterwards each secret is in *value; a secret that was not given stays empty.
+// resolveSecrets stores each secret in *value, from its file if it has one, and without surrounding space. A secret
+// that was not given stays empty.
 func resolveSecrets(settings ...secretSetting) error {
 	for _, s := range settings {
 		if err := s.resolve(); err != nil {
@@ -29,7 +29,7 @@ func resolveSecrets(settings ...secretSetting) error {
 	return nil
 }
 
-// where names the setting that holds the secret, and its file if there is one.
+// where names the setting and the file from which the secret came.
 func (s *secretSetting) where() string {
 	if s.file != "" {
 		return s.fileName + ": " + s.file
@@ -59,7 +59,7 @@ func (s *secretSetting) resolve() error {
 	return nil
 }
 
-// flagged returns the secretSetting of a flag and of the flag with the suffix -file.
+// flagged returns the secretSetting of a flag: the file is given by the flag with the suffix -file.
 func flagged(flag string, value *string, file string) secretSetting {
 	return secretSetting{flag, flag + "-file", value, file}
 }

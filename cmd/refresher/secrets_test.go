@@ -7,7 +7,7 @@ import (
 	"refresher/internal/app"
 )
 
-// secretSettings has each secret's flag, with a function that returns where the secret is stored.
+// secretSettings maps the flag of each secret to a function that returns the secret from a configuration.
 var secretSettings = map[string]func(app.Config) string{
 	"jwt-secret":                func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
 	"jwt-previous-secret":       func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
@@ -20,7 +20,7 @@ var secretSettings = map[string]func(app.Config) string{
 	"redis-url":                 func(c app.Config) string { return c.Redis.URL },
 }
 
-// serveConfig returns the configuration that `refresher serve` reads from the environment env.
+// serveConfig returns the configuration of `refresher serve` with these environment variables.
 func serveConfig(t *testing.T, env ...string) (app.Config, error) {
 	t.Helper()
 	for _, setting := range env {
@@ -65,7 +65,7 @@ func TestSecretsByVariableAndFile(t *testing.T) {
 	}
 }
 
-// The keys of credentials are read again from the files that the settings name.
+// When a file of keys changes, ReadKeys returns the new keys.
 func TestKeysAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	current, previous := write(t, dir, "current", firstSecret), write(t, dir, "previous", firstSecret)

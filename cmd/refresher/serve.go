@@ -44,7 +44,7 @@ type serveCommand struct {
 	AuthorizeGrace              time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" group:"Approval" help:"How long renewals go on while the webhook does not answer, counted from one token lifetime after its last approval."`
 }
 
-// keySettings are the settings for the keys that verify credentials.
+// keySettings are the settings of the keys that verify credentials.
 type keySettings struct {
 	JWTSecret             string `yaml:"jwtSecret" name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" group:"Credentials" help:"Secret that verifies credentials signed by HS256, HS384 or HS512; 32 bytes or more."`
 	JWTSecretFile         string `yaml:"jwtSecretFile" name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" group:"Credentials" help:"File with --jwt-secret. Read again when it changes."`
@@ -56,7 +56,7 @@ type keySettings struct {
 	JWTIssuer             string `yaml:"jwtIssuer" name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" group:"Credentials" help:"Issuer (iss) that every credential must name. Default: any."`
 }
 
-// files returns the paths of the files that contain keys.
+// files returns the paths of all files with keys.
 func (s *keySettings) files() (paths []string) {
 	for _, path := range []string{s.JWTSecretFile, s.JWTPreviousSecretFile, s.JWTPublicKeyFile} {
 		if path != "" {
@@ -66,8 +66,8 @@ func (s *keySettings) files() (paths []string) {
 	return paths
 }
 
-// keys reads the keys from the settings and their files, and checks them. Call it again after a file has
-// changed.
+// keys returns the keys, after it has read their files and checked them. The service calls it again when a file
+// changes.
 func (s keySettings) keys(name nameOf) (credential.Keys, error) {
 	k := credential.Keys{JWKSURL: s.JWKSURL}
 	for _, secret := range []secretSetting{
@@ -103,7 +103,6 @@ func (s keySettings) keys(name nameOf) (credential.Keys, error) {
 	return k, nil
 }
 
-// appConfig converts the settings to the configuration of app.
 func (c *serveCommand) appConfig() (app.Config, error) {
 	projects, err := c.projects()
 	if err != nil {

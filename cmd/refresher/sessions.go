@@ -20,7 +20,6 @@ type sessionsCommand struct {
 	End   endCommand   `cmd:"" help:"End a session: its client is notified, and cannot resume it."`
 }
 
-// sessionInfo is the service's answer about a session. A Seq or a time of 0 means unknown.
 type sessionInfo struct {
 	ID      string `json:"id"`
 	Subject string `json:"subject"`
@@ -47,7 +46,7 @@ type listCommand struct {
 // Run lists sessions, page by page.
 func (c *listCommand) Run() error {
 	query := url.Values{"limit": {"200"}}
-	// An empty name is sent too, so that the service refuses it; dropped, it would match every session.
+	// An empty name is sent too, and the service refuses it; without the filter, the list would have all sessions.
 	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
 		if value != nil {
 			query.Set(name, *value)
@@ -64,7 +63,7 @@ func (c *listCommand) Run() error {
 		})
 }
 
-// who returns the session's identity, one word for each Agora service.
+// who returns the session's identity, with one word for each Agora service.
 func (s *sessionInfo) who() string {
 	var parts []string
 	if r := s.RTC; r != nil {
@@ -92,7 +91,7 @@ func orDash(s string) string {
 	return strconv.Quote(s)
 }
 
-// in returns the duration from now until at, or "-" if at is unknown.
+// in returns the time from now until `at`; a dash if `at` is unknown.
 func in(at session.UnixSec) string {
 	if at == 0 {
 		return "-"
@@ -100,7 +99,6 @@ func in(at session.UnixSec) string {
 	return time.Until(at.Time()).Round(time.Second).String()
 }
 
-// oneSession has the flags and the argument that commands for one session share.
 type oneSession struct {
 	operator `embed:""`
 	Session  string `arg:"" help:"Id of the session."`
@@ -139,11 +137,10 @@ func (c *showCommand) Run() error {
 	})
 }
 
-// changeMade is the service's answer when a session was changed or ended.
 type changeMade struct {
 	Pushed       bool            `json:"pushed"`
 	Node         string          `json:"node"`
-	Note         string          `json:"note"`         // what the operator should know, for example that the node has not acted yet
+	Note         string          `json:"note"`         // for the operator, for example that the node has not acted yet
 	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0 if unknown
 }
 

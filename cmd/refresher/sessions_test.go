@@ -21,7 +21,7 @@ import (
 type heldCall struct {
 	t        *testing.T
 	renewals chan string // causes
-	ended    chan error  // of a connection, or of the call
+	ended    chan error  // errors that ended a connection or the whole call
 }
 
 func hold(t *testing.T, s *service, credential string, c client.Config) *heldCall {
@@ -53,7 +53,7 @@ func hold(t *testing.T, s *service, credential string, c client.Config) *heldCal
 	return h
 }
 
-// awaitRenewal waits for a renewal with this cause. The call must not lose its connection meanwhile.
+// awaitRenewal waits for a renewal with this cause. The call must not lose its connection before.
 func (h *heldCall) awaitRenewal(cause string) {
 	h.t.Helper()
 	for {
@@ -68,7 +68,7 @@ func (h *heldCall) awaitRenewal(cause string) {
 	}
 }
 
-// awaitRevocation waits until the service ends the call.
+// awaitRevocation waits until the service has ended the call because of a revocation.
 func (h *heldCall) awaitRevocation() {
 	h.t.Helper()
 	var ended *client.EndedError
@@ -85,7 +85,7 @@ func TestOperatorsCommands(t *testing.T) {
 	grants := " --channels=* --uids=* --roles=publisher --rtm-users=* --chat-users=*"
 	ana := hold(t, s, grant(t, secretEnv, "--subject=ana"+grants), client.Config{RTC: &client.RTC{Channel: "daily", UID: 7, Publisher: true}})
 	ben := hold(t, s, grant(t, secretEnv, "--subject=ben"+grants), client.Config{RTM: "seven", Chat: "sev"})
-	ana.awaitRenewal("schedule") // a renewed session is in the store
+	ana.awaitRenewal("schedule") // a session is in the store once it was renewed
 	ben.awaitRenewal("schedule")
 
 	table := works(t, operator, "sessions list")
@@ -133,14 +133,14 @@ func TestOperatorsCommands(t *testing.T) {
 	}
 }
 
-// exchange is a request that a command must send, and the service's answer.
+// exchange is a request that a command must send, and the answer that it gets.
 type exchange struct {
 	request string // method, path with query, and body
 	status  int
 	answer  string
 }
 
-// apiOf returns the environment with the URL of a service that gives these answers.
+// apiOf starts an HTTP server that expects these requests in turn, and returns the environment with its URL.
 func apiOf(t *testing.T, exchanges ...exchange) []string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -168,7 +168,7 @@ func TestRequestsAndAnswersOfTheAPI(t *testing.T) {
 	for _, c := range []struct {
 		line   string
 		api    []exchange
-		stdout string // part of the output
+		stdout string
 		stderr string
 	}{
 		{"sessions list --channel=c --uid=7 --account= --subject=ana --json", []exchange{

@@ -18,20 +18,20 @@ import (
 	"refresher/internal/session"
 )
 
-// credentials are the credentials of one Agora project.
 type credentials struct {
 	AppID              string `yaml:"appId" name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" group:"Agora project" help:"App ID of your Agora project, 32 hex digits."`
 	AppCertificate     string `yaml:"appCertificate" env:"AGORA_APP_CERTIFICATE,APP_CERTIFICATE" placeholder:"HEX" group:"Agora project" help:"App Certificate of the project, 32 hex digits. Process lists show flags: give it by the environment or in a file."`
 	AppCertificateFile string `yaml:"appCertificateFile" type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" group:"Agora project" help:"File with the App Certificate. The first line signs; certificates on further lines are recognised but do not sign. Read again when it changes."`
 }
 
-// nameOf returns how errors name a setting. Its argument is the setting's flag without dashes.
+// nameOf returns the name by which an error calls the setting of a flag, which is given without its dashes.
 type nameOf func(flag string) string
 
-// flagName is the nameOf for settings from flags and variables.
+// flagName is the nameOf of settings that come from flags or variables.
 func flagName(flag string) string { return "--" + flag }
 
-// resolve reads the certificate file if one is set, and checks the App ID and the certificates.
+// resolve replaces the certificate by the content of its file, if one is set, and checks the App ID and the
+// certificates.
 func (c *credentials) resolve(name nameOf) error {
 	c.AppID = strings.TrimSpace(c.AppID)
 	if c.AppID != "" {
@@ -60,10 +60,10 @@ func (c *credentials) resolve(name nameOf) error {
 	return nil
 }
 
-// certificates returns the App Certificates; the first one signs.
+// certificates returns the App Certificates. The first one signs.
 func (c *credentials) certificates() []string { return strings.Fields(c.AppCertificate) }
 
-// require returns an error if the App ID or the certificate is missing.
+// require returns an error if no App ID or no certificate was given.
 func (c *credentials) require(name nameOf) error {
 	switch {
 	case c.AppID == "":
@@ -123,7 +123,7 @@ type settings struct {
 	LogLevel  logLevel `env:"REFRESHER_LOG_LEVEL" default:"info" group:"Logs" help:"debug, info, warn or error."`
 }
 
-// secrets returns the secret settings, except the App Certificate, whose file may contain several.
+// secrets returns all secrets but the App Certificate, whose file may contain several.
 func (s *settings) secrets() []secretSetting {
 	return []secretSetting{
 		flagged("--session-secret", &s.SessionSecret, s.SessionSecretFile),
@@ -152,7 +152,7 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 	}
 }
 
-// formatOf returns the token format of a flag's value, which was already checked.
+// formatOf returns the token format of a flag, whose value the parser has already checked.
 func formatOf(word string) (f session.Format) {
 	if err := f.UnmarshalText([]byte(word)); err != nil {
 		panic(err)
@@ -160,15 +160,15 @@ func formatOf(word string) (f session.Format) {
 	return f
 }
 
-// openLog starts the log of a service on standard error. From then on the service survives when the reader of
-// standard error or of standard output exits.
+// openLog opens the log of a service on standard error. From then on the service survives when the process that reads
+// its output exits.
 func (s *settings) openLog() *logging.Log {
 	logging.IgnoreBrokenPipe()
 	return newLog(s.LogFormat, slog.Level(s.LogLevel))
 }
 
-// newLog returns a log on standard error: text if that is a terminal, else JSON, unless the parameter `format` selects
-// one of them.
+// newLog returns a log on standard error, in the given format: text, json, or auto, which is text on a terminal and
+// JSON otherwise.
 func newLog(format string, level slog.Level) *logging.Log {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: logging.Printable}
 	return logging.New(os.Stderr, func(w io.Writer) slog.Handler {
@@ -179,7 +179,7 @@ func newLog(format string, level slog.Level) *logging.Log {
 	})
 }
 
-// asText reports whether a --log-format selects text. Other values than text and json mean auto.
+// asText reports whether the log is text in this format; any value but text and json means auto.
 func asText(format string) bool {
 	info, err := os.Stderr.Stat()
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0

@@ -10,20 +10,19 @@ import (
 	"syscall"
 )
 
-// signer replaces the App Certificate of the service in this process as an operator would: it writes the
-// certificates to the file that the service reads, and signals a reload.
+// signer replaces the App Certificate of a service in this process, as an operator would: it writes the certificates to
+// the file that the service reads, and sends a reload.
 type signer struct {
-	certificate string // the certificate that is written first
-	folder      string // private folder of the file; removed by close
+	certificate string // the first certificate that is written
+	folder      string // temporary folder of the file
 	reloads     chan os.Signal
-	signs       chan string // receives the fingerprint of the new certificate after each change
+	signs       chan string // receives the fingerprint of each new certificate that signs
 }
 
 func newSigner(certificate string) *signer {
 	return &signer{certificate: certificate, reloads: make(chan os.Signal, 1), signs: make(chan string, 1)}
 }
 
-// open creates the folder and the file.
 func (s *signer) open() (err error) {
 	if s.folder, err = os.MkdirTemp("", "refresher-demo-"); err != nil {
 		return fmt.Errorf("make a folder for the certificate: %w", err)
@@ -34,10 +33,8 @@ func (s *signer) open() (err error) {
 	return nil
 }
 
-// file returns the path of the file that the service reads.
 func (s *signer) file() string { return filepath.Join(s.folder, "certificates") }
 
-// close removes the folder with the file.
 func (s *signer) close() error { return os.RemoveAll(s.folder) }
 
 // write replaces the file in one step, so that the service never reads half of it.
@@ -53,10 +50,10 @@ func (s *signer) write(certificates []string) error {
 	return nil
 }
 
-// sign implements demo.Config.Sign. Calls do not overlap.
+// sign implements demo.Config.Sign. It must not be called concurrently.
 func (s *signer) sign(ctx context.Context, certificates []string) (fingerprint string, err error) {
 	select {
-	case <-s.signs: // drop the fingerprint of a change that sign did not make
+	case <-s.signs: // discard the fingerprint of an earlier change
 	default:
 	}
 	if err := s.write(certificates); err != nil {
@@ -74,10 +71,10 @@ func (s *signer) sign(ctx context.Context, certificates []string) (fingerprint s
 	}
 }
 
-// changed is called by the service when another certificate begins to sign.
+// changed tells the signer that the service signs with another certificate.
 func (s *signer) changed(_, fingerprint string) {
 	select {
 	case s.signs <- fingerprint:
-	default: // the previous fingerprint was not read yet; sign drops it
+	default: // sign discards the previous fingerprint
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// sources knows whether each setting of this run was set by a flag, a variable or .env, so that errors and
-// warnings name it as the user wrote it.
+// sources knows where each setting comes from, a flag, a variable or .env, so that errors and warnings can name the
+// setting as the user wrote it.
 type sources struct {
 	root    *kong.Node
 	args    []string
 	envFile []string // names of the variables that were set from .env
 }
 
-// namedError is an error whose text names settings as the user wrote them.
+// namedError gives an error a text in which settings have the names that the user wrote.
 type namedError struct {
-	error // the original error
+	error
 
 	text string
 }
@@ -30,18 +30,17 @@ type namedError struct {
 func (e *namedError) Error() string { return e.text }
 func (e *namedError) Unwrap() error { return e.error }
 
-// Patterns for the beginning of an error about settings: "--flag: …" or "--flag and --other are …", or, from
-// other packages, "flag: …" or "flag, other: …".
+// An error about settings begins with "--flag: …" or "--flag and --other are …"; errors of other packages begin with
+// "flag: …" or "flag, other: …".
 var (
 	dashedNames = regexp.MustCompile(`^--[a-z0-9-]+(?:(?: and |, )--[a-z0-9-]+)*`)
 	plainNames  = regexp.MustCompile(`^([a-z0-9-]+(?:, [a-z0-9-]+)*): `)
 	oneName     = regexp.MustCompile(`(--)?[a-z0-9-]{2,}`)
-	// kongVariable matches how kong names a variable in an error. That text contains the value.
+	// kongVariable matches the part of a kong error that names a variable. It contains the value, which may be secret.
 	kongVariable = regexp.MustCompile(`(?s) \(from envar [A-Z0-9_]+=".*"\)$`)
 )
 
-// named returns the error err with a new text, in which the settings at the text's beginning are named as the user
-// wrote them.
+// named returns the error err with the settings at the beginning of its text named as the user wrote them.
 func (s *sources) named(err error) error {
 	if err == nil {
 		return nil
@@ -67,8 +66,8 @@ func (s *sources) named(err error) error {
 	return &namedError{err, written + rest + have(only, rest)}
 }
 
-// have adds a setting's value to an error text, unless the text already contains it. It adds only numbers and
-// durations, because other values may be secrets.
+// have returns the text "; have VALUE" for an error about one setting, unless the error already has it. Only numbers
+// and durations are shown, since other values may be secrets.
 func have(f *kong.Flag, text string) string {
 	if f == nil || !f.Set || strings.Contains(text, "have ") {
 		return ""
@@ -122,12 +121,12 @@ func (s *sources) flags() map[string]*kong.Flag {
 	return flags
 }
 
-// serviceLink matches the variables that Kubernetes and Docker links set for a service whose name begins with
+// serviceLink matches the variables that Kubernetes and Docker set for other services whose name begins with
 // "refresher".
 var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|NAME|ENV_.*)$`)
 
-// unknown returns the variables in environ that look like settings but that no command has, and for each the
-// closest name of a setting.
+// unknown returns the variables whose name begins like a setting but that no command has. The list `meant` has the most
+// similar names of settings.
 func (s *sources) unknown(environ []string) (variables, meant []string) {
 	known := variablesOf(s.root)
 	for _, setting := range environ {
@@ -164,8 +163,7 @@ func variablesOf(command *kong.Node) (names []string) {
 	return names
 }
 
-// closest returns the name that text most probably was meant to be, or "" if more than a fifth of the letters
-// of each name are wrong, missing or too many.
+// closest returns the most similar name, or an empty text if in each name more than a fifth of the letters differ.
 func closest(text string, names []string) string {
 	best, least := "", len(text)/5+1
 	for _, name := range names {

@@ -7,13 +7,12 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// sourcesOf returns the sources of a run with these arguments.
 func sourcesOf(t *testing.T, args ...string) *sources {
 	t.Helper()
 	return &sources{root: kong.Must(new(cli), valueMappers()...).Model.Node, args: args}
 }
 
-// If a secret is put into the variable for its file, the error does not contain it.
+// A user may put the secret itself into the setting for its file. The error then does not show the secret.
 func TestErrorsDoNotQuoteASecretForAPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"nowhere.txt":                      `want the path of a file; there is none at "nowhere.txt"`,
@@ -52,7 +51,7 @@ func TestSettingIsNamedAsItWasWritten(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	variables, meant := sourcesOf(t, "serve").unknown([]string{
 		"PATH=/bin", "REFRESHER_TOKEN_TTL=1h", "REFRESHER_URL=ws://x", "REFRESHER_ALLOWED_ORIGIN=hush", "REFRESHER_NONSENSE=1",
-		// variables that Kubernetes sets for services named refresher and refresher-metrics
+		// Kubernetes sets these for services named refresher and refresher-metrics.
 		"REFRESHER_SERVICE_HOST=10.0.0.1", "REFRESHER_SERVICE_PORT=8080", "REFRESHER_SERVICE_PORT_HTTP=8080", "REFRESHER_PORT=tcp://10.0.0.1:8080",
 		"REFRESHER_PORT_8080_TCP=tcp://10.0.0.1:8080", "REFRESHER_PORT_8080_TCP_ADDR=10.0.0.1", "REFRESHER_METRICS_SERVICE_HOST=10.0.0.2",
 	})

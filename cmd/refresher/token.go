@@ -81,8 +81,7 @@ type inspectCommand struct {
 	JSON        bool   `name:"json" help:"Print JSON."`
 }
 
-// Run prints a token's content and what Agora would object to. It returns an error if Agora would refuse the
-// token.
+// Run prints the content of a token and its faults. It returns an error if Agora would refuse the token.
 func (c *inspectCommand) Run() error {
 	if err := c.resolve(flagName); err != nil {
 		return err
@@ -120,7 +119,7 @@ func (c *inspectCommand) Run() error {
 // tokensEnd is printed for a time of 0, which in Agora's formats means the end of the token.
 const tokensEnd = "the token's end"
 
-// printFindings prints the findings, except the first if it is an error, which Run returns.
+// printFindings prints all findings but a first one that is an error: Run returns that one as its error.
 func printFindings(report agora.Report) {
 	for i, f := range report.Findings {
 		switch {
@@ -152,7 +151,7 @@ func printToken(t *agora.Token) {
 	}
 }
 
-// moment formats a time for people; it returns the text `none` for a time of 0.
+// moment formats a time for people; for a time of 0 it returns the text `none`.
 func moment(s session.UnixSec, none string) string {
 	if s == 0 {
 		return none

@@ -16,7 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// valueMappers parse the values of flags and variables. Their errors say which values are valid.
+// valueMappers returns parsers for the values of flags and variables, whose errors say which values are valid.
 func valueMappers() []kong.Option {
 	return []kong.Option{
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), reader(parseDuration)),
@@ -37,7 +37,7 @@ func valueMappers() []kong.Option {
 	}
 }
 
-// reader makes a kong mapper of a parse function.
+// reader makes a kong.Mapper of a parse function.
 func reader[T any](parse func(text string) (T, error)) kong.Mapper {
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string
@@ -52,7 +52,7 @@ func reader[T any](parse func(text string) (T, error)) kong.Mapper {
 	})
 }
 
-// parsed replaces a parser's error by one that says which values are valid.
+// parsed returns a function that replaces a parser's error by one that says which values are valid.
 func parsed[T any](value T, err error) func(text, want string) (T, error) {
 	return func(text, want string) (T, error) {
 		if err != nil {
@@ -70,11 +70,11 @@ func parseDuration(text string) (time.Duration, error) {
 	return parsed(d, err)(text, "a duration such as 30s, 5m or 1h30m")
 }
 
-// maxShownName is the longest file name, without its folder, that an error shows. A longer one may be a
-// secret that the user gave instead of a path.
+// maxShownName is the length up to which an error shows a file name that has neither a folder nor an extension. A
+// longer one may be a secret that the user gave instead of a path.
 const maxShownName = 24
 
-// existingFile checks that the path names an existing file. An empty path means that the setting is not set.
+// existingFile returns an error unless the path is empty, which means that the setting is not set, or names a file.
 func existingFile(path string) (string, error) {
 	shown := strconv.Quote(path)
 	if len(path) > maxShownName && filepath.Dir(path) == "." && filepath.Ext(path) == "" {
@@ -96,7 +96,7 @@ func existingFile(path string) (string, error) {
 	return path, nil
 }
 
-// logLevel is the lowest level of log lines that are written.
+// logLevel is the level below which lines are not logged.
 type logLevel slog.Level
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -120,7 +120,7 @@ func (a *address) UnmarshalText(text []byte) error { //nolint:unparam // the int
 	return nil
 }
 
-// fileMode is a file's permissions, written in octal.
+// fileMode is the permissions of a file, written in octal.
 type fileMode fs.FileMode
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -20,7 +20,7 @@ func (c versionCommand) Run() error {
 	return printVersion(os.Stdout, build.Info(), c.JSON)
 }
 
-// versionReport is the JSON output. Facts that the build did not record are omitted.
+// versionReport is the output with --json. It omits what the build did not record.
 type versionReport struct {
 	Version   string     `json:"version"`
 	Revision  string     `json:"revision,omitempty"`
@@ -42,7 +42,7 @@ func printVersion(w io.Writer, v build.Version, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
 	}
-	commit := "unknown" // builds by `go run` or outside a repository record no commit
+	commit := "unknown" // go run records no commit, and neither does a build outside a repository
 	if v.Revision != "" {
 		commit = v.Revision
 		if r.Time != nil {

@@ -23,34 +23,31 @@ const (
 type Config struct {
 	// AppID is the Agora project's, or a random one.
 	AppID string
-	// Version is the service's, which the page shows.
+	// Version is the version of the service, which the page shows.
 	Version string
-	// TTL is the lifetime of tokens if the page asks for none.
+	// TTL is the lifetime of tokens for a page that asks for none.
 	TTL time.Duration
 	// MinTTL and MaxTTL are the shortest and longest lifetime that the service grants.
 	MinTTL, MaxTTL time.Duration
-	// WarnBefore is how long before the expiry of a token the client gets a warning from Edge or Agora.
+	// WarnBefore is how long before the expiry of a token Edge or Agora warns the client.
 	WarnBefore time.Duration
 
-	// WithoutPage leaves out the page and its endpoints: the edge, for other pages, and
-	// the browser library remain.
+	// WithoutPage leaves only the browser library and the edge, for a page that another server serves.
 	WithoutPage bool
-	// Real makes the page use Agora's own SDK, from Agora's servers: Agora holds the
-	// call, not Edge.
+	// Real makes the page use Agora's own SDK, from Agora's servers. Agora then holds the calls, and not Edge.
 	Real bool
 	// Edge holds the calls unless Real is set. Demo does not close it.
 	Edge *edge.Edge
-	// MaxEdges limits the connections to Edge that are open at once. 0 means 64.
+	// MaxEdges is the largest number of open connections to Edge. 0 means 64.
 	MaxEdges int
 
-	// Certificate is the App Certificate that the service signs with and Edge
-	// accepts. Sign makes the service sign with the first of `certificates`, and accept the others. It returns the
-	// fingerprint of the first one once the service signs with it. If it fails, nothing has changed. If Sign is nil,
-	// the certificate cannot be replaced.
+	// Certificate is the App Certificate that the service signs with and Edge accepts. Sign makes the service sign with
+	// the first of `certificates` and accept the others, and returns the fingerprint of the first once the service
+	// signs with it. After an error of Sign, the service signs as before. If Sign is nil, the certificate cannot be
+	// replaced.
 	Certificate string
 	Sign        func(ctx context.Context, certificates []string) (fingerprint string, err error)
-	// Grace is how long Edge accepts a certificate after its replacement. 0 means
-	// 15 s.
+	// Grace is how long Edge accepts a certificate after it was replaced. 0 means 15 s.
 	Grace time.Duration
 
 	Logger *slog.Logger
@@ -61,19 +58,19 @@ type Demo struct {
 	config Config
 	policy string
 	files  map[string]*file // by path
-	about  []byte           // the body of config.json
+	about  []byte           // body of config.json
 
-	ctx   context.Context // ends connections to the edge and a running rotation
+	ctx   context.Context // its end stops all connections to the edge, and a rotation
 	stop  context.CancelFunc
-	parts sync.WaitGroup // counts the goroutines that ctx ends
+	parts sync.WaitGroup // goroutines that the end of ctx stops
 
 	mu       sync.Mutex
-	closed   bool     // guarded by mu; no goroutine is added to parts after it is set
-	edges    int      // guarded by mu; open connections to the edge
+	closed   bool     // guarded by mu; once it is set, no goroutine is added to parts
+	edges    int      // guarded by mu; number of open connections to the edge
 	rotation rotation // guarded by mu
 }
 
-// New returns a Demo. It starts no goroutine.
+// New returns a Demo. It starts no goroutines.
 func New(c Config) (*Demo, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
@@ -123,8 +120,8 @@ func (c *Config) check() error {
 	return nil
 }
 
-// Close ends the connections to the edge and a running rotation, and waits until they have ended. Later requests for a
-// connection or a rotation are refused.
+// Close ends the connections to the edge and a running rotation, and waits for them. After it, requests for either are
+// refused.
 func (d *Demo) Close() {
 	d.mu.Lock()
 	d.closed = true
@@ -133,7 +130,7 @@ func (d *Demo) Close() {
 	d.parts.Wait()
 }
 
-// Handler returns the handler of the demo; the handler `metrics` serves /demo/metrics.
+// Handler returns the handler of all paths of the demo. The handler `metrics` serves /demo/metrics.
 func (d *Demo) Handler(metrics http.Handler) http.Handler {
 	endpoints := make(map[string]endpoint)
 	if !d.config.WithoutPage {
@@ -147,7 +144,7 @@ func (d *Demo) Handler(metrics http.Handler) http.Handler {
 	for path, f := range d.files {
 		endpoints[path] = endpoint{http.MethodGet, f.serve}
 	}
-	// Not http.ServeMux, which redirects paths such as "//" instead of answering 404.
+	// An http.ServeMux would redirect paths such as "//" instead of answering 404.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", d.policy)
@@ -168,7 +165,6 @@ func (d *Demo) Handler(metrics http.Handler) http.Handler {
 	})
 }
 
-// endpoint is the handler of one path, for one method.
 type endpoint struct {
 	method string
 	serve  http.HandlerFunc
@@ -181,12 +177,11 @@ func (e *endpoint) allow() string {
 	return e.method
 }
 
-// serveAbout answers GET /demo/config.json.
 func (d *Demo) serveAbout(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, d.about)
 }
 
-// refuse answers with an error in the form of the service's own errors.
+// refuse answers with an error in the form of the service's errors.
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	body, err := json.Marshal(map[string]any{"error": message, "code": code, "status": status})
 	if err != nil {
@@ -198,5 +193,5 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // fails if the client has gone, which needs no answer
+	_, _ = w.Write(body) // the write fails if the client has gone, and then nobody needs an answer
 }

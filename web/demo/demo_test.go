@@ -104,7 +104,7 @@ func TestNothingElseIsServed(t *testing.T) {
 	}
 }
 
-// The page, the library and the edge are served as the configuration says.
+// The configuration says which of the page, the library and the edge are served.
 func TestParts(t *testing.T) {
 	for name, c := range map[string]struct {
 		demo                *Demo

@@ -10,8 +10,8 @@
 //	GET  /demo/edge          WebSocket: the stand-in for Agora's edge
 //	POST /demo/certificate   replaces the App Certificate
 //
-// With Config.WithoutPage there are the library and the edge alone: the page has no
-// credential, so it cannot use a service that wants one.
+// With Config.WithoutPage only the library and the edge are served: the page has no
+// credential, so it is of no use with a service that requires one.
 //
 // The service's public port refuses requests with another Host, and POST requests from
 // pages of other origins, before they come here.
@@ -19,9 +19,10 @@
 // # The edge
 //
 // The WebSocket speaks the line protocol of refresher/web/demo/edge, a line in each
-// text frame, with or without its newline. A connection is one client; when it ends, so
-// do its calls. Pages of other origins reach it if the service allows their origins. With
-// a real Agora project, Agora holds the calls, and this endpoint does not exist.
+// text frame, with or without its newline. A connection stands for one client; when the
+// connection ends, its calls end too. Pages of other origins can connect if the service
+// allows their origins. With a real Agora project, Agora holds the calls, and this endpoint
+// does not exist.
 //
 // # Certificate rotation
 //
@@ -30,9 +31,9 @@
 //	edge  │ accepts old and new ──────────────────────┤ refuses the old
 //	service signs with the new, knows the old ────────────────────────►
 //
-// The answer comes when the service signs with the new certificate: from then on sessions
-// are renewed with it. A second rotation is refused until the edge refuses the old
-// certificate. The edge refuses tokens when they are presented: a client that is in the
-// call stays until its token expires, and is dropped then unless it got one under the new
-// certificate.
+// The answer comes when the service signs with the new certificate: from then on it renews
+// sessions with that certificate. A second rotation is refused until the edge refuses the
+// old certificate. The edge checks a token only when a client presents it: a client in a
+// call stays until its token expires, and is dropped then unless it has renewed with a
+// token of the new certificate.
 package demo

@@ -12,9 +12,8 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// serveEdge answers GET /demo/edge: a WebSocket to the edge, for pages of this origin, and
-// of the origins that the service allows. The service has set Access-Control-Allow-Origin
-// for those before it calls Handler.
+// serveEdge answers GET /demo/edge: a WebSocket to the edge, for pages of this origin and of the origins that the
+// service allows. The service has already written an allowed origin into the header Access-Control-Allow-Origin.
 func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	if !d.enterEdge() {
 		w.Header().Set("Retry-After", "5")
@@ -23,7 +22,7 @@ func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	}
 	defer d.leaveEdge()
 	allowed := w.Header().Get("Access-Control-Allow-Origin") != ""
-	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: allowed}) // checks the origin otherwise, and answers if it refuses
+	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: allowed}) // Accept checks the origin, and answers if it refuses it
 	if err != nil {
 		d.config.Logger.Debug("edge: handshake refused", "error", err)
 		return
@@ -32,8 +31,8 @@ func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	d.config.Edge.ServeConn(d.ctx, &frames{ctx: d.ctx, socket: socket})
 }
 
-// enterEdge counts a connection to the edge, and returns false if there are MaxEdges or
-// the demo is closed.
+// enterEdge counts a new connection to the edge. It returns false if there are already MaxEdges, or if the demo is
+// closed.
 func (d *Demo) enterEdge() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -52,14 +51,13 @@ func (d *Demo) leaveEdge() {
 	d.parts.Done()
 }
 
-// frames is a net.Conn over a WebSocket whose text frames are lines: each frame is read
-// as one line, and each line is written as one frame. One goroutine may read while
-// another writes.
+// frames is a net.Conn over a WebSocket whose text frames are lines: it reads each frame as one line, and writes each
+// line as one frame. One goroutine may read while another writes.
 type frames struct {
 	ctx     context.Context
 	socket  *websocket.Conn
-	unread  []byte    // the rest of the last line
-	writeBy time.Time // deadline of writes; zero means none
+	unread  []byte    // rest of the last line
+	writeBy time.Time // deadline of writes; zero means that there is none
 }
 
 // Read implements net.Conn. A binary frame is read as an empty line, which the edge

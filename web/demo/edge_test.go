@@ -14,7 +14,6 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// serve serves a demo on this machine.
 func serve(t *testing.T, d *Demo) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(d.Handler(metrics))
@@ -28,7 +27,7 @@ type socket struct {
 	t *testing.T
 }
 
-// dial returns nil if the handshake is refused, with the status and header of the answer.
+// dial returns a nil socket if the handshake is refused, and the status and header of the answer.
 func dial(t *testing.T, server *httptest.Server, origin string) (*socket, int, http.Header) {
 	t.Helper()
 	o := &websocket.DialOptions{HTTPHeader: http.Header{}}
@@ -55,7 +54,6 @@ func mustDial(t *testing.T, server *httptest.Server) *socket {
 	return s
 }
 
-// say sends a text frame.
 func (s *socket) say(frame string) {
 	s.t.Helper()
 	if err := s.Write(s.t.Context(), websocket.MessageText, []byte(frame)); err != nil {
@@ -63,7 +61,7 @@ func (s *socket) say(frame string) {
 	}
 }
 
-// hear reads a text frame, which must be one line.
+// hear reads a text frame, which must have one line of JSON.
 func (s *socket) hear() map[string]any {
 	s.t.Helper()
 	kind, frame, err := s.Read(s.t.Context())
@@ -100,7 +98,7 @@ func TestEdgeAdmitsByTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page.say(string(renewed) + "\n") // a newline at the frame's end does not make a second line
+	page.say(string(renewed) + "\n") // the newline does not begin a second line
 	if got := page.hear(); got["ok"] != true || got["id"] != 2.0 {
 		t.Errorf("renewed: %v", got)
 	}
@@ -113,8 +111,8 @@ func TestEdgeAdmitsByTheToken(t *testing.T) {
 	}
 }
 
-// Pages of the service's own origin and of the origins that it allows reach the edge. The service names an allowed origin
-// in a header of its answer.
+// Pages of the service's own origin and of the origins that it allows reach the edge. The service names an allowed
+// origin in the header of its answer.
 func TestEdgeIsForPagesOfAllowedOrigins(t *testing.T) {
 	handler := newDemo(t, nil).Handler(metrics)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -126,7 +124,7 @@ func TestEdgeIsForPagesOfAllowedOrigins(t *testing.T) {
 	t.Cleanup(server.Close)
 	for origin, want := range map[string]int{
 		server.URL: http.StatusSwitchingProtocols, "https://app.example.com": http.StatusSwitchingProtocols,
-		"":                     http.StatusSwitchingProtocols, // no page sent it
+		"":                     http.StatusSwitchingProtocols, // not from a page
 		"https://evil.example": http.StatusForbidden, "http://127.0.0.1:1": http.StatusForbidden, "null": http.StatusForbidden,
 	} {
 		if _, status, _ := dial(t, server, origin); status != want {
@@ -172,7 +170,7 @@ func TestEdgesAreCounted(t *testing.T) {
 	if err := page.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	for status := 0; status != http.StatusSwitchingProtocols; { // until the demo has noticed the close
+	for status := 0; status != http.StatusSwitchingProtocols; { // until the demo has noticed that the page has gone
 		_, status, _ = dial(t, server, server.URL)
 	}
 }
@@ -180,7 +178,7 @@ func TestEdgesAreCounted(t *testing.T) {
 func TestCloseEndsTheConnectionsAtOnce(t *testing.T) {
 	d := newDemo(t, nil)
 	server := serve(t, d)
-	page := mustDial(t, server) // it does not read now, so it cannot answer a close frame
+	page := mustDial(t, server) // it does not read, so it cannot answer a close frame
 	if got := page.join(token(t, testCert, time.Minute)); got["ok"] != true {
 		t.Fatal(got)
 	}

@@ -18,13 +18,13 @@ import (
 	"refresher/web/client"
 )
 
-// page holds the files that the demo page loads from this folder.
+// page has the files of the demo page.
 //
 //go:embed *.html *.css *.js
 var page embed.FS
 
-// contentTypes has the extensions of the files that are served. The mime package would read the machine's table, which
-// may lack some of these types or have others.
+// contentTypes has the extensions of the files that are served. The mime package would use the machine's table, which
+// may lack these types or have others for them.
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -36,14 +36,13 @@ type file struct {
 	plain, zipped content
 }
 
-// content is a file's bytes in one encoding.
+// content is a file in one encoding.
 type content struct {
 	bytes []byte
 	etag  string
 }
 
-// loadFiles returns the files by the paths at which they are served: the browser library, and
-// the page if withPage is set.
+// loadFiles returns the files of the browser library and, if withPage is true, of the page, by the path of each.
 func loadFiles(withPage bool) (map[string]*file, error) {
 	files := make(map[string]*file)
 	if err := loadFolder(files, "/client/", client.FS); err != nil || !withPage {
@@ -99,7 +98,7 @@ func zip(text []byte) ([]byte, error) {
 	return zipped.Bytes(), err
 }
 
-// serve lets browsers cache the file, and revalidate it each time.
+// serve makes browsers cache the file, and revalidate it for each use.
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	h, c := w.Header(), f.plain
 	h.Set("Content-Type", f.contentType)

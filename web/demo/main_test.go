@@ -26,7 +26,6 @@ const (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// newEdge makes an edge that accepts the test's certificate.
 func newEdge(t *testing.T) *edge.Edge {
 	t.Helper()
 	e, err := edge.New(edge.Config{AppID: testApp, Certificate: testCert})
@@ -37,7 +36,7 @@ func newEdge(t *testing.T) *edge.Edge {
 	return e
 }
 
-// newDemo makes a demo with an edge, and closes it at the end of the test.
+// newDemo returns a demo with an edge. Both are closed at the end of the test.
 func newDemo(t *testing.T, change func(*Config)) *Demo {
 	t.Helper()
 	c := Config{AppID: testApp, Version: "v1.2.3", TTL: 30 * time.Second, MinTTL: 10 * time.Second, MaxTTL: time.Hour, WarnBefore: 6 * time.Second, Edge: newEdge(t), Logger: quiet}
@@ -55,7 +54,7 @@ func newDemo(t *testing.T, change func(*Config)) *Demo {
 // atAgora configures a demo whose call is held by Agora.
 func atAgora(c *Config) { c.Real, c.Edge = true, nil }
 
-// metrics stands for the service's metrics endpoint.
+// metrics is the endpoint that the service would pass.
 var metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "refresher_sessions 2\n")
 })
@@ -73,7 +72,7 @@ func (d *Demo) ask(t *testing.T, method, path string, header ...string) *httptes
 	return w
 }
 
-// token makes a publisher's token for user 7 in channel room.
+// token returns a publisher's token for user 7 in the channel "room".
 func token(t *testing.T, certificate string, life time.Duration) string {
 	t.Helper()
 	minter, err := agora.NewMinter(testApp, certificate)

@@ -2,31 +2,32 @@ package demo
 
 import "strings"
 
-// policy is the Content-Security-Policy: the page loads and connects to its own origin
-// only. In connect-src, 'self' covers WebSockets to the page's own host and
-// port too, by CSP Level 3, and in Chromium, Firefox and Safari 15.4. Video elements play MediaStreams by srcObject, which no directive
-// restricts.
+// policy is the Content-Security-Policy of a page with the stand-in: it may load files from its
+// own origin only, and connect only to that. In connect-src, 'self' includes WebSockets to the
+// page's own host and port, by CSP Level 3, and in Chromium, Firefox and Safari 15.4. Video
+// elements get their MediaStreams by srcObject, which no directive restricts.
 //
-// With require-trusted-types-for, innerHTML and its like throw on a plain string:
-// the page makes its elements by createElement and textContent.
+// With require-trusted-types-for, an assignment of a plain string to innerHTML or a similar
+// property throws. The page makes its elements by createElement and textContent.
 var policy = strings.Join(append(shared,
 	"script-src 'self'",
 	"connect-src 'self'",
 	"require-trusted-types-for 'script'",
 ), "; ")
 
-// realPolicy also lets the page load Agora's Web SDK from Agora's CDN, and connect to
+// realPolicy also allows the page to load Agora's Web SDK from Agora's CDN, and to connect to
 // Agora.
 //
-// The domains are those that Agora's firewall requirements name for the Web SDK
-// (https://docs.agora.io/en/introduction/firewall, domains ".agora.io" and so on):
-// a wildcard stands for subdomains of any depth, such as x.edge.agora.io, and :* for
-// the ports beside 443 (3433, 4700 to 5000, …) on which the SDK finds its media
-// servers. It starts a worker from a blob of its own; its extensions bring
-// WebAssembly, which 'wasm-unsafe-eval' lets compile without allowing eval. It sets
-// style attributes. Media goes by WebRTC, which no directive restricts. There is no
-// require-trusted-types-for: the SDK writes to innerHTML and starts its worker by a
-// plain address.
+// Agora's firewall requirements name the domains for the Web SDK
+// (https://docs.agora.io/en/introduction/firewall, domains ".agora.io" and so on). A
+// wildcard stands for subdomains of any depth, such as x.edge.agora.io. The ports :* are
+// needed since the SDK finds its media servers on further ports beside 443, such as 3433 and
+// 4700 to 5000. Media uses WebRTC, which no directive restricts.
+//
+// The SDK starts a worker from a blob, sets style attributes, and has extensions in
+// WebAssembly, which 'wasm-unsafe-eval' allows without allowing eval. There is no
+// require-trusted-types-for, since the SDK writes to innerHTML and starts its worker with a
+// plain string as the URL.
 var realPolicy = strings.Join(append(shared,
 	"script-src 'self' https://download.agora.io 'wasm-unsafe-eval'",
 	"worker-src 'self' blob:",

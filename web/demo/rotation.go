@@ -11,26 +11,25 @@ import (
 	"time"
 )
 
-// signPatience is how long a request waits for the service to sign with the new
-// certificate, which is a matter of milliseconds.
+// signPatience is how long a request waits until the service signs with the new certificate, which usually takes
+// milliseconds.
 const signPatience = 10 * time.Second
 
 // rotation is the state of the App Certificate.
 type rotation struct {
 	certificate string    // the certificate that signs tokens
-	running     bool      // whether the certificate is being replaced
-	until       time.Time // when the edge refuses the old certificate; zero until the service signs with the new one
+	running     bool      // whether a rotation is running
+	until       time.Time // when the edge will refuse the old certificate; zero until the service signs with the new one
 }
 
-// started is the outcome of the start of a rotation: the service signs with the new
-// certificate, or nothing has changed.
+// started is the outcome of the first part of a rotation: the service signs with the new certificate, or an error has
+// left everything as it was.
 type started struct {
 	fingerprint string
 	refusedAt   time.Time
 	err         error
 }
 
-// serveRotation answers POST /demo/certificate.
 func (d *Demo) serveRotation(w http.ResponseWriter, r *http.Request) {
 	if d.config.Sign == nil {
 		refuse(w, http.StatusConflict, "forbidden", "this demo runs with the App Certificate of an Agora project, which only Agora's console replaces; docs/operate/security.md has the steps")
@@ -54,7 +53,7 @@ func (d *Demo) serveRotation(w http.ResponseWriter, r *http.Request) {
 		d.answerRotation(w, outcome)
 	case <-patience.C:
 		refuse(w, http.StatusServiceUnavailable, "unavailable", "the service has not read its new certificate yet; it goes on trying")
-	case <-r.Context().Done(): // the client has gone; the rotation goes on
+	case <-r.Context().Done(): // the rotation goes on without the client
 	}
 }
 
@@ -71,9 +70,8 @@ func (d *Demo) answerRotation(w http.ResponseWriter, outcome started) {
 	writeJSON(w, http.StatusOK, body)
 }
 
-// startRotation starts to replace the certificate, and returns the channel that receives
-// the outcome. A nil channel means that a rotation is already running, which takes about the time `wait`, or that the
-// demo stops; then `wait` is 0.
+// startRotation starts a rotation, and returns a channel for the outcome of its first part. The channel is nil if a
+// rotation is already running, which will take about `wait`, or if the demo stops; then `wait` is 0.
 func (d *Demo) startRotation() (result <-chan started, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -96,36 +94,36 @@ func (d *Demo) startRotation() (result <-chan started, wait time.Duration) {
 	return outcome, 0
 }
 
-// replace carries out the whole rotation, which ends when the edge refuses the old certificate. It returns the
-// certificate that signs after that.
+// replace runs a whole rotation, until the edge refuses the old certificate. It returns the certificate that signs
+// then.
 func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 	next := newCertificate()
-	// The edge accepts the new certificate before the service signs with it, so that it
-	// refuses no token of the service.
+	// The edge accepts the new certificate before the service signs with it, so that no token of the service is
+	// refused.
 	if err := d.config.Edge.SetCertificates(next, old); err != nil {
 		outcome <- started{err: err}
 		return old
 	}
 	fingerprint, err := d.config.Sign(d.ctx, []string{next, old})
 	if err != nil {
-		_ = d.config.Edge.SetCertificates(old, "") // cannot fail: the edge has accepted this certificate before
+		_ = d.config.Edge.SetCertificates(old, "") // no error: the edge has accepted this certificate before
 		outcome <- started{err: err}
 		return old
 	}
-	refusedAt := time.Now().Add(d.config.Grace + time.Second - 1).Truncate(time.Second) // rounded to a whole second, as in the answer
+	refusedAt := time.Now().Add(d.config.Grace + time.Second - 1).Truncate(time.Second) // a whole second, as in the answer
 	d.mu.Lock()
 	d.rotation.until = refusedAt
 	d.mu.Unlock()
 	d.config.Logger.Info("the certificate was replaced", "fingerprint", fingerprint, "old_refused_at", refusedAt.Unix())
 	outcome <- started{fingerprint: fingerprint, refusedAt: refusedAt}
 	if elapse(d.ctx, time.Until(refusedAt)) {
-		_ = d.config.Edge.SetCertificates(next, "") // cannot fail: the edge has accepted this certificate above
+		_ = d.config.Edge.SetCertificates(next, "") // no error: the edge has accepted this certificate above
 		d.config.Logger.Info("the old certificate is refused from now on")
 	}
 	return next
 }
 
-// elapse waits for d, and returns false if ctx ends first.
+// elapse waits for d. It returns false if ctx ends first.
 func elapse(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -137,7 +135,6 @@ func elapse(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// newCertificate returns a random App Certificate.
 func newCertificate() string {
 	var b [16]byte
 	rand.Read(b[:])

@@ -15,12 +15,12 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// signing stands for a service that signs with the first of its certificates.
+// signing is a simulated service, which signs with the first of its certificates.
 type signing struct {
 	mu    sync.Mutex
 	has   []string      // guarded by mu
 	fails error         // guarded by mu
-	takes time.Duration // how long a change of certificates takes
+	takes time.Duration // how long it takes until the service signs with a new certificate
 }
 
 func (s *signing) sign(ctx context.Context, certificates []string) (string, error) {
@@ -144,8 +144,7 @@ func TestReplacementThatFailsChangesNothing(t *testing.T) {
 	})
 }
 
-// If the service is slow to sign, the request ends with an error after a while, but the
-// rotation goes on.
+// If the service takes long to sign, the request ends with an error, but the rotation goes on.
 func TestReplacementGoesOnWithoutItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &signing{takes: time.Minute}
@@ -167,7 +166,7 @@ func TestReplacementGoesOnWithoutItsRequest(t *testing.T) {
 }
 
 func TestCloseCutsAReplacementShort(t *testing.T) {
-	for _, takes := range []time.Duration{0, time.Hour} { // during the wait for Grace, and during that for the service
+	for _, takes := range []time.Duration{0, time.Hour} { // 0: the rotation waits for Grace; an hour: it waits for the service
 		synctest.Test(t, func(t *testing.T) {
 			d := newRolling(t, &signing{takes: takes})
 			began := time.Now()

@@ -11,7 +11,6 @@ import (
 	"time"
 )
 
-// codeOf returns the code of a refusal, 0 if err is nil.
 func codeOf(t testing.TB, err error) int {
 	t.Helper()
 	if err == nil {
@@ -138,7 +137,7 @@ func TestAdmission(t *testing.T) {
 	})
 }
 
-// padded makes a token that ends with "=", by adding a service.
+// padded adds a service to a token so that its base64 ends with "=".
 func padded(m mint) string {
 	m.pack = stored
 	m.parts = append(m.parts, part{kind: 2, names: []string{""}})
@@ -148,7 +147,7 @@ func padded(m mint) string {
 	return m.token()
 }
 
-// stray changes a bit of the last digit that decoders may ignore.
+// stray changes the unused bits of the last base64 digit, which lenient decoders ignore.
 func stray(token string) string {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	body := strings.TrimRight(token, "=")

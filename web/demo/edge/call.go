@@ -2,8 +2,8 @@ package edge
 
 import "time"
 
-// Call is one client's call on one leg, from its admission on. An ended call stays ended; the client
-// must join again. A Call is safe for concurrent use.
+// Call is one client's call on one leg, from its admission on. After it has ended, the client must join again, which
+// makes a new Call. A Call is safe for concurrent use.
 type Call struct {
 	edge    *Edge
 	who     identity
@@ -12,12 +12,12 @@ type Call struct {
 	ended   func()
 	events  mailbox // nil if the call came over the line protocol
 
-	// Guarded by edge.mu.
+	// These are guarded by edge.mu.
 	state   state
 	token   string
 	granted grant
-	warned  bool        // will-expire has been sent for this token
-	timer   *time.Timer // fires at the next thing to do; nil before the first
+	warned  bool        // whether WillExpire was sent for this token
+	timer   *time.Timer // timer of the next warning or drop; nil before the first
 }
 
 // state is where a call is in its life:
@@ -28,13 +28,12 @@ type state int
 
 const (
 	inCall  state = iota
-	dropped       // removed because its token expired
+	dropped       // the edge has ended the call because its token expired
 	left
 )
 
-// Events returns the call's events. A reader that falls 64 events behind loses the oldest. The channel
-// is closed when the call has ended. Closing is not an event: a client whose token expired silently
-// would not notice the end.
+// Events returns the call's events. A reader that falls 64 events behind loses the oldest. The channel is closed when
+// the call has ended. That is no event of Agora: a client is not told when its token expires silently.
 func (c *Call) Events() <-chan Event { return c.events }
 
 // Renew replaces the token, or returns an *Error without changing the call.
@@ -45,8 +44,8 @@ func (c *Call) Renew(token string) error {
 	return nil
 }
 
-// Leave ends the call. Leaving twice returns an *Error. Leaving after a drop returns nil: it tells the edge that the
-// client will not join the call again.
+// Leave ends the call. A second Leave returns an *Error. After a drop Leave returns nil: it says that the client will
+// not join the call again.
 func (c *Call) Leave() error {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -59,7 +58,7 @@ func (c *Call) Leave() error {
 	return nil
 }
 
-// Break ends the call as a broken media connection does: see "What counts".
+// Break ends the call like a broken media connection; see "What counts" in the package documentation.
 func (c *Call) Break() {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -73,7 +72,7 @@ func (c *Call) Break() {
 	c.finish(left)
 }
 
-// InCall reports whether the call goes on.
+// InCall reports whether the call has not ended.
 func (c *Call) InCall() bool {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -81,8 +80,8 @@ func (c *Call) InCall() bool {
 	return c.state == inCall
 }
 
-// Publishing reports whether the client may send audio, video and data, that is whether its token is a
-// publisher's. It is always false except in RTC.
+// Publishing reports whether the client may send audio, video and data because it has a publisher's token. Outside RTC
+// it is always false.
 func (c *Call) Publishing() bool {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -91,8 +90,7 @@ func (c *Call) Publishing() bool {
 	return c.publishing(now)
 }
 
-// renew implements Renew. It calls the function `accepted` with edge.mu held, before any event that the new token
-// causes.
+// renew is Renew. It calls the function `accepted` with edge.mu held, before any event that the new token causes.
 func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	e := c.edge
 	granted, refusal := e.keyring().verify(token, c.who)
@@ -102,7 +100,7 @@ func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	now := time.Now()
 	c.settle(now)
 	if c.state == left {
-		return refuse(CodeNotJoined, "not in a call") // this refusal is not counted, since the client had left the call
+		return refuse(CodeNotJoined, "not in a call") // not counted as a refused renewal: the client had left the call itself
 	}
 	same := c.who.leg == RTM && token == c.token // RTM's SDK ignores a token that is already in use
 	switch {
@@ -136,13 +134,13 @@ func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	return nil
 }
 
-// From here on the caller holds edge.mu.
+// The caller of the functions below holds edge.mu.
 
 func (c *Call) publishing(now time.Time) bool {
 	return c.state == inCall && c.who.leg == RTC && c.granted.publishing(now)
 }
 
-// arm sends the warning if it is due, and sets the timer for the next warning or drop.
+// arm sends the warning if the time for it has come, and sets the timer for the next warning or drop.
 func (c *Call) arm(now time.Time) {
 	next := c.granted.ends()
 	if !c.granted.silent() && !c.warned {
@@ -154,7 +152,7 @@ func (c *Call) arm(now time.Time) {
 			c.notify(Event{Name: WillExpire, Leg: c.who.leg})
 		}
 	}
-	// The wall clock decides. If the timer fires too early by the wall clock, arm sets it again.
+	// The wall clock decides: if the timer fires earlier by that clock, arm sets it again.
 	if c.timer == nil {
 		c.timer = time.AfterFunc(next.Sub(now), c.tick)
 	} else {
@@ -162,8 +160,8 @@ func (c *Call) arm(now time.Time) {
 	}
 }
 
-// tick is the timer's function, and the only function here that locks edge.mu. If it runs late, after
-// a renewal or the end, it does nothing.
+// tick runs when the timer fires. It locks edge.mu itself. If a renewal or the end of the call came before, it does
+// nothing.
 func (c *Call) tick() {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -173,8 +171,8 @@ func (c *Call) tick() {
 	}
 }
 
-// settle drops the call if its token has expired. Every operation calls it first, so that results do
-// not depend on the timer's accuracy.
+// settle drops the call if its token has expired. Every operation calls it first, so that no result depends on the
+// accuracy of the timer.
 func (c *Call) settle(now time.Time) {
 	if c.state != inCall || now.Before(c.granted.ends()) {
 		return
@@ -187,7 +185,7 @@ func (c *Call) settle(now time.Time) {
 	c.finish(dropped)
 }
 
-// leave ends the call because the client leaves; if the call was dropped, it ends the loss instead.
+// leave ends the call for its client. After a drop it ends the loss.
 func (c *Call) leave(now time.Time) {
 	if c.state == left {
 		return
@@ -197,7 +195,7 @@ func (c *Call) leave(now time.Time) {
 	c.finish(left)
 }
 
-// giveWay ends the call because its user joins again. The new call continues its history, and ends a
+// giveWay ends the call because its user joins again, here or elsewhere. The new call continues its history, and ends a
 // loss.
 func (c *Call) giveWay(now time.Time) {
 	if c.state == inCall {
@@ -212,7 +210,7 @@ func (c *Call) giveWay(now time.Time) {
 	c.finish(left)
 }
 
-// finish moves to a final state and stops the timer.
+// finish sets the final state and stops the timer.
 func (c *Call) finish(to state) {
 	was := c.state
 	c.state = to

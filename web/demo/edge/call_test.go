@@ -8,13 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// timed is an event with the time since the test began.
+// timed is an event, and when it came after the start of the test.
 type timed struct {
 	After time.Duration
 	Name  string
 }
 
-// listen records the events of a call. The result is complete when the call has ended.
+// listen records the events of a call. The returned function waits until the call has ended, and returns the events.
 func listen(call *Call, since time.Time) func() []timed {
 	var seen []timed
 	done := make(chan struct{})
@@ -61,7 +61,7 @@ func TestEvents(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		mint       func() mint
-		warn, drop time.Duration // times after the start; if warn is none, no event is sent
+		warn, drop time.Duration // times after the start; no event is sent if warn is none
 	}{
 		{"an hour", with(time.Hour), 3570 * s, 3600 * s},
 		{"two days are cut to one", with(48 * time.Hour), 86370 * s, 86400 * s},
@@ -134,7 +134,7 @@ func TestEvents006(t *testing.T) {
 		if diff := cmp.Diff(want, events()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		// The privilege never ends, so there is no event when the token itself expires after a day.
+		// The privilege never expires, so no event comes when the token itself expires after a day.
 		silent := listen(mustJoin(t, e, JoinRequest{RTC, "room", "7", mint006("room", "7", ts, 1, 0)}), start)
 		if got := silent(); got != nil || time.Since(start) != 24*time.Hour {
 			t.Errorf("after %s: %v", time.Since(start), got)
@@ -142,7 +142,7 @@ func TestEvents006(t *testing.T) {
 	})
 }
 
-// TestLateTimer disables the timer: the next operation must find the call dropped at the second of its expiry.
+// TestLateTimer stops the timer. The next operation must drop the call, as of the second in which its token expired.
 func TestLateTimer(t *testing.T) {
 	for name, next := range map[string]func(e *Edge, call *Call){
 		"join":   func(e *Edge, _ *Call) { mustJoin(t, e, inRoom("7", rtc("7", time.Hour))) },

@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// Client is a client of the line protocol. Refusals are *Errors. It is safe for concurrent use.
+// Client is a client of the line protocol. If the edge refuses a request, the error is an *Error. A Client is safe for
+// concurrent use.
 type Client struct {
 	nc     net.Conn
 	events mailbox
-	gone   chan struct{} // closed when the reading goroutine has gone
-	err    error         // why the goroutine ended; valid once gone is closed
+	gone   chan struct{} // closed when the reading goroutine has ended
+	err    error         // why the reading goroutine ended; valid once gone is closed
 
 	writing sync.Mutex // held while a line is written
 
@@ -25,11 +26,10 @@ type Client struct {
 	waiting map[int64]chan reply // guarded by mu; each channel has room for its reply
 }
 
-// ErrClosed is the error of operations on a client that was closed, by Close or because a line could
-// not be sent.
+// ErrClosed is the error of requests on a client that was closed, by Close or because a request could not be sent.
 var ErrClosed = errors.New("edge: client closed")
 
-// Dial connects over TCP.
+// Dial connects to an edge over TCP.
 func Dial(ctx context.Context, address string) (*Client, error) {
 	var dialer net.Dialer
 	nc, err := dialer.DialContext(ctx, "tcp", address)
@@ -39,7 +39,7 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	return NewClient(nc), nil
 }
 
-// NewClient makes a client of an existing connection, such as one end of a [net.Pipe] whose other end
+// NewClient returns a Client that uses an existing connection, such as one end of a [net.Pipe] whose other end
 // [Edge.ServeConn] serves.
 func NewClient(nc net.Conn) *Client {
 	c := &Client{nc: nc, events: newMailbox(), gone: make(chan struct{}), waiting: make(map[int64]chan reply)}
@@ -47,12 +47,12 @@ func NewClient(nc net.Conn) *Client {
 	return c
 }
 
-// Join requests admission to a call, and reports whether the client may publish (always false outside RTC).
+// Join joins a call, and reports whether the client may publish, which is always false outside RTC.
 func (c *Client) Join(ctx context.Context, join JoinRequest) (publish bool, err error) {
 	return c.ask(ctx, request{Op: opJoin, Leg: join.Leg, Channel: join.Channel, User: join.User, Token: join.Token})
 }
 
-// Renew replaces the token, and reports whether the client may publish from now on.
+// Renew replaces the token, and reports whether the client may publish now.
 func (c *Client) Renew(ctx context.Context, leg Leg, token string) (publish bool, err error) {
 	return c.ask(ctx, request{Op: opRenew, Leg: leg, Token: token})
 }
@@ -67,7 +67,7 @@ func (c *Client) Leave(ctx context.Context, leg Leg) error {
 // channel is closed when the connection has ended.
 func (c *Client) Events() <-chan Event { return c.events }
 
-// Close breaks the connection and its calls. It returns when the client's goroutine has ended.
+// Close closes the connection, which breaks its calls. It returns when the reading goroutine has ended.
 func (c *Client) Close() error {
 	err := c.nc.Close()
 	<-c.gone
@@ -77,11 +77,10 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Gone is closed when the connection has ended, for whatever reason.
+// Gone returns a channel that is closed when the connection has ended, for any reason.
 func (c *Client) Gone() <-chan struct{} { return c.gone }
 
-// ask sends a request and waits for the reply. If ctx is done first, it is unknown whether the edge has
-// acted.
+// ask sends a request and waits for the reply. If ctx ends first, the edge may or may not have acted.
 func (c *Client) ask(ctx context.Context, q request) (publish bool, err error) {
 	select {
 	case <-c.gone:
@@ -111,7 +110,7 @@ func (c *Client) ask(ctx context.Context, q request) (publish bool, err error) {
 		err = c.err
 	}
 	select {
-	case r := <-answer: // the reply came first
+	case r := <-answer: // both were ready: the reply counts
 		return r.outcome()
 	default:
 		return false, err
@@ -137,7 +136,7 @@ func (c *Client) write(ctx context.Context, line []byte) error {
 	}
 	c.nc.SetWriteDeadline(deadline)
 	if _, err := c.nc.Write(line); err != nil {
-		c.nc.Close() // part of the line may have been sent, so no other line can follow
+		c.nc.Close() // a part of the line may have been sent, so no further line can follow
 		return fmt.Errorf("edge: send: %w", err)
 	}
 	return nil
@@ -166,7 +165,7 @@ func (c *Client) readLines() error {
 		}
 		var in struct {
 			reply
-			Event // promotes "event", "leg" and "reason"
+			Event // embedded, so that JSON fills "event", "leg" and "reason"
 		}
 		if err := json.Unmarshal(line, &in); err != nil {
 			return fmt.Errorf("a line is not understood: %w", err)
@@ -179,7 +178,7 @@ func (c *Client) readLines() error {
 		answer := c.waiting[in.ID]
 		delete(c.waiting, in.ID)
 		c.mu.Unlock()
-		if answer != nil { // the channel is nil if the request's ask has already returned
+		if answer != nil { // nil if the ask for this id has already returned
 			answer <- in.reply
 		} else if in.ID == 0 {
 			return fmt.Errorf("the edge did not understand a line: %s", in.Error)

@@ -47,7 +47,7 @@ func TestClientLegs(t *testing.T) {
 				t.Errorf("%v after %s; want %v", event, time.Since(start), want)
 			}
 		}
-		if err := client.Leave(t.Context(), RTM); err != nil { // this ends the dropped call's loss
+		if err := client.Leave(t.Context(), RTM); err != nil { // Leave ends the loss of the dropped call
 			t.Error(err)
 		}
 		pass(10 * s)
@@ -59,13 +59,13 @@ func TestClientLegs(t *testing.T) {
 		for _, call := range e.Record().Calls {
 			lost = append(lost, call.LostSeconds)
 		}
-		if diff := cmp.Diff([]float64{10, 210, 100}, lost); diff != "" { // sorted: chat, rtc, rtm
+		if diff := cmp.Diff([]float64{10, 210, 100}, lost); diff != "" { // in the order chat, rtc, rtm
 			t.Errorf("lost, -want +got:\n%s", diff)
 		}
 	})
 }
 
-// A client whose call was dropped joins another channel, which ends the loss in the first one.
+// After a drop the client joins another channel, which ends the loss in the first one.
 func TestOtherChannelAfterDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -93,7 +93,7 @@ func TestClientErrors(t *testing.T) {
 		near, far := net.Pipe()
 		client := NewClient(far)
 		go func() {
-			_, _ = io.Copy(io.Discard, near) // an edge that never answers
+			_, _ = io.Copy(io.Discard, near) // the other end never answers
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -103,7 +103,7 @@ func TestClientErrors(t *testing.T) {
 		if _, err := client.Renew(t.Context(), RTC, strings.Repeat("x", MaxLine)); codeOf(t, err) != CodeInvalidParams {
 			t.Errorf("long line: %v", err)
 		}
-		fmt.Fprintln(near, `{"id":99,"ok":true}`) // an answer to a request that was never sent
+		fmt.Fprintln(near, `{"id":99,"ok":true}`) // an answer without a request
 		waiting := make(chan error)
 		go func() { waiting <- client.Leave(t.Context(), RTC) }()
 		synctest.Wait()
@@ -132,7 +132,6 @@ func TestClientErrors(t *testing.T) {
 	}
 }
 
-// TestMailboxKeepsTheLast checks that a full mailbox drops the oldest events.
 func TestMailboxKeepsTheLast(t *testing.T) {
 	box := newMailbox()
 	for range mailboxSize {

@@ -1,21 +1,21 @@
 // Package edge is a stand-in for Agora's edge: the media servers that admit calls by token and
 // end them when the token expires. It has two uses:
 //
-//   - It is the judge of the end-to-end tests. Their calls are held here with the tokens of
-//     the service, and the tests check how many call-seconds were lost.
-//   - It holds the call of the demo page. So `refresher demo` shows a call that depends on its
-//     real tokens, without an Agora project and without a network.
+//   - It judges the service in the end-to-end tests: their calls join here with the tokens of the
+//     service, and the tests check how many call-seconds were lost.
+//   - It holds the call of the demo page, so that `refresher demo` shows a call that depends on its
+//     tokens, without an Agora project and without a network.
 //
 // # Independence
 //
-// The package knows Agora's token formats and what Agora's edge and SDKs do with tokens, and
-// nothing else. It shares no code with the service or with Agora's token builders: it imports
-// only the standard library, and a test checks that. A judge with the service's own parser
-// would not notice a mistake in that parser. For the same reason only tests, web/demo and the
-// commands may import this package.
+// The package implements Agora's token formats and what Agora's edge and SDKs do with tokens. It
+// shares no code with the service or with Agora's token builders: it imports only the standard
+// library, and the linter enforces that. If it used the service's parser, it would not notice a
+// mistake in that parser. For the same reason only tests, web/demo and the commands may import
+// this package.
 //
-// Where Agora's behaviour is not documented, the edge does the stricter of the plausible
-// things, so that the service does not come to depend on leniency.
+// Where Agora's behaviour is not documented, the edge implements the stricter of the plausible
+// behaviours, so that the service cannot depend on leniency.
 //
 // # Admission
 //
@@ -33,30 +33,30 @@
 //	007    issued + expire              issued + its seconds; 0 = never
 //	006    ts                           its seconds; 0 = never
 //
-// In 007 both are limited to 24 h. A client that joins RTC as user "" or "0" leaves the choice
-// of the uid to Agora, so only a token with an empty uid admits it. This edge assigns no uid:
-// all such clients are user "0" here. If a second client joins a channel as the same user, the
-// edge removes the first one.
+// In version 007 both lifetimes are limited to 24 h. A client that joins RTC as user "" or "0" lets
+// Agora choose the uid, so only a token with an empty uid admits this client. This edge assigns no
+// uids: all such clients are user "0" here. If a second client joins a channel as the same user,
+// the edge removes the first client.
 //
-// Refusals have the error numbers of Agora's native SDKs: see the Code constants. An unknown
-// App ID is 101 in a join, and 110 in a renewal.
+// Refusals have the error numbers of Agora's native SDKs: see the Code constants. A token for
+// another App ID is refused with 101 in a join, and with 110 in a renewal.
 //
 // # In a call
 //
 // The end of a call is the expiry of the token or of the privilege, whichever is earlier.
 // WarnBefore (30 s) before the end, or at once if less time is left, the edge sends
 // token-privilege-will-expire, once for each token. At the end it sends
-// token-privilege-did-expire and drops the call. But the SDKs watch the privilege only: if the
+// token-privilege-did-expire and drops the call. But the SDKs watch only the privilege: if the
 // token expires before its privilege, the call is dropped without any event.
 //
 // A renewal must fulfil the same conditions as a join, for the same channel and user. An
-// accepted renewal sets the end and the right to publish by the new token, even if these are
-// less than before. A refused renewal changes nothing. In RTM, a renewal with the token that
+// accepted renewal sets the end and the right to publish to those of the new token, even if the
+// new token expires earlier or grants less. A refused renewal changes nothing. In RTM, a renewal with the token that
 // is already in use is accepted and ignored. After a drop a renewal is refused with
 // INVALID_OPERATION (113), and the client must join again.
 //
-// A client may publish if its token has all of the privileges audio, video and data (2 to 4),
-// unexpired, like a publisher's token.
+// A client may publish if its token has the privileges for audio, video and data (2 to 4), as a
+// publisher's token has, and none of them has expired.
 //
 // # Certificates
 //
@@ -64,8 +64,8 @@
 // like an operator in Agora's console. Tokens of a removed certificate are refused at once, as
 // invalid (110), in joins and renewals. A client that is in a call with such a token stays
 // until the token expires, since the edge checks a token only when it receives it. A renewal
-// with a token of a valid certificate keeps the call. Without one the call is dropped, and
-// tokens of the removed certificate cannot join it again.
+// with a token of a valid certificate keeps the call. Without such a renewal the call is dropped,
+// and a client cannot join it again with a token of the removed certificate.
 //
 // # What counts
 //
@@ -85,11 +85,11 @@
 //   - Drops, and how many of them were silent; joins, accepted and refused.
 //   - Breaks: connections that ended without a leave.
 //
-// If a connection ends during a call, that stands for a broken media connection: the call is
-// left, and the time afterwards does not count as lost to a token. Since this could hide a
-// failure, breaks are counted, and a test without network failures can demand that there are
-// no others than its own. If a connection breaks after a drop, the loss goes on if the same
-// call is joined again later, since the user was out of the call all the time. Otherwise the
+// If a connection ends during a call, that simulates a broken media connection: the call has
+// ended, and the time afterwards does not count as lost. Since this could hide a failure, breaks
+// are counted, and a test without network failures can demand that there are none. If a connection
+// breaks after a drop, the loss depends on what follows: if the user joins the same call again,
+// the loss lasts until that join, since the user was out of the call all the time. Otherwise the
 // loss ends at the break.
 //
 // Reading the record changes nothing, and the total is the sum over the calls.

@@ -10,11 +10,11 @@ import (
 
 // Config sets up an [Edge].
 type Config struct {
-	AppID                string        // 32 hex digits; case matters, since the text is signed
-	Certificate          string        // primary App Certificate, 32 hex digits; case matters
-	SecondaryCertificate string        // a second one, equally valid; empty = none
-	WarnBefore           time.Duration // how long before the end the client is warned; 0 = 30 s, as Agora does
-	Logger               *slog.Logger  // one line per event, never a token or certificate; nil = silent
+	AppID                string        // 32 hex digits, as Agora shows them: tokens sign this text, so case matters
+	Certificate          string        // primary App Certificate: 32 hex digits, whose case matters
+	SecondaryCertificate string        // a second certificate, equally valid; empty if there is none
+	WarnBefore           time.Duration // how long before the end of a call its client is warned; 0 means 30 s, as at Agora
+	Logger               *slog.Logger  // gets one line for each event, without tokens and certificates; nil means no log
 }
 
 const defaultWarnBefore = 30 * time.Second
@@ -26,16 +26,16 @@ type Edge struct {
 	log        *slog.Logger
 
 	mu           sync.Mutex
-	keys         keyring               // guarded by mu; its slice is never changed in place
-	histories    map[identity]*history // guarded by mu; every call that was ever admitted
-	joinsRefused int                   // guarded by mu; refused joins that belong to no known call
+	keys         keyring               // guarded by mu; the slice in it is replaced, never changed
+	histories    map[identity]*history // guarded by mu; has an entry for every call that was ever admitted
+	joinsRefused int                   // guarded by mu; counts refused joins of calls that have no entry in histories
 	closed       bool                  // guarded by mu
-	notes        []note                // guarded by mu; log lines to be written
-	logging      bool                  // guarded by mu; a goroutine is writing the log lines
-	logged       sync.Cond             // signals that `logging` has become false; its lock is mu
+	notes        []note                // guarded by mu; log lines that are not written yet
+	logging      bool                  // guarded by mu; whether a goroutine is writing log lines
+	logged       sync.Cond             // signals that logging has become false; its Locker is mu
 }
 
-// New returns an Edge that serves one app.
+// New returns an Edge for one App ID.
 func New(config Config) (*Edge, error) {
 	if !isHex32(config.AppID) {
 		return nil, errors.New("edge: the App ID is not 32 hex digits")
@@ -62,9 +62,8 @@ func New(config Config) (*Edge, error) {
 	return e, nil
 }
 
-// SetCertificates replaces the certificates, like a rotation in Agora's console. Calls in progress
-// continue until their tokens expire, but joins and renewals need tokens signed with one of these
-// certificates. The secondary certificate may be empty.
+// SetCertificates replaces the certificates, like a rotation in Agora's console. Calls go on until their tokens expire,
+// but joins and renewals need tokens that one of these certificates has signed. The secondary certificate may be empty.
 func (e *Edge) SetCertificates(primary, secondary string) error {
 	certificates := []string{primary}
 	if secondary != "" {
@@ -81,8 +80,8 @@ func (e *Edge) SetCertificates(primary, secondary string) error {
 	return nil
 }
 
-// Close ends all calls as if their clients had left, and refuses new ones. When it returns, all events
-// have been logged. The record can still be read.
+// Close ends all calls as if their clients had left, and refuses new ones. When it returns, all log lines are written.
+// The record can still be read.
 func (e *Edge) Close() {
 	e.mu.Lock()
 	e.closed = true

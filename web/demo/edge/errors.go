@@ -2,18 +2,19 @@ package edge
 
 import "fmt"
 
-// Codes of refusals: the numbers of Agora's native SDKs, since the web SDK has only names for most.
+// Codes of refusals are the error numbers of Agora's native SDKs. The web SDK has names for most of them, and no
+// numbers.
 const (
-	CodeInvalidParams = 2   // the request itself is malformed
-	CodeAlreadyJoined = 17  // a join on a leg that is already in a call
-	CodeInvalidAppID  = 101 // a join with a token of an app that this edge does not serve
+	CodeInvalidParams = 2   // the request is malformed
+	CodeAlreadyJoined = 17  // a join on a leg that has a call already
+	CodeInvalidAppID  = 101 // a join with a token of another App ID
 	CodeExpired       = 109 // the token, or its join privilege, has expired
-	CodeInvalidToken  = 110 // malformed, wrongly signed, or for another channel, user, service or app
+	CodeInvalidToken  = 110 // a token that is malformed, wrongly signed, or for another channel, user, service or app
 	CodeNotJoined     = 113 // a renewal or a leave on a leg that has no call
 )
 
-// words maps the codes to the SDKs' names for them. Error texts begin with them, so that a test can search for
-// INVALID_OPERATION like an app.
+// words maps the codes to the names that the SDKs have for them. Error texts begin with these names, so that a test can
+// search for INVALID_OPERATION as an app would.
 var words = map[int]string{
 	CodeInvalidParams: "INVALID_PARAMS",
 	CodeAlreadyJoined: "INVALID_OPERATION",
@@ -23,11 +24,11 @@ var words = map[int]string{
 	CodeNotJoined:     "INVALID_OPERATION",
 }
 
-// Error is a refusal. All errors of joins, renewals and leaves are *Errors, in process and over the
-// line protocol; a [Client] returns other errors only about its connection.
+// Error is a refusal of a join, a renewal or a leave, in process or over the line protocol. Other errors of a [Client]
+// are about its connection.
 type Error struct {
 	Code int    // one of the Code constants
-	Text string // "NAME: what is wrong"; never holds a token or a certificate
+	Text string // the name, a colon, and the reason; it contains no token and no certificate
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Text, e.Code) }

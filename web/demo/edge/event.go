@@ -1,6 +1,6 @@
 package edge
 
-// Event is an event that the edge sends to a client. Its JSON is the line in the line protocol.
+// Event is an event that the edge sends to a client. Its JSON is a line of the line protocol.
 type Event struct {
 	Name   string `json:"event"`
 	Leg    Leg    `json:"leg"`
@@ -9,20 +9,19 @@ type Event struct {
 
 // Names of events, as in the web SDK.
 const (
-	WillExpire  = "token-privilege-will-expire" // the client must renew now; the call goes on
-	DidExpire   = "token-privilege-did-expire"  // the token has expired and the call is over: join again
-	StateChange = "connection-state-change"     // another client joined as the same user, and this call has ended
+	WillExpire  = "token-privilege-will-expire" // the token expires soon; the client should renew it
+	DidExpire   = "token-privilege-did-expire"  // the token has expired and the call is over; the client must join again
+	StateChange = "connection-state-change"     // another client joined as the same user, which ended this call
 )
 
 // Reasons of a StateChange.
 const (
-	ReasonUIDBanned     = "UID_BANNED"      // RTC; the SDK has this reason for a second join of the uid, and for a ban
-	ReasonSameUserLogin = "SAME_USER_LOGIN" // RTM and Chat
+	ReasonUIDBanned     = "UID_BANNED"      // in RTC; the SDK gives this reason when the same uid joins again, too
+	ReasonSameUserLogin = "SAME_USER_LOGIN" // in RTM and Chat
 )
 
-// mailbox holds events until they are read. It never blocks the sender: if it is full, the oldest event
-// is dropped, so that the last event of a call is always kept. The owner must not call put and close
-// concurrently.
+// mailbox holds events until they are read. A sender never waits: a full mailbox drops its oldest event, so the last
+// event of a call is always kept. Calls of put and close must not overlap.
 type mailbox chan Event
 
 const mailboxSize = 64 // events

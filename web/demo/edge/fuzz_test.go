@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// known has the codes with which a token may be refused.
+// known has the codes of refused tokens.
 var known = map[int]bool{CodeInvalidAppID: true, CodeInvalidToken: true}
 
-// FuzzToken verifies arbitrary tokens: no input may cause a panic or a hang, and no unsigned token may
-// be admitted.
+// FuzzToken verifies arbitrary tokens: none may cause a panic, and none but the vectors may be admitted.
 func FuzzToken(f *testing.F) {
 	honest := map[string]bool{}
 	for _, v := range readVectors(f) {
@@ -27,7 +26,7 @@ func FuzzToken(f *testing.F) {
 		for _, who := range everyone {
 			_, refusal := keys.verify(token, who)
 			if refusal == nil && token[:3] == "006" && !honest[token] {
-				t.Errorf("admitted as %v", who) // a 006 token has one spelling only
+				t.Errorf("admitted as %v", who) // a 006 token can be written in one way only
 			}
 			if refusal != nil && !known[refusal.Code] {
 				t.Errorf("refused with %v", refusal)
@@ -36,8 +35,8 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// FuzzBody parses arbitrary bodies of 007 tokens. It signs and compresses them first, so that the
-// fuzzer reaches the parser behind base64, zlib and the signature.
+// FuzzBody signs and packs arbitrary bodies of 007 tokens, so that the fuzzer reaches the parser behind base64, zlib
+// and the signature.
 func FuzzBody(f *testing.F) {
 	m := rtc("7", time.Hour)
 	m.issued = time.Unix(2e9, 0)

@@ -6,20 +6,20 @@ import (
 )
 
 const (
-	never          = math.MaxInt64 // stands for an expiry that never comes
-	maxLifeSeconds = 24 * 60 * 60  // Agora's limit for the lifetime of a token
+	never          = math.MaxInt64 // the expiry of a privilege that never expires
+	maxLifeSeconds = 24 * 60 * 60  // Agora limits the lifetime of a token to this
 )
 
-// grant is the rights of a token, with their expiries in Unix seconds.
+// grant has the rights of a token. Its times are in Unix seconds.
 type grant struct {
 	tokenEnds   int64
-	joinEnds    int64 // Unix seconds at which the join privilege expires, or the constant `never`
-	publishEnds int64 // the same of the publishing privilege that expires first
-	publish     bool  // the token has all of audio (2), video (3) and data (4): the publisher's role
+	joinEnds    int64 // expiry of the privilege to join, or the constant `never`
+	publishEnds int64 // earliest expiry of the publishing privileges, or the constant `never`
+	publish     bool  // whether the token has all privileges of a publisher: audio (2), video (3) and data (4)
 }
 
-// newGrant makes a grant from privileges with their expiries. It refuses a token without the privilege to join, whose
-// number is `join`.
+// newGrant makes a grant from the expiries of privileges. It refuses a token without the privilege number `join`, which
+// is needed to join.
 func newGrant(tokenEnds int64, ends map[uint16]int64, join uint16) (grant, *Error) {
 	joinEnds, ok := ends[join]
 	if !ok {
@@ -40,11 +40,11 @@ func newGrant(tokenEnds int64, ends map[uint16]int64, join uint16) (grant, *Erro
 // ends returns the time at which the call must be dropped.
 func (g grant) ends() time.Time { return time.Unix(min(g.tokenEnds, g.joinEnds), 0) }
 
-// silent reports whether the token expires before its privilege. The SDKs watch only the privilege, so then the client
-// gets no event, neither before nor after the token expires.
+// silent reports whether the token expires before its privilege to join. The SDKs watch only the privilege, so the
+// client then gets no event, neither before the token expires nor after it.
 func (g grant) silent() bool { return g.tokenEnds < g.joinEnds }
 
-// runOut returns a refusal if the grant has expired; it counts as expired from the second of its expiry on.
+// runOut returns a refusal if the grant has expired. In the second of its expiry it has expired.
 func (g grant) runOut(now time.Time) *Error {
 	if now.Before(g.ends()) {
 		return nil
@@ -56,7 +56,6 @@ func (g grant) runOut(now time.Time) *Error {
 	return refuse(CodeExpired, "the %s expired at Unix second %d", what, at)
 }
 
-// publishing reports whether the holder may send audio, video and data.
 func (g grant) publishing(now time.Time) bool {
 	return g.publish && now.Before(g.ends()) &&
 		(g.publishEnds == never || now.Before(time.Unix(g.publishEnds, 0)))

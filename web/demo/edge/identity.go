@@ -2,25 +2,25 @@ package edge
 
 import "strings"
 
-// Leg is a service that a client logs in to with its own token.
+// Leg is one Agora service of a client, which logs in to each service with a token of its own.
 type Leg string
 
 // The legs of a call.
 const (
-	RTC  Leg = "rtc"  // a channel of audio and video
+	RTC  Leg = "rtc"  // audio and video in a channel
 	RTM  Leg = "rtm"  // signalling
 	Chat Leg = "chat" // messages
 )
 
-// anonymous is the RTC user that lets Agora choose its uid. Only a token with an empty uid admits it,
-// since only such a token is valid for any uid.
+// anonymous is the RTC user that lets Agora choose the uid. Only a token with an empty uid, which is for any uid,
+// admits this user.
 const anonymous = "0"
 
-// identity identifies a call. The record has one entry for each identity.
+// identity is the key of a call in the record.
 type identity struct {
 	leg     Leg
 	channel string // empty for RTM and Chat
-	user    string // uid in decimal, or user account: if both are the same text, they are the same user
+	user    string // a uid in decimal or a user account; a uid and an account of the same text are one user
 }
 
 // Limits in bytes, from Agora's documentation.
@@ -30,7 +30,7 @@ const (
 	maxRTMUser = 64
 )
 
-// identity checks the request like an SDK, before the edge verifies the token.
+// identity checks the names in the request, as an SDK would before it sends the token.
 func (r JoinRequest) identity() (identity, *Error) {
 	who := identity{leg: r.Leg, channel: r.Channel, user: r.User}
 	switch r.Leg {
@@ -64,8 +64,7 @@ func (r JoinRequest) identity() (identity, *Error) {
 	return who, nil
 }
 
-// isName reports whether s is 1 to limit bytes of the set that Agora documents
-// for channels and user accounts.
+// isName reports whether s has 1 to `limit` bytes, all of the set that Agora allows in names of channels and users.
 func isName(s string, limit int) bool {
 	if len(s) < 1 || len(s) > limit {
 		return false

@@ -2,7 +2,7 @@ package edge
 
 import "time"
 
-// JoinRequest describes a client's request to be admitted to a call.
+// JoinRequest is a client's request to join a call.
 type JoinRequest struct {
 	Leg     Leg
 	Channel string // 1 to 64 bytes in RTC, empty in RTM and Chat
@@ -10,7 +10,7 @@ type JoinRequest struct {
 	Token   string
 }
 
-// Join admits a client or returns an *Error. Like Agora, it ends an existing call of the same user.
+// Join admits a client, or returns an *Error. Like Agora, it ends an existing call of the same user.
 func (e *Edge) Join(request JoinRequest) (*Call, error) {
 	events := newMailbox()
 	call, err := e.join(request, events.put, events.close, nil)
@@ -21,14 +21,14 @@ func (e *Edge) Join(request JoinRequest) (*Call, error) {
 	return call, nil
 }
 
-// join implements Join. It calls the function `admitted` before the first event, `notify` for each event, and `ended`
-// after the last event. All are called with e.mu held, so they must not block or call the Edge.
+// join is Join. It calls the function `admitted` before the first event, `notify` for each event, and `ended` after the
+// last one, all with e.mu held: they must not block, and must not call the Edge.
 func (e *Edge) join(request JoinRequest, notify func(Event), ended func(), admitted func(publish bool)) (*Call, *Error) {
 	who, refusal := request.identity()
 	if refusal != nil {
 		return nil, refusal
 	}
-	// Verify the token before locking, so that joins run in parallel.
+	// The token is verified before the lock, so that joins run in parallel.
 	granted, refusal := e.keyring().verify(request.Token, who)
 
 	e.mu.Lock()
@@ -43,7 +43,7 @@ func (e *Edge) join(request JoinRequest, notify func(Event), ended func(), admit
 	h := e.histories[who]
 	if refusal != nil {
 		if h == nil {
-			// A call that was never admitted gets no entry, so that refused joins cannot fill the record.
+			// A refused join of an unknown call makes no entry, so that such joins cannot fill the record.
 			e.joinsRefused++
 		} else {
 			h.joinsRefused++

@@ -8,10 +8,10 @@ import (
 	"io"
 )
 
-// MaxLine is the longest line in bytes, its newline included, in either direction.
+// MaxLine is the greatest length of a line in either direction, in bytes, with its newline.
 const MaxLine = 8 << 10
 
-// request is a line from client to edge.
+// request is a line that a client sends.
 type request struct {
 	Op      string `json:"op"`
 	Leg     Leg    `json:"leg"`
@@ -40,9 +40,9 @@ func newLineReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, Ma
 
 var errLongLine = errors.New("line too long")
 
-// readLine returns the next line without its newline. It skips a line that does not fit into the
-// reader's buffer and returns errLongLine. An incomplete line at the end of the connection is an error.
-// The bytes are valid until the next call.
+// readLine returns the next line without its newline; the bytes are valid until the next call. If a line does not fit
+// into the reader's buffer, readLine skips it and returns errLongLine. A line without a newline at the end of the
+// connection is an error.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if err == nil {
@@ -60,8 +60,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return nil, errLongLine
 }
 
-// parseRequest parses a line strictly. If it refuses the line, the request still has its id if that
-// could be parsed.
+// parseRequest parses a line strictly. A refused line gives a request with its id, if the id could be parsed.
 func parseRequest(line []byte) (request, *Error) {
 	var q request
 	decoder := json.NewDecoder(bytes.NewReader(line))
@@ -87,13 +86,13 @@ func parseRequest(line []byte) (request, *Error) {
 	return q, nil
 }
 
-// encode returns the line for a value, with its newline.
+// encode returns a value as a line of JSON.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		panic(err) // only the plain structs of this package come here
+		panic(err) // impossible: all values are plain structs of this package
 	}
 	return b.Bytes()
 }

@@ -11,16 +11,16 @@ type note struct {
 	args []any
 }
 
-// note keeps a log line until mu is unlocked, so that a slow log does not delay the calls' deadlines.
-// The caller holds mu and must unlock it with unlock.
+// note queues a log line. The caller holds mu, and must release it with unlock, which writes the line: a slow log must
+// not delay deadlines of calls.
 func (e *Edge) note(text string, who identity, args ...any) {
 	if e.log.Enabled(context.Background(), slog.LevelInfo) {
 		e.notes = append(e.notes, note{text, append([]any{"leg", who.leg, "channel", who.channel, "user", who.user}, args...)})
 	}
 }
 
-// unlock unlocks mu and then writes the log lines noted meanwhile. One goroutine at a time writes the log lines of all
-// goroutines, so the lines keep their order.
+// unlock releases mu, and then writes the queued log lines. Only one goroutine writes at a time, for all of them, so
+// the lines keep their order.
 func (e *Edge) unlock() {
 	defer e.mu.Unlock()
 	if e.logging || len(e.notes) == 0 {

@@ -29,7 +29,7 @@ func TestLog(t *testing.T) {
 			t.Error("renewed")
 		}
 		mustRenew(t, call, rtc("7", time.Minute))
-		first.Break() // leaving an ended call writes no line
+		first.Break() // Break on an ended call logs nothing
 		pass(time.Minute)
 		e.Close()
 		var got []string

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// The tests' own token builder. It shares no code with the package's parser, so that both cannot have
-// the same bug; the vectors of Agora's own tests check both.
+// This is a token builder for tests only. It shares no code with the parser of this package, so that one mistake cannot
+// be in both. Tokens of Agora's own tests check the parser, too.
 
 const (
 	testApp    = "970CA35de60c44645bbae8a215061b33"
@@ -28,20 +28,19 @@ const (
 // part is one service in a 007 token.
 type part struct {
 	kind       uint16
-	privileges []uint32 // key, value, key, value
+	privileges []uint32 // key and value in turn
 	names      []string
 	tail       []byte
 }
 
-// mint has the fields of a token to build. Its zero value is an empty 007 token of the test app,
-// issued now.
+// mint is a token to build. The zero value is a 007 token of the test's App ID without services, issued now.
 type mint struct {
 	app, cert string
 	issued    time.Time
 	expire    uint32
 	salt      uint32
 	parts     []part
-	pack      func([]byte) []byte // compresses the content; nil means zlib at the default level
+	pack      func([]byte) []byte // packs the content; nil means zlib
 	extra     []byte              // signed bytes after the last service
 }
 
@@ -83,7 +82,7 @@ func (m mint) body() []byte {
 	return b.Bytes()
 }
 
-// plain returns the token's content before compression and base64.
+// plain returns the signed content of the token, before zlib and base64.
 func (m mint) plain() []byte {
 	body := m.body()
 	head := 2 + len(cmp.Or(m.app, testApp))
@@ -110,8 +109,7 @@ func deflated(plain []byte) []byte {
 	return b.Bytes()
 }
 
-// stored packs as Agora's Rust builder does: one uncompressed block, which must
-// be below 64 KiB.
+// stored packs the content as Agora's Rust builder does: in one uncompressed block, which must be smaller than 64 KiB.
 func stored(plain []byte) []byte {
 	b := []byte{0x78, 0x01, 0x01}
 	b = append(b, put16(len(plain))...)
@@ -125,7 +123,7 @@ func publisher(life time.Duration) []uint32 {
 	return []uint32{1, s, 2, s, 3, s, 4, s}
 }
 
-// rtc returns a valid publisher's token for the channel "room".
+// rtc returns a publisher's token for the channel "room".
 func rtc(user string, life time.Duration) mint {
 	return mint{expire: seconds(life), salt: 7, parts: []part{
 		{kind: 1, privileges: publisher(life), names: []string{"room", user}},
@@ -139,7 +137,7 @@ func login(kind uint16, user string, life time.Duration) mint {
 	}}
 }
 
-// mint006 builds a 006 token. The list `privileges` alternates keys and expiries in Unix seconds.
+// mint006 builds a 006 token. The list `privileges` has keys and expiries, in Unix seconds, in turn.
 func mint006(channel, uid string, ts int64, privileges ...uint32) string {
 	message := append(put32(7), put32(uint32(ts))...)
 	message = append(message, put16(len(privileges)/2)...)
@@ -155,7 +153,6 @@ func mint006(channel, uid string, ts int64, privileges ...uint32) string {
 	return "006" + testApp + base64.StdEncoding.EncodeToString(content)
 }
 
-// newEdge makes an Edge for the test app.
 func newEdge(t testing.TB) *Edge {
 	t.Helper()
 	e, err := New(Config{AppID: testApp, Certificate: testCert})
@@ -165,7 +162,6 @@ func newEdge(t testing.TB) *Edge {
 	return e
 }
 
-// inRoom returns a request to join the RTC channel "room".
 func inRoom(user string, m mint) JoinRequest {
 	return JoinRequest{Leg: RTC, Channel: "room", User: user, Token: m.token()}
 }

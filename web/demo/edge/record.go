@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Record has the results of all calls, in total and for each. "What counts" in the package
-// documentation defines the figures.
+// Record has the figures of all calls together and of each call. The package documentation defines them in "What
+// counts".
 type Record struct {
 	Total Tally        `json:"total"`
 	Calls []CallRecord `json:"calls"` // sorted by leg, channel and user
@@ -18,25 +18,25 @@ type CallRecord struct {
 	Leg     Leg    `json:"leg"`
 	Channel string `json:"channel,omitempty"`
 	User    string `json:"user"`
-	State   string `json:"state"` // "in-call", "dropped" (and not back yet) or "left"
+	State   string `json:"state"` // "in-call", "dropped" (and not joined again) or "left"
 	Tally
 }
 
-// Tally has the figures of a call, or the totals. Times are in seconds.
+// Tally has the figures of one call, or the sums of all calls. Times are in seconds.
 type Tally struct {
-	LostSeconds      float64  `json:"lostSeconds"` // the most important figure
+	LostSeconds      float64  `json:"lostSeconds"` // for how long calls were down because of their tokens
 	HeldSeconds      float64  `json:"heldSeconds"`
 	Joins            int      `json:"joins"`
-	JoinsRefused     int      `json:"joinsRefused"` // refused because of their tokens; the total includes the joins of unknown calls
+	JoinsRefused     int      `json:"joinsRefused"` // refused because of the token; the sum also has the joins of calls that were never admitted
 	RenewalsAccepted int      `json:"renewalsAccepted"`
 	RenewalsRefused  int      `json:"renewalsRefused"`
 	Drops            int      `json:"drops"`
-	SilentDrops      int      `json:"silentDrops"`      // the part of Drops for which no event was sent
-	Breaks           int      `json:"breaks"`           // connections that broke during the call or after its drop
-	MinMarginSeconds *float64 `json:"minMarginSeconds"` // null if nothing was renewed
+	SilentDrops      int      `json:"silentDrops"`      // drops for which no event was sent
+	Breaks           int      `json:"breaks"`           // broken connections, in the call or after its drop
+	MinMarginSeconds *float64 `json:"minMarginSeconds"` // null without renewals
 }
 
-// Record returns the record. Calls and losses in progress count up to now; nothing is changed.
+// Record returns the record as of now, with calls and losses that go on. It changes nothing.
 func (e *Edge) Record() Record {
 	e.mu.Lock()
 	defer e.unlock()
@@ -59,15 +59,15 @@ func (e *Edge) Record() Record {
 	return record
 }
 
-// history is the record of one identity. Guarded by Edge.mu.
+// history is the record of one identity. It is guarded by Edge.mu.
 type history struct {
-	owner *Call // the call that was admitted last; never nil once the history is in the map
+	owner *Call // the call that was admitted last
 
-	joinedAt  time.Time // zero if the user is not in the call
-	droppedAt time.Time // zero unless the call was dropped, and was neither joined again nor left since
-	brokeAt   time.Time // when the connection broke after the drop; zero if it did not break
+	joinedAt  time.Time // zero unless the user is in the call
+	droppedAt time.Time // when the call was dropped; zero if it was not, or was joined again or left since
+	brokeAt   time.Time // when the connection broke after the drop; zero if it did not
 
-	held, lost       time.Duration // figures of the ended calls and losses
+	held, lost       time.Duration // sums of the calls and losses that have ended
 	joins            int
 	joinsRefused     int
 	renewalsAccepted int
@@ -78,7 +78,7 @@ type history struct {
 	minMargin        time.Duration // valid if renewalsAccepted > 0
 }
 
-// joined records a join. It ends the loss before it, if any, and returns that loss.
+// joined records a join, which ends a loss. It returns the length of that loss.
 func (h *history) joined(at time.Time) time.Duration {
 	lost := h.closeLoss(at)
 	h.joins++
@@ -110,8 +110,8 @@ func (h *history) left(at time.Time, from state) {
 	}
 }
 
-// broke records a broken connection. A loss in progress continues, since the user may join the call again and was then
-// without the call all the time; if the user does not do so, asOf ends the loss at the break.
+// broke records a broken connection. If the call was dropped before, it is unknown whether the loss ends now: if the
+// user joins the call again, the loss lasts until that join; otherwise asOf ends it at the break.
 func (h *history) broke(at time.Time, from state) {
 	h.breaks++
 	if from == inCall {
@@ -136,7 +136,7 @@ func (h *history) closeLoss(at time.Time) time.Duration {
 	return lost
 }
 
-// asOf returns a copy in which calls and losses in progress end at the time `now`.
+// asOf returns a copy in which calls and losses that go on end now.
 func (h *history) asOf(now time.Time) history {
 	c := *h
 	if !c.joinedAt.IsZero() {
@@ -159,7 +159,6 @@ func (h *history) stateName() string {
 	return "left"
 }
 
-// add adds o to the totals.
 func (h *history) add(o history) {
 	if o.renewalsAccepted > 0 && (h.renewalsAccepted == 0 || o.minMargin < h.minMargin) {
 		h.minMargin = o.minMargin

@@ -11,8 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestLostSeconds plays one call with tokens of 60 s in each case, and checks its lost
-// seconds.
+// In each case one call begins with a token of 60 s.
 func TestLostSeconds(t *testing.T) {
 	minute := func() mint { return rtc("7", time.Minute) }
 	sleep := func(seconds float64) { pass(time.Duration(seconds * float64(time.Second))) }
@@ -137,7 +136,7 @@ func TestRecordJSON(t *testing.T) {
 	})
 }
 
-// TestManyCalls has calls renew, lapse and come back side by side; under -race it checks the locks.
+// TestManyCalls has many calls at the same time: under -race it checks the locks.
 func TestManyCalls(t *testing.T) {
 	const calls = 20
 	synctest.Test(t, func(t *testing.T) {

@@ -15,18 +15,18 @@ func TestRenewSetsDeadlines(t *testing.T) {
 		e := newEdge(t)
 		call := mustJoin(t, e, inRoom("7", rtc("7", 100*s)))
 		events := listen(call, start)
-		pass(80 * s) // the warning comes at second 70
+		pass(80 * s) // the warning came at second 70
 		mustRenew(t, call, rtc("7", 100*s))
 		pass(10 * s)
-		mustRenew(t, call, rtc("7", 40*s)) // the end moves forward, to second 130
+		mustRenew(t, call, rtc("7", 40*s)) // the end is now at second 130
 		pass(5 * s)
-		mustRenew(t, call, rtc("7", 10*s)) // the end is at second 105, so the warning comes at once
+		mustRenew(t, call, rtc("7", 10*s)) // the end is now at second 105, so the warning comes at once
 		pass(5 * s)
-		silent := rtc("7", 50*s) // the end is at second 150, without any event
+		silent := rtc("7", 50*s) // the end will be at second 150, without any event
 		silent.parts[0].privileges = []uint32{1, 0}
 		mustRenew(t, call, silent)
 		pass(45 * s)
-		mustRenew(t, call, rtc("7", 60*s)) // the end is at second 205
+		mustRenew(t, call, rtc("7", 60*s)) // the end is now at second 205
 		want := []timed{{70 * s, WillExpire}, {95 * s, WillExpire}, {175 * s, WillExpire}, {205 * s, DidExpire}}
 		if diff := cmp.Diff(want, events()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
@@ -73,7 +73,7 @@ func TestRenewRefused(t *testing.T) {
 	})
 }
 
-// In the second of its expiry a token is already invalid.
+// A token is invalid from the second of its expiry on.
 func TestRenewAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -121,7 +121,7 @@ func TestRoleChanges(t *testing.T) {
 	})
 }
 
-// A renewal with the same token counts, and warns again, except in RTM.
+// A renewal with the token that is in use counts, and warns the client again. RTM ignores it.
 func TestRenewWithTheSameToken(t *testing.T) {
 	const s = time.Second
 	for leg, c := range map[Leg]struct {
@@ -161,7 +161,7 @@ func TestSetCertificates(t *testing.T) {
 			m.cert = cert
 			return m
 		}
-		// demand replaces the certificates, and checks the answers to tokens that each certificate has signed.
+		// demand replaces the certificates, and checks the code of a join with a token of each certificate.
 		demand := func(primary, secondary string, want map[string]int) {
 			t.Helper()
 			if err := e.SetCertificates(primary, secondary); err != nil {

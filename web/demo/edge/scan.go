@@ -2,8 +2,8 @@ package edge
 
 import "encoding/binary"
 
-// scan reads the fields of a token from a byte slice. After the first truncated field it is bad, and
-// all later fields are zero, so a caller checks once at the end.
+// scan reads the fields of a token. After a truncated field it is bad, and all further fields are zero, so that a
+// caller checks it only once, at the end.
 type scan struct {
 	rest []byte
 	bad  bool
@@ -33,11 +33,10 @@ func (s *scan) u32() uint32 {
 	return 0
 }
 
-// bytes reads a u16 length and that many bytes.
+// bytes reads a length of two bytes, and as many bytes.
 func (s *scan) bytes() []byte { return s.take(int(s.u16())) }
 
-// privileges reads a map of privilege to seconds. A duplicate key makes the scan bad, since it is
-// ambiguous.
+// privileges reads a map from privilege to seconds. A duplicate key is ambiguous, and makes the scan bad.
 func (s *scan) privileges() map[uint16]uint32 {
 	count := s.u16()
 	m := make(map[uint16]uint32)
@@ -52,5 +51,5 @@ func (s *scan) privileges() map[uint16]uint32 {
 	return m
 }
 
-// whole reports whether all fields were complete and no bytes are left.
+// whole reports whether no field was truncated and no bytes are left.
 func (s *scan) whole() bool { return !s.bad && len(s.rest) == 0 }

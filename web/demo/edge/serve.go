@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// Serve serves the line protocol on a listener. When ctx is done, it closes the listener, breaks all
-// connections, and returns nil after its goroutines have ended. It returns an error if the listener
-// fails.
+// Serve serves the line protocol on a listener. When ctx ends, it closes the listener and all connections, and returns
+// nil after its goroutines have ended. It returns an error if the listener fails.
 func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var connections sync.WaitGroup
@@ -28,7 +27,7 @@ func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
-			// The process may have no file descriptors left; existing connections must survive that.
+			// The process has no file descriptors left now. The existing connections must survive that.
 			e.log.Warn("accept failed", "error", err)
 			select {
 			case <-time.After(acceptPause):
@@ -43,12 +42,12 @@ func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
 
 const (
 	acceptPause  = 100 * time.Millisecond
-	writeTimeout = 10 * time.Second // a client that reads nothing for so long loses its connection
-	maxUnsent    = 256              // lines; a client that lags further behind loses its connection, too
+	writeTimeout = 10 * time.Second // after this time without reading a line, a client loses its connection
+	maxUnsent    = 256              // lines; a client that has so many lines to read loses its connection
 )
 
-// ServeConn serves the line protocol on one connection, which may be a [net.Pipe], until it ends or ctx
-// is done. When it returns, the connection is closed, its calls have ended, and no goroutine is left.
+// ServeConn serves the line protocol on one connection, which may be a [net.Pipe], until the connection or ctx ends.
+// When it returns, the connection is closed, its calls have ended, and it has left no goroutine.
 func (e *Edge) ServeConn(ctx context.Context, nc net.Conn) {
 	defer nc.Close()
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
@@ -60,22 +59,21 @@ func (e *Edge) ServeConn(ctx context.Context, nc net.Conn) {
 	for _, call := range c.calls {
 		call.Break()
 	}
-	// All calls have ended and read has returned, so nothing is sent any more.
+	// All calls have ended and read has returned, so no further line is sent.
 	close(c.unsent)
 	writer.Wait()
 }
 
-// conn is one client's connection. read and write run in one goroutine each; events come from any
+// conn is the connection of one client. The methods read and write run in one goroutine each; events come from any
 // goroutine.
 type conn struct {
 	edge   *Edge
 	nc     net.Conn
 	unsent chan []byte
-	calls  map[Leg]*Call // only read's goroutine uses it
+	calls  map[Leg]*Call // used only in the goroutine of read
 }
 
-// send queues a line. It never blocks, since edge.mu may be held; if the queue is full, the client is
-// disconnected.
+// send queues a line. It must not block, since edge.mu may be held: if the queue is full, it closes the connection.
 func (c *conn) send(v any) {
 	select {
 	case c.unsent <- encode(v):
@@ -84,8 +82,7 @@ func (c *conn) send(v any) {
 	}
 }
 
-// write writes queued lines until unsent is closed. After the connection has broken, it goes on emptying
-// the queue.
+// write writes the queued lines until the channel `unsent` is closed. On a broken connection it only empties the queue.
 func (c *conn) write() {
 	var failed bool
 	for line := range c.unsent {
@@ -121,8 +118,8 @@ func (c *conn) read() {
 	}
 }
 
-// do carries out a request. It answers accepted requests itself: it queues the answer with edge.mu held,
-// so that no event of the new state precedes it.
+// do executes a request. It queues the answer to an accepted request itself, with edge.mu held, so that the answer
+// comes before any event.
 func (c *conn) do(q request) *Error {
 	call := c.calls[q.Leg]
 	accepted := func(publish bool) {
@@ -143,8 +140,8 @@ func (c *conn) do(q request) *Error {
 			return refusal
 		}
 		if call != nil {
-			// If the dropped call was a different one, the client gives it up by this join. If it
-			// was the same, the join has ended it already, and this does nothing.
+			// With this join the client gives up a dropped call in another channel. If the dropped call was in the same
+			// channel, it has ended already, and Leave does nothing.
 			_ = call.Leave()
 		}
 		c.calls[q.Leg] = joined
@@ -154,7 +151,7 @@ func (c *conn) do(q request) *Error {
 			return refuse(CodeNotJoined, "not in a call on %s", q.Leg)
 		}
 		return call.renew(q.Token, accepted)
-	default: // the operation is leave, since parseRequest refuses all others
+	default: // this is leave: parseRequest refuses all other operations
 		if call == nil || call.Leave() != nil {
 			return refuse(CodeNotJoined, "not in a call on %s", q.Leg)
 		}

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// connect returns the client's end of a connection that the edge serves, and a function that
-// closes it and waits until the edge has ended its side.
+// connect returns the client's end of a connection that the edge serves. The function `end` closes it, and waits until
+// the edge has closed its own end.
 func connect(t *testing.T, e *Edge) (nc net.Conn, end func()) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -30,8 +30,7 @@ func connect(t *testing.T, e *Edge) (nc net.Conn, end func()) {
 	}
 }
 
-// TestAnswerBeforeEvent joins and renews with tokens whose warning is due at once. The answer
-// must come first.
+// The client must be warned of these tokens at once, but gets the answer first.
 func TestAnswerBeforeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, end := connect(t, newEdge(t))
@@ -70,7 +69,7 @@ func TestBadLines(t *testing.T) {
 			nc, end := connect(t, newEdge(t))
 			defer end()
 			reader := bufio.NewReader(nc)
-			// A valid line after the invalid one shows that the connection goes on.
+			// The next line is valid, and is answered: the connection goes on.
 			for _, exchange := range []struct{ line, want string }{c, {`{"id":5,"op":"leave","leg":"chat"}`, `{"id":5,`}} {
 				go fmt.Fprintln(nc, exchange.line)
 				got, err := reader.ReadString('\n')
@@ -82,8 +81,7 @@ func TestBadLines(t *testing.T) {
 	}
 }
 
-// TestCutLine closes the connection in the middle of a line. The edge must not act on this
-// line.
+// A line that the end of the connection cuts short is not executed.
 func TestCutLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -96,8 +94,7 @@ func TestCutLine(t *testing.T) {
 	})
 }
 
-// TestDeafClient joins with tokens whose warning is due at once, and reads nothing. It must
-// lose its connection, and must not delay other clients.
+// A client that reads nothing loses its connection, and delays no other client.
 func TestDeafClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
@@ -119,8 +116,7 @@ func TestDeafClient(t *testing.T) {
 	})
 }
 
-// TestEagerClient sends requests without reading the answers. It is disconnected before the
-// time-out of a slow reader.
+// A client that sends requests without reading the answers is disconnected before the time-out for reading.
 func TestEagerClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -178,7 +174,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// crowded is a listener that has no file descriptors left at first, and then fails.
+// crowded is a listener that first has no file descriptors left, and then fails.
 type crowded struct {
 	net.Listener
 	refusals int

@@ -5,24 +5,23 @@ import (
 	"hash/crc32"
 )
 
-// token006 is a token of the older kind:
-// "006", App ID, base64(signature, CRC of channel, CRC of uid, message).
-// It does not contain the channel and the uid, but signs them, so it can only be checked for a given
-// channel and uid.
+// token006 is a token of the older version: "006", the App ID, and the base64 of a signature, a CRC of the channel, a
+// CRC of the uid, and a message. The channel and the uid are signed but not contained, so the token can be verified
+// only for a given channel and uid.
 type token006 struct {
 	appID      string
 	signature  []byte
 	crcChannel uint32
 	crcUID     uint32
-	message    []byte // the signed part: salt, ts, privileges
+	message    []byte // the signed part, with salt, ts and privileges
 	salt       uint32
-	ends       uint32 // the field ts, in Unix seconds: the token's own expiry, which builders set to 24 h after issue
+	ends       uint32 // the field ts: expiry of the token in Unix seconds, which builders set to 24 h after the issue
 	privileges map[uint16]uint32
 }
 
 const appIDLength = 32
 
-// The privilege to join or log in, by service. Chat has no 006 tokens.
+// These are the privileges to join in RTC and to log in to RTM. Chat has no 006 tokens.
 const (
 	join006RTC = 1
 	join006RTM = 1000
@@ -52,8 +51,7 @@ func parse006(token string) (token006, *Error) {
 	return t, nil
 }
 
-// signedBy reports whether the certificate signed the token for that channel
-// and uid.
+// signedBy reports whether the certificate has signed the token for this channel and uid.
 func (t token006) signedBy(certificate, channel, uid string) bool {
 	message := append([]byte(t.appID+channel+uid), t.message...)
 	return hmac.Equal(sign([]byte(certificate), message), t.signature)
@@ -67,7 +65,7 @@ func (k keyring) verify006(token string, who identity) (grant, *Error) {
 	if err := k.checkApp(t.appID); err != nil {
 		return grant{}, err
 	}
-	// In an RTM token, the user takes the channel's place.
+	// An RTM token has the user in the place of the channel.
 	channel, uid, join := who.channel, who.user, uint16(join006RTC)
 	switch who.leg {
 	case RTC:
@@ -86,7 +84,7 @@ func (k keyring) verify006(token string, who identity) (grant, *Error) {
 	if uid != anonymous && crc32.ChecksumIEEE([]byte(uid)) == t.crcUID {
 		uids = append(uids, uid)
 	}
-	if t.crcUID == 0 && uid != "" { // the CRC of the empty uid, which admits any user
+	if t.crcUID == 0 && uid != "" { // a CRC of 0 stands for the empty uid, which admits any user
 		uids = append(uids, "")
 	}
 	if len(uids) == 0 {
@@ -102,7 +100,7 @@ func (k keyring) verify006(token string, who identity) (grant, *Error) {
 	return grant{}, invalid("the token's signature is wrong")
 }
 
-// absolute returns the privileges with their expiries in Unix seconds.
+// absolute returns the expiries of the privileges, in Unix seconds.
 func (t token006) absolute() map[uint16]int64 {
 	ends := make(map[uint16]int64, len(t.privileges))
 	for privilege, at := range t.privileges {

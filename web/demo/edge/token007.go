@@ -8,25 +8,25 @@ import (
 	"io"
 )
 
-// token007 is a token of the current kind: "007", base64(zlib(signature, body)).
+// token007 is a token of the current version: "007" and the base64 of a zlib stream with a signature and a body.
 type token007 struct {
 	signature []byte
-	body      []byte // the signed part: all bytes after the signature
+	body      []byte // the signed part, which is all but the signature
 	appID     string
 	issued    uint32 // Unix seconds
-	expire    uint32 // seconds after `issued`; 0 does not mean "never": such a token is expired from the start
+	expire    uint32 // seconds after `issued`; with 0 the token has expired from the start
 	salt      uint32
 	services  map[uint16]service007
 }
 
-// service007 is what a token grants in one service.
+// service007 has the grants of a token for one service.
 type service007 struct {
-	privileges map[uint16]uint32 // seconds after `issued`; 0 means that the privilege never ends
-	names      []string          // the fields of this type of service: channel and uid, or user id, and so on
+	privileges map[uint16]uint32 // seconds after `issued`; 0 means that the privilege never expires
+	names      []string          // further fields, which depend on the service, such as channel and uid, or user id
 }
 
-// Service types. The edge supports three of them; the other types are parsed only to skip them, since one token may
-// have several services.
+// These are the types of services. The edge serves three of them. It parses the others only to skip them, since one
+// token may have several services.
 const (
 	serviceRTC       = 1
 	serviceRTM       = 2
@@ -37,12 +37,11 @@ const (
 	serviceAPaaS     = 7
 )
 
-// join007 is the privilege to join in RTC, to log in to RTM, and to be a user of Chat. Chat's privilege 2, of the app,
-// is for servers and admits no user.
+// join007 is the privilege to join in RTC, to log in to RTM, and to be a user of Chat. Chat's other privilege, 2, is
+// for servers, and admits no user.
 const join007 = 1
 
-// maxInflated is the largest size of an inflated token in bytes. The largest valid token, with all
-// services and the longest names, is smaller than 2 KiB.
+// maxInflated is the largest size of an inflated token, in bytes. The largest valid token has less than 2 KiB.
 const maxInflated = 8 << 10
 
 func parse007(token string) (token007, *Error) {
@@ -72,7 +71,7 @@ func parse007(token string) (token007, *Error) {
 		case serviceRTC, serviceStreaming, serviceFCDN, serviceAPaaS:
 			names = 2
 		default:
-			// The length of an unknown service is unknown, so the services after it cannot be parsed.
+			// The length of an unknown service is unknown, so parsing ends here.
 			if !s.bad {
 				return t, invalid("service type %d is unknown", kind)
 			}
@@ -95,7 +94,8 @@ func parse007(token string) (token007, *Error) {
 	return t, nil
 }
 
-// inflate decompresses a zlib stream. It refuses output above maxInflated and bytes after the stream.
+// inflate decompresses a zlib stream. It refuses more than maxInflated bytes of output, and input after the end of the
+// stream.
 func inflate(raw []byte) ([]byte, *Error) {
 	source := bytes.NewReader(raw)
 	z, err := zlib.NewReader(source)
@@ -121,7 +121,7 @@ func (t token007) signedBy(certificate string) bool {
 	return hmac.Equal(sign(key, t.body), t.signature)
 }
 
-// anyChannel is the channel of a token that works in every channel.
+// anyChannel is the channel of a token for all channels.
 const anyChannel = "*"
 
 func (k keyring) verify007(token string, who identity) (grant, *Error) {
@@ -158,7 +158,7 @@ func (k keyring) verify007(token string, who identity) (grant, *Error) {
 	if !anyUser && user != who.user {
 		return grant{}, invalid("the token is for user %.80q, not %q", user, who.user)
 	}
-	// Agora silently cuts lifetimes to a day.
+	// Agora shortens longer lifetimes to a day, without an error.
 	ends := make(map[uint16]int64, len(service.privileges))
 	for privilege, after := range service.privileges {
 		ends[privilege] = int64(t.issued) + min(int64(after), maxLifeSeconds)

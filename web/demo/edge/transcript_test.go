@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestTranscript plays the transcript in doc.go.
+// TestTranscript plays the transcript of the package documentation.
 func TestTranscript(t *testing.T) {
 	source, err := os.ReadFile("doc.go")
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// vector is a token from the test suites of Agora's own builders.
+// vector is a token from the tests of Agora's own builders.
 type vector struct {
 	Token   string `json:"token"`
 	From    string `json:"from"`
@@ -17,7 +17,7 @@ type vector struct {
 	} `json:"decoded"`
 }
 
-// The channel and user of the vectors, which a 006 token contains only as a CRC.
+// These are the channel and the user of the vectors.
 var vectorChannel, vectorUser = "7d72365eb983485397e3e3f9d460bdda", "2882341273"
 
 func readVectors(t testing.TB) []vector {
@@ -40,7 +40,7 @@ func readVectors(t testing.TB) []vector {
 	return file.Vectors
 }
 
-// TestVectors verifies the vectors completely but for their expiry, which is in 1970.
+// The vectors expired in 1970; all else about them is verified.
 func TestVectors(t *testing.T) {
 	keys := keyring{appID: testApp, certificates: []string{secondCert, testCert}}
 	admitted := map[Leg]int{}
@@ -64,7 +64,7 @@ func TestVectors(t *testing.T) {
 		}
 	}
 	// RTC: 006 uid, 006 wildcard twice, 007 uid, 007 wildcard twice, 007 with RTM, 007 stored. RTM: 006, 007, 007 with
-	// RTC. Chat: the user's, not the app's.
+	// RTC. Chat: the token of the user, and not the one of the app.
 	if diff := cmp.Diff(map[Leg]int{RTC: 8, RTM: 3, Chat: 1}, admitted); diff != "" {
 		t.Errorf("admitted (-want +got):\n%s", diff)
 	}

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// maxToken is the length in bytes of the longest token that the web SDK accepts.
+// maxToken is the length of the longest token that the web SDK accepts, in bytes.
 const maxToken = 2047
 
-// keyring has the App ID and the certificates for verifying tokens.
+// keyring has what verifies tokens.
 type keyring struct {
 	appID        string
-	certificates []string // one or two, both valid
+	certificates []string // one or two, of which each is valid
 }
 
-// verify parses a token, checks its signature, its App ID, and its channel and user, and returns its grant. The caller
-// must check the expiry.
+// verify returns the grant of a token whose signature is valid for the App ID, the channel and the user. The caller
+// must check whether the grant has expired.
 func (k keyring) verify(token string, who identity) (grant, *Error) {
 	if len(token) < 1 || len(token) > maxToken {
 		return grant{}, invalid("the token is %d bytes long, not 1 to %d", len(token), maxToken)
@@ -38,8 +38,8 @@ func (k keyring) checkApp(appID string) *Error {
 	return nil
 }
 
-// decode decodes a token's base64 strictly. By default Go's decoder skips line breaks and accepts
-// non-zero unused bits, unlike some SDKs and edges in other languages.
+// decode decodes base64 strictly. Go's decoder skips line breaks and ignores unused bits by default; some SDKs and
+// edges in other languages do not.
 func decode(s string) ([]byte, *Error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") {

@@ -22,23 +22,23 @@ type serveCommand struct {
 	RedisURL      string `name:"redis-url" env:"REFRESHER_REDIS_URL,REDIS_URL" placeholder:"URL" group:"Redis" help:"Redis that the nodes share: redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://. Default: sessions stay in the memory of this process."`
 	RedisURLFile  string `name:"redis-url-file" type:"existingfile" env:"REFRESHER_REDIS_URL_FILE" placeholder:"FILE" group:"Redis" help:"File with --redis-url, which may hold a password. Read at the start."`
 	RedisCAFile   string `name:"redis-ca-file" type:"existingfile" env:"REFRESHER_REDIS_CA_FILE" placeholder:"FILE" group:"Redis" help:"PEM file with the authorities that may sign the certificate of Redis. Default: the system's."`
-	RedisCertFile string `name:"redis-cert-file" type:"existingfile" env:"REFRESHER_REDIS_CERT_FILE" placeholder:"FILE" group:"Redis" help:"Client certificate, in PEM, for a Redis that asks for one. Read again for each new connection."`
+	RedisCertFile string `name:"redis-cert-file" type:"existingfile" env:"REFRESHER_REDIS_CERT_FILE" placeholder:"FILE" group:"Redis" help:"Client certificate, in PEM, for a Redis that requires one. Read again for each new connection."`
 	RedisKeyFile  string `name:"redis-key-file" type:"existingfile" env:"REFRESHER_REDIS_KEY_FILE" placeholder:"FILE" group:"Redis" help:"Private key of --redis-cert-file, in PEM. Read again for each new connection."`
-	RedisPrefix   string `env:"REFRESHER_REDIS_PREFIX" default:"refresher" group:"Redis" help:"Prefix of all keys in Redis. Services that share a Redis need different ones."`
+	RedisPrefix   string `env:"REFRESHER_REDIS_PREFIX" default:"refresher" group:"Redis" help:"Prefix of all keys in Redis. Services that share a Redis need different prefixes."`
 
-	Auth        string `env:"REFRESHER_AUTH" enum:"jwt,none" default:"jwt" group:"Credentials" help:"jwt: every request needs a credential. none: anybody gets any token."`
+	Auth        string `env:"REFRESHER_AUTH" enum:"jwt,none" default:"jwt" group:"Credentials" help:"jwt: every request needs a credential. none: no credentials; anybody gets any token."`
 	Insecure    bool   `env:"REFRESHER_INSECURE" group:"Credentials" help:"Accept --auth=none on an address that other machines can reach."`
 	keySettings `embed:""`
 
-	CredentialInPath bool `env:"REFRESHER_CREDENTIAL_IN_PATH" group:"Credentials" help:"Also accept a credential in the path of a classic endpoint, /with/CREDENTIAL/rtc/..., if it expires within an hour. For Agora's UIKits, which send no header."`
+	CredentialInPath bool `env:"REFRESHER_CREDENTIAL_IN_PATH" group:"Credentials" help:"Also accept a credential in the path of a classic endpoint (/with/CREDENTIAL/rtc/...) if it expires within an hour. For Agora's UIKits, which send no header."`
 
 	ProjectsFile string  `type:"existingfile" env:"REFRESHER_PROJECTS_FILE" placeholder:"FILE" group:"Agora project" help:"YAML file with several Agora projects, instead of --app-id, the App Certificate and the keys of credentials."`
 	SubjectRate  float64 `env:"REFRESHER_SUBJECT_RATE" default:"100" group:"Limits" help:"Requests a second with credentials of one subject; 0 is unlimited."`
 
-	AuthorizeURL                string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" group:"Approval" help:"URL of your back end's approval webhook: it is asked at each join and before each renewal, by signed POST requests. Default: no webhook."`
+	AuthorizeURL                string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" group:"Approval" help:"URL of your back end's approval webhook, which receives signed POST requests at each join and before each renewal. Default: no webhook."`
 	AuthorizeSecret             string        `env:"REFRESHER_AUTHORIZE_SECRET" placeholder:"SECRET" group:"Approval" help:"Secret that signs the requests to --authorize-url, in the forms of --events-secret."`
 	AuthorizeSecretFile         string        `type:"existingfile" env:"REFRESHER_AUTHORIZE_SECRET_FILE" placeholder:"FILE" group:"Approval" help:"File with --authorize-secret. Read at the start."`
-	AuthorizePreviousSecret     string        `env:"REFRESHER_AUTHORIZE_PREVIOUS_SECRET" placeholder:"SECRET" group:"Approval" help:"Previous --authorize-secret. It signs the requests too, until your back end knows the new one."`
+	AuthorizePreviousSecret     string        `env:"REFRESHER_AUTHORIZE_PREVIOUS_SECRET" placeholder:"SECRET" group:"Approval" help:"Previous --authorize-secret, which signs the requests too until your back end has the new secret."`
 	AuthorizePreviousSecretFile string        `type:"existingfile" env:"REFRESHER_AUTHORIZE_PREVIOUS_SECRET_FILE" placeholder:"FILE" group:"Approval" help:"File with --authorize-previous-secret. Read at the start."`
 	AuthorizeTimeout            time.Duration `env:"REFRESHER_AUTHORIZE_TIMEOUT" default:"2s" group:"Approval" help:"How long one request to --authorize-url may take."`
 	AuthorizeGrace              time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" group:"Approval" help:"How long renewals go on while the webhook does not answer, counted from one token lifetime after its last approval."`
@@ -48,7 +48,7 @@ type serveCommand struct {
 type keySettings struct {
 	JWTSecret             string `yaml:"jwtSecret" name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" group:"Credentials" help:"Secret that verifies credentials signed by HS256, HS384 or HS512; 32 bytes or more."`
 	JWTSecretFile         string `yaml:"jwtSecretFile" name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" group:"Credentials" help:"File with --jwt-secret. Read again when it changes."`
-	JWTPreviousSecret     string `yaml:"jwtPreviousSecret" name:"jwt-previous-secret" env:"REFRESHER_JWT_PREVIOUS_SECRET" placeholder:"SECRET" group:"Credentials" help:"Previous --jwt-secret, still accepted while your back end changes to the new one."`
+	JWTPreviousSecret     string `yaml:"jwtPreviousSecret" name:"jwt-previous-secret" env:"REFRESHER_JWT_PREVIOUS_SECRET" placeholder:"SECRET" group:"Credentials" help:"Previous --jwt-secret, still accepted while your back end changes to the new secret."`
 	JWTPreviousSecretFile string `yaml:"jwtPreviousSecretFile" name:"jwt-previous-secret-file" type:"existingfile" env:"REFRESHER_JWT_PREVIOUS_SECRET_FILE" placeholder:"FILE" group:"Credentials" help:"File with --jwt-previous-secret. Read again when it changes."`
 	JWTPublicKeyFile      string `yaml:"jwtPublicKeyFile" name:"jwt-public-key-file" type:"existingfile" env:"REFRESHER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" group:"Credentials" help:"PEM file with the public keys (RSA, ECDSA, Ed25519) that verify credentials. Read again when it changes."`
 	JWKSURL               string `yaml:"jwksUrl" name:"jwks-url" env:"REFRESHER_JWKS_URL" placeholder:"URL" group:"Credentials" help:"URL of the key set (JWKS) that verifies credentials."`

@@ -20,8 +20,8 @@ import (
 
 type credentials struct {
 	AppID              string `yaml:"appId" name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" group:"Agora project" help:"App ID of your Agora project, 32 hex digits."`
-	AppCertificate     string `yaml:"appCertificate" env:"AGORA_APP_CERTIFICATE,APP_CERTIFICATE" placeholder:"HEX" group:"Agora project" help:"App Certificate of the project, 32 hex digits. Process lists show flags: give it by the environment or in a file."`
-	AppCertificateFile string `yaml:"appCertificateFile" type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" group:"Agora project" help:"File with the App Certificate. The first line signs; certificates on further lines are recognised but do not sign. Read again when it changes."`
+	AppCertificate     string `yaml:"appCertificate" env:"AGORA_APP_CERTIFICATE,APP_CERTIFICATE" placeholder:"HEX" group:"Agora project" help:"App Certificate of the project, 32 hex digits. Give it by the environment or in a file, since process lists show flags."`
+	AppCertificateFile string `yaml:"appCertificateFile" type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" group:"Agora project" help:"File with the App Certificate. The certificate on the first line signs; resume keys made under those on further lines are still accepted. Read again when it changes."`
 }
 
 // nameOf returns the name by which an error calls the setting of a flag, which is given without its dashes.
@@ -79,7 +79,7 @@ func (c *credentials) require(name nameOf) error {
 type settings struct {
 	credentials `embed:""`
 
-	OpsListen address `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" group:"Ports" help:"Address of the operations port, with /metrics, /healthz, /readyz and pprof. On a loopback address it answers only requests addressed to localhost."`
+	OpsListen address `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" group:"Ports" help:"Address of the operations port, with /metrics, /healthz, /readyz and pprof. On a loopback address, this port answers only requests addressed to localhost."`
 	BasePath  string  `env:"REFRESHER_BASE_PATH" placeholder:"PATH" group:"Ports" help:"Path prefix of every URL on the public port, such as /refresher. Default: none."`
 
 	SocketMode  fileMode      `env:"REFRESHER_SOCKET_MODE" default:"660" group:"Ports" help:"Permissions, in octal, of the socket file that --listen=unix:PATH creates."`
@@ -88,17 +88,17 @@ type settings struct {
 	TokenVersion      string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" group:"Tokens and renewals" help:"Token format if neither the request nor the credential names one: 007, or 006 for old SDKs. Chat tokens are always 007."`
 	MaxTTL            time.Duration `name:"max-ttl" env:"REFRESHER_MAX_TTL" default:"24h" group:"Tokens and renewals" help:"Longest token lifetime that a client may ask for."`
 	MinTTL            time.Duration `name:"min-ttl" env:"REFRESHER_MIN_TTL" default:"10s" group:"Tokens and renewals" help:"Shortest token lifetime that a client may ask for."`
-	RenewBefore       time.Duration `env:"REFRESHER_RENEW_BEFORE" default:"0s" group:"Tokens and renewals" help:"Head start: how long before their expiry tokens are renewed. 0 is a tenth of their lifetime, between 45s and 5m. It is never more than half the lifetime."`
-	AckTimeout        time.Duration `env:"REFRESHER_ACK_TIMEOUT" default:"5s" group:"Tokens and renewals" help:"How long a client has to confirm a push before it is sent again."`
-	ResumeWindow      time.Duration `env:"REFRESHER_RESUME_WINDOW" default:"2m" group:"Sessions" help:"How long a session waits for a client that lost its connection, at least."`
+	RenewBefore       time.Duration `env:"REFRESHER_RENEW_BEFORE" default:"0s" group:"Tokens and renewals" help:"Head start: how long before their expiry tokens are renewed, never more than half their lifetime. 0 means a tenth of the lifetime, between 45s and 5m."`
+	AckTimeout        time.Duration `env:"REFRESHER_ACK_TIMEOUT" default:"5s" group:"Tokens and renewals" help:"How long a client has to confirm a push before the push is repeated."`
+	ResumeWindow      time.Duration `env:"REFRESHER_RESUME_WINDOW" default:"2m" group:"Sessions" help:"How long, at least, a session waits for a client that lost its connection."`
 	MaxSession        time.Duration `env:"REFRESHER_MAX_SESSION" default:"168h" group:"Sessions" help:"How long after its join a session may be renewed."`
 	Heartbeat         time.Duration `env:"REFRESHER_HEARTBEAT" default:"50s" group:"Sessions" help:"Longest interval between two pings of a client. Clients whose tokens live less than 50 minutes ping more often."`
 	CertificateSpread time.Duration `env:"REFRESHER_CERTIFICATE_SPREAD" default:"5m" group:"Tokens and renewals" help:"Span over which live sessions get new tokens after the App Certificate was replaced; 24h at most."`
 	DrainWindow       time.Duration `env:"REFRESHER_DRAIN_WINDOW" default:"20s" group:"Sessions" help:"Span over which a node that received SIGTERM tells its clients to reconnect elsewhere."`
 
-	SessionSecret         string `env:"REFRESHER_SESSION_SECRET" placeholder:"SECRET" group:"Sessions" help:"Secret that seals resume keys, 16 bytes or more. Default: derived from the App Certificate."`
+	SessionSecret         string `env:"REFRESHER_SESSION_SECRET" placeholder:"SECRET" group:"Sessions" help:"Secret that encrypts resume keys, 16 bytes or more. Default: derived from the App Certificate."`
 	SessionSecretFile     string `type:"existingfile" env:"REFRESHER_SESSION_SECRET_FILE" placeholder:"FILE" group:"Sessions" help:"File with --session-secret. Read at the start."`
-	PreviousSessionSecret string `env:"REFRESHER_PREVIOUS_SESSION_SECRET" placeholder:"SECRET" group:"Sessions" help:"Previous --session-secret; resume keys sealed with it are still accepted."`
+	PreviousSessionSecret string `env:"REFRESHER_PREVIOUS_SESSION_SECRET" placeholder:"SECRET" group:"Sessions" help:"Previous --session-secret; resume keys that it encrypted are still accepted."`
 
 	PreviousSessionSecretFile string `type:"existingfile" env:"REFRESHER_PREVIOUS_SESSION_SECRET_FILE" placeholder:"FILE" group:"Sessions" help:"File with --previous-session-secret. Read at the start."`
 
@@ -106,17 +106,17 @@ type settings struct {
 	EventsSecret string `env:"REFRESHER_EVENTS_SECRET" placeholder:"SECRET" group:"Events" help:"Secret that signs events: whsec_ and the base64 of 24 to 64 bytes, or a text of 24 bytes or more."`
 
 	EventsSecretFile         string `type:"existingfile" env:"REFRESHER_EVENTS_SECRET_FILE" placeholder:"FILE" group:"Events" help:"File with --events-secret. Read at the start."`
-	EventsPreviousSecret     string `env:"REFRESHER_EVENTS_PREVIOUS_SECRET" placeholder:"SECRET" group:"Events" help:"Previous --events-secret. It signs events too, until the receivers know the new one."`
+	EventsPreviousSecret     string `env:"REFRESHER_EVENTS_PREVIOUS_SECRET" placeholder:"SECRET" group:"Events" help:"Previous --events-secret, which signs events too until the receivers have the new secret."`
 	EventsPreviousSecretFile string `type:"existingfile" env:"REFRESHER_EVENTS_PREVIOUS_SECRET_FILE" placeholder:"FILE" group:"Events" help:"File with --events-previous-secret. Read at the start."`
 
 	AddressRate    float64  `env:"REFRESHER_ADDRESS_RATE" default:"0" group:"Limits" help:"Requests a second from one client address; 0 is unlimited. Behind a proxy, set --trusted-proxies too, or all clients share one limit."`
-	TrustedProxies []string `env:"REFRESHER_TRUSTED_PROXIES" placeholder:"CIDR,..." group:"Ports" help:"Networks of your proxies, in CIDR notation. Only their X-Forwarded-For or Forwarded header is believed. Default: none."`
+	TrustedProxies []string `env:"REFRESHER_TRUSTED_PROXIES" placeholder:"CIDR,..." group:"Ports" help:"Networks of your proxies, in CIDR notation. The node trusts X-Forwarded-For and Forwarded only from these networks. Default: none."`
 	ProxyProtocol  bool     `env:"REFRESHER_PROXY_PROTOCOL" group:"Ports" help:"Connections from --trusted-proxies begin with a PROXY header, version 1 or 2, with the address of the client."`
 	TLSCertFile    string   `name:"tls-cert-file" type:"existingfile" env:"REFRESHER_TLS_CERT_FILE" placeholder:"FILE" group:"Ports" help:"Certificate chain, in PEM, to serve the public port by TLS. Read again when it changes."`
 	TLSKeyFile     string   `name:"tls-key-file" type:"existingfile" env:"REFRESHER_TLS_KEY_FILE" placeholder:"FILE" group:"Ports" help:"Private key of --tls-cert-file, in PEM. Read again when it changes."`
 
 	AllowedOrigins []string `env:"REFRESHER_ALLOWED_ORIGINS,CORS_ALLOW_ORIGIN" placeholder:"ORIGIN,..." group:"Ports" help:"Origins of the web pages that may connect, such as https://app.example.com, *.example.com, capacitor://localhost or *. Default: the service's own origin."`
-	MaxSessions    int      `env:"REFRESHER_MAX_SESSIONS" default:"0" group:"Limits" help:"Most sessions that this node keeps; 0 is unlimited. At the limit, a session without a connection is dropped for a new one."`
+	MaxSessions    int      `env:"REFRESHER_MAX_SESSIONS" default:"0" group:"Limits" help:"Limit of the sessions that this node keeps; 0 is unlimited. At the limit, the node drops sessions without a connection to make room."`
 	JoinRate       float64  `env:"REFRESHER_JOIN_RATE" default:"0" group:"Limits" help:"Joins and resumes a second that this node accepts; 0 is unlimited."`
 
 	LogFormat string   `env:"REFRESHER_LOG_FORMAT" enum:"auto,text,json" default:"auto" group:"Logs" help:"text, json, or auto: text on a terminal, else json."`

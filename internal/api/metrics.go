@@ -20,7 +20,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_http_requests_total",
-			Help: "Answered HTTP requests of the public port by route and status; a star stands for a part of the path, other for what is no endpoint.",
+			Help: "Answered HTTP requests of the public port by route and status; in a route, * is a variable part of the path, and other is any unknown path.",
 		}, []string{"route", "code"}),
 		seconds: prometheus.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_http_request_seconds",

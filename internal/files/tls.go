@@ -27,7 +27,7 @@ func TLS(w *Watcher, certFile, keyFile string) (*tls.Config, error) {
 	}
 	expires := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "refresher_tls_certificate_expires_seconds",
-		Help: "When the TLS certificate in use ends (NotAfter), in Unix seconds.",
+		Help: "When the TLS certificate in use expires (NotAfter), in Unix seconds.",
 	})
 	var current atomic.Pointer[tls.Certificate]
 	load := func(contents [][]byte) error {

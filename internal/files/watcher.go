@@ -38,7 +38,7 @@ func New(logger *slog.Logger, r prometheus.Registerer) *Watcher {
 	w := &Watcher{logger: logger, registerer: r, wake: make(chan struct{}, 1)}
 	w.broken = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "refresher_files_broken",
-		Help: "Followed files, or pairs of them, that are gone, unreadable or refused, so that what they held before is still in use.",
+		Help: "Watched files (a certificate and its key count as one) that are missing, unreadable or refused; their previous content stays in use.",
 	})
 	r.MustRegister(w.broken)
 	return w

@@ -69,11 +69,11 @@ func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func
 	auto := promauto.With(r)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_authorize_waiting",
-		Help: "Approval requests that wait for their turn or their answer.",
+		Help: "Approval requests that wait to be sent or answered.",
 	}, func() float64 { return float64(waiting()) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_authorize_circuit_open",
-		Help: "1 while the approval endpoint is failing and only probed now and then, else 0.",
+		Help: "1 while the circuit breaker for the approval endpoint is open, else 0.",
 	}, func() float64 {
 		if open() {
 			return 1

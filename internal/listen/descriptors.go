@@ -39,7 +39,7 @@ func NewDescriptors(logger *slog.Logger, r prometheus.Registerer) *Descriptors {
 		limit: descriptorLimit(), logger: logger,
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "refresher_connections_refused_total",
-			Help: "Connections that were closed at once, since the file descriptors that are left are kept back for probes, Redis and files.",
+			Help: "Connections that were closed at once, since the remaining file descriptors are reserved for probes, Redis and files.",
 		}),
 	}
 	r.MustRegister(d.refused)

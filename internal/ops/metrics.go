@@ -33,7 +33,7 @@ func (h *Health) register() {
 	version := build.Info()
 	about := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "refresher_build_info",
-		Help: "Always 1; the labels say which build this is.",
+		Help: "Always 1; the labels identify the build.",
 		ConstLabels: prometheus.Labels{
 			"version": version.Version, "revision": version.Revision, "go_version": version.GoVersion,
 		},
@@ -41,12 +41,12 @@ func (h *Health) register() {
 	about.Set(1)
 	limit := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "refresher_session_limit",
-		Help: "How many sessions the node takes, by --max-sessions. 0: as many as come.",
+		Help: "The value of --max-sessions; 0 if the number of sessions is not limited.",
 	})
 	limit.Set(float64(h.config.MaxSessions))
 	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_ready",
-		Help: "1 while the node takes calls, as /readyz says it, else 0.",
+		Help: "1 while the node takes calls (/readyz answers 200), else 0.",
 	}, func() float64 {
 		if h.Ready() {
 			return 1
@@ -57,7 +57,7 @@ func (h *Health) register() {
 	if dropped := h.config.LogDropped; dropped != nil {
 		h.config.Registerer.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "refresher_log_lines_dropped_total",
-			Help: "Lines of the log that were lost, since its reader was away, stopped or full.",
+			Help: "Log lines that were lost, since the program that reads the log had stopped or its disk was full.",
 		}, func() float64 { return float64(dropped()) }))
 	}
 }

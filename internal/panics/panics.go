@@ -43,7 +43,7 @@ type Reporter struct {
 func NewReporter(logger *slog.Logger, registerer prometheus.Registerer) *Reporter {
 	r := &Reporter{logger: logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_panics_total",
-		Help: "Panics that were recovered: faults in the program. Each ended one session, connection or request.",
+		Help: "Recovered panics, which are faults in the program. A panic ends one session, connection or request.",
 	}, []string{"part"})}
 	for _, part := range []Part{Session, Connection, Request, Hook} {
 		r.total.WithLabelValues(string(part))

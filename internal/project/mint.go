@@ -25,7 +25,7 @@ func (s *signer) use(app, certificate string) error {
 func newIssued(r prometheus.Registerer) *prometheus.CounterVec {
 	issued := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_tokens_issued_total",
-		Help: "Tokens minted, by Agora service, token version, and what they were minted for.",
+		Help: "Tokens minted, by Agora service, token version, and cause.",
 	}, []string{"service", "version", "cause"})
 	r.MustRegister(issued)
 	return issued

@@ -21,16 +21,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		took: prometheus.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_store_operation_seconds",
-			Help:    "How long the store took to answer: acquire (a client came back), save (a batch of changes), wish (what an operator wants of a session), sweep (leases), claim (overdue sessions), list (a part of the sessions, or one), nodes (what nodes say of themselves), revocations.",
+			Help:    "Duration of store operations: acquire (a resume), save (a batch of changes), wish (an operator's change of a session), sweep (leases), claim (overdue sessions), list (a page of sessions, or one session), nodes (the nodes' statuses), revocations.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}), []string{"operation"}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_store_errors_total",
-			Help: "Operations that the store did not answer, or answered with an error.",
+			Help: "Store operations that failed or had no answer.",
 		}, []string{"operation"}),
 		offset: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "refresher_store_clock_offset_seconds",
-			Help: "How far the store's clock is ahead of this node's, as the last sweep saw it, to within the time that it took.",
+			Help: "How far the store's clock is ahead of this node's clock, measured by the last sweep; its error is at most the duration of that sweep.",
 		}),
 	}
 	for _, operation := range []string{"acquire", "save", "wish", "sweep", "claim", "list", "nodes", "revocations"} {

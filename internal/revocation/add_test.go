@@ -198,7 +198,7 @@ func TestMetrics(t *testing.T) {
 		a.link.set(cutOff)
 		a.addUnsaved(revocation(9))
 		if err := testutil.GatherAndCompare(a.registry, strings.NewReader(`
-# HELP refresher_revocations Standing revocations, as far as this node knows.
+# HELP refresher_revocations Revocations in force, in this node's copy.
 # TYPE refresher_revocations gauge
 refresher_revocations 2
 # HELP refresher_revocations_unsaved Revocations and lifts that the store does not have yet.

@@ -76,7 +76,7 @@ func New(c Config) *Set {
 	}
 	auto := promauto.With(c.Registerer)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "refresher_revocations", Help: "Standing revocations, as far as this node knows.",
+		Name: "refresher_revocations", Help: "Revocations in force, in this node's copy.",
 	}, s.reading(func() (standing int) {
 		for _, p := range s.projects {
 			standing += len(p.byID)

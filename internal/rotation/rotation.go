@@ -145,7 +145,7 @@ func (t *Tracker) merge(statuses map[string]*status) (string, error) {
 }
 
 var signs = prometheus.NewDesc("refresher_certificate_signs",
-	"1 for each App Certificate that this node signs tokens with, by its fingerprint.", []string{"fingerprint"}, nil)
+	"1 for each App Certificate with which this node signs tokens, by fingerprint.", []string{"fingerprint"}, nil)
 
 // Describe implements prometheus.Collector.
 func (t *Tracker) Describe(ch chan<- *prometheus.Desc) { ch <- signs }

@@ -326,7 +326,7 @@ func TestSigns(t *testing.T) {
 		a := start(t, s, "a", certA, certB)
 		for _, f := range []session.Fingerprint{certA, certB} {
 			a.sign(f)
-			want := fmt.Sprintf("# HELP refresher_certificate_signs 1 for each App Certificate that this node signs tokens with, by its fingerprint.\n# TYPE refresher_certificate_signs gauge\nrefresher_certificate_signs{fingerprint=%q} 1\n", f)
+			want := fmt.Sprintf("# HELP refresher_certificate_signs 1 for each App Certificate with which this node signs tokens, by fingerprint.\n# TYPE refresher_certificate_signs gauge\nrefresher_certificate_signs{fingerprint=%q} 1\n", f)
 			if err := testutil.CollectAndCompare(a, strings.NewReader(want)); err != nil {
 				t.Error(err)
 			}

@@ -65,7 +65,7 @@ func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 		s := start(t, c)
 		wantCounted := func(certificates ...string) {
 			t.Helper()
-			text := "# HELP refresher_sessions_by_certificate Sessions of this node by the fingerprint of the App Certificate that has signed the tokens they hold; unknown where the node cannot tell.\n" +
+			text := "# HELP refresher_sessions_by_certificate Sessions of this node by the fingerprint of the App Certificate that signed their tokens; unknown if the node does not know.\n" +
 				"# TYPE refresher_sessions_by_certificate gauge\n"
 			for _, line := range certificates {
 				text += "refresher_sessions_by_certificate{fingerprint=" + line + "\n"

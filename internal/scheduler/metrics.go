@@ -50,7 +50,7 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		}, []string{"outcome"}), "acked", "nacked", "expired", "ended"),
 		tokensExpired: by(auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_tokens_ran_out_total",
-			Help: "Clients whose tokens ran out before they confirmed new ones: attached to a connection all the same, or detached.",
+			Help: "Clients whose tokens expired before they confirmed new tokens: attached if the client was connected, else detached.",
 		}, []string{"client"}), "attached", "detached"),
 		pushes: by(auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_pushes_total",
@@ -58,11 +58,11 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		}, []string{"attempt"}), "first", "repeated"),
 		moves: by(auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_sessions_moved_total",
-			Help: "Sessions that changed their node: adopted by this one from a node that is gone, or lost by this one to another.",
+			Help: "Sessions that changed their owner: adopted by this node from a dead node, or lost by this node to another node.",
 		}, []string{"how"}), "adopted", "lost"),
 		errors: auto.NewCounter(prometheus.CounterOpts{
 			Name: "refresher_renewal_errors_total",
-			Help: "Renewals whose tokens could not be minted. Each is tried again after a second.",
+			Help: "Renewals whose tokens could not be minted. The node tries again after a second.",
 		}),
 		lag: auto.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
 			Name: "refresher_push_lag_seconds", Help: "How long after its due time a push was written.",
@@ -73,7 +73,7 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		})),
 		margin: auto.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
-			Name: "refresher_renewal_margin_seconds", Help: "Life left in the client's old tokens when it confirmed the new ones.",
+			Name: "refresher_renewal_margin_seconds", Help: "Remaining life of the client's old tokens when the client confirmed the new tokens.",
 			Buckets: []float64{0, 1, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240, 300, 600},
 		})),
 		outlook: &outlook{s},
@@ -136,13 +136,13 @@ type outlook struct{ scheduler *Scheduler }
 
 var (
 	atRiskDesc = prometheus.NewDesc("refresher_sessions_at_risk",
-		"Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.", nil, nil)
+		"Connected sessions whose tokens expire within 30 s and whose renewal is not confirmed.", nil, nil)
 	dueDesc = prometheus.NewDesc("refresher_schedule_due_seconds",
-		"The schedule as it stands: in how many seconds the sessions next fall due.", nil, nil)
+		"Time until each present session is next due.", nil, nil)
 	behindDesc = prometheus.NewDesc("refresher_schedule_behind_seconds",
-		"How late the most overdue session is. 0: none is.", nil, nil)
+		"How late the most overdue session is; 0 if no session is overdue.", nil, nil)
 	certificatesDesc = prometheus.NewDesc("refresher_sessions_by_certificate",
-		"Sessions of this node by the fingerprint of the App Certificate that has signed the tokens they hold; unknown where the node cannot tell.", []string{"fingerprint"}, nil)
+		"Sessions of this node by the fingerprint of the App Certificate that signed their tokens; unknown if the node does not know.", []string{"fingerprint"}, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -225,7 +225,7 @@ func TestMetricsLookAhead(t *testing.T) {
 		joined(t, s, time.Hour)
 		wait(21 * time.Second) // the silent client's renewal is unconfirmed, and its tokens expire in less than 20 s
 		err := testutil.GatherAndCompare(registry, strings.NewReader(`
-			# HELP refresher_sessions_at_risk Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.
+			# HELP refresher_sessions_at_risk Connected sessions whose tokens expire within 30 s and whose renewal is not confirmed.
 			# TYPE refresher_sessions_at_risk gauge
 			refresher_sessions_at_risk 1
 			# HELP refresher_sessions Sessions that this node keeps: attached to a connection, or detached and waiting for their client.

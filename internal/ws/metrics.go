@@ -17,16 +17,16 @@ func newMetrics(r prometheus.Registerer, open func() float64) *metrics {
 	m := &metrics{
 		joins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_joins_total",
-			Help: "First messages of connections, by outcome: joined, resumed, sent away (drain, overload), ended, lost before the answer, or the code of the refusal.",
+			Help: "First messages of connections, by outcome: joined, resumed, told to reconnect later (drain, overload), ended, lost before the answer, or the error code.",
 		}, []string{"outcome"}),
 		closes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_connections_closed_total",
-			Help: "Closed WebSocket connections by close code; 1006 stands for those that broke, other for codes that the protocol does not name.",
+			Help: "Closed WebSocket connections by close code: 1006 if the connection broke, other if the protocol does not define the code.",
 		}, []string{"code"}),
 	}
 	r.MustRegister(m.joins, m.closes, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_connections",
-		Help: "Open WebSocket connections, attached to a session or not yet.",
+		Help: "Open WebSocket connections, including connections without a session.",
 	}, open))
 	// Create the series now, so that a query for the rate yields 0 before the first count.
 	for _, outcome := range []string{"joined", "resumed"} {

@@ -14,7 +14,7 @@ func newMetrics(r prometheus.Registerer, remotes []*remote) metrics {
 	m := metrics{
 		prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_credentials_total",
-			Help: "Credentials checked, by outcome: ok, or why it was refused.",
+			Help: "Credentials checked, by outcome: ok, or the reason for the refusal.",
 		}, []string{"outcome"}),
 		prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_jwks_fetches_total",
@@ -34,7 +34,7 @@ func newMetrics(r prometheus.Registerer, remotes []*remote) metrics {
 	begin := time.Now()
 	r.MustRegister(m.fetches, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_jwks_age_seconds",
-		Help: "Time since the key set was fetched; of several, the oldest.",
+		Help: "Time since the last fetch of the key set; with several key sets, of the oldest.",
 	}, func() float64 {
 		oldest := time.Duration(0)
 		for _, s := range remotes {

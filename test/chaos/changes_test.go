@@ -9,8 +9,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A stopped node (SIGSTOP) applies an operator's changes to its sessions when it continues.
-// Until then the answer to the operator says that the node has not confirmed the change.
+// A node that is stopped by SIGSTOP applies an operator's changes to its sessions when it continues. Until then, the
+// answer to the operator says that the node has not confirmed the change.
 func TestChangesOfPausedNode(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

@@ -4,11 +4,12 @@
 //
 // # What is measured
 //
-// Package client holds each call, with tokens that live for seconds, at the judge of
-// web/demo/edge, which admits and drops a call by its token alone. Every scenario demands the
-// same of the judge's record: no call-second was lost, no call was dropped, none joined twice,
-// and each was renewed as often as the duration requires. Besides, each call keeps a record of
-// what it received from the service: see calls.Tally.
+// Package client runs each call, with tokens that live for seconds. The call joins
+// web/demo/edge, a stand-in for Agora's servers, which admits and drops a call by its token alone
+// and records what happens. Every scenario demands the same of that record: no call-second was
+// lost, no call was dropped, none joined twice, and each was renewed as often as the duration
+// requires. Besides, each call keeps a record of what it received from the service: see
+// calls.Tally.
 //
 // # How the nodes are reached
 //

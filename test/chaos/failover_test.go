@@ -60,8 +60,8 @@ func TestClusterFailover(t *testing.T) {
 	}
 }
 
-// soon is the longest time in which a node may find a new master. It equals the time for which
-// a node's lease holds, so no node counts as dead meanwhile.
+// soon is the longest time in which the nodes may find a new master. It equals the duration of a node's lease, so no
+// node counts as dead meanwhile.
 const soon = 10 * time.Second
 
 // demandSoon demands that the nodes found the new master within the duration `soon` after the end of a failover.

@@ -46,9 +46,8 @@ func TestRollingRestart(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// The App Certificate is rotated while a node is killed and Redis is down. All calls have
-// tokens of the new certificate within the spread, so none is dropped when Agora no longer
-// accepts the old one.
+// The App Certificate is rotated while a node is killed and Redis is down. Within the certificate spread all calls have
+// tokens of the new certificate, so none is dropped when Agora no longer accepts the old one.
 func TestCertificateIsRotated(t *testing.T) {
 	t.Parallel()
 	const next = "0123456789abcdef0123456789ABCDEF"
@@ -91,8 +90,8 @@ const pausedTTL = 32 * time.Second
 // pastLease is longer than a node's lease, which is 10 s.
 const pastLease = 13 * time.Second
 
-// A node hangs while its calls move to other nodes. When it continues, it still believes that
-// it owns them. It must find out that it does not, and must not touch them.
+// A node hangs, and its calls move to other nodes. When the node continues, it still believes that it owns their
+// sessions. It must find out that it does not, and must leave the sessions alone.
 func TestPausedNode(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

@@ -50,8 +50,8 @@ func TestRedisIsCutOff(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// A node dies while Redis is down and does not have its sessions. Its calls continue on other
-// nodes by their resume keys alone.
+// A node dies while Redis is down, so no other node can read its sessions. Its calls continue on other nodes by their
+// resume keys alone.
 func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

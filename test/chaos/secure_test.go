@@ -15,8 +15,8 @@ func secured(a *redistest.Authority, url string) []string {
 	return []string{"--redis-url=" + url, "--redis-ca-file=" + a.CAFile, "--redis-cert-file=" + certFile, "--redis-key-file=" + keyFile}
 }
 
-// Redis uses TLS and closes connections that are idle for a second. After each pause all calls
-// of a node resume on another node at once, which reads each session from Redis.
+// Redis uses TLS, and closes connections that are idle for a second. After such a pause all calls of a killed node
+// resume on the other node at once, which reads each session from Redis.
 func TestRedisClosesIdleConnections(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -35,8 +35,8 @@ func TestRedisClosesIdleConnections(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// demandNoLostConnections demands that no store operation of a node failed on a closed
-// connection. Operations that timed out on a busy machine do not count.
+// demandNoLostConnections fails the test if a store operation of a node failed because its connection was closed.
+// Operations that timed out on a busy machine do not count.
 func (w *world) demandNoLostConnections(n *nodetest.Node) {
 	w.t.Helper()
 	for _, message := range []string{storeAway, storeSilent} {

@@ -18,8 +18,8 @@ import (
 // the node of each connection.
 const serviceURL = "ws://localhost/v1/ws"
 
-// ttl is the lifetime of the tokens unless a scenario sets another. With it, renewals come
-// after 3 to 6 s, and 6 s are left to get over a fault.
+// ttl is the lifetime of the tokens, unless a scenario sets another. Renewals are due after 3 to 6 s, so at least 6 s
+// are left to get over a fault.
 const ttl = 12 * time.Second
 
 // world has a fleet of nodes, and calls that go on while the nodes and their Redis fail.
@@ -45,8 +45,8 @@ func (w *world) say(format string, args ...any) {
 	w.t.Logf("%5.1fs  %s", time.Since(w.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// fault logs the fault that is about to happen. It returns the state of the calls. From then on, the nodes' method
-// Await ignores earlier log lines.
+// fault logs the fault that is about to happen, and returns the tallies of the calls. After it, the nodes' method Await
+// ignores earlier log lines.
 func (w *world) fault(format string, args ...any) []calls.Tally {
 	w.t.Helper()
 	w.say(format, args...)
@@ -55,20 +55,20 @@ func (w *world) fault(format string, args ...any) []calls.Tally {
 	return w.calls.Mark()
 }
 
-// pass waits for the fraction `part` of the scenario's duration.
+// pass waits for a part of the scenario's duration.
 func (w *world) pass(part float64) {
 	w.t.Helper()
 	w.wait(time.Duration(part * float64(length)))
 }
 
-// wait lets time pass, for faults that are caused by time itself.
+// wait waits, for a fault that only time can cause, such as the end of a lease.
 func (w *world) wait(d time.Duration) {
 	w.t.Helper()
 	<-time.After(d)
 }
 
-// awaitStore ends a fault of the store by the function `heal`. It returns when every node has the store back, and every
-// call has been renewed since.
+// awaitStore calls the function `heal`, which makes the store reachable again. It waits until every node has noticed,
+// and every call has been renewed after that.
 func (w *world) awaitStore(what string, heal func()) {
 	w.t.Helper()
 	w.fleet.Mark()
@@ -80,8 +80,8 @@ func (w *world) awaitStore(what string, heal func()) {
 	w.calls.AwaitRenewals(back, 1)
 }
 
-// verdict demands that Redis has every session, ends the calls, and demands that none of them was interrupted. Then the
-// nodes must stop without an error.
+// verdict fails the test if Redis does not have every session, a call was interrupted, or a node logs an error or does
+// not stop.
 func (w *world) verdict(server func(key string) *redistest.Server) {
 	w.t.Helper()
 	w.demandStored(server)
@@ -97,8 +97,8 @@ func (w *world) verdict(server func(key string) *redistest.Server) {
 	}
 }
 
-// demandConnected demands that no call has lost its connection since the tallies in `mark` were taken, since a failure
-// of Redis must not reach the calls.
+// demandConnected fails the test if a call has lost its connection since the tallies in `mark` were taken. A failure of
+// Redis must not reach the calls.
 func (w *world) demandConnected(mark []calls.Tally) {
 	w.t.Helper()
 	lost := 0
@@ -114,7 +114,7 @@ func (w *world) demandConnected(mark []calls.Tally) {
 	}
 }
 
-// Beginnings of log lines in which a node reports about its store.
+// These are beginnings of log lines in which a node reports about its store.
 const (
 	storeAway = "the store cannot be reached"
 	storeBack = "the store is back"
@@ -125,8 +125,8 @@ const (
 	storeRewritten = "writing sessions to the store again"
 )
 
-// demandStoreUp demands that every node is ready and reports its store as reachable or
-// unreachable, as up says.
+// demandStoreUp fails the test unless every node is ready and reports its store as reachable, or as unreachable if `up`
+// is false.
 func (w *world) demandStoreUp(up bool) {
 	w.t.Helper()
 	want := 0.0
@@ -135,7 +135,7 @@ func (w *world) demandStoreUp(up bool) {
 	}
 	for _, n := range w.fleet {
 		status, text := n.Get("/readyz")
-		// A node that started without its store cannot know the revocations.
+		// A node that starts without its store cannot know the revocations, so it may be unready.
 		starting := !up && status == http.StatusServiceUnavailable && strings.Contains(text, "starting")
 		if !starting && (status != http.StatusOK || strings.Contains(text, "degraded") == up) {
 			w.t.Errorf("%s: /readyz answers %d, %q; the store is up: %v", n.Name(), status, text, up)
@@ -146,7 +146,7 @@ func (w *world) demandStoreUp(up bool) {
 	}
 }
 
-// demandStored demands that the schedule in Redis has every session and no other.
+// demandStored fails the test unless the schedule in Redis has every session and no other.
 func (w *world) demandStored(server func(key string) *redistest.Server) {
 	w.t.Helper()
 	stored := 0
@@ -164,7 +164,7 @@ func (w *world) demandStored(server func(key string) *redistest.Server) {
 	}
 }
 
-// shards is the number of parts of the schedule.
+// shards is the number of keys in Redis among which the schedule is divided.
 const shards = 64
 
 func dueKey(shard int) string { return fmt.Sprintf("{refresher:%02d}:due", shard) }

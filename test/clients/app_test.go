@@ -21,27 +21,27 @@ import (
 // secret is the key that signs the users' credentials.
 const secret = "REFRESHER_JWT_SECRET=0123456789abcdef0123456789abcdef"
 
-// app runs one client in a process of its own. The client's driver fetches credentials, the SDK's answers and the
-// user's commands from the test over HTTP, so the test plays the back end, Agora's SDK and the user.
+// app is one client in a process of its own. The client's driver requests credentials, the SDK's answers and the user's
+// commands from the test over HTTP. So the test plays the back end, Agora's SDK and the user.
 type app struct {
 	t        *testing.T
 	uid      string
 	log      program.Journal
 	process  *program.Process
-	actions  chan string // the action of each bundle that the SDK got: "join", "renew" or "rejoin"
+	actions  chan string // the action of each bundle that the SDK has received: "join", "renew" or "rejoin"
 	refusals chan string // codes with which the SDK refuses its next tokens
 	commands chan string // commands for the driver: "leave", "expired", "wake"; closed when the session has ended
 	over     chan string
 }
 
-// room is the capacity of app.actions. A test causes fewer bundles than that, so sending never blocks.
+// room is the capacity of app.actions. A test causes fewer bundles than that, so a send to the channel never blocks.
 const room = 100
 
-// pollFor is how long the test holds a driver's request for the next command. It is less than the 100 s after which
+// pollFor is how long the test waits before it answers that there is no command. It is less than the 100 s after which
 // Mono aborts the request: a command sent after that would be lost.
 const pollFor = 30 * time.Second
 
-// startApp starts a driver with the client of a documentation page, which connects to a service.
+// startApp starts a driver with the client of a documentation page. The client connects to a service.
 func startApp(t *testing.T, run program.Command, service, uid string) *app {
 	t.Helper()
 	a := &app{
@@ -112,7 +112,7 @@ func (a *app) command(what string) {
 	}
 }
 
-// want waits until the client gives tokens to the SDK, and checks the bundle's action.
+// want waits until the client gives the tokens of a bundle to the SDK, and checks the bundle's action.
 func (a *app) want(action string) {
 	a.t.Helper()
 	if got := receive(a, a.actions, action); got != action {

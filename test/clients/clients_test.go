@@ -19,12 +19,12 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 
 // language is a programming language in which docs/build/clients shows a client that the test runs.
 type language struct {
-	page, fence  string // page in docs/build/clients, and the language of the code block with the client
+	page, fence  string // the page in docs/build/clients, and the language of the code block that has the client
 	client, main string // file names for the client and the driver
 	compile, run []string
 }
 
-// newtonsoft and jars are the libraries that the C# and the Java client need; Android has org.json built in.
+// newtonsoft and jars are the libraries that the C# and the Kotlin client need. Android itself has org.json.
 const newtonsoft = "/usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll"
 
 const jars = "/usr/share/java/okhttp.jar:/usr/share/java/okio.jar:/usr/share/java/com.android.json.jar"
@@ -46,8 +46,8 @@ var languages = map[string]language{
 	},
 }
 
-// TestClient checks that the client of each documentation page keeps its tokens valid while nodes and the network
-// fail. The languages run in parallel, since each mostly waits.
+// TestClient checks that the client of each documentation page keeps its tokens valid while nodes and the network fail.
+// The languages run in parallel, since each of them waits for most of its time.
 func TestClient(t *testing.T) {
 	var wait sync.WaitGroup
 	for name, l := range languages {

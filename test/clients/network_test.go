@@ -15,12 +15,12 @@ import (
 	"refresher/test/redistest"
 )
 
-// network is a network between the clients and a node. A test can break it.
+// network stands for the network between the clients and a node. A test can break it.
 type network struct {
 	*redistest.Proxy
 	node      atomic.Pointer[nodetest.Node]
-	noUpgrade atomic.Bool   // WebSocket handshakes are answered with 403, as some proxies do
-	connects  chan struct{} // has an element after a connection was opened
+	noUpgrade atomic.Bool   // if true, WebSocket handshakes are answered with 403, as some proxies do
+	connects  chan struct{} // it has an element if a connection was opened
 }
 
 func newNetwork(t *testing.T, node *nodetest.Node) *network {

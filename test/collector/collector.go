@@ -27,9 +27,9 @@ type Collector struct {
 
 // Span is one span of a trace. Its ids are in hex.
 type Span struct {
-	Trace, ID, Parent string // Parent is empty for a root
+	Trace, ID, Parent string // Parent is empty for the first span of a trace
 	Name              string
-	Attributes        map[string]string // only attributes whose values are text
+	Attributes        map[string]string // It has only the attributes whose values are text.
 }
 
 // Start runs a collector until the test ends.
@@ -49,7 +49,7 @@ func (c *Collector) Spans() []Span {
 	return c.spans
 }
 
-// Resources returns the resource attributes of the sender, for each request.
+// Resources returns, for each request so far, the attributes by which the sender describes itself.
 func (c *Collector) Resources() []map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -47,7 +47,7 @@ func render(t *testing.T, values string) (map[string]string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Metadata.Version, c.Metadata.AppVersion = "0.0.0", "0.0.0" // so that a release does not change the golden files
+	c.Metadata.Version, c.Metadata.AppVersion = "0.0.0", "0.0.0" // a release must not change the golden files
 	given, err := chartutil.ReadValues([]byte(values))
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func render(t *testing.T, values string) (map[string]string, error) {
 	return engine.Render(c, all)
 }
 
-// kinds creates an object of each kind that the chart may render.
+// kinds has, for each kind of object that the chart may render, a function that creates an empty object.
 var kinds = map[string]func() metav1.Object{
 	"apps/v1 Deployment":                      func() metav1.Object { return new(apps.Deployment) },
 	"v1 Service":                              func() metav1.Object { return new(core.Service) },
@@ -76,11 +76,11 @@ var kinds = map[string]func() metav1.Object{
 
 type rendered struct {
 	objects []metav1.Object
-	text    string // without the alerts and the dashboard
+	text    string // the objects, without the alerts and the dashboard
 	notes   string
 }
 
-// chart renders the chart, and decodes its objects. It fails the test on a field that a Kubernetes type does not have.
+// chart renders the chart and decodes its objects. A field that a Kubernetes type does not have fails the test.
 func chart(t *testing.T, values string) rendered {
 	t.Helper()
 	files, err := render(t, values)
@@ -154,7 +154,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestChart renders the chart with each set of values in testdata. Kubernetes' types must have every field, the parts
+// TestChart renders the chart with each set of values in testdata. Kubernetes' types must have every field, the objects
 // must fit each other, and the text must equal the golden file, which go generate writes.
 func TestChart(t *testing.T) {
 	known := serveEnvironment(t)
@@ -228,12 +228,13 @@ func mountedFiles(r rendered) map[string]bool {
 	return files
 }
 
-// checkPod checks that the pod has the time to drain, ports that fit its settings, and no right that it does not need.
+// checkPod checks that the pod has enough time to drain, that its ports fit its settings, and that it has no right that
+// it does not need.
 func checkPod(t *testing.T, r rendered) {
 	t.Helper()
 	pod := r.deployment().Spec.Template.Spec
 	c, environment := pod.Containers[0], r.environment()
-	// docs/operate/runbook.md requires the drain window and 15 s more.
+	// The time must be the drain window and 15 s more, as docs/operate/runbook.md says.
 	drain, stop := seconds(t, environment["REFRESHER_DRAIN_WINDOW"].Value), c.Lifecycle.PreStop.Sleep.Seconds
 	if grace := *pod.TerminationGracePeriodSeconds; grace < stop+drain+15 {
 		t.Errorf("the pod may take %d s to stop, with %d s before and %d s of draining", grace, stop, drain)
@@ -301,8 +302,7 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// The chart refuses values that would not work, or would have another effect than they seem to. The message says what
-// to do.
+// The chart refuses values that would not work, or whose effect would be a surprise. The message says what to do.
 func TestMistakes(t *testing.T) {
 	for values, want := range map[string]string{
 		"":                               "agora.existingSecret is missing",
@@ -348,7 +348,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// GOMEMLIMIT, the memory at which Go collects garbage, follows the pod's memory limit.
+// GOMEMLIMIT, the memory limit that the Go runtime tries to keep, is nine tenths of the pod's memory limit.
 func TestMemory(t *testing.T) {
 	for values, want := range map[string]string{
 		"":                                     "921MiB",

@@ -39,7 +39,7 @@ func TestJoinRate(t *testing.T) {
 	}
 }
 
-// The time to stop is the drain window, which is 20 s in these files and by default, and 15 s more.
+// The time to stop must be at least the drain window and 15 s. The drain window is 20 s in these files, and by default.
 func TestTimeToStop(t *testing.T) {
 	for path, setting := range map[string]string{
 		"deploy/compose.yaml": "\n  stop_grace_period: ", "deploy/systemd/refresher.service": "\nTimeoutStopSec=", "render.yaml": "maxShutdownDelaySeconds: ",
@@ -93,8 +93,8 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s: %s: read-only: %v, %v", name, v.Source, v.ReadOnly, err)
 			}
 		}
-		// Compose copies a config that is not a file into the container, and fails if the
-		// container's file system is read-only.
+		// Compose copies a config or a secret into the container unless it is a file, and fails if the container's file
+		// system is read-only.
 		for _, c := range s.Configs {
 			if p.Configs[c.Source].File == "" {
 				t.Errorf("%s cannot read %s, which is not a file", name, c.Source)
@@ -201,7 +201,7 @@ func TestUnit(t *testing.T) {
 	if said := run(t, "systemd-analyze", "verify", unit); said != "" {
 		t.Error(said)
 	}
-	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=15", unit) // 1.5 on a scale from 0 to 10
+	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=15", unit) // the threshold is 1.5 on systemd's scale of exposure from 0 to 10
 	for _, line := range []string{"Type=notify", "Restart=always", "StartLimitIntervalSec=0"} {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("the unit does not say %s", line)
@@ -209,7 +209,7 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-// Render generates the secrets, or asks for them: none is in its file.
+// Render generates the secrets, or asks the user for them, so the file has none.
 func TestRender(t *testing.T) {
 	text := read(t, "../../render.yaml")
 	for _, want := range []string{

@@ -93,8 +93,8 @@ func build() (string, error) {
 	return out, nil
 }
 
-// The build context has every committed file, since Go marks a build without one as modified. It has no file that holds
-// secrets, and none that was built here.
+// The build context has every committed file: Go marks a build as modified if a committed file is missing. The context
+// has no file that holds secrets, and none that was built here.
 func TestBuildContext(t *testing.T) {
 	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, "../../deploy/Dockerfile.dockerignore")))
 	if err != nil {
@@ -137,7 +137,7 @@ func inside(t *testing.T, dir string, args ...string) *exec.Cmd {
 		t.Fatal("an empty root wants root: run the tests of test/deploy as root, as a container's build does")
 	}
 	cmd := exec.CommandContext(t.Context(), "/refresher", args...)
-	cmd.Path, cmd.Err, cmd.Dir = "/refresher", nil, "/" // exec looks the path up inside the new root
+	cmd.Path, cmd.Err, cmd.Dir = "/refresher", nil, "/" // exec looks for the program inside the new root
 	cmd.Env = []string{
 		"AGORA_APP_ID=970CA35de60c44645bbae8a215061b33", "AGORA_APP_CERTIFICATE=5CFd2fd1755d40ecb72977518be15d3b",
 		"REFRESHER_JWT_SECRET=what signs credentials, 32 bytes or more", "REFRESHER_DRAIN_WINDOW=0s",
@@ -148,10 +148,10 @@ func inside(t *testing.T, dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestImage runs the image's contents as a container would: in a file system with nothing
-// else, which belongs to another user, and as an unprivileged user.
+// TestImage runs the image's contents as a container would: as an unprivileged user, in a file system that has nothing
+// else and belongs to another user.
 func TestImage(t *testing.T) {
-	runtime.LockOSThread() // if this thread ended, the system would kill the processes that it started
+	runtime.LockOSThread() // if this thread ended, Linux would kill the processes that it started
 	dir := root(t)
 	cmd := inside(t, dir, "serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0")
 	stderr, err := cmd.StderrPipe()

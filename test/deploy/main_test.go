@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// program builds the binary as the Dockerfile does, in the folder `scratch`.
+// program builds the binary by the Dockerfile's build step, in the folder `scratch`.
 var (
 	scratch string
 	program = sync.OnceValues(build)

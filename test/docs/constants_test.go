@@ -15,8 +15,8 @@ import (
 	"refresher/internal/session"
 )
 
-// constants returns the values of string constants in the files that match `pattern`: of those constants whose name
-// begins with `prefix` and whose type is `kind` (any type if `kind` is empty).
+// constants returns the values of string constants in the files that match `pattern`. The constants' names begin with
+// `prefix`, and their type is `kind`, or any type if `kind` is empty.
 func constants(t *testing.T, pattern, prefix, kind string) (found []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../" + pattern)
@@ -56,8 +56,7 @@ func TestConstantsAreDocumented(t *testing.T) {
 	}
 }
 
-// causes maps the causes of a session to their names in messages. It omits the cause of a join, since the joined
-// message has no cause.
+// causes maps the causes of a session to their names in messages. It omits the cause of a join, which no message has.
 func causes(all []string) []string {
 	var wire []string
 	for _, c := range all {
@@ -79,8 +78,8 @@ var messageTypes = map[string]any{
 	protocol.TypeError:      protocol.Error{},
 }
 
-// TestFieldsAreDocumented checks that the messages in Go and in asyncapi.yaml have the same fields. The types of fields
-// are checked whenever a test sends or receives a message.
+// TestFieldsAreDocumented checks that the messages in Go and in asyncapi.yaml have the same fields. Other tests check
+// the types of the fields, whenever they send or receive a message.
 func TestFieldsAreDocumented(t *testing.T) {
 	for kind, message := range messageTypes {
 		sameFields(t, kind, reflect.TypeOf(message), asyncAPI().at("/components/messages/"+kind+"/payload"))
@@ -115,7 +114,8 @@ func sameFields(t *testing.T, path string, structure reflect.Type, schema object
 	}
 }
 
-// TestDocumentsAgree checks that schemas in both documents are equal, except for descriptions.
+// TestDocumentsAgree checks that the schemas that asyncapi.yaml and openapi.yaml share are equal, except for
+// descriptions.
 func TestDocumentsAgree(t *testing.T) {
 	strip := cmp.FilterPath(func(p cmp.Path) bool {
 		i, ok := p.Last().(cmp.MapIndex)

@@ -22,7 +22,7 @@ type object = map[string]any
 type document struct {
 	name string
 	root object
-	text *yaml.Node // the same document with the order of its fields
+	text *yaml.Node // the same document as YAML, which keeps the order of its fields
 
 	mu       sync.Mutex
 	compiler *jsonschema.Compiler
@@ -33,7 +33,7 @@ var (
 	openAPI  = sync.OnceValue(func() *document { return readDocument("openapi.yaml", jsonschema.Draft2020) })
 )
 
-// readDocument panics if the document is no YAML, since no test can continue then.
+// readDocument panics if it cannot read the document, since no test can continue then.
 func readDocument(name string, draft *jsonschema.Draft) *document {
 	text, err := os.ReadFile("../../docs/" + name)
 	if err != nil {
@@ -56,7 +56,7 @@ func readDocument(name string, draft *jsonschema.Draft) *document {
 	return d
 }
 
-// parse reads JSON and keeps its numbers as text.
+// parse decodes JSON. Numbers become a json.Number, as the schemas need.
 func parse(text []byte) any {
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
@@ -65,7 +65,7 @@ func parse(text []byte) any {
 	return value
 }
 
-// at returns the object at a JSON pointer. It resolves references.
+// at returns the object at a JSON pointer. It follows references.
 func (d *document) at(pointer string) object {
 	value := d.root
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
@@ -86,7 +86,7 @@ func (d *document) follow(value object) object {
 	return value
 }
 
-// children returns the objects within the object at a pointer. It resolves references.
+// children returns the objects within the object at a JSON pointer. It follows references.
 func (d *document) children(pointer string) map[string]object {
 	children := make(map[string]object)
 	for name, value := range d.at(pointer) {

@@ -26,7 +26,7 @@ const (
 	metricsPage  = "../../docs/operate/metrics.md"
 )
 
-// errorMeanings are the error codes in the order of the table.
+// errorMeanings has the error codes in the order of the table.
 var errorMeanings = []struct {
 	code session.Code
 	text string
@@ -159,10 +159,10 @@ func commas[S ~string](all []S) string {
 	return strings.Join(texts, ", ")
 }
 
-// TestMessageTablesAreGenerated generates the table of each message in protocol.md from asyncapi.yaml. It must run
-// after the tests that write into asyncapi.yaml, so it stands below them.
+// TestMessageTablesAreGenerated generates the table of each message in protocol.md from asyncapi.yaml. It stands below
+// the tests that write into asyncapi.yaml, since it must run after them.
 func TestMessageTablesAreGenerated(t *testing.T) {
-	described := map[string]bool{"token-privilege-did-expire": true} // documented in the table of will-expire
+	described := map[string]bool{"token-privilege-did-expire": true} // the table of will-expire also documents this message
 	for heading := range sections(readFile(t, "docs/build/protocol.md")) {
 		if strings.HasPrefix(heading, "`") {
 			described[strings.Trim(strings.Split(heading, ",")[0], "`")] = true
@@ -182,13 +182,13 @@ func TestMessageTablesAreGenerated(t *testing.T) {
 	generated.Block(t, protocolPage, "tokens", generated.Table([]string{"field", "type", "meaning"}, tokens...))
 }
 
-// fieldRows returns a table row for each field of a schema, in the schema's order; a field within an object is named
-// a.b. It omits a message's type, and the fields of tokens, which have a table of their own. In messages from clients
-// it marks optional fields.
+// fieldRows returns a table row for each field of a schema, in the schema's order. A field within an object is named
+// a.b. The table omits a message's type, and the fields of tokens, which have a table of their own. In messages from
+// clients it marks optional fields.
 func fieldRows(pointer, prefix string, fromClient bool) (rows [][]string) {
 	schema := asyncAPI().at(pointer)
 	needed := values(schema["required"])
-	// At least one field of these choices is required.
+	// At least one field of such a choice is required, so none of them is marked as optional.
 	for _, choice := range slices.Concat(anyList(schema["anyOf"]), anyList(schema["oneOf"])) {
 		needed = append(needed, values(choice.(object)["required"])...)
 	}
@@ -217,7 +217,7 @@ func inOrder(pointer string) (all []string) {
 	return all
 }
 
-// node returns the YAML node at a JSON pointer. It resolves references.
+// node returns the YAML node at a JSON pointer. It follows references.
 func (d *document) node(pointer string) *yaml.Node {
 	at := d.text.Content[0]
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {

@@ -36,7 +36,7 @@ func operations() []operation {
 	return all
 }
 
-// find returns the operation of a request, and the parameters in its path.
+// find returns the operation that a request asks for, and the parameters in the request's path.
 func find(method, path string) (operation, map[string]string) {
 	parts := strings.Split(strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/"), "/")
 	for _, o := range operations() {
@@ -145,7 +145,7 @@ func (o operation) answered(t *testing.T, r reply) {
 // tag returns the tag of an operation: classic, sessions, operators or probes.
 func (o operation) tag() string { return values(o.spec["tags"])[0] }
 
-// access returns the security scheme that an operation requires; empty if none.
+// access returns the name of the security scheme that an operation requires, or "" if it requires none.
 func (o operation) access() string {
 	for _, s := range anyList(o.spec["security"]) {
 		return names(s.(object))[0]

@@ -1,6 +1,6 @@
 // Package docs checks the documents in docs/ against the code and a running service: every
 // message, answer and metric is documented, everything documented occurs, and the transcripts
-// are played. Tables that follow from the code are generated.
+// are executed. Tables that follow from the code are generated.
 package docs
 
 import (
@@ -24,8 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// More of these tests run in parallel than the machine has processors, since they mostly wait. A flag on the
-	// command line overrides this number.
+	// More of these tests run in parallel than the machine has processors, since they wait for most of their time. A
+	// flag on the command line overrides this number.
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
@@ -51,8 +51,8 @@ func (n *node) changeCertificate() {
 	n.Reloads <- syscall.SIGHUP
 }
 
-// startNode runs a service with the documented defaults, changed by settings such as
-// "ttl=4s join-rate=1".
+// startNode runs a service with the default settings, except for those that the caller gives, such as "ttl=4s
+// join-rate=1".
 func startNode(t *testing.T, settings string) *node {
 	t.Helper()
 	n := &node{certificates: filepath.Join(t.TempDir(), "certificates")}
@@ -126,7 +126,7 @@ func (n *node) request(method, url, body, auth string) reply {
 	return reply{r.StatusCode, r.Header, []byte(text)}
 }
 
-// awaitListed waits until the service lists a session: the store is written after the join is answered.
+// awaitListed waits until the service lists a session, which happens after the join is answered.
 func (n *node) awaitListed(path string) {
 	n.T.Helper()
 	deadline := time.Now().Add(patience)

@@ -22,15 +22,15 @@ func resumeOf(joined object, rest string) string {
 
 // unheard lists documented values that the service does not send in these tests.
 var unheard = map[string][]string{
-	// internal means that the service failed.
+	// The error "internal" means that the service failed.
 	"error.code": {"internal"},
-	// The service never sends 1001 and 1006, and never sends 4002 in a frame. 1011 means that the service failed.
-	// 4408 takes 10 s: internal/ws tests it with simulated time.
+	// The service never sends 1001 and 1006, and never sends 4002 in a frame. 1011 means that the service failed. 4408
+	// is sent after 10 s: internal/ws tests it with simulated time.
 	"close": {"1001", "1006", "1011", "4002", "4408"},
 }
 
-// TestServerSaysWhatIsDocumented plays the transcripts and the scenarios. The socket checks every message of the
-// service against asyncapi.yaml. Every type, cause, reason, error and close code of asyncapi.yaml must occur.
+// TestServerSaysWhatIsDocumented executes the transcripts and the scenarios. The type socket checks every message of
+// the service against asyncapi.yaml. Every type, cause, reason, error and close code of asyncapi.yaml must occur.
 func TestServerSaysWhatIsDocumented(t *testing.T) {
 	t.Parallel()
 	seen := record{said: make(map[string]map[string]bool)}

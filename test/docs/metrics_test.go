@@ -49,7 +49,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 	for d := range descriptions {
 		name, help, labels := parts(t, d)
 		kind := kinds[name]
-		switch { // A metric without a sample gets its kind from its name.
+		switch { // A metric that has no sample yet gets its kind from its name.
 		case !strings.HasPrefix(name, "refresher_"):
 			continue
 		case kind != "":

@@ -42,7 +42,7 @@ func glob(t *testing.T, folder, ending string) (paths []string) {
 	return paths
 }
 
-// sections returns the sections of a text, keyed by their headings of level two and three.
+// sections returns the sections of a text by their headings of level two and three.
 func sections(text string) map[string]string {
 	found := make(map[string]string)
 	heading, quoted := "", false
@@ -58,7 +58,7 @@ func sections(text string) map[string]string {
 	return found
 }
 
-// anchor returns the fragment that links to a heading.
+// anchor returns the fragment of a URL that leads to a heading.
 func anchor(heading string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.NewReplacer("`", "", ",", "", ":", "", ".", "").Replace(heading)), " ", "-")
 }
@@ -180,8 +180,9 @@ func TestPromisesAreTested(t *testing.T) {
 	}
 }
 
-// TestWebhooksAreDocumented compares openapi.yaml with the golden files of internal/hook, which have the bodies that
-// nodes send: the schemas must accept them and the documented examples, and must have exactly their fields.
+// TestWebhooksAreDocumented compares openapi.yaml with the golden files of internal/hook, which have the requests that
+// nodes send. The schemas must accept these files and the documented examples, and must have exactly the fields of the
+// files.
 func TestWebhooksAreDocumented(t *testing.T) {
 	bodies := map[string][]any{"Event": nil}
 	for _, path := range glob(t, "internal/hook/testdata", ".json") {

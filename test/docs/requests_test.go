@@ -17,11 +17,11 @@ import (
 type player struct {
 	t    *testing.T
 	node *node
-	seen map[string]bool // the answers so far, as "METHOD path status"
+	seen map[string]bool // the answers so far, each as "METHOD path status"
 }
 
-// play sends a request, which must be answered with a status. The service must refuse the request exactly if the
-// schema refuses it.
+// play sends a request, and fails the test unless the answer has the given status. The service must refuse the request
+// exactly if the schema refuses it.
 func (p *player) play(status int, method, path, body, auth string) object {
 	p.t.Helper()
 	r, refused := p.send(status, method, path, body, auth)
@@ -34,7 +34,8 @@ func (p *player) play(status int, method, path, body, auth string) object {
 	return parse(r.body).(object)
 }
 
-// send sends a request, which must be answered with a status. It returns the answer, and the schema's error.
+// send sends a request, and fails the test unless the answer has the given status. It returns the answer, and the
+// schema's error.
 func (p *player) send(status int, method, path, body, auth string) (r reply, refused error) {
 	p.t.Helper()
 	address, err := url.Parse(path)
@@ -89,7 +90,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 
 	p.node = n
 	p.gets(200, "/metrics", "/healthz", "/readyz")
-	last := n.dial(t, nil) // the open connection keeps the node draining
+	last := n.dial(t, nil) // a node drains as long as it has an open connection
 	last.send(join)
 	last.expect("joined")
 	go n.Stop()
@@ -202,8 +203,8 @@ func (p *player) operators() {
 	p.bodies(200, "DELETE", "/v1/revocations/"+added, "", "")
 }
 
-// sessions sends requests about sessions: of operators, and of clients with the keys of two sessions. It
-// returns the path of a session and its key.
+// sessions sends requests about two sessions: requests of operators, and requests of clients with the sessions' keys.
+// It returns the path of a session and its key.
 func (p *player) sessions() (path, key string) {
 	p.t.Helper()
 	s := p.node.dial(p.t, nil)
@@ -246,7 +247,7 @@ func (p *player) sessions() (path, key string) {
 	p.play(410, "POST", one+"/leave", "", auth)
 	p.play(204, "POST", one+"/leave", asJSON(object{"key": newer["key"]}), "")
 
-	// A node without a record of the session believes the client that the tokens have expired.
+	// A node that has no record of the session believes the client's report that the tokens have expired.
 	p.node = startNode(p.t, "")
 	m := p.play(200, "POST", one+"/renew", `{"seq":7,"expiresAt":1}`, auth)
 	if m["type"] != "token-privilege-did-expire" || fmt.Sprint(m["seq"]) != "8" {
@@ -255,14 +256,14 @@ func (p *player) sessions() (path, key string) {
 	return one, fmt.Sprint(joined["key"])
 }
 
-// refusals sends each documented request without a credential, with a wrong credential, too often, and while the
-// service cannot ask what it depends on. Each must be refused.
+// refusals sends each documented request without a credential, with a wrong credential, too often, and to a service
+// that cannot reach its key set or its store. Each must be refused.
 func (p *player) refusals(session, key string) {
 	p.t.Helper()
 	everything := func(settings, auth string, status int, may func(operation) bool) {
 		p.t.Helper()
 		p.node = startNode(p.t, settings)
-		p.node.request("GET", p.node.public()+"/rtm/ana", "", "") // uses up the one request that --address-rate allows
+		p.node.request("GET", p.node.public()+"/rtm/ana", "", "") // this request uses up the one that --address-rate allows
 		for _, o := range operations() {
 			if path, body := o.sample(); may(o) {
 				_, _ = p.send(status, o.method, path, body, auth)

@@ -10,7 +10,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// scenarios cause the messages and close codes that occur in no transcript.
+// scenarios cause the messages and close codes that no transcript has.
 var scenarios = map[string]func(t *testing.T, seen *record){
 	"resumes on a node that knows the key only": func(t *testing.T, seen *record) {
 		a := startNode(t, "").dial(t, seen)
@@ -71,7 +71,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		for text, closes := range map[string]protocol.CloseCode{
 			`{"type":"ping"}`:                    protocol.CloseMalformed,
 			"{\"type\":\"ping\",\"x\":\"\xff\"}": protocol.CloseNotUTF8,
-			// The first message has a field of another message, with a wrong type.
+			// This first message has a field of another message, with a wrong type.
 			`{"type":"join","chat":{"userId":"ana"},"seq":"1"}`:       protocol.CloseMalformed,
 			`{"type":"resume","session":"S","key":"K"}`:               protocol.CloseUnknownSession,
 			`{"type":"ping","x":"` + strings.Repeat("x", 8192) + `"}`: protocol.CloseTooLarge,
@@ -101,7 +101,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		s.closed(protocol.CloseRateLimited)
 	},
 	"changes by operators, to a client that does not answer": func(t *testing.T, seen *record) {
-		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // the certificate changes before a renewal is due
+		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // no renewal is due before the certificate changes
 		for cause, give := range map[string]func(joined object){
 			"role": func(joined object) {
 				path := fmt.Sprintf("/v1/sessions/%s", joined["session"])
@@ -123,7 +123,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 	"a back end that says no": func(t *testing.T, seen *record) {
 		backEnd := apptest.NewBackEnd(t)
 		backEnd.Refuse("renew")
-		s := startNode(t, "ttl=6s authorize-url="+backEnd.URL).dial(t, seen) // the approval webhook has 1.5 s to answer
+		s := startNode(t, "ttl=6s authorize-url="+backEnd.URL).dial(t, seen) // the back end has 1.5 s to answer an approval request
 		s.send(join)
 		s.expect("joined")
 		s.send(`{"type":"ack","seq":1}`)

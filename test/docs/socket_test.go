@@ -21,7 +21,7 @@ type socket struct {
 	seen *record
 }
 
-// record collects the values that the service sent. A nil record collects nothing. It is safe for concurrent use.
+// record collects the values that the service has sent. A nil record collects nothing. It is safe for concurrent use.
 type record struct {
 	mu   sync.Mutex
 	said map[string]map[string]bool // guarded by mu; sets of values, keyed by "message.field"

@@ -27,7 +27,7 @@ type event struct {
 
 var eventLine = regexp.MustCompile(`^(?:([A-Z]) )?(→|←|#|\$) (.*)$`)
 
-// events reads a transcript. An indented line continues the line above it.
+// events splits a transcript into its steps. An indented line continues the line above it.
 func events(t *testing.T, text string) []event {
 	t.Helper()
 	var all []event
@@ -48,9 +48,9 @@ func events(t *testing.T, text string) []event {
 
 var transcript = regexp.MustCompile("(?s)\n<!-- play:([^>]*)-->\n```transcript\n(.*?)```\n")
 
-// playTranscripts plays the transcripts of protocol.md. It sends the client's messages to a service with the settings
-// above the transcript, and compares the service's messages with the transcript. Tokens, keys, ids and times differ
-// from the transcript's; but where the transcript repeats one, the service must repeat its own.
+// playTranscripts executes the transcripts of protocol.md. It sends the client's messages to a service with the
+// settings that stand above the transcript, and compares the service's messages with the transcript. Tokens, keys, ids
+// and times differ from the transcript's, but where the transcript repeats a value, the service must repeat its own.
 func playTranscripts(t *testing.T, seen *record) {
 	text := readFile(t, "docs/build/protocol.md")
 	played := 0
@@ -83,8 +83,8 @@ type play struct {
 	bound map[string]any
 	shell map[string]string
 
-	request func() reply // sends the HTTP request of the lines so far; nil if there is none
-	looks   bool         // the request changes nothing, so it may be repeated
+	request func() reply // it sends the HTTP request that the lines so far describe; nil if they describe none
+	looks   bool         // true if the request changes nothing, so that it may be repeated
 	reply   *reply
 
 	path, key string // path and key of a request that begins with POST
@@ -136,7 +136,7 @@ func (p *play) step(e event) {
 	}
 }
 
-// remark acts on a remark, except on one that only tells how time passes.
+// remark executes a remark. Most remarks only say how time passes, and have no effect.
 func (p *play) remark(text string, s *socket) {
 	p.t.Helper()
 	switch {
@@ -153,8 +153,8 @@ func (p *play) remark(text string, s *socket) {
 	}
 }
 
-// outlive waits until all tokens so far have expired. It joins another client, whose tokens
-// are minted last, and waits until the service reports that these have expired.
+// outlive waits until all tokens so far have expired: it joins another client, whose tokens are younger, and waits
+// until the service reports that these have expired.
 func (p *play) outlive() {
 	p.t.Helper()
 	s := startNode(p.t, p.settings+" ack-timeout=1m").dial(p.t, nil)
@@ -203,7 +203,8 @@ func (p *play) command(text string) {
 	p.prepare(*method, p.named(curl.Arg(0)), *body, strings.TrimPrefix(*header, "Authorization: Bearer "))
 }
 
-// prepare makes the next answer of the transcript the one to this request. Each answer is checked against openapi.yaml.
+// prepare sets the request to which the next lines of the transcript are the answer. Each answer is also checked
+// against openapi.yaml.
 func (p *play) prepare(method, address, body, key string) {
 	auth := ""
 	if key != "" {
@@ -224,7 +225,7 @@ func (p *play) prepare(method, address, body, key string) {
 }
 
 // compareReply compares an answer's body with a line of the transcript. Lists lag behind the sessions, as protocol.md
-// explains, so a request that changes nothing is repeated until the answer is equal.
+// explains. So a request that changes nothing is repeated until its answer is equal.
 func (p *play) compareReply(text string) {
 	p.t.Helper()
 	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
@@ -268,7 +269,7 @@ func (p *play) outgoing(text string) string {
 		m["auth"] = os.Expand(auth, func(name string) string { return p.shell[name] })
 	}
 	if ttl, ok := m["ttl"].(json.Number); ok && len(ttl) == 2 {
-		delete(m, "ttl") // use the service's shorter ttl, which is set above the transcript
+		delete(m, "ttl") // the settings above the transcript set a shorter ttl
 	}
 	return asJSON(m)
 }
@@ -288,14 +289,15 @@ func (p *play) compare(text string, said any) error {
 	return nil
 }
 
-// varying are fields whose values differ from the transcript's, since they depend on the settings or on the time.
+// varying has the fields whose values may differ from the transcript's, since they depend on the settings or on the
+// time.
 var varying = []string{
 	"now", "afterMs", "heartbeat", "renewBefore", "at", "until", "issuedAt", "lastAckAt", "nextRenewalAt", "lastTokenEndsAt",
 	"classicEndsAt", "salt",
 }
 
-// repeated maps fields to the kind of their values. Where the transcript repeats a value of one kind, the service must
-// repeat its own.
+// repeated maps a field to the kind of its values. Where the transcript repeats a value of one kind, the service must
+// repeat its own value.
 var repeated = map[string]string{
 	"session": "session", "id": "session", "key": "key", "fingerprint": "fingerprint",
 	"token": "token", "rtcToken": "token", "node": "node", "signedBy": "node",

@@ -15,8 +15,8 @@ import (
 
 var update = flag.Bool("update", false, "write what is generated from the code into the documents")
 
-// Block compares content with what the file has between the mark "begin: NAME, go generate
-// …" and the next mark "end", each on a line of its own.
+// Block compares content with the lines of a file between two marks: the line that has "begin: NAME, go generate …",
+// and the next line that has "end".
 func Block(t *testing.T, path, name, content string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -31,7 +31,7 @@ func Block(t *testing.T, path, name, content string) {
 	File(t, path, string(text[:at[3]])+content+string(text[at[6]:]))
 }
 
-// Table writes a table of Markdown, as the content of a Block.
+// Table returns a table of Markdown, to be the content of a Block.
 func Table(head []string, rows ...[]string) string {
 	var b strings.Builder
 	b.WriteString("\n")

@@ -18,14 +18,14 @@ import (
 
 const root = "../.."
 
-// folders contain the service's source, except for the folders in `apart`, whose messages the service does not log.
+// folders have the service's source. The service does not log the messages of the folders in `apart`.
 var (
 	folders = []string{"internal", "cmd/refresher", "web/demo"}
 	apart   = []string{"web/demo/edge", "internal/store/storetest"}
 )
 
-// line is a message with its level, and the keys that its call passes, sorted and joined. The keys are "?" if the source
-// computes them.
+// line is a message with its level, and the keys of the call that logs it, sorted and joined. The keys are "?" if the
+// source computes them.
 type line struct{ message, level, keys string }
 
 // source has the messages in the service's files, and the keys and components that With adds to loggers.
@@ -85,7 +85,7 @@ func (s *source) read(n ast.Node) bool {
 	return true
 }
 
-// literals returns the values of string literals, and "?" for any other expression.
+// literals returns the value of each string literal, and "?" for any other expression. One more "?" follows at the end.
 func literals(args []ast.Expr) (texts []string) {
 	for _, arg := range args {
 		text := "?"
@@ -109,7 +109,7 @@ func keys(call *ast.CallExpr, texts []string) string {
 	return strings.Join(found, ", ")
 }
 
-// isLogger recognises a logger by the names that loggers have in this repository.
+// isLogger recognises a logger by its variable's name.
 func isLogger(x ast.Expr) bool {
 	if selector, ok := x.(*ast.SelectorExpr); ok {
 		x = selector.Sel

@@ -24,11 +24,11 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 
 const (
 	page = "../../docs/operate/two-machines.md"
-	// patience is the longest time for a program to start, or for a block to run.
+	// patience is the longest time in which a program may start, or a block of commands may run.
 	patience = time.Minute
 )
 
-// sections returns the sh blocks of a document, by the heading above them.
+// sections returns the sh blocks of a document by the heading above them.
 func sections(t *testing.T, document string) map[string][]string {
 	t.Helper()
 	found := make(map[string][]string)
@@ -58,8 +58,8 @@ type world struct {
 	places *strings.Replacer
 }
 
-// machine is one of the two machines. Its folder root replaces /. Variables and functions of
-// its shell are kept from one block to the next.
+// machine is one of the two machines. Its folder root stands for /. Variables and functions of its shell are kept from
+// one block of commands to the next.
 type machine struct {
 	*world
 	root, address string
@@ -80,7 +80,7 @@ func newWorld(t *testing.T) *world {
 		"redis-cli ", "redis-cli -p "+redis+" ", "6379", redis, ":9090", ":"+strconv.Itoa(program.Port(t)),
 		"https://calls.example.com", "http://"+w.a.address+":"+calls, "wss://calls.example.com", "ws://"+w.a.address+":"+calls,
 		"/usr/share/doc/refresher/deploy", deploy,
-		"--ttl 90", "--ttl 10", // sessions are renewed within 5 s
+		"--ttl 90", "--ttl 10", // with tokens of 10 s, sessions are renewed within 5 s
 	)
 	bin := filepath.Join(w.a.root, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {
@@ -103,8 +103,8 @@ func (m *machine) path(parts ...string) string {
 	return filepath.Join(append([]string{m.root}, parts...)...)
 }
 
-// standIns are shell functions that replace programs which would change this machine. Another
-// one makes HAProxy look for files under root.
+// standIns are shell functions. They replace programs that would change the real machine, and make HAProxy look for its
+// files under root.
 const standIns = `
 apt() { :; }; chown() { :; }; amtool() { :; }
 systemctl() { echo "$*" >>"$ROOT/systemctl"; }
@@ -120,7 +120,7 @@ func (m *machine) run(block string) string {
 		other = m.a
 	}
 	block = strings.ReplaceAll(m.places.Replace(block), "/etc/", m.root+"/etc/")
-	block = strings.ReplaceAll(block, ":"+m.root+"/etc/", ":/etc/") // in the arguments of scp
+	block = strings.ReplaceAll(block, ":"+m.root+"/etc/", ":/etc/") // scp's targets keep the path of the other machine
 	script := standIns + block + "\n" + `{ declare -p | grep -v '^declare -[a-zA-Z-]*r'; declare -f redis || :; } >"$ROOT/state"`
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
@@ -216,7 +216,8 @@ func TestTwoMachines(t *testing.T) {
 	a.operates()
 }
 
-// operates runs the Redis commands of the runbook as the user operator, who cannot run any other command.
+// operates runs the Redis commands of the runbook as Redis's user `operator`, and checks that this user cannot run any
+// other command.
 func (m *machine) operates() {
 	for _, blocks := range sections(m.t, runbook) {
 		for line := range strings.Lines(strings.Join(blocks, "")) {

@@ -86,13 +86,13 @@ func TestPanels(t *testing.T) {
 		}
 		for _, target := range p.Targets {
 			narrowed := `job=~"$job",instance=~"$node"`
-			if strings.Contains(target.Expr, "job:") { // recorded by service, without nodes
+			if strings.Contains(target.Expr, "job:") { // a rule records this series for each service, without nodes
 				narrowed = `{job=~"$job"}`
 			}
 			if !strings.Contains(target.Expr, narrowed) {
 				t.Errorf("%q is not narrowed to what was chosen: %s", p.Title, target.Expr)
 			}
-			// A rate must not have the unit of a number of things.
+			// Only a rate may have the unit of a rate.
 			if unit := p.unit(target.RefID); (unit == "ops" || unit == "reqps") && !strings.Contains(target.Expr, "rate(") {
 				t.Errorf("%q has the unit of a rate, and no rate: %s", p.Title, target.Expr)
 			}
@@ -100,8 +100,8 @@ func TestPanels(t *testing.T) {
 	}
 }
 
-// The first row is green if nothing is wrong. A panel without data says why it has none. Expired tokens count only for
-// clients that were connected, not for closed tabs.
+// The first row of panels is green if nothing is wrong. A panel that may have no data says why. Expired tokens count
+// only for clients that were connected, not for closed tabs.
 func TestFirstRowIsCalm(t *testing.T) {
 	for _, p := range readDashboard(t).Panels[:6] {
 		expr := p.Targets[0].Expr

@@ -31,12 +31,12 @@ var panels = flag.Bool("panels", false, "print what each panel of the dashboard 
 
 func TestMain(m *testing.M) { nodetest.Main(m) }
 
-// lifetime of the tokens, which are renewed after half of it
+// The tokens live for 12 s, and are renewed after half of it.
 const tokens = 12 * time.Second
 
 const secret = "the secret that signs the webhooks"
 
-// stack is the set-up of an operator: nodes, Redis, a back end, a collector, calls.
+// stack is what an operator runs: nodes, Redis, a back end, a collector of traces, and calls.
 type stack struct {
 	t         *testing.T
 	redis     *redistest.Server
@@ -101,7 +101,7 @@ func shown(expr string) string {
 	return strings.NewReplacer("$__rate_interval", "1m", "$job", "refresher", "$node", ".+").Replace(expr)
 }
 
-// reasons says why a query, by its panel and name, shows nothing in this test.
+// reasons has the queries that show nothing in this test, by their panel and name, and says why.
 var reasons = map[string]string{
 	"Credentials A":                      "the nodes ask for none",
 	"Files that are followed, and TLS B": "the nodes do not use TLS",
@@ -164,12 +164,11 @@ func TestLive(t *testing.T) {
 		s.fleet[0].Start()
 		p.is("RefresherNodeDown", false)
 	})
-	// One call in three was on that node.
+	// A third of the calls was on the killed node.
 	t.Log(s.calls.Verdict(1))
 }
 
-// is waits until an alert is active (pending or firing) if the parameter `pending` is true, or until it is inactive
-// otherwise.
+// is waits until an alert is active, which means pending or firing, or until it is inactive if `pending` is false.
 func (p *prometheus) is(name string, pending bool) {
 	p.t.Helper()
 	p.eventually(fmt.Sprintf("%s: pending %v", name, pending), func() (bool, string) {
@@ -179,8 +178,8 @@ func (p *prometheus) is(name string, pending bool) {
 	})
 }
 
-// urgent returns the active alerts that need an operator. It ignores alerts about
-// little time left, since tokens of 12 s cannot be renewed 30 s before their end.
+// urgent returns the active alerts that need an operator. It omits alerts about tokens with less than 30 s left, since
+// tokens of 12 s never have more.
 func urgent(all []model.LabelSet) []model.LabelSet {
 	return slices.DeleteFunc(all, func(a model.LabelSet) bool {
 		short := []model.LabelValue{"RefresherSessionsAtRisk", "RefresherAtRiskLingers", "RefresherBudgetBurnsFast", "RefresherBudgetBurnsSlowly", "RefresherPeakAhead"}
@@ -233,7 +232,7 @@ func (s *stack) panels(t *testing.T, p *prometheus) {
 	}
 }
 
-// legend returns the name of a series, with the node's name in place of its address.
+// legend returns the name of a series. It has the node's name in place of the node's address.
 func (s *stack) legend(format string, labels model.Metric) string {
 	for key, label := range labels {
 		value := string(label)

@@ -156,8 +156,8 @@ func (p *prometheus) get(path string, values url.Values, data any) error {
 	return nil
 }
 
-// eventually waits until the function `holds` returns true. It calls `holds` once for each scrape, since Prometheus
-// cannot notify of a result. The result `why` says what is missing.
+// eventually waits until the function `holds` returns true. It calls `holds` once per scrape, since Prometheus cannot
+// notify the test of a change. The result `why` says what is missing.
 func (p *prometheus) eventually(what string, holds func() (ok bool, why string)) {
 	p.t.Helper()
 	deadline := time.Now().Add(nodetest.Patience)

@@ -25,8 +25,8 @@ func StartFleet(t testing.TB, nodes int, flags ...string) Fleet {
 	return f
 }
 
-// Transport returns a transport that connects to any node that accepts the connection,
-// whatever address the request has, and calls the function `reached` with the node. Any goroutine may use it.
+// Transport returns a transport that connects to any node that accepts the connection, whatever address the request
+// has. It calls the function `reached` with that node. Any goroutine may use the transport.
 func (f Fleet) Transport(reached func(*Node)) *http.Transport {
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		failed := []error{errors.New("no node takes connections")}

@@ -13,22 +13,21 @@ import (
 
 	"go.uber.org/goleak"
 
-	// The tests run the service as a program instead of importing it. This import and the
-	// reading of the command's folder below tell go test's cache that the tests depend on it.
+	// The tests run the service as a program instead of importing it. This import, and the reading of the command's
+	// folder below, tell go test's cache that the tests depend on the service.
 	_ "refresher/internal/app"
 )
 
-// A made-up Agora project, which the nodes serve.
+// These constants are an invented Agora project, which the nodes serve.
 const (
 	AppID       = "970CA35de60c44645bbae8a215061b33"
 	Certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 )
 
-// folder is the folder of the built program. It is empty until the program is built.
+// folder has the built program. It is empty until the program is built.
 var folder string
 
-// Main runs the tests of a package that uses nodes, demands that no goroutine is left at the
-// end, and exits.
+// Main runs the tests of a package that uses nodes. It fails if a goroutine is left at the end, and exits.
 func Main(m *testing.M, options ...goleak.Option) {
 	goleak.VerifyTestMain(m, append(options, goleak.Cleanup(func(code int) {
 		if err := os.RemoveAll(folder); err != nil {
@@ -38,13 +37,12 @@ func Main(m *testing.M, options ...goleak.Option) {
 	}))...)
 }
 
-// Built names the environment variable with the path of the service's program, if it is
-// already built: make test builds it once for all packages and the browser tests.
+// Built is the name of an environment variable: its value is the path of the service's program if that is already
+// built. make test builds the program once for all packages and the browser tests.
 const Built = "BUILT_REFRESHER"
 
-// Program returns the path of the service's program, and builds it on the first call. The
-// program is built without the race detector, since these tests look for races between
-// processes.
+// Program returns the path of the service's program, and builds it on the first call. The program is built without the
+// race detector, since the tests with several nodes look for races between processes.
 func Program(t testing.TB) string {
 	t.Helper()
 	program, err := build()
@@ -77,8 +75,8 @@ var build = sync.OnceValues(func() (program string, err error) {
 	return program, nil
 })
 
-// moduleRoot returns the folder of the service's module, above the tests. The tests may be in
-// a module inside of it.
+// moduleRoot returns the folder of the service's module, which is above the tests' folder. The tests may be in another
+// module inside of that folder.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

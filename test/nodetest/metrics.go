@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Metric reads one value from the node's metrics, by its name there, such as
+// Metric returns the value of one metric of the node. The name may have labels, such as
 // refresher_sessions{state="attached"}.
 func (n *Node) Metric(name string) float64 {
 	n.t.Helper()

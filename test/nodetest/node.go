@@ -13,8 +13,7 @@ import (
 	"refresher/test/program"
 )
 
-// Patience is the longest that a test waits for anything. Only a failing test waits for so
-// long.
+// Patience is the longest time that a test waits for anything. Only a failing test waits for so long.
 const Patience = 90 * time.Second
 
 const tailLines = 40
@@ -23,8 +22,8 @@ const tailLines = 40
 // in a deployment.
 const DrainWindow = 2 * time.Second
 
-// Node is one `refresher serve` on one address, over all its runs. Only the test's goroutine
-// may use its methods, since they can fail the test; Name, Addr and Paused are the exceptions.
+// Node is one `refresher serve` process on one address, over all its runs. Only the test's goroutine may use its
+// methods, since they can fail the test; Name, Addr and Paused are the exceptions.
 type Node struct {
 	t         testing.TB
 	name      string
@@ -37,14 +36,14 @@ type Node struct {
 	process *program.Process
 	ops     string // address of the operations port in the current run
 	mark    int
-	ending  bool        // true when the test ends the node
-	paused  atomic.Bool // fleets read it, from any goroutine
+	ending  bool        // true while and after the test ends the node on purpose
+	paused  atomic.Bool // fleets read this field from any goroutine
 }
 
 // New prepares a node, which Start runs. The test's log uses the name.
 func New(t testing.TB, name string, flags ...string) *Node {
 	t.Helper()
-	// The folder is requested here, so that it still exists in the cleanup.
+	// The folder is requested here, since a cleanup is too late for that.
 	n := &Node{t: t, name: name, address: program.Address(t), flags: flags, artifacts: t.ArtifactDir()}
 	t.Cleanup(func() {
 		if n.process == nil {
@@ -93,7 +92,7 @@ func (n *Node) project() []string {
 	return env
 }
 
-// args returns the node's flags: the test's own flags, and defaults for all other flags.
+// args returns the test's own flags, and the defaults for all other flags.
 func (n *Node) args() []string {
 	args := append([]string{"serve"}, n.flags...)
 	for _, usual := range []string{
@@ -108,7 +107,7 @@ func (n *Node) args() []string {
 	return args
 }
 
-// Kill ends the node like a crash, by SIGKILL.
+// Kill ends the node by SIGKILL, like a crash.
 func (n *Node) Kill() {
 	n.mark, n.ending = n.log.Len(), true
 	n.process.Kill()
@@ -132,8 +131,8 @@ func (n *Node) Stop() {
 	}
 }
 
-// Pause stops the node by SIGSTOP, as if its machine hung. Its connections stay open and the
-// system even accepts new ones, but nothing is answered.
+// Pause stops the node by SIGSTOP, as if its machine hung. Its connections stay open, and the system even accepts new
+// ones, but no request is answered.
 func (n *Node) Pause() {
 	n.t.Helper()
 	n.paused.Store(true)
@@ -167,7 +166,7 @@ func (n *Node) OpsAddr() string { return n.ops }
 // Ended reports whether the node is not running.
 func (n *Node) Ended() bool { return n.process == nil || n.process.Ended() }
 
-// Mark makes Await ignore the log lines so far. Kill, Stop and Pause do so too.
+// Mark makes Await ignore all log lines so far. Kill, Stop and Pause do so, too.
 func (n *Node) Mark() { n.mark = n.log.Len() }
 
 func (n *Node) show() {

@@ -84,7 +84,7 @@ func (n *node) ask(t *testing.T, request map[string]any, into any) {
 	}
 }
 
-// reading is what a package reads in a token.
+// reading is what one of the two implementations reads in a token.
 type reading struct {
 	AppID    string
 	IssuedAt session.UnixSec
@@ -94,17 +94,17 @@ type reading struct {
 }
 
 type service struct {
-	Type          uint16                     // 0 in 006, which does not name it
-	Privileges    map[uint16]session.UnixSec // the end of each privilege
-	Channel, User string                     // empty in 006, which has only their checksums
+	Type          uint16                     // 0 in a token of 006, which does not name the service
+	Privileges    map[uint16]session.UnixSec // the expiry of each privilege
+	Channel, User string                     // empty in a token of 006, which has only checksums of the names
 }
 
-// sample is a random token: what to build it from, and what to read in it.
+// sample describes a random token: what to build it from, and what must be read in it.
 type sample struct {
-	kind     string // as in oracle.js; oracle.js cannot build "007 stream"
+	kind     string // one of the kinds in oracle.js, or "007 stream", which oracle.js cannot build
 	identity session.Identity
 	lifetime session.UnixSec
-	services []service // their privileges have no ends yet
+	services []service // the expiries of their privileges are not set yet
 }
 
 var kinds = []string{"007 rtc", "007 rtm", "007 rtc rtm", "007 stream", "007 chat", "007 chat app", "006 rtc", "006 rtm"}
@@ -262,7 +262,7 @@ func (s sample) weRead(t *testing.T, text string) reading {
 	return r
 }
 
-// reads returns what must be read in a token that was issued at a time.
+// reads returns the reading that is expected of a token with the given time of issue and expiry.
 func (s sample) reads(issuedAt, end session.UnixSec, salt uint32) reading {
 	r := reading{AppID: appID, IssuedAt: issuedAt, Salt: salt, Genuine: true}
 	for _, of := range s.services {
@@ -279,7 +279,8 @@ func (s sample) reads(issuedAt, end session.UnixSec, salt uint32) reading {
 	return r
 }
 
-// TestTokens builds random tokens with internal/agora and with Agora's Node packages. Both must read the same in each.
+// TestTokens builds random tokens with internal/agora and with Agora's Node packages. Both implementations must read
+// the expected values in each token.
 func TestTokens(t *testing.T) {
 	n := startNode(t)
 	r := rand.New(rand.NewPCG(1, 0))

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// guard starts a process group for a program, which is killed when the test binary dies before it calls the function
-// `release`. The group's first process waits for a line from the test binary. If the binary dies, the line cannot come,
-// and the process kills the group.
+// guard starts a process group for a program. The group is killed if the test binary dies before it calls the function
+// `release`: the group's first process waits for a line from the test binary, and kills the group if its input ends
+// without a line.
 func guard() (group int, release func(), err error) {
 	cmd := exec.CommandContext(context.Background(), "/bin/sh", "-c", "read line || kill -9 -$$")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -15,7 +15,7 @@ import (
 type Journal struct {
 	mu    sync.Mutex
 	lines []Line        // guarded by mu
-	more  chan struct{} // guarded by mu; closed by the next line; nil if no Await waits
+	more  chan struct{} // guarded by mu; the next line closes this channel; nil if no call of Await waits
 }
 
 // Line is one line of a program's output.
@@ -49,9 +49,9 @@ func (j *Journal) Tail(lines int) string {
 	return b.String()
 }
 
-// Await calls the function `found` with each line from the given index on, and with later lines as they come, until
-// `found` returns true. It returns ErrEnded if the channel `ended` is closed and there is no further line, and another
-// error after the time `patience`.
+// Await calls the function `found` with each line from the given index on, and with later lines when they come, until
+// `found` returns true. It returns ErrEnded if the channel `ended` is closed and there is no further line. It returns
+// another error after the time `patience`.
 func (j *Journal) Await(from int, ended <-chan struct{}, patience time.Duration, found func(Line) bool) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()

@@ -11,9 +11,9 @@ import (
 // Loopback is the address on which all programs of the tests listen.
 const Loopback = "127.0.0.1"
 
-// These constants are the range of the function Port. It is below the ports that the system assigns by itself (32768
-// and up on Linux), and above those of redistest and its cluster buses. A program that is restarted needs its old port
-// again, so no other program may take it in between.
+// These constants are the range of Port. It is below the ports that Linux assigns by itself, 32768 and up, and above
+// those of redistest and its cluster buses. So no other program takes the port of a program that is restarted and needs
+// its old port again.
 const (
 	firstPort = 30_000
 	endPort   = 32_768
@@ -31,7 +31,7 @@ func Port(t testing.TB) int {
 	return PortIn(t, firstPort, endPort, Free)
 }
 
-// PortIn returns a port from `first` to below `end` for which the function `suits` returns true.
+// PortIn returns a port for which the function `suits` returns true. It is at least `first` and less than `end`.
 func PortIn(t testing.TB, first, end int, suits func(testing.TB, int) bool) int {
 	t.Helper()
 	const tries = 1000

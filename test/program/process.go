@@ -17,12 +17,12 @@ type Command struct {
 	Path string
 	// Args are the arguments, without the program's name.
 	Args []string
-	// Dir is the program's working folder. Empty means that of the test.
+	// Dir is the program's working folder. Empty means the working folder of the test.
 	Dir string
-	// Env is the program's whole environment. Nil means that of the test.
+	// Env is the program's whole environment. Nil means the environment of the test.
 	Env []string
-	// Guarded is for a program such as nginx, whose child processes outlive it. If Guarded is set, the child processes
-	// are killed, too, if the test binary is killed.
+	// Guarded is for a program such as nginx, whose child processes outlive it. If Guarded is set, the death of the
+	// test binary also kills the child processes.
 	Guarded bool
 }
 
@@ -41,9 +41,8 @@ func Start(log *Journal, c Command) (*Process, error) {
 	started := make(chan error)
 	go func() {
 		defer close(p.done)
-		// Linux sends the signal of a parent's death when the thread that started the process
-		// ends. So this goroutine keeps its thread while the process runs. The thread ends with the goroutine, since
-		// the goroutine never unlocks it.
+		// attributes asks Linux to kill the program when the thread that started it ends. So this goroutine keeps its
+		// thread while the program runs. The thread ends with the goroutine, since the goroutine never unlocks it.
 		runtime.LockOSThread()
 		cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // the test's own; Kill ends it, after the test's context too.
 		cmd.Dir, cmd.Env = c.Dir, c.Env

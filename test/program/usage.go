@@ -14,7 +14,8 @@ func CPU(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The name in brackets may contain spaces. utime and stime are fields 14 and 15.
+	// The second field is the program's name in brackets, which may contain spaces. utime and stime are the fields 14
+	// and 15.
 	_, rest, _ := strings.Cut(string(text), ") ")
 	var user, system int64
 	if fields := strings.Fields(rest); len(fields) > 12 {

@@ -15,7 +15,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// A renewal comes when at least half of the lifetime is left.
+// Renewals are due before half of the lifetime has passed.
 const (
 	ttl     = 12 * time.Second
 	callers = 20
@@ -60,11 +60,11 @@ func TestCalls(t *testing.T) {
 		}
 		t.Logf("reloaded twice: %d of %d calls connected again", reconnected, callers)
 
-		// A node with half of the calls is replaced as in a deployment. While it drains, it has the fewest connections,
-		// so the proxy may choose it for calls. The draining node tells these calls to connect elsewhere.
+		// The proxy may choose a draining node for a new call, since that node has the fewest connections. The node
+		// tells the call to connect elsewhere.
 		dials := p.dials.Load()
 		nodes[0].Stop()
-		held.AwaitRenewals(held.Mark(), 1) // the other node has renewed all calls
+		held.AwaitRenewals(held.Mark(), 1) // by then, the other node has renewed all calls
 		dials = p.dials.Load() - dials
 		if b := nodes[1].Metric(name); b != callers {
 			t.Errorf("the node that is left has %v calls; want %d", b, callers)
@@ -72,10 +72,10 @@ func TestCalls(t *testing.T) {
 		t.Logf("a node with half of %d calls drained: they connected %d times", callers, dials)
 		nodes[0].Start()
 
-		// The other node, which has all calls, dies. The new node takes them over at once.
+		// The other node has all calls, and dies. The restarted node takes them over at once.
 		mark = held.Mark()
 		nodes[1].Kill()
-		held.AwaitReturn(mark, nil) // through a proxy, a call does not know its node
+		held.AwaitReturn(mark, nil) // nil: behind a proxy, a call does not know its node
 		if a := nodes[0].Metric(name); a != callers {
 			t.Errorf("the node that is left has %v calls; want %d", a, callers)
 		}
@@ -122,8 +122,9 @@ func TestDrainFirst(t *testing.T) {
 	t.Log(held.Verdict(1))
 }
 
-// Calls that send only heartbeats between their renewals live while the proxy's time-out is longer than the interval of
-// heartbeats. Both are scaled down: the heartbeat from 50 s to 1 s, and the time-out from the 150 s of the files to 3 s.
+// An idle call sends only heartbeats between its renewals. It must survive if the proxy's time-out is longer than the
+// interval of heartbeats. Both are scaled down: the heartbeat from 50 s to 1 s, and the time-out from the 150 s of the
+// files to 3 s.
 func TestIdle(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 1, "--heartbeat=1s")

@@ -17,12 +17,12 @@ import (
 	"refresher/test/program"
 )
 
-// heartbeat is the service's default. A node closes a connection that sent no ping for two
-// heartbeats, and up to a second later.
+// heartbeat is the service's default interval. A node closes a connection that has sent no ping for two heartbeats, and
+// up to a second later.
 const heartbeat = 50 * time.Second
 
-// Every time-out that applies to an idle call is longer than the node's own. So the node, not
-// the proxy, closes the connection of a lost client.
+// Every time-out of a proxy for idle calls is longer than the node's time-out. So the node, and not the proxy, closes
+// the connection of a client that is gone.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	for file, settings := range map[string][]string{
@@ -51,7 +51,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// No rule exposes the operations port, which reveals everything about a node.
+// No proxy exposes the operations port, which reveals everything about a node.
 func TestOperationsPortIsNotExposed(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"nginx.conf", "haproxy.cfg", "Caddyfile", "traefik.yml", "traefik-dynamic.yml"} {
@@ -64,7 +64,7 @@ func TestOperationsPortIsNotExposed(t *testing.T) {
 	}
 }
 
-// The file has lines for a readiness check in a comment. They are valid in place of those for
+// A comment in the file has lines for another health check, by readiness. They must be valid in place of the lines for
 // /ping.
 func TestReadinessCheckIsValid(t *testing.T) {
 	t.Parallel()
@@ -116,7 +116,7 @@ backend nodes
 	}
 }
 
-// nginx reaches a node by its Unix socket, under a path of a host that other services use too.
+// nginx reaches a node by its Unix socket, and serves it below a path of a host that other services use, too.
 func TestUnixSocketUnderAPath(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "node-") //nolint:usetesting // t.TempDir's name is too long for a Unix socket.
@@ -124,7 +124,7 @@ func TestUnixSocketUnderAPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	// the workers of nginx may run as another user
+	// The workers of nginx may run as another user than the test.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,6 @@
 // tests. Debian has no Traefik, so its files are only parsed: the names in them must refer to
 // existing parts.
 //
-// Calls are held at the judge of web/demo/edge, as in test/chaos. The client's address is one
+// Calls join web/demo/edge, a stand-in for Agora's servers, as in test/chaos. The client's address is one
 // of 127.0.0.0/8 other than the proxy's. Only Linux has these addresses without configuration.
 package proxies

@@ -21,8 +21,8 @@ const secret = "SECRETSECRETSECRET"
 
 const getToken = `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"1","expire":3600}`
 
-// Requests to the classic token endpoints pass with their bodies, a request that is too large
-// gets a clear answer, and the log has no secrets.
+// Requests to the classic token endpoints pass the proxy with their bodies, a request that is too large gets a clear
+// answer, and the proxy's log has no secrets.
 func TestHTTP(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 2)
@@ -38,7 +38,7 @@ func TestHTTP(t *testing.T) {
 			{"GET", "/rtc/a%2Fb%20c/publisher/uid/1/", "", 400, `"error"`},
 			{"POST", "/getToken", getToken, 200, `"token":"007`},
 			{"GET", "/metrics", "", 404, ""},
-			// This request has a credential in the path, as UIKits send it. The nodes take none there.
+			// The credential in this path is of a form that UIKits send. The nodes accept no credential there.
 			{"GET", "/with/" + secret + "/rtc/c/publisher/uid/7/?credential=" + secret, "", 404, ""},
 		} {
 			status, text, err := p.ask("127.0.0.2", c.method, c.path, c.body, "Authorization", "Bearer "+secret)
@@ -75,7 +75,7 @@ func TestHTTP(t *testing.T) {
 	})
 }
 
-// HAProxy waits for a slow body, for a limited time, so that no node has to wait.
+// HAProxy itself waits for a slow body, for a limited time, so that no node has to wait for it.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.StartFleet(t, 1)
@@ -85,7 +85,7 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// The limits apply to the client's real address, whatever its headers claim.
+// Rate limits apply to the client's real address, whatever the client's headers say.
 func TestClientAddress(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 1, "--trusted-proxies=127.0.0.1", "--address-rate=0.001")
@@ -102,8 +102,8 @@ func TestClientAddress(t *testing.T) {
 	})
 }
 
-// The proxy sends a request that a node refuses to another node, with its body. Caddy 2.6 cannot do so, since it has
-// closed the body by then: it answers 502 until it knows that the node is gone.
+// If a node refuses the connection, the proxy sends the request to the other node, with its body. Caddy 2.6 cannot do
+// so, since it has closed the body by then: it answers 502 until it knows that the node is gone.
 func TestRefusedConnections(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 2)
@@ -130,7 +130,7 @@ func TestPostIsSentOnce(t *testing.T) {
 				if r.Method == http.MethodPost {
 					_, _ = io.Copy(io.Discard, r.Body)
 					posts.Add(1)
-					panic(http.ErrAbortHandler) // net/http then breaks the connection without an answer
+					panic(http.ErrAbortHandler) // net/http closes the connection without an answer
 				}
 			}))
 			t.Cleanup(s.Close)
@@ -148,9 +148,8 @@ func TestPostIsSentOnce(t *testing.T) {
 	})
 }
 
-// sendRaw sends a request as it is, and returns the status of its answer. The proxy may answer
-// and close the connection before it has the whole request; net/http's client would treat that
-// as an error.
+// sendRaw sends a request byte for byte, and returns the status of its answer. The proxy may answer and close the
+// connection before it has read the whole request; net/http's client would report that as an error.
 func (p *proxy) sendRaw(request string) int {
 	p.t.Helper()
 	conn, err := p.transport("127.0.0.2").DialContext(p.t.Context(), "tcp", p.address)
@@ -174,8 +173,8 @@ func (p *proxy) sendRaw(request string) int {
 	return response.StatusCode
 }
 
-// logged returns all log lines that the proxy's own configuration causes. It leaves out
-// nginx's error output, which is a second log for the tests alone.
+// logged returns all log lines that the proxy's own configuration causes. It omits nginx's error output, which is a
+// second log that only these tests configure.
 func (p *proxy) logged() string {
 	p.t.Helper()
 	if p.kind != &nginx {
@@ -183,7 +182,7 @@ func (p *proxy) logged() string {
 	}
 	logged := []string{read(p.t, p.path("error.log"))}
 	for _, line := range p.log.Lines(0) {
-		if !strings.Contains(line.Text, "#") { // nginx puts process and thread into each line of an error log
+		if !strings.Contains(line.Text, "#") { // each line of nginx's error log has the numbers of the process and the thread, as 12#34
 			logged = append(logged, line.Text)
 		}
 	}

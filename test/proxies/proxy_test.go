@@ -25,7 +25,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// The nodes' addresses and the service's name in the shipped files.
+// These are the nodes' addresses in the shipped files.
 const (
 	nodeA = "10.0.0.11:8080"
 	nodeB = "10.0.0.12:8080"
@@ -35,13 +35,13 @@ const (
 type kind struct {
 	name string
 	file string // in deploy/proxies
-	// places maps the addresses and paths in the file to their replacements in the test.
+	// places maps the addresses and paths in the file to the values that the test needs.
 	places func(p *proxy) map[string]string
 	// command returns the command that runs the proxy with a file.
 	command func(p *proxy) program.Command
-	// ready is part of the log line that the proxy writes when it serves, also after a reload.
+	// ready is a part of the log line that the proxy writes when it begins to serve, also after a reload.
 	ready string
-	// The statuses of its answers to bodies and headers that are too large.
+	// These are the statuses of the proxy's answers to bodies and headers that are too large.
 	bodyTooLarge, headerTooLarge int
 	reload                       func(p *proxy)
 }
@@ -67,7 +67,7 @@ var nginx = kind{
 	command: func(p *proxy) program.Command {
 		return program.Command{
 			Path: "nginx",
-			// The tests wait for lines of this second log.
+			// The tests wait for lines of this second log, which the shipped file does not have.
 			Args: []string{"-c", p.config, "-g", "daemon off; error_log stderr notice;"},
 		}
 	},
@@ -130,8 +130,8 @@ type proxy struct {
 	dials   atomic.Int64
 }
 
-// prepare writes the shipped file with the addresses and paths of the test, and with further
-// replacements.
+// prepare writes the shipped file with the addresses and paths of the test. The texts in `others` alternate: an old
+// text of the file, and its replacement.
 func prepare(t *testing.T, k *kind, a, b string, others ...string) *proxy {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "proxy-") //nolint:usetesting // t.TempDir's name is too long for a Unix socket.
@@ -280,7 +280,7 @@ func (p *proxy) ask(from, method, path, body string, header ...string) (status i
 	return response.StatusCode, string(answer), err
 }
 
-// statusOf is ask for a GET request that must be answered.
+// statusOf sends a GET request, and returns the status of the answer. It fails the test if there is none.
 func (p *proxy) statusOf(from, path string) int {
 	p.t.Helper()
 	status, _, err := p.ask(from, http.MethodGet, path, "")

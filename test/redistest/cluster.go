@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Log lines of servers when a replica has all data of its master.
+// These patterns match the log lines of a replica and of its master when the replica has all data.
 const (
 	replicaSynced = `MASTER <-> REPLICA sync: (Finished with success|Master accepted a Partial Resynchronization)`
 	masterSynced  = `Synchronization with replica \S+ succeeded`
@@ -58,9 +58,9 @@ func startCluster(t testing.TB, a *Authority) *Cluster {
 		s.start(append(config,
 			"cluster-enabled yes",
 			"cluster-node-timeout 1500",
-			// This is the default: while one shard has no master, no node accepts commands for any shard. It is the
-			// worst case for a client in a failover, and makes every node of the service log the failover's beginning
-			// and end.
+			// This is Redis's default: while one shard has no master, no node accepts commands for any shard. It is the
+			// worst case for a client in a failover. With it, every node of the service logs the beginning and the end
+			// of the failover.
 			"cluster-require-full-coverage yes",
 			// Nodes show a replica to clients only after its master has sent it something. A
 			// ping is enough, but by default pings come every ten seconds.
@@ -99,8 +99,8 @@ func (c *Cluster) URL() string {
 	return manyURL("cluster", c.Servers[:masters], nil)
 }
 
-// MasterOf returns the master of the key. It uses the newest information of all nodes, since a former master that comes
-// back considers itself the master until the other nodes inform it.
+// MasterOf returns the master of the key. It uses the newest information of all nodes: a former master that has been
+// restarted considers itself the master until the other nodes inform it.
 func (c *Cluster) MasterOf(key string) *Server {
 	c.t.Helper()
 	var newest int64 = -1
@@ -123,12 +123,12 @@ func (c *Cluster) MasterOf(key string) *Server {
 	return master
 }
 
-// ownerOf returns the master of a slot as the witness knows it, and the epoch in which it
-// became master; -1 if the witness knows no master.
+// ownerOf returns the master of a slot according to one node, the witness, and the epoch in which that server became
+// master. The epoch is -1 if the witness knows no master.
 func (c *Cluster) ownerOf(slot int, witness *Server) (*Server, int64) {
 	c.t.Helper()
-	// One line for each node: id, address, flags, master, two times, epoch, state of the link.
-	// For a master, the ranges of its slots follow.
+	// The answer has one line for each node: id, address, flags, master, two times, epoch, state of the link. For a
+	// master, the ranges of its slots follow.
 	const epochField, slotsField = 6, 8
 	for line := range strings.Lines(witness.Do("CLUSTER", "NODES")) {
 		fields := strings.Fields(line)
@@ -164,8 +164,8 @@ func inRange(slot int, slots string) bool {
 	return err == nil && low <= slot && slot <= high
 }
 
-// AwaitFailover returns when a replica has replaced a killed or paused master, and every
-// running node knows it.
+// AwaitFailover waits until a replica has replaced a killed or paused master, and every running node knows the replica
+// as the master.
 func (c *Cluster) AwaitFailover(dead *Server) {
 	c.t.Helper()
 	if dead.answers() {
@@ -180,8 +180,8 @@ func (c *Cluster) AwaitFailover(dead *Server) {
 	}
 }
 
-// newMember prepares the i-th server of a group, with the settings that it has in every kind of group. With an
-// authority the server uses TLS, and has its own loopback address and a certificate for it.
+// newMember prepares the i-th server of a cluster or of a group with sentinels, and returns the settings that all these
+// servers have. With an authority the server uses TLS, and has its own loopback address and a certificate for it.
 func newMember(t testing.TB, a *Authority, plain, secure kind, i int) (s *Server, config []string) {
 	t.Helper()
 	if a == nil {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// ownUser is the user as which this package logs in. Its password need not be secret: the server can only be reached
-// from this machine, and ends with the test.
+// ownUser is the Redis user of this package. Its password need not be secret: only programs of this machine can reach
+// the server, and the server ends with the test.
 const (
 	ownUser     = "redistest"
 	ownPassword = "redistest"

@@ -39,13 +39,12 @@ func (s *Server) Traffic() (received, sent int64) {
 	return s.number("stats", "total_net_input_bytes"), s.number("stats", "total_net_output_bytes")
 }
 
-// Commands counts the commands that the server has executed since it started, including those
-// within scripts and transactions. It counts the commands of Do and Try, but not this
-// package's own requests. Replicas and sentinels talk to their servers by commands too, so on a server that has some,
-// the count grows by itself.
+// Commands returns the number of commands that the server has executed since it started, including those within scripts
+// and transactions. It counts the commands of Do and Try, but not this package's own requests. Replicas and sentinels
+// also send commands to their servers, so the number grows by itself if there are any.
 func (s *Server) Commands() int64 {
 	s.t.Helper()
-	own := s.own.Load() + 1 // subtract the login before the INFO command, too
+	own := s.own.Load() + 1 // the login before the INFO command is one of this package's own commands, too
 	return s.number("stats", "total_commands_processed") - own
 }
 

@@ -9,17 +9,16 @@ import (
 
 const loopback = program.Loopback
 
-// These constants are the range of the function freePort. It is below the ports that the system assigns by itself
-// (32768 and up on Linux). A server that was killed needs its port again; a port of the system's range could be taken
-// by a connection or a listener of another test meanwhile. Half of the range is for servers, the other half for their
-// cluster buses.
+// These constants are the range of freePort. It is below the ports that Linux assigns by itself, 32768 and up: in that
+// range a connection or a listener of another test could take the port of a killed server, which needs its port again.
+// Half of the range is for servers, the other half for their cluster buses.
 const (
 	firstPort = 10_000
-	busOffset = 10_000 // set by Redis: the distance of a node's cluster bus port from its port
+	busOffset = 10_000 // the distance of a node's cluster bus port from its port, which Redis defines
 )
 
-// freePort returns a port that is free at the moment, like its cluster bus port. Another
-// program may still take it first, so the caller must be ready to try again.
+// freePort returns a port that is free at the moment, and whose cluster bus port is free, too. Another program may
+// still take the port first, so the caller must be ready to try again.
 func freePort(t testing.TB) int {
 	t.Helper()
 	return program.PortIn(t, firstPort, firstPort+busOffset, func(t testing.TB, port int) bool {

@@ -14,10 +14,10 @@ import (
 	"github.com/Shopify/toxiproxy/v2/stream"
 )
 
-// Proxy is a network between a client and a server that can fail on request. The bytes flow
-// through toxiproxy, but the connections are this package's own, since toxiproxy has three
-// flaws: it cannot reset a connection, it delivers the bytes of a blackhole when that ends,
-// and it leaves goroutines behind if a client disconnects before it has read its answer.
+// Proxy stands for a network between a client and a server. The network can fail on request. The bytes flow through
+// toxiproxy, but the connections are this package's own, since toxiproxy has three flaws: it cannot reset a connection,
+// it delivers the bytes of a blackhole when the blackhole ends, and it leaves goroutines behind if a client disconnects
+// before it has read its answer.
 type Proxy struct {
 	t        testing.TB
 	addr     string
@@ -74,8 +74,8 @@ func (p *Proxy) Blackhole() { p.black.Store(true) }
 // Cut resets all connections and refuses new ones.
 func (p *Proxy) Cut() { p.close() }
 
-// Heal ends every fault. Slow connections continue. Connections in a blackhole have lost
-// bytes, and are reset.
+// Heal ends every fault. Connections that were slow stay open. Connections in a blackhole have lost bytes, so Heal
+// resets them.
 func (p *Proxy) Heal() {
 	p.t.Helper()
 	p.hurry()
@@ -104,7 +104,7 @@ func (p *Proxy) delay(name string, direction stream.Direction, d time.Duration) 
 	}
 }
 
-// hurry ends the delays, and the delayed bytes flow at once.
+// hurry ends the delays: the delayed bytes flow at once.
 func (p *Proxy) hurry() {
 	for _, name := range []string{slowThere, slowBack} {
 		if p.toxics.GetToxic(name) != nil {

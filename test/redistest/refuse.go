@@ -9,15 +9,15 @@ import (
 // Refusal is a reason for which a server refuses every write but answers reads.
 type Refusal string
 
-// Refusals, each named by the first word of the server's error.
+// These are the reasons. Each value is the first word of the server's error.
 const (
-	// OutOfMemory: the server's memory is full, and it evicts nothing.
+	// OutOfMemory means that the server's memory is full, and the server evicts nothing.
 	OutOfMemory Refusal = "OOM"
-	// ReadOnly: the server is a replica whose master is gone.
+	// ReadOnly means that the server is a replica whose master is gone.
 	ReadOnly Refusal = "READONLY"
-	// SaveFailed: the server could not write its last snapshot to disk.
+	// SaveFailed means that the server could not write its last snapshot to disk.
 	SaveFailed Refusal = "MISCONF"
-	// NoReplicas: the server is a master with fewer replicas than min-replicas-to-write.
+	// NoReplicas means that the server is a master with fewer replicas than min-replicas-to-write.
 	NoReplicas Refusal = "NOREPLICAS"
 )
 
@@ -47,7 +47,7 @@ func (s *Server) failToSave() {
 	if err := os.Mkdir(s.snapshot(), 0o700); err != nil {
 		s.t.Fatalf("redistest: %v", err)
 	}
-	s.Do("CONFIG", "SET", "save", "86400 1000000") // without a schedule of snapshots, a failed one does not stop writes
+	s.Do("CONFIG", "SET", "save", "86400 1000000") // Redis refuses writes after a failed snapshot only if there is a schedule of snapshots
 	began := time.Now()
 	s.Do("BGSAVE")
 	s.await(began, "Background saving error")

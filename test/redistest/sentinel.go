@@ -53,17 +53,16 @@ func startSentinel(t testing.TB, a *Authority) *Sentinel {
 	monitor := []string{
 		"sentinel monitor " + masterName + " " + master.host + " " + strconv.Itoa(master.port) + " 2",
 		"sentinel down-after-milliseconds " + masterName + " 1000",
-		// A failed failover is repeated after twice this time.
+		// A failover that fails is tried again after twice this time.
 		"sentinel failover-timeout " + masterName + " 3000",
 	}
 	for i := range 3 {
 		s, config := newMember(t, a, sentinelKind, tlsSentinel, i+2)
 		s.start(append(append(config, "sentinel announce-ip "+s.host), monitor...)...)
-		// Sentinels find each other by messages that they publish, by default every two
-		// seconds, and wait for four of these periods before they make a former master a
-		// replica. By default they ask for a server's state every ten seconds; here they ask
-		// every second. They must not ask more often: a state that is three periods old counts
-		// as unknown, but they ask a replica without its master only once a second.
+		// Sentinels find each other by messages that they publish every PUBLISH-PERIOD, by default every two seconds.
+		// They wait for four of these periods before they make a former master a replica. They ask for a server's state
+		// every INFO-PERIOD, by default every ten seconds. The period must not be less than a second: a state that is
+		// three periods old counts as unknown, but sentinels ask a replica without its master only once a second.
 		s.Do("SENTINEL", "DEBUG", "PUBLISH-PERIOD", "200", "INFO-PERIOD", "1000")
 		g.Sentinels = append(g.Sentinels, s)
 	}
@@ -116,8 +115,8 @@ func (g *Sentinel) Failover() {
 	former.await(began, replicaSynced)
 }
 
-// KillMaster ends the master like a crash, and returns it when all sentinels have promoted the
-// replica. There is no replica until the former master is restarted.
+// KillMaster ends the master like a crash. It returns the former master when all sentinels have promoted the replica.
+// There is no replica until the former master is restarted.
 func (g *Sentinel) KillMaster() (former *Server) {
 	g.t.Helper()
 	former = g.Master()
@@ -127,7 +126,7 @@ func (g *Sentinel) KillMaster() (former *Server) {
 	return former
 }
 
-// replicaOf returns the server that is not the master, if that is a synchronised replica.
+// replicaOf returns the other one of the two servers, and waits until it has all data of the master.
 func (g *Sentinel) replicaOf(master *Server) *Server {
 	g.t.Helper()
 	replica := g.Servers[0]
@@ -138,11 +137,10 @@ func (g *Sentinel) replicaOf(master *Server) *Server {
 	return replica
 }
 
-// awaitInquiries returns when every sentinel has asked a server for its state. A server that
-// becomes a replica closes the sentinels' connections. They are without one for up to a
-// second, and do not accept the server as a possible master meanwhile. The change also closes
-// the connection by which this package watches the sentinels' requests, so the watch begins
-// again.
+// awaitInquiries waits until every sentinel has asked a server for its state. A server that becomes a replica closes
+// the sentinels' connections. Until the sentinels have connected again, after up to a second, they do not accept the
+// server as a possible master. The change also closes the connection by which this package watches the sentinels'
+// requests, so the watch begins again.
 func (g *Sentinel) awaitInquiries(s *Server) (err error) {
 	for range 5 {
 		if err = g.watchInquiries(s); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {

@@ -27,7 +27,7 @@ type Server struct {
 	port   int
 	config []string
 	log    program.Journal
-	own    atomic.Int64 // number of this package's own commands in the current run
+	own    atomic.Int64 // number of commands that this package has sent for itself in the current run
 
 	mu      sync.Mutex
 	process *program.Process
@@ -36,7 +36,7 @@ type Server struct {
 	gone    time.Time // time of the last kill or pause
 }
 
-// kind has the differences between the ways to run redis-server.
+// kind has the differences between the ways to run redis-server: with or without TLS, as a server or as a sentinel.
 type kind struct {
 	scheme string
 	port   string
@@ -102,8 +102,8 @@ func (s *Server) start(config ...string) {
 	}
 }
 
-// configure writes the configuration file. It runs once, since sentinels and the servers that
-// they watch change their files and need the changes after a restart.
+// configure writes the configuration file. A restart does not call it again: sentinels, and the servers that they
+// watch, change their files, and need these changes after a restart.
 func (s *Server) configure() {
 	s.t.Helper()
 	lines := append([]string{
@@ -115,7 +115,7 @@ func (s *Server) configure() {
 		`logfile ""`,
 		`save ""`,
 		"appendonly no",
-		"rdb-del-sync-files yes", // otherwise a replica would come back with the data of its last synchronisation
+		"rdb-del-sync-files yes", // without this setting, a restarted replica would have the data of its last synchronisation
 		"repl-diskless-sync-delay 0",
 		"user " + ownUser + " on >" + ownPassword + " ~* &* +@all",
 	}, s.config...)
@@ -227,6 +227,6 @@ func (s *Server) UnixURL() string { return "unix://" + s.socket() }
 func (s *Server) socket() string     { return filepath.Join(s.dir, "redis.sock") }
 func (s *Server) configFile() string { return filepath.Join(s.dir, "redis.conf") }
 
-// lasting returns the test's context, but never cancelled: when a test's cleanups run, its own context is cancelled,
-// and they may still need the server.
+// lasting returns the test's context without its cancellation: while a test's cleanups run, its own context is
+// cancelled, and the cleanups may still need the server.
 func lasting(t testing.TB) context.Context { return context.WithoutCancel(t.Context()) }

@@ -17,9 +17,8 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// The changelog has the form of keepachangelog.com, which scripts/release-notes.sh reads:
-// unreleased changes first, then releases, each with a link. The library has the number of the
-// newest release.
+// The changelog has the form of keepachangelog.com, which scripts/release-notes.sh reads: unreleased changes first,
+// then releases, each with a link. The version of the browser library is the newest release.
 func TestChangelog(t *testing.T) {
 	t.Parallel()
 	text := read(t, "CHANGELOG.md")

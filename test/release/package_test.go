@@ -28,8 +28,8 @@ func TestPackageScripts(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			said := filepath.Join(dir, "said")
-			// The fake systemctl prints its arguments, and the fake [ reports whether systemd
-			// runs.
+			// The shell function systemctl records its arguments. The function [ answers the script's question whether
+			// systemd runs.
 			prelude := "systemctl() { echo \"$@\" >>\"$SAID\"; }\n[() { test \"$3\" = ']' && test \"$2\" = /run/systemd/system && $SYSTEMD; }\n"
 			err := os.WriteFile(filepath.Join(dir, "script"), []byte(prelude+read(t, "scripts/package/"+c.script)), 0o600)
 			if err != nil {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// scripts/rename.sh sets both names everywhere, twice in a row: each module finds its packages,
-// the imports are in order, and the old names are gone.
+// scripts/rename.sh changes the names of the Go modules and the npm package everywhere, twice in a row: each module
+// finds its packages, the imports are in order, and the old names are gone.
 func TestRename(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs("../..")

@@ -22,8 +22,8 @@ func run(t *testing.T, dir string, env []string, args ...string) (string, error)
 	return string(out), err
 }
 
-// Two builds of one commit in two folders have the same bytes. The bill of materials lists
-// exactly the contents of the binary.
+// Two builds of one commit, in two folders, have the same bytes. The bill of materials lists exactly the modules in the
+// binary.
 func TestReproduce(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs("../..")

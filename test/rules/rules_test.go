@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Each alert has, for each of its severities and windows, a test in which it fires and a test
-// in which it does not.
+// Each alert has a test in which it fires, for each of its windows, and a test in which it does not fire.
 func TestEachAlertIsTested(t *testing.T) {
 	t.Parallel()
 	fires, silent := make(map[string]bool), make(map[string]bool)
@@ -41,7 +40,7 @@ func TestEachAlertIsTested(t *testing.T) {
 	}
 }
 
-// parts match the paragraphs that each section of the runbook must have, in this order.
+// parts are patterns of the paragraphs that each section of the runbook must have, in this order.
 var parts = []string{`\*\*What it means\.\*\* `, `\*\*What callers notice\.\*\* `, `\*\*What to look at\.\*\* `, `\*\*What to do\.\*\* `}
 
 func sections(t *testing.T) map[string]string {
@@ -54,8 +53,8 @@ func sections(t *testing.T) map[string]string {
 	return found
 }
 
-// runbook is the placeholder for the runbook's address, the same in the rules and the
-// dashboard, so that an operator replaces it with one command or one value.
+// runbook stands for the runbook's real address in the rules and the dashboard. An operator replaces it with one
+// command or one value.
 const runbook = "https://docs.example.com/refresher/runbook.md"
 
 func TestEachAlertHasItsRunbook(t *testing.T) {
@@ -85,7 +84,7 @@ func TestEachAlertHasItsRunbook(t *testing.T) {
 	}
 }
 
-// Each metric of the rules is one that a node has. Whether its labels are right, the tests of the rules show.
+// Each metric in the rules is one that a node has. The rules' own tests show whether the labels are right.
 func TestMetricsExist(t *testing.T) {
 	t.Parallel()
 	metrics := read(t, root+"/docs/operate/metrics.md") // generated from the code

@@ -42,8 +42,8 @@ const (
 
 const event = `{"id":"S-joined","type":"session.joined","session":"S","rtc":{"channel":"Zürich","uid":7}}`
 
-// receivers start the receivers that docs/build/events.md shows. The secret has the form that the receiver's library
-// takes. Each returns the receiver's URL.
+// receivers has a function for each language. It starts the receiver that docs/build/events.md shows, and returns its
+// URL. The secret has the form that the receiver's library needs.
 var receivers = map[string]func(t *testing.T, secret string) string{
 	"Node": func(t *testing.T, secret string) string {
 		return startNode(t, "events.js", "EVENTS_SECRET="+secret)
@@ -61,8 +61,7 @@ var receivers = map[string]func(t *testing.T, secret string) string{
 		t.Cleanup(server.Close)
 		return server.URL
 	},
-	// This test does not download from Python's package index: the Go module of the library also has the Python
-	// source.
+	// The module of the Go library also has the source of the Python library, so the test need not download that.
 	"Python": func(t *testing.T, secret string) string {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/standard-webhooks/standard-webhooks/libraries").Output()
 		if err != nil {
@@ -100,8 +99,8 @@ func start(t *testing.T, path, file string, env ...string) string {
 	return "http://" + address
 }
 
-// TestReceiversVerifyWhatANodeSends checks that the receivers accept events: with a secret of either form, and, while
-// the secret is changed, with the old and the new one.
+// TestReceiversVerifyWhatANodeSends checks that the receivers accept a node's events: with either form of the secret,
+// and while the secret is changed, when the node signs with the old one and the new one.
 func TestReceiversVerifyWhatANodeSends(t *testing.T) {
 	for language, receiver := range receivers {
 		t.Run(language, func(t *testing.T) {
@@ -126,7 +125,7 @@ func TestReceiversVerifyWhatANodeSends(t *testing.T) {
 	}
 }
 
-// post lets a node send the event, and returns the status of the receiver's first answer.
+// post makes a node send the event, and returns the status of the receiver's first answer.
 func post(t *testing.T, url string, c hook.Config) int {
 	t.Helper()
 	statuses := make(chan int, 100)
@@ -225,7 +224,7 @@ func send(t *testing.T, url string, header http.Header, body string) int {
 }
 
 // TestBackEndDecides checks that the back end of docs/build/approval.md verifies a node's requests, and that the node
-// understands its decisions. With another secret, its answer does not count as a decision.
+// understands its decisions. The back end must refuse a request that is signed with another secret.
 func TestBackEndDecides(t *testing.T) {
 	url := startNode(t, "authorize.js", "AUTHORIZE_SECRET="+prefixed)
 	ask := func(secret, subject string) (hook.Answer, error) {

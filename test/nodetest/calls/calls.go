@@ -15,7 +15,7 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// Config describes the calls.
+// Config says how many calls there are, and how they reach the service.
 type Config struct {
 	Count int
 	// TTL is the lifetime of the tokens.
@@ -27,8 +27,8 @@ type Config struct {
 	Transport func(reached func(*nodetest.Node)) *http.Transport
 }
 
-// Calls are calls that last until their test ends, or until HangUp. Only the test's goroutine
-// may use their methods.
+// Calls are running calls. They last until HangUp or the end of the test. Only the test's goroutine may use their
+// methods.
 type Calls struct {
 	t       *testing.T
 	config  Config
@@ -39,7 +39,7 @@ type Calls struct {
 
 	mu      sync.Mutex
 	tallies []Tally       // guarded by mu
-	changed chan struct{} // guarded by mu; closed by the next change
+	changed chan struct{} // guarded by mu; the next change closes this channel
 }
 
 // Hold starts the calls, each with RTC and RTM, and returns when all are connected.
@@ -68,8 +68,8 @@ func (c *Calls) HangUp() {
 	c.running.Wait()
 }
 
-// Accept makes the judge accept only tokens signed with these certificates, as after a change of the certificates in
-// Agora's console. An empty secondary means that there is only one certificate.
+// Accept makes the simulated edge accept only tokens that are signed with these certificates, as after a change of the
+// certificates in Agora's console. An empty secondary means that there is only one certificate.
 func (c *Calls) Accept(primary, secondary string) {
 	c.t.Helper()
 	if err := c.edge.SetCertificates(primary, secondary); err != nil {
@@ -77,7 +77,7 @@ func (c *Calls) Accept(primary, secondary string) {
 	}
 }
 
-// Record returns the judge's record of all calls.
+// Record returns what the simulated edge has recorded about all calls.
 func (c *Calls) Record() edge.Record { return c.edge.Record() }
 
 func (c *Calls) hold(i int) {
@@ -128,7 +128,7 @@ func (c *Calls) change(i int, note func(*Tally)) {
 	}
 }
 
-// Mark returns the current tallies, as a reference for later comparisons.
+// Mark returns the current tallies. A test compares later tallies with them.
 func (c *Calls) Mark() []Tally {
 	now, _ := c.watch()
 	return now
@@ -172,13 +172,14 @@ func (c *Calls) Await(what string, mark []Tally, holds func(then, now Tally) boo
 	}
 }
 
-// AwaitRenewals waits until each call was renewed this many times since a mark.
+// AwaitRenewals waits until each call was renewed so many times since the mark.
 func (c *Calls) AwaitRenewals(mark []Tally, times int) {
 	c.t.Helper()
 	c.Await("been renewed", mark, func(then, now Tally) bool { return now.Renewals-then.Renewals >= times })
 }
 
-// AwaitReturn waits until the calls that were on a node at the mark have reconnected, and have been renewed after that.
+// AwaitReturn waits for the calls that were on a node at the mark: each must have connected again, and been renewed
+// after that.
 func (c *Calls) AwaitReturn(mark []Tally, from *nodetest.Node) {
 	c.t.Helper()
 	c.Await("come back", mark, func(then, now Tally) bool {

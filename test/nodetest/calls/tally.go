@@ -13,12 +13,12 @@ type Tally struct {
 	// Node is the node of the call's current or last connection, if the transport reports it.
 	Node *nodetest.Node
 
-	Sessions  int // sessions opened; a second one means that the service refused a resume key
+	Sessions  int // sessions that the call has had; a second one means that the service refused a resume key
 	Connected int // connections on which the call joined or resumed
 	Renewals  int
-	Rejoins   int           // bundles with the action "rejoin", after the old tokens had expired
+	Rejoins   int           // bundles with the action "rejoin", which came after the old tokens had expired
 	Late      int           // bundles that arrived after the previous tokens had expired
-	LeastLeft time.Duration // shortest remaining life of the previous tokens when a bundle arrived
+	LeastLeft time.Duration // the shortest time that the old tokens had left when a bundle arrived
 	LastLoss  error
 
 	expiresAt time.Time

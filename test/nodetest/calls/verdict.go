@@ -7,8 +7,8 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// Verdict ends the calls. It demands that the judge's record and each tally show no interrupted call, in spite of the
-// given number of faults. It returns the figures as one line.
+// Verdict ends the calls. It fails the test if the record of the simulated edge, or a tally, shows that a call was
+// interrupted. Each of the given number of faults may delay a renewal. Verdict returns the figures as one line.
 func (c *Calls) Verdict(faults int) string {
 	c.t.Helper()
 	record, tallies, now := c.Record(), c.Mark(), time.Now()
@@ -41,9 +41,9 @@ func (c *Calls) judge(record edge.Record) {
 	}
 }
 
-// examine demands that a call's tally shows no error, and as many renewals as the call's duration requires. Tokens of
-// less than 90 s are renewed by half of their life. Each fault may delay one renewal, but never beyond the end of the
-// tokens.
+// examine fails the test if a call's tally shows an error, or fewer renewals than the call's duration requires. Tokens
+// of less than 90 s are renewed before half of their life has passed. Each fault may delay one renewal, but never
+// beyond the end of the tokens.
 func (c *Calls) examine(i int, t *Tally, now time.Time, faults int) {
 	c.t.Helper()
 	held := now.Sub(t.joinedAt)

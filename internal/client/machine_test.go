@@ -211,17 +211,6 @@ func TestBackoff(t *testing.T) {
 	fail(20 * time.Second)
 }
 
-func TestSpread(t *testing.T) {
-	low, high := time.Hour, time.Duration(0)
-	for range 2000 {
-		d := Spread(time.Second)
-		low, high = min(low, d), max(high, d)
-	}
-	if low < 0 || high > time.Second || high-low < 900*time.Millisecond {
-		t.Errorf("from %s to %s", low, high)
-	}
-}
-
 // A ping is due every heartbeat. The timeout for its answer is not extended by the next ping.
 func TestHeartbeat(t *testing.T) {
 	m := in(Greeting)

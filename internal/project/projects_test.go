@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,7 +63,7 @@ const first, second = apptest.AppID, apptest.OtherAppID
 
 // two returns the settings of two projects.
 func two() project.Settings {
-	return project.Settings{SessionSecret: "seals the keys of both projects", Projects: []project.Project{
+	return project.Settings{SessionSecret: "seals the keys of both projects", PreviousSessionSecret: "sealed the keys of both projects", Projects: []project.Project{
 		{AppID: first, Certificates: []string{apptest.Certificate}, Keys: credential.Keys{Secrets: []string{apptest.JWTSecret}}},
 		{AppID: second, Certificates: []string{apptest.OtherCertificate}, Keys: credential.Keys{Secrets: []string{apptest.OtherSecret}}},
 	}}
@@ -116,30 +117,32 @@ func TestTokensOfAProject(t *testing.T) {
 	}
 }
 
-// follower follows the files of two projects.
+// follower follows the projects file, and the files of the second project.
 type follower struct {
 	t       *testing.T
 	set     *project.Set
-	file    string // the projects file
-	read    []project.Project
-	broken  error
+	folder  string
 	log     bytes.Buffer
-	changed []string             // the projects whose certificate has changed
-	keys    []credential.Project // the last keys that were taken
-	refuse  error
+	read    []project.Project // content of the projects file
+	broken  error             // of reading that file
+	refuse  error             // of using its keys
+	changed []string          // the projects whose certificate has changed
+	keys    []credential.Project
 }
 
 // follow runs in a synctest bubble until the test ends.
-func follow(t *testing.T, change func(*project.Settings)) *follower {
+func follow(t *testing.T) *follower {
 	t.Helper()
-	f := &follower{t: t, file: filepath.Join(t.TempDir(), "projects.yaml")}
+	f := &follower{t: t, folder: t.TempDir()}
+	f.write("projects", "first")
+	f.write("certificate", apptest.OtherCertificate)
+	f.write("key", apptest.OtherSecret)
 	settings := two()
-	settings.ProjectsFile, settings.ReadProjects = f.file, func() ([]project.Project, error) { return f.read, f.broken }
-	if change != nil {
-		change(&settings)
-	}
+	p := &settings.Projects[1]
+	p.CertificateFile, p.KeyFiles = filepath.Join(f.folder, "certificate"), []string{filepath.Join(f.folder, "key")}
+	p.ReadKeys = func() (credential.Keys, error) { return credential.Keys{Secrets: []string{"newer"}}, nil }
+	settings.ProjectsFile, settings.ReadProjects = filepath.Join(f.folder, "projects"), func() ([]project.Project, error) { return f.read, f.broken }
 	f.read = slices.Clone(settings.Projects)
-	f.write(f.file, "first")
 	var err error
 	if f.set, err = newSet(settings, &f.log); err != nil {
 		t.Fatal(err)
@@ -155,38 +158,35 @@ func follow(t *testing.T, change func(*project.Settings)) *follower {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.Run(ctx)
-	}()
+	var running sync.WaitGroup
+	running.Go(func() { w.Run(ctx) })
 	t.Cleanup(func() {
 		stop()
-		<-done
+		running.Wait()
 	})
 	return f
 }
 
+// write writes a file, and waits until it is read.
 func (f *follower) write(file, text string) {
 	f.t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.folder, file), []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
-}
-
-// change makes these the projects in the file, and waits until the file is read.
-func (f *follower) change(projects ...project.Project) {
-	f.t.Helper()
-	f.read = projects
-	f.write(f.file, time.Now().String())
 	time.Sleep(6 * time.Second) // bubble: the files are checked every 5 s
 	synctest.Wait()
 }
 
-// signs checks the certificate of the first project.
-func (f *follower) signs(certificate string) {
+// change makes these the projects in the file.
+func (f *follower) change(projects ...project.Project) {
 	f.t.Helper()
-	if got := f.set.Certificate(first); got != agora.Fingerprint(certificate) {
+	f.read = projects
+	f.write("projects", time.Now().String())
+}
+
+func (f *follower) signs(app, certificate string) {
+	f.t.Helper()
+	if got := f.set.Certificate(app); got != agora.Fingerprint(certificate) {
 		f.t.Errorf("signed with %s, want %s", got, agora.Fingerprint(certificate))
 	}
 }
@@ -198,33 +198,38 @@ func (f *follower) logged(want string) {
 	}
 }
 
-func TestProjectsFileChanges(t *testing.T) {
+func TestFilesChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := follow(t, nil)
+		f := follow(t)
 		one, other := f.read[0], f.read[1]
 		one.Certificates = []string{apptest.NewCertificate, apptest.Certificate}
 		f.change(one, other)
-		f.signs(apptest.NewCertificate)
+		f.signs(first, apptest.NewCertificate)
 		f.logged("another certificate from now on")
-		if want := []string{first}; !slices.Equal(f.changed, want) || len(f.set.Fingerprints()[first]) != 2 {
-			t.Errorf("changed: %q, want %q", f.changed, want)
+		f.write("key", "newer")
+		if want := []string{first}; !slices.Equal(f.changed, want) || len(f.set.Fingerprints()[first]) != 2 || f.keys[0].Keys.Secrets[0] != "newer" {
+			t.Errorf("changed: %q, want %q; keys %+v", f.changed, want, f.keys)
 		}
+		f.write("certificate", apptest.ThirdCertificate)
+		f.signs(second, apptest.ThirdCertificate)
+		f.write("certificate", "nonsense")
+		f.signs(second, apptest.ThirdCertificate)
 
-		// A change that cannot be applied as a whole changes nothing.
+		// A projects file that cannot be applied as a whole changes nothing.
 		one.Certificates = []string{apptest.ThirdCertificate}
 		f.refuse = errors.New("a key is too short")
 		f.change(one, other)
-		f.logged("a key is too short")
 		f.refuse = nil
 		f.change(one, one)
-		f.logged("is there twice")
 		f.broken = errors.New("a file that it names is not there")
 		f.change(one, other)
-		f.logged("a file that it names is not there")
-		f.signs(apptest.NewCertificate)
+		for _, problem := range []string{"a key is too short", "is there twice", "a file that it names is not there"} {
+			f.logged(problem)
+		}
+		f.signs(first, apptest.NewCertificate)
 		f.broken = nil
 		f.change(one, other)
-		f.signs(apptest.ThirdCertificate)
+		f.signs(first, apptest.ThirdCertificate)
 
 		added := strings.Repeat("a", 32)
 		one.Keys.JWKSURL = "https://login.example.com/keys"
@@ -235,46 +240,13 @@ func TestProjectsFileChanges(t *testing.T) {
 		if !f.set.Serves(second) || f.set.Serves(added) || len(f.keys) != 1 {
 			t.Error("projects were added or removed without a restart")
 		}
-	})
-}
-
-func TestFilesOfAProject(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		folder := t.TempDir()
-		certificate, key := filepath.Join(folder, "certificate"), filepath.Join(folder, "key")
-		newer := credential.Keys{Secrets: []string{"the newest secret, of 32 bytes or more"}}
-		f := &follower{t: t}
-		f.write(certificate, apptest.Certificate)
-		f.write(key, "the first")
-		var unreadable error
-		f = follow(t, func(s *project.Settings) {
-			p := &s.Projects[0]
-			p.CertificateFile, p.KeyFiles = certificate, []string{key}
-			p.ReadKeys = func() (credential.Keys, error) { return newer, unreadable }
-			s.Projects = s.Projects[:1]
-			s.SessionSecret, s.PreviousSessionSecret = "", "an earlier secret of the keys"
-		})
-		f.write(certificate, apptest.NewCertificate)
-		f.write(key, "the second")
-		f.change(f.read...)
-		f.signs(apptest.NewCertificate)
-		if len(f.keys) != 1 || !slices.Equal(f.keys[0].Keys.Secrets, newer.Secrets) {
-			t.Errorf("keys %+v", f.keys)
-		}
-		f.write(certificate, "nonsense")
-		unreadable = errors.New("the key is unreadable")
-		f.write(key, "the third")
-		f.change(f.read...)
-		f.logged("the key is unreadable")
-
-		// The files of a project that is gone may be removed.
-		f.change()
+		// The other files of the project that is gone may be removed, too.
 		f.log.Reset()
-		if err := errors.Join(os.Remove(certificate), os.Remove(key)); err != nil {
+		if err := errors.Join(os.Remove(filepath.Join(f.folder, "certificate")), os.Remove(filepath.Join(f.folder, "key"))); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute) // bubble
-		if f.log.Len() > 0 {
+		f.change(one)
+		if strings.Contains(f.log.String(), "can't be used") {
 			t.Errorf("the log: %s", f.log.String())
 		}
 	})

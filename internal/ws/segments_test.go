@@ -148,32 +148,6 @@ func inAnySegments(t *testing.T, c net.Conn, sessions *sessions, random *rand.Ra
 	}
 }
 
-// A client that exceeds the message rate and reads nothing is disconnected, and its session is detached.
-func TestFloodByAClientThatDoesNotRead(t *testing.T) {
-	for name, flood := range map[string][]byte{
-		"pongs":     frame(0x8a, ""),
-		"fragments": append(frame(0x01, ""), bytes.Repeat(frame(0x00, ""), 1000)...),
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newHarness(t, nil)
-				c := s.join().raw
-				go func() {
-					for err := error(nil); err == nil; {
-						_, err = c.Write(flood)
-						time.Sleep(time.Millisecond) // bubble
-					}
-				}()
-				wait(time.Minute)
-				if n := s.hub.open(); n != 0 {
-					t.Fatalf("%v connections after a minute", n)
-				}
-				s.said("detach")
-			})
-		})
-	}
-}
-
 func TestNothingFollowsHalfAFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/protocol"
 	"refresher/internal/session"
@@ -368,18 +367,15 @@ func TestUnknownCloseCodesAreCountedTogether(t *testing.T) {
 }
 
 func TestConfigErrorsNameTheSetting(t *testing.T) {
-	for _, c := range []struct {
-		config Config
-		want   string
-	}{
-		{Config{Heartbeat: time.Millisecond}, "heartbeat: "},
-		{Config{Heartbeat: time.Second, JoinRate: -1}, "join-rate: "},
-		{Config{Heartbeat: time.Second, JoinRate: math.Inf(1)}, "join-rate: "},
-		{Config{Heartbeat: time.Second, JoinRate: math.NaN()}, "join-rate: "},
+	for _, c := range []Config{
+		{Heartbeat: time.Millisecond}, {Heartbeat: time.Second, JoinRate: -1}, {Heartbeat: time.Second, JoinRate: math.Inf(1)}, {Heartbeat: time.Second, JoinRate: math.NaN()},
 	} {
-		c.config.Registerer = prometheus.NewRegistry()
-		if _, err := New(c.config); err == nil || !strings.HasPrefix(err.Error(), c.want) {
-			t.Errorf("%v, want %s", err, c.want)
+		want := "join-rate: "
+		if c.JoinRate == 0 {
+			want = "heartbeat: "
+		}
+		if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

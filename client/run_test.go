@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"reflect"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"refresher/client"
+	"refresher/internal/app/apptest"
 	"refresher/internal/protocol"
 )
 
@@ -91,42 +91,20 @@ func runIn(ctx context.Context, t *testing.T, c client.Config, serve func(n int,
 // ends.
 func inMemory(t *testing.T, serve http.HandlerFunc) *http.Client {
 	t.Helper()
-	l := pipes{make(chan net.Conn), make(chan struct{})}
+	network := apptest.NewNetwork()
+	listener, err := network.Listen("tcp", "refresher.test:80")
+	if err != nil {
+		t.Fatal(err)
+	}
 	server := &http.Server{ReadHeaderTimeout: time.Hour, Handler: serve}
-	go func() { _ = server.Serve(l) }()
-	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		l.accepted <- theirs
-		return ours, nil
-	}}
+	go func() { _ = server.Serve(listener) }()
+	transport := &http.Transport{DialContext: network.Dial}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		_ = server.Close()
 	})
 	return &http.Client{Transport: transport}
 }
-
-// pipes is a listener whose connections are pipes in memory.
-type pipes struct {
-	accepted chan net.Conn
-	closed   chan struct{}
-}
-
-func (p pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.accepted:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p pipes) Close() error {
-	close(p.closed)
-	return nil
-}
-
-func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // The clock of a synctest bubble begins at 946684800, the year 2000.
 const joined = `{"type":"joined","session":"S","key":"K","seq":1,"tokens":{"rtc":{"token":"t","expiresAt":946685800}},"heartbeat":25,"renewBefore":10,"now":946684800000}`

@@ -25,9 +25,11 @@ type Config struct {
 	// which a service with --auth=none accepts.
 	Credential func(ctx context.Context) (string, error)
 
-	RTC  *RTC   // if not nil, requests an RTC token
-	RTM  string // if not empty, requests a Signaling token for this user
-	Chat string // if not empty, requests a Chat token for this user
+	// RTC, RTM (a Signaling user) and Chat (a Chat user) say for whom the client requests tokens. A service whose
+	// field is nil or empty gets no token.
+	RTC  *RTC
+	RTM  string
+	Chat string
 	// TTL is the requested lifetime of tokens, in whole seconds. If it is 0, the credential and the service
 	// decide.
 	TTL time.Duration
@@ -46,12 +48,12 @@ type Config struct {
 }
 
 // RTC is a channel and a user in it: the Account, or the UID if Account is empty. UID 0 requests a token that
-// is valid for any UID.
+// is valid for any UID. The user's role is subscriber, unless Publisher is set.
 type RTC struct {
 	Channel   string
 	UID       uint32
 	Account   string
-	Publisher bool // false: subscriber
+	Publisher bool
 }
 
 // Tokens is a bundle: one token for each service that the Config requests.
@@ -59,11 +61,17 @@ type Tokens struct {
 	Action Action
 	// RTC, RTM and Chat are the tokens for the SDKs, empty for services that were not requested.
 	RTC, RTM, Chat string
-	ExpiresAt      time.Time // when the tokens expire, all together, on the service's clock
+	// ExpiresAt is when all tokens of the bundle expire, on the service's clock.
+	ExpiresAt time.Time
 
-	Seq     uint64 // number of the bundle in its session, from 1
-	Attempt int    // of a pushed bundle: number of the push; above 1 if it was repeated for lack of an answer
-	Cause   string // of a pushed bundle: "schedule", "renew", "nack", "role" or "certificate"; a newer service may send others
+	// Seq is the number of the bundle in its session. The first bundle has number 1.
+	Seq uint64
+	// Attempt is 1 in the first push of a bundle, and higher if the service pushes the bundle again because it got no
+	// answer. It is 0 if the service sent the bundle in answer to a join or a resume.
+	Attempt int
+	// Cause is why the service pushed the bundle: "schedule", "renew", "nack", "role" or "certificate". It is empty in
+	// answer to a join or a resume. A newer service may send other causes.
+	Cause string
 }
 
 // Action is what the program must do with a bundle of tokens.
@@ -71,9 +79,9 @@ type Action string
 
 // Actions.
 const (
-	Join   Action = machine.ActionJoin    // join the call with these tokens, the first ones
-	Renew  Action = protocol.ActionRenew  // call the SDK's renewToken
-	Rejoin Action = protocol.ActionRejoin // join the call again, since the old tokens have expired
+	Join   Action = machine.ActionJoin    // the program must join the call; these are its first tokens
+	Renew  Action = protocol.ActionRenew  // the program must pass the tokens to the SDK's renewToken
+	Rejoin Action = protocol.ActionRejoin // the program must join the call again, since its old tokens have expired
 )
 
 // ErrSilent must be returned by Apply if it does not know whether the SDK accepted the tokens. The service
@@ -83,9 +91,9 @@ var ErrSilent = machine.ErrSilent
 // Event reports a change of the connection to the service.
 type Event struct {
 	Kind    Kind
-	Session string        // the session's id; empty before the first event Connected
-	Err     error         // only in Lost and Refused
-	After   time.Duration // only in Lost and Moved: the wait until the next attempt
+	Session string        // id of the session; empty before the first Connected event
+	Err     error         // set only in Lost and Refused events
+	After   time.Duration // wait until the next attempt; set only in Lost and Moved events
 }
 
 // Kind is the kind of an Event.
@@ -121,9 +129,13 @@ func (e *EndedError) Error() string {
 
 // DeniedError means that the service refused the client permanently: the same request would be refused again.
 type DeniedError struct {
-	CloseCode int    // WebSocket close code, such as 4401 for an invalid credential, or 4403 for one that does not grant the request
-	Code      string // error code such as "unauthenticated" or "forbidden"; empty if the service sent none
-	Message   string // for developers
+	// CloseCode is the WebSocket close code, such as 4401 if the credential is invalid, or 4403 if the credential does
+	// not grant the requested tokens.
+	CloseCode int
+	// Code is the service's error code, such as "unauthenticated" or "forbidden". It is empty if the service sent none.
+	Code string
+	// Message explains the error to developers.
+	Message string
 }
 
 func (e *DeniedError) Error() string {
@@ -149,18 +161,19 @@ func New(c Config) *Client {
 }
 
 // Renew should be called when an SDK warns that its tokens expire. The client then requests fresh tokens, but only if
-// the service's push of them is overdue: for tokens that live 30 s, an SDK warns at once.
+// the service should already have pushed them. An SDK warns 30 s before the expiry, so for tokens that live 30 s it
+// warns as soon as it gets them.
 func (c *Client) Renew() { nudge(c.renew) }
 
-// Leave ends the session, and then Run returns. If there is no connection for 5 s, the client sends the leave over
-// HTTP, to the URL without its final /ws. If that also fails, it calls Notify, and the session lasts until its tokens
-// have expired.
+// Leave ends the session, and then Run returns. If there is no connection for 5 s, the client ends the session by an
+// HTTP request to the service of the URL. If that also fails, the client calls Notify, and the session lasts until its
+// tokens have expired.
 func (c *Client) Leave() { nudge(c.leave) }
 
 func nudge(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
-	default: // already requested
+	default: // the channel already holds a request
 	}
 }
 
@@ -179,7 +192,7 @@ func (c *Client) Run(ctx context.Context) error {
 	return r.loop(ctx)
 }
 
-// join checks the Config and completes its URL. It returns the join message, without a credential.
+// join checks the Config, completes its URL, and returns the join message without a credential.
 func (c *Config) join() (protocol.ClientMessage, error) {
 	m := protocol.ClientMessage{Type: protocol.TypeJoin}
 	var err error

@@ -12,10 +12,10 @@ import (
 	"refresher/test/nodetest"
 )
 
-// sdk is a fake of Agora's SDK that reports its calls.
+// sdk is a fake of Agora's SDK. It accepts a token only if it differs from the previous token.
 type sdk struct {
 	calls chan string
-	last  string // token
+	last  string
 	left  bool
 }
 
@@ -36,7 +36,6 @@ func (s *sdk) take(call, token string) error {
 	return nil
 }
 
-// await waits for the next call of the SDK, which must be the one in `want`.
 func (s *sdk) await(t *testing.T, want string) {
 	t.Helper()
 	select {

@@ -24,28 +24,28 @@ import (
 // credentialTimeout limits a call of Config.Credential.
 const credentialTimeout = 30 * time.Second
 
-// run drives the state machine during one Client.Run. Only its loop accesses its fields. One goroutine for
-// the connection and one for Apply send events to the loop.
+// run drives the state machine during one Client.Run. Only the method loop accesses the fields. A goroutine that reads
+// the connection and a goroutine that calls Apply send events to loop.
 type run struct {
 	*Client
 	join    protocol.ClientMessage
 	machine machine.Machine
-	conn    *connection // nil: none
+	conn    *connection // nil if there is none
 	events  chan event
-	applied chan error      // receives the result of Apply
-	io      context.Context // context of all connections; cancelled when the loop ends
+	applied chan error      // transports the result of Apply
+	io      context.Context // context of all connections; cancelled when loop returns
 	started sync.WaitGroup  // the goroutines
 	closing sync.WaitGroup  // counts connections that are being closed after a reconnect request
 }
 
-// event is an event of the connection, as a function that the loop calls.
+// event passes an event of the connection to the state machine. The method loop calls it.
 type event func(now time.Time) machine.Step
 
-// connection is one WebSocket; it exists from the first attempt to open that WebSocket.
+// connection is one WebSocket, or an attempt to open one.
 type connection struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	auth   string          // the credential, if the connection begins with a join
+	auth   string          // the credential; empty if the connection begins with a resume
 	socket *websocket.Conn // nil until the WebSocket is open
 	err    error           // why the connection was closed
 }
@@ -55,7 +55,7 @@ func (r *run) loop(ctx context.Context) error {
 	apps, stop := context.WithCancel(ctx)
 	defer stop()
 	var cancel context.CancelFunc
-	// Not cancelled with ctx, so that a connection can still be closed with a close frame when ctx is done.
+	// r.io outlives ctx, so that a connection can still be closed with a close frame when ctx is done.
 	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer r.closing.Wait()
@@ -70,7 +70,7 @@ func (r *run) loop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			if c := r.conn; c != nil && c.socket != nil {
-				_ = c.socket.Close(websocket.StatusGoingAway, "") // this close code leaves the session open
+				_ = c.socket.Close(websocket.StatusGoingAway, "") // with this close code the service keeps the session open
 			}
 			return ctx.Err()
 		case <-timer.C:
@@ -99,8 +99,8 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
-// leaveOverHTTP ends the session over HTTP, if the leave message could not be sent. If that fails too, the
-// session lasts until its tokens have expired.
+// leaveOverHTTP ends the session by an HTTP request, since the leave message could not be sent. If the request fails,
+// too, the session lasts until its tokens have expired.
 func (r *run) leaveOverHTTP(ctx context.Context, m *protocol.ClientMessage) {
 	ctx, cancel := context.WithTimeout(ctx, machine.AnswerTimeout)
 	defer cancel()
@@ -135,7 +135,6 @@ func (r *run) postLeave(ctx context.Context, m *protocol.ClientMessage) error {
 	return nil
 }
 
-// outcome converts the machine's End to the error that Run returns.
 func outcome(e *machine.End) error {
 	switch {
 	case e.Left:
@@ -153,7 +152,7 @@ func outcome(e *machine.End) error {
 	}
 }
 
-// do carries out a step of the machine, except its Apply and End.
+// do carries out a step of the machine, except the fields Apply and End, which the method loop carries out.
 func (r *run) do(s machine.Step) {
 	conn := r.conn
 	if s.Drop && conn != nil {
@@ -176,7 +175,6 @@ func (r *run) notify(e Event) {
 	r.config.Notify(e)
 }
 
-// lost returns the event that reports a lost connection.
 func lost(c *connection, why machine.Loss, next time.Time) Event {
 	e := Event{Kind: Lost, Err: c.err, After: max(0, time.Until(next))}
 	switch why {
@@ -199,11 +197,11 @@ func (r *run) drop(c *connection, why machine.Loss) {
 	}
 	r.closing.Go(func() {
 		defer c.cancel()
-		_ = c.socket.Close(websocket.StatusGoingAway, "reconnect") // this close code leaves the session open
+		_ = c.socket.Close(websocket.StatusGoingAway, "reconnect") // with this close code the service keeps the session open
 	})
 }
 
-// post sends an event of connection c to the loop, which ignores it if c was dropped.
+// post sends an event of connection c to the method loop. The event has no effect if c was dropped.
 func (r *run) post(c *connection, e event) {
 	select {
 	case r.events <- func(now time.Time) machine.Step {
@@ -232,7 +230,7 @@ func (r *run) connect() {
 	})
 }
 
-// serve opens a connection and passes the service's messages to the loop. It returns the close code, or 0 if
+// serve opens a connection and passes the service's messages to the method loop. It returns the close code, or 0 if
 // there is none, and the error that ended the connection.
 func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
 	auth := ""
@@ -297,7 +295,6 @@ func (r *run) send(m *protocol.ClientMessage) {
 	_ = wsjson.Write(ctx, r.conn.socket, m)
 }
 
-// tokens converts a bundle to Tokens.
 func tokens(b *machine.Message) Tokens {
 	text := func(t *protocol.Token) string {
 		if t == nil {

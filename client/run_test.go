@@ -48,7 +48,6 @@ func (p *peer) join() {
 	p.expect(`"ack","seq":1`)
 }
 
-// closed waits until the client closes the connection with the given status.
 func (p *peer) closed(status websocket.StatusCode) {
 	p.t.Helper()
 	if _, data, err := p.socket.Read(p.t.Context()); websocket.CloseStatus(err) != status {
@@ -56,7 +55,7 @@ func (p *peer) closed(status websocket.StatusCode) {
 	}
 }
 
-// end makes the client leave, which ends its session.
+// end ends the session as after a leave, so that Run returns nil.
 func (p *peer) end() {
 	p.send(`{"type":"ended","reason":"left","accessEndsAt":0}`)
 	_ = p.socket.Close(websocket.StatusNormalClosure, "")
@@ -87,8 +86,7 @@ func runIn(ctx context.Context, t *testing.T, c client.Config, serve func(n int,
 	return client.New(c).Run(ctx)
 }
 
-// inMemory returns an HTTP client whose requests a handler serves, over in-memory connections, until the test
-// ends.
+// inMemory starts a server on an in-memory network, and returns an HTTP client for it.
 func inMemory(t *testing.T, serve http.HandlerFunc) *http.Client {
 	t.Helper()
 	network := apptest.NewNetwork()
@@ -109,13 +107,12 @@ func inMemory(t *testing.T, serve http.HandlerFunc) *http.Client {
 // The clock of a synctest bubble begins at 946684800, the year 2000.
 const joined = `{"type":"joined","session":"S","key":"K","seq":1,"tokens":{"rtc":{"token":"t","expiresAt":946685800}},"heartbeat":25,"renewBefore":10,"now":946684800000}`
 
-// push returns a message with new tokens.
 func push(seq int, expiresAt int64) string {
 	const format = `{"type":"token-privilege-will-expire","seq":%d,"action":"renew","cause":"schedule","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":%d}},"now":946684800000}`
 	return fmt.Sprintf(format, seq, expiresAt)
 }
 
-// What follows from each close code is tested in package internal/client; here, that code and message reach it.
+// The error of Run has the close code and the last message. Package internal/client tests after which codes Run ends.
 func TestRunEndsWithTheReason(t *testing.T) {
 	until := time.Unix(946688400, 0)
 	for name, c := range map[string]struct {
@@ -288,7 +285,7 @@ func TestTokensOfAFrozenProgram(t *testing.T) {
 				p.join()
 				p.send(`{"type":"error","code":"rate_limited","message":"stand still"}`)
 				p.send(push(2, 946684812))
-				_, _, _ = p.socket.Read(t.Context()) // until the client closes the connection
+				_, _, _ = p.socket.Read(t.Context()) // returns when the client closes the connection
 				return
 			}
 			p.expect(`"expiresAt":946685800,"seq":1`)

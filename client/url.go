@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// path is the path of the service's WebSocket.
-const path = "/v1/ws"
+const webSocketPath = "/v1/ws"
 
 // endpoint returns the URL of the service's WebSocket. The parameter `text` is that URL, or the URL of the service,
 // such as https://calls.example.com or, with a --base-path, https://example.com/calls.
@@ -22,12 +21,12 @@ func endpoint(text string) (string, error) {
 	case "http", "https":
 		u.Scheme = "ws" + strings.TrimPrefix(u.Scheme, "http")
 		u.Path = strings.TrimSuffix(u.Path, "/")
-		if !strings.HasSuffix(u.Path, path) {
-			u.Path += path
+		if !strings.HasSuffix(u.Path, webSocketPath) {
+			u.Path += webSocketPath
 		}
 	case "ws", "wss":
 		if u.Path == "" || u.Path == "/" {
-			u.Path = path
+			u.Path = webSocketPath
 		}
 	default:
 		return "", fmt.Errorf("url: want ws:// or wss://, such as wss://calls.example.com/v1/ws; have %q", u.Scheme+"://")
@@ -35,10 +34,9 @@ func endpoint(text string) (string, error) {
 	return u.String(), nil
 }
 
-// HandshakeError means that the server at the URL did not answer as the service's WebSocket does. It may be
-// the Err of an Event.
+// HandshakeError means that the server at the URL refused the WebSocket handshake. It may be the Err of an Event.
 type HandshakeError struct {
-	Status int // status of the HTTP response
+	Status int // status code of the HTTP response
 }
 
 func (e *HandshakeError) Error() string {

@@ -19,15 +19,16 @@ type problem struct {
 	Status int          `json:"status"`
 }
 
-// gone is the body of 410 for a session that has ended. It has the fields of an ended message.
+// gone is the JSON body of the answer 410 for a session that has ended. It has the fields of an ended message; an
+// AccessEndsAt of 0 is unknown.
 type gone struct {
 	problem
 
 	Reason       session.EndReason `json:"reason"`
-	AccessEndsAt session.UnixSec   `json:"accessEndsAt"` // 0 if unknown
+	AccessEndsAt session.UnixSec   `json:"accessEndsAt"`
 }
 
-// statusHungUp is nginx's status for a client that closed the connection before the answer.
+// statusHungUp is the status that nginx logs if the client closed the connection before the answer.
 const statusHungUp = 499
 
 // fail answers with err. A *session.Error or *session.EndedError is shown to the client; any
@@ -43,14 +44,14 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 		})
 	case errors.As(err, &refused):
 		status := protocol.StatusForError(refused.Code)
-		if refused.RetryAfter > 0 { // rounded up to whole seconds
+		if refused.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.FormatInt(int64((refused.RetryAfter+time.Second-1)/time.Second), 10))
 		}
 		if status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 		a.write(w, status, problem{refused.Message, refused.Code, status})
-	case errors.Is(err, context.Canceled): // the client hung up; it can read this if it closed only its sending side
+	case errors.Is(err, context.Canceled): // the client has closed the connection, or only its sending side: then it reads this answer
 		a.write(w, statusHungUp, problem{"the client hung up", session.CodeUnavailable, statusHungUp})
 	case errors.As(err, &unsaved):
 		a.write(w, http.StatusServiceUnavailable, unsaved)
@@ -85,5 +86,5 @@ func (a *API) write(w http.ResponseWriter, status int, value any) {
 	}
 }
 
-// asRefusal returns the *session.Error in err, which callers may see, if there is one.
+// asRefusal returns the *session.Error in err, if there is one. Callers may see its text.
 func asRefusal(err error) (*session.Error, bool) { return errors.AsType[*session.Error](err) }

@@ -22,11 +22,11 @@ import (
 
 // Minter mints the tokens of the classic endpoints. It is safe for concurrent use.
 type Minter interface {
-	// Mint makes a token of project app for each service in id, valid from issuedAt to
+	// Mint makes a token of the project `app` for each service in id, valid from issuedAt to
 	// expiresAt. A *session.Error means that id breaks one of Agora's rules.
 	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error)
-	// MintStream makes an RTM token for u that also grants access to stream channels, as the
-	// RTC user c. It returns the same errors as Mint.
+	// MintStream makes an RTM token for the user u. With the token, u may also use RTM's stream channels, in which
+	// Agora treats u as the RTC user c. MintStream returns the same errors as Mint.
 	MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
 	// MintChatApp makes Chat's app token, with which back ends call Chat's API.
 	MintChatApp(app string, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
@@ -35,13 +35,13 @@ type Minter interface {
 // Access authenticates and authorizes requests, and limits their rates. It is safe for
 // concurrent use.
 type Access interface {
-	// Authenticate returns the caller whom the credential names. An empty string means that
+	// Authenticate returns the caller whom the credential names. The credential is empty if
 	// the request has none. The error is a *session.Error.
 	Authenticate(ctx context.Context, credential string) (session.Caller, error)
-	// RateLimit returns how long a client at an address must wait; 0 admits it now.
+	// RateLimit returns how long a client at an address must wait; 0 admits the client now.
 	RateLimit(from netip.Addr) (wait time.Duration)
-	// ClientAddr returns the address of the client that made a request, behind trusted
-	// proxies.
+	// ClientAddr returns the address of the client that made a request, even if trusted
+	// proxies have forwarded the request.
 	ClientAddr(r *http.Request) netip.Addr
 	// Authorize decides whether a caller may have tokens now. It may wait for the back end's
 	// approval.
@@ -50,11 +50,11 @@ type Access interface {
 
 // Clients serves clients without a WebSocket, which authenticate with their resume key.
 type Clients interface {
-	// Open checks a resume key as far as this node can without I/O. It returns the same
+	// Open checks a resume key without asking the store or another node. It returns the same
 	// errors as RenewByKey.
 	Open(r *session.Resume) error
 	// RenewByKey mints new tokens. A *session.EndedError means that the session has ended, or
-	// that there is a newer resume key.
+	// that the client has got a newer resume key.
 	RenewByKey(context.Context, session.Resume) (session.Push, error)
 	// LeaveByKey ends the session. It returns the same errors as RenewByKey.
 	LeaveByKey(context.Context, session.Resume) error
@@ -65,8 +65,8 @@ type Config struct {
 	Minter  Minter
 	Clients Clients
 	Access  Access
-	// Sessions, Wishes (an operator's changes of a session) and Revocations are the data that operators see and change.
-	// An error of Sessions that is not a *session.Error means that the store cannot be reached.
+	// Operators list the Sessions, request changes of one session from Wishes, and manage the Revocations. An error of
+	// Sessions that is not a *session.Error means that the store cannot be reached.
 	Sessions    store.Lister
 	Wishes      Wishes
 	Revocations Revocations
@@ -74,7 +74,7 @@ type Config struct {
 	// Certificates reports which tokens depend on each App Certificate of a project. An error
 	// means that the store cannot be reached.
 	Certificates func(ctx context.Context, app string) (rotation.Report, error)
-	// Inspect decodes a token of a project and reports what makes it unusable for u.
+	// Inspect decodes a token and reports why Agora would refuse the token for the use u.
 	Inspect func(token string, u agora.Use) agora.Report
 	// Policy has the limits and the default of token lifetimes.
 	Policy     session.Policy
@@ -85,8 +85,8 @@ type Config struct {
 	WebSocket http.Handler
 	// Ready reports whether the node accepts sessions, for load balancers' health checks.
 	Ready func() bool
-	// BasePath is the path prefix of every endpoint, such as "/refresher". With "" or "/"
-	// the endpoints are at the root.
+	// BasePath is the path prefix of every endpoint, such as "/refresher". If it is "" or "/", the
+	// paths have no prefix.
 	BasePath string
 	// CredentialInPath makes the classic endpoints accept a credential in the path,
 	// /with/CREDENTIAL/rtc/…, for apps that cannot send a header.
@@ -95,19 +95,19 @@ type Config struct {
 	Page http.Handler
 }
 
-// basePath allows no escapes, no empty parts, and no parts that begin with a dot, so that proxies
-// and clients pass such a path on unchanged.
+// basePath matches the valid values of BasePath. They have no escapes, no empty parts, and no parts that begin with a
+// dot, since some proxies and clients would change such a path.
 var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$`)
 
 // API is the public HTTP handler. It is safe for concurrent use.
 type API struct {
 	config  Config
-	base    []string // BasePath, split at its slashes
+	base    []string // the parts of BasePath
 	routes  []route
 	metrics *metrics
 }
 
-// maxBody is the longest request body that is read, in bytes.
+// maxBody is the largest size of a request body, in bytes.
 const maxBody = 8 << 10
 
 // New returns an API. The error says which setting is wrong.
@@ -159,25 +159,26 @@ func New(c Config) (*API, error) {
 		{admins, http.MethodPost, []string{"v1", "tokens", "inspect"}, operators.inspect},
 	}
 	if c.Page != nil {
-		a.routes = a.routes[1:] // Page serves "/", so the readiness endpoint there is removed
+		a.routes = a.routes[1:] // remove the health check at "/", since Page serves this path
 	}
 	return a, nil
 }
 
-// request is an HTTP request to an endpoint.
+// request is an HTTP request to an endpoint. Its path consists of the parts after BasePath; args are those parts that
+// match a star in the route. Each parameter in query has one value.
 type request struct {
 	*http.Request
-	body   *body          // nil if there is none
-	path   []string       // the parts of the path after BasePath
-	args   []string       // the parts that match a star in the route
-	query  url.Values     // each parameter has one value
+	body   *body
+	path   []string
+	args   []string
+	query  url.Values
 	caller session.Caller // zero if the route needs no credential
 
-	credential string // empty if there is none
-	inPath     bool   // the credential was in the path
+	credential string
+	inPath     bool // whether the credential was in the path
 }
 
-// endpoint answers one kind of request. The value is sent as JSON, unless it is a plainText or
+// endpoint answers one kind of request. Its result is sent as JSON, unless it is a plainText or
 // noContent.
 type endpoint func(r *request) (any, error)
 
@@ -185,15 +186,18 @@ type endpoint func(r *request) (any, error)
 type audience uint8
 
 const (
-	// probes are the health checks of load balancers. They need no credential, have no rate limit, and are at the root
-	// even if there is a BasePath.
-	probes  audience = iota
-	anybody          // no credential is needed
-	callers          // a credential is needed; its grants limit the tokens
-	admins           // a credential with the scope "admin" is needed
+	// Requests to probes need no credential and have no rate limit, and their paths have no BasePath: they are the
+	// health checks of load balancers.
+	probes audience = iota
+	// Requests to endpoints for anybody need no credential.
+	anybody
+	// Requests of callers need a credential. Its grants limit the tokens.
+	callers
+	// Requests of admins need a credential with the scope "admin".
+	admins
 )
 
-// route is a method and a path. A star in the path matches any one part.
+// route assigns an endpoint to an HTTP method and a path. A star in the path matches any one part.
 type route struct {
 	open    audience
 	method  string

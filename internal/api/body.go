@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	// bodyTimeout is how long a handler waits for a body. Handlers read the body after they
-	// have checked the request's credential or resume key; leave, whose key is in the body,
-	// uses leaveBodyTimeout.
+	// bodyTimeout is how long a handler waits for a request's body. Most handlers read the body
+	// only after they have checked the request's credential or resume key. The handler of a leave
+	// waits for leaveBodyTimeout, since the key is in the body.
 	bodyTimeout = 30 * time.Second
-	// unreadTimeout is how long net/http waits for a body that no handler reads, before it
-	// sends the answer: for example of a request without a credential. If the body arrives
-	// later, the connection is closed after the answer.
+	// unreadTimeout is how long net/http waits, before it sends an answer, for a body that no
+	// handler has read, for example because the request had no credential. If the body has not
+	// arrived by then, net/http closes the connection after the answer.
 	unreadTimeout = time.Second
 )
 
@@ -116,7 +116,7 @@ func decode(r *http.Request, into any) error {
 	return parse(body, into)
 }
 
-// lenient are the rules of encoding/json that clients of the classic servers may count on.
+// lenient makes the decoder as tolerant as encoding/json, since clients of the classic servers may depend on that.
 var lenient = strict.JoinOptions(
 	strict.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
 )
@@ -128,7 +128,7 @@ func parse(body []byte, into any) error {
 	if err == nil {
 		return nil
 	}
-	if refused, ok := errors.AsType[*session.Error](err); ok { // the error of a field's own UnmarshalJSON
+	if refused, ok := errors.AsType[*session.Error](err); ok { // from the method UnmarshalJSON of a field
 		return refused
 	}
 	if wrong, ok := errors.AsType[*strict.SemanticError](err); ok {
@@ -171,7 +171,7 @@ func wanted(t reflect.Type) string {
 	}
 }
 
-// given describes the JSON value that was refused. It quotes only numbers.
+// given describes the JSON value that was refused. The description quotes only numbers, since a text may be secret.
 func given(wrong *strict.SemanticError) string {
 	switch wrong.JSONKind {
 	case 'n':

@@ -8,8 +8,8 @@ import (
 	"refresher/internal/store"
 )
 
-// Wishes changes or ends a session on any node. It is safe for concurrent use. Errors are
-// *session.Errors.
+// Wishes changes or ends a session, whichever node has it. A store.Wish is the change that an operator requests.
+// Wishes is safe for concurrent use. Its errors are *session.Errors.
 type Wishes interface {
 	Wish(ctx context.Context, app string, w store.Wish) (store.WishResult, error)
 }
@@ -22,12 +22,11 @@ type changeRequest struct {
 	Renew bool `json:"renew"`
 }
 
-// wishView is the part that the answers to PATCH and DELETE have in common: how far the operator's change of the
-// session has got.
+// wishView is the common part of the answers to PATCH and DELETE. It says how far the requested change has got.
 type wishView struct {
 	ID      string `json:"id"`
-	Applied bool   `json:"applied"` // the session's node has carried out the change
-	Stored  bool   `json:"stored"`  // the change is in the store, so it is not lost if this node stops
+	Applied bool   `json:"applied"` // whether the session's node has carried out the change
+	Stored  bool   `json:"stored"`  // whether the store has the change, so that it is not lost if this node stops
 	Node    string `json:"node"`
 	Note    string `json:"note,omitempty"`
 }
@@ -38,7 +37,7 @@ type changeView struct {
 
 	// Version orders the changes of one session: the change with the highest version wins.
 	Version session.UnixMilli `json:"version"`
-	Role    *session.Role     `json:"role,omitempty"` // the role after the change; nil without RTC
+	Role    *session.Role     `json:"role,omitempty"` // the role after the change; nil if the session has no RTC token
 	// Pushed means that new tokens are being sent to a connected client.
 	Pushed bool `json:"pushed"`
 }
@@ -104,7 +103,7 @@ func viewOfWish(w *store.Wish, result *store.WishResult) wishView {
 	}
 }
 
-// noteOf explains to the operator why a change has not taken effect yet. It returns "" if it has.
+// noteOf explains to the operator why a change has not taken effect yet. It returns "" if the change has taken effect.
 func noteOf(w *store.Wish, result *store.WishResult) string {
 	r := &result.Record
 	overtaken := w.Kind == store.WishRole && result.Version < r.WishVersion && r.Identity.RTC != nil && r.Identity.RTC.Role != w.Role

@@ -7,13 +7,12 @@ import (
 	"refresher/internal/session"
 )
 
-// CauseClassic is the minting cause of tokens from the classic endpoints, in metrics.
+// CauseClassic is the value of the label "cause" in the metrics of tokens that the classic endpoints have minted.
 const CauseClassic session.Cause = "classic"
 
 // classic serves the endpoints of the classic token servers and of Agora's samples.
 type classic struct{ config *Config }
 
-// rtc answers /rtc/{channel}/{role}/{tokentype}/{uid}.
 func (c *classic) rtc(r *request) (any, error) {
 	rtc, err := rtcFromPath(r.args)
 	if err != nil {
@@ -25,7 +24,6 @@ func (c *classic) rtc(r *request) (any, error) {
 	}{tokens.RTC}, err
 }
 
-// rtm answers /rtm/{uid}.
 func (c *classic) rtm(r *request) (any, error) {
 	tokens, err := c.mint(r, session.Identity{RTM: &session.RTM{UserID: r.args[0]}})
 	return struct {
@@ -47,8 +45,8 @@ func (c *classic) rte(r *request) (any, error) {
 	}{tokens.RTC, tokens.RTM}, err
 }
 
-// rteTokens makes the tokens of /rte. As in the classic server, the RTM token also grants the
-// stream channels of the RTC channel, except in format 006, which cannot express that.
+// rteTokens makes the tokens of /rte. As in the classic server, the RTM token also permits the stream channels of the
+// RTC channel, except in format 006: a 006 token is for one service only.
 func (c *classic) rteTokens(r *request, rtc session.RTC, rtm session.RTM) (session.Tokens, error) {
 	ttl, err := c.expiry(r)
 	if err != nil {
@@ -84,7 +82,7 @@ type chatToken struct {
 	ChatToken string `json:"chatToken"`
 }
 
-// chatApp answers /chat/app with Chat's app token.
+// chatApp answers /chat/app with the app token of Agora Chat, with which back ends call Chat's API.
 func (c *classic) chatApp(r *request) (any, error) {
 	ttl, err := c.expiry(r)
 	if err != nil {
@@ -94,7 +92,6 @@ func (c *classic) chatApp(r *request) (any, error) {
 	return chatToken{token}, err
 }
 
-// chatAccount answers /chat/account/{id}.
 func (c *classic) chatAccount(r *request) (any, error) {
 	tokens, err := c.mint(r, session.Identity{Chat: &session.Chat{UserID: r.args[0]}})
 	return chatToken{tokens.Chat}, err
@@ -109,7 +106,6 @@ type tokenRequest struct {
 	Expire    int64  `json:"expire"` // seconds; 0 means the default lifetime
 }
 
-// getToken answers POST /getToken with one token of the requested type.
 func (c *classic) getToken(r *request) (any, error) {
 	var q tokenRequest
 	if err := decode(r.Request, &q); err != nil {
@@ -147,7 +143,7 @@ func (c *classic) getToken(r *request) (any, error) {
 		return nil, session.Errorf(session.CodeBadRequest, `tokenType: want "rtc", "rtm" or "chat"`)
 	}
 	tokens, err := c.mintFor(r, id, ttl)
-	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // only one service's token is not empty
+	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // two of the three tokens are empty
 }
 
 // anyToken is the answer of /getToken.
@@ -155,7 +151,7 @@ type anyToken struct {
 	Token string `json:"token"`
 }
 
-// mint makes tokens with the lifetime of the request's expiry parameter.
+// mint makes tokens with the lifetime in the request's query.
 func (c *classic) mint(r *request, id session.Identity) (session.Tokens, error) {
 	ttl, err := c.expiry(r)
 	if err != nil {
@@ -164,8 +160,8 @@ func (c *classic) mint(r *request, id session.Identity) (session.Tokens, error) 
 	return c.mintFor(r, id, ttl)
 }
 
-// expiry returns the lifetime in the request's parameter expiry, or expireTime as in Agora's
-// older tutorials.
+// expiry returns the lifetime in the request's parameter "expiry". In Agora's older tutorials this parameter is called
+// "expireTime".
 func (c *classic) expiry(r *request) (time.Duration, error) {
 	name, value, err := r.parameter("expiry", "expireTime")
 	switch {
@@ -209,7 +205,7 @@ func (c *classic) mintFor(r *request, id session.Identity, ttl time.Duration) (s
 	return c.config.Minter.Mint(r.caller.App, id, format, CauseClassic, now, at)
 }
 
-// mintStream makes an RTM token that also grants the stream channels of channel.
+// mintStream makes an RTM token that also permits the stream channels of an RTC channel.
 func (c *classic) mintStream(r *request, channel string, rtm session.RTM, ttl time.Duration) (string, error) {
 	stream := r.streamUser(channel, rtm)
 	switch format, err := c.format(r, session.Identity{RTC: &stream, RTM: &rtm}); {
@@ -225,8 +221,8 @@ func (c *classic) mintStream(r *request, channel string, rtm session.RTM, ttl ti
 	return c.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
 }
 
-// streamUser returns the RTC user that an RTM user needs for stream channels. It has the RTM user's
-// name. Its role is publisher, which may send messages, if the caller's grant allows that role.
+// streamUser returns the RTC user that an RTM user needs for stream channels. Both users have the same
+// name. The RTC user is a publisher, and so may send messages, if the caller's grant allows that role.
 func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 	rtc := session.RTC{Channel: channel, Account: rtm.UserID}
 	if r.caller.Grant.Allows(session.Publisher) {
@@ -235,9 +231,9 @@ func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 	return rtc
 }
 
-// grantStream is grant for an RTM token that also grants stream channels. If the back end denies
-// the role publisher, grantStream changes the role in `stream` to subscriber and requests approval again: the back end
-// limits the role, as the credential's grant limits it in streamUser.
+// grantStream does for an RTM token with stream channels what grant does for other tokens. If the back end denies
+// the role publisher, grantStream changes the role in `stream` to subscriber and requests approval again: an RTM user
+// that may not send messages may still read them.
 func (c *classic) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at session.UnixSec, err error) {
 	grant := &r.caller.Grant
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
@@ -267,14 +263,14 @@ func (c *classic) format(r *request, id session.Identity) (session.Format, error
 	return c.config.Policy.Format(wanted, &r.caller.Grant, id)
 }
 
-// grant authorizes the caller for id and returns the issue time (now) and the expiry (at) of
-// tokens with lifetime ttl.
+// grant authorizes the caller for id. It returns the issue time, `now`, and the expiry, `at`, of tokens with the
+// lifetime ttl.
 func (c *classic) grant(r *request, id session.Identity, ttl time.Duration) (now, at session.UnixSec, err error) {
 	return lifetime(c.authorize(r, id), ttl)
 }
 
-// authorize decides whether the caller may have tokens for id, without a session. If the decision is valid until a
-// certain time only, that time also limits the further tokens of the same request.
+// authorize decides whether the caller may have tokens for id, without a session. If the permission ends at some time,
+// the other tokens of the same request end then, too.
 func (c *classic) authorize(r *request, id session.Identity) session.Decision {
 	who := &r.caller
 	d := c.config.Access.Authorize(r.Context(), session.Request{
@@ -298,8 +294,8 @@ func (c *classic) mintChatApp(r *request, ttl time.Duration) (string, error) {
 	return c.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, at)
 }
 
-// lifetime returns the issue time and the expiry of tokens with lifetime ttl, limited by d. It
-// returns ErrDenied if they would expire within this second.
+// lifetime returns the issue time, `now`, and the expiry, `at`, of tokens with the lifetime ttl. They expire when the
+// permission d ends, if that is earlier. If they would expire within this second, lifetime returns ErrDenied.
 func lifetime(d session.Decision, ttl time.Duration) (now, at session.UnixSec, err error) {
 	if err := d.Err(); err != nil {
 		return 0, 0, err

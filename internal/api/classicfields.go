@@ -18,7 +18,7 @@ func rtcFromPath(args []string) (session.RTC, error) {
 	}
 	switch args[2] {
 	case "uid":
-		if args[3] != "" { // an empty uid means 0, as in the classic server
+		if args[3] != "" { // as in the classic server, an empty uid means 0
 			rtc.UID, err = uid(args[3])
 		}
 	case "userAccount":
@@ -29,9 +29,9 @@ func rtcFromPath(args []string) (session.RTC, error) {
 	return rtc, err
 }
 
-// role parses a role by any of its names in the classic servers and in Agora's token builders,
-// samples and SDKs. An empty string is the subscriber. Unknown words are refused: if they meant a default role, a
-// publisher whose role is misspelt would join but nobody would hear it.
+// role parses a role. It knows the names of the classic servers and of Agora's token builders, samples and SDKs. An
+// empty string means subscriber. An unknown word is refused: if it meant subscriber, too, a misspelt publisher could
+// join the call, but the others would not hear it.
 func role(s string) (session.Role, error) {
 	switch strings.ToLower(s) {
 	case "publisher", "host", "1":
@@ -47,7 +47,7 @@ func role(s string) (session.Role, error) {
 // casting them to a signed 32-bit integer.
 func uid(s string) (uint32, error) {
 	if n, err := strconv.ParseInt(s, 10, 32); err == nil && n < 0 {
-		return uint32(int32(n)), nil // wraps around on purpose
+		return uint32(int32(n)), nil // the conversion undoes the cast
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {
@@ -74,7 +74,7 @@ func anyUser(rtc *session.RTC, s string) error {
 	return err
 }
 
-// text is a JSON string, or a whole number as its decimal digits. null becomes empty.
+// text is decoded from a JSON string, or from a whole number, whose decimal digits it holds. null gives an empty text.
 type text string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -87,7 +87,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	}
 	var n int64
 	if err := json.Unmarshal(b, &n); err != nil {
-		return err // parse replaces it with an error that describes the valid values
+		return err // the function parse replaces this error with a description of the valid values
 	}
 	*t = text(strconv.FormatInt(n, 10))
 	return nil

@@ -5,7 +5,7 @@
 //
 // # Answers about other nodes
 //
-// A revocation takes effect on all nodes within a second, and the answer waits that long. It lists
-// the live nodes that have not acted yet (waitingFor). If the store cannot be reached, the answer
-// is 503, and its field "done" says what this node has done.
+// A revocation takes effect on all nodes within a second, and the answer to its request waits that long. The
+// answer's field "waitingFor" lists the live nodes that have not ended the matching sessions yet. If the store
+// cannot be reached, the answer has the status 503, and its field "done" says what this node has done.
 package api

@@ -16,15 +16,15 @@ const pathWord = "with"
 // The 30 s allow for clock skew.
 const pathLife = time.Hour + 30*time.Second
 
-// takeCredential moves the credential of a /with/ request from the path to r.credential, so that
-// later code cannot leak it into log lines or errors.
+// takeCredential moves the credential of a request to /with/… from the path to r.credential, so that
+// later code cannot write the credential into a log line or an error.
 func (r *request) takeCredential(answer http.Header) error {
 	if len(r.path) < 2 || r.path[0] != pathWord {
 		return nil
 	}
 	r.inPath, r.credential = true, r.path[1]
 	r.path = withoutDoubledSlash(r.path[2:])
-	scrubbed := r.WithContext(r.Context()) // a shallow copy
+	scrubbed := r.WithContext(r.Context()) // copies the request
 	scrubbed.URL = &url.URL{Path: "/", RawQuery: r.URL.RawQuery}
 	scrubbed.RequestURI = scrubbed.URL.RequestURI()
 	r.Request = scrubbed
@@ -37,8 +37,8 @@ func (r *request) takeCredential(answer http.Header) error {
 	return nil
 }
 
-// mayBeInPath refuses credentials that are too dangerous in a logged path: those with the scope
-// "admin", and those that are valid for longer than pathLife.
+// mayBeInPath refuses a credential that is too powerful for a path, since paths are logged: a credential with the scope
+// "admin", or one that is valid for longer than pathLife.
 func mayBeInPath(c *session.Caller) error {
 	switch left := time.Until(c.ExpiresAt.Time()); {
 	case c.Admin:

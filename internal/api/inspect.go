@@ -16,7 +16,6 @@ type inspectRequest struct {
 	Account string  `json:"account"`
 }
 
-// inspect answers POST /v1/tokens/inspect.
 func (o *operators) inspect(r *request) (any, error) {
 	var q inspectRequest
 	if err := decode(r.Request, &q); err != nil {

@@ -15,13 +15,13 @@ type leaveRequest struct {
 	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
-// leaveBodyTimeout is how long the body of a leave may take. It is shorter than bodyTimeout,
-// because the body is read before the key in it can be checked.
+// leaveBodyTimeout is how long the body of a leave may take. It is shorter than bodyTimeout, because a client without
+// a valid key can make the node wait for this body.
 const leaveBodyTimeout = 5 * time.Second
 
-// leave answers POST /v1/sessions/{id}/leave. It accepts the key in the body, and a body of any
-// Content-Type, so that a closing page can send the leave to another origin without a CORS preflight. An Authorization
-// header or the type application/json would cause one.
+// leave answers POST /v1/sessions/{id}/leave. It accepts the resume key in the body, and a body of any
+// Content-Type, so that a closing page of another origin can send the leave without a CORS preflight: an Authorization
+// header or the type application/json would cause a preflight.
 func (a *API) leave(r *request) (any, error) {
 	if r.body != nil {
 		r.body.timeout = leaveBodyTimeout
@@ -36,7 +36,7 @@ func (a *API) leave(r *request) (any, error) {
 	}
 	err := a.config.Clients.LeaveByKey(r.Context(), session.Resume{Session: r.args[0], Key: key, Seq: q.Seq, ExpiresAt: q.ExpiresAt})
 	var ended *session.EndedError
-	if errors.As(err, &ended) && ended.Reason != session.EndSuperseded { // superseded: the session continues with a newer key
+	if errors.As(err, &ended) && ended.Reason != session.EndSuperseded { // a superseded key leaves the session open, for the newer key
 		err = nil
 	}
 	return noContent{}, err

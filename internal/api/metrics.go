@@ -40,7 +40,7 @@ type counted struct {
 	http.ResponseWriter
 
 	route  string
-	status int // 0 if no answer was written through it
+	status int // 0 if no answer was written
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -51,7 +51,8 @@ func (c *counted) WriteHeader(status int) {
 	c.ResponseWriter.WriteHeader(status)
 }
 
-// answered counts an answer and its duration. It does nothing if the handler wrote no answer.
+// answered counts an answer and records how long it took. It does nothing if the handler wrote no answer, as after a
+// WebSocket handshake.
 func (m *metrics) answered(c *counted, after time.Duration) {
 	if c.status == 0 {
 		return

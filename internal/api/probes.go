@@ -9,12 +9,12 @@ func ping(*request) (any, error) {
 	}{"pong"}, nil
 }
 
-// errNotReady gives no reason, since GET / needs no credential; /readyz on the operations port
-// gives it.
+// errNotReady does not say why the node is not ready, since GET / needs no credential. The path /readyz of the
+// operations port says it.
 var errNotReady = session.Errorf(session.CodeUnavailable, "this node takes no calls now; connect to another one")
 
-// ready answers GET /, the default health check of GKE, ALB and others: whether the node accepts
-// sessions.
+// ready answers whether the node accepts sessions. The load balancers of GKE, AWS and others use GET / as health
+// check by default.
 func (a *API) ready(*request) (any, error) {
 	if !a.config.Ready() {
 		return nil, errNotReady

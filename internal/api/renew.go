@@ -7,21 +7,20 @@ import (
 	"refresher/internal/session"
 )
 
-// renewRequest is the optional body of a renewal: the client's newest tokens, as in a resume.
+// renewRequest is the optional body of a renewal. It says which tokens the client has, as in a resume.
 type renewRequest struct {
 	Seq       *uint64         `json:"seq"`
 	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
-// renew answers POST /v1/sessions/{id}/renew with Authorization: Bearer {key}.
 func (a *API) renew(r *request) (any, error) {
 	key := bearer(r.Request)
 	if key == "" {
 		return nil, session.Errorf(session.CodeUnauthenticated, "want Authorization: Bearer and the key of the last joined message")
 	}
-	// Refuse an invalid key before reading the body, so that clients without a session cannot
-	// keep handlers waiting. For an ended session the body is still read, since the answer
-	// repeats from it how long the client's tokens remain valid.
+	// An invalid key is refused before the body is read, so that clients without a session cannot
+	// make the node wait for a body. If the session has ended, the body is read, since the answer
+	// repeats the expiry of the client's tokens from the body.
 	var ended *session.EndedError
 	if err := a.config.Clients.Open(&session.Resume{Session: r.args[0], Key: key}); err != nil && !errors.As(err, &ended) {
 		return nil, err

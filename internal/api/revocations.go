@@ -13,15 +13,15 @@ import (
 // Revocations manages the revocations of all nodes. It is safe for concurrent use. Errors are
 // *session.Errors, or wrap store.ErrNoRevocation or store.ErrUnsaved.
 type Revocations interface {
-	// Add adds a revocation and waits briefly for all nodes to end the matching sessions. It
-	// returns the revocation with its id and the time at which it was added.
+	// Add adds a revocation and waits up to a second until all nodes have ended the matching sessions. The
+	// returned revocation also has its id and the time at which it was added.
 	Add(ctx context.Context, r store.Revocation) (store.Revocation, store.Progress, error)
 	// Get returns a revocation of a project that is in effect.
 	Get(ctx context.Context, app, id string) (store.Revocation, store.Progress, error)
 	// Lift removes a revocation of a project.
 	Lift(ctx context.Context, app, id string) (store.Revocation, error)
 	// List returns a page of a project's revocations in the order of their ids, starting behind the cursor `after`.
-	// next is the cursor for the following page; empty at the end.
+	// The result `next` is the cursor of the following page; it is empty after the last page.
 	List(app, after string) (page []store.Revocation, next string, err error)
 }
 
@@ -60,8 +60,8 @@ type revocationRequest struct {
 	For *int64 `json:"for"` // seconds
 }
 
-// revocation converts the request q to a store.Revocation. The parameter `lasts` is the duration if q has none. Its
-// error is a *session.Error.
+// revocation converts the request q to a store.Revocation, which lasts as long as the parameter `lasts` says if q has
+// no duration. The error is a *session.Error.
 func (q *revocationRequest) revocation(app string, lasts time.Duration) (r store.Revocation, err error) {
 	if r.Selector, err = q.selector(app); err != nil {
 		return r, err
@@ -87,8 +87,8 @@ type revocationView struct {
 	Subject string          `json:"subject,omitempty"`
 	At      session.UnixSec `json:"at"`
 	Until   session.UnixSec `json:"until"`
-	// ClassicEndsAt is when the last token expires that a classic endpoint can have issued
-	// before the revocation; these tokens have no session, so the exact time is unknown.
+	// ClassicEndsAt is the latest time at which a token can expire that a classic endpoint issued
+	// before the revocation. The actual time is unknown, since these tokens have no session.
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
 }
 
@@ -100,8 +100,8 @@ type progressView struct {
 	// AccessEndsAt is when the last token of the ended sessions expires, since Agora cannot revoke
 	// tokens. It is omitted if no session was ended.
 	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
-	Complete     bool            `json:"complete"`             // all live nodes have ended the matching sessions
-	WaitingFor   []string        `json:"waitingFor,omitempty"` // the live nodes with matching sessions left
+	Complete     bool            `json:"complete"`             // whether all live nodes have ended the matching sessions
+	WaitingFor   []string        `json:"waitingFor,omitempty"` // the live nodes that still have matching sessions
 }
 
 func (o *operators) viewOfRevocation(r *store.Revocation) revocationView {
@@ -115,8 +115,8 @@ func (o *operators) viewOfProgress(r *store.Revocation, p *store.Progress) progr
 	return progressView{o.viewOfRevocation(r), p.Ended, p.AccessEndsAt, p.Complete, p.WaitingFor}
 }
 
-// unsavedError is the answer when a revocation was added or lifted on this node, but the store
-// could not be reached.
+// unsavedError is the answer if a revocation was added or lifted on this node, but not in the store, which could not be
+// reached. Done shows the revocation.
 type unsavedError struct {
 	problem
 	Done any `json:"done"`
@@ -126,8 +126,8 @@ func (*unsavedError) Error() string { return store.ErrUnsaved.Error() }
 
 var errNoRevocation = session.Errorf(session.CodeUnknownSession, "no such revocation stands; it may be over, or lifted")
 
-// revocationError converts an error of Revocations to the error for the operator. done is the
-// answer's field "done".
+// revocationError converts an error of Revocations to the error for the operator. The argument `done` is shown in the
+// field "done" of the answer.
 func revocationError(done any, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNoRevocation):
@@ -142,7 +142,6 @@ func revocationError(done any, err error) error {
 	return err
 }
 
-// revoke answers POST /v1/revocations.
 func (o *operators) revoke(r *request) (any, error) {
 	var q revocationRequest
 	// The body is decoded strictly: if a misspelt or empty field were ignored, the revocation would match more sessions
@@ -159,20 +158,17 @@ func (o *operators) revoke(r *request) (any, error) {
 	return view, revocationError(view, err)
 }
 
-// showRevocation answers GET /v1/revocations/{id}.
 func (o *operators) showRevocation(r *request) (any, error) {
 	found, progress, err := o.config.Revocations.Get(r.Context(), r.caller.App, r.args[0])
 	return o.viewOfProgress(&found, &progress), revocationError(nil, err)
 }
 
-// liftRevocation answers DELETE /v1/revocations/{id}.
 func (o *operators) liftRevocation(r *request) (any, error) {
 	lifted, err := o.config.Revocations.Lift(r.Context(), r.caller.App, r.args[0])
 	view := o.viewOfRevocation(&lifted)
 	return view, revocationError(view, err)
 }
 
-// listRevocations answers GET /v1/revocations?cursor=.
 func (o *operators) listRevocations(r *request) (any, error) {
 	page := struct {
 		Revocations []revocationView `json:"revocations"`

@@ -2,12 +2,12 @@ package api
 
 import "refresher/internal/session"
 
-// The endpoints that Agora's older tutorials, samples and documentation expect of a token server.
+// This file has the endpoints that Agora's older tutorials, samples and documentation expect of a token server.
 
 // rtcTokenRequest is the body of POST /fetch_rtc_token and /fetch_rtc_token_string.
 type rtcTokenRequest struct {
-	UID         text   `json:"uid"`         // empty means uid 0: any user
-	ChannelName string `json:"ChannelName"` // or channelName: encoding/json ignores case
+	UID         text   `json:"uid"`         // an empty text means uid 0: the token is valid for any user
+	ChannelName string `json:"ChannelName"` // some samples send channelName; the decoder ignores case
 	Role        text   `json:"role"`
 	Expire      int64  `json:"expire"` // seconds; 0 means the default lifetime
 }
@@ -40,7 +40,6 @@ func (c *classic) fetchRTCToken(r *request) (any, error) {
 	return fetched{"200", tokens.RTC}, err
 }
 
-// fetchRTMToken answers POST /fetch_rtm_token.
 func (c *classic) fetchRTMToken(r *request) (any, error) {
 	var q struct {
 		UID    text  `json:"uid"`
@@ -57,9 +56,8 @@ func (c *classic) fetchRTMToken(r *request) (any, error) {
 	return fetched{"200", tokens.RTM}, err
 }
 
-// accessToken answers GET /access_token?channelName=&uid=&role=&expireTime=.
 func (c *classic) accessToken(r *request) (any, error) {
-	if r.query.Has("expiredTs") { // one of the samples' servers takes the Unix time of the expiry as expiredTs
+	if r.query.Has("expiredTs") { // one of the samples' servers expects the expiry in Unix seconds in this parameter
 		return nil, session.Errorf(session.CodeBadRequest, "expiredTs: not supported; give the lifetime in seconds as expireTime")
 	}
 	token, err := c.rtcFromQuery(r, session.Subscriber)
@@ -71,20 +69,18 @@ type sampleKey struct {
 	Key string `json:"key"`
 }
 
-// rtcKey answers GET /rtcToken?channelName=&uid=. As in the sample's server, the user is a
-// publisher.
+// rtcKey answers GET /rtcToken?channelName=&uid= with a token for a publisher, as the sample's server does.
 func (c *classic) rtcKey(r *request) (any, error) {
 	token, err := c.rtcFromQuery(r, session.Publisher)
 	return sampleKey{token}, err
 }
 
-// rtmKey answers GET /rtmToken?account=.
 func (c *classic) rtmKey(r *request) (any, error) {
 	tokens, err := c.mint(r, session.Identity{RTM: &session.RTM{UserID: r.query.Get("account")}})
 	return sampleKey{tokens.RTM}, err
 }
 
-// rtcFromQuery makes an RTC token from the query's parameters. the parameter `otherwise` is the role if the query has
+// rtcFromQuery makes an RTC token from the query's parameters. The argument `otherwise` is the role if the query has
 // none.
 func (c *classic) rtcFromQuery(r *request, otherwise session.Role) (string, error) {
 	_, channel, err := r.parameter("channelName", "channel")
@@ -104,7 +100,7 @@ func (c *classic) rtcFromQuery(r *request, otherwise session.Role) (string, erro
 	return tokens.RTC, err
 }
 
-// optionalUser is anyUser, but an empty string is uid 0, which means any user.
+// optionalUser does the same as anyUser, except that an empty string means uid 0: the token is valid for any user.
 func optionalUser(rtc *session.RTC, s string) error {
 	if s == "" {
 		return nil
@@ -112,10 +108,9 @@ func optionalUser(rtc *session.RTC, s string) error {
 	return anyUser(rtc, s)
 }
 
-// plainText is an answer that is not JSON.
+// plainText is an answer that is sent as text instead of JSON.
 type plainText string
 
-// chatAppText answers GET /chat/app/token.
 func (c *classic) chatAppText(r *request) (any, error) {
 	ttl, err := c.expiry(r)
 	if err != nil {
@@ -125,7 +120,6 @@ func (c *classic) chatAppText(r *request) (any, error) {
 	return plainText(token), err
 }
 
-// chatUserText answers GET /chat/user/{name}/token.
 func (c *classic) chatUserText(r *request) (any, error) {
 	tokens, err := c.mint(r, session.Identity{Chat: &session.Chat{UserID: r.args[0]}})
 	return plainText(tokens.Chat), err

@@ -10,8 +10,8 @@ import (
 	"refresher/internal/session"
 )
 
-// ServeHTTP implements http.Handler. It does not use http.ServeMux, which redirects paths that
-// are not clean: a channel may have the name "." or "..".
+// ServeHTTP implements http.Handler. It does not use http.ServeMux: a channel may have the name "." or "..", and
+// ServeMux would redirect a path with such a part to another path.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, began := &counted{ResponseWriter: w, route: "other"}, time.Now()
 	defer func() { a.metrics.answered(c, time.Since(began)) }()
@@ -77,7 +77,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case methods != nil && r.Method == http.MethodOptions:
 		preflight(c, methods)
-	case isPreflight(r): // the preflight must succeed, or the page could not read the 404 of its request
+	case isPreflight(r): // if the preflight failed, the page could not read that its request is answered with 404
 		preflight(c, []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete})
 	case methods != nil:
 		c.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))
@@ -89,7 +89,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.inPath:
 		a.write(c, http.StatusNotFound, problem{"no endpoint that takes a credential in its path", session.CodeBadRequest, http.StatusNotFound})
 	case a.config.Page != nil && r.URL.Path == a.config.BasePath && a.base != nil:
-		// Without the slash, the page's relative links would lead out of BasePath.
+		// At a URL without the final slash, the page's relative links would lead to paths outside BasePath.
 		http.Redirect(w, r, a.config.BasePath+"/", http.StatusPermanentRedirect)
 	case a.config.Page != nil:
 		a.config.Page.ServeHTTP(w, r)
@@ -98,21 +98,21 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// underBase removes BasePath from the parts of a path. inside is false if the path is not under
+// underBase removes BasePath from the parts of a path. The result `inside` is false if the path does not begin with
 // BasePath.
 func (a *API) underBase(parts []string) (rest []string, inside bool) {
 	n := len(a.base)
 	switch {
 	case len(parts) < n || !slices.Equal(parts[:n], a.base):
 		return parts, false
-	case len(parts) == n: // the path is BasePath itself: the root
+	case len(parts) == n: // the path is BasePath
 		return []string{""}, true
 	default:
 		return parts[n:], true
 	}
 }
 
-// safe reports whether requests with an HTTP method, such as GET, change nothing.
+// safe reports whether requests with this HTTP method change nothing, as GET requests.
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
@@ -132,9 +132,9 @@ func split(u *url.URL) ([]string, error) {
 	return parts, nil
 }
 
-// withoutDoubledSlash removes empty parts at the start of a classic endpoint's path, since apps
-// append /rtc/… to a base URL that ends with a slash. A path such as //v1 is left alone: it could
-// otherwise evade a proxy's rule for /v1.
+// withoutDoubledSlash removes empty parts at the start of a classic endpoint's path, since some apps
+// append /rtc/… to a base URL that already ends with a slash. It does not change //v1/…: that path
+// must not reach an endpoint, since a proxy's rule for /v1 does not match it.
 func withoutDoubledSlash(parts []string) []string {
 	head := slices.IndexFunc(parts, func(p string) bool { return p != "" })
 	if head < 1 || parts[head] == "v1" {
@@ -158,7 +158,8 @@ func parseQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-// match reports whether the parts of a path match a route's pattern, and returns those that match the pattern's stars.
+// match reports whether the parts of a path match a route's pattern. It returns the parts that match the pattern's
+// stars.
 func match(pattern, parts []string) (args []string, ok bool) {
 	if len(pattern) != len(parts) {
 		return nil, false
@@ -228,8 +229,8 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(credential)
 }
 
-// cors reports whether the request's origin is allowed, and sets the CORS headers if so. It is
-// called for errors too: without the headers, a page learns only that its request was blocked.
+// cors reports whether the request's origin is allowed, and sets the CORS headers if it is. Answers
+// with errors have the headers, too: otherwise a page would learn only that its request was blocked.
 func (a *API) cors(w http.ResponseWriter, r *http.Request) bool {
 	h := w.Header()
 	h.Add("Vary", "Origin")
@@ -249,8 +250,8 @@ func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// preflight answers a CORS preflight. An allowed origin already has a header from cors. Agora's web
-// samples send X-Requested-With.
+// preflight answers a CORS preflight. The function cors has already set a header if the origin is allowed. The header
+// X-Requested-With is allowed because Agora's web samples send it.
 func preflight(w http.ResponseWriter, allowed []string) {
 	if h := w.Header(); h.Get("Access-Control-Allow-Origin") != "" {
 		h.Set("Access-Control-Allow-Methods", strings.Join(append(allowed, http.MethodOptions), ", "))

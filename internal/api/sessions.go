@@ -13,7 +13,7 @@ import (
 // operators serves the endpoints under /v1 that need the scope "admin".
 type operators struct{ config *Config }
 
-// Numbers of sessions on a page.
+// Default and largest number of sessions on a page of a listing.
 const (
 	defaultPage = 50
 	maxPage     = 200
@@ -31,15 +31,15 @@ type sessionView struct {
 	// TokenFormat is omitted for 007.
 	TokenFormat session.Format  `json:"tokenFormat,omitempty"`
 	Until       session.UnixSec `json:"until"`
-	// Seq, IssuedAt and ExpiresAt belong to the newest tokens; Confirmed means that the client
-	// has acknowledged them. They are left out if the newest tokens are unknown: for a session
-	// that was restored from its resume key, until new tokens are minted.
+	// Seq, IssuedAt and ExpiresAt describe the newest tokens. Confirmed says whether the client
+	// has acknowledged them. These fields are omitted if the newest tokens are unknown: after the
+	// session was restored from its resume key, and until new tokens are minted.
 	Seq           uint64          `json:"seq,omitempty"`
 	IssuedAt      session.UnixSec `json:"issuedAt,omitempty"`
 	ExpiresAt     session.UnixSec `json:"expiresAt,omitempty"`
 	Confirmed     *bool           `json:"confirmed,omitempty"`
 	LastAckAt     session.UnixSec `json:"lastAckAt,omitempty"`
-	NextRenewalAt session.UnixSec `json:"nextRenewalAt,omitempty"` // while attached
+	NextRenewalAt session.UnixSec `json:"nextRenewalAt,omitempty"` // omitted unless attached
 	DetachedAt    session.UnixSec `json:"detachedAt,omitempty"`
 }
 
@@ -59,10 +59,10 @@ func viewOf(r *store.Record) sessionView {
 }
 
 // sessionPage is the answer to GET /v1/sessions. Even an empty page may have a next page, since
-// one request searches a bounded number of sessions.
+// one request searches only a limited number of sessions.
 type sessionPage struct {
 	Sessions []sessionView `json:"sessions"`
-	Cursor   string        `json:"cursor,omitempty"` // the cursor of the next page; empty on the last page
+	Cursor   string        `json:"cursor,omitempty"` // of the next page; empty on the last page
 }
 
 // Cursors encrypts the cursors of listings, which may contain session ids of other projects. It
@@ -72,7 +72,6 @@ type Cursors interface {
 	OpenCursor(app, sealed string) (cursor string, ok bool)
 }
 
-// listSessions answers GET /v1/sessions?channel=&uid=&account=&subject=&limit=&cursor=.
 func (o *operators) listSessions(r *request) (any, error) {
 	query := r.query
 	limit := defaultPage
@@ -83,7 +82,7 @@ func (o *operators) listSessions(r *request) (any, error) {
 		}
 	}
 	for _, name := range []string{"channel", "account", "subject"} {
-		if query.Has(name) && query.Get(name) == "" { // an empty value, perhaps of an unset shell variable, would match every session
+		if query.Has(name) && query.Get(name) == "" { // the value may be an unset shell variable; it would match every session
 			return nil, isEmpty(name)
 		}
 	}
@@ -119,7 +118,7 @@ func (o *operators) listSessions(r *request) (any, error) {
 	return page, err
 }
 
-// openCursor decrypts a cursor; empty means the beginning of the listing.
+// openCursor decrypts a cursor. An empty cursor means the beginning of the listing.
 func (o *operators) openCursor(app, sealed string) (string, error) {
 	if sealed == "" {
 		return "", nil
@@ -131,7 +130,7 @@ func (o *operators) openCursor(app, sealed string) (string, error) {
 	return cursor, nil
 }
 
-// sealCursor encrypts the cursor for the next page; empty means the end of the listing.
+// sealCursor encrypts the cursor of the next page. An empty cursor means the end of the listing.
 func (o *operators) sealCursor(app, cursor string) (string, error) {
 	if cursor == "" {
 		return "", nil
@@ -139,7 +138,6 @@ func (o *operators) sealCursor(app, cursor string) (string, error) {
 	return o.config.Cursors.SealCursor(app, cursor)
 }
 
-// showSession answers GET /v1/sessions/{id}.
 func (o *operators) showSession(r *request) (any, error) {
 	record, err := o.find(r.Context(), r.caller.App, r.args[0])
 	if err != nil {
@@ -160,8 +158,8 @@ func (o *operators) find(ctx context.Context, app, id string) (store.Record, err
 	return record, nil
 }
 
-// storeAway returns an error of the store for the caller: err itself if callers may see it, otherwise an error that
-// says when to retry.
+// storeAway converts an error of the store to the error for the caller: err itself if callers may see its text,
+// otherwise an error that says when to retry.
 func storeAway(err error) error {
 	if _, ok := asRefusal(err); ok {
 		return err

@@ -4,12 +4,12 @@
 //
 // # States
 //
-//	Waiting     there is no connection until the next attempt is due
+//	Waiting     there is no connection, and the next attempt is not due yet
 //	Connecting  the caller is opening a WebSocket
-//	Greeting    join or resume was sent
-//	Live        joined was received
-//	Leaving     leave was sent
-//	Ended       final
+//	Greeting    the client has sent a join or a resume
+//	Live        the client has received the joined message
+//	Leaving     the client has sent a leave
+//	Ended       the client does nothing any more
 //
 //	from                       event                           to          action
 //	Waiting                    the attempt is due              Connecting  connect
@@ -39,6 +39,6 @@
 // is lost before that, seq in the next resume says which bundle the app has.
 //
 // The caller passes times of its own clock, and the Machine compares them only with each other.
-// Expiries are on the service's clock. Each bundle contains the service's time, from which the
-// Machine computes the difference between the clocks.
+// The expiry of a bundle is on the service's clock. Each bundle has the service's current time, from
+// which the Machine computes the difference between the two clocks.
 package client

@@ -9,34 +9,34 @@ import (
 	"refresher/internal/session"
 )
 
-// State is the state of a client; the package documentation lists the transitions.
+// State is the state of a client. The package documentation lists the transitions between states.
 type State uint8
 
 // States.
 const (
-	Waiting    State = iota // there is no connection until the next attempt is due
+	Waiting    State = iota // the client has no connection; the next attempt is not due yet
 	Connecting              // the caller is opening a WebSocket
-	Greeting                // join or resume was sent
-	Live                    // joined was received
-	Leaving                 // leave was sent
-	Ended                   // final state
+	Greeting                // the client has sent a join or a resume
+	Live                    // the client has received the joined message
+	Leaving                 // the client has sent a leave
+	Ended                   // the client does nothing any more
 )
 
-// Step is what the caller must do after an event. The caller carries out the fields in their order.
+// Step says what the caller must do after an event, in the order of the fields.
 type Step struct {
-	// Drop asks to close the connection, or to stop opening it. Closed must not be called for a dropped
-	// connection.
+	// Drop means that the caller must close the connection, or stop opening it. The caller must not call Closed for
+	// this connection.
 	Drop bool
 	// Lost, if not empty, is why the connection was lost. Next returns the time of the next attempt.
 	Lost Loss
-	// Connect asks to open a WebSocket and then call Opened or Closed.
+	// Connect means that the caller must open a WebSocket, and then call Opened or Closed.
 	Connect bool
-	// Send is a message to send. A join has only its type: the caller adds the identity and the credential.
+	// Send, if not nil, is a message to send. A join has only its type: the caller adds the identity and the credential.
 	Send *protocol.ClientMessage
-	// Apply is a bundle for the app, which must carry out the bundle's Action. Applied must be called when
-	// the SDKs have accepted or refused the bundle.
+	// Apply, if not nil, is a bundle for the app, which must carry out the bundle's Action. The caller must call Applied
+	// when the SDKs have accepted or refused the bundle.
 	Apply *Message
-	// End is set when the client has ended.
+	// End is not nil if the client has ended.
 	End *End
 }
 
@@ -46,13 +46,13 @@ type Loss string
 // Losses.
 const (
 	Broken    Loss = "broken"    // the connection was closed, or could not be opened
-	Silent    Loss = "silent"    // the service sent nothing in time, or this process was suspended
+	Silent    Loss = "silent"    // the service did not answer in time, or this process was suspended
 	Moving    Loss = "moving"    // the service asked the client to reconnect
 	Forgotten Loss = "forgotten" // the service does not know the session, so the client joins a new one
 )
 
-// ActionJoin is the action of a bundle while the app has not applied any bundle: there is no call yet. It
-// takes the place of protocol.ActionRenew and protocol.ActionRejoin.
+// ActionJoin is the action of each bundle until the app has applied one, since until then there is no call. It replaces
+// the service's action, protocol.ActionRenew or protocol.ActionRejoin.
 const ActionJoin = "join"
 
 // End describes how a client has ended.
@@ -60,54 +60,62 @@ type End struct {
 	Left bool               // whether Leave was called
 	Code protocol.CloseCode // the service's close code
 	Last *Message           // the service's last message if its type is error or ended, else nil
-	// Unheard is not nil if the service may not have received the leave message. It holds the session, key
-	// and seq with which the caller must leave over HTTP.
+	// Unheard is not nil if the service may not have received the leave message. The caller must then leave over HTTP,
+	// with the session, key and seq in Unheard.
 	Unheard *protocol.ClientMessage
 }
 
-// ErrSilent is passed to Applied if an SDK did not answer. Applied then sends neither ack nor nack, so the
-// service pushes the bundle again.
+// ErrSilent is the argument of Applied if an SDK did not answer. The client then sends neither an ack nor a nack, so that
+// the service pushes the bundle again.
 var ErrSilent = errors.New("no answer")
 
 // Timeouts and limits that the protocol sets for clients; see docs/build/protocol.md, "What a client owes".
 const (
-	MinBackoff     = 500 * time.Millisecond // longest wait after the first failure; doubles with each further failure
-	maxBackoff     = 20 * time.Second
-	stableFor      = 5 * time.Second  // a connection that stays joined this long resets the backoff to MinBackoff
-	AnswerTimeout  = 10 * time.Second // for opening a connection and for the joined message; also the longest for a pong
-	leastPatience  = 2 * time.Second  // shortest timeout for the answer to a ping
-	leaveTimeout   = 5 * time.Second  // time for sending the leave message and for the service to close the connection
-	mostLate       = 5 * time.Second  // if a deadline is missed by more than this, the process was suspended
-	usualHeartbeat = 25 * time.Second // heartbeat if the service sends none
-	maxReason      = 256              // bytes; a longer nack message is cut, since the service keeps no more
+	// MinBackoff is the longest wait after the first failed connection. It doubles with each further failure, up to
+	// maxBackoff. A connection that stays joined for longer than stableFor resets it.
+	MinBackoff = 500 * time.Millisecond
+	maxBackoff = 20 * time.Second
+	stableFor  = 5 * time.Second
+	// AnswerTimeout is the time for opening a connection, and for the answer to a join or a resume.
+	AnswerTimeout = 10 * time.Second
+	// leastPatience is the shortest timeout for the answer to a ping; AnswerTimeout is the longest.
+	leastPatience = 2 * time.Second
+	// leaveTimeout is the time in which the leave must be sent and the service must close the connection.
+	leaveTimeout = 5 * time.Second
+	// mostLate is how late a deadline may be handled. If it is later, the process was suspended.
+	mostLate = 5 * time.Second
+	// usualHeartbeat is the heartbeat if the service sends none.
+	usualHeartbeat = 25 * time.Second
+	// maxReason is the length in bytes to which the message of a nack is cut, since the service keeps no more.
+	maxReason = 256
 )
 
 // Patience returns how long a client with this heartbeat waits for the answer to a ping before it treats the
-// connection as dead. Any message counts as an answer. Clients with short-lived tokens have short heartbeats,
-// and less time to reconnect, so their timeout is shorter.
+// connection as dead. Any message counts as an answer. A client with short-lived tokens has a short heartbeat. It also
+// gets a short timeout, since it has little time to reconnect.
 func Patience(heartbeat time.Duration) time.Duration {
 	return min(AnswerTimeout, max(leastPatience, 2*heartbeat))
 }
 
-// Machine is the state machine of a client. It does no I/O: the caller passes each event with its time and
-// does the Step that the Machine returns. It is not safe for concurrent use.
+// Machine is the state machine of a client. It does no I/O: the caller passes each event with its time to a method, and
+// carries out the Step that the method returns. It is not safe for concurrent use.
 type Machine struct {
 	state  State
 	spread func(time.Duration) time.Duration
 
 	session, key string
 	seq          uint64          // number of the newest bundle of this session that the app has applied
-	asked        uint64          // value of seq when the app last requested a renewal
-	expiresAt    session.UnixSec // expiry of the app's tokens on the service's clock; 0 if the app has none
-	expires      time.Time       // expiresAt on the caller's clock
+	asked        uint64          // the value of seq when the client last requested a renewal
+	expiresAt    session.UnixSec // expiry of the app's tokens on the service's clock; 0 if the app has no tokens
+	expires      time.Time       // the same expiry on the caller's clock
 	renewBefore  time.Duration
 	heartbeat    time.Duration
 	failures     int // consecutive failed connections
 
 	due      time.Time // in Waiting: time of the next attempt; in Greeting and Live: deadline for the service's answer
 	pingAt   time.Time
-	moveAt   time.Time // time at which a reconnect message asks the client to reconnect; zero if none
-	leaveBy  time.Time // time limit for leaving; zero before Leave is called
+	moveAt   time.Time // when to reconnect, according to a reconnect message; zero if there was none
+	leaveBy  time.Time // deadline of leaving; zero before Leave is called
 	joinedAt time.Time // when this connection received joined
 
 	applying *Message // the bundle that the app is applying
@@ -115,8 +123,8 @@ type Machine struct {
 	last     *Message // the last message of this connection if its type is error or ended, else nil
 }
 
-// New returns a Machine that connects at once. spread randomises the backoff: it returns a duration from 0 to
-// its argument. Programs pass Spread; tests and simulations may pass another function.
+// New returns a Machine that connects at once. The function `spread` randomises the backoff: it returns a duration from 0
+// to its argument. Programs pass Spread; tests and simulations may pass another function.
 func New(now time.Time, spread func(time.Duration) time.Duration) Machine {
 	return Machine{spread: spread, due: now}
 }
@@ -175,9 +183,8 @@ func (m *Machine) Wake(now time.Time) Step {
 }
 
 // CheckLate drops the connection if one of its deadlines passed more than mostLate ago, which means that the
-// process was suspended. Messages that the connection still holds may be equally old: their times are
-// outdated and their tokens may have expired. The next connection starts with the service's current time and
-// valid tokens.
+// process was suspended. Unread messages of the connection may be as old as the suspension: their times are wrong by
+// then, and their tokens may have expired. The next connection begins with the service's current time and valid tokens.
 func (m *Machine) CheckLate(now time.Time) Step {
 	next := m.Next()
 	if (m.state != Greeting && m.state != Live) || next.IsZero() || now.Sub(next) <= mostLate {
@@ -195,7 +202,6 @@ func (m *Machine) Opened(now time.Time) Step {
 	return Step{Send: m.resume()}
 }
 
-// resume returns the resume message, or nil if there is no session.
 func (m *Machine) resume() *protocol.ClientMessage {
 	if m.key == "" {
 		return nil
@@ -220,7 +226,7 @@ func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 		}
 		step = m.end(end)
 	case then == protocol.JoinAfresh && m.key != "":
-		m.session, m.key, m.seq, m.asked, m.waiting = "", "", 0, 0, nil // the app's tokens stay valid, so expiresAt is kept
+		m.session, m.key, m.seq, m.asked, m.waiting = "", "", 0, 0, nil // expiresAt is kept, since the app still has its tokens
 		step = m.lose(now, Forgotten)
 	case then != protocol.Retry:
 		step = m.end(End{Code: code, Last: m.last})
@@ -257,7 +263,7 @@ func (m *Machine) Received(now time.Time, msg *Message) Step {
 func (m *Machine) Applied(err error) Step {
 	b := m.applying
 	m.applying = nil
-	same := b.Session == m.session // false if the client has since joined, or must join, a new session
+	same := b.Session == m.session // false if the client has joined a new session meanwhile, or must join one
 	if err == nil {
 		m.expiresAt, m.expires = b.ExpiresAt(), b.Expires
 		if same {
@@ -265,7 +271,7 @@ func (m *Machine) Applied(err error) Step {
 		}
 	}
 	var step Step
-	if same && m.state == Live && !errors.Is(err, ErrSilent) { // without a connection, seq in the next resume confirms the bundle
+	if same && m.state == Live && !errors.Is(err, ErrSilent) { // without a connection, the seq in the next resume confirms the bundle
 		step = answer(b.Seq, err)
 	}
 	if next := m.waiting; next != nil {
@@ -290,7 +296,7 @@ func (m *Machine) Leave(now time.Time) Step {
 	switch {
 	case m.state == Ended || !m.leaveBy.IsZero():
 		return Step{}
-	case m.key == "" && m.state != Greeting: // there is no session, so nothing needs to be sent to the service
+	case m.key == "" && m.state != Greeting: // there is no session to leave
 		return m.end(End{Left: true})
 	}
 	m.leaveBy = now.Add(leaveTimeout)
@@ -325,13 +331,13 @@ func (m *Machine) joined(now time.Time, msg *Message) Step {
 	return m.offer(now, msg)
 }
 
-// offer gives a bundle to the app, unless the app has it already. If the app is applying another bundle, the
+// offer gives a bundle to the app, unless the app has applied it already. If the app is applying another bundle, the
 // new one waits.
 func (m *Machine) offer(now time.Time, b *Message) Step {
 	b.Expires = now.Add(b.ExpiresAt().Milli().Sub(b.Now))
 	switch {
 	case b.Seq < m.seq:
-	case b.Seq == m.seq: // the app has this bundle already, but the service did not receive its ack
+	case b.Seq == m.seq: // the app has applied this bundle already, but the service did not receive the ack
 		return answer(b.Seq, nil)
 	case m.applying == nil:
 		return Step{Apply: m.begin(b)}

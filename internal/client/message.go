@@ -11,7 +11,7 @@ import (
 
 // Message is any message of the service. Fields that the message's type does not have are zero.
 type Message struct {
-	protocol.TokenPrivilege // Type is set in every message; the other fields only in joined and in pushes
+	protocol.TokenPrivilege // its Type is set in every message, its other fields only in joined messages and pushes
 
 	// These fields are set in joined messages.
 	Session     string `json:"session"`
@@ -26,7 +26,7 @@ type Message struct {
 	Code         session.Code    `json:"code"`         // in error messages
 	Message      string          `json:"message"`      // in error messages
 
-	// Expires is when the bundle expires, on the clock of the Machine's caller. Machine.Received sets it.
+	// Expires is when the bundle expires, on the clock of the Machine's caller. The Machine computes it.
 	Expires time.Time `json:"-"`
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"refresher/internal/access/credential"
 	"refresher/internal/agora"
@@ -92,26 +93,75 @@ func TestRefusedProjects(t *testing.T) {
 	}
 }
 
-// Tokens are minted and inspected with the certificate of the given project.
+// Resume keys are sealed with the session secret, or if there is none, with a secret derived from the certificate.
+func TestSecretsOfResumeKeys(t *testing.T) {
+	one := func(secret, previous string, certificates ...string) *session.Sealer {
+		s, err := newSet(project.Settings{
+			SessionSecret: secret, PreviousSessionSecret: previous, Projects: []project.Project{{AppID: first, Certificates: certificates}},
+		}, new(bytes.Buffer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Sealer()
+	}
+	const newer, older, a, b = "the session secret from today on", "the session secret of yesterday", apptest.Certificate, apptest.NewCertificate
+	for name, c := range map[string]struct {
+		sealed, opens *session.Sealer
+		want          bool
+	}{
+		"same secret":          {one(older, "", a), one(older, "", b), true},
+		"previous secret":      {one(older, "", a), one(newer, older, a), true},
+		"another secret":       {one(older, "", a), one(newer, "", a), false},
+		"same certificate":     {one("", "", a), one("", "", a), true},
+		"previous certificate": {one("", "", a), one("", "", b, a), true},
+		"another certificate":  {one("", "", a), one("", "", b), false},
+	} {
+		sealed, err := c.sealed.SealCursor(first, "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := c.opens.OpenCursor(first, sealed); ok != c.want {
+			t.Errorf("%s: opens %t", name, ok)
+		}
+	}
+}
+
+// Tokens are minted, inspected and counted for the given project.
 func TestTokensOfAProject(t *testing.T) {
-	s, err := newSet(two(), new(bytes.Buffer))
+	registry := prometheus.NewRegistry()
+	s, err := project.New(project.Config{Settings: two(), Registerer: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := session.SecOf(time.Now())
-	tokens, err := s.Mint(first, session.Identity{RTM: &session.RTM{UserID: "ana"}}, session.Format007, "join", now, now+60)
-	if err != nil {
+	rtc, rtm, chat := session.RTC{Channel: "c", UID: 7}, session.RTM{UserID: "ana"}, session.Chat{UserID: "ana"}
+	tokens, err1 := s.Mint(first, session.Identity{RTC: &rtc, RTM: &rtm, Chat: &chat}, session.Format006, "join", now, now+60)
+	_, err2 := s.Mint(first, session.Identity{RTC: &rtc, RTM: &rtm}, session.FormatSingle, "join", now, now+60)
+	_, err3 := s.MintStream(first, rtc, rtm, "join", now, now+60)
+	_, err4 := s.MintChatApp(first, "join", now, now+60)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
 	}
 	for app, good := range map[string]bool{first: true, second: false} {
-		if err := s.Inspect(tokens.RTM, agora.Use{AppID: app}).Err(); (err == nil) != good {
+		if err := s.Inspect(tokens.Chat, agora.Use{AppID: app}).Err(); (err == nil) != good {
 			t.Errorf("in project %s: %v", app, err)
 		}
 	}
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP refresher_tokens_issued_total Tokens minted, by Agora service, token version, and what they were minted for.
+# TYPE refresher_tokens_issued_total counter
+refresher_tokens_issued_total{cause="join",service="chat",version="007"} 2
+refresher_tokens_issued_total{cause="join",service="rtc",version="006"} 1
+refresher_tokens_issued_total{cause="join",service="rtc+rtm",version="007"} 2
+refresher_tokens_issued_total{cause="join",service="rtm",version="006"} 1
+`)); err != nil {
+		t.Error(err)
+	}
+
 	const none = "ffffffffffffffffffffffffffffffff"
-	_, err1 := s.Mint(none, session.Identity{}, session.Format007, "join", now, now+60)
-	_, err2 := s.MintStream(none, session.RTC{}, session.RTM{}, "join", now, now+60)
-	_, err3 := s.MintChatApp(none, "join", now, now+60)
+	_, err1 = s.Mint(none, session.Identity{}, session.Format007, "join", now, now+60)
+	_, err2 = s.MintStream(none, rtc, rtm, "join", now, now+60)
+	_, err3 = s.MintChatApp(none, "join", now, now+60)
 	if err1 == nil || err2 == nil || err3 == nil || s.Serves(none) || s.Certificate(none) != 0 {
 		t.Error("a project that is not served has tokens")
 	}

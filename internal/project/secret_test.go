@@ -31,3 +31,21 @@ func TestParseSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestParseCertificates(t *testing.T) {
+	const a, b = "5CFd2fd1755d40ecb72977518be15d3b", "0123456789abcdef0123456789ABCDEF"
+	for text, want := range map[string]string{
+		a + "\n":                  "",
+		"\ufeff" + a + "\r\n" + b: "",
+		" \n":                     "is empty",
+		`"` + a + `"`:             "is in quotes",
+		a + "\n" + a:              "has the same App Certificate twice, as number 1 and 2",
+		a + "\nnonsense":          "certificate 2: ",
+		strings.Repeat(a+"\n", 9): "has 9 words; want at most 8",
+	} {
+		certificates, err := ParseCertificates(text)
+		if want == "" && (err != nil || certificates[0] != a) || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("%q: %q, %v; want %q", text, certificates, err, want)
+		}
+	}
+}

@@ -22,8 +22,8 @@ const (
 	TypePing   = "ping"
 )
 
-// ClientMessage is any message from a client. Type decides which fields are read; all other fields,
-// known or unknown, are ignored.
+// ClientMessage is any message from a client. Type decides which fields the service reads. It ignores all other fields,
+// known or unknown.
 type ClientMessage struct {
 	Type string `json:"type"`
 
@@ -33,7 +33,7 @@ type ClientMessage struct {
 	RTM  *User  `json:"rtm,omitempty"`
 	Chat *User  `json:"chat,omitempty"`
 	TTL  *int64 `json:"ttl,omitempty"` // seconds
-	// TokenFormat is nil if the credential or the operator chooses the format.
+	// TokenFormat is nil if the client leaves the choice to its credential or to the operator.
 	TokenFormat *session.Format `json:"tokenFormat,omitempty"`
 
 	// resume
@@ -49,7 +49,7 @@ type ClientMessage struct {
 	Message string  `json:"message,omitempty"`
 }
 
-// RTC is the rtc object of a join message. It contains either a numeric uid or a string account.
+// RTC is the rtc object of a join message. It has either a uid or an account.
 type RTC struct {
 	Channel string       `json:"channel"`
 	UID     *uint32      `json:"uid,omitempty"`
@@ -101,8 +101,7 @@ var wants = map[string]string{
 	"message":     "a string",
 }
 
-// DecodeClient decodes one message from a client. The error says what is wrong and what would be
-// right.
+// DecodeClient decodes one message from a client. The error says what is wrong, and what a valid message would have.
 func DecodeClient(data []byte) (ClientMessage, *session.Error) {
 	var m ClientMessage
 	err := json.Unmarshal(data, &m)
@@ -148,7 +147,7 @@ func (m *ClientMessage) Join() (session.Join, *session.Error) {
 		j.Identity.RTM = &session.RTM{UserID: r.UserID}
 	}
 	if r := m.Chat; r != nil {
-		if r.UserID == "" { // an empty name would request Chat's application token
+		if r.UserID == "" { // to the minter, an empty name means Chat's app token, which only back ends may have
 			return j, session.Errorf(session.CodeBadRequest, "chat.userId: is missing or empty")
 		}
 		j.Identity.Chat = &session.Chat{UserID: r.UserID}
@@ -187,13 +186,13 @@ func (m *ClientMessage) Answer() (uint64, *session.Error) {
 	return *m.Seq, nil
 }
 
-// SDKError returns the SDK's error code and message from a nack, for the log. They are cut to a
-// maximum length, and tokens quoted in them are removed.
+// SDKError returns the SDK's error code and message from a nack, for the log. Both are cut to a
+// maximum length, and tokens in them are replaced by an ellipsis.
 func (m *ClientMessage) SDKError() (code, message string) {
 	return clip(opaque.ReplaceAllString(string(m.Code), "…"), 64), clip(opaque.ReplaceAllString(m.Message, "…"), 256)
 }
 
-// opaque matches texts that are long enough to be a token or a resume key.
+// opaque matches words that are long enough to be a token or a resume key.
 var opaque = regexp.MustCompile(`[A-Za-z0-9+/=_.%-]{40,}`)
 
 func clip(s string, most int) string {

@@ -38,11 +38,11 @@ type AfterClose string
 const (
 	// Stop means that the client must not reconnect, because the same close would follow.
 	Stop AfterClose = "stop"
-	// JoinAfresh means that the node does not know the session. A client with a session forgets it
-	// and joins, once. A client without one stops.
+	// JoinAfresh means that the node does not know the session. A client with a session forgets the session
+	// and joins again, at most once. A client without a session stops.
 	JoinAfresh AfterClose = "join afresh"
-	// Retry means that the client waits, then connects and resumes, or joins if it has no session.
-	// It waits for the afterMs of the reconnect message if there was one, otherwise for its own backoff.
+	// Retry means that the client waits, connects again, and resumes, or joins if it has no session.
+	// It waits as long as the reconnect message said, or if there was none, for its own backoff.
 	Retry AfterClose = "retry"
 )
 
@@ -50,18 +50,18 @@ const (
 type Close struct {
 	Code CloseCode
 	Then AfterClose
-	// Needs is the type of the message that must precede the close for After to apply. Without that
-	// message the client must Retry, since proxies and libraries use the same code. Needs is empty
-	// if only the service sends the code.
+	// Needs is the type of the message that the service sends before a close with this code. Without that
+	// message, a proxy or a library may have closed the connection with the same code, so the client must
+	// Retry. Needs is empty for codes that only the service sends.
 	Needs string
 	// Errors are the codes of the error messages that may precede the close.
 	Errors []session.Code
 	// Reasons are the reasons of the ended or reconnect messages that may precede the close.
 	Reasons []string
-	When    string // a sentence for the documents that says when the code is sent
+	When    string // says when the code is sent, for the documents
 }
 
-// closeCodes defines all close codes, in ascending order. The Go clients use it through After. The
+// closeCodes defines all close codes, in ascending order. The Go clients use it through the method After. The
 // tables in docs and the test cases of the browser library are generated from it: run `go generate
 // ./test/docs` after a change.
 var closeCodes = []Close{
@@ -104,10 +104,10 @@ func (c CloseCode) Known() bool {
 	return known
 }
 
-// After returns what a client must do after a close with code c. The parameter `last` is the type of the last message
-// before the close, or "" if there was none. After an ended message the client stops, whatever the code, since the
-// close frame may be lost. After a code that the protocol does not define the client retries, since a proxy or a
-// library has sent it.
+// After returns what a client must do after a close with code c. The argument `last` is the type of the last message
+// before the close, or "" if there was none. After an ended message the client stops, whatever the code is, since the
+// close frame may have been lost. After a code that the protocol does not define, the client retries, since not the
+// service but a proxy or a library has sent the code.
 func (c CloseCode) After(last string) AfterClose {
 	row, known := c.find()
 	switch {

@@ -14,8 +14,8 @@ const (
 	MaxMessage          = 8 << 10          // maximum size of a message from the client, in bytes
 	FirstMessageTimeout = 10 * time.Second // maximum time from the handshake to the join or resume message
 	WriteTimeout        = 5 * time.Second  // maximum time of a write to the client
-	// MessagesPerSecond is far more than a client needs, and far less than what would overload a
-	// node.
+	// MessagesPerSecond is how many messages a client may send per second, after a burst of MessageBurst. A client
+	// needs far fewer. Far more would overload a node.
 	MessagesPerSecond = 10
 	MessageBurst      = 50
 )
@@ -40,7 +40,7 @@ func CloseForError(code session.Code) CloseCode {
 	}
 }
 
-// CloseForEnd returns the close code after an `ended` message on the session's connection.
+// CloseForEnd returns the close code that follows an ended message on the session's connection.
 func CloseForEnd(reason session.EndReason) CloseCode {
 	switch reason {
 	case session.EndLeft:
@@ -52,7 +52,7 @@ func CloseForEnd(reason session.EndReason) CloseCode {
 	}
 }
 
-// CloseForReturn returns the close code for a client that resumes a session which has ended with
+// CloseForReturn returns the close code for a client that resumes a session which has ended for
 // this reason. It differs from CloseForEnd only if the client has left the session: then the code is CloseEnded.
 func CloseForReturn(reason session.EndReason) CloseCode {
 	if reason == session.EndSuperseded {

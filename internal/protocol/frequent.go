@@ -10,9 +10,9 @@ import (
 // PingText is a ping message exactly as JSON.stringify and encoding/json write it.
 const PingText = `{"type":"ping"}`
 
-// Frequent decodes the three most frequent messages, ack, ping and renew, if they look exactly as
-// JSON.stringify and encoding/json write them. It uses no reflection and little stack. The result `kind` is the
-// message's type; `seq` is the seq of an ack; `ok` is false for any other text, which DecodeClient decodes.
+// Frequent decodes an ack, a ping or a renew message, the three most frequent ones, if the message is written exactly as
+// JSON.stringify and encoding/json write it. It uses no reflection and little stack. The result `kind` is the
+// message's type, and `seq` is the seq of an ack. For any other text `ok` is false; DecodeClient decodes such a text.
 func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	switch string(data) {
 	case PingText:

@@ -2,16 +2,15 @@ package protocol
 
 import "refresher/internal/session"
 
-// Identity is the JSON form of a session's identity in messages to back ends and operators. Other
-// message types embed it.
+// Identity is the JSON form of a session's identity in messages to back ends and operators, whose types embed it.
 type Identity struct {
-	RTC  *RTC  `json:"rtc,omitempty"` // contains either a uid, which may be 0, or an account
+	RTC  *RTC  `json:"rtc,omitempty"`
 	RTM  *User `json:"rtm,omitempty"`
 	Chat *User `json:"chat,omitempty"`
 }
 
-// IdentityOf returns the JSON form of id. The result shares no memory with id, since the session
-// can change the role in id later.
+// IdentityOf returns the JSON form of id. The result shares no memory with id, since an operator can change the role in
+// id later.
 func IdentityOf(id session.Identity) Identity {
 	var w Identity
 	if r := id.RTC; r != nil {

@@ -19,8 +19,8 @@ const (
 
 // Actions say what a client must do with the tokens of a message.
 const (
-	ActionRenew  = "renew"  // pass them to the SDK's renewToken
-	ActionRejoin = "rejoin" // join the call again with them
+	ActionRenew  = "renew"  // the client must pass the tokens to the SDK's renewToken
+	ActionRejoin = "rejoin" // the client must join the call again with the tokens
 )
 
 // Reasons of a reconnect message.
@@ -48,7 +48,7 @@ type Joined struct {
 	Session     string            `json:"session"`
 	Key         string            `json:"key"`
 	Resumed     bool              `json:"resumed"`
-	Action      string            `json:"action,omitempty"` // on resume
+	Action      string            `json:"action,omitempty"` // empty after a join
 	Seq         uint64            `json:"seq"`
 	Tokens      Tokens            `json:"tokens"`
 	Heartbeat   int64             `json:"heartbeat"`   // seconds
@@ -107,8 +107,8 @@ func FromTokens(t session.Tokens) Tokens {
 	return Tokens{RTC: token(t.RTC), RTM: token(t.RTM), Chat: token(t.Chat)}
 }
 
-// FromJoined converts j to its JSON form. The parameter `heartbeat` is the maximum interval of pings, from the flag
-// --heartbeat; the function Heartbeat computes this client's interval from it.
+// FromJoined converts j to its JSON form. The argument `heartbeat` is the longest interval of pings, from the flag
+// --heartbeat; the function Heartbeat computes this client's interval.
 func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	m := Joined{
 		Type: TypeJoined, Session: j.Session, Key: j.Key, Resumed: j.Resumed, Seq: j.Seq,
@@ -121,10 +121,10 @@ func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	return m
 }
 
-// Heartbeat returns the interval of a client's pings, in whole seconds: a sixth of the head start
-// of its renewals, but at least one second and at most `longest`. A client waits at most two heartbeats for the answer
-// to a ping (client.Patience). So with a head start of 6 s or more it detects a dead connection within half the head
-// start. The other half remains for reconnecting before its tokens expire.
+// Heartbeat returns the interval of a client's pings, in whole seconds: a sixth of the head start, which is the time
+// between a renewal and the expiry of the tokens before it, but at least one second and at most `longest`. A client
+// waits at most two heartbeats for the answer to a ping (client.Patience). With a head start of 6 s or more, it therefore
+// detects a dead connection within half of the head start, and has the other half to reconnect before its tokens expire.
 func Heartbeat(longest, headStart time.Duration) time.Duration {
 	return max(min(longest, headStart/6).Truncate(time.Second), time.Second)
 }
@@ -139,7 +139,7 @@ func FromPush(p session.Push) TokenPrivilege {
 		m.Type = TypeDidExpire
 	}
 	if p.Cause == session.CauseResume {
-		m.Cause = string(session.CauseRenew) // the protocol has no cause for a push after a resume
+		m.Cause = string(session.CauseRenew) // the protocol has no cause of its own for pushes after a resume
 	}
 	return m
 }

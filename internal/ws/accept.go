@@ -14,17 +14,18 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Sizes in bytes of the buffers that the WebSocket library reads and writes through; net/http would give it 4
-// KiB for each direction. Nearly every message of a client fits in readBuffer. writeBuffer holds the longest
-// control frame, so that the library sends each with one write; messages do not pass through it.
+// Sizes in bytes of the buffers through which the WebSocket library reads and writes. The buffers of net/http would take
+// 4 KiB for each direction. Nearly every message of a client fits in readBuffer. writeBuffer has room for the longest
+// control frame, so that the library sends each control frame with one write. Messages to clients do not pass through
+// writeBuffer.
 const (
 	readBuffer  = 64
 	writeBuffer = 128
 )
 
-// sendBuffer is the size of the kernel's send buffer in bytes (Linux doubles it). It holds the longest
-// message and a few ordinary ones. The kernel's default grows to 4 MiB: a write to a client that has stopped
-// reading would then succeed for minutes before one blocks.
+// sendBuffer is the size of the kernel's send buffer in bytes (Linux doubles it). The buffer has room for the longest
+// message and a few ordinary ones. By default the kernel lets a send buffer grow to 4 MiB: if a client stopped reading,
+// writes to it would still succeed for minutes.
 const sendBuffer = 16 << 10
 
 // accept upgrades an HTTP request to a WebSocket. The connection keeps no reference to the
@@ -33,8 +34,8 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
 	var c *conn // c is set before the library reads anything
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
-		// The library answers pings itself, but this callback counts them for the message rate. Otherwise a client
-		// could flood the node with pings.
+		// The library answers pings itself. This callback counts them for the message rate, so that a client
+		// cannot flood the node with pings.
 		OnPingReceived: func(context.Context, []byte) bool { return c.charge() },
 		OnPongReceived: func(context.Context, []byte) {
 			if c.charge() {
@@ -48,18 +49,18 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The library has set up the reader so that the reader returns the early bytes before those of the socket.
+	// The library has made a reader that first returns the early bytes, and then the bytes of the socket.
 	if lean.early == 0 {
 		lean.socket.reader.Reset(lean.socket)
-	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // so that `await` finds them in the reader
+	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // Peek moves the early bytes to the buffer, where socket.await finds them
 		return nil, err
 	}
-	library.SetReadLimit(-1) // no limit here: conn.check limits the size, and tells the client why
+	library.SetReadLimit(-1) // no limit, since conn.check limits the size of messages and tells the client the reason
 	c = newConn(h, library, lean.socket, h.config.Access.ClientAddr(r))
 	return c, nil
 }
 
-// leanHijacker hands the connection to the library with small buffers in place of net/http's.
+// leanHijacker gives the connection to the library with small buffers instead of those of net/http.
 type leanHijacker struct {
 	http.ResponseWriter
 	writeTimeout time.Duration
@@ -70,7 +71,7 @@ type leanHijacker struct {
 // WriteHeader implements http.ResponseWriter.
 func (w *leanHijacker) WriteHeader(status int) {
 	if status == http.StatusSwitchingProtocols {
-		w.Header()["Date"] = nil // suppress Date: formatting it costs time, and RFC 9110, section 6.6.1, requires none in a 1xx
+		w.Header()["Date"] = nil // omits Date: it takes time to format, and RFC 9110, section 6.6.1, does not require it in 1xx answers
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -81,12 +82,12 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if c, ok := bottom(netConn).(interface{ SetWriteBuffer(bytes int) error }); ok { // an in-memory pipe does not have this method
+	if c, ok := bottom(netConn).(interface{ SetWriteBuffer(bytes int) error }); ok { // the pipes of tests lack this method
 		_ = c.SetWriteBuffer(sendBuffer) // fails only if the connection is closed, and then writes fail too
 	}
 	s := &socket{Conn: netConn, writeTimeout: w.writeTimeout, writing: newLock()}
 	w.socket = s
-	// net/http may have read bytes that the client sent directly after its request.
+	// net/http may already have read bytes that the client sent after its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	var source io.Reader = s
 	if len(early) > 0 {

@@ -6,9 +6,9 @@ import (
 	"refresher/internal/protocol"
 )
 
-// allowance is the message rate limiter of one connection: protocol.MessagesPerSecond, with a burst of
-// protocol.MessageBurst. It is a token bucket that stores only one time (GCRA): 8 bytes, where rate.Limiter
-// takes 80.
+// allowance is the rate limiter for the messages of one connection: protocol.MessagesPerSecond, with a burst of
+// protocol.MessageBurst. It is a token bucket that stores only one time, by the algorithm GCRA. It takes 8 bytes, while
+// rate.Limiter takes 80.
 type allowance struct {
 	full time.Duration // when the bucket will be full again, on the hub's clock
 }

@@ -20,17 +20,17 @@ import (
 type conn struct {
 	hub     *Hub
 	library *websocket.Conn
-	socket  *socket       // the network connection that library uses
-	address netip.Addr    // the client's
+	socket  *socket       // the network connection below the library
+	address netip.Addr    // address of the client
 	gone    chan struct{} // guarded by the shard's mutex; closed by Hub.remove; nil unless the hub drains
 
-	place    *place       // entry in the shard; holds the deadline for the client's next message
-	heard    atomic.Int64 // when the last message was handled, on the hub's clock
-	probing  atomic.Bool  // a ping was sent and is unanswered
-	attached atomic.Bool
+	place    *place       // entry in the shard; has the deadline for the client's next message
+	heard    atomic.Int64 // time of the last message, on the hub's clock
+	probing  atomic.Bool  // whether a ping was sent and is unanswered
+	attached atomic.Bool  // whether the client has a session
 	closing  atomic.Int32 // close code; 0 while the connection is open
 
-	// The fields below belong to the connection's goroutine; see serve.
+	// The fields below belong to the connection's goroutine; see the method serve.
 	attachment session.Attachment
 	greeted    bool // whether the first message was received
 	messages   allowance
@@ -42,9 +42,9 @@ func newConn(h *Hub, library *websocket.Conn, s *socket, from netip.Addr) *conn 
 	return c
 }
 
-// charge counts one message for the message rate. If the rate is exceeded, it starts closing the connection
-// and returns false; messages that still arrive are ignored. The library calls charge while it reads. Closing
-// the library's connection in charge would therefore deadlock, so it is closed in the background.
+// charge counts one message for the message rate. If the client exceeds the rate, charge starts closing the connection
+// and returns false; messages that still arrive are ignored. The connection is closed in the background, since the
+// library calls charge while it reads, and closing the connection during a read would deadlock.
 func (c *conn) charge() bool {
 	if c.messages.take(c.hub.now()) {
 		return true
@@ -53,8 +53,8 @@ func (c *conn) charge() bool {
 	return false
 }
 
-// write sends one message; any goroutine may call it. If the client has not taken the message within the
-// write timeout, which includes the wait for other writes, write closes the connection without a close frame.
+// write sends one message. Any goroutine may call it. If the client has not taken the message within the write timeout,
+// write closes the connection without a close frame. The timeout includes the wait for other writes.
 func (c *conn) write(message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
@@ -95,25 +95,25 @@ func codeOf(err error) protocol.CloseCode {
 }
 
 // linger is how long the node waits for the client's answer to a close frame before it closes the connection.
-// The kernel still delivers the data in its send buffer afterwards.
+// After that the kernel still delivers the data in its send buffer.
 const linger = 2 * time.Second
 
-// close sends a final message, `last`, unless that is nil, and a close frame, in one write. Only the first call has an
-// effect. The connection's goroutine ends when the client answers the close frame, or after linger.
+// close sends the message `last`, unless it is nil, and a close frame. Only the first call has an effect. The
+// connection's goroutine ends when the client answers the close frame, or after linger.
 func (c *conn) close(code protocol.CloseCode, text string, last any) {
 	if c.closing.CompareAndSwap(0, int32(code)) {
 		c.sendClose(code, text, last)
 	}
 }
 
-// closeSoon calls close in a new goroutine, for callers that a slow client must not block.
+// closeSoon does the same as close, in a new goroutine, for callers that a slow client must not block.
 func (c *conn) closeSoon(code protocol.CloseCode, text string, last any) {
 	if c.closing.CompareAndSwap(0, int32(code)) {
 		c.inBackground(func() { c.sendClose(code, text, last) })
 	}
 }
 
-// sendClose sends a final message, `last`, unless that is nil, and a close frame.
+// sendClose sends the message `last`, unless it is nil, and a close frame, in one write.
 func (c *conn) sendClose(code protocol.CloseCode, text string, last any) {
 	frame := frames.Get().(*[]byte)
 	defer recycle(frame)
@@ -148,7 +148,7 @@ func (c *conn) inBackground(f func()) {
 // cut closes the connection without a close frame.
 func (c *conn) cut(code protocol.CloseCode) {
 	c.closing.CompareAndSwap(0, int32(code))
-	_ = c.socket.Close()     // the socket is closed first, since CloseNow waits for a write in progress
+	_ = c.socket.Close()     // comes first, since it ends a write in progress, for which CloseNow would wait
 	_ = c.library.CloseNow() // fails only if the connection is already closed
 }
 

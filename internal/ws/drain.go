@@ -19,17 +19,17 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	conns := h.all()
 	start := time.Now()
 	step := window / time.Duration(max(1, len(conns)))
-	// A connection is closed once two steps are done, in any order: the client was told its delay, and the
+	// A connection is closed once two conditions are met, in any order: the client has received its delay, and the
 	// delay has passed.
-	steps := make([]atomic.Int32, len(conns))
+	met := make([]atomic.Int32, len(conns))
 	advance := func(i int) {
-		if steps[i].Add(1) == 2 {
+		if met[i].Add(1) == 2 {
 			conns[i].closeSoon(protocol.CloseDrain, "drain", nil)
 		}
 	}
 	var telling sync.WaitGroup
 	defer telling.Wait()
-	telling.Go(func() { tell(ctx, conns, step, advance) }) // concurrently, so that a client that does not read delays no close
+	telling.Go(func() { tell(ctx, conns, step, advance) }) // in a goroutine, so that a client that does not read delays no close
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i, c := range conns {
@@ -51,11 +51,12 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 }
 
-// tellAtOnce is how many clients Drain informs concurrently. A write usually takes microseconds, but takes
-// the whole write timeout if the client does not read.
+// tellAtOnce is how many clients Drain informs concurrently. A write usually takes microseconds, but if the client does
+// not read, it takes the whole write timeout.
 const tellAtOnce = 1024
 
-// tell tells client number i to reconnect after i times the duration `step`, and then calls the function `told` with i.
+// tell sends client number i the message to reconnect after i times the duration `step`, and then calls the function
+// `told` with i.
 func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i int)) {
 	var telling sync.WaitGroup
 	defer telling.Wait()
@@ -75,17 +76,16 @@ func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i in
 	}
 }
 
-// A client that connects to a draining node is told to wait at least minReturn, and at most 1/drainPart of
-// the time until its tokens expire: in a rolling restart it may reach several draining nodes, one after the
-// other.
+// A client that connects to a draining node must wait at least minReturn, and at most 1/drainPart of the time until its
+// tokens expire. In a rolling restart it may reach several draining nodes, one after another, and must wait each time.
 const (
 	drainPart = 6
 	minReturn = 200 * time.Millisecond
 )
 
-// drainDelay reports whether the hub is draining. If so, it also returns how long a client that connects now
-// must wait before it reconnects: a random part of the remaining window. expiresAt is when the client's
-// tokens expire, as the client reports it; 0 if unknown.
+// drainDelay reports whether the hub is draining. If it is, drainDelay also returns how long a client that connects now
+// must wait before it reconnects: a random part of the remaining window. The argument expiresAt is when the client's
+// tokens expire according to the client; it is 0 if unknown.
 func (h *Hub) drainDelay(expiresAt session.UnixSec) (time.Duration, bool) {
 	by := h.drainsBy.Load()
 	if by == 0 {
@@ -98,7 +98,7 @@ func (h *Hub) drainDelay(expiresAt session.UnixSec) (time.Duration, bool) {
 	return spread(left), true
 }
 
-// spread returns a random duration shorter than `most`, so that clients do not reconnect together.
+// spread returns a random duration shorter than `most`, so that clients do not reconnect at the same time.
 func spread(most time.Duration) time.Duration {
 	return rand.N(most) //nolint:gosec // not a secret
 }

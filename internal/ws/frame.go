@@ -7,23 +7,23 @@ import (
 	"refresher/internal/protocol"
 )
 
-// First bytes of WebSocket frames (RFC 6455, section 5.2). This package writes all messages, and reads short
-// ones, without the library, one frame for each message. The library does the handshakes, control frames, and
-// long or fragmented messages of clients.
+// First bytes of WebSocket frames (RFC 6455, section 5.2). This package writes all messages, and reads most messages
+// that fit in a short frame, without the library; each message is one frame. The library handles handshakes, other
+// control frames, and messages that are long or fragmented.
 const (
-	textFrame  = 0x81 // FIN bit set: the frame is a whole message
+	textFrame  = 0x81 // the FIN bit is set, since the frame is a whole message
 	closeFrame = 0x88
 	pingFrame  = 0x89
 	pongFrame  = 0x8a
 	masked     = 0x80
-	maxShort   = 125 // longest payload, in bytes, whose length fits in the frame's second byte
+	maxShort   = 125 // largest payload, in bytes, whose length fits in the frame's second byte
 )
 
-// frames pools the buffers in which frames to clients are built. The longest common message, a push for three
-// services, has about 1,400 bytes.
+// frames is a pool of the buffers in which frames to clients are built. The longest common message is a push for three
+// services; it has about 1,400 bytes.
 var frames = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
 
-// recycle returns a buffer to the pool `frames`, unless a long message has made the buffer large.
+// recycle returns a buffer to the pool `frames`, unless a long message has enlarged the buffer.
 func recycle(frame *[]byte) {
 	if cap(*frame) <= 16<<10 {
 		frames.Put(frame)
@@ -52,10 +52,10 @@ func appendClose(b []byte, code protocol.CloseCode, text string) []byte {
 // short is a buffer that holds the payload of a short frame.
 type short [maxShort]byte
 
-// readShort unmasks the payload if data is exactly one short frame whose first byte is `kind`, such as textFrame.
-// Otherwise the result `ok` is false.
+// readShort returns the unmasked payload if the data is exactly one short frame whose first byte is `kind`, such as
+// textFrame. Otherwise the result `ok` is false.
 func (s *short) readShort(kind byte, data []byte) (payload []byte, ok bool) {
-	const header = 6 // first byte, length, and mask of 4 bytes
+	const header = 6 // bytes: the first byte, the length, and a mask of 4 bytes
 	if len(data) < header || data[0] != kind || len(data)-header > maxShort || data[1] != masked|byte(len(data)-header) {
 		return nil, false
 	}

@@ -51,13 +51,13 @@ func (c *conn) dispatch(ctx context.Context, data []byte) {
 	case protocol.TypeJoin, protocol.TypeResume:
 		_ = c.write(protocol.FromError(errJoined))
 	default:
-		// A newer client may send types that this node does not know, so the connection stays open.
+		// The connection stays open, since a newer client may send types that this node does not know.
 		_ = c.write(protocol.FromError(protocol.UnknownType(m.Type)))
 	}
 }
 
-// dispatchFrequent handles the message types that clients send all the time, without decoding JSON. It returns false
-// for all other messages.
+// dispatchFrequent handles the message types that clients send most often, without decoding JSON. It returns false for
+// all other messages.
 func (c *conn) dispatchFrequent(data []byte) bool {
 	kind, seq, ok := protocol.Frequent(data)
 	switch kind {
@@ -81,7 +81,7 @@ func (c *conn) answer(m *protocol.ClientMessage, pass func(seq uint64) error) {
 	c.tell(pass(seq))
 }
 
-// tell sends the client the session's error about an ack or nack. It does nothing if err is nil.
+// tell sends the client the session's error about its ack or nack. It does nothing if err is nil.
 func (c *conn) tell(err error) {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		_ = c.write(protocol.FromError(refused))
@@ -92,7 +92,7 @@ func (c *conn) tell(err error) {
 
 // attach handles a connection's first message, a join or a resume, and returns the outcome for the metric.
 // ctx is cancelled when the client hangs up. Invalid messages, credentials and resume keys do not count for
-// JoinRate, so they cannot use it up.
+// JoinRate, so that they cannot delay valid clients.
 func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome string) {
 	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
 		c.refuse(errGreeting)
@@ -166,8 +166,8 @@ func (c *conn) askToReconnect(code protocol.CloseCode, reason string, after time
 	return reason
 }
 
-// refuse tells the client why it is refused, and closes the connection. err is a *session.Error or a
-// *session.EndedError; of any other error, the client does not see the text.
+// refuse tells the client why it is refused, and closes the connection. The client sees the text of err only if err is
+// a *session.Error or a *session.EndedError.
 func (c *conn) refuse(err error) {
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		c.close(protocol.CloseForReturn(ended.Reason), string(ended.Reason), protocol.FromEnding(ended.Ending))
@@ -177,7 +177,7 @@ func (c *conn) refuse(err error) {
 	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // panics are already logged
 		c.hub.config.Logger.Error("request failed", "error", err)
 	}
-	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // besides the error, tell the client when to reconnect
+	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // the error is followed by the message when to reconnect
 		if c.write(protocol.FromError(refused)) == nil {
 			c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 		}

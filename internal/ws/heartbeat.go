@@ -7,12 +7,12 @@ import (
 	"refresher/internal/session"
 )
 
-// answerHeartbeat answers the input if it is exactly one heartbeat; otherwise it returns false. Most messages
-// are heartbeats. Answering them within the 2 KiB stack of the waiting goroutine takes 14 µs; by way of the
-// library and a goroutine with a larger stack it would take 27 µs.
+// answerHeartbeat answers the input if the input is exactly one heartbeat, a ping message; otherwise it returns false.
+// Most messages are heartbeats. An answer within the 2 KiB stack of the waiting goroutine takes 14 µs. Through the
+// library and a goroutine with a larger stack, an answer would take 27 µs.
 //
-// To keep the stack small, helper functions return before the write, and no defer encloses it. TestStack
-// fails if the stack grows.
+// To keep the stack small, the helper functions return before the write, and the write happens in no function with a
+// defer. TestStack fails if the stack grows.
 func (c *conn) answerHeartbeat() bool {
 	if !c.beginPong() {
 		return false
@@ -23,8 +23,8 @@ func (c *conn) answerHeartbeat() bool {
 	return true
 }
 
-// beginPong reports whether the input is a heartbeat that can be answered at once. If so, the caller must
-// unlock socket.writing, which beginPong has locked.
+// beginPong reports whether the input is a heartbeat that can be answered at once. If it is, beginPong has locked
+// socket.writing, and the caller must unlock it.
 func (c *conn) beginPong() bool {
 	s := c.socket
 	if c.attachment == nil || c.closing.Load() != 0 || !isHeartbeat(s.peek()) || !s.writing.TryLock() {

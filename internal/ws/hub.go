@@ -34,8 +34,8 @@ type Access interface {
 	// Authenticate returns the caller that the credential names. The credential is empty if the client sent
 	// none. The error is a *session.Error; its code is CodeRateLimited if the caller exceeds its rate.
 	Authenticate(ctx context.Context, credential string) (session.Caller, error)
-	// RateLimit returns how long a client with this address must wait before it may join or resume; 0 means
-	// that it may now.
+	// RateLimit returns how long a client with this address must wait before it may join or resume; 0 admits the
+	// client now.
 	RateLimit(from netip.Addr) (wait time.Duration)
 	// ClientAddr returns the address of the client that made a request, even if trusted proxies forwarded it.
 	ClientAddr(r *http.Request) netip.Addr
@@ -49,8 +49,8 @@ type Config struct {
 	// tokens are told a shorter interval. A connection is closed after two heartbeats without a message, or after four
 	// if the client answers WebSocket pings.
 	Heartbeat time.Duration
-	// JoinRate is how many joins and resumes are admitted per second. Other clients are told when to retry. 0
-	// means no limit.
+	// JoinRate is how many joins and resumes are admitted per second. Clients over this rate are told when to retry.
+	// 0 means no limit.
 	JoinRate float64
 	Origins  *origin.Checker
 	// Panics reports a panic while a connection is handled. If Panics is nil, a panic ends the process.
@@ -59,12 +59,13 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// shardCount is the number of shards that the connections are distributed over. Sweeps and accepts lock one
-// shard at a time, and so only briefly.
+// shardCount is the number of shards over which the connections are distributed. A sweep locks one shard at a time, so
+// that it delays new connections only briefly.
 const shardCount = 64
 
-// Each connection's deadline is checked every sweepEvery. One wake-up checks shardCount/sweeps shards. With
-// 5,000 idle connections, a wake-up for every shard took 18 ms of CPU time a second; four wake-ups take 5 ms.
+// Each connection's deadline is checked every sweepEvery, in which the goroutine wakes up `sweeps` times and checks
+// shardCount/sweeps shards each time. With 5,000 idle connections, 64 wake-ups took 18 ms of CPU time a second; four
+// wake-ups take 5 ms.
 const (
 	sweepEvery = time.Second
 	sweeps     = 4
@@ -73,11 +74,11 @@ const (
 // Hub holds all WebSocket connections of a node. It is an http.Handler that upgrades requests.
 type Hub struct {
 	config       Config
-	writeTimeout time.Duration // shortened by tests with real sockets
+	writeTimeout time.Duration // tests with real sockets shorten it
 	metrics      *metrics
 	began        time.Time            // origin of the hub's clock
 	admission    *admission.Admission // nil means no limit
-	lead         time.Duration        // a sweep checks a connection as soon as its deadline is this close
+	lead         time.Duration        // sweeps check the connections whose deadline is at most this far away
 	seed         maphash.Seed
 
 	running  sync.WaitGroup // counts the goroutines of all connections, including those of inBackground
@@ -114,10 +115,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !h.add(c) {
-		_ = c.library.CloseNow() // add failed because the hub is closed
+		_ = c.library.CloseNow() // the hub is closed
 		return
 	}
-	go c.serve(nil) // add has counted it in running
+	go c.serve(nil) // the method add has counted this goroutine in h.running
 }
 
 // Run closes connections whose clients are dead, until ctx is done.
@@ -136,7 +137,6 @@ func (h *Hub) Run(ctx context.Context) {
 	}
 }
 
-// sweep checks the liveness of each connection in one shard.
 func (h *Hub) sweep(s *shard) {
 	now := h.now()
 	s.mu.Lock()
@@ -159,8 +159,8 @@ func (h *Hub) Close() {
 	h.running.Wait()
 }
 
-// all returns the open connections. It gives each connection a channel, `gone`, so that Drain learns when the
-// connection is removed.
+// all returns the open connections. It creates the channel `gone` of each connection, by which Drain learns that the
+// connection was removed.
 func (h *Hub) all() []*conn {
 	var conns []*conn
 	for i := range h.shards {
@@ -177,7 +177,6 @@ func (h *Hub) all() []*conn {
 	return conns
 }
 
-// open returns the number of open connections.
 func (h *Hub) open() float64 {
 	n := 0
 	for i := range h.shards {
@@ -193,7 +192,7 @@ func (h *Hub) shard(c *conn) *shard {
 	return &h.shards[maphash.Comparable(h.seed, c)%shardCount]
 }
 
-// add registers c and counts its goroutine in running. It returns false if the hub is closed.
+// add registers c and counts its goroutine in h.running. It returns false if the hub is closed.
 func (h *Hub) add(c *conn) bool {
 	s := h.shard(c)
 	s.mu.Lock()
@@ -216,5 +215,5 @@ func (h *Hub) remove(c *conn) {
 	}
 }
 
-// now returns the time since New, by a monotonic clock: the hub's clock.
+// now returns the time on the hub's clock: the time since New, by a monotonic clock.
 func (h *Hub) now() time.Duration { return time.Since(h.began) }

@@ -15,28 +15,28 @@ func (c *conn) awaitMessage() {
 	c.place.deadline.Store(int64(now + silence*c.hub.config.Heartbeat))
 }
 
-// Numbers of heartbeats that may pass without a message before a connection is closed: silence applies if the
-// client does not answer pings, answeredSilent if it does. A browser answers pings even for a background
-// page, whose timers it runs only once a minute.
 const (
-	silence        = 2
+	// silence is how many heartbeats may pass without a message of the client before its connection is closed.
+	silence = 2
+	// answeredSilent applies instead if the client answers WebSocket pings. A browser answers them even for a page in
+	// the background, though it runs the page's timers only once a minute.
 	answeredSilent = 4
 )
 
 // probeAfter returns how long after a client's last message the node pings the client: 1.25 heartbeats, but
-// at most 5 s after the heartbeat was due. A proxy that closes connections after 60 s of silence then still
-// sees traffic when a browser throttles the page's timers.
+// at most 5 s after the heartbeat was due. With the default heartbeat of 50 s, the ping is early enough for a proxy that
+// closes connections after 60 s of silence, even if a browser delays the page's own messages.
 func probeAfter(heartbeat time.Duration) time.Duration {
 	return heartbeat + min(heartbeat/4, 5*time.Second)
 }
 
-// probeLead returns how long before its deadline for the next message a client is pinged.
+// probeLead returns how long before the deadline for its next message a client is pinged.
 func probeLead(heartbeat time.Duration) time.Duration {
 	return silence*heartbeat - probeAfter(heartbeat)
 }
 
-// ping is a ping frame without a payload. The library's Ping is not used: it would need a goroutine that
-// waits for the pong, and keep 208 bytes for each connection.
+// ping is a ping frame without a payload. The library's function Ping is not used, since it would need a goroutine that
+// waits for the pong, and 208 bytes of memory for each connection.
 var ping = []byte{pingFrame, 0}
 
 // checkLiveness pings a client that has sent no message for probeAfter, and closes its connection once the
@@ -54,8 +54,7 @@ func (c *conn) checkLiveness(now time.Duration) {
 	}
 }
 
-// ponged handles a pong. If it answers a ping of this node, ponged extends the deadline for the client's next
-// message.
+// ponged handles a pong. If the node has sent a ping, ponged extends the deadline for the client's next message.
 func (c *conn) ponged() {
 	if !c.probing.CompareAndSwap(true, false) {
 		return

@@ -8,23 +8,23 @@ import (
 	"syscall"
 )
 
-// raw reads and writes a socket by direct system calls. A goroutine that waits for input in raw keeps a stack
-// of 2 KiB; in net.Conn.Read under the library it would keep 4 KiB, and nearly all connections are waiting. A
-// write needs a deadline, and so a timer, only if the kernel's buffer is full.
+// raw reads and writes a socket by direct system calls, to save memory and time. Nearly all goroutines wait for input: in
+// a method of raw they need a stack of 2 KiB, in the library and net.Conn.Read they would need 4 KiB. And a write by
+// raw needs no deadline, and so no timer, unless the kernel's buffer is full.
 //
-// raw works only for plain sockets: a layer such as TLS, or the reader of a PROXY header, may hold data that
-// it has already read from the socket.
+// raw works only for plain sockets. A layer above the socket, such as TLS or the reader of a PROXY header, may hold data
+// that it has already read from the socket.
 type raw struct {
 	socket syscall.RawConn
 
 	// The fields below belong to the connection's goroutine.
-	tryRead func(fd uintptr) bool // method value of readOnce, kept so that it is allocated only once
+	tryRead func(fd uintptr) bool // the method value r.readOnce, stored so that it is allocated only once
 	buffer  *input                // nil if all input was read
 	unread  []byte                // the unread part of buffer
 	readErr error
 
 	// The field below belongs to the holder of socket.writing.
-	tryWrite func(fd uintptr) bool // method value of writeOnce, kept so that it is allocated only once
+	tryWrite func(fd uintptr) bool // the method value r.writeOnce, stored so that it is allocated only once
 	unsent   []byte
 	writeErr error
 }
@@ -32,7 +32,7 @@ type raw struct {
 // input is a buffer for the bytes of one read.
 type input [1 << 10]byte
 
-// inputs is a pool of read buffers. A connection holds one only while it has unread input.
+// inputs is a pool of read buffers. A connection has a buffer only while it has unread input.
 var inputs = sync.Pool{New: func() any { return new(input) }}
 
 // newRaw returns a raw for c, or nil if c is not a plain socket.

@@ -7,10 +7,10 @@ import (
 
 const haveDescriptors = true
 
-// readFD and writeFD read and write a non-blocking file descriptor by raw system calls. An ordinary system
-// call tells Go's scheduler that it may block, which wakes the runtime's monitor thread in an otherwise idle
-// process. At 500 heartbeats a second, that caused 170 futex and 600 nanosleep calls a second; raw system
-// calls cause 6 and 7.
+// The functions readFD and writeFD read and write a non-blocking file descriptor by raw system calls. An ordinary
+// system call tells Go's scheduler that it may block, which wakes the runtime's monitor thread in an otherwise idle
+// process. At 500 heartbeats a second, that caused 170 futex and 600 nanosleep calls a second; with raw system
+// calls there are 6 and 7.
 
 func readFD(fd uintptr, p []byte) (int, error) { return call(syscall.SYS_READ, fd, p) }
 
@@ -25,7 +25,7 @@ func call(number, fd uintptr, p []byte) (int, error) {
 			return int(n), nil
 		case syscall.EINTR:
 		case syscall.EAGAIN:
-			return 0, syscall.EAGAIN // a constant error, since converting errno allocates
+			return 0, syscall.EAGAIN // a constant, since the conversion of errno to an error would allocate memory
 		default:
 			return 0, errno
 		}

@@ -15,9 +15,10 @@ import (
 )
 
 // serve is the connection's goroutine. It waits for input, handles one message, and then starts a new
-// goroutine for the connection and ends. Handling a message grows the stack, and a goroutine keeps a grown
-// stack; the new goroutine waits with 2 KiB. Fields that belong to "the connection's goroutine" always have
-// exactly one owner. before is the connection's first message while it is still being handled, else nil.
+// goroutine for the connection and ends: the handling grows the stack, a goroutine keeps a grown stack, and the new
+// goroutine waits with a stack of 2 KiB. At any time one goroutine has the role of the connection's goroutine and
+// may use the fields that belong to it. The argument `before` is the connection's first message while that
+// message is still being handled, else nil.
 func (c *conn) serve(before *greeting) {
 	err := c.socket.await()
 	for err == nil && before == nil && c.answerHeartbeat() {
@@ -39,18 +40,18 @@ func (c *conn) proceed(before *greeting, err error) {
 	}
 	switch {
 	case first != nil && err != nil:
-		c.cut(protocol.CloseAbnormal) // makes the new goroutine's read fail, so that it finishes c
+		c.cut(protocol.CloseAbnormal) // makes the read of the new goroutine fail, and then that goroutine calls finish
 	case first != nil:
 	case err != nil:
 		c.finish(err)
 	default:
-		go c.serve(nil) // Hub.add has counted it in running
+		go c.serve(nil) // Hub.add has counted this goroutine in hub.running
 	}
 }
 
-// handleNext handles m, or the next message that it reads if m is empty. For a connection's first message it
-// starts the next goroutine before handling, and returns the message as the result `first`; otherwise the caller starts
-// that goroutine. An error ends the connection.
+// handleNext handles the message m, or if m is empty, reads a message and handles it. If this is the connection's
+// first message, handleNext starts the next goroutine of the connection before the handling, and returns the message as
+// the result `first`. Otherwise the caller must start the next goroutine. An error ends the connection.
 func (c *conn) handleNext(m message) (first *greeting, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	if m.buffer == nil {
@@ -78,9 +79,9 @@ func (c *conn) handleNext(m message) (first *greeting, err error) {
 	return first, nil
 }
 
-// handleShort handles the input without the library if it is exactly one frequent message or pong. Otherwise
-// it returns false. The library would take 2 µs longer for a message, and after a pong it would wait for the
-// next message with a large stack.
+// handleShort handles the input without the library if the input is exactly one frequent message or one pong. Otherwise
+// it returns false. For a message the library would take 2 µs longer. After a pong the library would wait for the next
+// message with a large stack.
 func (c *conn) handleShort() bool {
 	if c.attachment == nil || c.closing.Load() != 0 {
 		return false
@@ -114,9 +115,9 @@ type greeting struct {
 }
 
 // wait blocks until the first message is handled, and returns the next message if the client has sent one
-// meanwhile. The parameter `broken` is the error of waiting for input. If the client has hung up, wait cancels the
-// handling of the first message, which may be waiting for the back end. wait reads one message at most, so it does not
-// notice if the client hangs up after sending one.
+// meanwhile. The argument `broken` is the error of the wait for input. If the client has hung up, the method cancels the
+// handling of the first message, which may be waiting for the back end. It reads at most one message, so it does not
+// notice that the client hangs up after another message.
 func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	defer g.hangUp()
 	if err = broken; err == nil {
@@ -135,8 +136,8 @@ func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	return next, err
 }
 
-// tryReceive calls receive and returns a panic as an error: its caller must still wait until the first message is
-// handled.
+// tryReceive does the same as receive, but returns a panic as an error, since its caller must still wait until the first
+// message is handled.
 func (c *conn) tryReceive() (m message, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	return c.receive()
@@ -152,14 +153,14 @@ type message struct {
 
 func (m *message) data() []byte { return m.buffer[:m.length] }
 
-// buffers is a pool of buffers for one message each. They have one byte more than the longest message, to
-// detect messages that are too long.
+// buffers is a pool of buffers, each for one message. A buffer is one byte longer than the longest message, so that a
+// message that fills the buffer is too long.
 var buffers = sync.Pool{New: func() any { return new([protocol.MaxMessage + 1]byte) }}
 
 // receive waits for the next message. The caller must return its buffer to buffers.
 func (c *conn) receive() (message, error) {
-	// No cancellable context: it would cost a goroutine and a lock for each message. Closing the connection
-	// also ends the read.
+	// The context cannot be cancelled, since that would cost a goroutine and a lock for each message. The read ends
+	// when the connection is closed.
 	kind, r, err := c.library.Reader(context.Background())
 	if err != nil {
 		return message{}, err
@@ -174,8 +175,8 @@ func (c *conn) receive() (message, error) {
 }
 
 // check reports whether a message should be handled. It closes the connection if the message is too long, not
-// UTF-8 text, or above the message rate. It returns false for messages that arrive after the node has begun to close
-// the connection. An error ends the connection.
+// UTF-8 text, or above the message rate. If the node has already begun to close the connection, check returns false. An
+// error ends the connection.
 func (c *conn) check(m message) (bool, error) {
 	switch {
 	case m.length == len(m.buffer):
@@ -207,8 +208,8 @@ func (c *conn) finish(err error) {
 	c.hub.config.Logger.Debug("connection closed", "code", int(code), "error", err)
 }
 
-// lost records the close code of a connection that the client closed or that broke, unless the node has
-// closed it first. It frees the library's resources.
+// lost records the close code of a connection that the client has closed or that is broken, unless the node has
+// closed the connection first. It frees the library's resources.
 func (c *conn) lost(err error) {
 	closed, ok := errors.AsType[websocket.CloseError](err)
 	code := protocol.CloseCode(closed.Code)
@@ -219,8 +220,8 @@ func (c *conn) lost(err error) {
 		code = protocol.CloseNotUTF8 // socket.Write answers with the same code
 	}
 	if !c.closing.CompareAndSwap(0, int32(code)) && ok {
-		// If a write failed because the client had closed the connection, replace the code of that write by
-		// the client's code.
+		// If a write failed because the client had closed the connection, the client's code replaces the code of
+		// that write.
 		c.closing.CompareAndSwap(int32(protocol.CloseAbnormal), int32(code))
 	}
 	_ = c.library.CloseNow() // fails only if the connection is already closed

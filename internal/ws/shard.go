@@ -16,9 +16,9 @@ type shard struct {
 	closed bool     // guarded by mu; new connections are refused
 }
 
-// place holds a connection and the deadline for its next message, on the hub's clock. Deadlines lie side by
-// side in memory, apart from the connections: a sweep that read each connection missed the CPU caches every
-// time. For 5,000 idle connections, such sweeps took 27 to 31 ms a second; now they take 8 to 12 ms.
+// place holds a connection and the deadline for its next message, on the hub's clock. The deadlines lie side by
+// side in memory, apart from the connections. When the deadlines were fields of the connections, a sweep missed the CPU
+// caches for each connection: for 5,000 idle connections, sweeps took 27 to 31 ms a second; now they take 8 to 12 ms.
 type place struct {
 	deadline atomic.Int64
 	conn     *conn // guarded by the shard's mu; nil if the place is free

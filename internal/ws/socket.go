@@ -24,7 +24,7 @@ type socket struct {
 	uncounted    int           // bytes read that are not yet counted for the message rate
 
 	writing lock        // held during each write, for writeTimeout at most
-	ended   error       // guarded by writing; error of all later writes: set once a close frame, or only a part of a frame, was written
+	ended   error       // guarded by writing; the error of all later writes, once a close frame or only a part of a frame was written
 	stuck   atomic.Bool // set when a write has missed its deadline
 }
 
@@ -44,8 +44,9 @@ func (l lock) TryLock() bool {
 	}
 }
 
-// freeBytes is how many bytes of a message are included in its one count for the message rate; each further freeBytes
-// count as one more message. In this way empty fragments count, too, though the library skips them.
+// freeBytes is the size of a message, in bytes, up to which it counts as one message for the message rate. Each further
+// freeBytes count as one more message. In this way the bytes of empty fragments count, too, though the library skips
+// these fragments.
 const freeBytes = 1 << 10
 
 // await blocks until input can be read.
@@ -60,7 +61,7 @@ func (s *socket) await() error {
 	return err
 }
 
-// peek returns the input that the library has not read yet; call it between two messages. It returns nil if
+// peek returns the input that the library has not read yet. It may be called only between two messages. It returns nil if
 // only the library can read the next message.
 func (s *socket) peek() []byte {
 	if s.raw == nil || s.reader.Buffered() > 0 {
@@ -82,11 +83,11 @@ func (s *socket) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// errClosing is what a write after a close frame returns.
+// errClosing is the error of a write after a close frame.
 var errClosing = errors.New("closing")
 
-// Write implements net.Conn, for the library. p is always one whole control frame, since the library's write
-// buffer holds the longest.
+// Write implements net.Conn, for the library. p is always one whole control frame, since the library writes only
+// control frames, and its write buffer has room for the longest one.
 func (s *socket) Write(p []byte) (int, error) {
 	by := time.Now().Add(s.writeTimeout)
 	var err error
@@ -99,13 +100,13 @@ func (s *socket) Write(p []byte) (int, error) {
 		err = s.send(p, by)
 	}
 	if errors.Is(err, errClosing) {
-		err = nil // the library wants to answer the client's close frame, but this node has already sent its own
+		err = nil // the library answers the client's close frame, but this node has already sent a close frame
 	}
 	return len(p), err
 }
 
-// send writes frames before the time `by`; otherwise it fails. Any goroutine may call it. It returns errClosing after a
-// close frame.
+// send writes frames until the time `by` at the latest; otherwise it fails. Any goroutine may call it. After a close
+// frame it returns errClosing.
 func (s *socket) send(frames []byte, by time.Time) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -123,7 +124,7 @@ func (s *socket) sendLast(frames []byte, by time.Time) error {
 	return err
 }
 
-// write writes p before the time `by`; otherwise it fails. The caller holds s.writing.
+// write writes p until the time `by` at the latest; otherwise it fails. The caller holds s.writing.
 func (s *socket) write(p []byte, by time.Time) error {
 	if s.ended != nil {
 		return s.ended
@@ -146,15 +147,15 @@ func (s *socket) wait(p []byte, by time.Time) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.stuck.Store(true)
 	}
-	_ = s.SetWriteDeadline(time.Time{}) // reset the deadline: a passed one would make raw.write fail
+	_ = s.SetWriteDeadline(time.Time{}) // resets the deadline, since raw.write would fail after the deadline has passed
 	return err
 }
 
 // notUTF8 is a close frame with code 1007.
 var notUTF8 = appendClose(nil, protocol.CloseNotUTF8, "")
 
-// isCloseNotUTF8 reports whether p is a close frame whose text is not UTF-8. The library would echo such a
-// frame of a client, but RFC 6455 requires the answer to have code 1007.
+// isCloseNotUTF8 reports whether p is a close frame whose text is not UTF-8. The library answers such a frame of a
+// client with the same frame, but by RFC 6455 the answer must have code 1007.
 func isCloseNotUTF8(p []byte) bool {
 	return len(p) > 4 && p[0] == closeFrame && int(p[1]) == len(p)-2 && !utf8.Valid(p[4:])
 }

@@ -1,9 +1,9 @@
 package ws
 
-// deep is a stack size in bytes, a little above what handling a message needs.
+// deep is a stack size in bytes. It is a little larger than the stack that the handling of a message needs.
 const deep = 12 << 10
 
-// growStack grows the goroutine's stack to 16 KiB in one step, while there is little to copy. Otherwise the
+// growStack grows the goroutine's stack to 16 KiB in one step, while the stack has little content to copy. Otherwise the
 // runtime would double and copy the stack several times while a message is handled.
 //
 //go:noinline

@@ -11,8 +11,7 @@ import (
 )
 
 const (
-	// minDelay and MaxDelay bound the delay that Delay returns. With a longer delay, the client's tokens could expire
-	// before it retries.
+	// A client whose tokens expire soon, or have expired, waits at least minDelay. No client waits longer than MaxDelay.
 	minDelay = time.Second
 	MaxDelay = 30 * time.Second
 	// A delay is at most 1/lifePart of the time until the client's tokens expire, so that the client can retry several
@@ -24,7 +23,7 @@ const (
 type Admission struct {
 	admits  *rate.Limiter // limits how many clients are admitted at once
 	slots   *rate.Limiter // reserves the times at which delayed clients retry
-	expired *rate.Limiter // limits the delayed clients whose tokens have expired; they retry after minDelay
+	expired *rate.Limiter // limits how many clients with expired tokens get the short delay minDelay
 	spread  func(time.Duration) time.Duration
 }
 
@@ -55,7 +54,7 @@ func (a *Admission) Delay(now time.Time, expiresAt session.UnixSec) time.Duratio
 	case expiresAt == 0:
 	case left > 0:
 		delay = min(delay, max(minDelay, left/lifePart))
-	case a.expired.AllowN(now, 1): // without valid tokens, Agora has already disconnected the client's call
+	case a.expired.AllowN(now, 1): // the tokens have expired, so Agora has already disconnected the client's call
 		delay = min(delay, minDelay)
 	}
 	return max(time.Millisecond, delay)

@@ -17,8 +17,8 @@ const (
 	// reconnect storm. acquireQueue is how long a returning client waits for a free slot.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
-	// acquireCooldown is how long Acquire sends no request to the store after the store has left a
-	// request unanswered.
+	// acquireCooldown is how long Acquire sends no request to the store after the store did
+	// not answer one.
 	acquireCooldown = time.Second
 )
 
@@ -40,7 +40,7 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	case <-wait.Done():
 		return byKey, ctx.Err()
 	}
-	if err := ctx.Err(); err != nil { // checks ctx again, since select chooses at random if both cases are ready
+	if err := ctx.Err(); err != nil { // ctx is checked again, since select chooses at random if both cases are ready
 		return byKey, err
 	}
 	before := c.cooldown.Load()
@@ -53,11 +53,11 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		return held, ended
 	}
-	if errors.Is(err, store.ErrUnreadable) { // package store has logged the refusal
+	if errors.Is(err, store.ErrUnreadable) { // the store has already logged this
 		return byKey, nil
 	}
 	if err != nil {
-		// one log line stands for many failures
+		// This line is logged once for all failures within acquireCooldown.
 		if c.cooldown.CompareAndSwap(before, int64(c.now()+acquireCooldown)) {
 			c.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
 		}

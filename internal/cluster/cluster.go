@@ -24,9 +24,9 @@ type Store interface {
 	// one outcome for each record. The error says why some outcomes are Retry; it is nil if no
 	// outcome is Retry.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
-	// Sweep renews the node's lease, or ends it, and returns the overdue sessions whose owner's
-	// lease has expired. The argument do selects these steps. If Sweep returns an error, it has not
-	// renewed the lease and returns no session.
+	// Sweep renews the node's lease, or ends it, and returns the overdue sessions whose
+	// owner's lease has expired. The argument `do` selects which of these it does. If Sweep
+	// returns an error, it has not renewed the lease and returns no session.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
 	// Watch calls the function `notice` for each session that another node acquires from this one,
 	// until ctx is done or the subscription breaks. It calls the function `connected` once it has
@@ -35,7 +35,7 @@ type Store interface {
 }
 
 // Records reads sessions' records from the store, and writes wishes into them. A wish is an
-// operator's change to one session: a new role, new tokens, or its end. Records is safe for
+// operator's change of one session: a new role, new tokens, or its end. Records is safe for
 // concurrent use.
 type Records interface {
 	store.Getter
@@ -53,13 +53,14 @@ type Node interface {
 	// all open sessions of some shards.
 	SaveAgain(id string)
 	SaveAllAgain(shards *store.ShardSet)
-	// Find returns the resume claims of an open session of a project, or false if the session is
-	// not on this node.
+	// Find returns the resume claims of an open session of a project. It returns false if the
+	// session is not on this node.
 	Find(app, id string) (session.ResumeClaims, bool)
-	// ApplyWish applies a wish to a session. stored says whether the store has the wish, and
-	// contains the session's record as read from the store. The channel receives the result when
-	// ApplyWish has got the session's lock. The channel is closed without a result if the session
-	// is no longer on this node, or if its record names another node as the owner.
+	// ApplyWish applies a wish to a session. The argument `stored` says whether the store has
+	// the wish, and contains the session's record as read from the store. ApplyWish sends the
+	// result on the channel once it has got the session's lock. It closes the channel without
+	// a result if the session is no longer on this node, or if its record names another node
+	// as the owner.
 	ApplyWish(w store.Wish, stored store.WishResult) <-chan store.WishResult
 }
 
@@ -115,10 +116,11 @@ func New(c Config) *Cluster {
 // be renewed. The node renews its sessions even then.
 func (c *Cluster) Degraded() bool { return c.outage.kind.Load() != "" }
 
-// Run synchronises the store with the sessions of node until ctx is done: it saves changed records,
-// renews the node's lease, adopts overdue sessions of dead nodes, and receives notices of sessions
-// that other nodes acquire. Before it returns, it saves the remaining records and gives up the
-// lease, so that other nodes need not wait until the lease expires.
+// Run synchronises the store with the sessions of this node until ctx is done: it saves
+// changed records, renews the node's lease, adopts overdue sessions of dead nodes, and
+// receives notices of sessions that other nodes acquire. Before Run returns, it saves the
+// remaining records and gives up the lease, so that other nodes need not wait until the lease
+// expires.
 func (c *Cluster) Run(ctx context.Context, node Node) {
 	c.node = node
 	close(c.running)

@@ -14,7 +14,7 @@ import (
 // gatherFor is the minimum time for which a record waits, so that more records share a batch.
 const gatherFor = 100 * time.Millisecond
 
-// write saves the records of the write-behind as they become due, until ctx is done.
+// write saves the records of the write-behind when they become due, until ctx is done.
 func (c *Cluster) write(ctx context.Context) {
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
@@ -43,8 +43,7 @@ func (c *Cluster) flush() bool {
 	for i, p := range batch {
 		records[i] = *p.record
 	}
-	// does not use the ctx of the function write, whose end would interrupt a batch when the
-	// node stops
+	// This context does not end when the node stops, since that would interrupt a batch.
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	ctx, span := traceBatch(ctx, batch)
@@ -71,7 +70,7 @@ func (c *Cluster) acknowledge(p *pendingRecord, o *store.Outcome) {
 	p.endSpan()
 	if *o == (store.Outcome{Action: store.Done}) {
 		p.writer.Acknowledge(p.record, *o)
-	} else { // calls Acknowledge in a goroutine, because the writer may have to wait for a slow client
+	} else { // Acknowledge runs in a goroutine, since the writer may have to wait for a slow client
 		c.answers.Go(func() { p.writer.Acknowledge(p.record, *o) })
 	}
 }

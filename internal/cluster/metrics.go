@@ -10,7 +10,6 @@ import (
 	"refresher/internal/store"
 )
 
-// register registers the metrics with r.
 func (c *Cluster) register(r prometheus.Registerer) {
 	auto := promauto.With(r)
 	c.wishes = auto.NewCounterVec(prometheus.CounterOpts{

@@ -10,15 +10,15 @@ import (
 
 // outage is the state of an outage: a time in which part or all of the store is unreachable.
 type outage struct {
-	kind atomic.Value // kind of error of the outage (a string); empty if there is no outage
+	kind atomic.Value // the kind of error of the outage, a string; empty if there is no outage
 
 	mu       sync.Mutex // serialises the handling of the store's answers; taken before the write-behind's lock
 	logged   int        // number of unreachable shards in the last log line; guarded by mu
 	unleased bool       // whether the last sweep failed to renew the node's lease; guarded by mu
 }
 
-// noteStoreAnswer records which shards were reached, and which failed with err. It returns the
-// shards that were down and are reachable again.
+// noteStoreAnswer records which shards were reached, and which shards failed with the error
+// err. It returns the shards that were down and are reachable again.
 func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (back store.ShardSet) {
 	o := &c.outage
 	o.mu.Lock()

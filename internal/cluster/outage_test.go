@@ -13,7 +13,6 @@ import (
 	"refresher/internal/store"
 )
 
-// shardsOf returns the set of the first n shards.
 func shardsOf(n int) *store.ShardSet {
 	var some store.ShardSet
 	for i := range n {

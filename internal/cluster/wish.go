@@ -15,7 +15,8 @@ const (
 	// ownerTimeout is how long an operator waits for the session's owner to apply a wish. Usually
 	// this takes about 250 ms: the notice, and two saves by the owner.
 	ownerTimeout = 900 * time.Millisecond
-	// heldTimeout is how long an operator waits for a session whose lock another goroutine holds.
+	// heldTimeout is how long an operator waits for a session's lock if another goroutine
+	// holds it.
 	heldTimeout = 700 * time.Millisecond
 	// pollEvery is the interval at which the session's record is read during ownerTimeout.
 	pollEvery = 50 * time.Millisecond
@@ -76,7 +77,6 @@ func mayWish(k *session.ResumeClaims, w *store.Wish) error {
 	return nil
 }
 
-// wishElsewhere applies a wish to a session that is not on this node.
 func (c *Cluster) wishElsewhere(ctx context.Context, app string, w store.Wish) (store.WishResult, error) {
 	find, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()
@@ -102,14 +102,14 @@ func (c *Cluster) wishElsewhere(ctx context.Context, app string, w store.Wish) (
 	return c.awaitOwner(ctx, r), nil
 }
 
-// writeWish writes a wish into the session's record.
 func (c *Cluster) writeWish(ctx context.Context, w store.Wish) (store.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()
 	return c.config.Records.Wish(ctx, w)
 }
 
-// awaitOwner waits until the session's owner has applied the wish in its record r.
+// awaitOwner waits until the session's owner has applied the wish that is pending in the
+// record r.
 func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResult {
 	result := store.WishResult{Version: r.WishVersion, Record: r, Stored: true}
 	result.Applied = c.poll(ctx, r.Session, func(now *store.Record, known bool) bool {
@@ -129,7 +129,8 @@ func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResu
 	return result
 }
 
-// poll reads a session's record repeatedly until done returns true, for up to ownerTimeout.
+// poll reads a session's record repeatedly until the function `done` returns true, for up to
+// ownerTimeout.
 func (c *Cluster) poll(ctx context.Context, id string, done func(r *store.Record, known bool) bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, ownerTimeout)
 	defer cancel()
@@ -141,7 +142,6 @@ func (c *Cluster) poll(ctx context.Context, id string, done func(r *store.Record
 	return false
 }
 
-// wishHere applies a wish to a session that is on this node.
 func (c *Cluster) wishHere(ctx context.Context, k *session.ResumeClaims, w store.Wish) (store.WishResult, error) {
 	if err := mayWish(k, &w); err != nil {
 		return store.WishResult{}, err

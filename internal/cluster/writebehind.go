@@ -16,9 +16,9 @@ const (
 	// minRetry and maxRetry bound the wait before the next write to a shard after a failed one.
 	minRetry = 100 * time.Millisecond
 	maxRetry = 2 * time.Second
-	// maxEnded limits the records of ended sessions that wait while the store is down; a million of
-	// them take about 600 MB. Records of open sessions need no such limit, since the number of
-	// sessions is limited.
+	// maxEnded limits the records of ended sessions that wait while the store is down. A
+	// million of them take about 600 MB. Records of open sessions need no such limit, since
+	// the number of open sessions is limited.
 	maxEnded = 1_000_000
 	// roomKept is the maximum size of a map that is reused when it is empty. A larger map is
 	// replaced, to free its memory.
@@ -33,13 +33,14 @@ type writeBehind struct {
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	// allBy is when the first record whose wait is longer than gatherFor must be saved. The records
-	// of all shards are then due. allBy is the time `never` if there is no such record.
+	// allBy is when the first of the records that may wait longer than gatherFor must be
+	// saved. Then the records of all shards are due. allBy is `never` if there is no such
+	// record.
 	allBy   time.Duration
-	alarm   time.Duration // when Cluster.write will flush next, unless the channel wake makes it flush before
-	ended   int           // number of waiting records of ended sessions
-	most    int           // the largest size of the map so far
-	dropped uint64        // number of records that were refused because of maxEnded
+	alarm   time.Duration // when Cluster.write flushes next, unless the channel `wake` makes it flush earlier
+	ended   int
+	most    int    // the largest size of the map so far
+	dropped uint64 // number of records that were refused because of maxEnded
 }
 
 // pendingRecord is a record that waits to be saved.
@@ -53,10 +54,10 @@ type pendingRecord struct {
 // shard can be down while the other shards are not.
 type shardQueue struct {
 	writers  []store.Writer // writers of the pending records, the oldest record's first
-	by       time.Duration  // when the shard's records are due, unless allBy is earlier
+	by       time.Duration  // when the records of this shard are due, unless allBy is earlier
 	failures int            // number of consecutive failed writes
 	retryAt  time.Duration  // earliest time of the next write after a failed one
-	downFrom time.Duration  // time of the first of these failed writes; 0 if the shard is not down
+	downFrom time.Duration  // the time of the first of these failed writes; 0 if the shard is not down
 }
 
 // Enqueue adds a session's record to the write-behind. It replaces a waiting record of the same
@@ -67,7 +68,6 @@ func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, within time.Dura
 	return c.pending.enqueue(pendingRecord{w, r, beginSpan(ctx, "record")}, c.now(), within)
 }
 
-// enqueue adds a record, or replaces the waiting record of its writer.
 func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -82,7 +82,7 @@ func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 		if p.span == nil {
 			p.span = old.span
 		} else {
-			old.endSpan() // ends the trace of the older record, which is never saved
+			old.endSpan() // the older record is never saved, so its trace ends here
 		}
 	} else {
 		b.append(q, p.writer)

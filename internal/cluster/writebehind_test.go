@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type writer struct {
 	id      string
 	cluster *Cluster
-	saved   []uint64 // the saved versions, oldest first
+	saved   []uint64
 }
 
 func (w *writer) Acknowledge(r *store.Record, o store.Outcome) {
@@ -53,7 +53,7 @@ type save struct {
 	versions map[string]uint64
 }
 
-// fakeStore records what is saved. It fails while it is away.
+// fakeStore records what is saved. While it is away, each save fails.
 type fakeStore struct {
 	away, left bool
 	raises     bool // version 1 of each record is answered with RaiseEpoch

@@ -15,10 +15,8 @@ import (
 // command the first time, so every command must be safe to repeat.
 type again struct{}
 
-// DialHook implements goredis.Hook.
 func (again) DialHook(next goredis.DialHook) goredis.DialHook { return next }
 
-// ProcessHook implements goredis.Hook.
 func (again) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	return func(ctx context.Context, cmd goredis.Cmder) error {
 		err := next(ctx, cmd)
@@ -30,7 +28,6 @@ func (again) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook implements goredis.Hook.
 func (again) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []goredis.Cmder) error {
 		err := next(ctx, cmds)

@@ -17,7 +17,7 @@ import (
 func TestSentAgain(t *testing.T) {
 	t.Parallel()
 	reset := fmt.Errorf("write: %w", syscall.ECONNRESET)
-	for name, errs := range map[string][]error{ // the errors of all attempts
+	for name, errs := range map[string][]error{ // the error of each attempt
 		"answered":     {nil},
 		"closed":       {io.EOF, nil},
 		"reset":        {reset, nil},

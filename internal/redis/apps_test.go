@@ -85,8 +85,8 @@ func TestBehindOthersApps(t *testing.T) {
 	}
 }
 
-// TestAppPrefixes: a record holds only the beginning of an App ID, which must be enough
-// to distinguish the projects of one service.
+// TestAppPrefixes: a record holds only the beginning of an App ID, so the beginnings of one
+// service's App IDs must differ.
 func TestAppPrefixes(t *testing.T) {
 	t.Parallel()
 	first, second := "0123456789abcdef0123456789abcdef", "01234567ffffffffffffffffffffffff"

@@ -92,7 +92,8 @@ func BenchmarkRenewal(b *testing.B) {
 	})
 }
 
-// renew renews the sessions that next returns, and saves flush of them at once.
+// renew renews the sessions that the function `next` returns, and saves `flush` of them at
+// once.
 func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	records := make([]store.Record, 0, flush)
 	report := c.measure(b, "renewal")
@@ -107,7 +108,7 @@ func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	b.ReportMetric(c.memory, "B/session")
 }
 
-// measure returns a function that reports what Redis has done since measure was called,
+// measure returns a function that reports the work of Redis since the call of measure,
 // divided by n items.
 func (c *crowd) measure(b *testing.B, item string) (report func(n int)) {
 	c.server.Do("CONFIG", "RESETSTAT")
@@ -118,7 +119,6 @@ func (c *crowd) measure(b *testing.B, item string) (report func(n int)) {
 	}
 }
 
-// benchEach runs a benchmark with each number of sessions.
 func benchEach(b *testing.B, run func(b *testing.B, c *crowd)) {
 	sizes := []int{10_000, 25_000, 100_000, 1_000_000}
 	if testing.Short() {
@@ -134,10 +134,10 @@ type crowd struct {
 	t        testing.TB
 	server   *redistest.Server
 	store    *Store
-	versions []uint32            // how often each session was written
-	due      []session.UnixMilli // when each session is next due
-	last     int                 // the session that was renewed last
-	memory   float64             // bytes of Redis memory for each session
+	versions []uint32
+	due      []session.UnixMilli
+	last     int     // the session that was renewed last
+	memory   float64 // bytes of Redis memory for each session
 }
 
 // interval is the time from one renewal of a session to the next, with tokens of an hour.

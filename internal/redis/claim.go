@@ -24,10 +24,13 @@ const (
 // claiming is the part of a sweep that claims overdue sessions.
 type claiming struct {
 	*Store
-	late  string // Unix milliseconds: sessions that are due later are not overdue
-	args  []any  // arguments of the claim script, before the ids
+	// late is a time in Unix milliseconds. A session that is due after it is not overdue.
+	late  string
+	args  []any // the arguments of the claim script that precede the ids
 	swept *[store.Shards]store.Swept
-	past  [store.Shards]int // number of overdue sessions to skip, by shard
+	// past is, by shard, the number of overdue sessions to skip, since this node does not serve
+	// their App IDs.
+	past [store.Shards]int
 }
 
 func (s *Store) newClaiming(node string, leases *leases, swept *[store.Shards]store.Swept) *claiming {

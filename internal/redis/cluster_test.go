@@ -27,7 +27,6 @@ func TestClusterConforms(t *testing.T) {
 	conforms(t, c.URL(), acl+aclCluster, c.Servers...)
 }
 
-// byMaster returns the shards of each master.
 func (s *harness) byMaster(c *redistest.Cluster) map[*redistest.Server][]int {
 	masters := make(map[*redistest.Server][]int)
 	for shard := range store.Shards {

@@ -13,13 +13,18 @@ import (
 	"refresher/internal/store"
 )
 
-// Fields of a session's hash, which docs/understand/redis.md describes. To save memory, names
-// are short, and the values that change with each renewal share one field: Redis stores each
-// field's name, and stores a hash compactly while no value is longer than 64 bytes.
+// Fields of a session's hash, which docs/understand/redis.md describes. The fence decides who
+// may write the session; scripts/fence.lua reads it. The state holds the values that change
+// with each renewal; of it, scripts use only the last word, the reason of an end. The other
+// fields hold the session's grant, of which only the terms can change.
+//
+// To save memory, names are short, and the values that change with each renewal share one
+// field: Redis stores each field's name, and stores a hash compactly while no value is longer
+// than 64 bytes.
 const (
-	fieldFence   = "f" // decides who may write; scripts/fence.lua reads it
-	fieldState   = "s" // the values that change with each renewal; scripts use only its last word, the reason of an end
-	fieldGrant   = "g" // this field and the ones below hold the session's grant; only its terms can change
+	fieldFence   = "f"
+	fieldState   = "s"
+	fieldGrant   = "g"
 	fieldChannel = "c"
 	fieldUID     = "u"
 	fieldAccount = "a"
@@ -70,11 +75,11 @@ func grant(r *store.Record) []any {
 	return fields
 }
 
-// unpackGrant reads a fieldGrant into r.
 func unpackGrant(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	r.App = w.next()
-	ttl := max(0, min(w.number(""), math.MaxInt32)) // avoids an overflow; Record.Check refuses both bounds
+	// The bounds avoid an overflow. Record.Check refuses both of them.
+	ttl := max(0, min(w.number(""), math.MaxInt32))
 	r.Terms.TTL, r.Terms.Until = time.Duration(ttl)*time.Second, session.UnixSec(w.number(""))
 	if r.Terms.MayPublish = len(w.left) > 0 && w.left[0] == mayPublish; r.Terms.MayPublish {
 		w.next()
@@ -88,7 +93,8 @@ func unpackGrant(text string, r *store.Record) error {
 	return w.end()
 }
 
-// unpack reads a whole hash, with its fieldDue. The error says why the record is unreadable.
+// unpack makes a record from the fields of a session's hash and fieldDue. The error says why
+// the record is unreadable.
 func unpack(id string, fields map[string]string) (r store.Record, err error) {
 	r.Session, r.Subject = id, fields[fieldSubject]
 	for _, part := range []struct {
@@ -100,7 +106,8 @@ func unpack(id string, fields map[string]string) (r store.Record, err error) {
 		}
 	}
 	if r.State != session.Ended {
-		r.Reason = "" // the reason is left from an earlier expiry; the client has returned since
+		// The reason is that of an earlier expiry. The client has resumed the session since.
+		r.Reason = ""
 	}
 	if rtc := r.Identity.RTC; rtc != nil {
 		rtc.Channel, rtc.Account = fields[fieldChannel], fields[fieldAccount]
@@ -130,7 +137,7 @@ func unpackDue(text string, r *store.Record) error {
 // words reads the words of a field, one after the other.
 type words struct {
 	left []string
-	err  error // err is the first error
+	err  error
 }
 
 // errWords says that a field does not have the form that docs/understand/redis.md describes.

@@ -55,7 +55,7 @@ func conforms(t *testing.T, url, allowed string, servers ...*redistest.Server) {
 	}
 }
 
-// TestConformance tests one server; TestCluster tests a cluster.
+// TestConformance tests one server; TestClusterConforms tests a cluster.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -15,7 +15,7 @@ type dialled struct {
 	Kind, Network, Address, Username, Password string
 	DB                                         int
 	TLS                                        bool
-	Idle                                       time.Duration // idle time after which a connection is not reused
+	Idle                                       time.Duration
 }
 
 func TestURLs(t *testing.T) {

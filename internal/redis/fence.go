@@ -14,13 +14,12 @@ import (
 const (
 	letterAttached  = "a"
 	letterDetached  = "d"
-	letterExpired   = "x" // expired; your back end has not acknowledged the end
-	letterEnded     = "e" // ended on purpose; your back end has not acknowledged the end
+	letterExpired   = "x" // the session expired, and your back end has not acknowledged the end
+	letterEnded     = "e" // the session was ended on purpose, and your back end has not acknowledged the end
 	letterTombstone = "b"
-	letterRemoved   = "g" // asks the script to remove the session; never stored
+	letterRemoved   = "g" // this letter asks the save script to remove the session, and is never stored
 )
 
-// letter returns the state letter of r.
 func letter(r *store.Record) string {
 	switch {
 	case r.Removable():
@@ -48,8 +47,8 @@ func roleLetter(role session.Role) string {
 	return "s"
 }
 
-// packFence returns r's fieldFence. The version comes last, since a renewal changes
-// nothing else.
+// packFence returns r's fieldFence. The version is the last word: most saves change nothing
+// else, so the save script compares the words before it as one text.
 func packFence(r *store.Record) string {
 	b := make([]byte, 0, 64)
 	number := func(n uint64, next string) { b = append(strconv.AppendUint(b, n, 10), next...) }
@@ -65,8 +64,8 @@ func packFence(r *store.Record) string {
 	return string(b)
 }
 
-// unpackFence reads a fieldFence into r. It is the only place in Go that checks the record
-// format; scripts/fence.lua is the only one in Lua.
+// unpackFence reads a fieldFence into r. No other Go code checks the record format, and in
+// Lua only scripts/fence.lua does.
 func unpackFence(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	if format := w.number(""); w.err == nil && format != store.Format {

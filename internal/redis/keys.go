@@ -6,21 +6,22 @@ import (
 	"refresher/internal/store"
 )
 
-// keys holds the names of all keys and channels in Redis. Each contains the prefix, which
-// separates services that share a server.
+// keys holds the names of all keys and channels in Redis. Each name contains the prefix,
+// which separates services that share a server. The names in `sessions`, `channel`,
+// `statuses` and `ended` are incomplete: the id of a session, node or revocation is appended.
 type keys struct {
 	due, generation [store.Shards]string
-	sessions        [store.Shards]string // the session's id is appended
-	channel         string               // the node's id is appended
+	sessions        [store.Shards]string
+	channel         string
 	leases          string
-	statuses        string // the node's id is appended
+	statuses        string
 	revocations     revocationKeys
 }
 
 // revocationKeys holds the keys of the revocations, all in one slot, and their channel.
 type revocationKeys struct {
 	all, until, version string
-	ended               string // the revocation's id is appended
+	ended               string
 	channel             string
 }
 
@@ -42,8 +43,6 @@ func newKeys(prefix string) *keys {
 	return k
 }
 
-// status returns the key of the hash that holds a node's statuses.
 func (k *keys) status(node string) string { return k.statuses + node }
 
-// session returns the key of a session's hash.
 func (k *keys) session(shard int, id string) string { return k.sessions[shard] + id }

@@ -26,7 +26,7 @@ const (
 func (s *Store) IDs(ctx context.Context, shard int) (ids []string, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
 	for cursor := uint64(0); ; {
-		var found []string // ids, each with its score
+		var found []string // alternates ids and scores
 		found, cursor, err = s.client.ZScan(ctx, s.keys.due[shard], cursor, "", scanCount).Result()
 		if err != nil {
 			return nil, fmt.Errorf("ids: %w", err)
@@ -64,10 +64,9 @@ func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, er
 	return records[0], true, nil
 }
 
-// records returns the records of the sessions, without the sessions that do not exist.
 func (s *Store) records(ctx context.Context, ids []string) (records []store.Record, err error) {
 	hashes, dues := make([]*goredis.MapStringStringCmd, len(ids)), make([]*goredis.FloatCmd, len(ids))
-	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // the error is in each command
+	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // each command has its own error
 		for i, id := range ids {
 			shard := store.ShardOf(id)
 			hashes[i] = p.HGetAll(ctx, s.keys.session(shard, id))

@@ -14,7 +14,6 @@ import (
 	"refresher/internal/store/storetest"
 )
 
-// listAll returns the ids of all listed sessions, read in pages of limit.
 func (s *harness) listAll(t *testing.T, limit int) (ids []string) {
 	t.Helper()
 	for q := (store.ListQuery{Limit: limit}); ; {
@@ -90,7 +89,7 @@ func TestListHold(t *testing.T) {
 	if err != nil || !slices.Equal(found, ids) {
 		t.Errorf("%d ids, %v", len(found), err)
 	}
-	if n := int64(sessions/scanCount) + 4; commands > n { // 4: a connection and the processor time
+	if n := int64(sessions/scanCount) + 4; commands > n { // the 4 others open a connection and read the processor time
 		t.Errorf("%d commands, want at most %d", commands, n)
 	}
 	if each := cpu / time.Duration(commands); each > hold {

@@ -30,11 +30,10 @@ func TestMain(m *testing.M) {
 // patience is how long tests wait for an event before they fail.
 const patience = 20 * time.Second
 
-// begin is the time at which the clock of openAt starts. It is later than any server's
-// clock.
+// begin is the time at which the clocks of stores made by openAt start. It is later than any
+// server's clock.
 var begin = time.UnixMilli(4_102_444_800_000)
 
-// harness is a Store under test with its metrics, its log and its clock.
 type harness struct {
 	*Store
 	registry *prometheus.Registry
@@ -60,8 +59,8 @@ func open(t testing.TB, url string, change func(*Config)) *harness {
 	return s
 }
 
-// openAt opens a Store with its own clock, which stands still at begin until pass moves
-// it on.
+// openAt makes a Store with its own clock, which stands still at `begin` until the test calls
+// pass.
 func openAt(t testing.TB, url string) *harness {
 	t.Helper()
 	var s *harness
@@ -100,7 +99,7 @@ func startAt(t testing.TB) (*redistest.Server, *harness) {
 func (s *harness) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
 func (s *harness) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
 
-// saved saves records and expects the action want for each.
+// saved saves records, and expects the action `want` for each.
 func (s *harness) saved(t testing.TB, want store.Action, records ...store.Record) {
 	t.Helper()
 	outcomes, err := s.Save(within(t), records)
@@ -120,7 +119,6 @@ func (s *harness) acquired(t testing.TB, id string, epoch uint64, node string) s
 	return held
 }
 
-// wantUnreadable expects an acquire to fail because of an unreadable record.
 func (s *harness) wantUnreadable(t testing.TB, what, id string, epoch uint64) {
 	t.Helper()
 	held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: epoch, Node: "b", Attach: true})
@@ -129,13 +127,13 @@ func (s *harness) wantUnreadable(t testing.TB, what, id string, epoch uint64) {
 	}
 }
 
-// keptForLong makes the lease data look old, since nothing is claimed while it is new. It
-// ignores errors: in some tests the server fails on purpose.
+// keptForLong makes the lease data look old, since a sweep claims nothing while the data is
+// new. It ignores errors, since some tests make the server fail.
 func (s *harness) keptForLong(ctx context.Context) {
 	_ = s.client.ZAdd(ctx, s.keys.leases, goredis.Z{Score: -1, Member: leasesSince}).Err()
 }
 
-// doing returns the result of a sweep, which must not fail.
+// doing sweeps, and expects no error.
 func (s *harness) doing(t testing.TB, node string, do store.Doing) [store.Shards]store.Swept {
 	t.Helper()
 	swept, err := s.Sweep(within(t), node, do)
@@ -143,7 +141,7 @@ func (s *harness) doing(t testing.TB, node string, do store.Doing) [store.Shards
 	return swept
 }
 
-// sweep sweeps, and returns the claimed records and the first shard's error.
+// sweep claims overdue sessions. It returns them by id, and the first shard's error.
 func (s *harness) sweep(ctx context.Context, node string) (claimed map[string]store.Record, err error) {
 	s.keptForLong(ctx)
 	swept, err := s.Sweep(ctx, node, store.Claim)
@@ -159,7 +157,7 @@ func (s *harness) sweep(ctx context.Context, node string) (claimed map[string]st
 	return claimed, err
 }
 
-// swept sweeps and expects no error. It returns the claimed records by id.
+// swept is sweep, and expects no error.
 func (s *harness) swept(t testing.TB, node string) map[string]store.Record {
 	t.Helper()
 	claimed, err := s.sweep(within(t), node)
@@ -167,7 +165,6 @@ func (s *harness) swept(t testing.TB, node string) map[string]store.Record {
 	return claimed
 }
 
-// generations returns the generations of all shards.
 func (s *harness) generations(t testing.TB) (names [store.Shards]string) {
 	t.Helper()
 	for shard, found := range s.doing(t, "onlooker", store.Claim) {
@@ -262,7 +259,6 @@ func await[T any](t testing.TB, from <-chan T) (got T) {
 	return got
 }
 
-// idIn returns the n-th session id of a shard.
 func idIn(shard, n int) string { return storetest.InShard(shard, n+1)[n] }
 
 // record returns the record of a session whose client is connected to the node "a". The
@@ -292,7 +288,6 @@ func revocation(id string) store.Revocation {
 	}
 }
 
-// logBuffer keeps what is logged.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
@@ -316,7 +311,6 @@ func (b *logBuffer) lines(text string) (found []string) {
 	return found
 }
 
-// must ends the test if err is not nil.
 func must(t interface {
 	Helper()
 	Fatal(args ...any)

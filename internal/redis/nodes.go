@@ -15,7 +15,7 @@ import (
 // leases holds the leases of all nodes. Its times are on the clock of the Redis server.
 type leases struct {
 	now   session.UnixMilli
-	asked time.Time                    // this node's clock at the time now, to within half a round trip
+	asked time.Time                    // this node's time at the moment `now`, to within half a round trip
 	since session.UnixMilli            // when the oldest lease data was written
 	ends  map[string]session.UnixMilli // by node; kept for store.NodeKept after the lease's end
 }
@@ -28,7 +28,6 @@ const leasesSince = "since"
 // that time to renew their leases.
 func (l *leases) settled() bool { return l.now >= l.since.Add(store.Lease) }
 
-// live returns the nodes whose lease has not expired.
 func (l *leases) live() (nodes []string) {
 	for node, end := range l.ends {
 		if end > l.now {

@@ -49,7 +49,7 @@ func (s *connection) run(ctx context.Context, script *goredis.Script, calls []ca
 // one calls a script once, in a pipeline of its own.
 func (s *connection) one(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
 	calls := []call{{keys: keys, args: args}}
-	_ = s.run(ctx, script, calls) // the error is in the result, too
+	_ = s.run(ctx, script, calls)
 	return calls[0].result
 }
 
@@ -57,7 +57,6 @@ func (s *connection) one(ctx context.Context, script *goredis.Script, keys []str
 // source.
 type evaluate func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
 
-// send makes calls in one pipeline.
 func (s *connection) send(ctx context.Context, how evaluate, calls []*call) {
 	_, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, c := range calls {

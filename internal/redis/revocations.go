@@ -18,7 +18,6 @@ import (
 	"refresher/internal/store"
 )
 
-// revocations implements store.Revocations.
 type revocations struct{ *connection }
 
 var _ store.Revocations = (*revocations)(nil)
@@ -36,7 +35,6 @@ const (
 	scanBatch = 256
 )
 
-// PutRevocations implements store.Revocations.
 func (s *revocations) PutRevocations(ctx context.Context, revocations ...store.Revocation) (err error) {
 	defer s.metrics.observe("revocations", time.Now(), &err)
 	k := &s.keys.revocations
@@ -149,7 +147,6 @@ func unpackRevocation(value string) (r store.Revocation, seq int64, err error) {
 	return r, seq, nil
 }
 
-// WatchRevocations implements store.Revocations.
 func (s *revocations) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {
 	connected := func() { changed(store.RevocationsChange{}) }
 	err := s.listen(ctx, s.keys.revocations.channel, connected, func(payload string) { changed(s.change(payload)) })
@@ -177,7 +174,6 @@ func (s *revocations) change(payload string) (c store.RevocationsChange) {
 	return c
 }
 
-// PutEnded implements store.Revocations.
 func (s *revocations) PutEnded(ctx context.Context, r store.Revocation, node string, e store.Ended) (err error) {
 	defer s.metrics.observe("revocations", time.Now(), &err)
 	key := s.keys.revocations.ended + r.ID
@@ -191,7 +187,6 @@ func (s *revocations) PutEnded(ctx context.Context, r store.Revocation, node str
 	return nil
 }
 
-// RevocationProgress implements store.Revocations.
 func (s *revocations) RevocationProgress(ctx context.Context, id string) (p store.RevocationProgress, err error) {
 	defer s.metrics.observe("revocations", time.Now(), &err)
 	k := &s.keys.revocations

@@ -121,8 +121,8 @@ func TestGarbageRevocations(t *testing.T) {
 	}
 }
 
-// TestRevocationsLeaveNothing: expired revocations are removed, some at a time, and the
-// lists of sessions that they ended expire by themselves.
+// TestRevocationsLeaveNothing: each write removes some of the expired revocations. The counts
+// of the sessions that a revocation ended expire by themselves.
 func TestRevocationsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)

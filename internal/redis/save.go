@@ -12,18 +12,20 @@ import (
 	"refresher/internal/store"
 )
 
-// partBatch and wholeBatch are the numbers of records that one script call writes without and
-// with their grant. A call occupies Redis for well under a millisecond.
+// partBatch is the number of records that one script call writes without their grant, and
+// wholeBatch the number that it writes with it. A call occupies Redis for well under a
+// millisecond.
 const (
 	partBatch  = 64
 	wholeBatch = 32
 )
 
-// Save writes records, each by itself, and returns what the writer of each must do. If it
-// returns an error, some outcomes are store.Retry. With the session's grant it writes the
-// first record of a session, its end, and a record whose terms have changed with the grant. It
-// writes all other records without the grant, since the grant stays the same even when the
-// session moves to another node.
+// Save writes each record independently, and returns what the writer of each must do. If Save
+// returns an error, some outcomes are store.Retry.
+//
+// A record is written with the session's grant if it is the session's first record, if the
+// session has ended, or if its terms have changed. Other records are written without the
+// grant, which stays the same even when the session moves to another node.
 func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
 	outcomes := make([]store.Outcome, len(records))
 	var parts, whole shardIndices
@@ -50,9 +52,9 @@ func (x *shardIndices) add(id string, i int) {
 	x[shard] = append(x[shard], i)
 }
 
-// save writes the records whose indices are in parts without their grant, and those in whole
-// with it. It returns as missing those of parts that must be written with their grant, since
-// the session has no hash.
+// save writes the records whose indices are in `parts` without their grant, and the records
+// in `whole` with it. It returns as `missing` the indices in `parts` of sessions that have no
+// hash, and must therefore be written with their grant.
 func (s *Store) save(
 	ctx context.Context, records []store.Record, outcomes []store.Outcome, parts, whole *shardIndices,
 ) (missing *shardIndices, err error) {
@@ -87,7 +89,6 @@ func (s *Store) save(
 	return missing, err
 }
 
-// saveCall returns one call of the save script.
 func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole bool) call {
 	c := call{indices: indices, keys: make([]string, 1, len(indices)+1), args: make([]any, 4, 4+len(indices)*3)}
 	c.keys[0] = s.keys.due[shard]

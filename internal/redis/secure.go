@@ -61,8 +61,8 @@ func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
 	return secure, nil
 }
 
-// adopt copies InsecureSkipVerify to secure from the configuration asked, which go-redis
-// derived from the URL.
+// adopt copies InsecureSkipVerify into the configuration `secure` from the configuration
+// `asked`, which go-redis derived from the URL.
 func adopt(secure, asked *tls.Config) *tls.Config {
 	if secure != nil && asked != nil {
 		secure.InsecureSkipVerify = asked.InsecureSkipVerify
@@ -98,7 +98,6 @@ type keyPair struct {
 	failed bool             // guarded by mu; whether the last read failed
 }
 
-// read reads the files.
 func (p *keyPair) read() error {
 	pair, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
 	if err != nil {
@@ -156,7 +155,6 @@ func newIdleConn(conn net.Conn) net.Conn {
 	return &idleConn{conn, socket}
 }
 
-// SyscallConn implements syscall.Conn.
 func (c *idleConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
 
 // lookTimeout bounds how long the pool's check may read from an idle connection.

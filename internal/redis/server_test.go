@@ -117,8 +117,8 @@ func allShards() (all []int) {
 	return all
 }
 
-// TestPartlyRefused: if a user may not use one of the commands of a sweep or a listing, the error
-// is returned.
+// TestPartlyRefused: if the Redis user may not use a command, the operation returns the
+// error.
 func TestPartlyRefused(t *testing.T) {
 	t.Parallel()
 	server, all := startStore(t)

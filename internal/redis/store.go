@@ -47,7 +47,7 @@ type Store struct {
 	revocations
 
 	apps   map[string]string // App IDs by their prefixes
-	served string            // the prefixes, in the form of the claim script's argument
+	served string            // the App IDs' prefixes, as an argument of the claim script
 
 	mu              sync.Mutex
 	lastGenerations [store.Shards]string // generations that the last sweep read; guarded by mu
@@ -98,8 +98,8 @@ func newStore(apps map[string]string, c *connection) *Store {
 	return &Store{connection: c, revocations: revocations{c}, apps: apps}
 }
 
-// wordList formats a set of words for the claim script: with a space before and after
-// each.
+// wordList formats a set of words for the claim script, with a space before and after each
+// word.
 func wordList(words []string) string {
 	if len(words) == 0 {
 		return ""
@@ -123,7 +123,7 @@ func appsByPrefix(apps []string) (map[string]string, error) {
 // Close closes the connections.
 func (s *connection) Close() error { return s.client.Close() }
 
-// clock returns the argument now of the lease and revoke scripts: a test's clock in Unix
+// clock returns the argument `now` of the lease and revoke scripts: a test's clock in Unix
 // ms, or "" for the server's clock.
 func (s *connection) clock() string {
 	if s.now == nil {
@@ -141,7 +141,8 @@ func (s *connection) time() time.Time {
 	return s.now()
 }
 
-// unpack reads a whole hash, with its fieldDue. The error is store.ErrUnreadable.
+// unpack is like the function unpack, but replaces the prefix of the App ID and the node's id
+// by the full names. It logs an unreadable record, and then returns store.ErrUnreadable.
 func (s *Store) unpack(id string, fields map[string]string) (store.Record, error) {
 	r, err := unpack(id, fields)
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"refresher/internal/store"
 )
 
-// Sweep renews or ends the node's lease, reads the generation of each shard's data, and claims
-// the overdue sessions that the node owns or whose owner's lease has expired. The argument do
-// selects which of these it does. If it returns an error, it has not renewed the lease and
-// claims nothing.
+// Sweep renews or ends the node's lease, reads the generation of each shard's data, and
+// claims the overdue sessions that the node owns or whose owner's lease has expired. The
+// argument `do` selects which of these it does. If Sweep returns an error, it has not renewed
+// the lease and claims nothing.
 func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
 	began := time.Now()
 	length := store.Lease
@@ -42,11 +42,11 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [
 	return swept, nil
 }
 
-// readShards puts the generation of each shard, or the error, into swept, and returns the first
-// slice of overdue sessions of each shard. It uses SETNX, which is a write, so a server that
-// refuses writes counts as down.
+// readShards writes the generation of each shard, or the error, into `swept`, and returns the
+// first slice of overdue sessions of each shard. It uses SETNX, which is a write, so that a
+// server that refuses writes counts as down.
 func (s *Store) readShards(ctx context.Context, swept *[store.Shards]store.Swept, c *claiming) (overdue map[int][]string, failed error) {
-	name := rand.Text() // name becomes the generation of each shard that has none yet
+	name := rand.Text() // this name becomes the generation of each shard that has none yet
 	var set [store.Shards]*goredis.BoolCmd
 	var get [store.Shards]*goredis.StringCmd
 	found := make(map[int]*goredis.StringSliceCmd)

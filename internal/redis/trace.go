@@ -17,7 +17,6 @@ import (
 // neither keys nor values.
 type tracing struct{}
 
-// DialHook implements goredis.Hook.
 func (tracing) DialHook(next goredis.DialHook) goredis.DialHook {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, span := beginSpan(ctx, "redis dial", 0)
@@ -27,7 +26,6 @@ func (tracing) DialHook(next goredis.DialHook) goredis.DialHook {
 	}
 }
 
-// ProcessHook implements goredis.Hook.
 func (tracing) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	return func(ctx context.Context, cmd goredis.Cmder) error {
 		ctx, span := beginSpan(ctx, "redis "+cmd.Name(), 1)
@@ -37,7 +35,6 @@ func (tracing) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook implements goredis.Hook.
 func (tracing) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []goredis.Cmder) error {
 		ctx, span := beginSpan(ctx, "redis pipeline", len(cmds))

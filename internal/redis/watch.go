@@ -25,9 +25,9 @@ func handle(message any, connected func(), notice func(payload string)) {
 	}
 }
 
-// Watch calls notice for each session that another node acquires from this one, until ctx is
-// done or the connection breaks. It calls the function `connected` as soon as notices can
-// arrive.
+// Watch calls the function `notice` for each session that another node acquires from this
+// one, until ctx is done or the connection breaks. It calls the function `connected` as soon
+// as notices can arrive.
 func (s *Store) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
 	if err := s.listen(ctx, s.keys.channel+store.NodeID(node), connected, notice); err != nil {
 		return fmt.Errorf("watch: %w", err)
@@ -35,8 +35,8 @@ func (s *Store) Watch(ctx context.Context, node string, connected func(), notice
 	return nil
 }
 
-// listen passes the messages of a channel to notice, until ctx is done or the connection
-// breaks.
+// listen passes the messages of a channel to the function `notice`, until ctx is done or the
+// connection breaks.
 func (s *connection) listen(ctx context.Context, channel string, connected func(), notice func(payload string)) error {
 	subscription := s.client.Subscribe(ctx, channel)
 	defer subscription.Close()

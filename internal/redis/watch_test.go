@@ -10,7 +10,6 @@ import (
 	"refresher/test/redistest"
 )
 
-// watcher is a running Watch.
 type watcher struct {
 	notices chan string
 	done    chan error
@@ -40,7 +39,7 @@ func (w *watcher) ended(t *testing.T) {
 	}
 }
 
-// take saves a session for the node from, and acquires it for the node to.
+// take saves a session for the node `from`, and acquires it for the node `to`.
 func (s *harness) take(t *testing.T, id, from, to string) {
 	t.Helper()
 	r := record(id)

@@ -71,7 +71,7 @@ const few = 8
 func (s *Set) end(entries []*entry) {
 	now := s.now()
 	byID := make(map[string]*entry)
-	var standing []*entry // holds copies, which can be read without the lock
+	var standing []*entry // these are copies, which can be read without the lock
 	s.mu.RLock()
 	end := s.endSessions
 	for _, e := range entries {
@@ -113,7 +113,6 @@ func matcher(standing []*entry, now session.UnixSec) func(*session.ResumeClaims)
 	}
 }
 
-// noteEnded counts a session that was ended for a revocation.
 func (s *Set) noteEnded(e *entry, accessEndsAt session.UnixSec) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,7 +148,7 @@ func (s *Set) report(ctx context.Context) error {
 // await polls the progress until it is complete or the deadline has passed.
 func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Progress {
 	if soon := time.Now().Add(2 * lookEvery); deadline.Before(soon) {
-		deadline = soon // ending this node's sessions took long, so the other nodes may already be done
+		deadline = soon // It took long to end this node's sessions, so the other nodes may already be done.
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -162,7 +161,7 @@ func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Pro
 	return p
 }
 
-// progress returns the progress of all nodes, from the store.
+// progress reads the progress of all nodes from the store.
 func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
 	// A node writes its status last, so progress reads the statuses first.
 	statuses, statusErr := s.config.Nodes.Statuses(ctx, statusTopic)
@@ -190,7 +189,6 @@ func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
 	return p
 }
 
-// progressHere returns the progress of this node alone.
 func (s *Set) progressHere(e *entry) store.Progress {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

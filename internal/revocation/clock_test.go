@@ -61,8 +61,8 @@ func TestClockSetBackAPart(t *testing.T) {
 	})
 }
 
-// withClock starts a node. The node's wall clock is ahead of the test's clock by the returned number of
-// nanoseconds, which the test may change.
+// withClock starts a node whose wall clock is ahead of the fake clock by the returned number
+// of nanoseconds. The test may change the number.
 func withClock(t *testing.T, s *shared) (*node, *atomic.Int64) {
 	n := newNode(t, s, "a")
 	var ahead atomic.Int64

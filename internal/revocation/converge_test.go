@@ -91,7 +91,7 @@ func converge(t *testing.T, story []step) {
 			s.set(func(s *shared) { s.deaf = !s.deaf })
 		case "restart":
 			n.link.set(connect)
-			n.stop() // saves what the store lacks
+			n.stop() // also saves the revocations that the store lacks
 			nodes[step.node] = start(t, s, fmt.Sprintf("%d.%d", step.node, i))
 		}
 	}

@@ -12,7 +12,7 @@ import (
 type project struct {
 	held       int                         // number of revocations, including lifted ones
 	bySelector map[store.Selector][]*entry // revocations that are not lifted, by descending Until
-	byID       []*entry                    // the same revocations, by id
+	byID       []*entry                    // the same revocations, in the order of their ids
 }
 
 // projects has the index of each project, by App ID.

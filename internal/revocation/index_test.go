@@ -212,8 +212,8 @@ func TestStoreFull(t *testing.T) {
 		time.Sleep(10 * time.Minute) // bubble
 		a.wantRevoked(2, false)
 		other.wantRevoked(2, false)
-		if got := a.link.putCount() - before; got != 2 || a.holds() != 1 || a.lacks() != 0 {
-			t.Errorf("put %d times, want each once; has %+v", got, a.Set)
+		if got := a.link.putCount() - before; got != 2 || a.holds() != 1 || a.lacks() != 0 || !strings.Contains(a.log.String(), "refused by the store") {
+			t.Errorf("put %d times, want each once; has %+v, and logged\n%s", got, a.Set, a.log)
 		}
 	})
 }

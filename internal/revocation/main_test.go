@@ -75,7 +75,7 @@ func withStore(t *testing.T, test func(t *testing.T, s *shared)) {
 	synctest.Test(t, func(t *testing.T) { test(t, newShared()) })
 }
 
-// set changes how the store behaves.
+// set changes the store.
 func (s *shared) set(change func(s *shared)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +94,7 @@ func (s *shared) snapshot() (copied data) {
 
 func (s *shared) restore(d data) { s.set(func(s *shared) { s.data = d.clone() }) }
 
-// counts returns how often the version was read, and how often all revocations.
+// counts returns how often the version was read, and how often all revocations were read.
 func (s *shared) counts() (readings, full int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,7 +126,7 @@ func (s *shared) notify(change store.RevocationsChange) {
 	}
 }
 
-// link connects one node to the store, and can be cut.
+// link connects one node to the store, and can fail.
 type link struct {
 	*shared
 	away     bool          // all requests fail
@@ -134,7 +134,7 @@ type link struct {
 	readOnly bool          // writes fail
 	lag      time.Duration // delay of reading the revocations, but not of reading the version
 	putLag   time.Duration
-	puts     int // number of revocations that were put into the store
+	puts     int
 	said     int // number of statuses that were written
 }
 
@@ -334,14 +334,12 @@ func (n *node) join(id string, uid uint32) {
 // tokensEnd is when the tokens of all sessions expire.
 const tokensEnd = 4_000_000_000
 
-// open returns the open sessions.
 func (n *node) open() map[string]session.ResumeClaims {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return maps.Clone(n.sessions)
 }
 
-// holds returns how many revocations the node holds.
 func (n *node) holds() int {
 	n.Set.mu.RLock()
 	defer n.Set.mu.RUnlock()
@@ -393,8 +391,8 @@ func (n *node) addUnsaved(r store.Revocation) (store.Revocation, store.Progress)
 
 func (n *node) lift(id string) {
 	n.t.Helper()
-	if _, err := n.Lift(n.t.Context(), "app", id); err != nil {
-		n.t.Fatal(err)
+	if r, err := n.Lift(n.t.Context(), "app", id); err != nil || !r.Lifted || r.Version != 2 {
+		n.t.Fatal(r, err)
 	}
 }
 
@@ -414,7 +412,8 @@ func revocation(uid int) store.Revocation {
 	return store.Revocation{Selector: store.Selector{App: "app", User: strconv.Itoa(uid)}, Until: session.SecOf(time.Now().Add(time.Hour))}
 }
 
-// lacks returns how many revocations the store does not have, as far as the node knows.
+// lacks returns the number of revocations that the store does not have, as far as the node
+// knows.
 func (n *node) lacks() int {
 	n.Set.mu.RLock()
 	defer n.Set.mu.RUnlock()
@@ -437,7 +436,6 @@ func (n *node) wantEnded(id string, sessions int) {
 	}
 }
 
-// logBuffer is a log that can be read while it is written.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	pollEvery    = 500 * time.Millisecond // how often the version is read, in case a notice was lost
+	pollEvery    = 500 * time.Millisecond // how often the version is read, since notices can be lost
 	minRetry     = 100 * time.Millisecond // first pause after an error of the store; it doubles up to maxRetry
 	maxRetry     = 2 * time.Second
 	storeTimeout = 3 * time.Second        // timeout of a request that no caller waits for
@@ -20,7 +20,7 @@ const (
 	expireEvery  = 10 * time.Second       // how often revocations that have ended are removed
 	fullPause    = time.Minute            // how long the node sends no new revocations to a full store
 	maxGap       = 300 * time.Millisecond // maximum pause after a sync; the pause is twice the time that the sync took
-	lastChance   = time.Second            // how long Run flushes after its context is done
+	lastChance   = time.Second            // how long Run flushes before it returns
 	backlog      = 256                    // maximum number of changes that wait to be merged; if more come, all revocations are read again
 )
 
@@ -48,7 +48,7 @@ func (s *Set) watch(ctx context.Context) {
 		err := s.config.Store.WatchRevocations(ctx, func(c store.RevocationsChange) {
 			select {
 			case s.changes <- c:
-			default: // the channel is full: follow notices a missing change by the next version
+			default: // the channel is full; the method follow notices by the version of the next change that one is missing
 			}
 		})
 		if !pause(ctx, time.Second) {
@@ -59,10 +59,10 @@ func (s *Set) watch(ctx context.Context) {
 	}
 }
 
-// backoff computes the pause before the next request to the store after an error.
+// backoff computes the pause after an error of the store.
 type backoff struct{ last time.Duration }
 
-// after returns the pause after an answer of the store; 0 if err is nil.
+// after returns the pause before the next request to the store; 0 if err is nil.
 func (b *backoff) after(err error) time.Duration {
 	if err == nil {
 		b.last = 0
@@ -72,7 +72,6 @@ func (b *backoff) after(err error) time.Duration {
 	return b.last
 }
 
-// replicator synchronises the set and the store.
 type replicator struct {
 	*Set
 	next    time.Time // time of the next poll
@@ -123,8 +122,8 @@ func (r *replicator) wait(ctx context.Context) bool {
 	}
 }
 
-// flushOrPause puts the revocations that the store lacks into the store. If the store is full,
-// it puts only lifts there for fullPause.
+// flushOrPause puts the revocations that the store lacks into the store. After the store was
+// found to be full, flushOrPause puts only lifts there for the time fullPause.
 func (r *replicator) flushOrPause(ctx context.Context, now time.Time) error {
 	pausing := now.Sub(r.full) < fullPause
 	err := r.flush(ctx, pausing)
@@ -157,9 +156,10 @@ func (r *replicator) answered(began time.Time, err error) {
 	}
 }
 
-// follow merges a published change, and the changes that wait after it. It reports whether the set
-// is complete up to the last of these changes. For a change that is older than the last read it
-// returns false, which only costs another read. The caller holds syncing.
+// follow merges a published change, and the changes that wait after it. It reports whether
+// the set is complete up to the last of these changes. For a change that is older than the
+// last read of the store, follow returns false, which only causes another read. The caller
+// has locked `syncing`.
 func (s *Set) follow(c store.RevocationsChange) (current bool) {
 	s.merge(c.Changed, false)
 	if c.From == s.known {
@@ -204,7 +204,7 @@ func (s *Set) sync(ctx context.Context) error {
 	return nil
 }
 
-// reached records that the set is complete up to a version. The caller holds syncing.
+// reached records that the set is complete up to a version. The caller has locked `syncing`.
 func (s *Set) reached(version store.RevocationsVersion) {
 	s.known = version
 	s.mu.Lock()
@@ -224,9 +224,9 @@ func (s *Set) lockSync(ctx context.Context) error {
 
 func (s *Set) unlockSync() { <-s.syncing }
 
-// flush puts the revocations that the store lacks into the store. If onlyKnown is true, it puts
-// only lifts there, which need no room. It stops after flushTime, so that other nodes' changes
-// need not wait, and wakes the replicator to call it again.
+// flush puts the revocations that the store lacks into the store. If `onlyKnown` is true,
+// flush puts only lifts there, which need no room. It stops after flushTime, so that other
+// nodes' changes need not wait, and then wakes the replicator, which calls flush again.
 func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	began := time.Now()
 	var unsaved []store.Revocation

@@ -33,7 +33,7 @@ func TestStoreAway(t *testing.T) {
 				if took := time.Since(began); took > patience || !cmp.Equal(p, store.Progress{Ended: 1, AccessEndsAt: tokensEnd}) {
 					t.Errorf("%+v after %s, want this node's progress within %s", p, took, patience)
 				}
-				for range 2 { // lifts twice, since the first lift is not saved yet
+				for range 2 { // the second lift is not lost either, although the first is not saved yet
 					if _, err := a.Lift(t.Context(), "app", lifted.ID); !errors.Is(err, store.ErrUnsaved) {
 						t.Fatalf("Lift: %v", err)
 					}

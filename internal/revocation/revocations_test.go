@@ -144,8 +144,8 @@ func (m midway) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acqu
 	return held, err
 }
 
-// A client is revoked after its node has checked the revocations, and before its session is
-// in the table.
+// The client is revoked between the node's check of the revocations and the entry of its
+// session in the node's table.
 func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 	for _, way := range []apptest.Way{apptest.Resume, apptest.Renew} {
 		t.Run(fmt.Sprint(way), func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestRevocationRefusals(t *testing.T) {
 			`{"channel":5}`, `{"channel":"c","subjekt":"ana"}`, `{"channel":"","uid":7}`,
 		} {
 			answer, text := s.Ask(0, s.Admin, http.MethodPost, "/v1/revocations", body)
-			if answer.StatusCode != http.StatusBadRequest || strings.Contains(text, "selection") { // "selection" is a name in the code
+			if answer.StatusCode != http.StatusBadRequest || strings.Contains(text, "selection") { // an error message must not contain names of the code, such as selection
 				t.Errorf("%s: %d %s", body, answer.StatusCode, text)
 			}
 		}

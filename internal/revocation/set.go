@@ -27,7 +27,7 @@ type Config struct {
 // EndSessions ends each of this node's open sessions for which the function `match` returns
 // the id of a revocation. It calls the function `ended` with that id and the last second at
 // which the session's tokens work. It returns when all these sessions have ended, or after a
-// short time if some are locked; for the locked ones, it calls `ended` later.
+// short time if some are locked. When a locked session ends later, it calls `ended` then.
 type EndSessions func(match func(*session.ResumeClaims) (id string), ended func(id string, accessEndsAt session.UnixSec))
 
 // Set is one node's copy of the revocations. It is safe for concurrent use.
@@ -37,7 +37,7 @@ type Set struct {
 	loaded  chan struct{}    // closed once the store was read
 	changes chan store.RevocationsChange
 
-	wakeSync, wakeAct chan struct{} // these signals wake the replicator and the function act
+	wakeSync, wakeAct chan struct{} // signals that wake the replicator and the method act
 
 	// syncing is a mutex whose Lock can be cancelled: it contains an element while it is
 	// locked. It guards the field `known`, and is held during a sync.
@@ -50,8 +50,8 @@ type Set struct {
 	projects    projects            // by App ID
 	expired     session.UnixSec     // highest Until of the entries that were removed because they had ended
 	unsaved     map[*entry]struct{} // entries whose version the store does not have
-	unapplied   []*entry            // new entries, whose sessions act must end
-	ending      map[*entry]int64    // entries whose sessions Add is ending, with the value of reachedSeq before that
+	unapplied   []*entry            // new entries; the method act must end the sessions that they match
+	ending      map[*entry]int64    // entries whose sessions Add is ending now, with the earlier value of reachedSeq
 	reachedSeq  int64               // RevocationsVersion.Seq of the version in the field `known`
 	unreported  map[*entry]struct{} // entries whose count of ended sessions must be written into the store
 }
@@ -89,7 +89,7 @@ func New(c Config) *Set {
 	return s
 }
 
-// reading wraps a function that returns the value of a metric, so that it is called under mu.
+// reading wraps the function that computes a metric's value, so that it is called under mu.
 func (s *Set) reading(value func() int) func() float64 {
 	return func() float64 {
 		s.mu.RLock()
@@ -127,8 +127,9 @@ func (s *Set) now() session.UnixSec { return session.SecOf(s.clock()) }
 // few milliseconds.
 const mergeBatch = 256
 
-// merge merges copies of revocations from the store. If the argument `all` is true, the store
-// has no others, so that entries that are not among the copies are put into the store again.
+// merge merges copies of revocations from the store. If the argument `all` is true, the
+// copies are all revocations of the store. Then the entries that are not among them are put
+// into the store again.
 func (s *Set) merge(copies []store.Revocation, all bool) {
 	// The copies are sorted by id, since insertion into byID is cheap in that order.
 	copies = slices.SortedFunc(slices.Values(copies), func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })
@@ -185,8 +186,8 @@ func (s *Set) mergeBatch(copies []store.Revocation) (news []store.Revocation) {
 	return news
 }
 
-// put adds a revocation, or replaces its older version, as not yet stored. The caller holds
-// mu.
+// put adds a revocation, or replaces an older version of it. The store does not have this
+// version yet. The caller holds mu.
 func (s *Set) put(r *store.Revocation) *entry {
 	e := s.entries[r.ID]
 	if e == nil {

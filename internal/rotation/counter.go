@@ -39,7 +39,7 @@ type counter struct {
 }
 
 // count counts the sessions of the cluster by project and certificate. For some time it
-// returns the last result again, see countShare.
+// returns the last result again (see countShare).
 func (c *counter) count(ctx context.Context, s Store) (counts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

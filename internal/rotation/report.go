@@ -70,7 +70,7 @@ func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 type facts struct {
 	counts      counts
 	unpublished []string        // live nodes that have not published a status
-	watched     session.UnixSec // when the first of the project's live nodes started to follow the certificates
+	watched     session.UnixSec // when the first of the live nodes that serve the project began to record certificates
 	unknown     holders
 	by          map[session.Fingerprint]*evidence
 }
@@ -82,7 +82,6 @@ type evidence struct {
 	until    session.UnixSec // when the last token without a session expires; 0 if no node was seen to sign with the certificate
 }
 
-// newFacts returns the data about a project, from the statuses and counts.
 func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 	f := &facts{counts: counts, unknown: counts.apps[app][0], by: make(map[session.Fingerprint]*evidence)}
 	for _, node := range slices.Sorted(maps.Keys(statuses)) {
@@ -92,7 +91,7 @@ func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 			continue
 		}
 		p, serves := s.Projects[app]
-		if !serves { // the node does not follow this project's certificates
+		if !serves { // the node does not serve this project
 			continue
 		}
 		if f.watched == 0 || s.Started < f.watched {

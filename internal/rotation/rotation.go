@@ -81,8 +81,8 @@ func (t *Tracker) observe() map[string][]session.Fingerprint {
 	return projects
 }
 
-// Run publishes with which certificates this node signs, and follows the other nodes, until
-// ctx is done.
+// Run publishes with which certificates this node signs, and reads the statuses of the other
+// nodes, until ctx is done.
 func (t *Tracker) Run(ctx context.Context) {
 	for away := false; ctx.Err() == nil; {
 		_, err := t.refresh(ctx)
@@ -102,9 +102,9 @@ func (t *Tracker) Run(ctx context.Context) {
 	}
 }
 
-// refresh merges the statuses of the other nodes into this node's status, publishes its own
-// status, and returns the statuses of all live nodes by name; nil for a node that has not
-// published one.
+// refresh merges the statuses of the other nodes into this node's status, and publishes this
+// node's status. It returns the statuses of all live nodes by name. The status is nil for a
+// node that has not published one.
 func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
@@ -152,7 +152,7 @@ func (t *Tracker) Describe(ch chan<- *prometheus.Desc) { ch <- signs }
 
 // Collect implements prometheus.Collector.
 func (t *Tracker) Collect(ch chan<- prometheus.Metric) {
-	seen := make(map[session.Fingerprint]bool) // two projects can have the same certificate, at least in tests
+	seen := make(map[session.Fingerprint]bool) // two projects can have the same certificate, at least in tests; a metric must not appear twice
 	for _, certificates := range t.observe() {
 		if f := certificates[0]; !seen[f] {
 			seen[f] = true

@@ -99,7 +99,6 @@ func startFor(t *testing.T, s *shared, app string, longest time.Duration, name s
 	return n
 }
 
-// sweep renews a node's lease.
 func sweep(t *testing.T, s *shared, node string) {
 	t.Helper()
 	if _, err := s.Sweep(t.Context(), node, store.Renew); err != nil {

@@ -17,7 +17,7 @@ const keepFor = session.MaxLifetime
 
 // status is what each node publishes about its certificates, as JSON.
 type status struct {
-	// Started is when the node started, and began to follow the certificates.
+	// Started is when the node started, and began to record certificates.
 	Started session.UnixSec `json:"started"`
 	// MaxTTL is the maximum lifetime of the node's tokens without a session, in seconds.
 	MaxTTL int64 `json:"maxTTL"`
@@ -29,7 +29,7 @@ type status struct {
 type signing struct {
 	// Certificate is the certificate with which the node signs.
 	Certificate session.Fingerprint `json:"certificate"`
-	// Until has, for each other certificate with which any node was seen to sign, the
+	// Until has an entry for each other certificate with which any node was seen to sign: the
 	// time at which the last token without a session that it signed expires.
 	Until map[session.Fingerprint]session.UnixSec `json:"until,omitempty"`
 }

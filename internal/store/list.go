@@ -81,7 +81,7 @@ func List(ctx context.Context, l Lister, q ListQuery) (records []Record, next st
 	return records, w.at.cursor(), nil
 }
 
-// Walk calls visit with batches of all open sessions, in the order of List.
+// Walk calls the function `visit` with batches of all open sessions, in the order of List.
 func Walk(ctx context.Context, l Lister, visit func([]Record)) error {
 	w := walk{lister: l}
 	for {
@@ -97,7 +97,7 @@ func Walk(ctx context.Context, l Lister, visit func([]Record)) error {
 type walk struct {
 	lister Lister
 	at     place
-	loaded bool     // the field `rest` is valid
+	loaded bool     // whether the field `rest` is valid
 	rest   []string // ids of the current shard that were not read yet
 }
 
@@ -137,7 +137,6 @@ type place struct {
 	after string
 }
 
-// placeOf reads a cursor. The error is a *session.Error.
 func placeOf(cursor string) (place, error) {
 	if cursor == "" {
 		return place{}, nil

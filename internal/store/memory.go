@@ -37,7 +37,7 @@ type memoryShard struct {
 	generation string
 	open       map[string]Record // including ended sessions whose end is not delivered
 	ended      map[string]Record // the tombstones
-	earliest   session.UnixMilli // a time before which no session in the map `open` is due
+	earliest   session.UnixMilli // no session in the map `open` is due before this time
 	tombstones []tombstone       // ordered by the time at which they expire
 }
 
@@ -46,7 +46,7 @@ type tombstone struct {
 	until session.UnixSec
 }
 
-// NewMemory makes an empty store. now is its clock.
+// NewMemory makes an empty store, which uses the clock `now`.
 func NewMemory(now func() time.Time) *Memory {
 	m := &Memory{now: now, nodes: make(map[string]memoryNode), watch: make(map[string]map[*func(string)]struct{})}
 	for i := range m.shards {
@@ -60,7 +60,6 @@ func (s *memoryShard) reset(generation string) {
 	*s = memoryShard{generation: generation, open: make(map[string]Record), ended: make(map[string]Record), earliest: math.MaxInt64}
 }
 
-// put stores the record of an open session.
 func (s *memoryShard) put(r Record) {
 	s.open[r.Session] = r
 	s.earliest = min(s.earliest, r.Due)
@@ -124,7 +123,7 @@ func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) 
 	return Acquired{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
 
-// Save writes records, each by itself, and returns what the writer of each must do.
+// Save writes each record independently, and returns what the writer of each must do.
 func (m *Memory) Save(_ context.Context, records []Record) ([]Outcome, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -181,7 +180,7 @@ func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	return m.write(&w, r), nil
 }
 
-// write writes a wish into the record r, notifies its owner and returns the record.
+// write stores the record r with the wish, notifies its owner and returns the record.
 func (m *Memory) write(w *Wish, r Record) Record {
 	w.Write(&r)
 	m.shards[ShardOf(r.Session)].put(r)
@@ -210,7 +209,7 @@ func (s *memoryShard) removeTombstone(g tombstone) {
 	}
 }
 
-// notifyLoser notifies the previous owner, whose name is in `before`, if another node owns
+// notifyLoser notifies the session's previous owner, the node `before`, if another node owns
 // the session now.
 func (m *Memory) notifyLoser(before, node, id string) {
 	if before != node {
@@ -218,14 +217,12 @@ func (m *Memory) notifyLoser(before, node, id string) {
 	}
 }
 
-// notify sends node a notice about a session.
 func (m *Memory) notify(node, id string) {
 	for tell := range m.watch[node] {
 		(*tell)(id)
 	}
 }
 
-// expireTombstones removes the tombstones that have expired.
 func (s *memoryShard) expireTombstones(now time.Time) {
 	for len(s.tombstones) > 0 && s.tombstones[0].until <= session.SecOf(now) {
 		s.removeTombstone(s.tombstones[0])

@@ -19,8 +19,8 @@ type memoryRevocations struct {
 	version  RevocationsVersion // guarded by mu, like all fields below
 	all      map[string]storedRevocation
 	ended    map[string]storedEnded
-	earliest session.UnixSec // a time before which no revocation ends
-	losses   int             // number of times that the store was emptied
+	earliest session.UnixSec // no revocation ends before this time
+	losses   int             // how often Lose has emptied the store
 	watchers map[*func(RevocationsChange)]struct{}
 }
 

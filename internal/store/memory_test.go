@@ -53,7 +53,6 @@ func (m *memory) wantLen(open, tombstones int) {
 	}
 }
 
-// open returns the record of an open session that is overdue.
 func (m *memory) open(id string) store.Record {
 	r := said("a", 1, 1, detached, "", 1)
 	r.Session, r.Due = id, session.MilliOf(m.now.Add(-store.Slack))

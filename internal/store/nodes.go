@@ -45,7 +45,7 @@ func (m *Memory) SetStatus(_ context.Context, node, topic, status string) error 
 	defer m.mu.Unlock()
 	n := m.nodes[node]
 	if n.until.IsZero() {
-		n.until = m.now() // a node without a lease is kept for NodeKept, too
+		n.until = m.now() // a node that has no lease is kept for NodeKept, too
 	}
 	if n.statuses == nil {
 		n.statuses = make(map[string]string)

@@ -46,7 +46,8 @@ const (
 
 // Later returns the new due time of an overdue session that a sweep has claimed, or has left
 // to its live owner. The time is one Lease from now, minus a part of SweepEvery. That part
-// changes every second, so that not always the same node finds the session first.
+// changes every second. Otherwise the same node would always be the first to find the
+// session.
 func Later(now session.UnixMilli) session.UnixMilli {
 	early := int64(now.Sec()) * laterStep % SweepEvery.Milliseconds()
 	return now.Add(Lease - time.Duration(early)*time.Millisecond)
@@ -82,7 +83,7 @@ type Record struct {
 	TermsChanged bool
 }
 
-// OwnedBy reports whether a node is the owner in the record.
+// OwnedBy reports whether the record names the node as the owner.
 func (r *Record) OwnedBy(node string) bool { return NodeID(r.Node) == NodeID(node) }
 
 // clone returns a copy that shares nothing with r.
@@ -123,7 +124,7 @@ const (
 	DeliveredEnd
 )
 
-// Has reports whether t contains all events of what.
+// Has reports whether t contains all events of `what`.
 func (t Delivered) Has(what Delivered) bool { return t&what == what }
 
 // HasEnded reports whether the session has ended, for any reason.

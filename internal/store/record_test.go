@@ -26,8 +26,7 @@ func TestShardOf(t *testing.T) {
 	}
 }
 
-// said returns the record that a node saves for a session with this state, end reason and
-// epochs.
+// said returns the record that a node saves for a session with these values.
 func said(node string, epoch, version uint64, state session.State, reason session.EndReason, proven uint64) store.Record {
 	return store.Record{
 		Record: session.Record{
@@ -55,7 +54,6 @@ func drawSaid(t *rapid.T, node string) store.Record {
 	return r
 }
 
-// replaces reports whether a store replaces the record old by r.
 func replaces(old, r *store.Record) bool {
 	_, replace := store.Resolve(old, r)
 	return replace

@@ -15,7 +15,8 @@ const (
 	// session.
 	CloseSuperseded
 	// Release: another node owns the session, and the client of this node's connection may
-	// not know it. Close the connection so that the client resumes, and drop the session.
+	// not know that node. Close the connection so that the client resumes, and drop the
+	// session.
 	Release
 	// RaiseEpoch: the answer to an Acquire of this node was lost. Save again under
 	// Outcome.Epoch.
@@ -24,7 +25,7 @@ const (
 	// client.
 	EndSession
 	// FinishEnd: an operator ended the session in the store. End it on this node, with the
-	// reason of Outcome.Ending, and save that.
+	// reason of Outcome.Ending, and save the ended session.
 	FinishEnd
 	// LeaveAlone: the stored record cannot be read, see ErrUnreadable. Continue without the
 	// store.
@@ -48,16 +49,16 @@ type Writer interface {
 	Acknowledge(r *Record, o Outcome)
 }
 
-// Resolve decides about a Save of r if the store has the record `old` of the same session.
-// It returns what the writer must do, and whether r replaces `old`. If r does, the store
-// writes r.KeepWish(old); otherwise the store writes the wish of r.unstoredWish(old) into
-// `old`. Every store implements this rule.
+// Resolve decides about a Save of r if the store has the record `old` of the same session. It
+// returns what the writer must do, and whether r replaces `old`. If r replaces `old`, the
+// store writes r.KeepWish(old); otherwise the store writes the wish of r.unstoredWish(old)
+// into `old`. Every store implements this rule.
 //
-// The higher epoch wins. If two nodes have the same epoch, the higher rank wins (see rank).
-// A node that loses by its epoch closes its connection as superseded only if the client has
-// presented the loser's resume key, or a later one, to the winner. Otherwise the client may
-// not know of the winner, and must reconnect. A session that was ended on purpose stays
-// ended.
+// The record with the higher epoch wins. If two nodes have the same epoch, the record with
+// the higher rank wins (see rank). A node that loses by its epoch closes its connection as
+// superseded only if the client has presented the loser's resume key, or a later one, to the
+// winner. Otherwise the client may not know of the winner, and must reconnect. A session that
+// was ended on purpose stays ended.
 func Resolve(old, r *Record) (o Outcome, replace bool) {
 	own := r.Node == old.Node && r.Epoch == old.Epoch
 	switch {
@@ -76,9 +77,10 @@ func Resolve(old, r *Record) (o Outcome, replace bool) {
 	}
 }
 
-// afterEnd is Resolve for a stored record r that was ended on purpose. Only its owner may
-// replace it, with the same end. If the session is still open on the owner, or has ended
-// there for another reason, the owner must finish the stored end.
+// afterEnd decides about a Save of the record `next` if the stored record r was ended on
+// purpose. Only the owner of r may replace r, and only with the same end. If the session is
+// still open on the owner, or has ended there for another reason, the owner must finish the
+// stored end.
 func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 	switch {
 	case own && next.endedOnPurpose() && next.Reason == r.Reason:

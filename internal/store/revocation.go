@@ -9,8 +9,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Selector selects sessions of one project. A session must match all fields that are not
-// empty.
+// Selector selects sessions of one project: those that match all fields that are not empty.
 type Selector struct {
 	App     string `json:"app"`               // the project
 	Channel string `json:"channel,omitempty"` // of RTC
@@ -18,8 +17,8 @@ type Selector struct {
 	Subject string `json:"subject,omitempty"` // the subject of the credential
 }
 
-// Matches reports whether s selects a session. If s has a Channel, User is compared with the
-// RTC user only, otherwise with the users of all services.
+// Matches reports whether s selects a session. If s has a Channel, User is compared only with
+// the RTC user; otherwise it is compared with the users of all services.
 func (s *Selector) Matches(k *session.ResumeClaims) bool {
 	if s.App != k.App || s.Subject != "" && s.Subject != k.Subject {
 		return false

@@ -47,8 +47,8 @@ type Wish struct {
 var ErrNoSession = errors.New("the store has no such open session")
 
 // Register is the last-writer-wins register of a session: the RTC role, and the version of
-// the newest wish for a role or for fresh tokens. Of two records of a session, the role in
-// the one with the higher version counts.
+// the newest wish for a role or for fresh tokens. If two records of a session have different
+// roles, the role of the record with the higher version counts.
 type Register struct {
 	Version session.UnixMilli
 	Role    session.Role
@@ -72,9 +72,9 @@ func (r *Record) newerWish(old *Record) Register {
 	return old.Register()
 }
 
-// KeepWish returns the record that a store must write when r replaces the record `old`: r,
-// but with the wish of `old` if that wish is newer. Such a wish stays pending if it was
-// pending. Any other wish is no longer pending.
+// KeepWish returns the record that a store must write when r replaces the record `old`: r
+// itself, or r with the wish of `old` if that wish is newer. The wish of `old` stays pending
+// if it was pending; a wish of r is not pending.
 func (r *Record) KeepWish(old *Record) Record {
 	next := *r
 	if next.Identity = old.Identity; !sameIdentity(&r.Identity, &old.Identity) {
@@ -88,9 +88,9 @@ func (r *Record) KeepWish(old *Record) Record {
 	return next
 }
 
-// unstoredWish returns the wish of r that a store must write into the record `old` although
-// r does not replace that record: the node of r applied the wish while the store was down.
-// It returns false if there is no such wish, or `old` has a later one.
+// unstoredWish returns the wish that a store must write into the record `old` although r does
+// not replace `old`: the node that saves r applied this wish while the store was down. It
+// returns false if r has no such wish, or `old` has a later one.
 func (r *Record) unstoredWish(old *Record) (Wish, bool) {
 	w := Wish{Session: r.Session, Kind: WishRole, Role: r.Register().Role, At: r.WishVersion}
 	if r.HasEnded() && r.Reason == session.EndRevoked {
@@ -112,8 +112,8 @@ func (w *Wish) Write(r *Record) {
 	r.WishVersion, r.WishPending = max(r.WishVersion+1, w.At), true
 }
 
-// setRole sets the role of the record's RTC identity, if it has one, in a copy, since other
-// records share the identity.
+// setRole sets the RTC role of the record, if it has one. It changes a copy of the identity,
+// since other records share the identity.
 func (r *Record) setRole(role session.Role) {
 	if rtc := r.Identity.RTC; rtc != nil {
 		set := *rtc

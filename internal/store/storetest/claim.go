@@ -54,7 +54,7 @@ func claimsOwner(w *world) {
 	w.same("what is held of a claimed session", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held, afterClaim)
 }
 
-// claimsFromLiving: an owner that was cut off only for a while gets its session back.
+// claimsFromLiving: an owner that was cut off only for a while becomes the owner again.
 func claimsFromLiving(w *world) {
 	r := w.at(proven)
 	r.Due = session.MilliOf(w.after(-store.Slack))
@@ -113,7 +113,7 @@ func claimsOwn(w *world) {
 	// Node A is alive, and does not renew the session.
 	w.pass(store.SweepEvery)
 	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeA, r.Session)
-	// Once node A has saved the session, sweeps no longer hand it over.
+	// After node A has saved the session, sweeps no longer return it.
 	r.Version += 2
 	r.Due = session.MilliOf(w.after(time.Hour))
 	w.saved(r)

@@ -35,14 +35,13 @@ type Sessions interface {
 	// Acquire makes a node the owner of a session whose resume key a client presented. It
 	// returns a *session.EndedError if the key is no longer valid.
 	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
-	// Save writes records, each by itself, by the rule of store.Resolve.
+	// Save writes each record independently, by the rule of store.Resolve.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
 	// Sweep renews the node's lease, and claims for it the overdue sessions that are its
 	// own or whose owner's lease has expired, ordered by due time and id. store.Doing
 	// selects which of these it does.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
-	// Watch reports the sessions that other nodes take from this one, until
-	// ctx is done.
+	// Watch reports the sessions that other nodes acquire from this one, until ctx is done.
 	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
 }
 
@@ -54,7 +53,7 @@ type Wishes interface {
 	Wish(ctx context.Context, wish store.Wish) (store.Record, error)
 }
 
-// Open returns a new, empty store that uses the clock now. The store is closed at the end
+// Open returns a new, empty store, which uses the clock `now`. The store is closed at the end
 // of t.
 type Open func(t testing.TB, now func() time.Time) Store
 
@@ -64,7 +63,8 @@ type check struct {
 	run  func(w *world)
 }
 
-// Conformance checks that the stores that open returns follow the rules of package store.
+// Conformance checks that stores follow the rules of package store. The function `open` makes
+// each store.
 func Conformance(t *testing.T, open Open) {
 	for _, part := range []struct {
 		name   string

@@ -158,8 +158,8 @@ func listsFitting(w *world) {
 	w.same("what Walk visits", all, walked)
 }
 
-// listed saves n sessions spread over all shards, and as many more in a single shard as
-// `inOne` says. It returns their ids in the order of a listing.
+// listed saves n sessions that are spread over all shards, and `inOne` more sessions in a
+// single shard. It returns their ids in the order of a listing.
 func (w *world) listed(n, inOne int) []string {
 	w.Helper()
 	var records []store.Record

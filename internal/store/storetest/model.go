@@ -14,10 +14,9 @@ import (
 	"refresher/internal/store"
 )
 
-// Model runs arbitrary histories of operations on the stores that open returns and on
-// store.Memory, and expects the same answers from both, except for the due times of
-// returned records (see untimed) and the names of nodes. Each history has a store of its
-// own.
+// Model runs arbitrary histories of operations on stores that the function `open` makes, and
+// on store.Memory. It expects the same answers from both, except for the due times of
+// returned records (see untimed) and the names of nodes. Each history has a store of its own.
 func Model(t *testing.T, open Open) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := newClock()

@@ -13,7 +13,6 @@ var nodesChecks = []check{
 	{"keeps what was said over a lapse of the lease", nodesLapse},
 }
 
-// say sets a node's status.
 func (w *world) say(node, topic, status string) {
 	w.Helper()
 	if err := w.store.SetStatus(w.Context(), node, topic, status); err != nil {

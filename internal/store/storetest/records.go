@@ -57,14 +57,13 @@ func (w *world) at(s stage) store.Record {
 	return r
 }
 
-// next saves the record's next version.
 func (w *world) next(r *store.Record) {
 	w.Helper()
 	r.Version++
 	w.saved(*r)
 }
 
-// turns saves the record's next version, in the given stage.
+// turns moves the session to a stage, and saves the record's next version.
 func (w *world) turns(r *store.Record, s stage) {
 	w.Helper()
 	w.become(r, s)

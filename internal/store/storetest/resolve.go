@@ -21,8 +21,8 @@ type side struct {
 	version uint64
 }
 
-// record returns the record that the side saves. The argument `later` moves the expiry of
-// its tokens, so that the records of the two sides differ.
+// record returns the record that the side saves. The argument `later` moves the expiry of the
+// tokens, so that the records of the two sides differ.
 func (s side) record(w *world, id string, later session.UnixSec) store.Record {
 	r := w.record(id, s.node)
 	r.Epoch, r.Version = s.epoch, s.version

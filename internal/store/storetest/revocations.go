@@ -163,7 +163,6 @@ func revocationsOver(w *world) {
 	w.wantRevocations(again, hour)
 }
 
-// changeWatcher follows changes of the revocations.
 type changeWatcher struct {
 	w       *world
 	changes chan store.RevocationsChange

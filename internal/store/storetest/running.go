@@ -22,16 +22,16 @@ const certificate = 0x5eed_cafe
 // roundTrip is how long a client takes to confirm a bundle.
 const roundTrip = 80 * time.Millisecond
 
-// Joined returns the record that a node writes for a session whose client joined at the
-// time now and confirmed its tokens at once. The code of a running node makes the record,
-// so that each of its times has a realistic unit and size.
+// Joined returns the record that a node writes for a session whose client joined at the time
+// `now` and confirmed its tokens at once. The code of a running node makes the record, so
+// that each of its times has a realistic unit and size.
 func Joined(id, node string, who session.Identity, now time.Time) store.Record {
 	s := join(id, who, instant(now))
 	return written(s, node, 1, instant(now.Add(roundTrip)))
 }
 
 // Renewed is like Joined, but for a session that was joined half an hour before the time
-// now, and whose tokens were renewed at that time.
+// `now`, and whose tokens were renewed at that time.
 func Renewed(id, node string, who session.Identity, now time.Time) store.Record {
 	s := join(id, who, instant(now.Add(-30*time.Minute)))
 	at := instant(now)

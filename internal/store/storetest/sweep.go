@@ -11,8 +11,8 @@ import (
 	"refresher/internal/store"
 )
 
-// sweepChecks test which sessions a sweep hands over. claim.go tests how a claim changes
-// them.
+// sweepChecks test which sessions a sweep returns to a node. The checks in claim.go test how
+// a claim changes these sessions.
 var sweepChecks = []check{
 	{"finds nothing in an empty store", sweepsNothing},
 	{"hands over what is overdue by more than Slack", sweepsOverdue},
@@ -69,7 +69,7 @@ func sweepsLiving(w *world) {
 	w.stored(w.overdue(w.id()))
 	w.pass(store.Lease - time.Millisecond)
 	w.handed(nodeB)
-	// As long as node A sweeps, no other node is handed the session.
+	// While node A sweeps, no other node claims the session.
 	for range 40 {
 		w.sweep(nodeA)
 		w.pass(store.SweepEvery)

@@ -21,12 +21,12 @@ var watchChecks = []check{
 // patience is how long a store may take to deliver a notice, before the test fails.
 const patience = 10 * time.Second
 
-// watcher collects the notices of sessions that other nodes take from one node.
+// watcher collects the notices of sessions that other nodes acquire from one node.
 type watcher struct {
 	w       *world
 	node    string
 	notices chan string
-	stop    func() // ends the Watch
+	stop    func()
 }
 
 // watch starts a watcher, and returns when notices can arrive.

@@ -27,7 +27,6 @@ const (
 // highEpoch is above any epoch that a test saves.
 const highEpoch = 1_000_000
 
-// clock is the clock of the stores under test.
 type clock struct{ ms atomic.Int64 }
 
 func newClock() *clock {
@@ -56,7 +55,6 @@ func newWorld(t *testing.T, open Open) *world {
 // in returns the same world for a subtest.
 func (w *world) in(t *testing.T) *world { return &world{T: t, clock: w.clock, store: w.store} }
 
-// after returns the clock's time plus d.
 func (w *world) after(d time.Duration) time.Time { return w.clock.now().Add(d) }
 
 func (w *world) pass(d time.Duration) { w.clock.pass(d) }
@@ -188,7 +186,6 @@ func (w *world) same(what string, want, got any, options ...gocmp.Option) {
 	}
 }
 
-// doing returns the result of a sweep, and expects no error.
 func (w *world) doing(node string, do store.Doing) [store.Shards]store.Swept {
 	w.Helper()
 	swept, err := w.store.Sweep(w.Context(), node, do)

@@ -16,7 +16,6 @@ import (
 	"refresher/internal/store/storetest"
 )
 
-// times returns, for each session, the times of its saves in milliseconds after start.
 func (f *fakeStore) times(start time.Time) map[string][]int64 {
 	times := make(map[string][]int64)
 	for _, save := range f.saves {
@@ -46,7 +45,6 @@ func running(t *testing.T) (c *Cluster, s *fakeStore, stop func()) {
 	}
 }
 
-// inShard returns the writer of the n-th session of a shard.
 func (c *Cluster) inShard(shard, n int) *writer {
 	return &writer{id: storetest.InShard(shard, n+1)[n], cluster: c}
 }
@@ -105,7 +103,7 @@ func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 				promises = append(promises, promise{w.id, version, time.Now().Add(max(m.within, gatherFor))})
 			}
 			last := time.Now()
-			stop() // saves the waiting records at once
+			stop()
 			if took := time.Since(last); took != 0 || !s.left {
 				rt.Errorf("stopped after %s, gave the lease up: %v", took, s.left)
 			}
@@ -128,7 +126,6 @@ type silentWriter struct{ id int }
 
 func (*silentWriter) Acknowledge(*store.Record, store.Outcome) {}
 
-// doneStore is a store that answers every save with Done.
 type doneStore struct{ Store }
 
 func (doneStore) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
@@ -139,8 +136,6 @@ func (doneStore) Save(_ context.Context, records []store.Record) ([]store.Outcom
 	return outcomes, nil
 }
 
-// Enqueuing and flushing a record allocates no memory for the record; only the batch allocates
-// memory.
 func TestAllocationsPerRecord(t *testing.T) {
 	const records = 1300
 	c, _ := testCluster(doneStore{})

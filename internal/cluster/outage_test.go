@@ -45,7 +45,6 @@ func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 	}
 }
 
-// If one shard becomes reachable while another becomes unreachable, the node stays degraded.
 func TestAShardThatReturnsDoesNotHideOneThatIsAway(t *testing.T) {
 	s := New(Config{Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	one, other := &store.ShardSet{0: true}, &store.ShardSet{1: true}

@@ -53,7 +53,6 @@ type save struct {
 	versions map[string]uint64
 }
 
-// fakeStore records what is saved. While it is away, each save fails.
 type fakeStore struct {
 	away, left bool
 	raises     bool // version 1 of each record is answered with RaiseEpoch
@@ -92,7 +91,6 @@ func (*fakeStore) Watch(ctx context.Context, _ string, _ func(), _ func(string))
 	return ctx.Err()
 }
 
-// rewritten is a Node that records the shards given to SaveAllAgain.
 type rewritten struct {
 	Node
 
@@ -112,14 +110,11 @@ func testCluster(s Store) (*Cluster, *rewritten) {
 	return c, n
 }
 
-// flushAll makes all waiting records due and saves one batch of them.
 func flushAll(c *Cluster) (more bool) {
 	c.pending.makeAllDue()
 	return c.flush()
 }
 
-// The newest record of each session is saved once, even if older records were enqueued before and
-// the store failed several times.
 func TestTheNewestRecordIsSaved(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOf(rapid.SampledFrom([]string{"enqueue", "enqueue", "flush", "away", "back"})).Draw(rt, "moves")
@@ -156,8 +151,6 @@ func TestTheNewestRecordIsSaved(t *testing.T) {
 	})
 }
 
-// When a shard is reachable again, all its sessions are saved again. Sessions of other shards are
-// not.
 func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStore{away: true}
@@ -182,8 +175,6 @@ func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 	})
 }
 
-// A batch has at most shardBatch records of a shard. The memory needed for a reconnect storm is
-// freed.
 func TestBatchesAreBounded(t *testing.T) {
 	s := &fakeStore{}
 	c, _ := testCluster(s)
@@ -202,8 +193,6 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
-// If too many records of ended sessions wait, further ones are dropped and counted. Records of open
-// sessions are still accepted.
 func TestTooManyEndsAreDropped(t *testing.T) {
 	c, _ := testCluster(&fakeStore{away: true})
 	c.pending.ended = maxEnded
@@ -236,7 +225,6 @@ func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 	}
 }
 
-// No session is acquired for a client that has disconnected, even if a slot is free.
 func TestNothingIsAcquiredForAClientThatHasGone(t *testing.T) {
 	s := &fakeStore{}
 	c, _ := testCluster(s)

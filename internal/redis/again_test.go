@@ -12,12 +12,10 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// TestSentAgain: a command is sent once more if its connection was closed before any answer
-// arrived, and in no other case.
-func TestSentAgain(t *testing.T) {
+func TestSentAgainIfTheConnectionWasClosed(t *testing.T) {
 	t.Parallel()
 	reset := fmt.Errorf("write: %w", syscall.ECONNRESET)
-	for name, errs := range map[string][]error{ // the error of each attempt
+	for name, errs := range map[string][]error{
 		"answered":     {nil},
 		"closed":       {io.EOF, nil},
 		"reset":        {reset, nil},
@@ -50,9 +48,7 @@ func TestSentAgain(t *testing.T) {
 	}
 }
 
-// TestNotSentAgain: a pipeline that was answered in part is not sent again, and neither is a command whose
-// context is done.
-func TestNotSentAgain(t *testing.T) {
+func TestNotSentAgainAfterAnAnswerOrWithoutACaller(t *testing.T) {
 	t.Parallel()
 	sent := 0
 	partly := func(_ context.Context, cmds []goredis.Cmder) error {

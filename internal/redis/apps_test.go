@@ -13,8 +13,6 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node claims the sessions of all projects that it serves, and of no other project.
-// Other projects' sessions stay unchanged until a node that serves their project sweeps.
 func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)

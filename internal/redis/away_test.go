@@ -95,9 +95,7 @@ func (s *harness) fails(ctx context.Context, t *testing.T, what string) (slowest
 	return time.Since(began)
 }
 
-// TestAway checks that operations fail within their time limit while the store is
-// unreachable, whatever the cause, and work again afterwards.
-func TestAway(t *testing.T) {
+func TestOperationsFailInTimeWhileTheStoreIsAway(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr())
@@ -127,7 +125,7 @@ func TestAway(t *testing.T) {
 	}
 }
 
-func TestCancelled(t *testing.T) {
+func TestOperationsEndWithTheirContext(t *testing.T) {
 	t.Parallel()
 	_, s := startStore(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -142,8 +140,7 @@ func TestCancelled(t *testing.T) {
 	s.allWork(t)
 }
 
-// TestClosed expects operations after Close to fail, and running operations to end.
-func TestClosed(t *testing.T) {
+func TestOperationsFailAfterClose(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)
 	w := s.watching(t, "a")

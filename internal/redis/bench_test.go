@@ -21,8 +21,6 @@ import (
 // flush=128 8.2 µs. The time grows by at most a third from ten thousand sessions to a
 // million.
 
-// TestSessionIsSmall bounds the memory that a session takes in Redis, with records as a
-// node writes them: after a renewal, and a day later.
 func TestSessionIsSmall(t *testing.T) {
 	t.Parallel()
 	const sessions, most = 25_000, 430
@@ -92,8 +90,6 @@ func BenchmarkRenewal(b *testing.B) {
 	})
 }
 
-// renew renews the sessions that the function `next` returns, and saves `flush` of them at
-// once.
 func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	records := make([]store.Record, 0, flush)
 	report := c.measure(b, "renewal")
@@ -108,8 +104,6 @@ func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	b.ReportMetric(c.memory, "B/session")
 }
 
-// measure returns a function that reports the work of Redis since the call of measure,
-// divided by n items.
 func (c *crowd) measure(b *testing.B, item string) (report func(n int)) {
 	c.server.Do("CONFIG", "RESETSTAT")
 	cpu, commands := c.server.CPU(), c.server.Commands()
@@ -129,18 +123,16 @@ func benchEach(b *testing.B, run func(b *testing.B, c *crowd)) {
 	}
 }
 
-// crowd is a Redis full of sessions.
 type crowd struct {
 	t        testing.TB
 	server   *redistest.Server
 	store    *Store
 	versions []uint32
 	due      []session.UnixMilli
-	last     int     // the session that was renewed last
-	memory   float64 // bytes of Redis memory for each session
+	last     int
+	memory   float64
 }
 
-// interval is the time from one renewal of a session to the next, with tokens of an hour.
 const interval = 55 * time.Minute
 
 // fill starts a Redis and fills it with sessions of one node, which are due one after the
@@ -171,8 +163,6 @@ func (c *crowd) save(records []store.Record) {
 	must(c.t, (&harness{Store: c.store}).trySave(c.t.Context(), records))
 }
 
-// renewed returns the record that a scheduler writes once the client has confirmed
-// another renewal.
 func (c *crowd) renewed(i int) store.Record {
 	c.versions[i]++
 	now := c.due[i].Time()

@@ -14,7 +14,6 @@ import (
 	"refresher/internal/store/storetest"
 )
 
-// pipelines counts the script calls of each pipeline.
 type pipelines struct{ scripts []int }
 
 func (*pipelines) DialHook(next goredis.DialHook) goredis.DialHook          { return next }
@@ -33,10 +32,7 @@ func (p *pipelines) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredi
 	}
 }
 
-// TestClaimHold checks that each call of the claim script occupies Redis for at most a
-// millisecond, and that each call is a round trip of its own, so that Redis serves other
-// clients in between.
-func TestClaimHold(t *testing.T) {
+func TestClaimCallsAreShort(t *testing.T) {
 	t.Parallel()
 	const shards, nodes = 8, 150
 	server, s := startStore(t)
@@ -130,10 +126,7 @@ func TestClockOfTheServerSetBack(t *testing.T) {
 	}
 }
 
-// TestSweepBesideErrors checks that a shard whose data is broken does not stop the claims in
-// other shards. A sweep that cannot renew its lease claims nothing, but still returns the
-// generations.
-func TestSweepBesideErrors(t *testing.T) {
+func TestErrorsOfOneShardDoNotStopTheSweep(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
 	s.saved(t, store.Done, overdue(idIn(3, 0)))

@@ -8,7 +8,6 @@ import (
 	"refresher/test/redistest"
 )
 
-// aclCluster lists the permissions that a cluster needs in addition.
 const aclCluster = " +cluster|slots +command"
 
 // TestCluster uses one cluster for all its subtests; the last subtest breaks it. Each server

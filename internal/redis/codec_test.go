@@ -14,14 +14,13 @@ import (
 	"refresher/internal/store"
 )
 
-// packed returns the whole hash of a record, as the scripts return it.
 func packed(r *store.Record) map[string]string {
 	fields := map[string]string{
 		fieldFence: packFence(r), fieldState: packState(r), fieldDue: fmt.Sprint(r.Due),
 	}
 	granted := grant(r)
 	for i := 0; i < len(granted); i += 2 {
-		fields[granted[i].(string)] = fmt.Sprint(granted[i+1]) //nolint:forcetypeassert // the names of fields.
+		fields[granted[i].(string)] = fmt.Sprint(granted[i+1]) //nolint:forcetypeassert // these are the names of fields
 	}
 	return fields
 }
@@ -77,8 +76,7 @@ func TestStoredForm(t *testing.T) {
 	}
 }
 
-// TestPendingWish reads fences in the form in which wish.lua writes them.
-func TestPendingWish(t *testing.T) {
+func TestFenceOfAPendingWish(t *testing.T) {
 	t.Parallel()
 	for letter, want := range map[string]struct {
 		rtc     *session.RTC
@@ -95,7 +93,6 @@ func TestPendingWish(t *testing.T) {
 	}
 }
 
-// TestRoundTrip checks that any record is read as it was written.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -164,8 +161,7 @@ func drawRecord(t *rapid.T) store.Record {
 	return r
 }
 
-// TestUnreadable checks that the error names what is missing or wrong in a hash.
-func TestUnreadable(t *testing.T) {
+func TestUnreadableFieldsAreNamed(t *testing.T) {
 	t.Parallel()
 	const words, number = "not in the form that docs/understand/redis.md describes", "not a number, or out of range"
 	for _, bad := range []struct{ field, value, want string }{

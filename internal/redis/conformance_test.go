@@ -55,7 +55,6 @@ func conforms(t *testing.T, url, allowed string, servers ...*redistest.Server) {
 	}
 }
 
-// TestConformance tests one server; TestClusterConforms tests a cluster.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -80,8 +79,6 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// TestACLIsMinimal checks that acl allows the commands in the scripts' source and in Go, and
-// no others.
 func TestACLIsMinimal(t *testing.T) {
 	t.Parallel()
 	used := []string{"+eval", "+evalsha", "+expireat", "+get", "+hscan", "+info", "+ping", "+set", "+subscribe", "+zrangebyscore", "+zscan"}

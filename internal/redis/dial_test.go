@@ -10,7 +10,6 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// dialled holds the settings that go-redis got from a URL.
 type dialled struct {
 	Kind, Network, Address, Username, Password string
 	DB                                         int
@@ -18,7 +17,7 @@ type dialled struct {
 	Idle                                       time.Duration
 }
 
-func TestURLs(t *testing.T) {
+func TestSettingsOfURLs(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]dialled{
 		"redis://host":                                                    {Kind: "one", Network: "tcp", Address: "host:6379"},
@@ -113,7 +112,7 @@ func TestBadURLs(t *testing.T) {
 	}
 }
 
-func TestPrefixes(t *testing.T) {
+func TestPrefixesThatNeedNoQuoting(t *testing.T) {
 	t.Parallel()
 	for prefix, ok := range map[string]bool{
 		"": true, "a": true, "Refresher-2_eu.west": true, strings.Repeat("x", 64): true,

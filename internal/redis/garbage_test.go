@@ -38,7 +38,6 @@ func spots() (all []spot) {
 	return all
 }
 
-// spoil writes garbage into a session's record.
 func (s spot) spoil(redis *redistest.Server, id, value string) {
 	key := fmt.Sprintf("{refresher:%02d}:s:%s", store.ShardOf(id), id)
 	if s.word >= 0 {

@@ -10,8 +10,6 @@ import (
 	"refresher/test/redistest"
 )
 
-// A load balancer resets connections that were idle for too long. No command that is sent
-// after such a pause is lost.
 func TestIdleConnectionsThatABalancerResets(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)

@@ -28,10 +28,7 @@ func (s *harness) listAll(t *testing.T, limit int) (ids []string) {
 	}
 }
 
-// TestSchedule checks that a session is in the schedule, from which lists are made, while
-// the session is open or its end is not delivered. Then its hash is removed, or stays as a
-// tombstone with a time to live.
-func TestSchedule(t *testing.T) {
+func TestScheduledUntilTheEndIsDelivered(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
 	r := overdue("S")
@@ -67,10 +64,10 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestListHold checks that no command of a listing holds Redis for a millisecond, with as
+// TestListCommandsAreShort checks that no command of a listing holds Redis for a millisecond, with as
 // many sessions in a shard as a service with a million has. It measures processor time, since
 // Redis itself may have to wait on a busy machine.
-func TestListHold(t *testing.T) {
+func TestListCommandsAreShort(t *testing.T) {
 	t.Parallel()
 	const sessions, hold = 1_000_000 / store.Shards, time.Millisecond
 	server, s := startAt(t)

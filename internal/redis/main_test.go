@@ -27,7 +27,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-// patience is how long tests wait for an event before they fail.
 const patience = 20 * time.Second
 
 // begin is the time at which the clocks of stores made by openAt start. It is later than any
@@ -44,7 +43,6 @@ type harness struct {
 	tried uint64    // calls of tryAll; only the goroutine of the test uses it
 }
 
-// open makes a Store that is closed at the end of the test. change may be nil.
 func open(t testing.TB, url string, change func(*Config)) *harness {
 	t.Helper()
 	s := &harness{registry: prometheus.NewRegistry(), log: &logBuffer{}}
@@ -81,25 +79,21 @@ func (s *harness) pass(d time.Duration) {
 	s.now = s.now.Add(d)
 }
 
-// startStore starts a server, and opens a Store on it.
 func startStore(t testing.TB) (*redistest.Server, *harness) {
 	t.Helper()
 	server := redistest.Start(t)
 	return server, open(t, server.UnixURL(), nil)
 }
 
-// startAt starts a server, and opens a Store on it with openAt.
 func startAt(t testing.TB) (*redistest.Server, *harness) {
 	t.Helper()
 	server := redistest.Start(t)
 	return server, openAt(t, server.UnixURL())
 }
 
-// hash returns the key of a session's hash, and due the key of the schedule of its shard.
 func (s *harness) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
 func (s *harness) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
 
-// saved saves records, and expects the action `want` for each.
 func (s *harness) saved(t testing.TB, want store.Action, records ...store.Record) {
 	t.Helper()
 	outcomes, err := s.Save(within(t), records)
@@ -111,7 +105,6 @@ func (s *harness) saved(t testing.TB, want store.Action, records ...store.Record
 	}
 }
 
-// acquired acquires a session with a resume key of the given epoch, and expects no error.
 func (s *harness) acquired(t testing.TB, id string, epoch uint64, node string) store.Acquired {
 	t.Helper()
 	held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: epoch, Node: node, Attach: true})
@@ -133,7 +126,6 @@ func (s *harness) keptForLong(ctx context.Context) {
 	_ = s.client.ZAdd(ctx, s.keys.leases, goredis.Z{Score: -1, Member: leasesSince}).Err()
 }
 
-// doing sweeps, and expects no error.
 func (s *harness) doing(t testing.TB, node string, do store.Doing) [store.Shards]store.Swept {
 	t.Helper()
 	swept, err := s.Sweep(within(t), node, do)
@@ -141,7 +133,6 @@ func (s *harness) doing(t testing.TB, node string, do store.Doing) [store.Shards
 	return swept
 }
 
-// sweep claims overdue sessions. It returns them by id, and the first shard's error.
 func (s *harness) sweep(ctx context.Context, node string) (claimed map[string]store.Record, err error) {
 	s.keptForLong(ctx)
 	swept, err := s.Sweep(ctx, node, store.Claim)
@@ -157,7 +148,6 @@ func (s *harness) sweep(ctx context.Context, node string) (claimed map[string]st
 	return claimed, err
 }
 
-// swept is sweep, and expects no error.
 func (s *harness) swept(t testing.TB, node string) map[string]store.Record {
 	t.Helper()
 	claimed, err := s.sweep(within(t), node)
@@ -174,7 +164,6 @@ func (s *harness) generations(t testing.TB) (names [store.Shards]string) {
 	return names
 }
 
-// allWork expects the main operations to succeed. It removes its sessions at the end.
 func (s *harness) allWork(t testing.TB) {
 	t.Helper()
 	must(t, s.tryAll(within(t)))
@@ -193,8 +182,6 @@ func (s *harness) again(t testing.TB) {
 	t.Fatalf("still: %v", err)
 }
 
-// tryAll does the main operations, with a session in every shard, and returns the first
-// error.
 func (s *harness) tryAll(ctx context.Context) error {
 	var first, last []store.Record
 	for shard := range store.Shards {
@@ -240,7 +227,6 @@ func (s *harness) trySave(ctx context.Context, records []store.Record) error {
 	return err
 }
 
-// within returns the test's context with a timeout that only a failure reaches.
 func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -248,7 +234,6 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-// await receives a value from a channel, or fails the test.
 func await[T any](t testing.TB, from <-chan T) (got T) {
 	t.Helper()
 	select {
@@ -261,8 +246,6 @@ func await[T any](t testing.TB, from <-chan T) (got T) {
 
 func idIn(shard, n int) string { return storetest.InShard(shard, n+1)[n] }
 
-// record returns the record of a session whose client is connected to the node "a". The
-// session is due an hour after begin.
 func record(id string) store.Record {
 	who := session.Identity{
 		RTC: &session.RTC{Channel: "consultation-58213", UID: 2882341273, Role: session.Publisher},
@@ -273,14 +256,12 @@ func record(id string) store.Record {
 	return r
 }
 
-// overdue returns the record of a session whose due time is long past on every clock.
 func overdue(id string) store.Record {
 	r := record(id)
 	r.Due = 1_000_000_000_000
 	return r
 }
 
-// revocation returns a revocation that is in effect on every clock.
 func revocation(id string) store.Revocation {
 	return store.Revocation{
 		Selector: store.Selector{App: record("").App, Channel: "consultation-58213"}, ID: id,
@@ -299,7 +280,6 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// lines returns the lines logged so far that contain text.
 func (b *logBuffer) lines(text string) (found []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -12,7 +12,6 @@ import (
 	"refresher/internal/store"
 )
 
-// operations returns, by operation, how often it was counted and how often it failed.
 func (s *harness) operations(t *testing.T) map[string][2]uint64 {
 	t.Helper()
 	counts := make(map[string][2]uint64)
@@ -53,10 +52,10 @@ func TestMetrics(t *testing.T) {
 	ended.State, ended.Reason = session.Ended, session.EndLeft
 	renewed.Version = 2 // the session has no hash, so the record is sent a second time, as a whole
 	s.saved(t, store.Done, ended, overdue("T"), renewed)
-	if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "a"}); err == nil { // an answer
+	if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "a"}); err == nil {
 		t.Error("no error")
 	}
-	s.swept(t, "b") // the sweep includes a claim
+	s.swept(t, "b")
 	s.swept(t, "b")
 	server.Kill()
 	s.fails(within(t), t, "killed")

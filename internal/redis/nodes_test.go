@@ -8,8 +8,6 @@ import (
 	"refresher/internal/store"
 )
 
-// TestStatusExpires checks that Redis removes a node's statuses long after its lease has
-// ended. Only the node itself makes them stay longer.
 func TestStatusExpires(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)

@@ -12,9 +12,7 @@ import (
 	"refresher/internal/store/storetest"
 )
 
-// TestPage compares the example in docs/understand/redis.md with what a node writes for a
-// session.
-func TestPage(t *testing.T) {
+func TestPageShowsARecordAsWritten(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)
 	r := storetest.Renewed("KOCFIET3BFSJHODNATNRLFENCM", "refresher-7f9c4d8b5-x-A2B3C4D5", session.Identity{

@@ -49,8 +49,6 @@ func TestDemotedServer(t *testing.T) {
 	}
 }
 
-// TestSentinel replaces the master, once on command and once after a crash. Each server and
-// sentinel has a certificate for its own address alone, and requires a client certificate.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)

@@ -8,8 +8,6 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestRevocationsAreReadWhileWritesAreRefused opens a store while the server refuses every
-// write.
 func TestRevocationsAreReadWhileWritesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, why := range redistest.Refusals {
@@ -32,9 +30,7 @@ func TestRevocationsAreReadWhileWritesAreRefused(t *testing.T) {
 	}
 }
 
-// TestForgottenScripts makes the server forget the scripts before each call, as a restart
-// or a failover does.
-func TestForgottenScripts(t *testing.T) {
+func TestScriptsThatTheServerForgotAreSentAgain(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)
 	first, second := overdue(idIn(3, 1)), overdue(idIn(3, 2))

@@ -15,7 +15,6 @@ import (
 	"refresher/internal/store"
 )
 
-// revoked returns the ids of the stored revocations, and the version.
 func (s *harness) revoked(t *testing.T) (ids []string, version store.RevocationsVersion) {
 	t.Helper()
 	all, version, err := s.Revocations(within(t), store.RevocationsVersion{})
@@ -76,8 +75,6 @@ func TestRevocationsVersion(t *testing.T) {
 	}
 }
 
-// TestGarbageRevocations: values in a form that no node writes are logged once, left
-// unchanged, and do not stop the reading of other values.
 func TestGarbageRevocations(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -113,7 +110,6 @@ func TestGarbageRevocations(t *testing.T) {
 			t.Errorf("%q: %+v", payload, c)
 		}
 	}
-	// A key of the wrong type is an error, not an empty set.
 	server.Do("DEL", s.keys.revocations.all)
 	server.Do("SET", s.keys.revocations.all, "x")
 	if _, _, err := s.Revocations(within(t), store.RevocationsVersion{}); err == nil {
@@ -121,8 +117,6 @@ func TestGarbageRevocations(t *testing.T) {
 	}
 }
 
-// TestRevocationsLeaveNothing: each write removes some of the expired revocations. The counts
-// of the sessions that a revocation ended expire by themselves.
 func TestRevocationsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -153,8 +147,6 @@ func TestRevocationsLeaveNothing(t *testing.T) {
 	}
 }
 
-// TestManyRevocationsHoldNobodyUp: reading and writing the maximal number of revocations
-// takes commands of about a millisecond, between which the server serves other clients.
 func TestManyRevocationsHoldNobodyUp(t *testing.T) {
 	server, s := startStore(t)
 	all := make([]store.Revocation, store.MaxRevocations)

@@ -10,8 +10,6 @@ import (
 	"refresher/test/redistest"
 )
 
-// secured returns a change of the Config that makes a Store trust the authority a, and
-// use a client certificate that a signed.
 func secured(a *redistest.Authority) func(*Config) {
 	certFile, keyFile := a.Issue("refresher")
 	return func(c *Config) { c.CAFile, c.CertFile, c.KeyFile = a.CAFile, certFile, keyFile }
@@ -43,9 +41,7 @@ func TestServersAreVerifiedByTheNameDialled(t *testing.T) {
 	}
 }
 
-// Replaced files are used for the next connection. Files that cannot be read are not used,
-// and are logged once.
-func TestClientCertificate(t *testing.T) {
+func TestReplacedClientCertificateIsUsed(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
 	server := redistest.StartTLSFor(t, a, "127.0.0.1")
@@ -95,7 +91,6 @@ func TestSettingsOfTLS(t *testing.T) {
 	}
 }
 
-// TestRefusedConnections checks that no error contains the password.
 func TestRefusedConnections(t *testing.T) {
 	t.Parallel()
 	secure, _ := redistest.StartTLS(t)

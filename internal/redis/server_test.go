@@ -9,9 +9,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestEviction checks that a server that may evict sessions is warned of once, and again when
-// its data was lost.
-func TestEviction(t *testing.T) {
+func TestWarnsOfEviction(t *testing.T) {
 	t.Parallel()
 	for policy, warnings := range map[string]int{"noeviction": 0, "allkeys-random": 1} {
 		server := redistest.Start(t, "maxmemory-policy "+policy)
@@ -27,9 +25,7 @@ func TestEviction(t *testing.T) {
 	}
 }
 
-// TestUnpublished checks that one warning is logged for each generation of the data and each
-// channel if the Redis user may not publish.
-func TestUnpublished(t *testing.T) {
+func TestWarnsIfItMayNotPublish(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off")
 	for without, want := range map[string][]string{
@@ -54,8 +50,6 @@ func TestUnpublished(t *testing.T) {
 	}
 }
 
-// TestWithoutINFO uses a Redis user that may not use INFO: all operations work, and a loss of
-// data still changes a shard's generation, but no warning of eviction is logged.
 func TestWithoutINFO(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off", "maxmemory-policy allkeys-lru")
@@ -71,9 +65,7 @@ func TestWithoutINFO(t *testing.T) {
 	}
 }
 
-// TestGeneration checks that a shard's generation changes when data may be lost, and only
-// then.
-func TestGeneration(t *testing.T) {
+func TestGenerationChangesWhenDataMayBeLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "appendonly yes", "appendfsync always")
 	s, other := open(t, server.UnixURL(), nil), open(t, server.UnixURL(), nil)
@@ -117,9 +109,7 @@ func allShards() (all []int) {
 	return all
 }
 
-// TestPartlyRefused: if the Redis user may not use a command, the operation returns the
-// error.
-func TestPartlyRefused(t *testing.T) {
+func TestRefusedCommandIsAnError(t *testing.T) {
 	t.Parallel()
 	server, all := startStore(t)
 	all.saved(t, store.Done, overdue("S"))

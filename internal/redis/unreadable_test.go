@@ -122,8 +122,6 @@ func TestUnreadableRecords(t *testing.T) {
 	}
 }
 
-// TestUnreadableEnds: an ended session whose state cannot be read stays unreadable. A tombstone
-// without a valid expiry time is in effect until Redis removes it.
 func TestUnreadableEnds(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -144,8 +142,7 @@ func TestUnreadableEnds(t *testing.T) {
 	}
 }
 
-// TestManyUnreadable checks that at most maxNamed unreadable records are logged.
-func TestManyUnreadable(t *testing.T) {
+func TestLoggedUnreadableRecordsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := open(t, "redis://127.0.0.1:1", nil)
 	for i := range maxNamed + 1000 {
@@ -156,9 +153,7 @@ func TestManyUnreadable(t *testing.T) {
 	}
 }
 
-// TestBehindUnreadable checks that sessions behind many unreadable records in the schedule
-// are claimed, too.
-func TestBehindUnreadable(t *testing.T) {
+func TestClaimedBehindUnreadableRecords(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
 	for i, id := range storetest.InShard(0, store.SweepLimit+1) {
@@ -174,8 +169,7 @@ func TestBehindUnreadable(t *testing.T) {
 	}
 }
 
-// TestNoFence: a hash without a fence counts as no session, and a save replaces the hash.
-func TestNoFence(t *testing.T) {
+func TestHashWithoutFenceIsNoSession(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
 	r := overdue("S")
@@ -198,8 +192,7 @@ func TestNoFence(t *testing.T) {
 	}
 }
 
-// TestAddedFields checks that fields that a later release may add to this format survive.
-func TestAddedFields(t *testing.T) {
+func TestFieldsOfLaterReleasesSurvive(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
 	r := overdue("S")
@@ -216,10 +209,7 @@ func TestAddedFields(t *testing.T) {
 	}
 }
 
-// TestLostHashes checks that a session whose hash was removed by hand does not stop a listing,
-// and is removed from the schedule. When the owner saves a renewal, it writes the whole record
-// again.
-func TestLostHashes(t *testing.T) {
+func TestSessionWithoutHashLeavesTheSchedule(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
 	lost, kept := overdue(idIn(4, 0)), overdue(idIn(4, 1))

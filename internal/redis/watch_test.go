@@ -16,7 +16,6 @@ type watcher struct {
 	stop    context.CancelFunc
 }
 
-// watching runs Watch, and returns once it is connected.
 func (s *harness) watching(t *testing.T, node string) *watcher {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -30,7 +29,6 @@ func (s *harness) watching(t *testing.T, node string) *watcher {
 	return w
 }
 
-// ended expects Watch to have returned nil, as it does when its context is done.
 func (w *watcher) ended(t *testing.T) {
 	t.Helper()
 	w.stop()
@@ -39,7 +37,6 @@ func (w *watcher) ended(t *testing.T) {
 	}
 }
 
-// take saves a session for the node `from`, and acquires it for the node `to`.
 func (s *harness) take(t *testing.T, id, from, to string) {
 	t.Helper()
 	r := record(id)
@@ -48,9 +45,7 @@ func (s *harness) take(t *testing.T, id, from, to string) {
 	s.acquired(t, id, 1, to)
 }
 
-// TestWatchBroken checks that Watch returns an error when its connection breaks, or when a
-// silent server does not answer a PING, and that the next Watch receives notices again.
-func TestWatchBroken(t *testing.T) {
+func TestWatchEndsWhenItsConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr())
@@ -77,8 +72,6 @@ func TestWatchBroken(t *testing.T) {
 	s.watching(t, "w").ended(t)
 }
 
-// TestWatchWhileWritesAreRefused checks that a subscription continues at a server that answers
-// PING with an error because the server could not write its snapshot to disk.
 func TestWatchWhileWritesAreRefused(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)

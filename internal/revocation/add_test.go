@@ -16,8 +16,6 @@ import (
 	"refresher/internal/store"
 )
 
-// TestAdd: a revocation that is added on one node has effect on all, and the answer counts
-// the sessions that all nodes have ended.
 func TestAdd(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		nodes := []*node{start(t, s, "a"), start(t, s, "b"), start(t, s, "c")}
@@ -132,8 +130,7 @@ func TestNotCompleteWhileAddEnds(t *testing.T) {
 	})
 }
 
-// TestRefused: an invalid revocation is refused, and nothing changes.
-func TestRefused(t *testing.T) {
+func TestInvalidRevocationsAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, newShared(), "a")
 		for name, spoil := range map[string]func(r *store.Revocation){
@@ -152,7 +149,6 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// TestOnlyTheProjects: a project can neither read nor lift another project's revocations.
 func TestOnlyTheProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, newShared(), "a")
@@ -172,7 +168,6 @@ func TestOnlyTheProjects(t *testing.T) {
 	})
 }
 
-// TestLog: each change is one log line, without the names that the revocation matches.
 func TestLog(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		r := revocation(7)

@@ -13,7 +13,6 @@ import (
 	"refresher/internal/store"
 )
 
-// step is an event, with the time since the previous event.
 type step struct {
 	what  string
 	node  int
@@ -102,8 +101,6 @@ func converge(t *testing.T, story []step) {
 	wantSame(t, s, nodes, added, lifted)
 }
 
-// wantSame expects the store and all nodes to have the same revocations, and no changes
-// that wait to be stored or applied.
 func wantSame(t *testing.T, s *shared, nodes []*node, added, lifted []string) {
 	t.Helper()
 	s.mu.Lock()

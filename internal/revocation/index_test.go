@@ -119,8 +119,6 @@ func TestMatches(t *testing.T) {
 	})
 }
 
-// TestEndsWhatMatches: if a node learns of a few revocations at once, or of many, each ends the
-// sessions that it matches.
 func TestEndsWhatMatches(t *testing.T) {
 	for _, count := range []int{few, few + 1} {
 		withStore(t, func(t *testing.T, s *shared) {
@@ -198,8 +196,6 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// TestStoreFull: a revocation that a full store refuses has no effect and is not tried
-// again. Lifts are stored.
 func TestStoreFull(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		first, _ := a.add(revocation(1))
@@ -252,7 +248,6 @@ func TestStoreFullAfterAll(t *testing.T) {
 	})
 }
 
-// TestList: all pages together have all revocations, except lifted and ended ones.
 func TestList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, newShared(), "a")
@@ -289,8 +284,6 @@ func TestList(t *testing.T) {
 	})
 }
 
-// TestPageCostsWhatItHolds: the time for a page does not grow with the number of
-// revocations.
 func TestPageCostsWhatItHolds(t *testing.T) {
 	fastest := func(count int) time.Duration {
 		a := newNode(t, newShared(), "a")

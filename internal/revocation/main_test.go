@@ -36,7 +36,6 @@ type shared struct {
 	full     int // number of readings that returned all revocations
 }
 
-// data is what a store keeps on its disk.
 type data struct {
 	version store.RevocationsVersion
 	all     map[string]store.Revocation
@@ -63,26 +62,22 @@ func newShared() *shared {
 	return &shared{data: newData(), statuses: make(map[string]string), watchers: make(map[*func(store.RevocationsChange)]*link)}
 }
 
-// inPair runs a test with two nodes and a new store, under synctest's fake clock.
 func inPair(t *testing.T, test func(t *testing.T, s *shared, a, other *node)) {
 	t.Helper()
 	withStore(t, func(t *testing.T, s *shared) { test(t, s, start(t, s, "a"), start(t, s, "b")) })
 }
 
-// withStore runs a test with a new store, under synctest's fake clock.
 func withStore(t *testing.T, test func(t *testing.T, s *shared)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, newShared()) })
 }
 
-// set changes the store.
 func (s *shared) set(change func(s *shared)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(s)
 }
 
-// lose empties the store, without a notice.
 func (s *shared) lose() { s.set(func(s *shared) { s.data = newData() }) }
 
 // snapshot returns a copy of the data, as a replica that receives no more changes has
@@ -94,7 +89,6 @@ func (s *shared) snapshot() (copied data) {
 
 func (s *shared) restore(d data) { s.set(func(s *shared) { s.data = d.clone() }) }
 
-// counts returns how often the version was read, and how often all revocations were read.
 func (s *shared) counts() (readings, full int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +111,6 @@ func (s *shared) get(id string) store.Revocation {
 	return s.data.all[id]
 }
 
-// notify publishes a change to the nodes that can be reached. The caller holds s.mu.
 func (s *shared) notify(change store.RevocationsChange) {
 	for f, l := range s.watchers {
 		if !s.deaf && !l.away {
@@ -126,16 +119,15 @@ func (s *shared) notify(change store.RevocationsChange) {
 	}
 }
 
-// link connects one node to the store, and can fail.
 type link struct {
 	*shared
-	away     bool          // all requests fail
-	hang     bool          // requests get no answer until the caller's or the store client's timeout
-	readOnly bool          // writes fail
+	away     bool // all requests fail
+	hang     bool // requests get no answer until the caller's or the store client's timeout
+	readOnly bool
 	lag      time.Duration // delay of reading the revocations, but not of reading the version
 	putLag   time.Duration
 	puts     int
-	said     int // number of statuses that were written
+	said     int
 }
 
 func (l *link) set(change func(l *link)) {
@@ -269,7 +261,6 @@ func (l *link) Statuses(ctx context.Context, _ string) (map[string]string, error
 	return maps.Clone(l.statuses), nil
 }
 
-// node is a Set with simulated sessions.
 type node struct {
 	*Set
 	t        *testing.T
@@ -277,12 +268,12 @@ type node struct {
 	link     *link
 	registry *prometheus.Registry
 	log      *logBuffer
-	stop     func() // stops the node and waits for its end
+	stop     func()
 
 	mu       sync.Mutex
-	sessions map[string]session.ResumeClaims // open sessions, by id
-	ended    []string                        // for each ended session, the id of the revocation
-	slow     time.Duration                   // how long it takes to end sessions
+	sessions map[string]session.ResumeClaims
+	ended    []string      // for each ended session, the id of the revocation
+	slow     time.Duration // how long it takes to end sessions
 }
 
 // newNode makes a node that does not run yet. Its wall clock is the fake clock.
@@ -299,7 +290,6 @@ func newNode(t *testing.T, s *shared, name string) *node {
 	return n
 }
 
-// run runs the node until its stop function is called, or until the test ends.
 func (n *node) run() *node {
 	n.link.shared.set(func(s *shared) { s.statuses[n.name] = "" })
 	ctx, cancel := context.WithCancel(n.t.Context())
@@ -324,7 +314,6 @@ func start(t *testing.T, s *shared, name string) *node {
 	return n
 }
 
-// join opens a session of an RTC user of the channel daily.
 func (n *node) join(id string, uid uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -352,7 +341,6 @@ func (n *node) setSlow(d time.Duration) {
 	n.slow = d
 }
 
-// end implements EndSessions.
 func (n *node) end(match func(*session.ResumeClaims) string, ended func(string, session.UnixSec)) {
 	n.mu.Lock()
 	slow := n.slow
@@ -369,7 +357,6 @@ func (n *node) end(match func(*session.ResumeClaims) string, ended func(string, 
 	}
 }
 
-// add adds a revocation, and expects no error.
 func (n *node) add(r store.Revocation) (store.Revocation, store.Progress) {
 	n.t.Helper()
 	r, p, err := n.Add(n.t.Context(), r)
@@ -407,7 +394,6 @@ func rtc(channel string, uid uint32) session.Identity {
 	return session.Identity{RTC: &session.RTC{Channel: channel, UID: uid}}
 }
 
-// revocation returns a revocation of one user for an hour.
 func revocation(uid int) store.Revocation {
 	return store.Revocation{Selector: store.Selector{App: "app", User: strconv.Itoa(uid)}, Until: session.SecOf(time.Now().Add(time.Hour))}
 }
@@ -427,8 +413,6 @@ func (n *node) wantLacks(want int) {
 	}
 }
 
-// wantEnded expects a revocation to be complete, and to have ended this number of
-// sessions.
 func (n *node) wantEnded(id string, sessions int) {
 	n.t.Helper()
 	if _, p, err := n.Get(n.t.Context(), "app", id); err != nil || !p.Complete || p.Ended != sessions {

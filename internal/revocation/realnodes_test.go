@@ -13,7 +13,6 @@ import (
 
 func TestMain(m *testing.M) { apptest.Main(m) }
 
-// Real nodes that share a real Redis apply a revocation, even a node that starts later.
 func TestRevocationsOfRealNodes(t *testing.T) {
 	server := redistest.Start(t)
 	begin := func() *apptest.Node { return apptest.StartWithRedis(t, server.URL()) }

@@ -16,9 +16,6 @@ import (
 	"refresher/internal/store"
 )
 
-// TestStoreAway: a revocation or lift that is added while the store is down has effect on
-// this node at once, and on all nodes when the store is reachable again. Then the counts of
-// ended sessions are stored, too.
 func TestStoreAway(t *testing.T) {
 	for name, fails := range map[string]func(*link){
 		"refuses": cutOff, "no answer": hangUp, "refuses writes": readOnly,
@@ -58,8 +55,6 @@ func TestStoreAway(t *testing.T) {
 	}
 }
 
-// TestShortOutage: a revocation that is added during a short outage is saved soon after it, also
-// if the node stops.
 func TestShortOutage(t *testing.T) {
 	for _, stops := range []bool{false, true} {
 		inPair(t, func(t *testing.T, s *shared, a, other *node) {
@@ -98,7 +93,6 @@ func TestStartFromABadStore(t *testing.T) {
 	}
 }
 
-// TestStart: a node is not loaded until it has read all revocations from the store.
 func TestStart(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")
@@ -130,8 +124,6 @@ func TestStart(t *testing.T) {
 	})
 }
 
-// TestWithinASecond: a node that gets no notices learns of a revocation within a second,
-// and reads the version only once per pollEvery.
 func TestWithinASecond(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		s.set(func(s *shared) { s.deaf = true })
@@ -151,8 +143,6 @@ func TestWithinASecond(t *testing.T) {
 	})
 }
 
-// TestNoticeSavesReading: a node that receives the notice of each change does not read all
-// revocations again.
 func TestNoticeSavesReading(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		time.Sleep(time.Second + time.Millisecond) // bubble; not in the moment of a poll
@@ -170,7 +160,6 @@ func TestNoticeSavesReading(t *testing.T) {
 	})
 }
 
-// TestMissedNotices: if more changes arrive than can wait, all revocations are read once.
 func TestMissedNotices(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		if err := other.lockSync(t.Context()); err != nil { // keeps the node from merging changes
@@ -194,8 +183,6 @@ func TestMissedNotices(t *testing.T) {
 	})
 }
 
-// TestEmptied: the nodes restore all revocations into a store that lost its data, including the
-// counts of ended sessions.
 func TestEmptied(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		a.join("S", 7)
@@ -257,9 +244,7 @@ func TestLiftElsewhere(t *testing.T) {
 	})
 }
 
-// TestOver: a revocation has effect until its end, and is then removed on all nodes and in
-// the store.
-func TestOver(t *testing.T) {
+func TestRevocationsAreRemovedWhenTheyEnd(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		r := revocation(7)
 		r.Until = session.SecOf(time.Now().Add(10 * time.Second))
@@ -294,7 +279,6 @@ func TestLeaky(t *testing.T) {
 	})
 }
 
-// TestStatusRefused: after an error, the node tries again to write its status, with pauses.
 func TestStatusRefused(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		other.join("S", 7)

@@ -79,7 +79,6 @@ func hold(t *testing.T, lift bool) {
 	}
 }
 
-// endedForGood checks that a session cannot be resumed on any node.
 func endedForGood(s *apptest.Cluster, l *apptest.Line) {
 	s.T.Helper()
 	for i := range s.Nodes {
@@ -171,7 +170,6 @@ func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 	}
 }
 
-// A bad request adds no revocation. The longest revocation lasts a year.
 func TestRevocationRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 1, nil)
@@ -235,7 +233,6 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// order adds a revocation on the first node.
 func order(s *apptest.Cluster, body string) (answer apptest.Revoked) {
 	s.T.Helper()
 	s.Order(0, http.MethodPost, "/v1/revocations", body, &answer)

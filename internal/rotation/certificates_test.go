@@ -23,7 +23,6 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// rotationSpread is the certificate spread in these tests.
 const rotationSpread = time.Minute
 
 // readWithin is longer than a node takes to read a changed file.
@@ -67,7 +66,6 @@ func newRotated(t *testing.T, nodes int) *rotated {
 
 func (r *rotated) file(node int) string { return filepath.Join(r.dir, fmt.Sprintf("node%d", node)) }
 
-// write changes a node's certificate file.
 func (r *rotated) write(t *testing.T, node int, certificates ...string) {
 	t.Helper()
 	if err := os.WriteFile(r.file(node), []byte(strings.Join(certificates, "\n")+"\n"), 0o600); err != nil {
@@ -75,7 +73,6 @@ func (r *rotated) write(t *testing.T, node int, certificates ...string) {
 	}
 }
 
-// start starts calls, each with an RTC and an RTM token.
 func (r *rotated) start(calls int, ttl time.Duration) {
 	for i := range calls {
 		r.startOne(uint32(i+1), ttl)
@@ -111,7 +108,6 @@ func (r *rotated) startOne(uid uint32, ttl time.Duration) {
 	})
 }
 
-// wantSigned expects the newest tokens of all calls to be signed with a certificate.
 func (r *rotated) wantSigned(certificate string) {
 	r.T.Helper()
 	n := 0
@@ -134,7 +130,6 @@ func (r *rotated) signedBy(certificate, user, channel, text string) bool {
 	return err == nil && token.Verify(certificate, agora.Holder{Channel: channel, User: user}) == nil
 }
 
-// accept makes the simulated Agora edge accept only tokens of these certificates.
 func (r *rotated) accept(primary, secondary string) {
 	r.T.Helper()
 	if err := r.Edge.SetCertificates(primary, secondary); err != nil {
@@ -142,7 +137,6 @@ func (r *rotated) accept(primary, secondary string) {
 	}
 }
 
-// report returns a node's report about one certificate.
 func (r *rotated) report(node int, certificate string) rotation.Certificate {
 	r.T.Helper()
 	var report rotation.Report
@@ -156,7 +150,6 @@ func (r *rotated) report(node int, certificate string) rotation.Certificate {
 	return rotation.Certificate{}
 }
 
-// pushes returns the times at which a call was pushed tokens because of a rotation.
 func (h *call) pushes() (at []time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -287,8 +280,6 @@ func TestRotationWaitsForNobody(t *testing.T) {
 	})
 }
 
-// An invalid certificate file changes nothing, and a file that changes back and forth
-// renews no call more than once in ten seconds.
 func TestCertificateFileThatIsNotGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRotated(t, 1)

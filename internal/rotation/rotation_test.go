@@ -25,10 +25,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	certA session.Fingerprint = 0xA
-	certB session.Fingerprint = 0xB
-	// maxTTL is the maximum lifetime of a token in these tests.
-	maxTTL = 4 * time.Hour
+	certA  session.Fingerprint = 0xA
+	certB  session.Fingerprint = 0xB
+	maxTTL                     = 4 * time.Hour
 )
 
 // shared is a store that a test can break.
@@ -38,7 +37,6 @@ type shared struct {
 	away atomic.Bool                     // if true, the nodes' statuses cannot be read
 }
 
-// withStore runs a test with a new store, under synctest's fake clock.
 func withStore(t *testing.T, test func(t *testing.T, s *shared)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, &shared{Memory: store.NewMemory(time.Now)}) })
@@ -60,20 +58,17 @@ func (s *shared) IDs(ctx context.Context, shard int) ([]string, error) {
 	return s.Memory.IDs(ctx, shard)
 }
 
-// node is a node that sweeps and signs for one project.
 type node struct {
 	*Tracker
 	stop         context.CancelFunc
 	certificates []session.Fingerprint
 }
 
-// start starts a node of the project "app".
 func start(t *testing.T, s *shared, name string, certificates ...session.Fingerprint) *node {
 	t.Helper()
 	return startFor(t, s, "app", maxTTL, name, certificates...)
 }
 
-// startFor starts a node of another project, or with another maximum lifetime of tokens.
 func startFor(t *testing.T, s *shared, app string, longest time.Duration, name string, certificates ...session.Fingerprint) *node {
 	t.Helper()
 	n := &node{certificates: certificates}
@@ -106,14 +101,12 @@ func sweep(t *testing.T, s *shared, node string) {
 	}
 }
 
-// sign makes the node sign with the first of these certificates.
 func (n *node) sign(certificates ...session.Fingerprint) {
 	n.certificates = certificates
 	n.Changed()
 	synctest.Wait()
 }
 
-// hold stores an attached session whose tokens live for ttl.
 func hold(t *testing.T, s *shared, id string, f session.Fingerprint, ttl time.Duration, change func(*store.Record)) {
 	t.Helper()
 	now := time.Now()
@@ -128,8 +121,6 @@ func hold(t *testing.T, s *shared, id string, f session.Fingerprint, ttl time.Du
 	}
 }
 
-// want checks what a node reports about a certificate, and returns that part of the
-// report.
 func (n *node) want(t *testing.T, f string, mayBeDeleted bool, why string) Certificate {
 	t.Helper()
 	r, err := n.Report(t.Context(), "app")
@@ -144,8 +135,6 @@ func (n *node) want(t *testing.T, f string, mayBeDeleted bool, why string) Certi
 	return c
 }
 
-// TestReportOfARotation follows the report from the first node that changes its
-// certificate to the end of the last token.
 func TestReportOfARotation(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a", certA), start(t, s, "b", certA)
@@ -234,8 +223,6 @@ func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
 	})
 }
 
-// TestWhyNot: a certificate must not be deleted while it is unknown whether some token
-// still needs it.
 func TestWhyNot(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", certB, certA)
@@ -285,8 +272,6 @@ func TestCountIsCutOff(t *testing.T) {
 	})
 }
 
-// TestWhatWasSeenIsForgotten: a node forgets a certificate once all tokens signed with it
-// have expired.
 func TestWhatWasSeenIsForgotten(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", 1)
@@ -300,8 +285,6 @@ func TestWhatWasSeenIsForgotten(t *testing.T) {
 	})
 }
 
-// TestChangeWhileTheStoreIsAway: the other nodes learn of a change soon after the store is
-// reachable again.
 func TestChangeWhileTheStoreIsAway(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a, b := start(t, s, "a", certB, certA), start(t, s, "b", certB, certA)
@@ -319,7 +302,6 @@ func TestChangeWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// TestSigns: the metric has only the certificates with which the node signs now.
 func TestSigns(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a", certA, certB)

@@ -12,7 +12,6 @@ import (
 	"refresher/internal/store/storetest"
 )
 
-// memory is a store.Memory with a clock that the test moves.
 type memory struct {
 	*testing.T
 	*store.Memory
@@ -84,9 +83,7 @@ func TestMemoryLen(t *testing.T) {
 	m.wantLen(1, 0)
 }
 
-// TestMemoryLose: the store loses everything. Then the shards have other generations and the
-// revocations another version.
-func TestMemoryLose(t *testing.T) {
+func TestLoseChangesGenerationsAndVersion(t *testing.T) {
 	m := newMemory(t)
 	r := store.Revocation{ID: "R", Until: session.SecOf(m.now) + 60, Version: 1}
 	generations, versions := make(map[string]bool), make(map[store.RevocationsVersion]bool)
@@ -144,14 +141,11 @@ func TestMemoryBoundsTombstones(t *testing.T) {
 	if !m.knows("other") {
 		t.Error("an open session made room for tombstones")
 	}
-	// Tombstones are removed when they expire.
 	m.now = m.now.Add(time.Hour + 20*time.Second)
 	m.sweep("a", store.Leave)
 	m.wantLen(1, bound-11)
 }
 
-// TestMemoryForgetsNodes: a node's statuses are kept for NodeKept after its lease has
-// ended.
 func TestMemoryForgetsNodes(t *testing.T) {
 	for gone, want := range map[time.Duration]string{store.NodeKept - time.Millisecond: "ready", store.NodeKept: ""} {
 		m := newMemory(t)
@@ -188,7 +182,6 @@ func TestMemoryRenewalAllocates(t *testing.T) {
 	}
 }
 
-// TestMemorySessionIsSmall bounds the heap that the embedded store takes for a session.
 func TestMemorySessionIsSmall(t *testing.T) {
 	const sessions, most = 20_000, 450
 	m := newMemory(t)

@@ -26,7 +26,6 @@ func TestShardOf(t *testing.T) {
 	}
 }
 
-// said returns the record that a node saves for a session with these values.
 func said(node string, epoch, version uint64, state session.State, reason session.EndReason, proven uint64) store.Record {
 	return store.Record{
 		Record: session.Record{
@@ -79,7 +78,6 @@ func TestResolveSettles(t *testing.T) {
 	})
 }
 
-// TestResolveLoser: what the writer of a record with a lower epoch or rank must do.
 func TestResolveLoser(t *testing.T) {
 	for _, test := range []struct {
 		proven, epoch uint64 // the proven epoch of the stored record, and the epoch of the losing one

@@ -177,7 +177,7 @@ func TestResumeAndRenewalNeedApproval(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joinedDetached(t, s, time.Hour)
 		b.fails()
-		p.renewOn(s) // within the grace period
+		p.renewOn(s)
 		wait(time.Hour + approvalGrace + time.Second)
 		_, err := s.RenewByKey(t.Context(), p.resumeRequest())
 		wantCode(t, err, session.CodeUnavailable)

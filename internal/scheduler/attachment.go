@@ -43,7 +43,7 @@ func (a *attachment) Nack(seq uint64, code, message string) error {
 }
 
 func (a *attachment) Renew() {
-	_ = a.with(func(e *entry, now session.Instant) error { // the function returns no error
+	_ = a.with(func(e *entry, now session.Instant) error {
 		switch task := e.session.RenewRequested(now); task {
 		case session.Repeat:
 			e.push(e.session.Again(now))
@@ -56,14 +56,14 @@ func (a *attachment) Renew() {
 }
 
 func (a *attachment) Leave() {
-	_ = a.with(func(e *entry, _ session.Instant) error { // the function returns no error
+	_ = a.with(func(e *entry, _ session.Instant) error {
 		e.end(session.EndLeft)
 		return nil
 	})
 }
 
 func (a *attachment) Detach() {
-	_ = a.with(func(e *entry, now session.Instant) error { // the function returns no error
+	_ = a.with(func(e *entry, now session.Instant) error {
 		e.detach(a.epoch, now)
 		return nil
 	})

@@ -21,13 +21,16 @@ const (
 // signers holds each project's current certificate and the time of its last change. It is safe for
 // concurrent use. Readers take no lock, since every commit of a session reads it.
 type signers struct {
-	certificate func(app string) session.Fingerprint // nil if certificates never change
+	// certificate returns a project's certificate. It is nil if certificates never change.
+	certificate func(app string) session.Fingerprint
 	clock       *clock
-	wake        chan struct{} // wakes rotate when the map in the field `changed` has entries
-	byApp       atomic.Pointer[map[string]*session.Signer]
+	// A signal in wake tells rotate that the map `changed` has entries.
+	wake  chan struct{}
+	byApp atomic.Pointer[map[string]*session.Signer]
 
-	mu      sync.Mutex      // held while byApp is replaced
-	changed map[string]bool // projects whose sessions rotate must reschedule; guarded by mu
+	mu sync.Mutex // held while byApp is replaced
+	// changed contains the projects whose sessions rotate must reschedule. It is guarded by mu.
+	changed map[string]bool
 }
 
 func newSigners(certificate func(app string) session.Fingerprint, c *clock) *signers {
@@ -67,7 +70,7 @@ func (g *signers) update(app string) *session.Signer {
 		return old
 	case old.Since <= now:
 		signer.Since = max(now, old.Since+changeApart)
-	default: // the previous change has not taken effect yet, so this one takes its place
+	default: // the previous change has not taken effect yet, so the new one takes its place
 		signer.Since = old.Since
 	}
 	after := maps.Clone(before)
@@ -100,7 +103,7 @@ func (g *signers) takeChanged() map[string]bool {
 // tokens were signed with another certificate than Config.Certificate now returns. The renewals are
 // spread over Policy.CertificateSpread. CertificateChanged does not wait for them.
 func (s *Scheduler) CertificateChanged(app string) {
-	s.signers.lookup(app) // signers.lookup records the time of the change
+	s.signers.lookup(app) // lookup records the time of the change
 	s.signers.mu.Lock()
 	s.signers.changed[app] = true
 	s.signers.mu.Unlock()

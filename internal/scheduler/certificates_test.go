@@ -16,8 +16,8 @@ import (
 // certificate holds the certificate with which all nodes of the test sign.
 type certificate struct {
 	fingerprint atomic.Uint32
-	changed     atomic.Int64 // when the certificate was changed, in Unix nanoseconds
-	read        atomic.Int64 // how often the node read the certificate
+	changed     atomic.Int64
+	read        atomic.Int64
 }
 
 // in configures a node to sign with the test's certificate.

@@ -13,9 +13,12 @@ const stepThreshold = time.Second
 
 // clock reads the wall clock and the monotonic clock at the same moment.
 type clock struct {
-	origin time.Time        // the time at which Instant.Mono is zero
-	wall   func() time.Time // returns the wall clock's time; tests replace it
-	ahead  time.Duration    // wall clock minus Instant.Mono at the last check; used by Run only
+	// origin is the time at which Instant.Mono is zero.
+	origin time.Time
+	// wall returns the wall clock's time. Tests replace it.
+	wall func() time.Time
+	// ahead is the wall clock minus Instant.Mono at the last check. Only Run uses it.
+	ahead time.Duration
 }
 
 func newClock() clock {

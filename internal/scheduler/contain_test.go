@@ -22,9 +22,11 @@ var victim = session.Identity{RTC: &session.RTC{Channel: "c", UID: 13}}
 // faulty is a node that can panic while it handles a session of the user victim.
 type faulty struct {
 	*node
-	t     *testing.T
-	place atomic.Pointer[string] // where the node panics: "mint", "approve", "announce", "joined" or "push"; nil if nowhere
-	count atomic.Int64           // number of panics so far
+	t *testing.T
+	// place is where the node panics: "mint", "approve", "announce", "joined" or "push". It is nil
+	// if the node does not panic.
+	place atomic.Pointer[string]
+	count atomic.Int64
 	log   bytes.Buffer
 }
 

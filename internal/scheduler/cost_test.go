@@ -20,7 +20,8 @@ type rig struct {
 	entry  *entry
 	client *deaf
 	hands  session.Attachment
-	passed time.Duration // how far the clocks are ahead of real time
+	// passed is how far the clocks are ahead of real time.
+	passed time.Duration
 }
 
 func newRig(t testing.TB, c settings) *rig {

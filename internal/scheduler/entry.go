@@ -19,19 +19,29 @@ type entry struct {
 	// changed since
 	claims session.ResumeClaims
 
-	session   *session.Session
-	client    session.Client    // nil while detached
-	reason    session.EndReason // why the session ended; empty while it is open
-	wish      session.UnixMilli // version of the newest operator's change (wish) that was applied
-	saved     summary           // summary of the newest record that was enqueued
-	version   uint64            // version of the newest record that was enqueued
-	lost      bool              // this node discarded the session: another node has it, or its join failed
-	delivered store.Delivered   // events that your back end has acknowledged, or whose delivery was given up
-	sent      store.Delivered   // events that were passed to Config.SendEvent
-	counted   session.State     // the session's state in the metrics
+	session *session.Session
+	// client is nil while the session is detached, and reason is empty while the session is open.
+	client session.Client
+	reason session.EndReason
+	// wish is the version of the newest operator's change (wish) that was applied.
+	wish session.UnixMilli
+	// saved and version are the summary and the version of the newest record that was enqueued.
+	saved   summary
+	version uint64
+	// lost is true if this node has discarded the session, because another node has it or its join
+	// failed.
+	lost bool
+	// delivered contains the events that your back end has acknowledged, or whose delivery was
+	// given up. sent contains the events that were passed to Config.SendEvent.
+	delivered store.Delivered
+	sent      store.Delivered
+	// counted is the state in which the metrics count the session.
+	counted session.State
 
-	operation *operation       // the trace of the current operation; nil if there is none
-	refusals  logging.Throttle // throttles the log of the SDK's refusals
+	// operation is the trace of the current operation, or nil if there is none.
+	operation *operation
+	// refusals throttles the log of the SDK's refusals.
+	refusals logging.Throttle
 
 	slot slot // guarded by the table's lock
 }
@@ -190,7 +200,7 @@ func (e *entry) commit() {
 	}
 	e.sendEvents()
 	if state == session.Ended {
-		s.table.remove(e, true) // before e.save, because the store's answer to the save may remove e from table.ended
+		s.table.remove(e, true) // this comes before e.save, since the answer to the save may remove e from table.ended
 	}
 	e.save()
 	if state != session.Ended && s.table.place(e) {
@@ -246,7 +256,8 @@ type summary struct {
 	role                                 session.Role
 	unreachable, tokensExpired, reported bool
 	delivered                            store.Delivered
-	any                                  bool // true in every record's summary, so that no summary equals the zero value
+	// any is true in the summary of every record, so that no such summary equals the zero value.
+	any bool
 }
 
 // summarize returns the summary of r, the record of e. While a connected client has not confirmed

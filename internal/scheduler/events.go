@@ -12,17 +12,21 @@ import (
 // event is something that happened to a session. Metrics, traces and the log are made from events;
 // no decision of the engine depends on them.
 type event struct {
-	kind    kind
-	seq     uint64 // seq of the pushed, acked or nacked bundle
-	attempt int    // number of the push of this bundle, from 1
+	kind kind
+	seq  uint64
+	// attempt is the number of the push of this bundle, from 1.
+	attempt int
 	cause   session.Cause
-	rejoin  bool // the push has the action "rejoin", not "renew"
-	acked   session.Acked
-	now     session.Instant
-	due     session.Instant // the deadline
-	lag     time.Duration   // time from the deadline to the end of its task
-	code    string          // error code from the client's SDK
-	message string          // the SDK's
+	// rejoin is true if the push has the action "rejoin", not "renew".
+	rejoin bool
+	acked  session.Acked
+	now    session.Instant
+	// due is the deadline, and lag is the time from the deadline to the end of its task.
+	due session.Instant
+	lag time.Duration
+	// code and message are those of the client's SDK.
+	code    string
+	message string
 	err     error
 }
 
@@ -80,8 +84,10 @@ const logEvery = 10 * time.Second
 type journal struct {
 	*slog.Logger
 
-	failures logging.Throttle // throttles the lines about failed renewals
-	crowded  logging.Throttle // throttles the log line that reports sessions removed to stay within MaxSessions
+	// failures throttles the lines about failed renewals.
+	failures logging.Throttle
+	// crowded throttles the line about sessions that were removed to stay within MaxSessions.
+	crowded logging.Throttle
 }
 
 // observe writes the log line for an event, if its kind has one. The caller holds e's lock.

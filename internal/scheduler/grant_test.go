@@ -98,7 +98,7 @@ type strictMinter struct {
 
 	t      *testing.T
 	grant  *session.Grant
-	format session.Format // expected format of all tokens
+	format session.Format
 }
 
 func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {

@@ -21,8 +21,11 @@ const (
 // health holds the times from which Health and Stalled derive their results, on the monotonic
 // clock.
 type health struct {
-	lastRound atomic.Int64 // when Run's loop last began a round while workers made progress; 0 if never
-	failed    atomic.Int64 // when minting last failed; 0 if it has succeeded since, or has never failed
+	// lastRound is when Run's loop last began a round while workers made progress, or 0 if it has
+	// begun none.
+	lastRound atomic.Int64
+	// failed is when minting last failed, or 0 if it has never failed or has succeeded since.
+	failed atomic.Int64
 }
 
 func (h *health) noteRound(now time.Duration) { h.lastRound.Store(int64(max(1, now))) }

@@ -28,7 +28,7 @@ func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
 func TestLeaveByKey(t *testing.T) {
 	for name, test := range map[string]struct {
 		elsewhere, detached bool
-		wait                time.Duration // time between the join and the leave
+		wait                time.Duration
 	}{
 		"connected here":      {},
 		"connected elsewhere": {elsewhere: true, wait: time.Second},

@@ -9,8 +9,9 @@ import (
 // calls the function when it unlocks. A session's lock is held while a message is written to its
 // client, which may be slow, and code that handles many sessions must not wait for that.
 type lock struct {
-	mu       sync.Mutex
-	deferred atomic.Pointer[work] // a stack with the newest work on top
+	mu sync.Mutex
+	// deferred is a stack with the newest work on top.
+	deferred atomic.Pointer[work]
 }
 
 // work is one function that was passed to Do.

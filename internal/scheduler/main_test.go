@@ -301,11 +301,11 @@ type fakeClient struct {
 type record struct {
 	joined    session.Joined
 	pushes    []session.Push
-	at        []time.Time // times of the pushes
+	at        []time.Time
 	ended     *session.Ending
 	lost      bool
-	seq       uint64          // seq of the newest tokens
-	expiresAt session.UnixSec // expiry of the newest tokens
+	seq       uint64
+	expiresAt session.UnixSec
 }
 
 // got returns what the client has received so far.

@@ -24,8 +24,9 @@ type cluster struct {
 	config settings
 	store  *store.Memory
 
-	mu        sync.Mutex
-	announced map[string]int // how often each event was sent, by session and kind; guarded by mu
+	mu sync.Mutex
+	// announced counts the deliveries of each event, by session and kind. It is guarded by mu.
+	announced map[string]int
 }
 
 // inCluster runs a test with a new cluster, in simulated time.
@@ -39,8 +40,10 @@ type member struct {
 	*node
 	link     *link
 	registry *prometheus.Registry
-	kill     func() // kills the node as a crash does: it saves nothing more
-	stop     func() // stops the node as a regular shutdown does
+	// kill ends the node as a crash does: nothing more is saved. stop ends it as a regular shutdown
+	// does.
+	kill func()
+	stop func()
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -134,20 +137,25 @@ func (c *cluster) count(id string, what store.Delivered) int {
 type link struct {
 	store *store.Memory
 
-	mu     sync.Mutex
-	fault  func(request) error // fault is called before each request, and its error is the answer; guarded by mu
-	after  func(request) error // after is called after each request, and its error replaces the answer; guarded by mu
-	isGone bool                // whether the node has died; guarded by mu
-	lease  error               // if not nil, the error of every renewal of the lease; guarded by mu
-	deaf   bool                // whether the store's notices are lost; guarded by mu
-	missed func()              // missed reports to the node that notices were lost; nil if none were lost; guarded by mu
+	mu sync.Mutex
+	// The field fault is called before each request, and its error is the answer. The field after is
+	// called after each request, and its error replaces the answer. Both are guarded by mu.
+	fault  func(request) error
+	after  func(request) error
+	isGone bool  // guarded by mu
+	lease  error // the error of every renewal of the lease; guarded by mu
+	deaf   bool  // the store's notices are lost; guarded by mu
+	// missed reports to the node that notices were lost. It is nil if none were lost, and guarded by
+	// mu.
+	missed func()
 }
 
 // request is one request of a node to the store.
 type request struct {
-	ctx     context.Context
-	name    string         // "acquire", "get", "wish", "save" or "sweep"
-	records []store.Record // the records of a save
+	ctx context.Context
+	// name is "acquire", "get", "wish", "save" or "sweep".
+	name    string
+	records []store.Record
 }
 
 // set changes the link's fields.

@@ -9,14 +9,18 @@ import "time"
 // All operations except Each and Behind are O(log n). Times are on the monotonic clock. A queue is
 // not safe for concurrent use.
 type queue struct {
-	waiting heap // entries that are not due: `key` is the due time, `other` the expiry of the tokens
-	ready   heap // due entries: `key` is the expiry of the tokens, `other` the due time
+	// waiting contains the entries that are not due: the key is the due time, and `other` is the
+	// expiry of the tokens. ready contains the due entries: there the key is the expiry, and
+	// `other` is the due time.
+	waiting heap
+	ready   heap
 }
 
 // item is an element of a heap. It has copies of the entry's times, so that operations on the heap
 // need not follow the pointer to the entry.
 type item struct {
-	key   time.Duration // determines the order in the heap
+	// The heap orders its items by key.
+	key   time.Duration
 	other time.Duration
 	entry *entry
 }

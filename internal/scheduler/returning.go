@@ -9,14 +9,16 @@ import (
 
 // returning handles one request of a client that returns with a resume key.
 type returning struct {
-	engine   *Scheduler
-	resume   session.Resume
-	attach   bool                 // the request opens a connection, so it raises the epoch
-	key      session.ResumeClaims // the claims of the client's resume key
+	engine *Scheduler
+	resume session.Resume
+	// attach is true if the request opens a connection. Then it raises the epoch.
+	attach   bool
+	key      session.ResumeClaims
 	decision session.Decision
-	acquired store.Acquired // the store's answer
-	made     bool           // the session was not on this node, and was restored from acquired or key
-	now      session.Instant
+	acquired store.Acquired
+	// made is true if the session was not on this node, and was restored from acquired or from key.
+	made bool
+	now  session.Instant
 }
 
 // reopen finds the session on this node, or restores it from the store's record or from the key.

@@ -93,6 +93,6 @@ func TestWritesPerRenewal(t *testing.T) {
 		renewals := len(p.got().pushes)
 		check(t, renewals >= 100 && saved.Load() <= int64(renewals)+1, "%d records saved for %d renewals", saved.Load(), renewals)
 		p.current().Leave()
-		wait(time.Second) // waits for the store's answers
+		wait(time.Second)
 	})
 }

@@ -117,8 +117,10 @@ type Scheduler struct {
 	health  health
 
 	workers workers
-	asking  sync.WaitGroup // counts the pending requests for approval
-	begun   chan struct{}  // closed when Run begins
+	// asking counts the pending requests for approval.
+	asking sync.WaitGroup
+	// begun is closed when Run begins.
+	begun chan struct{}
 }
 
 const (

@@ -52,7 +52,7 @@ func TestAnyDay(t *testing.T) {
 			signs.change(session.Fingerprint(1+i%2), s)
 		}
 		day.Wait()
-		wait(time.Minute) // waits for the last answers
+		wait(time.Minute)
 		whole(t, s)
 		equal(t, "open sessions", len(s.table.open), 0)
 	})
@@ -65,9 +65,10 @@ type caller struct {
 	signs  *certificate
 	random *rand.Rand
 	ttl    time.Duration
-	delay  time.Duration // delay of the client's acks; less than the ack timeout
+	// The client acks after this delay, which is less than the ack timeout.
+	delay  time.Duration
 	muted  atomic.Bool
-	client *fakeClient // the newest connection
+	client *fakeClient
 }
 
 func (c *caller) play() {

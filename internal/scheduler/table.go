@@ -19,26 +19,38 @@ import (
 // renewal over HTTP counts as a connection. Adopted sessions are not counted, since they are
 // overdue and end within minutes.
 type table struct {
-	limit int           // 0: none
-	wake  chan struct{} // wakes Run if a deadline is earlier than the one in the field `armed`
+	// limit is the maximum number of sessions; 0 means unlimited.
+	limit int
+	// A signal in wake tells Run that a deadline is earlier than the time `armed`.
+	wake chan struct{}
 
-	mu   sync.Mutex
-	open map[string]*entry // by id
-	// ended sessions; each stays until the store has its end and its last event is delivered
-	ended    map[string]*entry
-	queue    queue
-	armed    time.Duration // the deadline until which Run sleeps
-	detached list.List     // the detached sessions except adopted ones; the longest detached is first
-	adopted  int           // number of adopted sessions
+	mu sync.Mutex
+	// open and ended contain the sessions by id. An ended session stays until the store has its end
+	// and its last event is delivered.
+	open  map[string]*entry
+	ended map[string]*entry
+	queue queue
+	// armed is the deadline until which Run sleeps.
+	armed time.Duration
+	// detached contains the detached sessions that are not adopted. The first one has been detached
+	// for longest.
+	detached list.List
+	// adopted is the number of adopted sessions.
+	adopted int
 }
 
 // slot holds the table's data about one session, guarded by the table's lock.
 type slot struct {
-	detached    *list.Element       // the session's element in table.detached; nil if it is not there
-	certificate session.Fingerprint // the certificate that signed the client's tokens
+	// detached is the session's element in table.detached, or nil if it is not there.
+	detached *list.Element
+	// certificate is the certificate that signed the client's tokens.
+	certificate session.Fingerprint
 	position
-	adopted bool // the session was taken over from a dead node, and its client has not returned yet
-	atRisk  bool // the session is attached and has an unconfirmed bundle
+	// adopted is true if this node took the session over from a dead node, and its client has not
+	// returned yet.
+	adopted bool
+	// atRisk is true if the session is attached and has an unconfirmed bundle.
+	atRisk bool
 }
 
 func newTable(limit int) *table {
@@ -128,8 +140,8 @@ func (t *table) remove(e *entry, remember bool) {
 	}
 }
 
-// forget removes a session from the ended ones. A resume key of the session is then refused by the store, which has
-// the end, and no longer by this table.
+// forget removes a session from the ended ones. From then on the store, which has the session's end,
+// refuses its resume keys.
 func (t *table) forget(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -18,11 +18,14 @@ type tracer struct{ otel trace.Tracer }
 // authorize, mint, push and ack here, record and save in package cluster. The methods do nothing on
 // a nil operation. An operation is guarded by the entry's lock.
 type operation struct {
-	tracer  *tracer
-	ctx     context.Context // contains the operation's span; a field, because an operation lasts over many calls
-	span    trace.Span
-	waiting trace.Span // span that ends with the client's answer; nil before the first push
-	over    bool       // the outcome is set, so the next call of close ends the span
+	tracer *tracer
+	// ctx contains the operation's span. It is a field, because an operation lasts over many calls.
+	ctx  context.Context
+	span trace.Span
+	// waiting is the span that ends with the client's answer. It is nil before the first push.
+	waiting trace.Span
+	// over is true if the outcome is set. Then the next call of close ends the span.
+	over bool
 }
 
 // Attributes of spans. They contain the session's id, by which an operator can search the log, but

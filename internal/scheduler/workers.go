@@ -30,14 +30,18 @@ const (
 // for each worker, Run doubles the workers. If they were fewer than fullSpeed for each worker, Run
 // adds one worker for each CPU.
 type workers struct {
-	slots   chan struct{}  // contains one element for each worker that has not exceeded slotPatience
-	running sync.WaitGroup // all workers
-	taken   atomic.Int64   // number of entries taken out of the queue so far
+	// slots contains one element for each worker that has not exceeded slotPatience.
+	slots   chan struct{}
+	running sync.WaitGroup
+	// taken is the number of entries that were taken out of the queue so far.
+	taken atomic.Int64
 
-	// The fields below are used by Run only.
-	waiting bool          // there were more due entries than new workers at the last check
-	again   time.Duration // the time of the next check, if waiting is true
-	seen    int64         // the value of taken at the last check
+	// Only Run uses the fields below. waiting is true if there were more due entries than new workers
+	// at the last check. Then `again` is the time of the next check. seen is the value of taken at
+	// the last check.
+	waiting bool
+	again   time.Duration
+	seen    int64
 }
 
 // startWorkers starts the workers that the due entries need. It returns when to check again.

@@ -2,13 +2,14 @@ package session
 
 import "time"
 
-// Action is the operation for which a Request asks permission.
+// Action is the operation for which a Request asks permission: to open a session, to reconnect to a
+// session, or to mint new tokens for it.
 type Action string
 
 const (
 	ActionJoin   Action = "join"
-	ActionResume Action = "resume" // reconnect to a session
-	ActionRenew  Action = "renew"  // mint new tokens for a session
+	ActionResume Action = "resume"
+	ActionRenew  Action = "renew"
 )
 
 // approval is what the session knows of your back end's approvals. It is unused if none are
@@ -17,19 +18,24 @@ const (
 // period: one lifetime of the tokens plus Policy.ApprovalGrace since the last approval. After the
 // grace period, the session ends as denied when its tokens expire.
 type approval struct {
-	approvedAt UnixSec       // time of the last approval; 0 if there was none
-	approved   time.Duration // approvedAt on the monotonic clock
+	// approvedAt is the time of the last approval, or 0 if there was none. approved is the same
+	// time on the monotonic clock.
+	approvedAt UnixSec
+	approved   time.Duration
 
 	request request
 }
 
 // request is the state of the request to your back end to approve the next bundle.
 type request struct {
-	requestedAt time.Duration // when the current request began
-	notBefore   time.Duration // earliest time of the next request, set after a request without an answer
-	granted     bool          // your back end has approved the next bundle
-	owed        bool          // the newest bundle was minted without approval, within the grace period
-	underWay    bool          // a request is waiting for its answer
+	requestedAt time.Duration
+	// After a request that got no answer, the next request waits until notBefore.
+	notBefore time.Duration
+	// granted is true if your back end has approved the next bundle.
+	granted bool
+	// owed is true if the newest bundle was minted without approval, within the grace period.
+	owed     bool
+	underWay bool
 }
 
 // approvalAhead returns how long before a renewal the node requests approval; 0 if no approval is
@@ -65,7 +71,7 @@ func (s *Session) taskToMint(due, expires time.Duration) (Task, time.Duration) {
 		return Renew, due
 	case expires <= q.notBefore:
 		return Deny, expires
-	case q.owed: // requests approval as soon as possible, since an approval restarts the grace period
+	case q.owed: // an approval restarts the grace period, so it is requested as soon as possible
 		return Ask, q.notBefore
 	}
 	return Ask, max(due-ahead, q.notBefore)
@@ -141,10 +147,10 @@ func (s *Session) SetRole(r Role) bool {
 	if rtc == nil || rtc.Role == r || r == Publisher && !s.Terms.MayPublish {
 		return false
 	}
-	changed := *rtc // changes a copy, since stored records share the old value
+	changed := *rtc // the role is changed in a copy, since stored records share the old value
 	changed.Role = r
 	s.Identity.RTC = &changed
-	s.request.granted = false // your back end approved the old role
+	s.request.granted = false // the approval was for the old role
 	return true
 }
 

@@ -150,6 +150,7 @@ func TestUnconfirmedTokensMayBeInUse(t *testing.T) {
 	p := w.issue(CauseCertificate)
 	want("pushed, signed by another", 0)
 	w.ack(p.Seq)
+	w.s.Confirm(p.Seq, 0, w.now)
 	want("confirmed", certB)
 	w.s.Confirm(p.Seq+1, 0, w.now)
 	want("confirmed a bundle of another node", 0)

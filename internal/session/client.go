@@ -18,8 +18,9 @@ type Join struct {
 // Resume is a client's request to continue a session, with the session's resume key.
 type Resume struct {
 	Session string
-	Key     string // encrypted by Sealer.Seal
-	// Claims is the decrypted Key; nil until Scheduler.Open has set it.
+	// Key is the resume key, encrypted by Sealer.Seal.
+	Key string
+	// Claims is the decrypted Key. It is nil until Scheduler.Open has set it.
 	Claims *ResumeClaims
 	// Seq is the seq of the newest bundle that the client has applied. SeqUnknown is true if the
 	// request does not contain a seq.

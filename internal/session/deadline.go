@@ -6,25 +6,28 @@ import "time"
 type Task uint8
 
 const (
-	// Wait: do nothing; the deadline has moved to a later time.
+	// Wait means that the scheduler must do nothing, since the deadline has moved to a later time.
 	Wait Task = iota
-	// Renew: mint a new bundle and push it.
+	// Renew means that the scheduler must mint a new bundle and push it.
 	Renew
-	// Repeat: push the unconfirmed bundle once more.
+	// Repeat means that the scheduler must push the unconfirmed bundle once more.
 	Repeat
-	// CloseDead: close the connection, because the client does not answer.
+	// CloseDead means that the scheduler must close the connection, because the client does not
+	// answer.
 	CloseDead
-	// Unreachable: report, once for each bundle, that the tokens of a detached session
-	// are about to expire.
+	// Unreachable means that the scheduler must report, once for each bundle, that the tokens of a
+	// detached session are about to expire.
 	Unreachable
-	// TokensExpired: count, once for each bundle, that the tokens of a detached session
-	// have expired.
+	// TokensExpired means that the scheduler must count, once for each bundle, that the tokens of a
+	// detached session have expired.
 	TokensExpired
-	// Expire: end the session, because its terms or the resume window have ended.
+	// Expire means that the scheduler must end the session, because its terms or the resume window
+	// have ended.
 	Expire
-	// Ask: request your back end's approval of the next renewal.
+	// Ask means that the scheduler must request your back end's approval of the next renewal.
 	Ask
-	// Deny: end the session, because your back end did not answer in the grace period.
+	// Deny means that the scheduler must end the session, because your back end did not answer in
+	// the grace period.
 	Deny
 )
 

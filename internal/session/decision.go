@@ -36,17 +36,17 @@ type Decision struct {
 type Reason uint8
 
 const (
-	// NotGranted: the credential does not grant the operation.
+	// NotGranted means that the credential does not grant the operation.
 	NotGranted Reason = iota + 1
-	// Revoked: an operator has revoked access for the session's user, channel or subject.
+	// Revoked means that an operator has revoked access for the session's user, channel or subject.
 	Revoked
-	// Denied: your back end refused the operation.
+	// Denied means that your back end refused the operation.
 	Denied
-	// ApprovalUnavailable: your back end did not answer. An open session is not ended by this: it
-	// continues for Policy.ApprovalGrace.
+	// ApprovalUnavailable means that your back end did not answer. This does not end an open session:
+	// it continues for Policy.ApprovalGrace.
 	ApprovalUnavailable
-	// RevocationsUnknown: the node has just started and has not loaded the revocations yet, so it
-	// cannot know whether the session is revoked.
+	// RevocationsUnknown means that the node has just started and has not loaded the revocations yet,
+	// so it cannot know whether the session is revoked.
 	RevocationsUnknown
 )
 

@@ -4,11 +4,13 @@ import "time"
 
 // bundle describes one minted set of tokens. It does not contain the tokens.
 type bundle struct {
-	seq       uint64
-	expiresAt UnixSec       // expiry of the tokens; 0 if unknown
-	expires   time.Duration // expiresAt on the monotonic clock
+	seq uint64
+	// expiresAt is when the tokens expire, or 0 if that is unknown. expires is the same time on the
+	// monotonic clock.
+	expiresAt UnixSec
+	expires   time.Duration
 
-	certificate Fingerprint // the certificate that signed the tokens; 0 if unknown
+	certificate Fingerprint
 }
 
 // known reports whether the bundle exists and its expiry is known.
@@ -16,32 +18,49 @@ func (b bundle) known() bool { return b.expiresAt != 0 }
 
 // pending is the newest bundle until the client has confirmed it.
 type pending struct {
-	tokens  Tokens
-	cause   Cause
-	rejoin  bool          // the client must join its call again with these tokens, since its previous ones have expired
-	attempt int           // how often the bundle was pushed so far
-	last    time.Duration // when the bundle was last pushed
-	retry   time.Duration // when to push the bundle again, or to replace it if it was refused
-	refused bool          // the SDK refused the bundle, so another one must be minted at the time `retry`
-	sent    bool          // the bundle was sent on the connection, not only over HTTP
+	tokens Tokens
+	cause  Cause
+	// rejoin is true if the client must join its call again with these tokens, since its previous
+	// ones have expired.
+	rejoin   bool
+	attempt  int
+	pushedAt time.Duration
+	// retry is when the bundle is pushed again or, if the SDK has refused it, when another bundle
+	// is minted.
+	retry   time.Duration
+	refused bool
+	// sent is true if the bundle was sent on the connection, not only over HTTP.
+	sent bool
 }
 
 // delivery records which bundle was minted last, and which one the client has confirmed.
 type delivery struct {
-	held     bundle   // the newest bundle of which the node knows that the client has it
-	issued   bundle   // the newest bundle that was minted
-	issuedAt UnixSec  // when the bundle in the field `issued` was minted; 0 if unknown
-	ackedAt  UnixSec  // when the client last confirmed a bundle; 0 if never, or unknown
-	pending  *pending // nil once the client has confirmed the bundle in the field `issued`
+	// held is the newest bundle of which the node knows that the client has it. issued is the
+	// newest bundle that was minted, at the time issuedAt; pending is nil once the client has
+	// confirmed that bundle. A time of 0 is unknown.
+	held     bundle
+	issued   bundle
+	issuedAt UnixSec
+	ackedAt  UnixSec
+	pending  *pending
 
-	answered       uint64        // seq of the newest bundle that was acked or nacked on this node
-	nackAfter      time.Duration // earliest time at which a nack may cause a new bundle
-	renewAfter     time.Duration // earliest time at which a renew request may cause a new bundle
-	silent         uint8         // number of consecutive pushes without an answer; at most SilentTries+1
-	nacked         bool          // the SDK refused the newest bundle, and has accepted no bundle since
-	minted         bool          // whether a bundle was minted, on this node or before the session was restored from its record
-	fetched        bool          // another node gave the newest bundle to the client over HTTP, and the client has not confirmed it
-	expiryReported bool          // the expiry of the tokens in the field `held` was reported
+	// answered is the seq of the newest bundle that was acked or nacked on this node.
+	answered uint64
+	// A nack causes a new bundle only after nackAfter, and a renew request only after renewAfter.
+	nackAfter  time.Duration
+	renewAfter time.Duration
+	// silent counts the consecutive pushes without an answer, up to SilentTries+1.
+	silent uint8
+	// nacked is true if the SDK refused the newest bundle, and has accepted no bundle since.
+	nacked bool
+	// minted is true if a bundle was minted, on this node or before the session was restored from
+	// its record.
+	minted bool
+	// fetched is true if another node gave the newest bundle to the client over HTTP, and the
+	// client has not confirmed it.
+	fetched bool
+	// expiryReported is true if the expiry of the held bundle was reported.
+	expiryReported bool
 }
 
 // Issued reports whether a bundle is known to have been minted. It returns false for a session that
@@ -72,7 +91,7 @@ func (d *delivery) Skip() { d.issued.seq++ }
 func (d *delivery) Again(now Instant) Push {
 	p := d.pending
 	p.attempt++
-	p.last = now.Mono
+	p.pushedAt = now.Mono
 	return Push{
 		Seq: d.issued.seq, Tokens: p.tokens, PreviousExpiresAt: d.held.expiresAt,
 		Rejoin: p.rejoin, Attempt: p.attempt, Cause: p.cause, Now: now.Milli(),
@@ -99,7 +118,7 @@ type Acked struct {
 
 // settle records that the client has confirmed the newest bundle.
 func (d *delivery) settle(now Instant) Acked {
-	a := Acked{Settled: true, After: now.Mono - d.pending.last}
+	a := Acked{Settled: true, After: now.Mono - d.pending.pushedAt}
 	if d.held.known() {
 		a.Margin = max(0, d.held.expires-now.Mono)
 	}
@@ -150,7 +169,7 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 		return false, nil
 	}
 	if d.pending == nil { // the bundle counted as confirmed, or needed no ack, before this nack
-		d.pending = &pending{last: now.Mono}
+		d.pending = &pending{pushedAt: now.Mono}
 	}
 	d.pending.refused, d.pending.cause = true, CauseNack
 	d.pending.retry = max(now.Mono, d.nackAfter)

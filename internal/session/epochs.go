@@ -4,12 +4,15 @@ package session
 // the attachment before, and its resume key contains it. The epoch is the fencing token of the
 // session's records: if two nodes write a record, the one with the higher epoch wins.
 type epochs struct {
-	epoch uint64 // highest epoch known
+	// epoch is the highest epoch known.
+	epoch uint64
 	// proven is the highest epoch whose resume key the client has presented. Keys of lower epochs
 	// are refused. The key of a higher epoch, if there is one, may not have reached the client.
-	proven        uint64
-	attachedEpoch uint64 // epoch of the newest attachment on this node; less than epoch after a call of Fence
-	attachedSeq   uint64 // seq of the first bundle of that attachment
+	proven uint64
+	// attachedEpoch is the epoch of the newest attachment on this node; a call of Fence can raise
+	// the field epoch above it. attachedSeq is the seq of the first bundle of that attachment.
+	attachedEpoch uint64
+	attachedSeq   uint64
 }
 
 // Epoch returns the highest epoch known, from the newest attachment or from Fence.

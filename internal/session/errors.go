@@ -53,8 +53,8 @@ var (
 	ErrApprovalUnavailable = &Error{
 		Code: CodeUnavailable, Message: "your back end did not answer the approval request; try again", RetryAfter: retryUndecided,
 	}
-	// ErrRevocationsUnknown: the node has just started, and has not loaded the revocations from the
-	// store yet.
+	// ErrRevocationsUnknown means that the node has just started, and has not loaded the revocations
+	// from the store yet.
 	ErrRevocationsUnknown = &Error{
 		Code: CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: retryUndecided,
 	}

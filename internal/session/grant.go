@@ -28,8 +28,10 @@ type Grant struct {
 	All bool
 
 	Channels []string
-	UIDs     []string // uids in decimal
-	Accounts []string // a pattern does not match an account that is also a uid
+	// UIDs contains uids in decimal. A pattern in Accounts does not match an account that is also a
+	// uid.
+	UIDs     []string
+	Accounts []string
 	Roles    []Role
 	RTMUsers []string
 	Chat     []string
@@ -84,7 +86,7 @@ func notGranted(field string) *Error {
 // name in Accounts. Patterns in Accounts do not match uids.
 func (g *Grant) coversUser(r *RTC) bool {
 	switch {
-	case r.Account == "" && r.UID == 0: // any uid
+	case r.Account == "" && r.UID == 0: // the token would work for any uid
 		return covers(g.UIDs, "0")
 	case r.Account == "" || isUID(r.Account):
 		return covers(g.UIDs, r.User()) || slices.Contains(g.Accounts, r.User())

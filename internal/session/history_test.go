@@ -34,15 +34,18 @@ type history struct {
 	*rapid.T
 	policy Policy
 	now    Instant
-	lead   time.Duration // how far ahead the wall clock was set
+	lead   time.Duration
 	s      *Session
 	signer Signer
-	last   Push // the newest push
+	last   Push
 	epoch  uint64
 
-	settled  time.Duration // when an ack last confirmed a bundle
-	unheard  time.Duration // when the oldest unanswered push on the connection was sent; 0 if all were answered
-	answered uint64        // seq of the newest bundle that the client has acked or nacked
+	settled time.Duration
+	// unheard is when the oldest unanswered push on the connection was sent, or 0 if all were
+	// answered.
+	unheard time.Duration
+	// answered is the seq of the newest bundle that the client has acked or nacked.
+	answered uint64
 }
 
 // sent records that a push was sent on the connection.

@@ -86,5 +86,6 @@ type Identity struct {
 type Tokens struct {
 	RTC, RTM, Chat string
 	ExpiresAt      UnixSec
-	Certificate    Fingerprint // the certificate that signed the tokens; 0 if unknown
+	// Certificate is the certificate that signed the tokens; 0 means unknown.
+	Certificate Fingerprint
 }

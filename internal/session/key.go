@@ -80,7 +80,8 @@ const (
 // All nodes that share the secret can open each other's resume keys. A Sealer is safe for
 // concurrent use.
 type Sealer struct {
-	roots atomic.Pointer[[][]byte] // root keys, derived from the secrets: the first encrypts, all decrypt
+	// roots contains a root key for each secret. The first one encrypts, and all of them decrypt.
+	roots atomic.Pointer[[][]byte]
 }
 
 // NewSealer returns a Sealer that encrypts with the first secret and decrypts with any of them, so

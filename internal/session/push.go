@@ -12,8 +12,9 @@ type Push struct {
 	// Rejoin is true if the previous tokens have expired. Then the SDK has left the call, and the
 	// client must join the call again with these tokens. Otherwise the client passes the tokens
 	// to the SDK, which stays in the call.
-	Rejoin  bool
-	Attempt int // from 1
+	Rejoin bool
+	// Attempt is 1 in the first push of the bundle, and one more in each repetition.
+	Attempt int
 	Cause   Cause
 	Now     UnixMilli
 }
@@ -21,10 +22,12 @@ type Push struct {
 // Joined is the answer to a join or a resume.
 type Joined struct {
 	Push
-	Session     string
-	Key         string // the new resume key, encrypted by Sealer.Seal
-	Resumed     bool
-	RenewBefore time.Duration // whole seconds
+	Session string
+	// Key is the new resume key, encrypted by Sealer.Seal.
+	Key     string
+	Resumed bool
+	// RenewBefore is the head start of the renewals, in whole seconds.
+	RenewBefore time.Duration
 }
 
 // Ending is the message to a client that its session has ended.

@@ -57,9 +57,10 @@ type Terms struct {
 // Session holds the state of one session and implements its rules. It does no I/O and
 // reads no clock. It is not safe for concurrent use.
 type Session struct {
-	ID       string
-	App      string // App ID of the project
-	Subject  string // subject of the credential that opened the session
+	ID  string
+	App string
+	// Subject is the subject of the credential that opened the session.
+	Subject  string
 	Identity Identity
 	Terms    Terms
 
@@ -68,14 +69,19 @@ type Session struct {
 	delivery
 	approval
 
-	signer        *Signer
-	state         State
-	unreachable   bool          // the detached session was reported as unreachable
-	tokensExpired bool          // the expiry of the detached session's tokens was reported
-	detachedAt    time.Duration // while Detached
-	notBefore     time.Duration // earliest time of the next attempt after a failed renewal
-	renewBy       time.Duration // time of a renewal that must not wait for the schedule; 0 if there is none
-	renewCause    Cause         // cause of the renewal at renewBy; empty if it is a scheduled renewal
+	signer *Signer
+	state  State
+	// unreachable and tokensExpired say what was reported of the newest bundle while the session
+	// was detached: that its tokens expire soon, and that they have expired.
+	unreachable   bool
+	tokensExpired bool
+	detachedAt    time.Duration
+	// After a failed renewal, the next attempt waits until notBefore.
+	notBefore time.Duration
+	// renewBy is when a renewal is due that must not wait for the schedule, or 0 if there is none.
+	// renewCause is its cause; it is empty if a scheduled renewal was moved to an earlier time.
+	renewBy    time.Duration
+	renewCause Cause
 }
 
 // New returns a session without tokens and without a connection. If key.Epoch is 0, the session is
@@ -205,7 +211,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.issuedAt = now.Sec()
 	s.renewCause, s.request = "", request{owed: s.NeedsApproval()}
 	s.minted, s.renewBy, s.notBefore, s.unreachable, s.tokensExpired, s.fetched = true, 0, 0, false, false, false
-	s.detachedAt = now.Mono // a detached client that renews over HTTP is alive, so its time of detachment is moved
+	s.detachedAt = now.Mono // a client that renews over HTTP is alive, so its session counts as detached from now on
 	switch cause {
 	case CauseNack:
 		s.nackAfter = now.Mono + s.policy.AckTimeout
@@ -249,7 +255,7 @@ const renewEvery = time.Second
 // sent less than renewEvery ago. A renew message is not an answer to a push.
 func (s *Session) RenewRequested(now Instant) Task {
 	switch p := s.pending; {
-	case p != nil && (p.refused || s.mustRejoin(now) || now.Mono-p.last < renewEvery):
+	case p != nil && (p.refused || s.mustRejoin(now) || now.Mono-p.pushedAt < renewEvery):
 		return Wait
 	case p != nil:
 		return Repeat
@@ -264,7 +270,7 @@ func (s *Session) RenewRequested(now Instant) Task {
 // mint a bundle, or Repeat (call Again) if the newest bundle was sent just now and is not
 // confirmed.
 func (s *Session) RenewRequestedOverHTTP(now Instant) Task {
-	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.mustRejoin(now) {
+	if p := s.pending; p != nil && !p.refused && now.Mono-p.pushedAt < s.policy.AckTimeout && !s.mustRejoin(now) {
 		return Repeat
 	}
 	return Renew

@@ -15,7 +15,7 @@ import (
 	"refresher/internal/session"
 )
 
-// These credentials are the example in Agora's documentation.
+// The credentials are the example in Agora's documentation.
 const (
 	appID       = "970CA35de60c44645bbae8a215061b33"
 	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
@@ -23,7 +23,8 @@ const (
 )
 
 // application is the server that one would write around a WebSocket library instead of using refresher. It mints the
-// same tokens, and its answers have as many bytes as refresher's, but it keeps no session, schedule or record.
+// same tokens, and its answers are as long as refresher's, but it keeps no sessions, schedules no renewals and stores
+// nothing.
 type application struct {
 	mint   mint
 	refuse bool
@@ -33,8 +34,8 @@ func newApplication(c choice) *application {
 	return &application{mint: refresherMint(), refuse: c.Refuse}
 }
 
-// These messages have refresher's form and length. Their arguments: %[1] and %[2] the RTC and the RTM token, %[3] the
-// tokens' expiry, %[4] now, %[5] the session's id, %[6] its resume key.
+// The messages have the form and the length of refresher's. Their arguments: %[1] is the RTC token, %[2] the RTM token,
+// %[3] their expiry, %[4] the time now, %[5] the id of the session, %[6] its resume key.
 const (
 	bundle = `"tokens":{"rtc":{"token":"%[1]s","expiresAt":%[3]d},"rtm":{"token":"%[2]s","expiresAt":%[3]d}}`
 	joined = `{"type":"joined","session":"%[5]s","key":"%[6]s","resumed":false,"seq":1,` + bundle +
@@ -51,7 +52,7 @@ var (
 	sampleKey     = strings.Repeat("k", 300)
 )
 
-// answer returns the answer to a message, or nil if there is none.
+// answer returns the answer to a message; nil if there is none.
 func (a *application) answer(message []byte) []byte {
 	var m struct {
 		Type string `json:"type"`
@@ -79,11 +80,11 @@ func (a *application) answer(message []byte) []byte {
 
 type mint func() (rtcToken, rtmToken string, err error)
 
-// refresherMint returns a mint that uses refresher's builder.
+// refresherMint returns a mint with refresher's token builder.
 func refresherMint() mint {
 	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {
-		panic(err) // cannot happen: the credentials above are valid
+		panic(err) // impossible: the credentials are valid
 	}
 	id := session.Identity{
 		RTC: &session.RTC{Channel: "c", UID: 1, Role: session.Publisher},

@@ -14,8 +14,8 @@ import (
 	"github.com/hibiken/asynq"
 )
 
-// asynq renews tokens of shortLife on refresher's schedule: the delay from the minting of a token to its renewal is
-// between `soonest` and `soonest`+`spread`. meanInterval is the mean of these delays.
+// With asynq, tokens of shortLife are renewed on refresher's schedule: the delay from the minting of a token to its
+// renewal is from `soonest` to `soonest`+`spread`. meanInterval is its mean.
 const (
 	shortLife       = 12 * time.Second
 	soonest, spread = 3 * time.Second, 3 * time.Second
@@ -34,9 +34,8 @@ type renewal struct {
 	DueMs   int64
 }
 
-// runAsynq is a child process in which asynq mints the tokens of each session when they are due, and enqueues the
-// next renewal. It does not push the tokens to any client. An interval of 0 means asynq's default interval for
-// checking for due tasks.
+// runAsynq is a child process in which asynq mints the tokens of each session when they are due, and enqueues the next
+// renewal. It pushes no tokens to clients. It looks for due tasks after each interval `every`; 0 means asynq's default.
 func runAsynq(every time.Duration) func(choice) error {
 	return func(c choice) error {
 		mint := refresherMint()
@@ -90,7 +89,7 @@ func (p *progress) add(lag time.Duration) {
 	p.lags = append(p.lags, lag)
 }
 
-// take returns the lateness of the renewals since the last call of take.
+// take returns the lateness of all renewals since the call of take before.
 func (p *progress) take() lateness {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,13 +104,13 @@ func (p *progress) take() lateness {
 	return l
 }
 
-// lateness has percentiles of the lateness of Count renewals, in milliseconds.
+// lateness has percentiles of how late renewals were, in milliseconds, and the number of renewals.
 type lateness struct {
 	Count          int
 	P50, P99, P999 float64
 }
 
 func (l lateness) String() string {
-	text, _ := json.Marshal(l) // the struct has JSON types only, so Marshal cannot fail
+	text, _ := json.Marshal(l) // Marshal cannot fail for this struct
 	return string(text)
 }

@@ -33,8 +33,8 @@ func httpServer(*application) (http.Handler, error) {
 	return mux, nil
 }
 
-// ginServer does for each request what the Go token server of Agora's community does: Gin with its logger, two log
-// lines of its own, and the community's builder. The benchmark discards the log.
+// ginServer does what the Go token server of Agora's community does for each request: Gin with its logger, two log
+// lines, and the token builder of the community. The log is discarded.
 func ginServer(*application) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	gin.DefaultWriter = io.Discard
@@ -64,7 +64,6 @@ func ginServer(*application) (http.Handler, error) {
 	return engine, nil
 }
 
-// communityMint mints with the token builder of Agora's community.
 func communityMint(channel string, uid uint32) (rtcToken, rtmToken string, err error) {
 	seconds := uint32(lifetime.Seconds())
 	rtcToken, err = rtctokenbuilder.BuildTokenWithUid(appID, certificate, channel, uid, rtctokenbuilder.RolePublisher, seconds)
@@ -78,7 +77,7 @@ func communityMint(channel string, uid uint32) (rtcToken, rtmToken string, err e
 func runMint(builder mint) func(choice) error {
 	return func(c choice) error {
 		var before, after syscall.Rusage
-		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before) // Getrusage cannot fail for this process
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before) // cannot fail for this process
 		for range c.Count {
 			if _, _, err := builder(); err != nil {
 				return err
@@ -91,5 +90,5 @@ func runMint(builder mint) func(choice) error {
 	}
 }
 
-// mintPrefix is the prefix of the line in which a child process reports the time for minting two tokens, in µs.
+// mintPrefix begins the line in which a child process reports how many µs it took to mint two tokens.
 const mintPrefix = "minted in "

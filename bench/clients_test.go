@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialect has the functions that make the clients' messages for one kind of server.
+// dialect has functions that make the clients' messages for one kind of server.
 type dialect struct {
-	join   func(c *call, ttl int) string // makes a new client's first message; ttl is the tokens' lifetime in seconds
-	resume func(c *call, ttl int) string // makes the first message of a client that reconnects
-	send   func(text string) string      // makes a message of this protocol from any other text
+	join   func(c *call, ttl int) string // first message of a new client; ttl is the lifetime of tokens in seconds
+	resume func(c *call, ttl int) string // first message of a client that reconnects
+	send   func(text string) string      // message of this protocol with the given content
 }
 
 var plain = dialect{
@@ -29,7 +29,7 @@ var plain = dialect{
 	send: func(text string) string { return text },
 }
 
-// centrifugal is centrifuge's JSON protocol. Its clients reconnect by sending connect again.
+// centrifugal is the JSON protocol of centrifuge, whose clients reconnect by another connect.
 var centrifugal = dialect{
 	join:   func(*call, int) string { return `{"id":1,"connect":{}}` },
 	resume: func(*call, int) string { return `{"id":1,"connect":{}}` },
@@ -37,26 +37,26 @@ var centrifugal = dialect{
 }
 
 type call struct {
-	n    int // the client's number, from 1
-	fd   int // the socket; 0 while not connected
+	n    int // number of the client, from 1
+	fd   int // socket; 0 while the client is not connected
 	busy bool
 	at   int // index of the current step
 	seen []byte
 
-	session, key string // both are from the message `joined`
+	session, key string // from the message joined
 	seq          uint64 // sequence number of the newest bundle
 	jitter       time.Duration
 }
 
 type step struct {
 	do    func(*clients, *call) error
-	until string // text that the answer contains; empty if no answer comes, hangUp if the server closes the connection
+	until string // the answer has come when it contains this text; empty: there is no answer; hangUp: the server closes the connection
 }
 
 const hangUp = "\x00"
 
-// These are the operations. A client does the next step when the answer to the previous step has come. The last step of
-// connecting gets no answer: it acknowledges the first bundle.
+// These are operations. A client does the next step when it has the answer to the step before. The last step of
+// connecting, the ack of the first bundle, has no answer.
 var (
 	connecting   = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
 	reconnecting = []step{{(*clients).reconnect, "\r\n\r\n"}, {(*clients).resume, `"joined"`}, {(*clients).ack, ""}}
@@ -67,16 +67,16 @@ var (
 	requesting   = []step{{(*clients).request, `"rtmToken"`}}
 )
 
-// clients runs many clients in one thread.
+// clients runs many clients in one goroutine.
 type clients struct {
 	dialect
 	server unix.SockaddrInet4
-	ttl    int                           // lifetime of the requested tokens, in seconds
-	onPush func(c *call, message []byte) // if not nil, run calls it for each push
+	ttl    int                           // requested lifetime of tokens, in seconds
+	onPush func(c *call, message []byte) // called for each push, unless it is nil
 	poller *poller
 	byFD   map[int]*call
 	all    []*call
-	in     int64 // bytes received, including WebSocket framing and the handshake
+	in     int64 // received bytes, with WebSocket framing and the handshake
 	out    int64 // bytes sent
 	buffer [64 << 10]byte
 }
@@ -93,7 +93,7 @@ func newClients(d dialect, address string) (*clients, error) {
 	}, err
 }
 
-// more adds the given number of clients, not connected yet.
+// more adds clients that are not connected yet, and returns them.
 func (s *clients) more(count int) []*call {
 	for range count {
 		s.all = append(s.all, &call{n: len(s.all) + 1})
@@ -101,7 +101,7 @@ func (s *clients) more(count int) []*call {
 	return s.all[len(s.all)-count:]
 }
 
-// close resets all connections, so that the kernel holds no memory for them while the next server is measured.
+// close resets all connections, so that the kernel has no memory for them when the next server is measured.
 func (s *clients) close() {
 	for fd := range s.byFD {
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
@@ -110,12 +110,12 @@ func (s *clients) close() {
 	_ = unix.Close(s.poller.fd)
 }
 
-// patience is the timeout for an answer of a server.
+// patience is how long a server may take to answer.
 const patience = 15 * time.Second
 
-// run lets each client of the list `who` execute all steps, one client after the other, until `count` clients have done
-// so (a client may have several turns). If the interval `every` is 0, `atOnce` clients run at a time; otherwise a
-// client starts after each interval, even if earlier clients still wait for answers.
+// run lets clients of the list `who`, in turn, do all steps, until that was done `count` times. If the interval `every`
+// is 0, `atOnce` clients do so at the same time. Otherwise a client begins after each interval, even if clients before
+// still wait for answers.
 func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.Duration) error {
 	begun, done := 0, 0
 	start := time.Now()
@@ -165,7 +165,7 @@ func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.D
 	return nil
 }
 
-// advance executes the client's steps up to the next one that waits for an answer.
+// advance does the steps of the client up to one that has an answer.
 func (s *clients) advance(c *call, steps []step, done *int) error {
 	for ; c.at < len(steps); c.at++ {
 		if err := steps[c.at].do(s, c); err != nil {
@@ -180,7 +180,8 @@ func (s *clients) advance(c *call, steps []step, done *int) error {
 	return nil
 }
 
-// read waits for input, and calls the function `each` for every client that received something or lost its connection.
+// read waits for input. It calls the function `each` for each client that has received something, or whose connection
+// has ended.
 func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) error) error {
 	events, err := s.poller.wait(timeout)
 	if err != nil {
@@ -189,7 +190,7 @@ func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) err
 	for _, e := range events {
 		c := s.byFD[int(e.Fd)]
 		if c == nil {
-			continue // an earlier call of the function `each` has closed this connection
+			continue // a call of the function `each` has closed this connection
 		}
 		n, err := unix.Read(c.fd, s.buffer[:])
 		if errors.Is(err, unix.EINTR) {
@@ -209,7 +210,7 @@ func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) err
 	return nil
 }
 
-// listen handles pushes for the given time.
+// listen handles pushes for some time.
 func (s *clients) listen(span time.Duration) error {
 	for end := time.Now().Add(span); time.Now().Before(end); {
 		if err := s.read(time.Until(end), s.pushed); err != nil {
@@ -219,7 +220,7 @@ func (s *clients) listen(span time.Duration) error {
 	return nil
 }
 
-// pushed acks each bundle that the server pushed without a request.
+// pushed acks each bundle that the server has pushed without a request.
 func (s *clients) pushed(c *call, ended bool) error {
 	if ended {
 		return fmt.Errorf("client %d: the server closed the connection", c.n)
@@ -245,7 +246,7 @@ func (s *clients) pushed(c *call, ended bool) error {
 	}
 }
 
-// dial opens the TCP connection, without a WebSocket.
+// dial opens a TCP connection.
 func (s *clients) dial(c *call) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -287,13 +288,11 @@ func (s *clients) ack(c *call) error {
 	return s.text(c, s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, c.seq)))
 }
 
-// answerClose answers the server's close frame.
 func (s *clients) answerClose(c *call) error {
-	_ = s.write(c, frame(opClose, closeOverload, true)) // the server may have closed the connection already
+	_ = s.write(c, frame(opClose, closeOverload, true)) // the write fails if the server has closed the connection
 	return nil
 }
 
-// request sends a request for tokens to a classic endpoint.
 func (s *clients) request(c *call) error {
 	return s.write(c, []byte("GET /rte/c/publisher/uid/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
@@ -306,7 +305,7 @@ func (s *clients) write(c *call, b []byte) error {
 	return err
 }
 
-// store stores the sequence number, the session and the key of a server's answer.
+// store stores what a client needs of an answer: the seq, the session and its key.
 func (c *call) store() {
 	if seq := number(c.seen, `"seq":`); seq != 0 {
 		c.seq = seq
@@ -316,7 +315,7 @@ func (c *call) store() {
 	}
 }
 
-// number returns the number of a field in a JSON text; 0 if there is no such field.
+// number returns a number in a JSON text, by the text before it; 0 if that is missing.
 func number(message []byte, name string) (n uint64) {
 	_, value, _ := bytes.Cut(message, []byte(name))
 	for i := 0; i < len(value) && value[i] >= '0' && value[i] <= '9'; i++ {
@@ -325,7 +324,7 @@ func number(message []byte, name string) (n uint64) {
 	return n
 }
 
-// text returns the string of a field in a JSON text; empty if there is no such field.
+// text returns a string in a JSON text, by the text before it; empty if that is missing.
 func text(message []byte, name string) string {
 	_, value, _ := bytes.Cut(message, []byte(name))
 	value, _, _ = bytes.Cut(value, []byte(`"`))

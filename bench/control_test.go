@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// control shows the least cost that a Go server can have for the same bytes: one thread around epoll accepts
+// control shows the least that a Go server must use for the same bytes. In one thread around epoll it accepts
 // connections, finds the key of the WebSocket handshake, and answers with prepared frames. It mints no tokens, checks
 // nothing and stores nothing.
 type control struct {
@@ -23,14 +23,14 @@ type control struct {
 
 	joined, pong, push, reconnect []byte // frames
 
-	// For renewals by schedule: at each beat, the next clients in turn get a push.
+	// With `schedule`, the next clients in turn get a push at each beat.
 	schedule bool
 	clients  []int
 	next     int
-	due      float64 // the number of pushes that are due; its fraction is kept for the next beat
+	due      float64 // pushes that are due; the fraction is kept for the next beat
 }
 
-// beat is the interval between pushes by schedule, as in refresher.
+// beat is the interval at which scheduled pushes are sent, as in refresher.
 const beat = 50 * time.Millisecond
 
 func runControl(c choice) error {
@@ -81,7 +81,7 @@ func (s *control) run() error {
 	}
 }
 
-// pushDue pushes to as many clients as refresher would have renewed since the last call.
+// pushDue pushes to as many clients as refresher would have renewed in the time `span`.
 func (s *control) pushDue(span time.Duration) {
 	for s.due += span.Seconds() * float64(len(s.clients)) / meanInterval.Seconds(); s.due >= 1; s.due-- {
 		_, _ = unix.Write(s.clients[s.next%len(s.clients)], s.push)
@@ -104,7 +104,7 @@ func (s *control) accept() error {
 	}
 }
 
-// read answers the messages of a client. It closes the connection if a message is incomplete: the clients of this
+// read answers the messages of a client. It closes the connection if a message is not complete: the clients of this
 // benchmark send each message in one write, which loopback delivers in one piece.
 func (s *control) read(fd int) {
 	n, err := unix.Read(fd, s.buffer[:])
@@ -126,7 +126,7 @@ var (
 	typeRenew  = []byte(`"type":"renew"`)
 )
 
-// answer answers the first request or frame in b, and returns the rest of b.
+// answer answers the first request or frame of b, and returns the rest of b.
 func (s *control) answer(fd int, b []byte) (rest []byte, err error) {
 	if b[0] == 'G' {
 		return nil, upgrade(fd, b)

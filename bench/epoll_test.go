@@ -11,8 +11,8 @@ import (
 	"refresher/test/program"
 )
 
-// poller waits for many sockets by epoll, without goroutines and without Go's own poller. The control server and the
-// clients of all servers are built on it.
+// poller waits for many sockets by epoll, without goroutines and without Go's own poller. The control server and all
+// clients use it.
 type poller struct {
 	fd     int
 	events [256]unix.EpollEvent
@@ -23,20 +23,20 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd}, err
 }
 
-// add registers a socket, so that the method `wait` reports it when it is readable. Closing the socket ends the
-// registration.
+// add registers a socket for input. Closing the socket ends the registration.
 func (p *poller) add(fd int) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// wait returns the readable sockets, or none after the timeout. A negative timeout waits without limit.
+// wait returns the sockets with input, or none after the timeout. A negative timeout never ends.
 func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	var limit *unix.Timespec
 	if timeout >= 0 {
 		t := unix.NsecToTimespec(timeout.Nanoseconds())
 		limit = &t
 	}
-	// epoll_pwait2 takes nanoseconds. The milliseconds of epoll_wait are too coarse: five heartbeats are due in one.
+	// epoll_pwait2 has a timeout in nanoseconds. The milliseconds of epoll_wait are too coarse, since five heartbeats
+	// are due in each.
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
 		uintptr(len(p.events)), uintptr(unsafe.Pointer(limit)), 0, 0)
 	switch errno {

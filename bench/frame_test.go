@@ -4,7 +4,7 @@ package bench
 
 import "encoding/binary"
 
-// These are opcodes of WebSocket frames (RFC 6455).
+// Opcodes of WebSocket frames, RFC 6455.
 const (
 	opText  = 0x1
 	opClose = 0x8
@@ -13,7 +13,7 @@ const (
 // closeOverload is the payload of a close frame with code 1013.
 const closeOverload = "\x03\xf5"
 
-// frame returns a whole WebSocket frame. A client's frame is masked with a key of zeros, which costs almost no time.
+// frame returns a whole WebSocket frame. A client's frame is masked with zeros, which takes almost no time.
 func frame(op byte, text string, masked bool) []byte {
 	f := []byte{0x80 | op}
 	if len(text) < 126 {
@@ -28,8 +28,8 @@ func frame(op byte, text string, masked bool) []byte {
 	return append(f, text...)
 }
 
-// unframe removes the first frame from b. The frame is from a server, or from a client that masks with zeros. The
-// opcode is 0 if the frame is incomplete.
+// unframe returns the first frame of b, and the rest of b. The opcode is 0 if the frame is incomplete. A client's frame
+// must be masked with zeros.
 func unframe(b []byte) (op byte, payload, rest []byte) {
 	if len(b) < 2 {
 		return 0, nil, b

@@ -14,7 +14,7 @@ import (
 	"github.com/lxzan/gws"
 )
 
-// runHandler runs an HTTP handler as a child process.
+// runHandler returns a child process that serves an HTTP handler.
 func runHandler(handler func(*application) (http.Handler, error)) func(choice) error {
 	return func(c choice) error {
 		h, err := handler(newApplication(c))
@@ -32,7 +32,7 @@ func runHandler(handler func(*application) (http.Handler, error)) func(choice) e
 
 var subprotocols = []string{"refresher.v1"}
 
-// coderServer is coder/websocket with its defaults. It reads messages in the goroutine of the HTTP handler.
+// coderServer is coder/websocket with its defaults: the goroutine of the HTTP handler reads the messages.
 func coderServer(a *application) (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := coder.Accept(w, r, &coder.AcceptOptions{Subprotocols: subprotocols})
@@ -74,7 +74,7 @@ func gorillaServer(a *application) (http.Handler, error) {
 				return
 			case refused:
 			case a.refuse:
-				refused = true // after the refusal, the loop reads until the client closes the connection
+				refused = true // from now on the loop reads until the client closes the connection
 				_ = c.WriteMessage(gorilla.TextMessage, []byte(reconnect))
 				closing := gorilla.FormatCloseMessage(gorilla.CloseTryAgainLater, "")
 				_ = c.WriteControl(gorilla.CloseMessage, closing, time.Now().Add(time.Second))
@@ -141,13 +141,13 @@ func centrifugeServer(tuning centrifuge.WebsocketConfig) func(*application) (htt
 			return nil, err
 		}
 		tuning.CheckOrigin = func(*http.Request) bool { return true }
-		// This turns pings off for the measurement, because the clients do not answer them.
+		// The clients do not answer pings, so they are off.
 		tuning.PingPongConfig = centrifuge.PingPongConfig{PingInterval: time.Hour, PongTimeout: time.Minute}
 		return centrifuge.NewWebsocketHandler(node, tuning), nil
 	}
 }
 
-// tuned has centrifuge's options for many connections that are mostly idle: a short-lived
-// goroutine for each frame, so that the reader's stack stays small; a small read buffer instead
-// of net/http's 4 KiB; and write buffers from a pool.
+// tuned has the options of centrifuge for many connections that are mostly idle: a short-lived goroutine for each
+// frame, which keeps the stack of the reader small; a small read buffer instead of the 4 KiB of net/http; and a pool of
+// write buffers.
 var tuned = centrifuge.WebsocketConfig{ProcessCommandsOffReadLoop: true, ReadBufferSize: 512, UseWriteBufferPool: true}

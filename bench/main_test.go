@@ -18,21 +18,21 @@ var (
 	tableFile = flag.String("table", "", "a Markdown file to put the table into, between its markers")
 )
 
-// childEnv is the environment variable that turns the test binary into a server process, so that the server is
-// measured without its clients. Its value is a choice in JSON.
+// childEnv is an environment variable with which the test binary runs as a server, so that a server is measured without
+// its clients. The value is a choice, in JSON.
 const childEnv = "REFRESHER_BENCH_CHILD"
 
-// choice selects the server that a child process runs.
+// choice says which server a child process runs.
 type choice struct {
 	Name     string
-	Refuse   bool   `json:",omitempty"` // the server refuses all clients
-	Schedule bool   `json:",omitempty"` // the server pushes renewals on its own schedule
+	Refuse   bool   `json:",omitempty"` // refuse all clients
+	Schedule bool   `json:",omitempty"` // push renewals by schedule
 	Redis    string `json:",omitempty"` // host:port
 	Count    int    `json:",omitempty"`
 }
 
 func (c choice) String() string {
-	text, _ := json.Marshal(c) // the struct has JSON types only, so Marshal cannot fail
+	text, _ := json.Marshal(c) // Marshal cannot fail for this struct
 	return string(text)
 }
 
@@ -56,14 +56,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// announce prints the child's address for the parent. From then on it prints the child's memory whenever the parent
-// requests it.
+// announce tells the parent the address of the child. From then on the child prints its memory when the parent requests
+// it.
 func announce(address string) {
 	onRequest(func() string { return fmt.Sprint(memoryPrefix, used()) })
 	fmt.Println(listening + address)
 }
 
-// onRequest calls the function `answer` and prints the line that it returns, each time the parent sends SIGUSR1.
+// onRequest prints what the function `answer` returns, each time the parent sends SIGUSR1.
 func onRequest(answer func() string) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -74,8 +74,8 @@ func onRequest(answer func() string) {
 	}()
 }
 
-// size returns the number of repetitions: the number `full` in a measurement, and `short` in a run that only checks
-// that everything works.
+// size returns a number of repetitions: `full` for a measurement, `short` for a run that only checks that everything
+// works.
 func size(full, short int) int {
 	if testing.Short() {
 		return short

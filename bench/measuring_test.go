@@ -15,17 +15,16 @@ import (
 	"refresher/test/redistest"
 )
 
-// These functions return sizes of a full run, or of a short run that only checks that everything works.
+// These are the numbers of clients.
 func manyCalls() int  { return size(5000, 50) }
 func pacedCalls() int { return size(1500, 20) }
 
 const (
-	atOnce = 64               // clients in a closed loop, which keep the server busy
-	paced  = time.Millisecond // interval between two clients; it is long enough for the server to be waiting when the next one comes
+	atOnce = 64               // clients at the same time, which keep the server busy
+	paced  = time.Millisecond // interval between two clients, so long that the server is idle when the next one comes
 	settle = 200 * time.Millisecond
 )
 
-// measuring is the measurement of one server in one round.
 type measuring struct {
 	*testing.B
 	server server
@@ -34,7 +33,7 @@ type measuring struct {
 	process *process
 	redis   *redistest.Server // nil if the server uses no Redis
 	clients *clients
-	idle    usage // usage in one second while all clients are silent
+	idle    usage // usage in a second in which all clients are silent
 }
 
 func (m *measuring) start(c choice) (err error) {
@@ -54,15 +53,15 @@ func (m *measuring) start(c choice) (err error) {
 
 func (m *measuring) record(o operation, value float64) { m.table.record(o, m.server, value) }
 
-// usage has the processor time and the bytes that a server, its clients and Redis used: in total, or per operation.
+// usage is what a server, its clients and Redis have used: in total, or for each operation.
 type usage struct {
 	cpu, redis        float64 // µs
-	in, out           float64 // bytes that clients received and sent, including WebSocket framing and the handshake
+	in, out           float64 // bytes that the clients received and sent, with WebSocket framing and the handshake
 	redisIn, redisOut float64 // bytes that Redis received and sent
 	seconds           float64
 }
 
-// use returns the usage of the server while the function `do` ran, minus the usage of an idle server in the same time.
+// use returns what the server used while the function `do` ran, without what an idle server uses in that time.
 func (m *measuring) use(do func() error) (usage, error) {
 	before := m.used()
 	if err := do(); err != nil {
@@ -81,7 +80,7 @@ func (m *measuring) use(do func() error) (usage, error) {
 	}, nil
 }
 
-// used returns the usage since the server started.
+// used returns what was used since the server started.
 func (m *measuring) used() usage {
 	u := usage{
 		seconds: time.Since(processBegan).Seconds(), cpu: float64(m.process.cpu().Nanoseconds()) / 1000,
@@ -97,8 +96,8 @@ func (m *measuring) used() usage {
 
 var processBegan = time.Now()
 
-// cost measures the usage of each operation, while the function `do` executes `count` of them. If the parameter `unit`,
-// such as "join", is not empty, Go's benchmark output also reports the costs, which the planner needs.
+// cost measures what one operation uses, while the function `do` does `count` of them. With a `unit` such as "join",
+// the output of the Go benchmark reports it, too: the planner needs these figures.
 func (m *measuring) cost(o operation, unit string, count int, do func() error) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, o)
@@ -134,12 +133,12 @@ func (m *measuring) metrics(unit string, count float64, u usage) {
 	}
 }
 
-// calls measures connections: opening them, their messages, reconnecting, and their memory.
+// calls measures connections: how they begin, their messages, how clients reconnect, and their memory.
 func calls(m *measuring) error {
 	if err := m.start(choice{}); err != nil {
 		return err
 	}
-	warm := m.clients.more(atOnce) // the first clients pay for what a server sets up once
+	warm := m.clients.more(atOnce) // these clients pay for what a server sets up once
 	for _, steps := range [][]step{connecting, renewing, pinging, reconnecting} {
 		if err := m.clients.run(steps, warm, len(warm), len(warm), 0); err != nil {
 			return err
@@ -183,7 +182,6 @@ func calls(m *measuring) error {
 	return m.memory(before)
 }
 
-// idleness measures what a server and Redis use while all clients are silent.
 func (m *measuring) idleness() error {
 	pause(settle)
 	u, err := m.use(func() error {
@@ -199,13 +197,13 @@ func (m *measuring) idleness() error {
 	return nil
 }
 
-// joined measures the memory of connections that have joined and done nothing else.
+// joined measures the memory of connections that have only joined.
 func (m *measuring) joined(before memory) error {
 	after, err := m.process.memory(false)
 	count := float64(manyCalls())
 	resident, kernel := float64(after.resident-before.resident)/count, float64(after.kernel-before.kernel)/2/count
 	m.record(memoryJoined, resident)
-	m.record(memoryKernel, kernel) // half of the growth: the clients' sockets take the other half
+	m.record(memoryKernel, kernel) // half of the growth is for the clients' sockets
 	m.ReportMetric(resident, "rss-B/call")
 	m.ReportMetric(kernel, "kernel-B/call")
 	return err
@@ -225,8 +223,7 @@ func refusals(m *measuring) error {
 	if err := m.start(choice{Refuse: true}); err != nil {
 		return err
 	}
-	// The join rate of choice.Refuse admits one client. This client is that one, so that the server refuses all other
-	// clients.
+	// With choice.Refuse the server admits one client, which is this one, and refuses all others.
 	if err := m.clients.run(refused[:1], m.clients.more(1), 1, 1, 0); err != nil {
 		return err
 	}
@@ -258,7 +255,7 @@ func schedule(m *measuring) error {
 	if err := m.clients.run(connecting, m.clients.more(manyCalls()), manyCalls(), 0, paced); err != nil {
 		return err
 	}
-	if err := m.clients.listen(soonest); err != nil { // wait until the joins no longer load the server
+	if err := m.clients.listen(soonest); err != nil { // until the joins no longer load the server
 		return err
 	}
 	pushes = 0
@@ -271,7 +268,7 @@ func schedule(m *measuring) error {
 	})
 }
 
-// due returns when the renewal in a pushed message was due, by refresher's schedule.
+// due returns when refresher's schedule wanted the renewal in a pushed message.
 func (c *call) due(message []byte) time.Time {
 	const headStart = shortLife / 2
 	if c.jitter == 0 {
@@ -283,8 +280,8 @@ func (c *call) due(message []byte) time.Time {
 // scheduleSpan is how long scheduled renewals are measured.
 func scheduleSpan() time.Duration { return time.Duration(size(10, 2)) * time.Second }
 
-// queue measures renewals by a task queue, which pushes nothing to clients. By default it checks for due tasks every
-// 5 s.
+// queue measures renewals by a task queue, which pushes nothing to clients. By default it looks for due tasks every 5
+// s.
 func queue(m *measuring) error {
 	if err := m.start(choice{Count: manyCalls()}); err != nil {
 		return err
@@ -303,8 +300,8 @@ func queue(m *measuring) error {
 	return m.late(func() error { pause(max(scheduleSpan(), 5*time.Second)); return nil }, look)
 }
 
-// late measures the renewals that the server makes while the function `wait` runs: their number, the cost of each, and
-// their lateness, which the function `look` returns.
+// late measures the scheduled renewals while the function `wait` runs: how many there are, what each uses, and how late
+// it is, which the function `look` returns.
 func (m *measuring) late(wait func() error, look func() (lateness, error)) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, scheduleCost)
@@ -322,7 +319,7 @@ func (m *measuring) late(wait func() error, look func() (lateness, error)) error
 	}
 	m.record(scheduleRate, float64(l.Count)/u.seconds)
 	m.report(scheduleCost, "renewal", float64(l.Count), u)
-	if l.P999 != 0 { // pushes of the control server have no due time
+	if l.P999 != 0 { // the control server has no due times
 		m.record(lagMedian, l.P50)
 		m.record(lagP99, l.P99)
 		m.record(lagP999, l.P999)
@@ -339,13 +336,13 @@ func requests(m *measuring) error {
 	if err := m.clients.run(dialing, who, len(who), atOnce, 0); err != nil {
 		return err
 	}
-	if err := m.clients.run(requesting, who, len(who), atOnce, 0); err != nil { // the first request on each connection is not measured
+	if err := m.clients.run(requesting, who, len(who), atOnce, 0); err != nil { // the first request on a connection is not measured
 		return err
 	}
 	return m.cost(requestBusy, "", count, func() error { return m.clients.run(requesting, who, count, atOnce, 0) })
 }
 
-// minting measures a token builder alone, by the time that the child process prints.
+// minting records the time that a child process needs for two tokens, without a server.
 func minting(m *measuring) error {
 	p, err := m.server.start(m.B, choice{Count: size(2000, 20)})
 	if err != nil {

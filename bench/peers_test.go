@@ -13,17 +13,17 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// server is one row of the results.
+// server is a row of the table.
 type server struct {
-	name    string // name in the pattern of -bench
-	title   string // the row's heading in the table
+	name    string // name for -bench
+	title   string // name in the table
 	start   starter
 	dialect dialect
-	redis   bool   // the server gets a Redis of its own
-	measure string // names of its measurements, which are keys of the map `measures`
+	redis   bool   // whether it gets a Redis of its own
+	measure string // names of measurements, which are keys of `measures`
 }
 
-// servers are all rows of the results.
+// servers are the rows of the table.
 var servers = []server{
 	{"control", "control: a bare epoll loop", child("control", listening), plain, false, "calls refusals schedule"},
 	{"coder", "coder/websocket as it comes", child("coder", listening), plain, false, "calls refusals"},
@@ -44,12 +44,11 @@ var servers = []server{
 	{"mint-node", "Agora's Node builder", node("mint.js", mintPrefix), plain, false, "minting"},
 }
 
-// measures maps a measurement's name to its function.
 var measures = map[string]func(*measuring) error{
 	"calls": calls, "refusals": refusals, "schedule": schedule, "queue": queue, "requests": requests, "minting": minting,
 }
 
-// children maps a name to the server that a child process of this test binary runs.
+// children has the servers that a child process of this test binary can run.
 var children = map[string]func(choice) error{
 	"control":          runControl,
 	"coder":            runHandler(coderServer),
@@ -68,12 +67,12 @@ var children = map[string]func(choice) error{
 
 var errStopped = errors.New("the log says why")
 
-// smoke names the servers that -short measures, one of each kind, to see that the benchmark works.
+// smoke has the servers that -short measures, one of each kind, to see that the benchmark works.
 var smoke = []string{"control", "centrifuge", "refresher-redis", "express", "mint-refresher"}
 
-// BenchmarkPeers measures refresher beside its peers, and prints a table of the medians. Each round measures every
-// server once, so that a temporary disturbance of the machine affects all of them. If a server fails, the table shows
-// the error in place of its row.
+// BenchmarkPeers measures refresher and its peers, and prints a table of medians. Each round measures every server
+// once, so that a disturbance of the machine affects all of them. A server that fails has its error in the place of its
+// row.
 func BenchmarkPeers(b *testing.B) {
 	t := newTable()
 	for round := range *rounds {
@@ -83,7 +82,7 @@ func BenchmarkPeers(b *testing.B) {
 			}
 			for name := range strings.FieldsSeq(s.measure) {
 				b.Run(fmt.Sprintf("%d/%s/%s", round+1, s.name, name), func(b *testing.B) {
-					err := errStopped // err keeps this value if m.Fatal ends this function; Fatal logs the reason
+					err := errStopped // this value stays if m.Fatal ends the function; Fatal has logged the reason
 					defer func() {
 						if err != nil {
 							t.failed(s, name, err)

@@ -24,23 +24,23 @@ import (
 	"refresher/test/program"
 )
 
-// process is a running server. It has a core of its own if the machine has two.
+// process is a running server. It has a core of its own if there are two.
 type process struct {
 	*program.Process
 	log     *program.Journal
-	address string // the address on which it listens, or the rest of its first line
-	ops     string // address of refresher's operations port; empty for other servers
+	address string // address of the server, or the rest of its first line
+	ops     string // address of the operations port, which only refresher has
 }
 
 // starter starts a server, and returns when the server is ready.
 type starter func(*testing.B, choice) (*process, error)
 
 const (
-	listening    = "listening on " // prefix of a child's first line, before its address
-	memoryPrefix = "memory "       // prefix of a child's answer to SIGUSR1, before its heap and stacks in bytes
+	listening    = "listening on " // begins the first line of a child; its address follows
+	memoryPrefix = "memory "       // begins the answer of a child to SIGUSR1; the bytes of its heap and stacks follow
 )
 
-// launch runs a program on the servers' core until the measurement ends.
+// launch runs a program on the core for servers, until the measurement ends.
 func launch(b *testing.B, c program.Command) (*process, error) {
 	p := &process{log: new(program.Journal)}
 	var err error
@@ -51,8 +51,7 @@ func launch(b *testing.B, c program.Command) (*process, error) {
 	return p, pin(p.PID(), serverCore)
 }
 
-// await waits for a line of output that starts with the text `begin`, searching from the line number `from` on, and
-// returns the rest of that line.
+// await waits for a line that begins with `begin`, from the line number `from` on, and returns its rest.
 func (p *process) await(from int, begin string) (rest string, err error) {
 	err = p.log.Await(from, p.Done(), patience, func(l program.Line) (found bool) {
 		rest, found = strings.CutPrefix(l.Text, begin)
@@ -64,8 +63,7 @@ func (p *process) await(from int, begin string) (rest string, err error) {
 	return rest, err
 }
 
-// request sends SIGUSR1, which makes the child print a line that starts with the text `begin`, and returns the rest of
-// that line.
+// request sends SIGUSR1, waits for a line that begins with `begin`, and returns its rest.
 func (p *process) request(begin string) (rest string, err error) {
 	from := p.log.Len()
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
@@ -74,8 +72,7 @@ func (p *process) request(begin string) (rest string, err error) {
 	return p.await(from, begin)
 }
 
-// child returns a starter for a server of this test binary. The first line of the server's output starts with the
-// prefix `first`.
+// child returns a starter for a server in this test binary, whose first line begins with `first`.
 func child(name, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		c.Name = name
@@ -87,11 +84,10 @@ func child(name, first string) starter {
 	}
 }
 
-// errMissing means that the machine lacks a server's program, so the table has no row for it.
+// errMissing means that a program is not installed. The table then has no row for the server.
 var errMissing = errors.New("left out")
 
-// node returns a starter for a script in the folder "node". The first line of the script's output starts with the
-// prefix `first`.
+// node returns a starter for a script in the folder "node", whose first line begins with `first`.
 func node(script, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		if _, err := os.Stat("node/node_modules"); err != nil {
@@ -105,7 +101,7 @@ func node(script, first string) starter {
 	}
 }
 
-// refresher runs the service's release build, with a heartbeat that is longer than the measurement.
+// refresher starts the service's release build. Its heartbeat is longer than the measurement.
 func refresher(b *testing.B, c choice) (*process, error) {
 	address, ops := program.Address(b), program.Address(b)
 	flags := []string{
@@ -133,13 +129,13 @@ func refresher(b *testing.B, c choice) (*process, error) {
 	return nil, fmt.Errorf("refresher does not start: %w: %s", err, p.log.Tail(3))
 }
 
-// cpu returns the processor time of the process, in user and kernel mode, in nanoseconds.
+// cpu returns the processor time of the process, in user and kernel mode.
 func (p *process) cpu() time.Duration {
 	var t unix.Timespec
-	// This is the id of another process's CPU clock, as clock_getcpuclockid(3) computes it.
+	// The id of another process's clock is computed as in clock_getcpuclockid(3).
 	const scheduled = 2
 	if err := unix.ClockGettime(int32(^p.PID()<<3|scheduled), &t); err != nil {
-		return 0 // the process has ended; the clients report a clearer error
+		return 0 // if the process has ended, the clients report a clearer error
 	}
 	return time.Duration(t.Nano())
 }
@@ -148,11 +144,11 @@ func (p *process) cpu() time.Duration {
 type memory struct {
 	resident int64 // resident set
 	used     int64 // heap and stacks in use after a garbage collection; 0 if the server is not a Go program
-	kernel   int64 // slab memory of the kernel, for the whole machine
+	kernel   int64 // memory of kernel objects, of the whole machine
 }
 
-// memory reads the memory of the server. If `collect` is true, the server first collects its garbage and reports its
-// heap and stacks.
+// memory reads the memory of the server. With `collect` the server first collects its garbage and tells its heap and
+// stacks.
 func (p *process) memory(collect bool) (m memory, err error) {
 	if m.resident, err = program.Resident(p.PID()); err != nil {
 		return m, err
@@ -175,7 +171,7 @@ func (p *process) memory(collect bool) (m memory, err error) {
 	return m, err
 }
 
-// scrape makes refresher collect its garbage, and reads the bytes of its heap and stacks from its metrics.
+// scrape makes refresher collect its garbage, and returns the bytes of heap and stacks in its metrics.
 func (p *process) scrape() (used int64, err error) {
 	for range collections {
 		if _, err := get("http://" + p.ops + "/debug/pprof/heap?gc=1"); err != nil {
@@ -199,8 +195,8 @@ func (p *process) scrape() (used int64, err error) {
 	return used, nil
 }
 
-// profile records a CPU profile of refresher for a second, if -profiles names a folder. The channel receives a value
-// when the profile is written.
+// profile records a CPU profile of refresher for a second, if -profiles is set. The channel receives when the profile
+// is written.
 func (p *process) profile(server string, o operation) <-chan error {
 	done := make(chan error, 1)
 	if p.ops == "" || *profiles == "" {
@@ -231,10 +227,10 @@ func get(url string) (string, error) {
 	return string(text), err
 }
 
-// collections is how many garbage collections run before memory is read: each collection halves unused stacks.
+// collections is how many garbage collections run before memory is read: each one halves stacks that are too large.
 const collections = 4
 
-// used returns the bytes of heap and stacks of this process.
+// used returns the bytes of this process's heap and stacks.
 func used() int64 {
 	for range collections {
 		runtime.GC()
@@ -244,10 +240,10 @@ func used() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// These are the cores of the clients and of the server. They are equal if there is only one core.
+// These cores are equal if there is only one.
 var clientCore, serverCore int
 
-// choosePins assigns the last allowed core to this process and Redis, and the first to the servers.
+// choosePins gives the last allowed core to this process and Redis, and the first one to the servers.
 func choosePins() error {
 	var may unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &may); err != nil {
@@ -264,11 +260,11 @@ func choosePins() error {
 	return pin(os.Getpid(), clientCore)
 }
 
-// pin restricts all threads of a process to one core. Threads that the process starts later inherit the restriction.
+// pin restricts a process to one core. Threads that it starts later inherit that.
 func pin(pid, core int) error {
 	var set unix.CPUSet
 	set.Set(core)
-	for range 2 { // the second pass catches threads that started during the first
+	for range 2 { // a thread may start during the first pass
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		if err != nil {
 			return err

@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// operation names a measured operation and its unit. Times are processor times of the server's process, including the
-// kernel. "Busy" is a closed loop of 64 clients; "paced" is one client every millisecond.
+// operation is a measured operation, with its unit. A time is processor time of the server's process, with the kernel's
+// part. "Busy" means that 64 clients at a time keep the server busy, "paced" that a client comes every millisecond.
 type operation string
 
 const (
@@ -43,10 +43,10 @@ const (
 	mintPair        operation = "RTC and RTM token, minted alone (µs)"
 )
 
-// redis names the time that Redis's main thread spends on the operation.
+// redis is the time that Redis's main thread needs for the operation.
 func (o operation) redis() operation { return "Redis: " + o }
 
-// operations are all operations in the order of the table.
+// operations are in the order of the table.
 var operations = []operation{
 	refusalBusy, refusalPaced, connectionBusy, connectionPaced, backBusy, backPaced,
 	heartbeatBusy, heartbeatPaced, askedBusy, askedPaced, scheduleCost, scheduleRate, lagMedian, lagP99, lagP999,
@@ -54,18 +54,18 @@ var operations = []operation{
 	memoryUsed, memoryJoined, memoryResident, memoryKernel, idleNode, requestBusy, mintPair,
 }
 
-// goal is the highest acceptable cost of an operation. It has two limits: an amount, which is valid on the machine on
-// which the goals were set, and a multiple of another server's cost in the same run, which is valid on any machine.
+// goal is the highest acceptable figure of an operation. It has two limits: an amount, for the machine on which the
+// goals were set, and a multiple of the figure of another server in the same run, for any machine.
 type goal struct {
 	operation operation
-	servers   string // names of the servers that have this goal
+	servers   string // servers that have this goal
 	most      float64
 	times     float64
-	of        string    // name of the server to compare with
-	than      operation // the other server's operation to compare with; empty if it is the same operation
+	of        string    // server to compare with
+	than      operation // operation of that server to compare with; empty: the same operation
 }
 
-// These are the costs of the control server, paced, on the machine on which the goals were set.
+// The control server, paced, needed this on the machine on which the goals were set.
 const (
 	controlConnection = 86.0 // µs
 	controlExchange   = 25.0
@@ -107,7 +107,6 @@ func (t *table) failed(s server, measure string, err error) {
 	}
 }
 
-// median returns the median of the measurements; NaN if there are none.
 func (t *table) median(o operation, name string) float64 {
 	values := slices.Sorted(slices.Values(t.values[o][name]))
 	if len(values) == 0 {
@@ -116,7 +115,6 @@ func (t *table) median(o operation, name string) float64 {
 	return (values[len(values)/2] + values[(len(values)-1)/2]) / 2
 }
 
-// String returns the table in Markdown.
 func (t *table) String() string {
 	var b strings.Builder
 	b.WriteString(machine())
@@ -143,7 +141,7 @@ func (t *table) String() string {
 	return b.String()
 }
 
-// verdict returns the goal as text, with whether it was met.
+// verdict returns the goals of a server for an operation, with whether they were met.
 func (t *table) verdict(o operation, name string) string {
 	var parts []string
 	for _, g := range goals {
@@ -172,7 +170,7 @@ func met(yes bool) string {
 	return "**missed**"
 }
 
-// short formats a number with three digits, or with all digits before the decimal point.
+// short formats a number with three digits, or with all digits before the point.
 func short(n float64) string {
 	digits := 2
 	if n != 0 {
@@ -181,7 +179,7 @@ func short(n float64) string {
 	return fmt.Sprintf("%.*f", digits, n)
 }
 
-// machine returns a description of the machine that ran the measurement.
+// machine describes the machine of the measurement.
 func machine() string {
 	model := "an unknown processor"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -194,7 +192,7 @@ func machine() string {
 		}
 	}
 	var u syscall.Utsname
-	_ = syscall.Uname(&u) // if Uname fails, the release is empty
+	_ = syscall.Uname(&u) // without Uname, the release is empty
 	var release strings.Builder
 	for _, c := range u.Release {
 		if c == 0 || c == '-' {
@@ -206,13 +204,13 @@ func machine() string {
 		*rounds, serverCore, clientCore, model, release.String(), runtime.Version())
 }
 
-// These marks enclose the table in a document.
+// The table in a document is between these marks.
 const (
 	tableBegin = "<!-- begin: make bench-peers -->\n"
 	tableEnd   = "<!-- end -->"
 )
 
-// publish prints the table, and writes it into the document file if one is named.
+// publish prints the table, and writes it into a document if one is named.
 func (t *table) publish(file string) error {
 	fmt.Printf("\n%s\n", t)
 	if file == "" {

@@ -1,5 +1,5 @@
-// Command dashboard writes the Grafana dashboard. panels.go has its content; this file has the form
-// of the panels, which requires a description, a unit and a link to the runbook for each.
+// Command dashboard writes the Grafana dashboard. panels.go has its content. This file defines the form of a panel,
+// which must have a description, a unit and a link to the runbook.
 package main
 
 import (
@@ -11,10 +11,10 @@ import (
 
 //go:generate go run . ../../deploy/grafana/dashboards/refresher.json
 
-// runbook is the URL of the runbook for links; each panel appends its anchor.
+// runbook is the URL of the runbook, to which the link of a panel adds an anchor.
 const runbook = "${runbook}#"
 
-// width is the width of Grafana's grid in units.
+// width is the width of Grafana's grid.
 const width = 24
 
 type object = map[string]any
@@ -31,20 +31,20 @@ type panel struct {
 	title       string
 	description string
 	unit        string // Grafana's name of the unit
-	anchor      string // anchor of the section in the runbook
+	anchor      string // anchor in the runbook
 	w, h        int    // width and height in grid units; 0 means the default
 	queries     []query
 	thresholds  []threshold
 	stacked     bool
 	signed      bool              // whether values may be below zero
 	units       map[string]string // units of queries that differ from the panel's, by legend
-	calm        string            // why a calm service has no data here; empty if there are always data
+	calm        string            // why the panel has no data while nothing goes wrong; empty if it always has data
 }
 
 // query is a PromQL expression and the legend of its series.
 type query struct{ expr, legend string }
 
-// threshold gives a colour to all values that are not less than `from`.
+// threshold gives a colour to the values from `from` on, up to the next threshold.
 type threshold struct {
 	from  float64 // ignored in the first threshold
 	color string
@@ -168,10 +168,10 @@ func (p *panel) render(id, x, y int) object {
 	}
 }
 
-// variables choose the data source, the services and the nodes.
+// variables returns the variables of the dashboard, which choose the data source, the services and the nodes.
 func variables() []object {
-	// "All" has no custom value such as ".*", so that it stands for the names that were found.
-	// Otherwise panels would count the processes of other services too.
+	// "All" has no custom value such as ".*", so it stands for the names that Grafana has found. With ".*" the panels
+	// would count the processes of other services, too.
 	choice := func(name, label, expr string) object {
 		return object{
 			"name": name, "label": label, "type": "query", "datasource": source, "refresh": 2, "sort": 1,
@@ -190,11 +190,11 @@ func variables() []object {
 	}
 }
 
-// defaultRunbook is the placeholder for the address of docs/operate/runbook.md, in the
-// variable or in the file itself. The alerts' annotations have the same placeholder.
+// defaultRunbook is a placeholder for the address of docs/operate/runbook.md. An operator replaces it in the variable
+// or in this file. The annotations of the alerts have the same placeholder.
 const defaultRunbook = "https://docs.example.com/refresher/runbook.md"
 
-// annotations are marks on all graphs.
+// annotations returns the marks that all graphs show.
 func annotations() []object {
 	mark := func(name, color, expr, title string) object {
 		return object{

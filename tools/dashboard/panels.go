@@ -1,6 +1,6 @@
 package main
 
-// chosen is the label matcher of every query: the services and nodes chosen in the dashboard.
+// chosen is the label matcher in every query: it selects the services and nodes that the user chose.
 const chosen = `job=~"$job",instance=~"$node"`
 
 // byBucket returns the rates of a histogram's buckets, summed by bucket.
@@ -30,14 +30,14 @@ func rate(name, matchers, labels string) string {
 
 func of(name string) string { return name + `{` + chosen + `}` }
 
-// connected is the number of renewals by margin, without clients that had no connection: it
-// subtracts the bucket of the clients whose tokens had expired.
+// connected is the rate of renewals by margin, for clients that had a connection. It subtracts the bucket of clients
+// whose tokens had expired, since these clients had none.
 const connected = `(sum by (le) (rate(refresher_renewal_margin_seconds_bucket{` + chosen + `}[$__rate_interval]))` +
 	` - ignoring (le) group_left sum(rate(refresher_renewal_margin_seconds_bucket{` + chosen + `,le=~"0|0[.]0"}[$__rate_interval])))`
 
-// bad and good are renewals of the last 30 days, counted as in docs/operate/runbook.md. The
-// rules record them by service and not by node, since raw series of 30 days would be too many.
-// Both have a sample for each evaluation of the rules, so that their sums can be compared.
+// bad and good count the renewals of the last 30 days, as docs/operate/runbook.md defines them. The recording rules sum
+// them by service and not by node, since there would be too many raw series in 30 days. Both have a sample for each
+// evaluation of the rules, so that their sums can be compared.
 const (
 	bad  = `sum(sum_over_time(job:refresher_renewals_bad:rate5m{job=~"$job"}[30d]))`
 	good = `sum(sum_over_time(job:refresher_renewals_good:rate5m{job=~"$job"}[30d]))`

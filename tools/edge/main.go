@@ -1,7 +1,6 @@
-// Command edge runs the stand-in for Agora's edge on its own: it listens for the line protocol of
-// package edge, prints one line per event (first the address it listens on),
-// and on SIGINT or SIGTERM prints the record as one line of JSON, the last, and
-// exits 0. It exits 2 on wrong flags and 1 if it cannot listen or write.
+// Command edge runs the stand-in for Agora's edge as a process. It serves the line protocol of package edge, and prints
+// a line for each event; the first line has the address. On SIGINT or SIGTERM it prints the record as a line of JSON,
+// and exits with code 0. The exit code is 2 for wrong flags, and 1 if it cannot listen or write.
 package main
 
 import (
@@ -22,8 +21,7 @@ import (
 )
 
 func main() {
-	// The signals arrive on a channel and cancel no context, since serve must read the record while the calls still
-	// run.
+	// The signals must not cancel a context: serve has to read the record while the calls still run.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	os.Exit(run(os.Args[1:], os.Getenv, signals, os.Stdout, os.Stderr))
@@ -46,7 +44,7 @@ func run(args []string, getenv func(string) string, signals <-chan os.Signal, st
 		fmt.Fprintf(stderr, "edge: unexpected argument %q\n", flags.Arg(0))
 		return 2
 	}
-	// The environment's values are not the flags' defaults, since -help would print the secrets.
+	// The values of the environment are not the flags' defaults, since -help would print them, and they may be secret.
 	if *appID == "" {
 		*appID = getenv("AGORA_APP_ID")
 	}
@@ -87,8 +85,7 @@ func serve(judge *edge.Edge, address string, log *slog.Logger, signals <-chan os
 		return err
 	case <-signals:
 	}
-	// Read the record before Close ends the calls. Print it after Close, since no event is
-	// printed after that.
+	// The record is read before Close, which ends the calls. It is printed after Close, since no event follows then.
 	record := judge.Record()
 	cancel()
 	err = <-served

@@ -1,5 +1,5 @@
-// Command load makes many calls at a service and checks that none loses its tokens; see go run ./tools/load --help and
-// docs/operate/scaling.md. It exits with 1 if a call lost its tokens, or never had any.
+// Command load makes many calls to a service, and checks that each of them always has valid tokens; see go run
+// ./tools/load --help and docs/operate/scaling.md. It exits with code 1 if a call lost its tokens or never had any.
 package main
 
 import (
@@ -40,8 +40,8 @@ type command struct {
 	JSON          bool          `name:"json" help:"Print a line of JSON every second, and one in the end."`
 }
 
-// callsPerSubject is how many calls share a generated credential: few enough for the service's
-// --subject-rate.
+// callsPerSubject is how many calls share a credential. With more calls, the service's --subject-rate would refuse
+// some.
 const callsPerSubject = 50
 
 func main() {
@@ -52,8 +52,7 @@ func main() {
 	parsed.FatalIfErrorf(c.run(ctx, os.Stdout))
 }
 
-// run makes the calls, and returns when they are over or the context is cancelled. It returns an error if a call lost
-// its tokens, or never had any.
+// run makes the calls, until they have ended or ctx ends. It returns the verdict.
 func (c *command) run(ctx context.Context, out io.Writer) error {
 	if c.JWTSecret != "" && c.JWTSecretFile != nil {
 		return errors.New("--jwt-secret and --jwt-secret-file are both set (by a flag or a variable); want one")
@@ -91,7 +90,8 @@ func verdict(r generator.Report) error {
 	return nil
 }
 
-// credentials returns a function that makes the calls' credentials, or always returns the credential of the flags.
+// credentials returns a function for the credential of each call: a generated one, or the one of the flags. It is nil
+// if there is neither.
 func (c *command) credentials() func(n int) (string, error) {
 	switch {
 	case c.Credential != "":
@@ -108,7 +108,7 @@ func (c *command) credentials() func(n int) (string, error) {
 	}
 }
 
-// ticks returns a function that prints one line for each second.
+// ticks returns a function that prints a line every second.
 func (c *command) ticks(out io.Writer) func(generator.Report) {
 	var before generator.Report
 	return func(r generator.Report) {
@@ -125,7 +125,7 @@ func (c *command) ticks(out io.Writer) func(generator.Report) {
 	}
 }
 
-// trouble returns the problems to append to a line; empty if there are none.
+// trouble returns what went wrong, for the end of a line.
 func trouble(r generator.Report) string {
 	var parts []string
 	if r.RanOut > 0 {
@@ -160,7 +160,6 @@ func printReport(out io.Writer, r generator.Report, end bool) {
 	}{end, r})
 }
 
-// print prints the summary.
 func (c *command) print(out io.Writer, r generator.Report) {
 	if c.JSON {
 		printReport(out, r, true)

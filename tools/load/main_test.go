@@ -62,7 +62,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// If no process listens at the URL, the error says so.
+// If nothing listens at the URL, the error says so.
 func TestLoadOfNobody(t *testing.T) {
 	stdout, err := load(t, "--url=ws://127.0.0.1:1/v1/ws", "--calls=3", "--duration=1s")
 	if err == nil || !strings.Contains(err.Error(), "no connection was ever made") || !strings.Contains(err.Error(), "127.0.0.1:1: connect: connection refused") ||
@@ -121,7 +121,7 @@ func TestWrongFlagsNameThemselves(t *testing.T) {
 	}
 }
 
-// The nodes that remain when one is killed have descriptors for all calls.
+// When one node is killed, the others must have file descriptors for all calls.
 func TestNodesFor(t *testing.T) {
 	for _, c := range []struct{ calls, files, nodes int }{{600, 1024 * 1024, 6}, {100_000, 1024 * 1024, 6}, {100_000, 20_000, 7}, {93_000, 20_000, 6}} {
 		if nodes, note := nodesFor(c.calls, 6, c.files); nodes != c.nodes || (note == "") != (nodes == 6) {

@@ -19,10 +19,10 @@ import (
 	"refresher/tools/load/generator"
 )
 
-// loadEnv is an environment variable that makes the test binary act as the load command.
+// loadEnv is an environment variable with which the test binary runs as the load command.
 const loadEnv = "REFRESHER_TEST_LOAD"
 
-// Sizes of BenchmarkScale. Without these flags, as in make bench, the benchmark is small.
+// These flags are the sizes of BenchmarkScale. Without them, as in make bench, it is small.
 var (
 	scaleCalls = flag.Int("calls", 600, "BenchmarkScale: calls in all")
 	scaleRate  = flag.Int("rate", 300, "BenchmarkScale: joins a second")
@@ -31,10 +31,10 @@ var (
 	scaleHold  = flag.Duration("hold", 3*time.Second, "BenchmarkScale: how long the calls are held before a node is killed")
 )
 
-// BenchmarkScale holds many calls with tokens of an hour on one machine: nodes with their
-// default settings, a Redis, and generators that share the machine with them. Then it kills
-// a node, and waits until all calls of that node are back on other nodes. It prints what each process used, and fails
-// if a call lost its tokens or was refused. make bench-scale runs it with 100,000 calls and six nodes.
+// BenchmarkScale holds many calls with tokens of an hour on one machine: nodes with their default settings, a Redis,
+// and generators. Then it kills a node, and waits until all calls of that node are connected to other nodes. It prints
+// what each process used, and fails if a call lost its tokens or was refused. make bench-scale runs it with 100,000
+// calls and six nodes.
 func BenchmarkScale(b *testing.B) {
 	for b.Loop() {
 		s := scale{B: b, calls: *scaleCalls, joinRate: *scaleRate, nodes: *scaleNodes, hold: *scaleHold}
@@ -42,7 +42,6 @@ func BenchmarkScale(b *testing.B) {
 	}
 }
 
-// scale is a run of BenchmarkScale.
 type scale struct {
 	*testing.B
 	calls, joinRate, nodes int
@@ -52,7 +51,7 @@ type scale struct {
 	redis      *redistest.Server
 	generators []*loader
 	rows       []*row
-	note       string // how the machine's limits changed the measurement
+	note       string // what the limits of the machine have changed
 }
 
 // killed is the number of the node that is killed.
@@ -70,7 +69,7 @@ func (s *scale) run() {
 		before = s.reports()
 		s.measure()
 		s.fleet[killed].Kill()
-		<-time.After(2 * time.Second) // a generator reports every second, so it has noticed the kill by now
+		<-time.After(2 * time.Second) // by now each generator has reported the lost connections: it reports every second
 		complete = s.awaitAll(2*time.Minute, s.calls/2)
 	}
 	for len(s.rows[killed].at) <= back {
@@ -81,9 +80,8 @@ func (s *scale) run() {
 	}
 }
 
-// awaitAll waits until all calls are connected. It gives up if too many connections were lost
-// for another reason than the end of their node, since an overloaded service loses them faster
-// than it admits them.
+// awaitAll waits until all calls are connected. It gives up if more connections were lost than those of the killed
+// node: an overloaded service loses connections faster than it accepts them.
 func (s *scale) awaitAll(patience time.Duration, mayLose int) bool {
 	deadline := time.Now().Add(patience)
 	for _, g := range s.generators {
@@ -99,7 +97,6 @@ func (s *scale) awaitAll(patience time.Duration, mayLose int) bool {
 	return true
 }
 
-// start runs Redis, the nodes, and the generators.
 func (s *scale) start() {
 	files := openFiles(s.B)
 	s.nodes, s.note = nodesFor(s.calls, s.nodes, files)
@@ -112,7 +109,7 @@ func (s *scale) start() {
 		s.rows = append(s.rows, &row{name: n.Name(), use: func() usage { return nodeUsage(n) }})
 	}
 	s.rows[killed].name += ", killed"
-	const spare = 100 // number of file descriptors that a generator needs in addition to those of its calls
+	const spare = 100 // file descriptors of a generator besides those of its calls
 	processes := max(min(6, s.calls/100), s.calls/(files-spare)+1)
 	for i := range processes {
 		calls := s.calls*(i+1)/processes - s.calls*i/processes
@@ -128,10 +125,10 @@ func (s *scale) start() {
 		}})
 }
 
-// nodesFor returns the number of nodes that the calls need, and why it is more than requested.
-// When one node is killed, the other nodes must have file descriptors for all calls.
+// nodesFor returns the number of nodes, and a note if that is more than requested: when one node is killed, the others
+// must have file descriptors for all calls.
 func nodesFor(calls, nodes, files int) (int, string) {
-	const reserve = 1024 // the most descriptors that a node reserves, so that clients cannot use them
+	const reserve = 1024 // the most that a node keeps free of clients
 	asked, each := nodes, (files-reserve)*99/100
 	for (nodes-1)*each < calls {
 		nodes++
@@ -143,7 +140,7 @@ func nodesFor(calls, nodes, files int) (int, string) {
 		nodes, files, asked-1, asked, (asked-1)*each)
 }
 
-// Moments of a run at which every process is measured.
+// At these moments of a run every process is measured.
 const (
 	started = iota
 	joined
@@ -151,18 +148,18 @@ const (
 	back
 )
 
-// row is a line of the table, for a process or for another measured part.
+// row is a line of the table, about a process or another part.
 type row struct {
 	name string
 	use  func() usage
-	at   []usage     // usage at each moment in the field `when`
-	when []time.Time // moments of the measurements
+	at   []usage     // usage at each moment
+	when []time.Time // time of each moment
 }
 
-// usage has the resources that a process uses at a moment.
+// usage is what a process uses.
 type usage struct {
 	calls          int
-	resident, heap int64 // bytes; heap includes stacks
+	resident, heap int64 // in bytes; the heap includes the stacks
 	cpu            time.Duration
 }
 
@@ -181,7 +178,7 @@ func nodeUsage(n *nodetest.Node) usage {
 	return usage{calls: int(m[0]), resident: int64(m[1]), heap: int64(m[2] + m[3]), cpu: time.Duration(m[4] * float64(time.Second))}
 }
 
-// loader is a process of calls.
+// loader is a process with a generator.
 type loader struct {
 	*testing.B
 	calls   int
@@ -201,13 +198,13 @@ func startLoader(b *testing.B, calls int, flags []string) *loader {
 	return l
 }
 
-// report reads a line that the process prints every second.
+// report parses a line that the process prints every second.
 func report(line program.Line) (r generator.Report) {
-	_ = json.Unmarshal([]byte(line.Text), &r) // after any other line, the report has no calls
+	_ = json.Unmarshal([]byte(line.Text), &r) // any other line gives a report without calls
 	return r
 }
 
-// await waits until a report of the process, from now on, fulfils the condition `so`.
+// await waits for a new report of the process that fulfils a condition.
 func (l *loader) await(patience time.Duration, so func(generator.Report) bool) {
 	l.Helper()
 	found := func(line program.Line) bool { return so(report(line)) }
@@ -216,7 +213,6 @@ func (l *loader) await(patience time.Duration, so func(generator.Report) bool) {
 	}
 }
 
-// usage returns the resources that the process uses.
 func (l *loader) usage() usage {
 	l.Helper()
 	cpu, err := program.CPU(l.process.PID())
@@ -240,7 +236,6 @@ func (s *scale) generatorUsage() (sum usage) {
 	return sum
 }
 
-// reports returns the newest report of each generator.
 func (s *scale) reports() (all []generator.Report) {
 	for _, g := range s.generators {
 		var r generator.Report
@@ -252,7 +247,7 @@ func (s *scale) reports() (all []generator.Report) {
 	return all
 }
 
-// print writes the result, and fails the benchmark if a call was lost.
+// print prints the result, and fails the benchmark if a call was lost.
 func (s *scale) print(before, after []generator.Report) {
 	var sum generator.Report
 	var pings, resumes uint64
@@ -286,8 +281,7 @@ func (s *scale) print(before, after []generator.Report) {
 	}
 }
 
-// table writes a line for each process, and the resources of one call in the nodes, in Redis
-// and in the kernel.
+// table prints a line for each process, and what one call needs in the nodes, in Redis and in the kernel.
 func (s *scale) table() {
 	fmt.Println("| | calls | resident | heap and stacks | CPU: joins | held | storm | calls afterwards | resident |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|")
@@ -308,7 +302,7 @@ func (s *scale) table() {
 		float64(kernel.at[held].resident)/2/calls, nodes.cpu.Seconds()*1e6/calls, (redis.at[joined].cpu-redis.at[started].cpu).Seconds()*1e6/calls)
 }
 
-// spent returns the processor time between the previous moment and the given one.
+// spent returns the processor time from the moment before to the given one.
 func (r *row) spent(to int) string {
 	if r.at[to].cpu == 0 {
 		return ""
@@ -316,7 +310,7 @@ func (r *row) spent(to int) string {
 	return fmt.Sprintf("%.2f s", (r.at[to].cpu - r.at[to-1].cpu).Seconds())
 }
 
-// rate returns the processor time for each second in which the calls were held.
+// rate returns the processor time in a second while the calls were held.
 func (r *row) rate() string {
 	if r.at[held].cpu == 0 {
 		return ""
@@ -338,7 +332,6 @@ func megabytes(bytes int64) string {
 	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
 }
 
-// openFiles returns how many file descriptors a process may have.
 func openFiles(b *testing.B) int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -347,8 +340,7 @@ func openFiles(b *testing.B) int {
 	return int(min(limit.Cur, math.MaxInt32))
 }
 
-// slab returns the memory of the kernel's slab allocator, which has the sockets and other
-// kernel objects.
+// slab returns the memory of kernel objects, such as sockets, of the whole machine.
 func slab(b *testing.B) int64 {
 	b.Helper()
 	bytes, err := program.Slab()

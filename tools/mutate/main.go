@@ -45,7 +45,6 @@ func main() {
 	}
 }
 
-// run is one run of the command.
 type run struct {
 	root    string
 	sample  int
@@ -55,7 +54,7 @@ type run struct {
 	tests   []string
 }
 
-// all tests the mutants of each folder, and prints a line for each folder and for each mutant that survived.
+// all tests the mutants of each folder. It prints a line for each folder, and for each mutant that survived.
 func (r *run) all(args []string) error {
 	folders, files, err := r.files(args)
 	if err != nil {
@@ -69,8 +68,7 @@ func (r *run) all(args []string) error {
 	return nil
 }
 
-// files returns the folders that the arguments name, in order, and the files in each that
-// are to be changed.
+// files returns the folders that the arguments name, in order, and for each folder the files to change.
 func (r *run) files(args []string) (folders []string, files map[string][]string, err error) {
 	if len(args) == 0 {
 		return nil, nil, errors.New("want folders or files to change, such as internal/session")
@@ -106,7 +104,7 @@ func (r *run) files(args []string) (folders []string, files map[string][]string,
 	return folders, files, nil
 }
 
-// folder tests a random sample of the mutants of some files of one folder.
+// folder tests a random sample of the mutants of a folder's files.
 func (r *run) folder(folder string, files []string) error {
 	var mutants []mutant
 	for _, file := range files {
@@ -130,7 +128,7 @@ func (r *run) folder(folder string, files []string) error {
 			return fmt.Errorf("tests fail without any change: %w\n%s", err, output)
 		}
 	}
-	patience := 3*time.Since(began) + 20*time.Second // a mutant whose tests take longer hangs
+	patience := 3*time.Since(began) + 20*time.Second // a mutant whose tests take longer is in an endless loop
 
 	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
 	defer cancel()
@@ -176,16 +174,15 @@ func (r *run) folder(folder string, files []string) error {
 	return nil
 }
 
-// outcome is the result for a mutant.
 type outcome int
 
 const (
 	noticed   outcome = iota // a test failed
 	unnoticed                // all tests passed
-	invalid                  // the change does not compile, or its tests took too long
+	invalid                  // the change does not compile, or the tests took too long
 )
 
-// try runs the tests against one mutant.
+// try runs the tests with one mutant.
 func (r *run) try(ctx context.Context, m *mutant, patience time.Duration, packages []string) outcome {
 	folder, err := os.MkdirTemp("", "mutate-")
 	if err != nil {
@@ -204,7 +201,7 @@ func (r *run) try(ctx context.Context, m *mutant, patience time.Duration, packag
 	if err := errors.Join(os.WriteFile(changed, m.text(), 0o600), os.WriteFile(overlay, text, 0o600)); err != nil {
 		return invalid
 	}
-	for _, one := range packages { // the folder's own tests come first, since they notice most mutants
+	for _, one := range packages { // the tests of the folder come first, since they notice most mutants
 		output, err := r.test(ctx, overlay, patience, one)
 		switch {
 		case ctx.Err() != nil, bytes.Contains(output, []byte("[build failed]")), bytes.Contains(output, []byte("[setup failed]")):
@@ -216,7 +213,7 @@ func (r *run) try(ctx context.Context, m *mutant, patience time.Duration, packag
 	return unnoticed
 }
 
-// test runs the tests of a package, with the files of an overlay unless that is empty.
+// test runs the tests of a package. Unless `overlay` is empty, it names a file for go test -overlay.
 func (r *run) test(ctx context.Context, overlay string, patience time.Duration, tested string) ([]byte, error) {
 	c := exec.CommandContext(ctx, "go", "test", "-vet=off", "-failfast", "-count=1", "-timeout="+patience.String(), "-overlay="+overlay, tested) //nolint:gosec // the developer's own
 	c.Dir = r.root

@@ -10,11 +10,11 @@ import (
 	"strconv"
 )
 
-// mutant is one change to a file: other bytes replace those between two offsets.
+// mutant is one change to a file: it replaces the bytes between two offsets.
 type mutant struct {
 	file       string
 	line       int
-	source     []byte // the file's content without the change
+	source     []byte // content of the file without the change
 	start, end int
 	put        string
 }
@@ -23,7 +23,7 @@ func (m mutant) String() string {
 	return fmt.Sprintf("%s:%d: %q becomes %q", m.file, m.line, clip(m.source[m.start:m.end]), m.put)
 }
 
-// text returns the file's content with the change.
+// text returns the content of the file with the change.
 func (m *mutant) text() []byte {
 	return slices.Concat(m.source[:m.start], []byte(m.put), m.source[m.end:])
 }
@@ -37,7 +37,7 @@ func clip(text []byte) string {
 	return string(first)
 }
 
-// swaps are the operators that take each other's place.
+// swaps maps each operator to the operators that replace it.
 var swaps = map[token.Token][]token.Token{
 	token.EQL: {token.NEQ}, token.NEQ: {token.EQL},
 	token.LSS: {token.LEQ, token.GEQ}, token.LEQ: {token.LSS, token.GTR},
@@ -48,10 +48,10 @@ var swaps = map[token.Token][]token.Token{
 	token.BREAK: {token.CONTINUE}, token.CONTINUE: {token.BREAK},
 }
 
-// logged are methods of loggers. Their calls are not removed, since tests of rules do not read the log.
+// logged are the methods of loggers. Their calls are not removed, since few tests read the log.
 var logged = []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs"}
 
-// mutantsOf returns all mutants of a file, in the order of the text. Some do not compile.
+// mutantsOf returns all mutants of a file, in the order of its text. Some of them do not compile.
 func mutantsOf(file string, source []byte) ([]mutant, error) {
 	set := token.NewFileSet()
 	tree, err := parser.ParseFile(set, file, source, parser.SkipObjectResolution)
@@ -77,7 +77,7 @@ func mutantsOf(file string, source []byte) ([]mutant, error) {
 	}
 	ast.Inspect(tree, func(n ast.Node) bool {
 		switch n := n.(type) {
-		case *ast.GenDecl: // type declarations contain nothing to change, and constants are often units
+		case *ast.GenDecl: // a type declaration has nothing to change, and a constant is often a unit
 			return n.Tok == token.VAR
 		case *ast.BinaryExpr:
 			swap(n.OpPos, n.Op)
@@ -110,7 +110,7 @@ func mutantsOf(file string, source []byte) ([]mutant, error) {
 	return found, nil
 }
 
-// isLog reports whether an expression writes to a log.
+// isLog reports whether an expression calls a method of a logger.
 func isLog(x ast.Expr) bool {
 	call, ok := x.(*ast.CallExpr)
 	if !ok {

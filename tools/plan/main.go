@@ -1,5 +1,5 @@
-// Command plan computes the resources for a number of calls (nodes, memory, Redis, network), and how
-// reconnect storms proceed. See go run ./tools/plan --help and docs/operate/scaling.md.
+// Command plan computes the resources of a service for a number of calls: nodes, memory, Redis and network. It also
+// says how reconnect storms proceed. See go run ./tools/plan --help and docs/operate/scaling.md.
 package main
 
 import (
@@ -41,7 +41,6 @@ func main() {
 	parsed.FatalIfErrorf(c.run(os.Stdout))
 }
 
-// run prints a plan. Its numbers come from planner/costs.go.
 func (c *command) run(out io.Writer) error {
 	in := planner.Input{
 		Sessions: c.Sessions, TTL: c.TTL, RenewBefore: c.RenewBefore, Heartbeat: c.Heartbeat, CallLength: c.CallLength,
@@ -66,7 +65,6 @@ func (c *command) run(out io.Writer) error {
 	return err
 }
 
-// size is a number of bytes.
 type size int64
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -8,7 +8,6 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// plan runs the command with flags.
 func plan(t *testing.T, flags ...string) (stdout string, err error) {
 	t.Helper()
 	var c command

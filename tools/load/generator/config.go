@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Limits of the settings: without them the generator could be misused for an attack.
+// The settings are limited, so that the generator cannot be misused for an attack.
 const (
 	MaxCalls    = 200_000
 	maxURLs     = 64
-	maxRate     = 20_000 // joins a second, or drops a second
+	maxRate     = 20_000 // joins, or drops, in a second
 	maxDuration = 24 * time.Hour
 	maxAckDelay = time.Minute
 	maxTTL      = 24 * time.Hour
@@ -23,50 +23,50 @@ const (
 	maxChannel  = 64 // bytes
 )
 
-// Services that a call may have tokens for.
+// These are the services for which a call can have tokens.
 const (
 	RTC  = "rtc"
 	RTM  = "rtm"
 	Chat = "chat"
 )
 
-// Config configures a Generator. Errors name the flags.
+// Config has the settings of a Generator. Errors about a setting name its flag.
 type Config struct {
-	// URLs are the WebSockets of the service's nodes, such as
-	// ws://127.0.0.1:8080/v1/ws. Calls start at them in turn, and reconnect to a random one.
+	// URLs are the WebSockets of the nodes, such as ws://127.0.0.1:8080/v1/ws. New calls use them in turn; a call that
+	// reconnects uses a random one.
 	URLs []string
 	// Remote allows targets on other machines.
 	Remote bool
-	// Calls is the number of calls; JoinRate is how many calls start in a second.
+	// Calls is the number of calls, of which JoinRate begin in each second.
 	Calls    int
 	JoinRate float64
-	// Duration is the time from the first join until all calls leave.
+	// Duration is the time from the first join until the calls leave.
 	Duration time.Duration
-	// TTL is the requested lifetime of tokens, in whole seconds; 0 means the service's default.
+	// TTL is the requested lifetime of tokens, in whole seconds; 0 means the default of the service.
 	TTL time.Duration
-	// Services are the services that each call gets tokens for. Nil means RTC and RTM.
+	// Services are the services for which each call gets tokens. Nil means RTC and RTM.
 	Services []string
-	// Channels names the calls' channels: * stands for a call's number.
+	// Channels is the name of a call's channel, in which * stands for the number of the call.
 	Channels string
-	// Credential returns the credential of call n. If it is nil, calls have none.
+	// Credential returns the credential of call n. If it is nil, the calls send none.
 	Credential func(n int) (string, error)
-	// AckDelay is how long the simulated SDK takes to accept tokens.
+	// AckDelay is how long the simulated SDK takes until it has accepted tokens.
 	AckDelay time.Duration
-	// DropRate is how many random connections are cut in a second.
+	// DropRate is how many connections, chosen at random, are cut in a second.
 	DropRate float64
-	// Tick, if not nil, is called with a report every second.
+	// Tick is called with a report every second, unless it is nil.
 	Tick func(Report)
 
 	// dial replaces the network, in tests.
 	dial func(n int, target *url.URL) (net.Conn, error)
 }
 
-// check refuses settings that cannot work, and reads the URLs.
+// check returns the parsed URLs, or an error about a setting that cannot work.
 func (c *Config) check() ([]*url.URL, error) {
 	switch {
 	case c.Calls < 1 || c.Calls > MaxCalls:
 		return nil, fmt.Errorf("calls: want 1 to %d, have %d", MaxCalls, c.Calls)
-	case !(c.JoinRate > 0 && c.JoinRate <= maxRate): // this form refuses NaN too
+	case !(c.JoinRate > 0 && c.JoinRate <= maxRate): // written so that it refuses NaN too
 		return nil, fmt.Errorf("join-rate: want more than 0, and at most %d a second; have %v", maxRate, c.JoinRate)
 	case !(c.DropRate >= 0 && c.DropRate <= maxRate) || math.IsNaN(c.DropRate):
 		return nil, fmt.Errorf("drop-rate: want 0 to %d a second; have %v", maxRate, c.DropRate)
@@ -103,8 +103,8 @@ func (c *Config) check() ([]*url.URL, error) {
 	return targets, nil
 }
 
-// loopback reports whether a host is "localhost" or a loopback address. It does not resolve names,
-// since their addresses may change.
+// loopback reports whether a host is "localhost" or a loopback address. It resolves no names, since the address of a
+// name may change.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

@@ -2,5 +2,5 @@
 
 package generator
 
-// openFiles returns false: this system has no limit on file descriptors.
+// openFiles returns false, since this system has no limit on file descriptors.
 func openFiles() (uint64, bool) { return 0, false }

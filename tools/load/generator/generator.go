@@ -16,7 +16,6 @@ import (
 	"refresher/internal/client"
 )
 
-// Generator makes the calls.
 type Generator struct {
 	config  Config
 	targets []*url.URL
@@ -24,14 +23,14 @@ type Generator struct {
 	calls   []call
 	begun   atomic.Int64  // number of calls that have started
 	over    chan struct{} // closed when the calls must leave
-	leadMs  atomic.Int64  // the largest lead of the service's clock over this machine's clock
+	leadMs  atomic.Int64  // the most by which the service's clock was ahead of this machine's
 }
 
-// spareFiles is how many file descriptors the process needs besides those of the calls.
+// spareFiles is how many file descriptors the process needs in addition to those of the calls.
 const spareFiles = 64
 
-// New makes a Generator. It returns an error if the settings are invalid, or if this machine cannot
-// open that many connections.
+// New returns a Generator. It returns an error if a setting is invalid, or if this machine has too few file descriptors
+// for the calls.
 func New(c Config) (*Generator, error) {
 	targets, err := c.check()
 	if err != nil {
@@ -53,19 +52,19 @@ func New(c Config) (*Generator, error) {
 }
 
 const (
-	// paceEvery is the interval at which calls are started and connections cut.
+	// paceEvery is the interval at which calls begin and connections are cut.
 	paceEvery = 10 * time.Millisecond
 	tickEvery = time.Second
-	// leaveTimeout is how long calls may take to leave.
+	// leaveTimeout is how long the calls may take to leave.
 	leaveTimeout = 5 * time.Second
-	// nobodyAfter is how long Run continues if no connection succeeds.
+	// nobodyAfter is how long Run continues if every connection fails.
 	nobodyAfter = 10 * time.Second
 	// minLead is lower than any difference between two clocks.
 	minLead = -1 << 62
 )
 
-// Run makes the calls and returns the report when all have ended: after the duration, when ctx is
-// done, or after 10 s in which every connection failed.
+// Run makes the calls, and returns the report when they have ended: after the duration, when ctx ends, or after 10 s in
+// which every connection failed.
 func (g *Generator) Run(ctx context.Context) Report {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, g.config.Duration)
@@ -102,7 +101,7 @@ func (g *Generator) Run(ctx context.Context) Report {
 			working = false
 		}
 	}
-	last := g.report(began) // report before the calls leave
+	last := g.report(began) // the report has the state of the calls before they leave
 	close(g.over)
 	begun := g.calls[:g.begun.Load()]
 	for i := range begun {
@@ -120,14 +119,14 @@ func (g *Generator) Run(ctx context.Context) Report {
 	return end
 }
 
-// drop cuts the connection of a random call, like a network failure.
+// drop cuts the connection of a random call like a network failure.
 func (g *Generator) drop() {
 	if n := int(g.begun.Load()); n > 0 && g.calls[rand.IntN(n)].breakOff() { //nolint:gosec // a choice, not a secret
 		g.stats.drops.Add(1)
 	}
 }
 
-// report returns the counts so far and the state of all calls now.
+// report returns the counts since the start, and the state of all calls now.
 func (g *Generator) report(began time.Time) Report {
 	r := g.stats.report()
 	now := time.Now()
@@ -138,7 +137,7 @@ func (g *Generator) report(began time.Time) Report {
 		switch left, holds := begun[i].left(now); {
 		case holds && left > 0:
 			r.Holding++
-		case holds: // the call has lost its connection and is not back yet
+		case holds: // the tokens have expired before the call was back
 			r.RanOut++
 			r.LostSeconds -= left.Seconds()
 		case begun[i].without(now):
@@ -157,14 +156,12 @@ func (g *Generator) isOver() bool {
 	}
 }
 
-// callsPerSource is how many calls of this process share a source address. For connections from one
-// address to one target, Linux first uses the 14,116 even ephemeral ports. When these are in use, it
-// searches all of them before it tries an odd one, so a connection takes a millisecond instead of
-// 20 µs.
+// callsPerSource is how many calls of this process share a source address. From one address to one target, Linux first
+// uses the 14,116 even ephemeral ports. When these are in use, it searches all of them before it tries an odd one, and
+// a connection takes a millisecond instead of 20 µs.
 const callsPerSource = 5000
 
-// source returns the loopback address 127.x.y.z from which call n connects. Each process uses
-// different ones.
+// source returns the loopback address 127.x.y.z of call n. No two processes use the same.
 func source(n int) *net.TCPAddr {
 	pid := os.Getpid()
 	return &net.TCPAddr{IP: net.IPv4(127, byte(1+pid>>8%254), byte(pid), byte(1+n/callsPerSource))}
@@ -172,14 +169,14 @@ func source(n int) *net.TCPAddr {
 
 // dial connects.
 func dial(n int, target *url.URL) (net.Conn, error) {
-	// Keep-alive probes are turned off. Go would send one after each 15 s of silence, which is more often than
-	// heartbeats; browsers cause no such load.
+	// Keep-alive probes are off: Go would send one after each 15 s of silence, which is more often than the heartbeats,
+	// while browsers send none.
 	dialer := net.Dialer{Timeout: client.AnswerTimeout, KeepAlive: -1}
 	host, port := target.Hostname(), target.Port()
 	if port == "" {
 		port = map[string]string{"ws": "80", "wss": "443"}[target.Scheme]
 	}
-	// Only Linux has loopback addresses other than 127.0.0.1.
+	// Only Linux has loopback addresses besides 127.0.0.1.
 	if ip := net.ParseIP(host); runtime.GOOS == "linux" && (host == "localhost" || ip != nil && ip.IsLoopback() && ip.To4() != nil) {
 		dialer.LocalAddr = source(n)
 	}

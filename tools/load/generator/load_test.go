@@ -53,13 +53,13 @@ func TestWrongSettingsNameThemselves(t *testing.T) {
 	}
 }
 
-// service is the service's side of one connection, in a synctest bubble.
+// service is the service's end of one connection, in a test with a fake clock.
 type service struct {
 	t    *testing.T
 	conn net.Conn
 }
 
-// text sends a message, as the service frames it.
+// text sends a message in a frame, as the service does.
 func (s *service) text(message string) {
 	s.t.Helper()
 	b := []byte{0x81}
@@ -68,7 +68,7 @@ func (s *service) text(message string) {
 	} else {
 		b = append(b, 126, byte(len(message)>>8), byte(len(message)))
 	}
-	// The message is sent in two parts, which the reader must put together.
+	// The reader must put the two parts together.
 	for _, part := range [][]byte{append(b, message[:len(message)/2]...), []byte(message[len(message)/2:])} {
 		if _, err := s.conn.Write(part); err != nil {
 			s.t.Errorf("send: %v", err)
@@ -76,7 +76,7 @@ func (s *service) text(message string) {
 	}
 }
 
-// expect reads a message and checks that it contains a text.
+// expect reads a message, which must contain a text.
 func (s *service) expect(want string) {
 	s.t.Helper()
 	b := make([]byte, 4096)
@@ -112,7 +112,7 @@ func (s *service) accept() {
 	_, _ = s.conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"))
 }
 
-// admit accepts a connection and its join, with tokens that expire at a second, and awaits the call's ack.
+// admit accepts a connection and its join, with tokens that expire at the given Unix second, and reads the ack.
 func (s *service) admit(expiresAt string) {
 	s.t.Helper()
 	s.accept()
@@ -121,12 +121,12 @@ func (s *service) admit(expiresAt string) {
 	s.expect(`"ack","seq":1`)
 }
 
-// close sends a close frame.
 func (s *service) close(code protocol.CloseCode) {
-	_, _ = s.conn.Write([]byte{0x88, 2, byte(code >> 8), byte(code & 0xff)}) // fails if the client has closed the connection
+	_, _ = s.conn.Write([]byte{0x88, 2, byte(code >> 8), byte(code & 0xff)}) // the write fails if the client has closed the connection
 }
 
-// play runs calls against a simulated service: each script handles one of their connections, in order.
+// play runs calls against a simulated service. Each script is the service's end of one connection, in the order of the
+// connections.
 func play(t *testing.T, c Config, scripts ...func(*service)) Report {
 	t.Helper()
 	var report Report
@@ -162,8 +162,8 @@ func play(t *testing.T, c Config, scripts ...func(*service)) Report {
 	return report
 }
 
-// joined is the answer to a join, or with a seq above 1 to a resume. A bubble's
-// clock begins at 946684800, the year 2000.
+// joined returns the answer to a join, or with a seq above 1 to a resume. The fake clock begins at Unix second
+// 946684800, in the year 2000.
 func joined(seq, life, now string) string {
 	return `{"type":"joined","session":"S","key":"K","resumed":` + map[bool]string{true: "false", false: "true"}[seq == "1"] +
 		`,"seq":` + seq + `,"tokens":{"rtc":{"token":"t","expiresAt":` + life + `}},"heartbeat":25,"renewBefore":10,"now":` + now + `}`
@@ -196,7 +196,7 @@ func TestACallIsRenewedAndKept(t *testing.T) {
 	if r.Joins != 1 || r.Renewals != 1 || r.Pings != 2 || r.RanOut != 0 || r.LostSeconds != 0 || r.SeqFell != 0 || r.Refused != 0 {
 		t.Errorf("%+v", r)
 	}
-	// Tokens live 30 s. They are renewed after 20 s, and each ack takes half a second.
+	// Tokens have a lifetime of 30 s. They are renewed after 20 s, and each ack takes half a second.
 	if m := r.Margin; m.Count != 1 || m.Least < 9 || m.Least > 9.6 {
 		t.Errorf("margin %+v", m)
 	}
@@ -217,7 +217,7 @@ func TestTokensThatRunOutAreCounted(t *testing.T) {
 		s.expect(`"ping"`)
 		time.Sleep(30 * time.Second) // bubble
 	})
-	// The call is without tokens for five seconds, and again from 30 s to the end.
+	// The call has no tokens for five seconds, and again from 30 s to the end.
 	if r.RanOut != 2 || r.LostSeconds < 14.5 || r.LostSeconds > 15.5 || r.SeqFell != 1 || r.Renewals != 0 {
 		t.Errorf("ran out %d, lost %.2f s, seq fell %d, renewals %d", r.RanOut, r.LostSeconds, r.SeqFell, r.Renewals)
 	}
@@ -251,8 +251,8 @@ func TestALostCallComesBackByItsKey(t *testing.T) {
 	}
 }
 
-// If the SDK takes longer to accept tokens than they live, the call loses them, although all are
-// confirmed in the end. Bundles that arrive meanwhile wait, and repeated pushes change nothing.
+// If the SDK takes longer to accept tokens than their lifetime, the call has no tokens for a while, although the SDK
+// confirms all in the end. Bundles that arrive meanwhile wait, and a repeated push changes nothing.
 func TestASlowSDKLosesItsTokens(t *testing.T) {
 	c := valid()
 	c.Duration, c.AckDelay = 20*time.Second, 9*time.Second
@@ -270,18 +270,19 @@ func TestASlowSDKLosesItsTokens(t *testing.T) {
 		s.expect(`"ack","seq":2`)
 		s.expect(`"leave"`)
 	})
-	// The first tokens expire after 12 s; the next ones expire after 18 s, at the moment when the SDK accepts them.
+	// The first tokens expire after 12 s. The next tokens expire after 18 s, in the moment in which the SDK accepts
+	// them.
 	if r.RanOut != 1 || r.LostSeconds < 7.9 || r.LostSeconds > 8.1 || r.Renewals != 0 || r.Repeats != 1 || r.Without != 0 {
 		t.Errorf("ran out %d, lost %.2f s, renewals %d, repeats %d, without %d", r.RanOut, r.LostSeconds, r.Renewals, r.Repeats, r.Without)
 	}
 }
 
-// Of three calls, one has joined. The service tells another one to retry later until the end, so it counts as without
-// tokens. The third has just begun, so it does not count.
+// One call has joined. A second call counts as one without tokens, if the service has told it to come later or has not
+// answered for long. A call that has just begun does not count.
 func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
 	for name, c := range map[string]struct {
 		rate    float64
-		away    bool // true: the service refuses the call, or does not answer
+		away    bool // whether the service refuses the second call; otherwise it does not answer
 		without int
 	}{
 		"sent away":     {rate: 0.9, away: true, without: 1},
@@ -311,8 +312,8 @@ func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
 	}
 }
 
-// On a network that loses all packets, each attempt takes its whole timeout, and the waits between
-// the attempts still grow.
+// On a network that loses all packets, each attempt takes its whole timeout. The waits between the attempts must grow
+// nevertheless.
 func TestWaitsGrowWhileNothingAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tried := 0
@@ -329,8 +330,8 @@ func TestWaitsGrowWhileNothingAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Each attempt takes 10 s of silence and then 10 s of waiting on average. If the waits did not grow, there
-		// would be 350 attempts in the hour.
+		// An attempt takes 10 s, and the wait after it 10 s on average. If the waits did not grow, there would be 350
+		// attempts in the hour.
 		if g.Run(t.Context()); tried < 120 || tried > 240 {
 			t.Errorf("%d attempts in an hour", tried)
 		}
@@ -352,7 +353,7 @@ func TestARefusalEndsTheCall(t *testing.T) {
 	}
 }
 
-// After a close, a call does what the protocol's table of close codes says.
+// After a close, a call must do what the protocol's table of close codes says.
 func TestCallObeysCloseCodes(t *testing.T) {
 	codes := []protocol.CloseCode{3000, 4999}
 	for _, c := range protocol.CloseCodes() {

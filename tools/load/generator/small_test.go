@@ -14,7 +14,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// silentConn discards writes and returns pongs to reads.
+// silentConn is a connection that discards all writes, and on which each read returns a pong.
 type silentConn struct{ net.Conn }
 
 func (silentConn) Write(b []byte) (int, error)      { return len(b), nil }
@@ -40,7 +40,8 @@ func TestAHeartbeatAllocatesLittle(t *testing.T) {
 	}
 }
 
-// While nothing arrives, a connection keeps only its small buffer: up to 100,000 calls share a machine with the nodes.
+// While nothing arrives, a connection keeps only its small buffer, since up to 100,000 calls share a machine with the
+// nodes.
 func TestIdleConnectionIsSmall(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
@@ -54,7 +55,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	}
 }
 
-// The constant heartbeat texts equal the protocol's encoding.
+// The constant texts of heartbeats must be what the protocol would encode.
 func TestHeartbeatsAreTheProtocols(t *testing.T) {
 	ping, err := json.Marshal(protocol.ClientMessage{Type: protocol.TypePing})
 	if err != nil || string(ping) != string(pingText) {
@@ -66,7 +67,7 @@ func TestHeartbeatsAreTheProtocols(t *testing.T) {
 	}
 }
 
-// If one node refuses connections, calls try the other nodes without backoff.
+// If one node refuses connections, calls try the other nodes at once.
 func TestARefusedConnectionGoesToAnotherNode(t *testing.T) {
 	c := valid()
 	c.URLs = append(c.URLs, "ws://127.0.0.1:2/v1/ws")
@@ -88,7 +89,7 @@ func TestARefusedConnectionGoesToAnotherNode(t *testing.T) {
 	}
 }
 
-// A source address has few enough calls for the ports that Linux finds at once.
+// Each source address has as many calls as there are ports that Linux finds at once, or fewer.
 func TestCallsShareASourceWithFew(t *testing.T) {
 	calls := make(map[string]int)
 	for n := range MaxCalls {

@@ -8,42 +8,42 @@ import (
 	"time"
 )
 
-// Report has the results since the generator started. Durations are in seconds.
+// Report has the results since the start. Durations are in seconds.
 type Report struct {
 	Seconds   float64 `json:"seconds"`
-	Calls     int     `json:"calls"`     // calls that have begun so far
+	Calls     int     `json:"calls"`     // calls that have begun
 	Connected int64   `json:"connected"` // now
-	Holding   int     `json:"holding"`   // calls with valid tokens, now
-	Without   int     `json:"without"`   // calls that never had tokens, although they were refused or have waited
+	Holding   int     `json:"holding"`   // calls with valid tokens now
+	Without   int     `json:"without"`   // calls that never had tokens, although the service refused them or they have waited for long
 
 	Joins    uint64 `json:"joins"`
 	Resumes  uint64 `json:"resumes"`
-	Renewals uint64 `json:"renewals"` // bundles that the calls accepted before the old tokens expired
-	Repeats  uint64 `json:"repeats"`  // pushes of a bundle that was sent before
+	Renewals uint64 `json:"renewals"` // bundles that calls accepted before the old tokens expired
+	Repeats  uint64 `json:"repeats"`  // pushes that the service sent again
 	Pings    uint64 `json:"pings"`
-	Drops    uint64 `json:"drops"` // connections that --drop-rate broke
-	Lost     uint64 `json:"lost"`  // connections that broke otherwise
-	Moves    uint64 `json:"moves"` // reconnects that the service told calls to make
+	Drops    uint64 `json:"drops"` // connections that the generator cut, by --drop-rate
+	Lost     uint64 `json:"lost"`  // connections that ended otherwise
+	Moves    uint64 `json:"moves"` // times that the service told a call to reconnect
 
-	Margin Spread `json:"margin_seconds"` // life left in the old tokens at a renewal
-	Back   Spread `json:"back_seconds"`   // life left in the tokens when a call came back
-	Lag    Spread `json:"lag_seconds"`    // delay of pushes after the due time by the rule of renewals
-	Away   Spread `json:"away_seconds"`   // time from the loss of a connection until the call was back
+	Margin Spread `json:"margin_seconds"` // remaining life of the old tokens at a renewal
+	Back   Spread `json:"back_seconds"`   // remaining life of the tokens when a call had reconnected
+	Lag    Spread `json:"lag_seconds"`    // how long after the due time of the renewal a push came
+	Away   Spread `json:"away_seconds"`   // how long a call that lost its connection had none
 
-	BytesIn  uint64 `json:"bytes_in"` // WebSocket and its handshake, without TCP and TLS
+	BytesIn  uint64 `json:"bytes_in"` // bytes of the WebSocket and its handshake, without TCP and TLS
 	BytesOut uint64 `json:"bytes_out"`
 
-	Reconnects map[string]uint64 `json:"reconnects"` // number of the service's requests to reconnect, by reason: drain, overload
+	Reconnects map[string]uint64 `json:"reconnects"` // how often the service told calls to reconnect, by reason: drain, overload
 	Errors     map[string]uint64 `json:"errors"`
-	Dial       string            `json:"dial,omitempty"` // why the first failed connection failed
+	Dial       string            `json:"dial,omitempty"` // error of the first connection that failed
 
-	RanOut      uint64  `json:"ran_out"` // times that a call lost its tokens
+	RanOut      uint64  `json:"ran_out"` // how often the tokens of a call expired
 	LostSeconds float64 `json:"call_seconds_lost"`
 	SeqFell     uint64  `json:"seq_fell"`
-	Refused     uint64  `json:"refused"` // calls that the service ended, or refused for good
+	Refused     uint64  `json:"refused"` // calls that the service ended or refused for good
 }
 
-// Spread summarizes a distribution. All fields are 0 if Count is 0.
+// Spread summarizes a distribution. Without values, all fields are 0.
 type Spread struct {
 	Count uint64  `json:"count"`
 	Least float64 `json:"least"`
@@ -53,7 +53,7 @@ type Spread struct {
 	Most  float64 `json:"most"`
 }
 
-// stats has the counters of a Report. It is safe for concurrent use.
+// stats counts what a Report has. It is safe for concurrent use.
 type stats struct {
 	connected                                       atomic.Int64
 	joins, resumes, renewals, repeats, pings, drops atomic.Uint64
@@ -64,15 +64,15 @@ type stats struct {
 	mu         sync.Mutex
 	errors     map[string]uint64 // guarded by mu
 	reconnects map[string]uint64 // guarded by mu; by reason
-	dial       string            // guarded by mu; why the first failed connection failed
+	dial       string            // guarded by mu; error of the first connection that failed
 }
 
-// maxNames limits how many names of errors are counted, since a broken service may send any.
+// maxNames is how many names of errors are counted at most, since a faulty service could send any number of them.
 const maxNames = 100
 
 func (s *stats) failed(name string) { s.count(s.errors, name) }
 
-// asked counts a message by which the service asks a call to reconnect; such a message is no error.
+// asked counts a message in which the service tells a call to reconnect, which is no error.
 func (s *stats) asked(reason string) { s.count(s.reconnects, reason) }
 
 func (s *stats) count(names map[string]uint64, name string) {
@@ -84,7 +84,7 @@ func (s *stats) count(names map[string]uint64, name string) {
 	names[name]++
 }
 
-// notConnected counts a failed connection attempt.
+// notConnected counts an attempt to connect that failed.
 func (s *stats) notConnected(err error) {
 	s.failed("connect")
 	s.mu.Lock()
@@ -94,7 +94,7 @@ func (s *stats) notConnected(err error) {
 	}
 }
 
-// nobody reports whether all connection attempts failed.
+// nobody reports whether every attempt to connect failed.
 func (s *stats) nobody() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,11 +115,11 @@ func (s *stats) report() Report {
 	}
 }
 
-// Buckets of a spread: the first ends at 1 ms, each is 2% wider than the one before, and the last
-// has all durations above a day.
+// The first bucket of a spread ends at 1 ms, each further one is 2% wider than the one before, and the last one has all
+// durations above a day.
 const (
 	growth  = 1.02
-	buckets = 925 // log(86,400,000) / log(growth) and a little
+	buckets = 925 // log(86,400,000) / log(growth), rounded up generously
 )
 
 // spread is a histogram of durations. It is safe for concurrent use.
@@ -158,8 +158,8 @@ func (s *spread) read() Spread {
 	}
 }
 
-// quantile returns the middle of the bucket that contains the quantile q, limited to the durations that occurred. The
-// caller holds mu.
+// quantile returns the middle of the bucket of the quantile q, but no less than the least duration and no more than the
+// longest one. The caller holds mu.
 func (s *spread) quantile(q float64) float64 {
 	rank, seen := uint64(math.Ceil(q*float64(s.count))), uint64(0)
 	for i, n := range s.counts {

@@ -9,11 +9,10 @@ import (
 	"refresher/internal/session"
 )
 
-// graceOfBeginning is how long a new call may wait for its first tokens before it counts as one
-// without tokens.
+// graceOfBeginning is how long a new call may wait for tokens before it counts as one without.
 const graceOfBeginning = 2 * time.Second
 
-// received handles and counts a message of the service.
+// received counts a message of the service, and passes it to the machine.
 func (c *call) received(data []byte) client.Step {
 	now, s := time.Now(), &c.generator.stats
 	if bytes.HasPrefix(data, pongPrefix) {
@@ -45,7 +44,7 @@ func (c *call) received(data []byte) client.Step {
 	return step
 }
 
-// back counts a call that has joined or resumed.
+// back counts a join or a resume.
 func (c *call) back(m *client.Message, now time.Time) {
 	s := &c.generator.stats
 	c.joined = true
@@ -62,8 +61,8 @@ func (c *call) back(m *client.Message, now time.Time) {
 	c.headStart = time.Duration(m.RenewBefore) * time.Second
 }
 
-// lagged records how late a push was: the time from the due time of the renewal until the service
-// wrote it, by the service's clock, plus the part of its network delay that exceeds the shortest delay so far.
+// lagged records how late a push came: the time from the due time of the renewal until the service wrote the push, by
+// the clock of the service, and the part of the network's delay that exceeds the shortest delay so far.
 func (c *call) lagged(m *client.Message) {
 	lead := m.Now.Sub(session.MilliOf(time.Now())).Milliseconds()
 	g := c.generator
@@ -78,8 +77,7 @@ func (c *call) lagged(m *client.Message) {
 	g.stats.lag.add(m.Now.Time().Sub(due) + onItsWay)
 }
 
-// offered records a received bundle. A call without tokens uses it at once, before the SDK has
-// confirmed it.
+// offered stores a bundle that has arrived. A call without tokens uses it at once, before the SDK has accepted it.
 func (c *call) offered(m *client.Message) {
 	if m.Seq < c.pushed {
 		c.generator.stats.seqFell.Add(1)
@@ -92,7 +90,7 @@ func (c *call) offered(m *client.Message) {
 	}
 }
 
-// take simulates the SDK's acceptance of a bundle, and acks it.
+// take lets the simulated SDK accept a bundle, and acks it.
 func (c *call) take() client.Step {
 	m := c.taking
 	c.taking = nil
@@ -104,8 +102,7 @@ func (c *call) take() client.Step {
 	return c.machine.Applied(nil)
 }
 
-// replace makes the call use the tokens in m, unless they have expired while the SDK was accepting
-// them.
+// replace makes the call use the tokens of m, unless they have expired while the SDK was accepting them.
 func (c *call) replace(m *client.Message) {
 	now := time.Now()
 	if !m.Expires.After(now) {
@@ -124,25 +121,25 @@ func (c *call) replace(m *client.Message) {
 	c.holds(m.Expires)
 }
 
-// holds records when the call's current tokens expire.
+// holds stores when the tokens of the call expire.
 func (c *call) holds(until time.Time) {
 	c.had.Store(true)
 	c.expiresMs.Store(int64(session.MilliOf(until)))
 }
 
-// left returns the remaining lifetime of the call's tokens; false if it has none.
+// left returns the remaining lifetime of the call's tokens, or false if it has none.
 func (c *call) left(now time.Time) (time.Duration, bool) {
 	ms := c.expiresMs.Load()
 	return session.UnixMilli(ms).Time().Sub(now), ms != 0
 }
 
-// without reports whether the call has never had tokens although it should: the service has told it to retry later, or
-// it has waited for longer than graceOfBeginning.
+// without reports whether the call should have had tokens by now but never had any: the service told it to retry later,
+// or it has waited for longer than graceOfBeginning.
 func (c *call) without(now time.Time) bool {
 	return !c.had.Load() && (c.sentAway.Load() || now.Sub(c.began) > graceOfBeginning)
 }
 
-// runsOut returns the remaining lifetime of the call's tokens. If they have expired, it counts them as expired.
+// runsOut returns the remaining lifetime of the call's tokens. It counts tokens that have expired.
 func (c *call) runsOut(now time.Time) time.Duration {
 	left, holds := c.left(now)
 	if holds && left <= 0 {
@@ -153,7 +150,7 @@ func (c *call) runsOut(now time.Time) time.Duration {
 	return left
 }
 
-// end counts tokens that expired before the call ended.
+// end counts tokens that have expired by the end of the call.
 func (c *call) end() {
 	c.runsOut(time.Now())
 	c.expiresMs.Store(0)

@@ -14,10 +14,10 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Sizes of a connection's buffers in bytes. With its header a pong has 37 bytes, a push for two
-// services about 600, a joined message about 900.
+// These are sizes of a connection's buffer in bytes. With its header a pong has 37 bytes, a push for two services about
+// 600, and the message joined about 900.
 const (
-	idleSize   = 64 // size of the buffer while a connection is idle, in bytes
+	idleSize   = 64 // while the connection waits for a message
 	bufferSize = 2 << 10
 	maxFrame   = 64 << 10
 )
@@ -30,8 +30,8 @@ const (
 	opPong  = 0xA
 )
 
-// These are the sample key and its answer from RFC 6455, section 1.3. A random key would only prove that the peer is
-// not a cache.
+// This is the sample key of RFC 6455, section 1.3, with its answer. A random key would only prove that the peer is not
+// a cache.
 const (
 	handshakeKey    = "dGhlIHNhbXBsZSBub25jZQ=="
 	handshakeAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -42,18 +42,17 @@ var (
 	errNoPage = errors.New("the handshake was not accepted")
 )
 
-// wire is one WebSocket. Only one goroutine reads and writes; other goroutines may call SetReadDeadline and Close of
-// the field `net`.
+// wire is one WebSocket. One goroutine reads and writes; others may call only SetReadDeadline and Close of the
+// connection `net`.
 type wire struct {
 	net      net.Conn
-	buffer   []byte // bytes read so far, in the array `idle` or in a larger one
+	buffer   []byte // input that was read; its array is `idle` or a larger one
 	idle     [idleSize]byte
-	from     int // index of the first unused byte
+	from     int // index of the first byte that was not used
 	stats    *stats
 	closedBy protocol.CloseCode
 }
 
-// handshake upgrades a connection.
 func handshake(conn net.Conn, target *url.URL, timeout time.Duration, counted *stats) (*wire, error) {
 	w := &wire{net: conn, stats: counted, buffer: make([]byte, 0, bufferSize)}
 	request := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
@@ -75,8 +74,8 @@ func handshake(conn net.Conn, target *url.URL, timeout time.Duration, counted *s
 	}
 }
 
-// accepted checks the header of the response. It does not use http.ReadResponse, whose buffers would
-// be half of a connection's allocations.
+// accepted checks the header of the response. The buffers of http.ReadResponse would be half of a connection's
+// allocations, so it is not used.
 func accepted(head []byte) error {
 	status, fields, _ := strings.Cut(string(head), "\r\n")
 	version, code, _ := strings.Cut(status, " ")
@@ -95,14 +94,14 @@ func accepted(head []byte) error {
 	return errNoPage
 }
 
-// refusedError is a refusal of the handshake, with a name for the report.
+// refusedError is the refusal of a handshake. Its name is for the report.
 type refusedError struct{ name string }
 
 func (e *refusedError) Error() string { return "refused: " + e.name }
 
-// more reads the available input into a buffer with enough room. If nothing arrives before the
-// deadline, the connection goes on waiting with the small buffer: 2 KiB for each of 100,000 calls
-// would be 200 MB, and twice that with garbage not collected yet.
+// more reads more input into the buffer, and makes room for it first. If nothing arrives before the deadline, and no
+// input waits, the buffer shrinks to its smallest size: 2 KiB for each of 100,000 calls would be 200 MB, or twice that
+// with garbage.
 func (w *wire) more() error {
 	switch unused := w.buffer[w.from:]; {
 	case len(unused) >= maxFrame:
@@ -125,8 +124,8 @@ func (w *wire) more() error {
 	return err
 }
 
-// next waits for a text message and answers pings. The message is valid until the next call. After
-// a deadline error next may be called again; no input is lost.
+// next waits for a text message, and answers pings. The message is valid until the next call. After a deadline has
+// passed, next can be called again, and no input is lost.
 func (w *wire) next() ([]byte, error) {
 	for {
 		op, payload, ok, err := w.frame()
@@ -149,14 +148,13 @@ func (w *wire) next() ([]byte, error) {
 			if len(payload) >= 2 {
 				w.closedBy = protocol.CloseCode(binary.BigEndian.Uint16(payload))
 			}
-			_ = w.send(opClose, payload) // the connection may already be closed
+			_ = w.send(opClose, payload) // the write fails if the connection is closed already
 			return nil, net.ErrClosed
 		}
 	}
 }
 
-// frame returns the next frame if it has arrived completely. The service sends each message in one
-// frame, without a mask.
+// frame returns the next frame, if it has arrived completely. Each message of the service is one frame without a mask.
 func (w *wire) frame() (op byte, payload []byte, ok bool, err error) {
 	b := w.buffer[w.from:]
 	if len(b) < 2 {
@@ -175,7 +173,7 @@ func (w *wire) frame() (op byte, payload []byte, ok bool, err error) {
 		}
 		size = int(binary.BigEndian.Uint16(b[2:]))
 	case 127:
-		return 0, nil, false, errFrame // the frame is longer than any message of the service
+		return 0, nil, false, errFrame // no message of the service is so long
 	}
 	if head+size > maxFrame {
 		return 0, nil, false, errFrame
@@ -187,10 +185,10 @@ func (w *wire) frame() (op byte, payload []byte, ok bool, err error) {
 	return b[0] & 0x0f, b[head : head+size], true, nil
 }
 
-// sendTimeout is how long the service may take to accept a message.
+// sendTimeout is how long a write may take.
 const sendTimeout = 10 * time.Second
 
-// send writes one frame, masked as clients must.
+// send writes one frame, with a mask, as clients must.
 func (w *wire) send(op byte, payload []byte) error {
 	b := make([]byte, 0, 8+len(payload))
 	b = append(b, 0x80|op)

@@ -2,9 +2,9 @@ package planner
 
 import "time"
 
-// These are unit costs, measured on two cores of an Intel Xeon with Go 1.26 and Redis 7.0. CPU times include the
-// kernel's part, over loopback. Each group names the command that measures it; run it on your own machine before you
-// order hardware.
+// These are unit costs, measured on two cores of an Intel Xeon with Go 1.26 and Redis 7.0. Processor times include the
+// kernel's part, with connections over loopback. Each group names the command that measures it: run it on your own
+// machine before you order hardware.
 
 // go -C bench test -run '^$' -bench 'Peers/1/refresher$' -benchtime 1x
 //
@@ -20,7 +20,7 @@ const (
 	// residentBytes is the resident memory for each call, including garbage not collected yet;
 	// 6,555 bytes of it are heap and stacks in use (make bench-peers).
 	residentBytes = 10_600.0 // rss-B/call
-	kernelBytes   = 3_830.0  // kernel-B/call: one end of a connection
+	kernelBytes   = 3_830.0  // kernel-B/call, for one end of a connection
 
 	// detachedBytes is the memory for each session whose client has disconnected without leave:
 	// 1,326 bytes are heap in use
@@ -28,11 +28,11 @@ const (
 	// and the rest is garbage in the same proportion as for a call.
 	detachedBytes = 2_440.0
 
-	renewalInBytes    = 28.0    // out-B/renewal: bytes that the node receives
-	renewalOutBytes   = 572.0   // in-B/renewal: bytes that the node sends
+	renewalInBytes    = 28.0    // out-B/renewal, since the node receives what the clients send
+	renewalOutBytes   = 572.0   // in-B/renewal
 	heartbeatInBytes  = 21.0    // out-B/heartbeat
 	heartbeatOutBytes = 37.0    // in-B/heartbeat
-	joinInBytes       = 327.0   // out-B/join: bytes of a join, with the handshake
+	joinInBytes       = 327.0   // out-B/join, with the handshake
 	joinOutBytes      = 1_037.0 // in-B/join
 	resumeInBytes     = 597.0   // out-B/resume
 	resumeOutBytes    = 1_046.0 // in-B/resume
@@ -43,17 +43,17 @@ const (
 	sharedJoinMicros    = 214.0    // a join on a busy node: a connection with its first answer
 	sharedResumeMicros  = 296.0    // a resume on a busy node
 	sharedRenewalMicros = 190.0    // cpu-µs/renewal
-	nodeIdleMicros      = 45_400.0 // cpu-µs/s: a node with 5,000 silent calls
+	nodeIdleMicros      = 45_400.0 // cpu-µs/s, with 5,000 silent calls
 
-	// In the storm that measures resumes, nodes accept some clients by their resume keys alone and write to Redis
-	// later, so the costs vary; these are the higher values of several runs.
+	// These costs vary, since in a storm of resumes a node accepts some clients by their resume keys alone, and writes
+	// to Redis later. They are the higher values of several runs.
 	redisJoinMicros   = 63.7  // redis-µs/join
 	redisResumeMicros = 75.2  // redis-µs/resume
-	redisIdleMicros   = 590.0 // redis-µs/s: a node renews its lease, and reads the shards and the revocations
+	redisIdleMicros   = 590.0 // redis-µs/s: the node renews its lease, and reads the shards and the revocations
 
 	redisRenewalInBytes  = 228.0   // redis-in-B/renewal
 	redisRenewalOutBytes = 6.0     // redis-out-B/renewal
-	redisResumeInBytes   = 461.0   // redis-in-B/resume: bytes of a resume; a join needs as many or fewer
+	redisResumeInBytes   = 461.0   // redis-in-B/resume; a join needs no more
 	redisResumeOutBytes  = 116.0   // redis-out-B/resume
 	redisIdleInBytes     = 5_220.0 // redis-in-B/s
 	redisIdleOutBytes    = 1_970.0 // redis-out-B/s
@@ -67,35 +67,34 @@ const (
 	redisSessionBytes  = 400.0 // B/session
 )
 
-// Sizes of headers by the standards, not measured: each message is one TCP segment with timestamps
-// over IPv4, Ethernet and TLS, and every second segment is acknowledged by a separate one.
+// These sizes are not measured but follow from the standards. Each message is one TCP segment, with timestamps, over
+// IPv4, Ethernet and TLS. A separate segment acknowledges every second one.
 const (
-	segmentBytes   = 20 + 32 + 18 + 22.0 // IPv4, TCP, Ethernet, TLS record
+	segmentBytes   = 20 + 32 + 18 + 22.0 // headers of IPv4, TCP, Ethernet and a TLS record
 	ackBytes       = 20 + 32 + 18.0
-	tlsOpenBytes   = 5_000.0 // a full TLS 1.3 handshake with a chain of two certificates, both ways
-	openSegments   = 8       // segments for opening and closing a TCP connection
-	conntrackBytes = 320.0   // kernel memory for one tracked connection
+	tlsOpenBytes   = 5_000.0 // bytes of a full TLS 1.3 handshake with a chain of two certificates, in both directions
+	openSegments   = 8       // segments that open and close a TCP connection
+	conntrackBytes = 320.0   // kernel memory for a connection that the firewall tracks
 )
 
-// Defaults of operating systems.
+// These are defaults of operating systems and of flags.
 const (
-	ephemeralPorts = 28_232 // Linux, for each pair of source address and target
+	ephemeralPorts = 28_232 // of Linux, for one source address and one target
 
-	// The default of --heartbeat.
 	defaultHeartbeat = 50 * time.Second
 	resumeWindow     = 2 * time.Minute
 )
 
-// These constants say how much of the available resources a plan uses.
+// A plan uses these parts of the available resources.
 const (
 	memoryShare     = 0.70 // share of a node's memory
 	cpuShare        = 0.50 // share of a node's cores in normal operation
 	stormCPUShare   = 0.80 // share of a node's cores in a storm
-	redisCPUShare   = 0.50 // share of the core of a Redis server in normal operation
-	redisStormShare = 0.80 // share of the core of a Redis server in a storm
-	// firstWaveSeconds is how long a node's cores may be busy with the first connection attempt
-	// of all clients: half of the time that a client waits for an answer.
+	redisCPUShare   = 0.50 // share of the one core that a Redis server uses in normal operation
+	redisStormShare = 0.80 // share of that core in a storm
+	// firstWaveSeconds is how long the first attempts of all clients may keep a node's cores busy: half of the time
+	// that a client waits for an answer.
 	firstWaveSeconds = 5.0
-	// stormShare is the part of the head start within which all clients should be back.
+	// stormShare is the part of the head start in which all clients should have reconnected.
 	stormShare = 0.5
 )

@@ -9,21 +9,21 @@ import (
 	"refresher/internal/session"
 )
 
-// Input describes the load that a plan is made for. Errors name the flags.
+// Input is the load for which a plan is made. Errors about a field name its flag.
 type Input struct {
-	Sessions int64 // sessions that are open at the same time
-	// TTL is the lifetime of tokens. RenewBefore is the policy's head start: how long before their expiry tokens are
+	Sessions int64 // sessions at the same time
+	// TTL is the lifetime of tokens. RenewBefore is the head start, that is how long before their expiry tokens are
 	// renewed; 0 means the default.
 	TTL, RenewBefore time.Duration
-	// Heartbeat is the longest time between two pings of a client, as in the flag --heartbeat.
+	// Heartbeat is the longest time between two pings of a client, as in --heartbeat.
 	Heartbeat time.Duration
-	// CallLength is the average length of a call; it determines how many calls start a second.
+	// CallLength is the average length of a call, which determines how many calls begin in a second.
 	CallLength time.Duration
-	// WithoutLeave is the part of the calls whose client disconnects without leave, for example
-	// when a tab is closed. Their sessions wait until the tokens expire.
+	// WithoutLeave is the share of calls whose client disconnects without leave, for example since a tab was closed.
+	// The session of such a call waits until its tokens expire.
 	WithoutLeave float64
 	DrainWindow  time.Duration
-	// Services are those of each call: rtc, rtm, chat.
+	// Services are the services for which each call has tokens: rtc, rtm, chat.
 	Services []string
 	// Nodes is the number of nodes; 0 means as many as needed.
 	Nodes int
@@ -32,14 +32,12 @@ type Input struct {
 	NodeCores  float64
 	// RedisMasters is the number of Redis masters; 0 means as many as needed.
 	RedisMasters int
-	// StormShare is the part of all clients that reconnect at once.
+	// StormShare is the share of all clients that reconnect at once in a storm.
 	StormShare float64
-	// JoinRate is each node's --join-rate, at least minJoinRate; 0 means that the plan recommends
-	// one.
+	// JoinRate is the --join-rate of each node, at least minJoinRate. With 0 the plan recommends one.
 	JoinRate float64
 }
 
-// Limits of an Input.
 const (
 	maxSessions = 1_000_000_000
 	maxCores    = 1024
@@ -47,11 +45,11 @@ const (
 	minMemory   = 256 << 20
 	maxMemory   = 64 << 40
 	minJoinRate = 0.1
-	// maxMasters is the most Redis Cluster masters that the 64 shards can be spread over.
+	// maxMasters is the number of shards, since one shard cannot use several Redis masters.
 	maxMasters = 64
 )
 
-// Check returns an error for the first setting for which no plan is possible.
+// Check returns an error about the first setting that makes a plan impossible.
 func (in *Input) Check() error {
 	switch {
 	case in.Sessions < 1 || in.Sessions > maxSessions:

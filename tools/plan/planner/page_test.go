@@ -18,8 +18,8 @@ var update = flag.Bool("update", false, "write what is computed into docs/operat
 
 const page = "../../../docs/operate/scaling.md"
 
-// TestScalingPage compares the generated parts of docs/operate/scaling.md with newly computed
-// figures. go generate writes these parts.
+// TestScalingPage computes the generated parts of docs/operate/scaling.md, and compares them with the page. go generate
+// writes them.
 func TestScalingPage(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(page)
@@ -55,7 +55,6 @@ func TestScalingPage(t *testing.T) {
 	}
 }
 
-// row writes a line of a table.
 func row(b *strings.Builder, cells ...string) {
 	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 }
@@ -137,7 +136,7 @@ func costs(*testing.T) string {
 	return b.String() + "\n" + bytes.String() + "\n" + memory.String()
 }
 
-// storms returns a table of storms of ten thousand calls with tokens of an hour, on four nodes.
+// storms returns a table of storms. Ten thousand calls have tokens of an hour, on four nodes.
 func storms(t *testing.T) string {
 	b := table("what happens", "`--join-rate`", "all back after", "by the formula", "connections tried, for each call", "least life left", "calls that lost their tokens")
 	for _, c := range []struct {
@@ -165,7 +164,8 @@ func storms(t *testing.T) string {
 		p := planner{headStart: 300, jitter: 150, joinRate: s.JoinRate}
 		f := p.storm(float64(o.Broken), nodes)
 		want := max(f.Seconds+s.Back.Seconds(), s.Notice.Seconds())
-		// The formula's least life is a bound: few calls are both the next to be renewed and the last to be back.
+		// The least life of the formula is a lower bound: few calls are both the next to be renewed and the last to
+		// reconnect.
 		if d := o.BackAfter.Seconds() - want; o.Away > 0 || max(d, -d) > max(2, 0.05*want) || o.LeastLeft.Seconds() < p.headStart-want-2 {
 			t.Errorf("%s: all back after %s with %s left, formula %.0f s; %d away", c.name, o.BackAfter, o.LeastLeft, want, o.Away)
 		}
@@ -181,14 +181,14 @@ func storms(t *testing.T) string {
 	return b.String()
 }
 
-// waves returns a table of the renewals of ten thousand calls with tokens of an hour that began in one minute.
+// waves returns a table of renewals. Ten thousand calls with tokens of an hour begin in one minute.
 func waves(t *testing.T) string {
 	o := play(t, Scenario{Seed: 7, Sessions: 10_000, Nodes: 1, TTL: time.Hour, StartOver: time.Minute, Length: 12 * time.Hour})
 	mean := o.Mean(time.Hour, 12*time.Hour)
 	b := table("", "1st wave", "2nd", "4th", "8th", "mean")
 	cells := []string{"most renewals in one second"}
 	for _, wave := range []int{1, 2, 4, 8} {
-		// The nth wave is n intervals of 52.5 to 55 minutes after the first joins.
+		// The renewals number n follow n intervals of 52.5 to 55 minutes after the first joins.
 		seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
 		peak := o.Peak(seconds(wave*3148), seconds(wave*3301+60))
 		cells = append(cells, fmt.Sprintf("%d (%.0f times the mean)", peak, float64(peak)/mean))
@@ -197,8 +197,8 @@ func waves(t *testing.T) string {
 	return b.String()
 }
 
-// realRuns returns a table of measurements with three nodes, a Redis and tools/load, beside the corresponding figures
-// of the formula and the simulation.
+// realRuns returns a table of measurements with three nodes, a Redis and tools/load, beside the figures of the formula
+// and of the simulation.
 func realRuns(t *testing.T) string {
 	b := table("", "measured", "simulated", "by the formula")
 	for _, c := range []struct {

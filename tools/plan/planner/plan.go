@@ -11,18 +11,18 @@ import (
 	"refresher/internal/ws/admission"
 )
 
-// Plan has the resources that a service needs. Sizes are in bytes, network rates in bits a second,
-// durations in seconds.
+// Plan has the resources that a service needs. Sizes are in bytes, rates of networks in bits a second, durations in
+// seconds.
 type Plan struct {
 	Sessions    int64    `json:"sessions"`
 	HeadStart   float64  `json:"head_start_seconds"`
 	Jitter      float64  `json:"jitter_seconds"` // the most
 	Renewals    float64  `json:"renewals_per_second"`
-	Peak        float64  `json:"renewals_per_second_after_one_minute"` // peak if all calls began in one minute
-	Echo        float64  `json:"renewals_per_second_after_storm"`      // rate of renewals one token lifetime after a storm
+	Peak        float64  `json:"renewals_per_second_after_one_minute"` // peak rate if all calls began in one minute
+	Echo        float64  `json:"renewals_per_second_after_storm"`      // peak rate one token lifetime after a storm
 	Joins       float64  `json:"joins_per_second"`
 	Heartbeats  float64  `json:"heartbeats_per_second"`
-	Detached    float64  `json:"detached_sessions"` // sessions left without leave; not in Sessions
+	Detached    float64  `json:"detached_sessions"` // sessions whose client disconnected without leave, which are not in Sessions
 	Nodes       Nodes    `json:"nodes"`
 	Redis       Redis    `json:"redis"`
 	Network     Network  `json:"network"`
@@ -30,19 +30,19 @@ type Plan struct {
 	Storm       Storm    `json:"storm"`
 	NodeFailure Storm    `json:"node_failure"`
 	Settings    Setting  `json:"settings"`
-	Cells       int      `json:"cells"` // number of separate services into which it is best split
+	Cells       int      `json:"cells"` // number of services into which it should be split
 	Warnings    []string `json:"warnings"`
 	// Rehearsal is nil until Rehearse is called.
 	Rehearsal *Rehearsal `json:"simulation,omitempty"`
 }
 
-// Nodes are the service's processes. Cores counts busy cores.
+// Nodes has the service's processes. Cores are cores that are busy.
 type Nodes struct {
 	Needed       int     `json:"needed"`
-	Count        int     `json:"count"` // number of nodes, including the reserve
-	Bound        string  `json:"bound"` // the limit that determines Count
+	Count        int     `json:"count"` // with the reserve
+	Bound        string  `json:"bound"` // what determines Count
 	Sessions     int64   `json:"sessions_each"`
-	SessionsWorn int64   `json:"sessions_each_without_reserve"` // sessions on each node when the reserve nodes have failed
+	SessionsWorn int64   `json:"sessions_each_without_reserve"` // sessions on each node after the reserve has failed
 	Detached     float64 `json:"detached_sessions_each"`
 	Memory       float64 `json:"memory_bytes_each"`
 	Cores        float64 `json:"cores_busy_each"`
@@ -51,7 +51,7 @@ type Nodes struct {
 	Files        int64   `json:"file_descriptors_each"`
 }
 
-// Redis is the Redis that the nodes share. Each master needs a replica as well.
+// Redis has the Redis that the nodes share. Each master needs a replica besides.
 type Redis struct {
 	Masters  int     `json:"masters"`
 	Memory   float64 `json:"memory_bytes"`
@@ -64,34 +64,33 @@ type Redis struct {
 	Messages float64 `json:"cluster_messages_per_second_in_storm"`
 }
 
-// Network is the traffic of the nodes with clients, including TCP, IP and TLS headers.
+// Network is the traffic with clients, with the headers of TCP, IP and TLS.
 type Network struct {
 	In    float64 `json:"bits_in_per_second"`
 	Out   float64 `json:"bits_out_per_second"`
-	Storm float64 `json:"bits_per_second_in_storm"` // traffic in both directions
+	Storm float64 `json:"bits_per_second_in_storm"` // in both directions together
 }
 
-// Proxy is the load of the proxy in front of the nodes.
+// Proxy is the load of a proxy in front of the nodes.
 type Proxy struct {
 	Files     int64   `json:"file_descriptors"`
-	Addresses int64   `json:"source_addresses"` // source addresses needed for connections to one node
+	Addresses int64   `json:"source_addresses"` // source addresses that the proxy needs for connections to one node
 	Conntrack int64   `json:"conntrack_entries"`
 	Memory    float64 `json:"conntrack_bytes"`
 }
 
-// Storm describes how clients reconnect when many of them lose their connections at once.
+// Storm says how clients reconnect when many of them lose their connections at once.
 type Storm struct {
 	Clients   int64   `json:"clients"`
-	Nodes     int     `json:"nodes"` // number of nodes that admit the clients
+	Nodes     int     `json:"nodes"` // nodes that admit the clients
 	Rate      float64 `json:"resumes_per_second"`
 	Seconds   float64 `json:"seconds"`
-	Least     float64 `json:"least_life_seconds"`       // least life of tokens when a call is back; negative if expired
-	Refusals  float64 `json:"refusals_each"`            // number of refusals of each client before it is admitted
-	FirstWave float64 `json:"first_knock_core_seconds"` // processor time of each node for the first attempts of all clients
+	Least     float64 `json:"least_life_seconds"`       // least remaining life of tokens when a call has reconnected; negative if they have expired
+	Refusals  float64 `json:"refusals_each"`            // how often a client is refused before it is admitted
+	FirstWave float64 `json:"first_knock_core_seconds"` // processor time of a node for the first attempts of all clients
 	Cores     float64 `json:"cores_busy_each"`
 }
 
-// Setting has the recommended settings.
 type Setting struct {
 	JoinRate    float64 `json:"join_rate"`
 	MaxSessions int64   `json:"max_sessions"`
@@ -99,7 +98,7 @@ type Setting struct {
 	MemoryLimit float64 `json:"gomemlimit_bytes"`
 	DrainWindow float64 `json:"drain_window_seconds"`
 	Heartbeat   float64 `json:"heartbeat_seconds"`    // the requested value
-	RenewBefore float64 `json:"renew_before_seconds"` // the requested value; 0 means the service's default
+	RenewBefore float64 `json:"renew_before_seconds"` // as requested; 0 means the default of the service
 }
 
 // planner has the intermediate results of Make.
@@ -107,7 +106,7 @@ type planner struct {
 	in        Input
 	headStart float64
 	jitter    float64
-	steady    float64 // µs of a node's cores a second, for each session
+	steady    float64 // µs of a node's cores for each session in a second
 	joinRate  float64
 	detached  float64 // sessions whose client disconnected without leave
 }
@@ -159,16 +158,15 @@ func Make(in Input) (Plan, error) {
 	return out, nil
 }
 
-// unleft returns the number of sessions whose client has disconnected without leave, and which wait
-// until their tokens expire. It assumes that each waits for a whole lifetime, which is true for
-// short calls and too much for longer ones.
+// unleft returns the number of sessions whose client has disconnected without leave: they wait until their tokens
+// expire. It assumes a whole lifetime for each, which is right for short calls and too much for long ones.
 func (p *planner) unleft(ttl float64) float64 {
 	return p.in.WithoutLeave * float64(p.in.Sessions) / p.in.CallLength.Seconds() * max(ttl, resumeWindow.Seconds())
 }
 
-// renewalRate returns the renewals of one session a second, averaged over the jitter: the mean of
-// 1/(ttl − headStart − j) for j from 0 to half the head start. Expiries are rounded down to whole
-// seconds, so tokens live half a second less on average.
+// renewalRate returns how many renewals one session has in a second, as the mean over the jitter: the mean of 1/(ttl −
+// headStart − j) for j from 0 to half the head start. Expiries are rounded down to whole seconds, so tokens live half a
+// second less on average.
 func renewalRate(ttl, headStart float64) float64 {
 	most, jitter := ttl-0.5-headStart, headStart/2
 	if jitter == 0 {
@@ -177,28 +175,25 @@ func renewalRate(ttl, headStart float64) float64 {
 	return math.Log(most/(most-jitter)) / jitter
 }
 
-// crest returns the peak rate of renewals of calls that began, or reconnected, evenly over the time `span`: their first
-// renewals are spread over `span` or `jitter`, whichever is longer. It adds four standard deviations for random
-// variation.
+// crest returns the peak rate of renewals after calls have begun, or reconnected, evenly in the time `span`. Their
+// first renewals are spread over the longer one of `span` and `jitter`. Four standard deviations are added for chance.
 func crest(calls, span, jitter float64) float64 {
 	rate := calls / math.Max(1, math.Max(span, jitter))
 	return rate + 4*math.Sqrt(rate)
 }
 
-// services returns the cost of a renewal for the given services, relative to the two services of the
-// measurement.
+// services returns the cost of a renewal for the services of a call, relative to the two services of the measurement.
 func (p *planner) services() float64 {
 	const tokenShare = 0.05
 	return 1 + tokenShare*float64(len(p.in.Services)-2)
 }
 
-// nodes computes the number of nodes.
 func (p *planner) nodes() Nodes {
 	n := float64(p.in.Sessions)
 	perSession := residentBytes + kernelBytes + detachedBytes*p.detached/n
 	wants := []struct {
 		bound string
-		most  float64 // the number of sessions that one node can have
+		most  float64 // sessions that one node can have
 	}{
 		{"memory", memoryShare * float64(p.in.NodeMemory) / perSession},
 		{"processor", cpuShare * p.in.NodeCores * 1e6 / p.steady},
@@ -227,23 +222,23 @@ func (p *planner) nodes() Nodes {
 	}
 }
 
-// gentle returns the recommended --join-rate: as many joins as a node's cores can handle, but for all nodes together no
-// more than one Redis server can handle, unless a storm would then take too long.
+// gentle returns the recommended --join-rate: as many joins as the cores of a node can handle, but for all nodes
+// together no more than one Redis server can handle, unless a storm would then take too long.
 func (p *planner) gentle(nodes int) float64 {
 	easy := redisStormShare * 1e6 / redisResumeMicros
 	needed := p.in.StormShare * float64(p.in.Sessions) / (p.headStart * stormShare / 2)
 	return math.Max(1, math.Floor(math.Min(p.joinRate, math.Max(easy, needed)/float64(nodes))))
 }
 
-// storm computes how many clients reconnect to a number of nodes at once. Each node admits one
-// second's worth of its rate at once, and then its rate. Clients whose renewal was due have the
-// least time: only the head start is left until their tokens expire.
+// storm computes how clients reconnect to a number of nodes at once. Each node admits the joins of one second at once,
+// and then its rate. The least time have clients whose renewal was due: only the head start is left until their tokens
+// expire.
 func (p *planner) storm(clients float64, nodes int) Storm {
 	rate := p.joinRate * float64(nodes)
 	seconds := math.Max(client.MinBackoff.Seconds(), clients/rate-1)
 	each := clients / float64(nodes)
-	// A refused client gets a retry slot within 30 s, or waits 15 s on average; and the average
-	// client waits for half of the storm.
+	// A refused client gets a time for its retry within 30 s, so it waits 15 s on average. The average client waits for
+	// half of the storm.
 	refusals := math.Max(1, seconds/admission.MaxDelay.Seconds())
 	return Storm{
 		Clients: int64(clients), Nodes: nodes, Rate: math.Min(rate, clients/seconds), Seconds: seconds, Least: p.headStart - seconds,
@@ -252,14 +247,14 @@ func (p *planner) storm(clients float64, nodes int) Storm {
 	}
 }
 
-// drainWindow returns a drain window in which the clients of one node reconnect no faster than the
-// other nodes admit them, if that is possible.
+// drainWindow returns a drain window in which the clients of one node reconnect no faster than the other nodes admit
+// them, if there is one.
 func (p *planner) drainWindow(out *Plan) float64 {
 	return math.Max(p.in.DrainWindow.Seconds(), math.Ceil(float64(out.Nodes.Sessions)/(p.joinRate*float64(max(1, out.Nodes.Count-1)))))
 }
 
-// lifetime returns the shortest lifetime of tokens, but at least the requested one, whose head start
-// is longer than two storms plus the time until a client notices that a machine has gone silent.
+// lifetime returns the requested lifetime of tokens, or the shortest longer one whose head start is longer than two
+// storms and the time until a client notices that a machine has gone silent.
 func (p *planner) lifetime(out *Plan) float64 {
 	policy := session.Policy{RenewBefore: p.in.RenewBefore}
 	for _, minutes := range []int{0, 2, 5, 10, 20, 30, 60} {
@@ -272,8 +267,8 @@ func (p *planner) lifetime(out *Plan) float64 {
 	return p.in.TTL.Seconds() // no lifetime is long enough
 }
 
-// unnoticed returns the seconds until the last client notices that its node's machine has gone
-// silent: one heartbeat plus the timeout for its answer. Both depend on the head start.
+// unnoticed returns the seconds until the last client notices that the machine of its node has gone silent: one
+// heartbeat, and the timeout for the answer to it. Both depend on the head start.
 func (p *planner) unnoticed(headStart float64) float64 {
 	heartbeat := protocol.Heartbeat(p.in.Heartbeat, time.Duration(headStart*float64(time.Second)))
 	return (heartbeat + client.Patience(heartbeat)).Seconds()
@@ -282,8 +277,8 @@ func (p *planner) unnoticed(headStart float64) float64 {
 func (p *planner) redis(out *Plan) Redis {
 	n := float64(p.in.Sessions)
 	r := Redis{
-		// A session whose client disconnects without leave is written twice: when it detaches
-		// and when it ends.
+		// A session whose client disconnects without leave is written two more times: when the client disconnects, and
+		// when the session ends.
 		Memory: (n + p.detached) * redisSessionBytes, Writes: out.Renewals + (2+p.in.WithoutLeave)*out.Joins,
 		Sweeps: float64(out.Nodes.Count) * redisIdleMicros / 1e6,
 		In:     8 * (out.Renewals*redisRenewalInBytes + out.Joins*redisResumeInBytes + float64(out.Nodes.Count)*redisIdleInBytes),
@@ -291,20 +286,19 @@ func (p *planner) redis(out *Plan) Redis {
 	}
 	r.Cores = ((out.Renewals+p.in.WithoutLeave*out.Joins)*redisRenewalMicros+out.Joins*redisJoinMicros)/1e6 + r.Sweeps
 	r.Storm = r.Cores + out.Storm.Rate*redisResumeMicros/1e6
-	// A master uses 70% of 32 GB, half of its core normally, and most of it in a storm.
+	// A master should use 70% of 32 GB, half of its core in normal operation, and most of it in a storm.
 	const serverBytes = memoryShare * (32 << 30)
 	r.Masters = max(1, int(math.Ceil(math.Max(r.Memory/serverBytes, math.Max(r.Cores/redisCPUShare, r.Storm/redisStormShare)))))
 	if p.in.RedisMasters > 0 {
 		r.Masters = p.in.RedisMasters
 	}
-	if r.Masters > 1 { // in a cluster, each published message goes to all servers, including replicas
+	if r.Masters > 1 { // a cluster sends each published message to all servers, also to replicas
 		r.Messages = out.Storm.Rate * float64(2*min(r.Masters, maxMasters)-1)
 	}
 	return r
 }
 
-// network computes the traffic with clients. A renewal is a push and its ack, a heartbeat is a ping
-// and its pong.
+// network computes the traffic with clients. A renewal is a push and its ack; a heartbeat is a ping and its pong.
 func (p *planner) network(out *Plan) Network {
 	const exchange = segmentBytes + ackBytes/2
 	open := tlsOpenBytes/2 + openSegments*ackBytes/2
@@ -322,14 +316,14 @@ func (p *planner) proxy(out *Plan) Proxy {
 	}
 }
 
-// Limits of one service, beyond which it should be split into cells; see docs/operate/scaling.md.
+// A service beyond these limits should be split into cells; see docs/operate/scaling.md.
 const (
 	cellNodes   = 300
 	cellMasters = maxMasters / 2
-	cellRate    = 50_000 // resumes a second through one Redis
+	cellRate    = 50_000 // resumes in a second through one Redis
 )
 
-// cells returns the number of separate services, each with its own Redis, that the load needs.
+// cells returns the number of services, each with its own Redis, that the load needs.
 func (p *planner) cells(out *Plan) int {
 	return max(
 		1, ceil(float64(out.Nodes.Count)/cellNodes), ceil(float64(out.Redis.Masters)/cellMasters), ceil(out.Storm.Rate/cellRate),
@@ -338,7 +332,6 @@ func (p *planner) cells(out *Plan) int {
 
 func ceil(x float64) int { return int(math.Ceil(x)) }
 
-// span converts seconds to a duration.
 func span(seconds float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second)).Round(100 * time.Millisecond)
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// usual is the input of a plan without any flag but --sessions.
+// usual is the input without any flag but --sessions.
 func usual(sessions int64) Input {
 	return Input{
 		Sessions: sessions, TTL: time.Hour, Heartbeat: 50 * time.Second, CallLength: time.Hour, WithoutLeave: 0.25, DrainWindow: 20 * time.Second,
@@ -55,7 +55,7 @@ func TestWrongInputsNameThemselves(t *testing.T) {
 	}
 }
 
-// A plan stays within its limits, at every size and for unusual machines.
+// A plan must stay within its limits, at every size and for unusual machines.
 func TestPlansKeepTheirBounds(t *testing.T) {
 	for _, sessions := range []int64{1, 100, 10_000, 123_456, 1_000_000, 30_000_000, 100_000_000, maxSessions} {
 		for _, cores := range []float64{0.5, 4, 64} {
@@ -110,7 +110,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// The heartbeat, and the time until a silent machine is noticed, follow the session's own rule.
+// The heartbeat, and the time until a client notices a silent machine, follow the rules of the session.
 func TestHeartbeatsFollowTheHeadStart(t *testing.T) {
 	for _, c := range []struct {
 		ttl, heartbeat    time.Duration
@@ -132,28 +132,29 @@ func TestHeartbeatsFollowTheHeadStart(t *testing.T) {
 	}
 }
 
-// With short calls and long tokens there are more detached sessions than calls, and the recommended --max-sessions has
-// room for them.
+// With short calls and long tokens, more sessions wait without a client than there are calls. The recommended
+// --max-sessions has room for them.
 func TestSessionsThatNobodyLeft(t *testing.T) {
 	in := usual(10_000)
 	in.CallLength, in.WithoutLeave = 10*time.Minute, 0
 	without := made(t, in)
 	in.WithoutLeave = 0.5
 	p := made(t, in)
-	// 16.7 calls begin in a second. Half of them end without leave; those of the last hour still have sessions.
+	// 16.7 calls begin in a second. Half of them end without leave, and those that began in the last hour still have
+	// sessions.
 	if p.Detached < 29_999 || p.Detached > 30_001 || without.Detached != 0 {
 		t.Errorf("%v detached, %v without", p.Detached, without.Detached)
 	}
 	if room := float64(p.Settings.MaxSessions * int64(p.Nodes.Needed)); room < 1.1*40_000 || p.Redis.Memory < 3.99*without.Redis.Memory {
 		t.Errorf("room for %v, %+v", room, p.Redis)
 	}
-	in.TTL = time.Minute // shorter than the resume window
+	in.TTL = time.Minute // this is shorter than the resume window
 	if have := made(t, in).Detached; have < 999 || have > 1001 {
 		t.Errorf("%v detached", have)
 	}
 }
 
-// A plan's settings include those of the input that differ from the service's defaults.
+// The settings of a plan include those of the input that differ from the service's defaults.
 func TestSettingsAreThoseOfThePlan(t *testing.T) {
 	in := usual(10_000)
 	p := made(t, in)
@@ -170,8 +171,7 @@ func TestSettingsAreThoseOfThePlan(t *testing.T) {
 	}
 }
 
-// The recommended lifetime is the requested one if a storm and a silent machine fit into its head
-// start.
+// The recommended lifetime is the requested one if a storm and a silent machine fit into its head start.
 func TestRecommendedLifetime(t *testing.T) {
 	for _, c := range []struct {
 		ttl  time.Duration

@@ -7,31 +7,30 @@ import (
 	"refresher/internal/session"
 )
 
-// Rehearsal compares the simulation of a plan's storm with the formulas for the same calls. Each node
-// has the plan's load; if there are too many calls to simulate, there are fewer nodes. Durations are
-// in seconds.
+// Rehearsal compares the simulation of a plan's storm with the formulas, for the same calls. Each node has the load of
+// the plan, but if there are too many calls to simulate, there are fewer nodes. Durations are in seconds.
 type Rehearsal struct {
 	Calls    int  `json:"calls"`
 	Nodes    int  `json:"nodes"`
-	Clients  int  `json:"clients"` // number of clients that reconnect at once
+	Clients  int  `json:"clients"` // clients that reconnect at once
 	RanOut   int  `json:"lost_their_tokens"`
-	Away     int  `json:"not_back"` // clients that were not back one lifetime later
+	Away     int  `json:"not_back"` // clients that had not reconnected one lifetime later
 	Seconds  Pair `json:"seconds"`
 	Least    Pair `json:"least_life_seconds"`
 	Refusals Pair `json:"refusals_each"`
 	Echo     Pair `json:"renewals_per_second_after_storm"`
 }
 
-// Pair has one figure as the formulas and as the simulation compute it.
+// Pair has one figure, by the formulas and by the simulation.
 type Pair struct {
 	Simulated float64 `json:"simulated"`
 	Formula   float64 `json:"formula"`
 }
 
-// maxRehearsed is the largest number of calls in a rehearsal with several nodes; their simulation takes a few seconds.
+// maxRehearsed is the most calls in a rehearsal with several nodes. Their simulation takes a few seconds.
 const maxRehearsed = 200_000
 
-// Rehearse simulates the storm of a plan made for in, and adds the results to the plan.
+// Rehearse simulates the storm of a plan for the input, and adds the results to the plan.
 func (out *Plan) Rehearse(in Input) error {
 	each := int(out.Nodes.Sessions)
 	nodes := max(1, min(out.Nodes.Count, maxRehearsed/each))
@@ -57,7 +56,7 @@ func (out *Plan) Rehearse(in Input) error {
 		Least:    Pair{o.LeastLeft.Seconds(), f.Least},
 		Refusals: Pair{float64(o.Refused) / float64(o.Broken), f.Refusals},
 		Echo: Pair{
-			float64(o.Peak(back, min(s.Length, back+in.TTL-headStart+time.Second))), // the first wave of those that came back
+			float64(o.Peak(back, min(s.Length, back+in.TTL-headStart+time.Second))), // the first renewals of the clients that reconnected
 			crest(float64(o.Broken), f.Seconds, p.jitter) + float64(s.Sessions-o.Broken)*renewalRate(in.TTL.Seconds(), p.headStart),
 		},
 	}

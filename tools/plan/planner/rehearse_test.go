@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// For many sizes and lifetimes, the simulation agrees with the formulas.
+// The simulation agrees with the formulas, for many sizes and lifetimes.
 func TestRehearsals(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Input){
@@ -38,7 +38,7 @@ func TestRehearsals(t *testing.T) {
 	}
 }
 
-// The problems that a plan warns of also occur in the simulation.
+// If a plan warns of a problem, the simulation has it too.
 func TestARehearsalThatGoesWrong(t *testing.T) {
 	t.Parallel()
 	in := usual(10_000)

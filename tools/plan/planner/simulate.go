@@ -14,61 +14,57 @@ import (
 	"refresher/internal/ws/admission"
 )
 
-// Bounds of a simulation.
 const (
 	maxSimulated = 1_000_000
 	maxSpan      = 48 * time.Hour
 )
 
-// Scenario is the input of Simulate: calls that start, are renewed, and lose their connections once.
+// Scenario is the input of Simulate: calls begin, are renewed, and lose their connections once.
 type Scenario struct {
 	Seed     uint64
 	Sessions int
 	Nodes    int
 	TTL      time.Duration
-	// RenewBefore is the policy's head start; 0 means its default.
+	// RenewBefore is the head start of the policy; 0 means the default.
 	RenewBefore time.Duration
-	// StartOver is the time over which the calls start, evenly.
+	// StartOver is the time in which the calls begin, evenly.
 	StartOver time.Duration
-	// Length is the simulated time.
+	// Length is the time that is simulated.
 	Length time.Duration
-	// JoinRate is how many joins and resumes each node admits a second; 0 means all.
+	// JoinRate is how many joins and resumes a node admits in a second; 0 means any number.
 	JoinRate float64
 
-	// BreakAt is when connections break; 0 means never. Lost is the number of nodes that lose
-	// their connections. Back is the time from BreakAt until those nodes accept connections again;
-	// 0 means never.
+	// BreakAt is when connections break; 0 means never. Lost is the number of nodes whose connections break. After the
+	// time Back these nodes accept connections again; 0 means never.
 	BreakAt time.Duration
 	Lost    int
 	Back    time.Duration
-	// OneByOne is the time after which the load balancer finds the next one of these nodes again.
+	// OneByOne is the time that the load balancer takes to find each further one of these nodes again.
 	OneByOne time.Duration
-	// Notice is how long clients take at most to notice the break; each takes a random part of it.
+	// Notice is the longest time until a client notices the break; each client takes a random part of it.
 	Notice time.Duration
 }
 
-// Outcome is the result of Simulate.
 type Outcome struct {
-	// Renewals is the number of scheduled renewals in each second.
+	// Renewals has the number of scheduled renewals in each second.
 	Renewals []int
-	// Attempts is the number of connection attempts in each second from the break on; Refused is
-	// how many of them nodes refused.
+	// Attempts has the number of attempts to connect in each second from the break on. Nodes refused Refused of them.
 	Attempts []int
 	Refused  int
 	Broken   int
-	// BackAfter is the time from the break until all clients were back, HalfAfter until half of
-	// them were. Away is the number of calls that were not back at the end.
+	// BackAfter is the time from the break until all clients had reconnected, HalfAfter until half of them had. Away is
+	// the number of calls that had not at the end.
 	BackAfter, HalfAfter time.Duration
 	Away                 int
-	// RanOut is how many calls' tokens expired. LeastLeft is the least remaining lifetime of a call's tokens when the
-	// call was back; it is negative if the tokens had expired.
+	// RanOut is the number of calls whose tokens expired. LeastLeft is the least remaining lifetime of tokens when a
+	// call had reconnected; it is negative if they had expired.
 	RanOut    int
 	LeastLeft time.Duration
 
-	came int // number of calls that are back
+	came int // calls that have reconnected
 }
 
-// Mean returns the average number of renewals a second between two times.
+// Mean returns the average number of renewals in a second between two times.
 func (o *Outcome) Mean(from, to time.Duration) float64 {
 	sum := 0
 	seconds := o.Renewals[from/time.Second : to/time.Second]
@@ -78,7 +74,7 @@ func (o *Outcome) Mean(from, to time.Duration) float64 {
 	return float64(sum) / float64(len(seconds))
 }
 
-// Peak returns the most renewals in one second between two times.
+// Peak returns the largest number of renewals in a second between two times.
 func (o *Outcome) Peak(from, to time.Duration) int {
 	most := 0
 	for _, n := range o.Renewals[from/time.Second : to/time.Second] {
@@ -107,7 +103,7 @@ func (s *Scenario) check() error {
 
 const minTTL = 3 * time.Second
 
-// Simulate simulates a scenario. It is deterministic.
+// Simulate simulates a scenario. The same scenario always has the same outcome.
 func Simulate(s Scenario) (Outcome, error) {
 	if err := s.check(); err != nil {
 		return Outcome{}, err
@@ -118,7 +114,7 @@ func Simulate(s Scenario) (Outcome, error) {
 		clients: make([]caller, s.Sessions), gates: make([]*admission.Admission, s.Nodes),
 	}
 	w.spread = w.part
-	// The clocks start at a random time within a second.
+	// The wall clocks begin at a random time within a second.
 	w.wall = 1_800_000_000_000_000_000 + session.UnixNano(w.rand.Int64N(int64(time.Second)))
 	w.outcome.Renewals = make([]int, s.Length/time.Second+1)
 	w.outcome.LeastLeft = session.MaxLifetime
@@ -138,30 +134,29 @@ func Simulate(s Scenario) (Outcome, error) {
 	return w.outcome, nil
 }
 
-// kind is the kind of an event.
 type kind uint8
 
 const (
 	begin    kind = iota // a call begins
-	renew                // a session's deadline has come
-	breakAll             // nodes lose their connections
+	renew                // the deadline of a session has come
+	breakAll             // connections break
 	attempt              // a client tries to connect
 )
 
 type event struct {
 	at     time.Duration
-	order  int // order of insertion, for events of the same moment
+	order  int // for events of the same moment: the order in which they were added
 	client int
 	kind   kind
-	turn   int // the value of the client's `turn` to which the event belongs
+	turn   int // the event counts only if this is still the value of the call's field turn
 }
 
-// caller is a call: the client's state and its node's.
+// caller is a call: the state machine of its client, and its session.
 type caller struct {
 	machine client.Machine
 	session *session.Session
 	node    int
-	turn    int // each change of the call's connection increments it
+	turn    int // incremented by each change of the connection
 	away    bool
 }
 
@@ -173,7 +168,7 @@ type world struct {
 	events  events
 	puts    int
 	clients []caller
-	spread  func(time.Duration) time.Duration // the method `part`, for the clients' backoff
+	spread  func(time.Duration) time.Duration // random part of a duration, for the clients' backoff
 	gates   []*admission.Admission
 	outcome Outcome
 }
@@ -187,10 +182,10 @@ func (w *world) instant(now time.Duration) session.Instant {
 	return session.Instant{Mono: now, Wall: w.wall.Add(now)}
 }
 
-// clock converts a simulated time to the time on a client's clock.
+// clock returns the wall clock at a simulated time.
 func (w *world) clock(now time.Duration) time.Time { return w.wall.Add(now).Time() }
 
-// left returns the remaining lifetime of the tokens that a client has accepted.
+// left returns the remaining lifetime of the tokens that the client has accepted.
 func (w *world) left(c *caller, now time.Duration) time.Duration {
 	return c.machine.ExpiresAt().Time().Sub(w.clock(now))
 }
@@ -205,7 +200,7 @@ func (w *world) play() {
 		switch {
 		case e.kind == breakAll:
 			w.breakNodes(e.at)
-		case e.turn != c.turn: // the event belongs to a connection that has ended
+		case e.turn != c.turn: // the event is about a connection that has ended
 		case e.kind == begin:
 			w.begin(e.client, e.at)
 		case e.kind == renew:
@@ -237,7 +232,7 @@ func (w *world) begin(i int, now time.Duration) {
 	w.attach(i, now)
 }
 
-// attach simulates an admitted join or resume.
+// attach simulates a join or a resume that a node admits.
 func (w *world) attach(i int, now time.Duration) {
 	c, t := &w.clients[i], w.instant(now)
 	push := c.session.Attach(session.Tokens{RTC: "t", ExpiresAt: w.lifetime(c, t)}, t)
@@ -246,26 +241,26 @@ func (w *world) attach(i int, now time.Duration) {
 	w.deliver(i, m, t)
 }
 
-// lifetime returns when tokens minted now expire.
+// lifetime returns when tokens that are minted now will expire.
 func (w *world) lifetime(c *caller, t session.Instant) session.UnixSec {
 	_, expiresAt, err := c.session.NextValidity(t)
-	if err != nil { // impossible, since the sessions' terms never end
+	if err != nil { // impossible: no session here has an end
 		panic(err)
 	}
 	return expiresAt
 }
 
-// deliver gives a client a bundle, which its SDK accepts at once.
+// deliver gives a bundle to a client, whose SDK accepts it at once.
 func (w *world) deliver(i int, m *client.Message, t session.Instant) {
 	c := &w.clients[i]
 	if step := c.machine.Received(w.clock(t.Mono), m); step.Apply != nil {
 		ack := c.machine.Applied(nil).Send
-		_, _ = c.session.Ack(*ack.Seq, t) // cannot fail: the bundle was sent
+		_, _ = c.session.Ack(*ack.Seq, t) // impossible: the session has sent this bundle
 	}
 	w.at(c.session.Deadline(), i, renew)
 }
 
-// renew simulates the scheduler at a session's deadline.
+// renew simulates the scheduler at the deadline of a session.
 func (w *world) renew(i int, now time.Duration) {
 	c, t := &w.clients[i], w.instant(now)
 	if task, _ := c.session.TakeTask(t); task != session.Renew {
@@ -278,7 +273,7 @@ func (w *world) renew(i int, now time.Duration) {
 	w.deliver(i, &client.Message{TokenPrivilege: protocol.FromPush(push)}, t)
 }
 
-// breakNodes stops nodes and breaks all their connections.
+// breakNodes breaks all connections of nodes, and stops the nodes.
 func (w *world) breakNodes(now time.Duration) {
 	w.outcome.Attempts = make([]int, (w.Length-now)/time.Second+1)
 	for i := range w.clients {
@@ -294,7 +289,7 @@ func (w *world) breakNodes(now time.Duration) {
 	}
 }
 
-// part returns a random part of d.
+// part returns a random duration up to d.
 func (w *world) part(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
@@ -302,14 +297,14 @@ func (w *world) part(d time.Duration) time.Duration {
 	return time.Duration(w.rand.Int64N(int64(d)))
 }
 
-// closed tells a client that its connection was closed, and schedules its next attempt.
+// closed tells a client that its connection has ended, and schedules its next attempt.
 func (w *world) closed(i int, now time.Duration, code protocol.CloseCode) {
 	c := &w.clients[i]
 	c.machine.Closed(w.clock(now), code)
 	w.at(c.machine.Next().Sub(w.clock(0)), i, attempt)
 }
 
-// attempt simulates a connection attempt to a node that the load balancer considers healthy.
+// attempt simulates an attempt to connect, to a node that the load balancer has found.
 func (w *world) attempt(i int, now time.Duration) {
 	c := &w.clients[i]
 	w.outcome.Attempts[(now-w.BreakAt)/time.Second]++
@@ -333,9 +328,9 @@ func (w *world) attempt(i int, now time.Duration) {
 	w.attach(i, now)
 }
 
-// balance returns a random node that accepts connections; false if there is none.
+// balance returns a random node that accepts connections, or false if there is none.
 func (w *world) balance(now time.Duration) (node int, ok bool) {
-	back := 0 // number of lost nodes that accept connections again
+	back := 0 // lost nodes that accept connections again
 	if since := now - w.BreakAt - w.Back; w.Back > 0 && since >= 0 {
 		back = w.Lost
 		if w.OneByOne > 0 {
@@ -352,7 +347,7 @@ func (w *world) balance(now time.Duration) (node int, ok bool) {
 	return node, true
 }
 
-// back records that a client is back.
+// back records that a client has reconnected.
 func (w *world) back(c *caller, now time.Duration) {
 	o := &w.outcome
 	left := w.left(c, now)
@@ -364,13 +359,13 @@ func (w *world) back(c *caller, now time.Duration) {
 		return
 	}
 	c.away = false
-	o.BackAfter = now - w.BreakAt // the last client that is back sets the final value
+	o.BackAfter = now - w.BreakAt // the last client sets the final value
 	if o.came++; o.came*2 <= o.Broken+1 {
 		o.HalfAfter = o.BackAfter
 	}
 }
 
-// events is a heap.
+// events is a heap, whose first event is the next one.
 type events []event
 
 func (e events) Len() int { return len(e) }

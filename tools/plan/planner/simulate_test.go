@@ -8,7 +8,6 @@ import (
 	"refresher/internal/session"
 )
 
-// play simulates a scenario and fails the test on an error.
 func play(t *testing.T, s Scenario) Outcome {
 	t.Helper()
 	o, err := Simulate(s)
@@ -18,7 +17,7 @@ func play(t *testing.T, s Scenario) Outcome {
 	return o
 }
 
-// The rates of renewals by the closed formula and by the sessions' own rules differ by less than 2%.
+// The closed formula and the session's own rules give rates of renewals that differ by less than 2%.
 func TestRenewalRate(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ ttl, before time.Duration }{{time.Hour, 0}, {10 * time.Minute, 0}, {time.Hour, 20 * time.Minute}, {20 * time.Second, 0}} {

@@ -52,8 +52,8 @@ func (out *Plan) Text() string {
 	return b.String()
 }
 
-// text returns the settings as flags: the recommended ones, and those of the input that differ from
-// the defaults of serve.
+// text returns the settings as flags: those that the plan recommends, and those of the input that differ from the
+// defaults of serve.
 func (s *Setting) text() string {
 	seconds := func(x float64) time.Duration { return time.Duration(x * float64(time.Second)) }
 	flags := fmt.Sprintf("--token-ttl=%s --join-rate=%s --max-sessions=%d --drain-window=%.0fs", span(s.TokenTTL), rate(s.JoinRate), s.MaxSessions, math.Ceil(s.DrainWindow))
@@ -66,10 +66,10 @@ func (s *Setting) text() string {
 	return fmt.Sprintf("%s GOMEMLIMIT=%.0fMiB", flags, math.Floor(s.MemoryLimit/(1<<20)))
 }
 
-// rate formats a --join-rate. It does not round, since a rate below 1 would become 0.
+// rate formats a --join-rate without rounding, since a rate below 1 would become 0.
 func rate(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
-// count formats a number and the name of the things that it counts, in singular or plural.
+// count returns a number and the name of the counted things, in the singular or the plural.
 func count(n int, thing string) string {
 	switch {
 	case n == 1:

@@ -9,11 +9,10 @@ import (
 
 // Thresholds of warnings.
 const (
-	// leastLife is the lifetime, in seconds, that tokens should have left after a storm. The
-	// storm may take that much longer if the load balancer finds the nodes one after the other;
-	// see docs/operate/scaling.md.
+	// leastLife is how many seconds of their lifetime tokens should have left after a storm. The storm may take that
+	// much longer if the load balancer finds the nodes one after the other; see docs/operate/scaling.md.
 	leastLife      = 30.0
-	manySweeps     = 0.25 // share of a Redis server's core
+	manySweeps     = 0.25 // share of the core that a Redis server uses
 	manyMessages   = 20_000.0
 	manySeriesFrom = 200 // nodes
 )

@@ -147,12 +147,16 @@ func TestIdleConnectionOutlivesBalancers(t *testing.T) {
 func TestSlowRequestDoesNotHoldUpTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(*app.Config) {})
-		write(t, dial(g), "POST /getToken HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+		conn := dial(g)
+		write(t, conn, "POST /getToken HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
 		synctest.Wait()
 		began := time.Now()
 		g.Stop()
 		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("stopped after %s", took)
+		}
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Error(err)
 		}
 	})
 }

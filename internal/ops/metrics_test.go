@@ -14,7 +14,7 @@ import (
 )
 
 func TestMetrics(t *testing.T) {
-	n := apptest.StartNode(t, nil)
+	n := apptest.StartNode(t, func(c *app.Config) { c.MaxSessions, c.LogDropped = 7, func() uint64 { return 3 } })
 	for _, r := range [][2]string{
 		{http.MethodGet, "/ping"},
 		{http.MethodGet, "/rtc/secret-channel/publisher/uid/1001/"},
@@ -52,7 +52,7 @@ func TestMetrics(t *testing.T) {
 		`refresher_tokens_issued_total{cause="join",service="rtc",version="007"} 1`,
 		`refresher_renewals_total{outcome="acked"} 0`, `refresher_tokens_ran_out_total{client="attached"} 0`,
 		`refresher_sessions_at_risk 0`, `refresher_schedule_due_seconds_bucket{le="900"} 0`, `refresher_schedule_due_seconds_count 1`,
-		`refresher_joins_total{outcome="joined"} 1`, `refresher_ready 1`, `go_goroutines `, `process_resident_memory_bytes `,
+		`refresher_joins_total{outcome="joined"} 1`, `refresher_ready 1`, `refresher_session_limit 7`, `refresher_log_lines_dropped_total 3`, `go_goroutines `, `process_resident_memory_bytes `,
 	} {
 		if !strings.Contains(metrics, "\n"+line) {
 			t.Errorf("no %s", line)

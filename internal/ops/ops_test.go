@@ -15,11 +15,11 @@ import (
 )
 
 // A node that starts without a key set is not ready for keysPatience, and ready after that.
-func TestReadyWithoutKeys(t *testing.T) {
+func TestReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fetched := false
+		fetched, informed := true, false
 		h := New(Config{
-			Degraded: func() bool { return false }, Informed: func() bool { return true }, Works: func() error { return nil },
+			Degraded: func() bool { return false }, Informed: func() bool { return informed }, Works: func() error { return nil },
 			HasKeys: func() bool { return fetched }, Registerer: prometheus.NewRegistry(),
 		})
 		want := func(ready bool, text string) {
@@ -28,13 +28,16 @@ func TestReadyWithoutKeys(t *testing.T) {
 				t.Errorf("after %v: %v, %s", keysPatience-time.Until(h.keysBy), got, said)
 			}
 		}
-		fetched = true
+		want(false, "starting: what was revoked")
+		informed = true
 		want(true, "ready")
 		fetched = false
 		time.Sleep(keysPatience - 1) // bubble
 		want(false, "starting: no key set")
 		time.Sleep(time.Nanosecond) // bubble
 		want(true, "ready, degraded: no key set")
+		h.Drain()
+		want(false, "draining")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +46,8 @@ func (h *harness) follow(name, content string) *follower {
 // wantGot checks all contents that f has received so far.
 func (h *harness) wantGot(f *follower, want ...string) {
 	h.t.Helper()
+	h.mu.Lock() // the Watcher holds mu while it calls apply
+	defer h.mu.Unlock()
 	if !slices.Equal(f.got, want) {
 		h.t.Errorf("got %q, want %q", f.got, want)
 	}
@@ -150,9 +153,11 @@ func TestBrokenFile(t *testing.T) {
 			h.want(c.broken)
 		}
 		h.wantGot(f, "one", "two")
+		h.mu.Lock()
 		if f.offered != 2+6 {
 			t.Errorf("offered %d times", f.offered)
 		}
+		h.mu.Unlock()
 		h.must(os.Remove(h.path("a")))
 		h.write("b", "still followed")
 		h.pass()
@@ -216,23 +221,25 @@ func TestTogether(t *testing.T) {
 func TestFollowPaths(t *testing.T) {
 	run(t, func(h *harness) {
 		var f follower
-		var paths []string
+		var paths atomic.Pointer[[]string]
+		use := func(names ...string) { paths.Store(&names) }
+		use()
 		h.write("a", "one")
-		h.must(h.FollowPaths(f.apply, func() []string { return paths }))
+		h.must(h.FollowPaths(f.apply, func() []string { return *paths.Load() }))
 		h.Reload()
 		h.pass()
 		h.want(0)
-		paths = []string{h.path("a")}
+		use(h.path("a"))
 		h.pass()
 		h.want(0, readAgain)
-		paths = []string{h.path("b")}
+		use(h.path("b"))
 		h.pass()
 		h.want(1, "no such file")
 		h.write("b", "two")
 		h.pass()
 		h.want(0, readAgain)
 		h.must(os.Remove(h.path("b")))
-		paths = nil
+		use()
 		h.pass()
 		h.want(0)
 		h.wantGot(&f, "one", "two")

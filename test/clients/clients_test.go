@@ -95,7 +95,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	for len(net.connects) > 0 {
 		<-net.connects
 	}
-	<-net.connects
+	receive(ana, net.connects, "new connection")
 	node.Mark()
 	net.Heal()
 	node.Await(2, "session resumed")

@@ -170,9 +170,14 @@ func TestComposeRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill() //nolint:errcheck // it has ended, most likely
-	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
-		if said, _ := exec.CommandContext(t.Context(), "redis-cli", "-s", socket, "ping").CombinedOutput(); strings.HasPrefix(string(said), "NOAUTH") {
+	deadline := time.Now().Add(20 * time.Second)
+	for tick := time.Tick(20 * time.Millisecond); ; <-tick {
+		said, _ := exec.CommandContext(t.Context(), "redis-cli", "-s", socket, "ping").CombinedOutput()
+		if strings.HasPrefix(string(said), "NOAUTH") {
 			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("without a password Redis says %q", said)
 		}
 	}
 	password := composeEnvironment["REDIS_PASSWORD"]

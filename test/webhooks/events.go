@@ -11,7 +11,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// receive returns a handler that verifies events with secret, and calls act for each of them.
+// receive returns a handler that verifies events with secret, and calls act for each.
 func receive(secret string, act func(kind, id string)) (http.HandlerFunc, error) {
 	webhook, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"refresher/internal/client"
 )
 
+// Generator makes the calls of one run.
 type Generator struct {
 	config  Config
 	targets []*url.URL

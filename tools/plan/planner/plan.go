@@ -91,6 +91,7 @@ type Storm struct {
 	Cores     float64 `json:"cores_busy_each"`
 }
 
+// Setting has the settings of the service that a plan recommends.
 type Setting struct {
 	JoinRate    float64 `json:"join_rate"`
 	MaxSessions int64   `json:"max_sessions"`

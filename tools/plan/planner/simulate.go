@@ -45,6 +45,7 @@ type Scenario struct {
 	Notice time.Duration
 }
 
+// Outcome is what Simulate has counted.
 type Outcome struct {
 	// Renewals has the number of scheduled renewals in each second.
 	Renewals []int

@@ -36,12 +36,12 @@ import (
 
 const (
 	writeTimeout    = 30 * time.Second
-	opsWriteTimeout = 2 * time.Minute // long, since CPU profiles take as long as requested
+	opsWriteTimeout = 2 * time.Minute // must be longer than the requested CPU profiles
 	opsIdleTimeout  = 2 * time.Minute
-	// loadTimeout is how long the public port waits until the revocations were read. After
-	// that it opens anyway, and refuses clients until they were read.
+	// loadTimeout is how long the public port waits until the node has read the revocations. Then the
+	// port opens anyway, and clients are refused until the node has read the revocations.
 	loadTimeout = 3 * time.Second
-	// drainGrace is how much longer than the drain window clients have for their last answers.
+	// drainGrace is the time after the drain window in which clients may send their last answers.
 	drainGrace = 10 * time.Second
 	// traceTimeout is how long the node may take to send its last traces when it stops.
 	traceTimeout = 2 * time.Second
@@ -75,15 +75,15 @@ func New(c Config, logger *slog.Logger) (*App, error) {
 	return NewWith(c, logger, Outside{})
 }
 
-// Outside has the network, the store and the metrics registry of a node. Package apptest replaces them in tests. A nil
-// field means the real network, store or registry.
+// Outside has a network, a store and a metrics registry. Package apptest replaces those of a node in tests. A nil field
+// means the real network, store or registry.
 type Outside struct {
 	Listen   func(network, address string) (net.Listener, error)
 	Store    Store
 	Registry *prometheus.Registry
 }
 
-// NewWith is New with another network, store or metrics registry. made is nil on an error.
+// NewWith does the same as New, with another network, store or metrics registry. On an error `made` is nil.
 func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err error) {
 	if outside.Listen == nil {
 		outside.Listen = listen.Listen
@@ -276,8 +276,8 @@ func (p *phase) end() {
 // clients to reconnect at times spread over the drain window, and stops. If the context `force` is cancelled, on a
 // second signal, the drain ends early. Run returns nil after a drain, and only after all its goroutines have returned.
 func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
-	// The order of stopping: first the delivery of events, since sessions' records note which
-	// events were delivered; then the sessions; then the writing of records.
+	// The parts stop in this order: first the delivery of events, since the records of the sessions note which
+	// events were delivered; then the sessions; and then the writing of records.
 	saving := newPhase(context.WithoutCancel(ctx))
 	parts, sending := newPhase(saving.ctx), newPhase(saving.ctx)
 	var servers sync.WaitGroup
@@ -310,7 +310,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	case <-time.After(loadTimeout):
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
-	<-a.scheduler.Begun() // otherwise a load balancer's first health check could find the node not ready
+	<-a.scheduler.Begun() // otherwise the node might not be ready yet at a load balancer's first health check
 	if a.config.Auth == "none" && a.config.Insecure {
 		a.logger.Warn("--auth=none with --insecure: whoever reaches the public port gets any token of the project; use --auth=jwt for anything but trials",
 			"address", a.Addr().String())
@@ -333,10 +333,10 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	sending.end()
 	parts.end()
 	saving.end()
-	a.ops.Shutdown() // stopped last, since it waits for requests in progress, and these must not delay the release of the node's lease
+	a.ops.Shutdown() // comes last, since it waits for requests in progress, which must not delay the release of the node's lease
 	servers.Wait()
 	if c, ok := a.store.(io.Closer); ok {
-		_ = c.Close() // all commands have ended, so an error would lose nothing
+		_ = c.Close() // all commands have ended, so no data is lost if this fails
 	}
 	a.endTraces()
 	a.logger.Info("stopped")
@@ -376,8 +376,8 @@ func (a *App) drain(force context.Context) {
 	a.hub.Drain(ctx, a.config.DrainWindow)
 }
 
-// notifySystemd tells systemd the state of the service, if a unit with Type=notify started
-// it: daemon.SdNotifyReady, daemon.SdNotifyStopping.
+// notifySystemd tells systemd the state of the service, such as daemon.SdNotifyReady. It has no effect unless a unit
+// with Type=notify has started the service.
 func (a *App) notifySystemd(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		a.logger.Warn("systemd could not be notified", "state", state, "error", err)

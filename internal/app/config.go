@@ -15,8 +15,8 @@ import (
 
 // Config has all settings of the service. Errors name the flags.
 type Config struct {
-	// Listen is the address of the public port: host:port, or unix:PATH for a Unix socket, whose
-	// file gets SocketMode.
+	// Listen is the address of the public port: host:port, or unix:PATH for a Unix socket. The file of
+	// the Unix socket gets SocketMode.
 	Listen     string
 	SocketMode fs.FileMode
 	OpsListen  string // address of the operations port
@@ -46,19 +46,18 @@ type Config struct {
 
 	access.Rules
 
-	// TLSCertFile and TLSKeyFile make the public port use TLS. If they are empty it uses plain
-	// text, for example behind a proxy.
+	// TLSCertFile and TLSKeyFile make the public port use TLS. If they are empty, the port uses plain
+	// HTTP, for example behind a proxy.
 	TLSCertFile, TLSKeyFile string
 	// Page, if not nil, is called once and returns the handler for all paths of the public port
-	// that are not endpoints. metrics serves the same text as /metrics on the operations port.
-	// Requests reach the handler only after the same checks of Host and Origin as for the endpoints. It must close
-	// hijacked connections itself.
+	// that are not endpoints. The argument `metrics` serves the same text as /metrics on the operations port.
+	// Requests reach the handler only after the same checks of Host and Origin as for the endpoints. The handler must
+	// close hijacked connections itself.
 	Page func(metrics http.Handler) http.Handler
 	// LogDropped, if not nil, returns how many log lines were lost since the process started.
 	LogDropped func() uint64
-	// CertificateChanged, if not nil, is called each time the App Certificate that signs a
-	// project's tokens changes, with its fingerprint. It is called during a reload and must not
-	// block.
+	// CertificateChanged, if not nil, is called with the fingerprint of the App Certificate when another
+	// certificate begins to sign a project's tokens. It is called while files are read, and must not block.
 	CertificateChanged func(appID, fingerprint string)
 }
 

@@ -23,7 +23,7 @@ type Store interface {
 	store.Nodes
 }
 
-// openStore opens Redis, or if no URL is set, a store in memory.
+// openStore returns a store in Redis, or if no URL is set, a store in memory.
 func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (Store, error) {
 	if c.Redis.URL == "" {
 		if c.Redis.CAFile != "" || c.Redis.CertFile != "" || c.Redis.KeyFile != "" {
@@ -38,8 +38,8 @@ func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (Store, e
 	return redis.New(c.Redis)
 }
 
-// maxHostName is the longest part of the host name in a node's name; it keeps records in Redis
-// small.
+// maxHostName is the longest part of the host name in a node's name. It is short, since each record in Redis has the
+// node's name.
 const maxHostName = 20
 
 // nodeName returns a unique name for this process: the host name, for people, and a random part.

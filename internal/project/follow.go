@@ -9,8 +9,8 @@ import (
 )
 
 // Follow makes w read the projects' files again when they change. The function `credentials` replaces the keys and
-// rules by which credentials are checked; if it returns an error, nothing changes. onChange is called when a different
-// certificate begins to sign a project's tokens. Both are called while files are read, so they must not block.
+// rules by which credentials are checked; if it returns an error, nothing changes. The function onChange is called when
+// another certificate begins to sign a project's tokens. Both are called while files are read, so they must not block.
 func (s *Set) Follow(w *files.Watcher, credentials func(...credential.Project) error, onChange func(app string, now session.Fingerprint)) error {
 	f := &follower{Set: s, credentials: credentials, onChange: onChange}
 	if file := s.config.ProjectsFile; file != "" {
@@ -63,8 +63,8 @@ func (f *follower) readCertificates(app string, content []byte) error {
 	return f.use(app, certificates)
 }
 
-// use replaces a project's certificates. From then on the first one signs tokens; live sessions whose tokens another
-// certificate signed get new tokens.
+// use replaces a project's certificates. From then on the first certificate signs tokens. Live sessions with tokens of
+// another certificate get new tokens.
 func (f *follower) use(app string, certificates []string) error {
 	before := f.Certificate(app)
 	if err := f.replace(app, certificates); err != nil {
@@ -80,8 +80,8 @@ func (f *follower) use(app string, certificates []string) error {
 	return nil
 }
 
-// readProjects reads the projects file, and the files that it names, and updates the served projects. If any
-// part is invalid, nothing changes.
+// readProjects reads the projects file, and the files that it names, and updates the served projects. If a file is
+// invalid, nothing changes.
 func (f *follower) readProjects() error {
 	read, err := f.config.ReadProjects()
 	if err != nil {
@@ -138,7 +138,7 @@ func (f *follower) take(read *Project) error {
 	}
 	certificates, keySet := p.Certificates, p.Keys.JWKSURL
 	*p = *read
-	p.Certificates, p.Keys.JWKSURL = certificates, keySet // keeps the old ones: f.use below replaces the certificates
+	p.Certificates, p.Keys.JWKSURL = certificates, keySet // the certificates are replaced below, the URL only by a restart
 	f.mu.Unlock()
 	return f.use(read.AppID, read.Certificates)
 }

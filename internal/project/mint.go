@@ -31,7 +31,7 @@ func newIssued(r prometheus.Registerer) *prometheus.CounterVec {
 	return issued
 }
 
-// Certificate returns the fingerprint of the certificate that signs a project's tokens at present; 0 if this
+// Certificate returns the fingerprint of the certificate that signs a project's tokens now, or 0 if this
 // node does not serve the project.
 func (s *Set) Certificate(app string) session.Fingerprint {
 	m, err := s.minter(app)

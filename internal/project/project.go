@@ -16,14 +16,14 @@ type Project struct {
 	// Certificates are the project's App Certificates. The first one signs tokens. The other certificates, such as the
 	// previous or the next one, only verify tokens, and open resume keys that other nodes sealed with them.
 	Certificates []string
-	// CertificateFile is a file with the Certificates, one per line, which is read again when it changes. If
-	// it is empty, the Certificates are fixed.
+	// CertificateFile is the path of a file with the Certificates, one per line. The file is read again when it changes.
+	// If the path is empty, the Certificates never change.
 	CertificateFile string
 	// Keys verify the signatures of credentials. If Issuer and Audience are set, credentials must name them.
 	Keys     credential.Keys
 	Audience string
 	Issuer   string
-	// KeyFiles are the files from which ReadKeys reads the Keys. It is called again when one of them changes.
+	// KeyFiles are the files from which ReadKeys reads the Keys. ReadKeys is called again when one of the files changes.
 	KeyFiles []string
 	ReadKeys func() (credential.Keys, error)
 }

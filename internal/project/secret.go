@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// ParseSecret returns the secret in a setting or file. It strips the spaces, line ends and byte order mark
+// ParseSecret returns the secret in a setting or file. It removes the spaces, line ends and byte order mark
 // that editors, shells and Kubernetes add. It refuses a text that is probably not the intended secret, for
-// example one in quotes: such a mistake would otherwise show only as refused credentials. Its errors contain
-// no part of the text.
+// example a text in quotes: otherwise credentials would be refused, and nothing would show the reason. Its errors
+// contain no part of the text.
 func ParseSecret(text string) (string, error) {
 	secret := strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
 	last := len(secret) - 1

@@ -24,16 +24,15 @@ type Settings struct {
 	Projects     []Project
 	ProjectsFile string
 	ReadProjects func() ([]Project, error)
-	// SessionSecret seals resume keys; if it is empty, the secrets are derived from the App Certificates.
-	// PreviousSessionSecret only opens resume keys, namely those that were sealed before the SessionSecret was changed.
+	// SessionSecret seals (encrypts) resume keys. If it is empty, secrets are derived from the App Certificates.
+	// PreviousSessionSecret opens the resume keys that were sealed before the SessionSecret was changed.
 	SessionSecret, PreviousSessionSecret string
 }
 
 // Config configures a Set.
 type Config struct {
 	Settings
-	// Spread is the period over which sessions get new tokens after a change of certificate. It is only
-	// logged.
+	// Spread is the period over which sessions get new tokens after a change of the certificate. A Set only logs it.
 	Spread     time.Duration
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -47,7 +46,7 @@ type Set struct {
 	issued  *prometheus.CounterVec
 
 	mu   sync.Mutex
-	byID map[string]*Project // the map does not change; mu guards the Projects in it
+	byID map[string]*Project // the map never changes; mu guards the Projects in it
 }
 
 // New returns a Set. Its errors name settings by their flags.
@@ -151,8 +150,8 @@ func (s *Set) Inspect(token string, use agora.Use) agora.Report {
 	return agora.Explain(token, use, p.Certificates, time.Now())
 }
 
-// get returns the current state of a project, or the zero Project if this node does not serve it. The slices
-// in it are never modified.
+// get returns the current state of a project, or the zero Project if this node does not serve the project. The slices
+// in the result are never modified.
 func (s *Set) get(app string) Project {
 	s.mu.Lock()
 	defer s.mu.Unlock()

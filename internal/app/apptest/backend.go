@@ -8,17 +8,14 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
-	"refresher/internal/access/credential"
-	"refresher/internal/app"
 	"refresher/internal/hook/hooktest"
 	"refresher/internal/session"
 )
 
 const HookSecret = "the secret that signs approval requests"
 
-// ApprovalRequest is one approval request as the back end receives it; an HTTP request has several.
+// ApprovalRequest is one approval request as the back end receives it. An HTTP request may have several of them.
 type ApprovalRequest struct {
 	ID, Action, App, Session, Subject string
 	RTC                               *struct {
@@ -30,14 +27,14 @@ type ApprovalRequest struct {
 	RTM *struct{ UserID string }
 }
 
-// BackEnd is a back end that receives events and approval requests.
+// BackEnd is a back end that decides about approval requests.
 type BackEnd struct {
 	*httptest.Server
-	Mu     sync.Mutex
-	decide func(q ApprovalRequest) (allow bool, until session.UnixSec) // guarded by Mu; nil: it answers with status 500
-	Reason string                                                      // guarded by Mu; the reason in denials
-	Asked  []ApprovalRequest
-	Counts []int // guarded by Mu; approval requests in each HTTP request
+	Mu sync.Mutex
+	// decide is guarded by Mu. If it is nil, the back end answers with status 500.
+	decide func(q ApprovalRequest) (allow bool, until session.UnixSec)
+	Reason string // guarded by Mu; the reason in denials
+	asked  []ApprovalRequest
 }
 
 // NewBackEnd starts a back end that allows every request.
@@ -68,8 +65,7 @@ func NewBackEnd(t *testing.T) *BackEnd {
 func (b *BackEnd) answer(w http.ResponseWriter, requests []ApprovalRequest) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
-	b.Counts = append(b.Counts, len(requests))
-	b.Asked = append(b.Asked, requests...)
+	b.asked = append(b.asked, requests...)
 	if b.decide == nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
@@ -93,7 +89,7 @@ func (b *BackEnd) answer(w http.ResponseWriter, requests []ApprovalRequest) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"decisions": decisions})
 }
 
-// DecideBy replaces the function that decides. With nil the back end answers with status 500.
+// DecideBy replaces the function that decides. If it is nil, the back end answers with status 500.
 func (b *BackEnd) DecideBy(decide func(q ApprovalRequest) (allow bool, until session.UnixSec)) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
@@ -109,17 +105,5 @@ func (b *BackEnd) Refuse(action string) {
 func (b *BackEnd) All() []ApprovalRequest {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
-	return slices.Clone(b.Asked)
-}
-
-// Supervised starts a back end and a node that checks credentials and requests approvals from it.
-func Supervised(t *testing.T, grace time.Duration) (*Node, *BackEnd, string) {
-	t.Helper()
-	b := NewBackEnd(t)
-	n := StartNode(t, func(c *app.Config) {
-		c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{OperatorSecret}}
-		c.Authorize.URL, c.Authorize.Secret, c.Policy.ApprovalGrace = b.URL, HookSecret, grace
-		c.Policy.MinTTL = 3 * time.Second
-	})
-	return n, b, CredentialFor(t, "ana", false)
+	return slices.Clone(b.asked)
 }

@@ -16,7 +16,8 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// World has a service, clients in calls, and the stand-in for Agora's edge, in one synctest bubble.
+// World has a service, clients in calls, and a fake of Agora's edge, which checks the calls' tokens as Agora would. It
+// lives in a synctest bubble.
 type World struct {
 	T       *testing.T
 	Network *Network
@@ -28,7 +29,7 @@ type World struct {
 	Renewals atomic.Int64
 }
 
-// NewWorld makes a network and the stand-in for Agora's edge.
+// NewWorld makes a network and the fake of Agora's edge.
 func NewWorld(t *testing.T) *World {
 	t.Helper()
 	judge, err := edge.New(edge.Config{AppID: AppID, Certificate: Certificate})
@@ -41,8 +42,8 @@ func NewWorld(t *testing.T) *World {
 	return w
 }
 
-// ServiceAddress is the address of a single node, balancerAddress that of the load balancer in front
-// of several.
+// ServiceAddress is the address of a single node. BalancerAddress is the address of the load balancer in front of
+// several nodes.
 const (
 	ServiceAddress  = "127.0.0.1:8080"
 	BalancerAddress = "127.0.0.1:80"
@@ -60,11 +61,11 @@ func (w *World) StartNodeWith(change func(*app.Config)) *Node {
 	}, app.Outside{Listen: w.Network.Listen})
 }
 
-// Call runs a client that keeps a call at the stand-in alive with the service's tokens, like an app
+// Call runs a client that keeps a call at Agora's edge alive with the service's tokens, like an app
 // with Agora's SDK.
 func (w *World) Call(uid uint32, ttl int64) { w.CallAt(ServiceAddress, uid, ttl) }
 
-// CallAt is Call at the given address.
+// CallAt does the same as Call, for a service at the given address.
 func (w *World) CallAt(address string, uid uint32, ttl int64) {
 	user := strconv.Itoa(int(uid))
 	transport := &http.Transport{DialContext: w.Network.Dial, DisableKeepAlives: true}
@@ -97,8 +98,7 @@ func (w *World) CallAt(address string, uid uint32, ttl int64) {
 	})
 }
 
-// Verdict ends the calls and checks that the stand-in recorded no lost call-second: no second in which a user was
-// outside the call.
+// Verdict ends the calls, and checks that every user was in the call all the time.
 func (w *World) Verdict(calls int) edge.Record {
 	w.T.Helper()
 	synctest.Wait()

@@ -20,8 +20,8 @@ import (
 	"refresher/internal/store"
 )
 
-// shared is the store of all nodes in a bubble. Tests can make it unreachable, for all nodes or for
-// one that is dead.
+// shared is a node's access to the store of a cluster. All operations fail while the store is away, or after the node has
+// died.
 type shared struct {
 	*store.Memory
 	away *atomic.Bool
@@ -104,10 +104,9 @@ type ClusterNode struct {
 	dead    *atomic.Bool
 }
 
-// OperatorSecret signs credentials in tests.
+// OperatorSecret is the secret with which CredentialFor signs credentials.
 const OperatorSecret = "what signs the credentials, of 32 bytes or more"
 
-// IDs fails during an outage of the store.
 func (s shared) IDs(ctx context.Context, shard int) ([]string, error) {
 	if err := s.broken(); err != nil {
 		return nil, err
@@ -122,7 +121,6 @@ func (s shared) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
 	return s.Memory.Wish(ctx, w)
 }
 
-// SetStatus fails during an outage of the store. The method Statuses fails, too.
 func (s shared) SetStatus(ctx context.Context, node, topic, status string) error {
 	if err := s.broken(); err != nil {
 		return err
@@ -144,8 +142,8 @@ func (s shared) Get(ctx context.Context, id string) (store.Record, bool, error) 
 	return s.Memory.Get(ctx, id)
 }
 
-// Cluster has nodes with a shared store behind a load balancer, in a synctest bubble. The nodes check
-// credentials.
+// Cluster has nodes with one store behind a load balancer, in a synctest bubble. The nodes check
+// credentials. While Away is set, the store cannot be reached.
 type Cluster struct {
 	*World
 	Memory *store.Memory
@@ -166,7 +164,7 @@ func NewOpenCluster(t *testing.T, nodes int) *Cluster {
 	})
 }
 
-// NewCluster starts nodes. The function `change`, which may be nil, changes the settings of node i before.
+// NewCluster starts nodes. The function `change` may change the settings of node i; it may be nil.
 func NewCluster(t *testing.T, nodes int, change func(i int, c *app.Config)) *Cluster {
 	t.Helper()
 	s := &Cluster{
@@ -179,7 +177,7 @@ func NewCluster(t *testing.T, nodes int, change func(i int, c *app.Config)) *Clu
 	return s
 }
 
-// StartOne starts the i-th node. The caller puts it into Nodes.
+// StartOne starts node i. The caller must store the result in Nodes.
 func (s *Cluster) StartOne(i int) *ClusterNode {
 	n := &ClusterNode{Address: fmt.Sprintf("10.0.0.%d:8080", i+1), dead: new(atomic.Bool)}
 	var st app.Store = shared{s.Memory, &s.Away, n.dead}
@@ -230,13 +228,13 @@ func (s *Cluster) RestartAll() {
 	}
 }
 
-// Ask requests a path of a node's public port.
+// Ask makes a request to a node's public port.
 func (s *Cluster) Ask(node int, credential, method, path, body string) (Reply, string) {
 	s.T.Helper()
 	return s.fetch(s.Nodes[node].Address, credential, method, path, body)
 }
 
-// Ops requests a path of a node's operations port.
+// Ops makes a GET request to a node's operations port.
 func (s *Cluster) Ops(node int, path string) (Reply, string) {
 	s.T.Helper()
 	return s.fetch(fmt.Sprintf("10.1.0.%d:9090", node+1), "", http.MethodGet, path, "")
@@ -270,7 +268,7 @@ func (s *Cluster) HTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.Network.Dial, DisableKeepAlives: true}}
 }
 
-// Order makes a request as the operator, checks that it succeeds, and decodes the answer.
+// Order makes a request as the operator. The request must succeed; its answer is decoded.
 func (s *Cluster) Order(node int, method, path, body string, into any) {
 	s.T.Helper()
 	answer, text := s.Ask(node, s.Admin, method, path, body)

@@ -29,7 +29,7 @@ const (
 	TestIssuer   = "login"
 )
 
-// PrivateKey also signs credentials of the first project.
+// PrivateKey signs credentials of the first project, as JWTSecret does.
 var PrivateKey = ed25519.NewKeyFromSeed([]byte("a seed of exactly 32 bytes, this"))
 
 // PublicKey is the public key of PrivateKey, as PEM.
@@ -80,7 +80,7 @@ func GoodClaims(change map[string]any) map[string]any {
 	return c
 }
 
-// Segment encodes a part of a JWT from JSON, or from a value.
+// Segment encodes a JSON text, or a value as JSON, as a part of a JWT.
 func Segment(v any) string {
 	text, isText := v.(string)
 	if !isText {
@@ -93,7 +93,7 @@ func Segment(v any) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-// SignAs makes a credential from a header and claims; each is JSON or a value.
+// SignAs makes a credential from a header and claims, each of which is a JSON text or a value.
 func SignAs(header, claims any, h func() hash.Hash, secret string) string {
 	text := Segment(header) + "." + Segment(claims)
 	mac := hmac.New(h, []byte(secret))
@@ -124,7 +124,7 @@ func AsJSON(v any) string {
 	return string(b)
 }
 
-// NextCertificate is the certificate that replaces Certificate in tests of the rotation.
+// NextCertificate replaces Certificate in tests of the certificate rotation.
 const NextCertificate = "0123456789abcdef0123456789ABCDEF"
 
 const (
@@ -150,7 +150,7 @@ func (p *Tenant) Pass(change map[string]any) string {
 	return SignWith(p.secret, c)
 }
 
-// Owns checks that a token has this project's App ID, and the signature of its certificate.
+// Owns checks that a token has this project's App ID, and was signed with its certificate and no other's.
 func (p *Tenant) Owns(t *testing.T, what, text string, others ...*Tenant) {
 	t.Helper()
 	token, err := agora.Parse(text)
@@ -168,7 +168,7 @@ func (p *Tenant) Owns(t *testing.T, what, text string, others ...*Tenant) {
 	}
 }
 
-// Open joins a session of the project; the client stays connected and acks all bundles.
+// Open joins a session of the project. The client stays connected.
 func (p *Tenant) Open(g *LoggedNode, change map[string]any) *Holder {
 	h := &Holder{G: g}
 	h.Connect(`{"type":"join","auth":"` + p.Pass(change) + `","rtc":{"channel":"daily","uid":7},"rtm":{"userId":"7"}}`)

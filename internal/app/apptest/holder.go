@@ -6,48 +6,34 @@ import (
 	"net/http"
 	"sync"
 	"testing/synctest"
-	"time"
 
 	"github.com/coder/websocket"
 
 	"refresher/internal/agora"
 	"refresher/internal/protocol"
-	"refresher/internal/session"
 )
 
-// Holder is a client that acks all bundles, and checks each token against its grant.
+// Holder is a client that acks all bundles and remembers its messages. The method State returns them.
 type Holder struct {
-	G      *LoggedNode
-	MaxTTL int64           // the grant's limit in seconds; 0 means none
-	Until  session.UnixSec // the grant's expiry; 0 means none
-
-	mu      sync.Mutex
-	Bundles int                // guarded by mu; number of bundles received
-	newest  Message            // guarded by mu; the newest message with tokens
-	joined  Message            // guarded by mu; the newest "joined"
-	Ended   string             // guarded by mu; why the session ended; empty before
-	closed  protocol.CloseCode // guarded by mu; the close code of the newest connection
-	refuse  bool               // guarded by mu; the client refuses the next bundle
-	Faults  []string           // guarded by mu; texts of failed checks
+	G       *LoggedNode
 	Socket  *Socket
-	Reading sync.WaitGroup
+	Reading sync.WaitGroup // ends when the connection is closed
+
+	mu     sync.Mutex
+	newest Message            // guarded by mu
+	joined Message            // guarded by mu
+	ended  string             // guarded by mu
+	closed protocol.CloseCode // guarded by mu
 }
 
-// RefuseNext makes the client refuse the next bundle with a nack.
-func (h *Holder) RefuseNext() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.refuse = true
-}
-
-// Connect opens a connection with a join or a resume, and reads it from then on.
+// Connect opens a connection, sends a join or a resume, and reads the connection until it is closed.
 func (h *Holder) Connect(greeting string) {
 	s := h.G.Connect()
 	h.Socket = s
 	h.mu.Lock()
 	h.closed = 0
 	h.mu.Unlock()
-	// Write in a separate goroutine: the server may be writing at this time, and then it reads nothing.
+	// The acks are written in another goroutine: while the server is writing, it reads nothing, so a write would block.
 	said := make(chan string, 100)
 	h.Reading.Go(func() {
 		for text := range said {
@@ -65,13 +51,9 @@ func (h *Holder) Connect(greeting string) {
 				return
 			}
 			h.hold(&m)
-			kind := "ack"
-			if h.refuse && m.Seq > 0 {
-				kind, h.refuse = "nack", false
-			}
 			h.mu.Unlock()
 			if m.Seq > 0 {
-				said <- fmt.Sprintf(`{"type":%q,"seq":%d}`, kind, m.Seq)
+				said <- fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq)
 			}
 		}
 	})
@@ -79,44 +61,28 @@ func (h *Holder) Connect(greeting string) {
 	synctest.Wait()
 }
 
-// hold records a message and checks its tokens. The caller holds h.mu.
+// hold remembers a message. The caller holds h.mu.
 func (h *Holder) hold(m *Message) {
 	switch m.Type {
 	case protocol.TypeJoined:
 		h.joined = *m
 	case protocol.TypeEnded:
-		h.Ended = m.Reason
+		h.ended = m.Reason
 	}
-	now := session.SecOf(time.Now())
-	for name, token := range map[string]*protocol.Token{"rtc": m.Tokens.RTC, "rtm": m.Tokens.RTM} {
-		if token == nil {
-			continue
-		}
+	if m.Tokens != (protocol.Tokens{}) {
 		h.newest = *m
-		h.Bundles++
-		parsed, err := agora.Parse(token.Token)
-		switch {
-		case err != nil:
-			h.Faults = append(h.Faults, err.Error())
-		case parsed.ExpiresAt != token.ExpiresAt || parsed.ValidUntil != token.ExpiresAt:
-			h.Faults = append(h.Faults, fmt.Sprintf("%s: says %d, ends %d", name, token.ExpiresAt, parsed.ExpiresAt))
-		case h.Until != 0 && token.ExpiresAt > h.Until:
-			h.Faults = append(h.Faults, fmt.Sprintf("%s by %s (%s): %d s past until", name, m.Type, m.Cause, token.ExpiresAt-h.Until))
-		case h.MaxTTL != 0 && token.ExpiresAt > now+session.UnixSec(h.MaxTTL):
-			h.Faults = append(h.Faults, fmt.Sprintf("%s by %s (%s): lives %d s", name, m.Type, m.Cause, token.ExpiresAt-now))
-		}
 	}
 }
 
-// State returns the newest bundle, the newest joined message, and how the session or the connection
-// has ended.
+// State returns the newest message with tokens, the newest joined message, the reason of the session's end, and the
+// close code of the newest connection. The last two are empty while the session or the connection is open.
 func (h *Holder) State() (newest, joined Message, ended string, closed protocol.CloseCode) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.newest, h.joined, h.Ended, h.closed
+	return h.newest, h.joined, h.ended, h.closed
 }
 
-// OverHTTP renews over HTTP with the newest resume key, and checks the tokens.
+// OverHTTP renews the session over HTTP with its newest resume key. It returns the status of the answer.
 func (h *Holder) OverHTTP() int {
 	newest, joined, _, _ := h.State()
 	r, text := h.G.Visit("POST", "/v1/sessions/"+joined.Session+"/renew", fmt.Sprintf(`{"seq":%d}`, newest.Seq), "Authorization", "Bearer "+joined.Key)
@@ -132,13 +98,13 @@ func (h *Holder) OverHTTP() int {
 	return r.StatusCode
 }
 
-// Leave ends a client's session, and waits until its connection is gone.
+// Leave ends the client's session, and waits until its connection is closed.
 func (h *Holder) Leave() {
 	h.Socket.Send(`{"type":"leave"}`)
 	h.Reading.Wait()
 }
 
-// Lose breaks a client's connection.
+// Lose breaks the client's connection.
 func (h *Holder) Lose() {
 	_ = h.Socket.CloseNow()
 	h.Reading.Wait()
@@ -166,7 +132,7 @@ func (h *Holder) SignedBy(certificate string) {
 	}
 }
 
-// TokensOf returns the tokens of a message, by service.
+// TokensOf returns the tokens of a message, keyed by service, such as "rtc".
 func TokensOf(m Message) map[string]string {
 	tokens := make(map[string]string)
 	for name, token := range map[string]*protocol.Token{"rtc": m.Tokens.RTC, "rtm": m.Tokens.RTM, "chat": m.Tokens.Chat} {

@@ -16,7 +16,7 @@ import (
 
 const PublisherWants = `"rtc":{"channel":"c","uid":7,"role":"publisher"}`
 
-// Received is a message that a Line has received, or the end of its connection.
+// Received is a message that a Line has received, or the close of its connection.
 type Received struct {
 	Message
 	AccessEndsAt session.UnixSec
@@ -35,7 +35,7 @@ type Line struct {
 	Session string
 	Key     string
 	Seq     atomic.Uint64 // sequence number of the newest bundle
-	expires atomic.Int64  // when the newest tokens expire; see the method Ends
+	expires atomic.Int64  // when the newest tokens expire, in Unix seconds
 }
 
 // Ends returns when the line's newest tokens expire.
@@ -82,7 +82,8 @@ func (l *Line) listen(ctx context.Context) {
 		if got.Seq > 0 {
 			l.Seq.Store(got.Seq)
 			l.expires.Store(int64(Expiry(got.Message)))
-			// Ack in a separate goroutine: the pipe has no buffer, and the node may be writing, too.
+			// The ack is written in another goroutine: the pipe has no buffer, so while the node is writing, a write
+			// here would block.
 			l.done.Go(func() {
 				_ = l.Socket.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","seq":%d}`, got.Seq))
 			})
@@ -104,7 +105,7 @@ func Expiry(m Message) session.UnixSec {
 	return 0
 }
 
-// Next waits for the next Received.
+// Next waits for the next message, or for the close of the connection.
 func (l *Line) Next() Received {
 	l.t.Helper()
 	select {
@@ -119,7 +120,7 @@ func (l *Line) Next() Received {
 	return Received{}
 }
 
-// Await waits for the next Received of a type, and skips others.
+// Await waits for the next message of a type, and skips other messages.
 func (l *Line) Await(kind string) Received {
 	l.t.Helper()
 	for {
@@ -148,7 +149,7 @@ func JoinMessage(credential, wants string) string {
 	return fmt.Sprintf(`{"type":"join","auth":%q,%s}`, credential, wants)
 }
 
-// Joined waits for the answer to a join or a resume, and records it.
+// Joined waits for the answer to a join or a resume, and stores its session and resume key.
 func (l *Line) Joined() Received {
 	l.t.Helper()
 	got := l.Next()

@@ -21,7 +21,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// LoggedNode is a node whose log tests can read, with helpers for requests to it.
+// LoggedNode is a node whose log can be read.
 type LoggedNode struct {
 	*Node
 	Log     *LogText
@@ -44,7 +44,7 @@ func NewLoggedNode(t *testing.T, change func(*app.Config)) *LoggedNode {
 	return g
 }
 
-// StartLoggedNode runs a node with another network or store; the function `dial` connects to the node.
+// StartLoggedNode runs a node with another network or store. The function `dial` connects to the node.
 func StartLoggedNode(t *testing.T, change func(*app.Config), world app.Outside, dial func(context.Context, string, string) (net.Conn, error)) *LoggedNode {
 	t.Helper()
 	g := &LoggedNode{Log: newLogText(), Level: new(slog.LevelVar), Dial: dial, registry: prometheus.NewRegistry()}
@@ -53,7 +53,7 @@ func StartLoggedNode(t *testing.T, change func(*app.Config), world app.Outside, 
 	return g
 }
 
-// LogText is a log that tests can read.
+// LogText is a log in memory.
 type LogText struct {
 	mu      sync.Mutex
 	text    bytes.Buffer // guarded by mu
@@ -90,7 +90,7 @@ func (j *LogText) Take() string {
 	return j.text.String()
 }
 
-// Visit requests a path of the public port. A header without a name is left out.
+// Visit makes a request to the public port. A header without a name is omitted.
 func (g *LoggedNode) Visit(method, path, body string, header ...string) (Reply, string) {
 	g.T.Helper()
 	r, err := http.NewRequestWithContext(g.T.Context(), method, "http://"+g.App.Addr().String()+path, strings.NewReader(body))
@@ -131,7 +131,7 @@ func (g *LoggedNode) Connect() *Socket {
 	return &Socket{c, g.T}
 }
 
-// Operations returns the answer for a path of the operations port.
+// Operations returns the answer to a GET request to the operations port.
 func (g *LoggedNode) Operations(path string) string {
 	g.T.Helper()
 	r, err := http.NewRequestWithContext(g.T.Context(), http.MethodGet, "http://"+g.App.OpsAddr().String()+path, nil)
@@ -190,8 +190,8 @@ func (g *LoggedNode) Join(body, credential string) Answer {
 	g.T.Helper()
 	s := g.Connect()
 	defer func() { _ = s.CloseNow() }()
-	// Write in a separate goroutine: if a message is too long, the node never reads it completely, so the write would
-	// block.
+	// The join is written in another goroutine: the node does not read a message completely if it is too long, so a
+	// write here would block.
 	go func() {
 		_ = s.Write(g.T.Context(), websocket.MessageText, []byte(`{"type":"join","auth":"`+credential+`",`+body+`}`))
 	}()
@@ -231,7 +231,7 @@ func (g *LoggedNode) AdminWith(credential, method, path, body string, into any) 
 	return r
 }
 
-// From returns the same node, with connections from another client address. It works only in bubbles.
+// From returns the same node, to which requests now come from another client address. It works only in bubbles.
 func (g *LoggedNode) From(address string) *LoggedNode {
 	visitor := *g
 	visitor.Dial = func(ctx context.Context, _, to string) (net.Conn, error) {

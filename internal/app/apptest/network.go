@@ -58,7 +58,7 @@ func (p *port) Close() error {
 
 func (p *port) Addr() net.Addr { return p.address }
 
-// Listen opens a port. If the address is in use, the new port takes it over.
+// Listen opens a port. It replaces an open port of the same address.
 func (n *Network) Listen(_, address string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -88,9 +88,9 @@ func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 	return c, nil
 }
 
-// cable is a client's end of a connection. If it is unplugged, the connection is half open: no data
-// arrives and no operation fails. Like TCP, and unlike a pipe, writing to a closed peer succeeds, so
-// that a client can read an answer that was sent before it had written its whole request.
+// cable is a client's end of a connection. After it was unplugged, the connection is half open: no data
+// arrives, and no operation fails. A write succeeds even if the peer has closed the connection. This is
+// like TCP and unlike a pipe: a client can read an answer that was sent before it had written its whole request.
 type cable struct {
 	net.Conn
 	to        addr // the address of the node
@@ -137,7 +137,7 @@ func (c *cable) Close() error {
 	return c.Conn.Close()
 }
 
-// port returns the port of an address. balancerAddress leads to all nodes in turn.
+// port returns the port of an address. BalancerAddress leads to all nodes in turn.
 func (n *Network) port(address string) *port {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -187,7 +187,7 @@ func (n *Network) cutThose(choose func(*cable) bool) {
 	n.conns = kept
 }
 
-// addressed is the server's end of a connection whose client has an address.
+// addressed is the server's end of a connection. It reports the address `from` as the client's address.
 type addressed struct {
 	net.Conn
 	from addr

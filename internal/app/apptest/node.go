@@ -21,12 +21,6 @@ import (
 	"refresher/internal/session"
 )
 
-// StartLogged is StartNode with a log.
-func StartLogged(t *testing.T, change func(*app.Config), log io.Writer) *Node {
-	t.Helper()
-	return StartWith(t, change, app.Outside{}, slog.New(slog.NewTextHandler(log, nil)))
-}
-
 // Quiet is a logger that discards everything.
 var Quiet = slog.New(slog.DiscardHandler)
 
@@ -52,7 +46,7 @@ func Config() app.Config {
 type Node struct {
 	T       *testing.T
 	App     *app.App
-	Stop    func()         // drains the node and waits for its end
+	Stop    func()         // drains the node, and returns when the node has stopped
 	Reloads chan os.Signal // makes the node reload its files
 }
 
@@ -62,8 +56,8 @@ func StartNode(t *testing.T, change func(*app.Config)) *Node {
 	return start(t, change, app.Outside{})
 }
 
-// StartWithRedis runs a service on real ports of this machine. It checks credentials that are signed with
-// OperatorSecret, and keeps its sessions in the Redis at a URL.
+// StartWithRedis runs a service on real ports of this machine. It accepts credentials that are signed with
+// OperatorSecret, and stores its sessions in Redis.
 func StartWithRedis(t *testing.T, url string) *Node {
 	t.Helper()
 	return StartNode(t, func(c *app.Config) {
@@ -160,7 +154,7 @@ func (n *Node) Dial() *Socket {
 	return &Socket{c, n.T}
 }
 
-// Scrape requests the metrics in a format.
+// Scrape requests the metrics in the format of a media type, such as "text/plain".
 func (n *Node) Scrape(format string) string {
 	n.T.Helper()
 	_, text := n.Request(http.MethodGet, "http://"+n.App.OpsAddr().String()+"/metrics", "", "Accept", format)

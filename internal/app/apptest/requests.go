@@ -83,7 +83,7 @@ func Ways(lists ...[]Request) (all []Way) {
 	return all
 }
 
-// Join is a join with these services, such as `"rtm":{"userId":"u"}`.
+// Join is the Way to join a session for these services, such as `"rtm":{"userId":"u"}`.
 type Join string
 
 func (j Join) String() string { return "join " + string(j) }
@@ -97,7 +97,7 @@ func JoinRTC(channel string, uid int) Join {
 	return Join(fmt.Sprintf(`"rtc":{"channel":%q,"uid":%d,"role":"publisher"}`, channel, uid))
 }
 
-// Resume resumes the line's session, and Renew renews it over HTTP.
+// Resume is the Way to resume the line's session, Renew the Way to renew it over HTTP.
 const (
 	Resume = comeBack("resume")
 	Renew  = comeBack("renew")
@@ -120,7 +120,7 @@ func (r Request) try(s *Cluster, node int, credential string, _ *Line) Outcome {
 
 // Outcome is the result of a request for tokens.
 type Outcome struct {
-	Status int                // HTTP status; 200 also for a session that was opened
+	Status int                // HTTP status; it is 200, too, if a session was opened
 	Code   string             // the error's code, or the reason of the session's end
 	Close  protocol.CloseCode // close code of the connection
 	Later  bool               // the answer says when to retry
@@ -144,7 +144,6 @@ func HTTPOutcome(answer Reply) Outcome {
 	return Outcome{Status: answer.StatusCode, Later: answer.Header.Get("Retry-After") != ""}
 }
 
-// greet sends a first message and returns the outcome. It leaves a session that was opened.
 func (s *Cluster) greet(node int, greeting string) (came Outcome) {
 	s.T.Helper()
 	l := s.Open(s.Nodes[node].Address, greeting)
@@ -175,8 +174,8 @@ func (s *Cluster) Try(node int, credential string, l *Line, way Way) Outcome {
 	return way.try(s, node, credential, l)
 }
 
-// Refusals tries all ways on all nodes repeatedly, until it has made `times` attempts, and checks that each is refused
-// permanently. With go test -short it tries each way once on each node.
+// Refusals tries all ways on all nodes in turn, in as many attempts as the argument `times` says, and checks that each
+// attempt is refused permanently. With go test -short it tries each way once on each node.
 func (s *Cluster) Refusals(times int, credential string, l *Line, ways []Way) {
 	s.T.Helper()
 	if testing.Short() {

@@ -25,7 +25,7 @@ func TestChangesOfPausedNode(t *testing.T) {
 	}
 	w.fault("%s is paused", paused.Name())
 	paused.Pause()
-	left := 0 // changes that the paused node has not applied yet
+	left := 0 // the number of changes that the paused node has not applied yet
 	for _, session := range page.Sessions {
 		status, text := ask(t, other, http.MethodPatch, "/v1/sessions/"+session.ID, `{"renew": true}`)
 		unconfirmed := strings.Contains(text, `"applied":false`) && strings.Contains(text, "has not confirmed yet")
@@ -35,7 +35,7 @@ func TestChangesOfPausedNode(t *testing.T) {
 		if unconfirmed {
 			left++
 		}
-		if left == 2 { // each request waits up to a second for the paused owner
+		if left == 2 { // two such changes are enough, since each request waits up to a second for the paused owner
 			break
 		}
 	}

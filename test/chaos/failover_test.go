@@ -25,7 +25,8 @@ func TestSentinelFailover(t *testing.T) {
 	w.verdict(on(group.Master()))
 }
 
-// One of three masters of a cluster dies, and its replica takes over: without TLS, and with a certificate for each server.
+// One of three masters of a cluster dies, and its replica takes over. The cluster either uses no TLS, or each of its
+// servers has a certificate.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(t *testing.T) (*redistest.Cluster, []string){
@@ -64,7 +65,7 @@ func TestClusterFailover(t *testing.T) {
 // node counts as dead meanwhile.
 const soon = 10 * time.Second
 
-// demandSoon demands that the nodes found the new master within the duration `soon` after the end of a failover.
+// demandSoon fails the test if the nodes took longer than `soon` to find the new master after the end of a failover.
 func (w *world) demandSoon(over time.Time) {
 	w.t.Helper()
 	took := time.Since(over)

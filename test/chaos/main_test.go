@@ -10,7 +10,7 @@ import (
 	"refresher/test/nodetest"
 )
 
-// The package's documentation explains the settings.
+// See the package's documentation for these settings.
 var (
 	length  time.Duration
 	callers int

@@ -11,8 +11,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A killed node loses the connections of its calls. The calls resume on the other nodes, and
-// are not interrupted when the node comes back.
+// A killed node loses the connections of its calls. The calls resume on the other nodes, and are not interrupted when
+// the node is started again.
 func TestNodesAreKilled(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

@@ -7,7 +7,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// Redis stops and comes back without its data. No call is interrupted.
+// Redis is killed, and is restarted without its data. No call is interrupted.
 func TestRedisIsKilled(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -27,9 +27,9 @@ func TestRedisIsKilled(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// Redis is unreachable for longer than the nodes' leases last, and keeps its data. The first
-// node to reach it again finds all sessions of the other nodes overdue and their leases
-// expired, although these nodes are alive.
+// Redis is unreachable for longer than the nodes' leases last, and keeps its data. When the first node reaches Redis
+// again, all sessions of the other nodes look overdue there, and their leases look expired, although these nodes are
+// alive.
 func TestRedisIsCutOff(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -78,7 +78,7 @@ func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// Redis answers slowly. Neither a push nor a resuming client waits for it.
+// Redis answers slowly. Neither a push nor a client that resumes its session waits for Redis.
 func TestSlowRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

@@ -11,9 +11,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node starts while Redis refuses every write but answers reads. It reads the revocations,
-// accepts calls, and reports that it is degraded. It writes the calls to Redis when Redis
-// accepts writes again.
+// A node starts while Redis refuses every write but answers reads. The node reads the revocations, accepts calls, and
+// reports that it is degraded. When Redis accepts writes again, the node writes the calls' sessions to Redis.
 func TestNodeStartsWhileRedisRefusesWrites(t *testing.T) {
 	t.Parallel()
 	for _, why := range redistest.Refusals {

@@ -9,7 +9,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// secured returns the flags of a node whose Redis uses TLS and asks for a client certificate.
+// secured returns the flags of a node whose Redis uses TLS and requires a client certificate.
 func secured(a *redistest.Authority, url string) []string {
 	certFile, keyFile := a.Issue("refresher")
 	return []string{"--redis-url=" + url, "--redis-ca-file=" + a.CAFile, "--redis-cert-file=" + certFile, "--redis-key-file=" + keyFile}

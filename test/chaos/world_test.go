@@ -14,8 +14,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// serviceURL is the address that the calls use. Its name is never looked up: the fleet chooses
-// the node of each connection.
+// serviceURL is the address that the calls use. The name in it is never looked up: the fleet chooses the node of each
+// connection.
 const serviceURL = "ws://localhost/v1/ws"
 
 // ttl is the lifetime of the tokens, unless a scenario sets another. Renewals are due after 3 to 6 s, so at least 6 s
@@ -61,7 +61,7 @@ func (w *world) pass(part float64) {
 	w.wait(time.Duration(part * float64(length)))
 }
 
-// wait waits, for a fault that only time can cause, such as the end of a lease.
+// wait lets time pass, for a fault that only time can cause, such as the end of a lease.
 func (w *world) wait(d time.Duration) {
 	w.t.Helper()
 	<-time.After(d)
@@ -118,10 +118,10 @@ func (w *world) demandConnected(mark []calls.Tally) {
 const (
 	storeAway = "the store cannot be reached"
 	storeBack = "the store is back"
-	// storeSilent is logged for a resume if the store did not answer in time.
+	// storeSilent is logged if the store did not answer in time when a client resumed its session.
 	storeSilent = "the store does not answer"
-	// storeRewritten is logged when the store was unreachable, and when it may have lost data
-	// without having been unreachable, as in a failover.
+	// storeRewritten is logged when the store can be reached again, and when it may have lost data although it was
+	// always reachable, as in a failover.
 	storeRewritten = "writing sessions to the store again"
 )
 

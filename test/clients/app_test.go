@@ -29,16 +29,16 @@ type app struct {
 	log      program.Journal
 	process  *program.Process
 	actions  chan string // the action of each bundle that the SDK has received: "join", "renew" or "rejoin"
-	refusals chan string // codes with which the SDK refuses its next tokens
-	commands chan string // commands for the driver: "leave", "expired", "wake"; closed when the session has ended
+	refusals chan string // the SDK refuses its next tokens with these codes
+	commands chan string // commands for the driver, such as "leave"; the channel is closed when the session has ended
 	over     chan string
 }
 
 // room is the capacity of app.actions. A test causes fewer bundles than that, so a send to the channel never blocks.
 const room = 100
 
-// pollFor is how long the test waits before it answers that there is no command. It is less than the 100 s after which
-// Mono aborts the request: a command sent after that would be lost.
+// pollFor is how long a driver's request for a command waits before the answer that there is none. It is less than the
+// 100 s after which Mono aborts a request: a command that is sent to an aborted request would be lost.
 const pollFor = 30 * time.Second
 
 // startApp starts a driver with the client of a documentation page. The client connects to a service.

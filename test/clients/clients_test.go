@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 // language is a programming language in which docs/build/clients shows a client that the test runs.
 type language struct {
 	page, fence  string // the page in docs/build/clients, and the language of the code block that has the client
-	client, main string // file names for the client and the driver
+	client, main string // the file names of the client and the driver
 	compile, run []string
 }
 
@@ -109,8 +109,8 @@ func keepsItsCalls(t *testing.T, l language) {
 	dora := startApp(t, run, net.url(), "1004")
 	dora.want("join")
 
-	// While WebSockets are blocked, the clients renew their tokens over HTTP, one user leaves, and one is revoked. Then
-	// WebSockets work again, and Ana's client gets the event that her network is back.
+	// While WebSockets are blocked, the clients renew their tokens over HTTP, one user leaves, and another one is
+	// revoked. When WebSockets work again, Ana's client is told that its network is back.
 	net.noUpgrade.Store(true)
 	net.Cut()
 	net.Heal()
@@ -140,7 +140,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	}
 }
 
-// start runs a node, whose tokens are renewed 5 to 7.5 s before they expire.
+// start runs a node with short-lived tokens, which are renewed 5 to 7.5 s before they expire.
 func start(t *testing.T, name string) *nodetest.Node {
 	t.Helper()
 	n := nodetest.New(t, name, "--auth=jwt", "--token-ttl=10s", "--drain-window=1s")

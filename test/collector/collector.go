@@ -29,7 +29,7 @@ type Collector struct {
 type Span struct {
 	Trace, ID, Parent string // Parent is empty for the first span of a trace
 	Name              string
-	Attributes        map[string]string // It has only the attributes whose values are text.
+	Attributes        map[string]string // only the attributes whose values are text
 }
 
 // Start runs a collector until the test ends.

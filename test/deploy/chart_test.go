@@ -103,7 +103,7 @@ func chart(t *testing.T, values string) rendered {
 				t.Fatalf("%s: %v\n%s", name, err, document)
 			}
 			if kind.Kind == "" {
-				continue // only comments
+				continue // this part of the file has only comments
 			}
 			create := kinds[kind.APIVersion+" "+kind.Kind]
 			if create == nil {

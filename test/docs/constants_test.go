@@ -78,8 +78,8 @@ var messageTypes = map[string]any{
 	protocol.TypeError:      protocol.Error{},
 }
 
-// TestFieldsAreDocumented checks that the messages in Go and in asyncapi.yaml have the same fields. Other tests check
-// the types of the fields, whenever they send or receive a message.
+// TestFieldsAreDocumented checks that the messages in Go and in asyncapi.yaml have the same fields. It does not compare
+// the fields' types: other tests do, whenever they send or receive a message.
 func TestFieldsAreDocumented(t *testing.T) {
 	for kind, message := range messageTypes {
 		sameFields(t, kind, reflect.TypeOf(message), asyncAPI().at("/components/messages/"+kind+"/payload"))

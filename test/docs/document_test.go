@@ -107,7 +107,7 @@ func (d *document) check(pointer string, value any) error {
 	return schema.Validate(value)
 }
 
-// values returns the elements of a list as sorted texts.
+// values returns the elements of a list as texts, sorted.
 func values(list any) []string {
 	var s []string
 	for _, v := range anyList(list) {

@@ -138,7 +138,7 @@ func TestCloseCodesAreGenerated(t *testing.T) {
 		Error protocol.AfterClose `json:"error"`
 		Ended protocol.AfterClose `json:"ended"`
 	}
-	codes := []protocol.CloseCode{1005, 1015, 3000, 4321, 4999} // codes that the protocol does not define
+	codes := []protocol.CloseCode{1005, 1015, 3000, 4321, 4999} // the protocol does not define these codes
 	for _, c := range protocol.CloseCodes() {
 		codes = append(codes, c.Code)
 	}
@@ -246,5 +246,5 @@ func schemaType(schema object) string {
 	case []any:
 		return "string or number"
 	}
-	return "string" // a constant
+	return "string" // the only schemas without a type are constant texts
 }

@@ -14,7 +14,7 @@ import (
 type operation struct {
 	path, method string
 	pointer      string
-	item         object // the path's
+	item         object // the path's part of the document
 	spec         object
 }
 
@@ -60,7 +60,7 @@ func find(method, path string) (operation, map[string]string) {
 	return operation{}, nil
 }
 
-// valid returns an error if openapi.yaml does not allow the request.
+// valid returns the schemas' error for a request, or nil if openapi.yaml allows the request.
 func (o operation) valid(args map[string]string, query url.Values, body string) error {
 	for i, p := range anyList(o.item["parameters"]) {
 		pointer := "/paths/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(o.path) + "/parameters/" + strconv.Itoa(i)

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
-	// Some nodes here have a Redis that cannot be reached: go-redis dials it in the background.
+	// goleak must ignore go-redis's dialing in the background: some nodes here have a Redis that cannot be reached.
 	nodetest.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
@@ -39,7 +39,7 @@ const patience = 20 * time.Second
 
 type node struct {
 	*apptest.Node
-	certificates string // path of the file with the node's App Certificates
+	certificates string // the file with the App Certificates that the node reads
 }
 
 // changeCertificate replaces the App Certificate with which the node signs tokens.
@@ -102,7 +102,7 @@ func set(c *app.Config, setting string) (err error) {
 	default:
 		err = strconv.ErrSyntax
 	}
-	c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL) // with a ttl of 3 s, renewals are due after 0.5 to 2 s
+	c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL) // the limit must not exceed a short ttl: with a ttl of 3 s, renewals are due after 0.5 to 2 s
 	return err
 }
 

@@ -27,7 +27,7 @@ func readFile(t *testing.T, path string) string {
 	return string(text)
 }
 
-// glob returns the paths, from the root of the repository, of the files below a folder whose names have an ending.
+// glob returns the files below a folder whose names have an ending, by their paths from the root of the repository.
 func glob(t *testing.T, folder, ending string) (paths []string) {
 	t.Helper()
 	err := fs.WalkDir(os.DirFS("../.."), folder, func(path string, _ fs.DirEntry, err error) error {
@@ -109,7 +109,7 @@ func TestEndpointsAreDescribed(t *testing.T) {
 // TestClientPages checks that each client of docs/build/clients handles every message, and every close code that
 // needs more than a retry. It also covers Swift and Dart, whose clients no test runs.
 func TestClientPages(t *testing.T) {
-	var stop []string // codes after which a client stops, regardless of the last message
+	var stop []string // a client stops after these codes, regardless of the last message
 	var words []string
 	for _, kind := range slices.Concat(fromClient(), fromServer()) {
 		words = append(words, `["']`+kind+`["']`)
@@ -193,7 +193,7 @@ func TestWebhooksAreDocumented(t *testing.T) {
 			bodies["Event"] = append(bodies["Event"], body)
 		}
 	}
-	fields := make(map[string]any) // fields of events, and of the requests in an approval request
+	fields := make(map[string]any) // the fields of all events; later, those of the requests for approval
 	for _, event := range bodies["Event"] {
 		maps.Copy(fields, event.(object))
 	}

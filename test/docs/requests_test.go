@@ -83,7 +83,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	p.classic()
 	p.malformedQueries()
 	session, key := p.sessions()
-	p.node = startNode(t, "") // the examples revoke the access of users
+	p.node = startNode(t, "") // another node, since the examples revoke the access of users
 	p.examples()
 	p.operators()
 	p.refusals(session, key)

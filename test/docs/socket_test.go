@@ -24,7 +24,7 @@ type socket struct {
 // record collects the values that the service has sent. A nil record collects nothing. It is safe for concurrent use.
 type record struct {
 	mu   sync.Mutex
-	said map[string]map[string]bool // guarded by mu; sets of values, keyed by "message.field"
+	said map[string]map[string]bool // guarded by mu; the values of each field, by "message.field"
 }
 
 func (r *record) add(what, value string) {

@@ -21,7 +21,7 @@ import (
 // event is one step of a transcript: a message that the client sends or receives, a command, or a remark.
 type event struct {
 	peer  string
-	arrow string // → for a sent message, ← for a received one, $ for a shell command, # for a remark
+	arrow string // the mark of the line: → a sent message, ← a received one, $ a shell command, # a remark
 	text  string
 }
 
@@ -79,7 +79,8 @@ type play struct {
 	settings string
 	node     *node
 	sockets  map[string]*socket
-	// bound maps a token, key, id or expiry of the transcript, as "kind text", to the service's value.
+	// bound maps a token, key, id or expiry of the transcript to the service's value. Its keys have the form "kind
+	// text".
 	bound map[string]any
 	shell map[string]string
 
@@ -87,7 +88,7 @@ type play struct {
 	looks   bool         // true if the request changes nothing, so that it may be repeated
 	reply   *reply
 
-	path, key string // path and key of a request that begins with POST
+	path, key string // the path and the key of a request that the transcript shows as HTTP
 }
 
 func (p *play) step(e event) {
@@ -337,7 +338,7 @@ func (p *play) same(field string, written, said any) error {
 		return different
 	case slices.Contains(varying, field), field == "version" && number: // a session's version is a time; a token's is a text
 		return nil
-	case field == "why": // its text may contain a time
+	case field == "why": // the text may contain a time
 		written, said = digits.ReplaceAllString(fmt.Sprint(written), ""), digits.ReplaceAllString(fmt.Sprint(said), "")
 	case repeated[field] != "" && !(field == "id" && number): // a privilege's id is a number
 		return p.bind(repeated[field], written, said)
@@ -356,7 +357,7 @@ func (p *play) bind(kind string, written, said any) error {
 		return fmt.Errorf("%s was %v before, and is %v now", name, before, said)
 	}
 	for other, value := range p.bound {
-		// Two expiries may be equal.
+		// Two expiries of the transcript may have the same value of the service.
 		if kind != "expiresAt" && value == said && other != name && strings.HasPrefix(other, kind) {
 			return fmt.Errorf("%s is the same as %s", name, other)
 		}

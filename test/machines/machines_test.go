@@ -135,7 +135,7 @@ func (m *machine) run(block string) string {
 	return string(said)
 }
 
-// start starts a program, which runs until the test ends, and waits until its log contains the text `ready`.
+// start starts a program, which runs until the test ends. It waits until the program's log contains the text `ready`.
 func (m *machine) start(ready string, c program.Command) {
 	m.t.Helper()
 	p, err := program.Start(&m.log, c)

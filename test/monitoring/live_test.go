@@ -31,7 +31,7 @@ var panels = flag.Bool("panels", false, "print what each panel of the dashboard 
 
 func TestMain(m *testing.M) { nodetest.Main(m) }
 
-// The tokens live for 12 s, and are renewed after half of it.
+// tokens is the lifetime of the calls' tokens, which are renewed after half of it.
 const tokens = 12 * time.Second
 
 const secret = "the secret that signs the webhooks"
@@ -96,7 +96,7 @@ func (s *stack) use() {
 	}
 }
 
-// shown returns an expression as Grafana sends it with "All" selected.
+// shown returns the query of a panel as Grafana sends it if the user has selected "All".
 func shown(expr string) string {
 	return strings.NewReplacer("$__rate_interval", "1m", "$job", "refresher", "$node", ".+").Replace(expr)
 }
@@ -135,7 +135,7 @@ func TestLive(t *testing.T) {
 				t.Errorf("%s: %v %v", expr, got, err)
 			}
 		}
-		native.is("RefresherNoBuckets", true) // this Prometheus does not keep the classic histograms
+		native.is("RefresherNoBuckets", true) // the Prometheus for native histograms does not keep the classic ones
 		p.is("RefresherNoBuckets", false)
 	})
 	t.Run("exemplars lead to traces", func(t *testing.T) {
@@ -179,7 +179,7 @@ func (p *prometheus) is(name string, pending bool) {
 }
 
 // urgent returns the active alerts that need an operator. It omits alerts about tokens with less than 30 s left, since
-// tokens of 12 s never have more.
+// tokens of 12 s never have 30 s left.
 func urgent(all []model.LabelSet) []model.LabelSet {
 	return slices.DeleteFunc(all, func(a model.LabelSet) bool {
 		short := []model.LabelValue{"RefresherSessionsAtRisk", "RefresherAtRiskLingers", "RefresherBudgetBurnsFast", "RefresherBudgetBurnsSlowly", "RefresherPeakAhead"}

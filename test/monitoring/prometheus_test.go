@@ -21,8 +21,7 @@ import (
 	"refresher/test/program"
 )
 
-// scrapeEvery is the interval of scrapes and of rule evaluations, shorter than in a
-// deployment.
+// scrapeEvery is the interval of scrapes and of rule evaluations. It is shorter than in a deployment.
 const scrapeEvery = 500 * time.Millisecond
 
 type prometheus struct {

@@ -29,7 +29,7 @@ type Node struct {
 	name      string
 	address   string
 	flags     []string
-	env       []string // environment variables besides those of the method `project`
+	env       []string // variables that are added to the environment of the method `project`
 	log       program.Journal
 	artifacts string
 

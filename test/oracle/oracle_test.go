@@ -90,7 +90,7 @@ type reading struct {
 	IssuedAt session.UnixSec
 	Salt     uint32
 	Services []service
-	Genuine  bool // the token is signed with the certificate
+	Genuine  bool // whether the token is signed with the certificate
 }
 
 type service struct {

@@ -15,7 +15,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// Renewals are due before half of the lifetime has passed.
+// ttl is the lifetime of the tokens. Renewals are due before half of it has passed.
 const (
 	ttl     = 12 * time.Second
 	callers = 20

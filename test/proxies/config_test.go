@@ -38,7 +38,7 @@ func TestTimeouts(t *testing.T) {
 			}
 		}
 	}
-	// These proxies have no time-out for WebSockets by default, and the files set none.
+	// By default these proxies have no time-out for WebSockets. The files must not set one.
 	for file, words := range map[string][]string{
 		"Caddyfile":           {"stream_timeout", "read_timeout", "write_timeout"},
 		"traefik-dynamic.yml": {"readIdleTimeout"},
@@ -78,7 +78,7 @@ func TestReadinessCheckIsValid(t *testing.T) {
 	p.start()
 }
 
-// HAProxy in TCP mode passes the client's address in a PROXY header; the node serves TLS.
+// HAProxy in TCP mode passes the client's address to the node in a PROXY header. The node itself serves TLS.
 func TestProxyProtocol(t *testing.T) {
 	t.Parallel()
 	node := nodetest.New(t, "node")

@@ -61,7 +61,7 @@ func TestHTTP(t *testing.T) {
 		if status := p.statusOf("127.0.0.2", "/with/"+secret+"/rtm/gone/?credential="+secret); status != 502 && status != 503 {
 			t.Errorf("without nodes: %d; want 502 or 503", status)
 		}
-		// The proxy writes the log line after the answer.
+		// The log line may come after the answer.
 		err := p.log.Await(0, p.process.Done(), nodetest.Patience, func(l program.Line) bool {
 			return strings.Contains(l.Text, "/rtm/gone/") && !strings.Contains(l.Text, " [error] ") && !strings.Contains(l.Text, "http.log.error")
 		})
@@ -130,7 +130,7 @@ func TestPostIsSentOnce(t *testing.T) {
 				if r.Method == http.MethodPost {
 					_, _ = io.Copy(io.Discard, r.Body)
 					posts.Add(1)
-					panic(http.ErrAbortHandler) // net/http closes the connection without an answer
+					panic(http.ErrAbortHandler) // with this value, net/http closes the connection without an answer
 				}
 			}))
 			t.Cleanup(s.Close)

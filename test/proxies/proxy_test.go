@@ -250,8 +250,8 @@ func (p *proxy) url(scheme, path string) string {
 	return scheme + "://localhost:" + port(p.address) + path
 }
 
-// transport returns a transport that connects to the proxy from a local address, with a new
-// connection for each request.
+// transport returns an HTTP transport that connects to the proxy from a local address. Each request has a new
+// connection.
 func (p *proxy) transport(from string) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The packages' scripts stop the service when the package is removed, but not when it is
-// upgraded. Without systemd they do nothing.
+// The packages' scripts stop the service when the package is removed, but not when it is upgraded. Where systemd does
+// not run, they do nothing.
 func TestPackageScripts(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

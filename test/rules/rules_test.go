@@ -87,7 +87,7 @@ func TestEachAlertHasItsRunbook(t *testing.T) {
 // Each metric in the rules is one that a node has. The rules' own tests show whether the labels are right.
 func TestMetricsExist(t *testing.T) {
 	t.Parallel()
-	metrics := read(t, root+"/docs/operate/metrics.md") // generated from the code
+	metrics := read(t, root+"/docs/operate/metrics.md") // this table is generated from the code
 	for _, name := range regexp.MustCompile(`[:\w]*\brefresher_\w+`).FindAllString(read(t, folder+"/refresher.rules.yml"), -1) {
 		if strings.Contains(name, ":") {
 			continue // a series that a rule records

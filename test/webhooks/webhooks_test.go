@@ -32,8 +32,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = time.Minute
 
-// The constants prefixed and raw are secrets in the two forms that a node accepts. The constant another is a different
-// secret.
+// prefixed and raw are secrets in the two forms that a node accepts. The constant `another` is a secret that only
+// another node has.
 const (
 	prefixed = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
 	raw      = "a text with bytes ÄÖ, not base64"

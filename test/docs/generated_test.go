@@ -37,7 +37,7 @@ var errorMeanings = []struct {
 	{session.CodeForbidden, "the credential does not grant this, it was revoked, or your back end refuses it"},
 	{session.CodeUnknownSession, "session and key do not fit together here"},
 	{session.CodeRateLimited, "too many messages; over HTTP, too many requests"},
-	{session.CodeUnavailable, "not now, since there is no room, or the service cannot ask what it depends on; obey `reconnect` or `Retry-After`, or back off"},
+	{session.CodeUnavailable, "the node is full, or cannot reach a system that it needs for the answer; obey `reconnect` or `Retry-After`, or back off"},
 	{session.CodeInternal, "the server failed; back off"},
 }
 

@@ -123,7 +123,6 @@ func encodeSigned(t *Token) []byte {
 		case ServiceAPaaS:
 			b = appendString(appendString(b, s.Room), s.User)
 			b = le.AppendUint16(b, uint16(s.Role))
-		case ServiceFPA: // FPA has no names
 		}
 	}
 	return b

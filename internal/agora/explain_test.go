@@ -90,7 +90,7 @@ func TestExplain(t *testing.T) {
 		name  string
 		text  string
 		use   Use
-		after session.UnixSec // time since the token was issued, in seconds
+		after session.UnixSec // seconds from the issue of the token to the call of Explain
 		certs []string
 		want  []string // severity and code of each finding
 		says  string   // part of a finding's text

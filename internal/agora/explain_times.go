@@ -41,7 +41,7 @@ func (e *examination) times(t *Token, s *Service) {
 	case access > end:
 		e.warn(FindingSilentEnd, "the token ends at %s, %s before its privilege to get in: SDKs watch the privilege, so no token-privilege-will-expire event comes; the call is cut off and can't be rejoined; set both to the same end", moment(end), access.Sub(end))
 		access = end
-	case access < end && t.Version == V007: // in a 006 token this is normal, since its field ts is always 24 hours after the issue
+	case access < end && t.Version == V007: // no warning for a 006 token, whose field ts is always 24 hours after the issue
 		e.warn(FindingCutOff, "its privilege to get in ends at %s, %s before the token: the call is cut off there", moment(access), end.Sub(access))
 	}
 	e.publishing(s, access)

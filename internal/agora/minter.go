@@ -35,7 +35,7 @@ func NewMinter(appID, certificate string) (*Minter, error) {
 	return &Minter{appID: appID, certificate: &certificate, fingerprint: Fingerprint(certificate)}, nil
 }
 
-// Fingerprint returns a name for an App Certificate that reveals no part of it.
+// Fingerprint returns an identifier of an App Certificate. It reveals no part of the certificate.
 func Fingerprint(certificate string) session.Fingerprint {
 	b, err := hkdf.Key(sha256.New, []byte(certificate), nil, "refresher certificate fingerprint 1", 4)
 	if err != nil {

@@ -134,7 +134,6 @@ func TestMintSingle(t *testing.T) {
 	}}, Service{Type: ServiceRTM, User: "ana", Privileges: []Privilege{{ID: 1, Name: "login"}}})
 }
 
-// The RTM token of a stream channel has the same content as the classic Go server's.
 func TestMintStream(t *testing.T) {
 	m := newMinter(t, V007).Minter
 	for role, privileges := range map[session.Role][]Privilege{

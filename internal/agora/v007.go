@@ -12,8 +12,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Sizes, in bytes, of the largest token that passes validation: for RTC as a publisher with the
-// longest channel and account, and RTM. They are the sizes of buffers on the stack.
+// These are the sizes, in bytes, of the parts of the largest token that passes validation: for RTC and RTM, as a
+// publisher with the longest channel and account. Buffers on the stack have these sizes.
 const (
 	headSize  = 2 + hexDigits + 4 + 4 + 4
 	maxRTC    = 2 + 2 + 4*(2+4) + 2 + maxChannel + 2 + maxAccount

@@ -78,8 +78,8 @@ func Validate(id session.Identity) error {
 	return nil
 }
 
-// ValidateRTC checks channel (1 to 64 bytes of Agora's set, or "*", the wildcard) and user: a uid,
-// or an account of at most 255 bytes of that set, but not both, since the token could name only one
+// ValidateRTC checks channel (1 to 64 bytes of the characters that Agora allows, or "*", the wildcard) and user: a uid,
+// or an account of at most 255 bytes of those characters, but not both, since the token could name only one
 // of them. The account "0" is refused: apps send it if they have no name, but a token for the
 // account "0" does not work for a user who joins with uid 0. An account that consists of a uid's
 // digits is allowed, since Agora's token for it is the uid's token.
@@ -106,7 +106,7 @@ func ValidateRTC(r session.RTC) error {
 	return nil
 }
 
-// ValidateRTM checks the user id: 1 to 64 bytes of Agora's set. It refuses a leading '_', and the
+// ValidateRTM checks the user id: 1 to 64 bytes of the characters that Agora allows. It refuses a leading '_', and the
 // ids "null" and "0", which apps send for a client without a name.
 func ValidateRTM(r session.RTM) error {
 	if err := checkName("rtm.userId", r.UserID, maxRTMUser, rtcBytes); err != nil {

@@ -18,10 +18,10 @@ import (
 // move is one step of a random run.
 type move struct {
 	After   time.Duration
-	Mood    string         // new behaviour of the back end; empty for no change
-	Action  session.Action // the action of the approval request, if Mood is empty
-	Session string         // the requesting session; empty before the session has an id
-	Within  time.Duration  // deadline of the caller's context; 0 for none
+	Mood    string // new behaviour of the back end; empty if the move is an approval request
+	Action  session.Action
+	Session string        // the requesting session; empty before the session has an id
+	Within  time.Duration // deadline of the caller's context; 0 for none
 }
 
 func drawMove(t *rapid.T) move {

@@ -21,7 +21,7 @@ func endpointFor(t *testing.T, url string) *endpoint {
 	return e
 }
 
-// roundTrip is a transport made of a function.
+// roundTrip is an http.RoundTripper made of a function.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

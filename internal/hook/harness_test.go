@@ -65,7 +65,6 @@ type harness struct {
 	settled map[string]bool // guarded by mu; whether an event was delivered, by id
 }
 
-// newHarness makes a harness, which the method `run` starts.
 func newHarness(t *testing.T) *harness {
 	t.Helper()
 	h := &harness{t: t, answer: accept, began: time.Now(), ids: make(map[string]bool), settled: make(map[string]bool)}
@@ -90,7 +89,7 @@ func (h *harness) config() Config {
 	}
 }
 
-// run starts both Runs, which go on until the test ends or stop is called.
+// run starts the Approval and the Events. They run until the test ends or the method `stop` is called.
 func (h *harness) run() *harness {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	h.cancel = cancel
@@ -100,7 +99,7 @@ func (h *harness) run() *harness {
 	return h
 }
 
-// stop ends both Runs and returns how long that took.
+// stop ends the Approval and the Events, and returns how long that took.
 func (h *harness) stop() time.Duration {
 	began := time.Now()
 	h.cancel()
@@ -303,8 +302,7 @@ func (h *harness) ask(ctx context.Context, q Request) *call {
 	return c
 }
 
-// askMany makes n different requests in the background, and returns when each has its answer, or waits in the queue
-// or for the back end.
+// askMany makes n different requests in the background, and returns when all goroutines block.
 func (h *harness) askMany(action session.Action, n int) (all []*call) {
 	for i := range n {
 		all = append(all, h.ask(h.t.Context(), approvalOf(action, fmt.Sprintf("%s%05d", action, i))))

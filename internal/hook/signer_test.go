@@ -54,9 +54,9 @@ func TestSecretsThatCannotBeMeant(t *testing.T) {
 		"whsec_" + base64Of24[:28] + "aHU=": size + "23",
 		"whsec_" + strings.Repeat(base64Of24, 2) + "aHVzaGh1c2hodXNoaHVzaHU=": size + "65",
 		"whsec_hush-hush, which is text, not base64":                          form,
-		"whsec_" + base64Of24 + "aHVzaGh1c2g":                                 form, // padding is missing
-		"whsec_" + base64Of24 + "aB==":                                        form, // unused bits are set
-		"whsec_" + base64Of24 + "_-_-":                                        form, // base64 for URLs
+		"whsec_" + base64Of24 + "aHVzaGh1c2g":                                 form, // without the padding
+		"whsec_" + base64Of24 + "aB==":                                        form, // the unused bits of the last character are not zero
+		"whsec_" + base64Of24 + "_-_-":                                        form, // the alphabet of base64 for URLs
 		strings.Repeat("a", 24):                                               "",
 		strings.Repeat("a", 1000):                                             "",
 		"WHSEC_" + strings.Repeat("!", 24):                                    "",

@@ -100,7 +100,7 @@ func (l *Log) run() {
 	}
 }
 
-// write writes complete lines; if the output ends within a line, it begins a new one first.
+// write writes complete lines. If the output ends in the middle of a line, write ends that line first.
 func (l *Log) write(lines []byte) error {
 	if l.torn { // the torn line is already counted as dropped
 		if _, err := l.output.Write([]byte("\n")); err != nil {
@@ -150,7 +150,7 @@ func (l *Log) take(batch *bytes.Buffer) bool {
 	return true
 }
 
-// drop counts the lines in text, which could not be written.
+// drop adds the number of lines in text, which could not be written, to the count of dropped lines.
 func (l *Log) drop(text []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

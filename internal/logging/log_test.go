@@ -120,7 +120,7 @@ func TestAnOutputThatIsFullForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &output{room: 22}
 		l := New(o, plain)
-		for _, word := range []string{"one", "two", "three"} { // these lines have 18, 18 and 20 bytes
+		for _, word := range []string{"one", "two", "three"} { // the first line has 18 bytes; of the second, 4 bytes are written
 			l.Logger.Info("line", "word", word)
 			synctest.Wait()
 		}

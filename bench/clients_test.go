@@ -55,7 +55,7 @@ type step struct {
 
 const hangUp = "\x00"
 
-// These are operations. A client does the next step when it has the answer to the step before. The last step of
+// The operations of a client. It does the next step when it has the answer to the previous one. The last step of
 // connecting, the ack of the first bundle, has no answer.
 var (
 	connecting   = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
@@ -72,7 +72,7 @@ type clients struct {
 	dialect
 	server unix.SockaddrInet4
 	ttl    int                           // requested lifetime of tokens, in seconds
-	onPush func(c *call, message []byte) // called for each push, unless it is nil
+	onPush func(c *call, message []byte) // run calls it for each push, unless it is nil
 	poller *poller
 	byFD   map[int]*call
 	all    []*call
@@ -113,9 +113,9 @@ func (s *clients) close() {
 // patience is how long a server may take to answer.
 const patience = 15 * time.Second
 
-// run lets clients of the list `who`, in turn, do all steps, until that was done `count` times. If the interval `every`
-// is 0, `atOnce` clients do so at the same time. Otherwise a client begins after each interval, even if clients before
-// still wait for answers.
+// run lets the clients of the list `who`, in turn, do all steps, until `count` clients have done them. If the interval
+// `every` is 0, `atOnce` clients are busy at a time. Otherwise a client begins after each interval, even while earlier
+// clients still wait for answers.
 func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.Duration) error {
 	begun, done := 0, 0
 	start := time.Now()

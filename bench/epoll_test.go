@@ -23,12 +23,13 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd}, err
 }
 
-// add registers a socket for input. Closing the socket ends the registration.
+// add registers a socket, so that the method `wait` returns it when it has input. Closing the socket ends the
+// registration.
 func (p *poller) add(fd int) error {
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// wait returns the sockets with input, or none after the timeout. A negative timeout never ends.
+// wait returns the sockets with input, or none after the timeout. With a negative timeout it waits without limit.
 func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	var limit *unix.Timespec
 	if timeout >= 0 {

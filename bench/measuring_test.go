@@ -15,7 +15,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// These are the numbers of clients.
+// manyCalls and pacedCalls are how many clients a busy and a paced measurement has.
 func manyCalls() int  { return size(5000, 50) }
 func pacedCalls() int { return size(1500, 20) }
 

@@ -195,8 +195,8 @@ func (p *process) scrape() (used int64, err error) {
 	return used, nil
 }
 
-// profile records a CPU profile of refresher for a second, if -profiles is set. The channel receives when the profile
-// is written.
+// profile records a CPU profile of refresher for a second, if -profiles is set. The channel receives the outcome when
+// the profile is written.
 func (p *process) profile(server string, o operation) <-chan error {
 	done := make(chan error, 1)
 	if p.ops == "" || *profiles == "" {
@@ -240,7 +240,7 @@ func used() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// These cores are equal if there is only one.
+// Core of the clients, and core of the server. They are equal if the machine has only one core.
 var clientCore, serverCore int
 
 // choosePins gives the last allowed core to this process and Redis, and the first one to the servers.

@@ -97,7 +97,7 @@ func (c *callCommand) user() string {
 	return cmp.Or(c.Account, strconv.FormatUint(uint64(c.UID), 10))
 }
 
-// call prints what happens to one call, and accepts or refuses tokens as an SDK would.
+// call prints what happens to one call. It stands for the SDK: it accepts or refuses tokens.
 type call struct {
 	command *callCommand
 	client  *client.Client
@@ -187,7 +187,7 @@ func (c *call) notify(n client.Event) {
 	}
 }
 
-// uselessError is an error that every further attempt to connect would meet too. Its text says what to change.
+// uselessError is an error that every further attempt to connect would meet again. Its text says what to change.
 type uselessError struct{ text string }
 
 func (e *uselessError) Error() string { return e.text }

@@ -82,7 +82,7 @@ func (c *demoCommand) Run(from *sources) (err error) {
 	}
 	config.Page = page.Handler
 	config.DrainWindow = min(config.DrainWindow, time.Second)
-	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // so that sessions have new tokens before the edge refuses the old certificate
+	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // sessions must have new tokens before the edge refuses the old certificate
 	var reloads <-chan os.Signal
 	if signer != nil {
 		config.CertificateChanged, reloads = signer.changed, signer.reloads
@@ -130,7 +130,7 @@ func (c *demoCommand) ownPage() bool { return c.Auth == "jwt" }
 // page returns the demo page, and the stand-in for Agora's edge that holds the calls. The stand-in is nil if Agora
 // holds them. The signer is nil unless the App Certificate was generated.
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
-	ttl := max(c.TokenTTL, time.Second) // if the lifetime is too short, app.New refuses it later
+	ttl := max(c.TokenTTL, time.Second) // the page gets a valid lifetime here; app.New refuses one that is too short
 	config := demo.Config{
 		AppID: c.AppID, Version: build.Info().Version, WarnBefore: agoraWarning,
 		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),

@@ -37,7 +37,7 @@ func (c *healthCommand) Run() error {
 	if err != nil {
 		return fmt.Errorf("ops-listen: %w", err)
 	}
-	// This transport ignores proxies that environment variables name, since the request stays on this machine.
+	// The transport ignores the proxies of environment variables, since the request stays on this machine.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {

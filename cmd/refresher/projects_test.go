@@ -16,7 +16,7 @@ import (
 	"refresher/internal/project"
 )
 
-// publicKey is an Ed25519 public key, whose private key was thrown away.
+// publicKey is an Ed25519 public key, whose private key was deleted.
 const publicKey = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAxH3FnLj4IWnOeT4wVVwMvNCRaS5pJXtN5/qAdh+6XWQ=\n-----END PUBLIC KEY-----\n"
 
 func TestProjectsFile(t *testing.T) {

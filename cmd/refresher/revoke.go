@@ -67,7 +67,7 @@ type revocationInfo struct {
 	Until         session.UnixSec `json:"until"`
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
 
-	// These fields are missing in lists, and in the answer to a lift.
+	// The fields below are missing in lists, and in the answer when a revocation is lifted.
 	Ended        *int            `json:"ended"`
 	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0 if no session was ended
 	Complete     bool            `json:"complete"`
@@ -108,8 +108,8 @@ func (r *revocationInfo) print() error {
 	return printRows(append(rows, [2]string{"classic tokens end", moment(r.ClassicEndsAt, "-")}))
 }
 
-// alsoDone returns err, after it has printed the revocation that an error answer may contain: while the store is
-// unreachable, one node applies the revocation alone and answers 503, since the other nodes do not know of it yet.
+// alsoDone prints the revocation that an error answer may contain, and returns err. While the store is unreachable, one
+// node applies the revocation alone and answers 503, since no other node knows of it yet.
 func (o *operator) alsoDone(err error, r *revocationInfo) error {
 	refusal, ok := errors.AsType[*refusalError](err)
 	if !ok || len(refusal.body.Done) == 0 {

@@ -74,7 +74,8 @@ func parseDuration(text string) (time.Duration, error) {
 // longer one may be a secret that the user gave instead of a path.
 const maxShownName = 24
 
-// existingFile returns an error unless the path is empty, which means that the setting is not set, or names a file.
+// existingFile returns an error if the path does not name a file. An empty path is valid: it means that the setting is
+// not set.
 func existingFile(path string) (string, error) {
 	shown := strconv.Quote(path)
 	if len(path) > maxShownName && filepath.Dir(path) == "." && filepath.Ext(path) == "" {

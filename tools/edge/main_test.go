@@ -47,7 +47,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	// This is one of Agora's test vectors: a valid token that expired in 1970.
+	// The token is one of Agora's test vectors: it is valid, but expired in 1970.
 	const old = "007eJxSYBBbsMMnKq7p9Hf/HcIX5kce9b518kCiQgSr5Zrp4X1Tu6UUGCzNDZwdjU1TUs0Mkk1MzExMk5ISUy0SjQxNDcwMk4yN3b8IMEQwMTAwMoAwBIL4CgzmKeZGxmamqUmWFsYmFqbGluapxqnGaZYpJmYGSSkpiVwMRhYWRsYmhkbmxoAAAAD//8JqJOM="
 	fmt.Fprintln(client, `{"op":"join","leg":"rtc","channel":"7d72365eb983485397e3e3f9d460bdda","user":"2882341273","token":"`+old+`","id":1}`)
 	if !lines.Scan() || !strings.Contains(lines.Text(), `msg="join refused"`) || !strings.Contains(lines.Text(), "code=109") {

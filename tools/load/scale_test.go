@@ -22,7 +22,7 @@ import (
 // loadEnv is an environment variable with which the test binary runs as the load command.
 const loadEnv = "REFRESHER_TEST_LOAD"
 
-// These flags are the sizes of BenchmarkScale. Without them, as in make bench, it is small.
+// BenchmarkScale has these sizes. With the defaults, as in make bench, it is small.
 var (
 	scaleCalls = flag.Int("calls", 600, "BenchmarkScale: calls in all")
 	scaleRate  = flag.Int("rate", 300, "BenchmarkScale: joins a second")

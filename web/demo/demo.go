@@ -193,5 +193,5 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the write fails if the client has gone, and then nobody needs an answer
+	_, _ = w.Write(body) // the write fails only if the client has gone
 }

@@ -124,7 +124,7 @@ func TestEdgeIsForPagesOfAllowedOrigins(t *testing.T) {
 	t.Cleanup(server.Close)
 	for origin, want := range map[string]int{
 		server.URL: http.StatusSwitchingProtocols, "https://app.example.com": http.StatusSwitchingProtocols,
-		"":                     http.StatusSwitchingProtocols, // not from a page
+		"":                     http.StatusSwitchingProtocols, // without the header Origin, so not from a web page
 		"https://evil.example": http.StatusForbidden, "http://127.0.0.1:1": http.StatusForbidden, "null": http.StatusForbidden,
 	} {
 		if _, status, _ := dial(t, server, origin); status != want {

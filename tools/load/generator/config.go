@@ -23,7 +23,7 @@ const (
 	maxChannel  = 64 // bytes
 )
 
-// These are the services for which a call can have tokens.
+// Names of the services for which a call can have tokens.
 const (
 	RTC  = "rtc"
 	RTM  = "rtm"
@@ -37,7 +37,7 @@ type Config struct {
 	URLs []string
 	// Remote allows targets on other machines.
 	Remote bool
-	// Calls is the number of calls, of which JoinRate begin in each second.
+	// Calls is the number of calls. JoinRate of them begin in each second.
 	Calls    int
 	JoinRate float64
 	// Duration is the time from the first join until the calls leave.

@@ -162,7 +162,7 @@ func (g *Generator) isOver() bool {
 // a connection takes a millisecond instead of 20 µs.
 const callsPerSource = 5000
 
-// source returns the loopback address 127.x.y.z of call n. No two processes use the same.
+// source returns the loopback address 127.x.y.z of call n. Each process uses other addresses.
 func source(n int) *net.TCPAddr {
 	pid := os.Getpid()
 	return &net.TCPAddr{IP: net.IPv4(127, byte(1+pid>>8%254), byte(pid), byte(1+n/callsPerSource))}
@@ -170,8 +170,8 @@ func source(n int) *net.TCPAddr {
 
 // dial connects.
 func dial(n int, target *url.URL) (net.Conn, error) {
-	// Keep-alive probes are off: Go would send one after each 15 s of silence, which is more often than the heartbeats,
-	// while browsers send none.
+	// Keep-alive probes are off. Go would send them every 15 s of silence, which is more often than the heartbeats;
+	// browsers send none.
 	dialer := net.Dialer{Timeout: client.AnswerTimeout, KeepAlive: -1}
 	host, port := target.Hostname(), target.Port()
 	if port == "" {

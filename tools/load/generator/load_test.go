@@ -277,7 +277,7 @@ func TestASlowSDKLosesItsTokens(t *testing.T) {
 	}
 }
 
-// One call has joined. A second call counts as one without tokens, if the service has told it to come later or has not
+// One call has joined. A second call counts as one without tokens if the service has told it to retry later, or has not
 // answered for long. A call that has just begun does not count.
 func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -72,7 +72,7 @@ const maxNames = 100
 
 func (s *stats) failed(name string) { s.count(s.errors, name) }
 
-// asked counts a message in which the service tells a call to reconnect, which is no error.
+// asked counts a message that tells a call to reconnect. Such a message is no error.
 func (s *stats) asked(reason string) { s.count(s.reconnects, reason) }
 
 func (s *stats) count(names map[string]uint64, name string) {
@@ -94,7 +94,7 @@ func (s *stats) notConnected(err error) {
 	}
 }
 
-// nobody reports whether every attempt to connect failed.
+// nobody reports whether all attempts to connect have failed.
 func (s *stats) nobody() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

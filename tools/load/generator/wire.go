@@ -14,8 +14,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// These are sizes of a connection's buffer in bytes. With its header a pong has 37 bytes, a push for two services about
-// 600, and the message joined about 900.
+// The buffer of a connection has these sizes, in bytes. A pong with its header has 37 bytes, a push for two services
+// about 600, and the message joined about 900.
 const (
 	idleSize   = 64 // while the connection waits for a message
 	bufferSize = 2 << 10
@@ -30,8 +30,8 @@ const (
 	opPong  = 0xA
 )
 
-// This is the sample key of RFC 6455, section 1.3, with its answer. A random key would only prove that the peer is not
-// a cache.
+// The key and its answer are the sample in RFC 6455, section 1.3. A random key would only prove that the peer is not a
+// cache.
 const (
 	handshakeKey    = "dGhlIHNhbXBsZSBub25jZQ=="
 	handshakeAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

@@ -11,7 +11,7 @@ import (
 
 // Input is the load for which a plan is made. Errors about a field name its flag.
 type Input struct {
-	Sessions int64 // sessions at the same time
+	Sessions int64 // number of open sessions
 	// TTL is the lifetime of tokens. RenewBefore is the head start, that is how long before their expiry tokens are
 	// renewed; 0 means the default.
 	TTL, RenewBefore time.Duration

@@ -140,7 +140,7 @@ func TestSessionsThatNobodyLeft(t *testing.T) {
 	without := made(t, in)
 	in.WithoutLeave = 0.5
 	p := made(t, in)
-	// 16.7 calls begin in a second. Half of them end without leave, and those that began in the last hour still have
+	// 16.7 calls begin in a second, and half of them end without leave. Calls that began in the last hour still have
 	// sessions.
 	if p.Detached < 29_999 || p.Detached > 30_001 || without.Detached != 0 {
 		t.Errorf("%v detached, %v without", p.Detached, without.Detached)

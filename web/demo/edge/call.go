@@ -33,7 +33,8 @@ const (
 )
 
 // Events returns the call's events. A reader that falls 64 events behind loses the oldest. The channel is closed when
-// the call has ended. That is no event of Agora: a client is not told when its token expires silently.
+// the call has ended. The close itself is no event at Agora, where a client does not notice that its token has expired
+// silently.
 func (c *Call) Events() <-chan Event { return c.events }
 
 // Renew replaces the token, or returns an *Error without changing the call.
@@ -195,8 +196,7 @@ func (c *Call) leave(now time.Time) {
 	c.finish(left)
 }
 
-// giveWay ends the call because its user joins again, here or elsewhere. The new call continues its history, and ends a
-// loss.
+// giveWay ends the call because its user joins again. The new call continues the history of this one, and ends a loss.
 func (c *Call) giveWay(now time.Time) {
 	if c.state == inCall {
 		reason := ReasonSameUserLogin

@@ -32,7 +32,7 @@ type Edge struct {
 	closed       bool                  // guarded by mu
 	notes        []note                // guarded by mu; log lines that are not written yet
 	logging      bool                  // guarded by mu; whether a goroutine is writing log lines
-	logged       sync.Cond             // signals that logging has become false; its Locker is mu
+	logged       sync.Cond             // wakes goroutines that wait until logging is false; its Locker is mu
 }
 
 // New returns an Edge for one App ID.

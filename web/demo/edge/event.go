@@ -16,7 +16,7 @@ const (
 
 // Reasons of a StateChange.
 const (
-	ReasonUIDBanned     = "UID_BANNED"      // in RTC; the SDK gives this reason when the same uid joins again, too
+	ReasonUIDBanned     = "UID_BANNED"      // in RTC, where the SDK has one reason for a ban and for a second join of the same uid
 	ReasonSameUserLogin = "SAME_USER_LOGIN" // in RTM and Chat
 )
 

@@ -9,5 +9,5 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pass advances the clock of a synctest bubble.
+// pass lets time pass on the fake clock of testing/synctest.
 func pass(d time.Duration) { time.Sleep(d) } // bubble

@@ -24,7 +24,7 @@ type CallRecord struct {
 
 // Tally has the figures of one call, or the sums of all calls. Times are in seconds.
 type Tally struct {
-	LostSeconds      float64  `json:"lostSeconds"` // for how long calls were down because of their tokens
+	LostSeconds      float64  `json:"lostSeconds"` // seconds in which calls were down because of their tokens
 	HeldSeconds      float64  `json:"heldSeconds"`
 	Joins            int      `json:"joins"`
 	JoinsRefused     int      `json:"joinsRefused"` // refused because of the token; the sum also has the joins of calls that were never admitted

@@ -40,7 +40,7 @@ func readVectors(t testing.TB) []vector {
 	return file.Vectors
 }
 
-// The vectors expired in 1970; all else about them is verified.
+// TestVectors verifies everything about the vectors but their expiry, which is in 1970.
 func TestVectors(t *testing.T) {
 	keys := keyring{appID: testApp, certificates: []string{secondCert, testCert}}
 	admitted := map[Leg]int{}

@@ -13,7 +13,7 @@ const maxToken = 2047
 // keyring has what verifies tokens.
 type keyring struct {
 	appID        string
-	certificates []string // one or two, of which each is valid
+	certificates []string // one or two valid certificates
 }
 
 // verify returns the grant of a token whose signature is valid for the App ID, the channel and the user. The caller

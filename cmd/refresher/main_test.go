@@ -116,7 +116,7 @@ type service struct {
 	t         *testing.T
 	cmd       *exec.Cmd
 	log       *bufio.Reader
-	said      strings.Builder // what was read of the log
+	said      strings.Builder // the part of the log that was read
 	addr, ops string
 }
 

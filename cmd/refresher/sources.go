@@ -40,7 +40,7 @@ var (
 	kongVariable = regexp.MustCompile(`(?s) \(from envar [A-Z0-9_]+=".*"\)$`)
 )
 
-// named returns the error err with the settings at the beginning of its text named as the user wrote them.
+// named returns the error err with another text: the settings at its beginning have the names that the user wrote.
 func (s *sources) named(err error) error {
 	if err == nil {
 		return nil

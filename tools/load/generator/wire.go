@@ -46,7 +46,7 @@ var (
 // connection `net`.
 type wire struct {
 	net      net.Conn
-	buffer   []byte // input that was read; its array is `idle` or a larger one
+	buffer   []byte // input that was read, in the array `idle` or in a larger one
 	idle     [idleSize]byte
 	from     int // index of the first byte that was not used
 	stats    *stats

@@ -254,8 +254,8 @@ func (p *planner) drainWindow(out *Plan) float64 {
 	return math.Max(p.in.DrainWindow.Seconds(), math.Ceil(float64(out.Nodes.Sessions)/(p.joinRate*float64(max(1, out.Nodes.Count-1)))))
 }
 
-// lifetime returns the requested lifetime of tokens, or the shortest longer one whose head start is longer than two
-// storms and the time until a client notices that a machine has gone silent.
+// lifetime returns the recommended lifetime of tokens: the requested one, or a longer one if needed, so that the head
+// start is longer than two storms and the time until a client notices that a machine has gone silent.
 func (p *planner) lifetime(out *Plan) float64 {
 	policy := session.Policy{RenewBefore: p.in.RenewBefore}
 	for _, minutes := range []int{0, 2, 5, 10, 20, 30, 60} {

@@ -10,7 +10,7 @@ const (
 	maxLifeSeconds = 24 * 60 * 60  // Agora limits the lifetime of a token to this
 )
 
-// grant has the rights of a token. Its times are in Unix seconds.
+// grant is what a token allows, and until when. Times are in Unix seconds.
 type grant struct {
 	tokenEnds   int64
 	joinEnds    int64 // expiry of the privilege to join, or the constant `never`

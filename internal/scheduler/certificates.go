@@ -19,7 +19,8 @@ const (
 )
 
 // signers holds each project's current certificate and the time of its last change. It is safe for
-// concurrent use. Readers take no lock, since every commit of a session reads it.
+// concurrent use. Readers take no lock, since
+// each commit of a session reads the certificate.
 type signers struct {
 	// certificate returns a project's certificate. It is nil if certificates never change.
 	certificate func(app string) session.Fingerprint
@@ -57,7 +58,8 @@ func (g *signers) lookup(app string) *session.Signer {
 func (g *signers) update(app string) *session.Signer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	// under the lock, so that a goroutine with an older certificate cannot overwrite a newer one
+	// The certificate is read under the lock, so that a goroutine with an older certificate cannot
+	// overwrite a newer one.
 	certificate := g.certificate(app)
 	before := *g.byApp.Load()
 	old := before[app]

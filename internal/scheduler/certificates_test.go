@@ -20,8 +20,8 @@ type certificate struct {
 	read        atomic.Int64
 }
 
-// in configures a node to sign with the test's certificate.
-func (c *certificate) in(config *settings, spread time.Duration) {
+// configure makes a node sign with the test's certificate.
+func (c *certificate) configure(config *settings, spread time.Duration) {
 	c.fingerprint.CompareAndSwap(0, 1)
 	config.Minter, config.Certificate, config.Policy.CertificateSpread = c, c.name, spread
 }
@@ -61,7 +61,7 @@ func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sessions, spread = 100, 5 * time.Minute
 		c, signs := testConfig(t), &certificate{}
-		signs.in(&c, spread)
+		signs.configure(&c, spread)
 		s := start(t, c)
 		wantCounted := func(certificates ...string) {
 			t.Helper()
@@ -98,7 +98,7 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sessions, spread, flips = 1000, 100, 645
 		c, signs := testConfig(t), &certificate{}
-		signs.in(&c, spread*time.Second)
+		signs.configure(&c, spread*time.Second)
 		s := start(t, c)
 		clients := joinedMany(t, s, sessions, 2*time.Hour)
 		wait(time.Minute)

@@ -13,10 +13,10 @@ import (
 // tokens are minted and while a push is written, so that only one operation on a session runs at a
 // time. A method that changes the session requires the lock; its caller commits.
 type entry struct {
-	lock   // guards all fields except slot and those marked as fixed
+	lock   // guards all fields except engine, claims and slot
 	engine *Scheduler
-	// fixed: the claims when the entry was made; the session's epoch, role and terms may have
-	// changed since
+	// claims never changes. The session's epoch, role and terms may have changed since the entry was
+	// made.
 	claims session.ResumeClaims
 
 	session *session.Session
@@ -122,7 +122,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 	epoch := e.session.Epoch()
 	e.client = client
 	s.tracer.replace(e, o)
-	e.emit(of(evIssued, &push))
+	e.emit(pushEvent(evIssued, &push))
 	s.table.clearAdopted(e)
 	sealed, err := s.config.Sealer.Seal(e.session.Claims())
 	if err == nil {
@@ -138,7 +138,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 		e.discard() // no client has the session's key, so no client can resume it
 		return nil, err
 	case resumed:
-		e.emit(of(evResumed, &push))
+		e.emit(pushEvent(evResumed, &push))
 	default: // a join's tokens need no ack
 		e.emit(event{kind: evJoined})
 	}

@@ -63,9 +63,9 @@ const (
 	evDropped                         // this node discarded the session: another node has it, or its join failed
 )
 
-// of returns an event about a push. It copies the push's fields, so that the push itself does not
+// pushEvent returns an event about a push. It copies the push's fields, so that the push itself does not
 // escape to the heap.
-func of(k kind, p *session.Push) event {
+func pushEvent(k kind, p *session.Push) event {
 	return event{kind: k, seq: p.Seq, attempt: p.Attempt, cause: p.Cause}
 }
 

@@ -26,7 +26,7 @@ func TestNoTokenExceedsItsGrant(t *testing.T) {
 		minter := &strictMinter{t: t, grant: &grant, format: *cmp.Or(wanted, grant.Format, &usual)}
 		config := func() settings {
 			c := testConfig(t)
-			minter.in(&c, time.Second)
+			minter.configure(&c, time.Second)
 			c.Minter, c.Policy.DefaultFormat = minter, usual
 			return c
 		}

@@ -36,7 +36,8 @@ func (h *health) minted(err error, now time.Duration) {
 	case err != nil:
 		h.failed.Store(int64(max(1, now)))
 	case h.failed.Load() != 0:
-		// Written only if it changes: a write at each renewal would invalidate other CPUs' caches.
+		// The field is written only if it changes, since a write at each renewal would invalidate
+		// other CPUs' caches.
 		h.failed.Store(0)
 	}
 }

@@ -25,7 +25,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	key := session.ResumeClaims{Session: rand.Text(), App: j.Caller.App, Subject: j.Caller.Subject, Identity: j.Identity, Terms: terms}
 	operation := s.tracer.begin("join", key.Session, now.Wall)
 	defer func() { operation.refused(err) }()
-	ctx = operation.in(ctx)
+	ctx = operation.withSpan(ctx)
 	decision := s.decide(ctx, session.Request{Action: session.ActionJoin, Claims: &key, Caller: &j.Caller})
 	if err := ctx.Err(); err != nil {
 		return nil, err

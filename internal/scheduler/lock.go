@@ -42,7 +42,7 @@ func (l *lock) Do(f func()) {
 	l.runDeferred()
 }
 
-// runDeferred runs the deferred work. If the lock is held, it leaves the work to the holder.
+// runDeferred runs the deferred work. If the lock is held, its holder will run the work.
 func (l *lock) runDeferred() {
 	for l.deferred.Load() != nil && l.mu.TryLock() {
 		var oldest *work

@@ -190,7 +190,7 @@ func check(t testing.TB, ok bool, format string, args ...any) {
 	}
 }
 
-// equal fails the test if have differs from want; what names the value.
+// equal fails the test if `have` differs from `want`. The argument `what` names the value.
 func equal[T comparable](t testing.TB, what string, have, want T) {
 	t.Helper()
 	check(t, have == want, "%s: have %v, want %v", what, have, want)
@@ -297,7 +297,7 @@ type fakeClient struct {
 	record     record             // guarded by mu
 }
 
-// record is what a fakeClient has received.
+// record contains the messages that a fakeClient has received.
 type record struct {
 	joined    session.Joined
 	pushes    []session.Push
@@ -308,7 +308,7 @@ type record struct {
 	expiresAt session.UnixSec
 }
 
-// got returns what the client has received so far.
+// got returns the messages that the client has received so far.
 func (p *fakeClient) got() record {
 	p.mu.Lock()
 	defer p.mu.Unlock()

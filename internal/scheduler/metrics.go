@@ -11,8 +11,8 @@ import (
 	"refresher/internal/session"
 )
 
-// atRiskUnder is a remaining lifetime of a client's tokens. A session with an unconfirmed
-// renewal and less time left counts as at risk. Agora's SDK warns 30 s before the expiry.
+// atRiskUnder is the remaining lifetime of a client's tokens below which a session with an
+// unconfirmed renewal counts as at risk. Agora's SDK warns 30 s before the expiry.
 const atRiskUnder = 30 * time.Second
 
 // lookAhead holds the bucket bounds of the metric refresher_schedule_due_seconds.

@@ -53,7 +53,7 @@ func (s *Scheduler) SaveAgain(id string) {
 	}
 }
 
-// SaveAllAgain enqueues the records of all open sessions of some shards.
+// SaveAllAgain enqueues the records of all open sessions of the given shards.
 func (s *Scheduler) SaveAllAgain(shards *store.ShardSet) {
 	if *shards == (store.ShardSet{}) {
 		return

@@ -91,7 +91,7 @@ func (e *entry) issue(cause session.Cause, now session.Instant) (session.Push, e
 		return session.Push{}, err
 	}
 	push := e.session.Issue(tokens, cause, now)
-	e.emit(of(evIssued, &push))
+	e.emit(pushEvent(evIssued, &push))
 	if push.Rejoin {
 		e.reportExpiry(true)
 	}
@@ -142,12 +142,12 @@ func (e *entry) send(push session.Push) {
 
 // push writes push to the client. If the write fails, it detaches the session.
 func (e *entry) push(push session.Push) {
-	e.emit(of(evPushing, &push))
+	e.emit(pushEvent(evPushing, &push))
 	_, span := e.engine.tracer.span(e.operation.context(), "push")
 	err := e.client.Push(push)
 	endSpan(span, err)
 	if err == nil {
-		e.emit(of(evPushed, &push))
+		e.emit(pushEvent(evPushed, &push))
 		return
 	}
 	e.emit(event{kind: evPushFailed, err: err})

@@ -68,7 +68,7 @@ func (s *Scheduler) peek(k *session.ResumeClaims) (connected bool, err error) {
 func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session.Client) (a session.Attachment, err error) {
 	operation := s.tracer.begin("resume", r.Session, s.clock.now().Wall)
 	defer func() { operation.refused(err) }()
-	ctx = operation.in(ctx)
+	ctx = operation.withSpan(ctx)
 	back := returning{engine: s, resume: r, attach: true}
 	e, err := back.reopen(ctx)
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session
 func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push session.Push, err error) {
 	operation := s.tracer.begin("renewal over HTTP", r.Session, s.clock.now().Wall)
 	defer func() { operation.refused(err) }()
-	ctx = operation.in(ctx)
+	ctx = operation.withSpan(ctx)
 	back := returning{engine: s, resume: r}
 	e, err := back.reopen(ctx)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push sess
 		back.abandon(e)
 		return session.Push{}, err
 	}
-	e.emit(of(evRenewed, &push))
+	e.emit(pushEvent(evRenewed, &push))
 	e.commit()
 	return push, nil
 }

@@ -37,7 +37,7 @@ func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.
 func TestAnyDay(t *testing.T) {
 	forSeeds(t, func(t *testing.T, r *rand.Rand) {
 		c, signs := testConfig(t), &certificate{}
-		signs.in(&c, upTo(r, time.Hour))
+		signs.configure(&c, upTo(r, time.Hour))
 		s := start(t, c)
 		var day sync.WaitGroup
 		for range 1 + r.IntN(4) {

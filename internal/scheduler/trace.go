@@ -122,8 +122,8 @@ func (o *operation) observe(ev *event, e *entry) {
 	}
 }
 
-// in returns ctx with the operation's span, or ctx unchanged if the operation is nil.
-func (o *operation) in(ctx context.Context) context.Context {
+// withSpan returns ctx with the operation's span, or ctx unchanged if the operation is nil.
+func (o *operation) withSpan(ctx context.Context) context.Context {
 	if o == nil {
 		return ctx
 	}

@@ -42,7 +42,8 @@ func (p *fakeClient) wantPushed(pushes int, cause session.Cause, role session.Ro
 	}
 }
 
-// applied checks the result of a wish for a session of node a, which has the role now.
+// applied checks the result of an operator's change of a session that is on node a and now has this
+// role.
 func applied(t *testing.T, result store.WishResult, role session.Role, state session.State) {
 	t.Helper()
 	r := &result.Record
@@ -51,8 +52,8 @@ func applied(t *testing.T, result store.WishResult, role session.Role, state ses
 	}
 }
 
-// A wish is applied at once on the session's own node, and within half a second if it is sent to
-// another node. The result of an end contains the expiry of the client's newest tokens, even if the
+// An operator's change of one session (a wish) is applied at once on the session's own node, and
+// within half a second if it is sent to another node. The result of an end contains the expiry of the client's newest tokens, even if the
 // client has not confirmed them.
 func TestWishIsApplied(t *testing.T) {
 	for asked, most := range map[string]time.Duration{"a": 0, "b": 500 * time.Millisecond} {
@@ -83,7 +84,7 @@ func TestWishIsApplied(t *testing.T) {
 	}
 }
 
-// A wish for a session of a dead node is applied by the node that adopts the session.
+// An operator's change of a dead node's session is applied by the node that adopts the session.
 func TestWishOfADeadNodesSession(t *testing.T) {
 	onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, ana *fakeClient) {
 		bob := joined(t, a.Scheduler, 10*time.Minute)
@@ -101,7 +102,7 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 	})
 }
 
-// A wish for a detached session is applied when its client returns, on any node.
+// An operator's change of a detached session is applied when its client returns, on any node.
 func TestWishOfADetachedSession(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -124,7 +125,8 @@ func TestWishOfADetachedSession(t *testing.T) {
 	})
 }
 
-// A renewal over HTTP applies a wish, even if the client would otherwise get the same tokens again.
+// A renewal over HTTP applies an operator's change, even if the client would otherwise get the same
+// tokens again.
 func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 	onTwoNodes(t, 10*time.Minute, func(t *testing.T, _ *cluster, a, b *member, p *fakeClient) {
 		p.current().Detach()
@@ -137,13 +139,14 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 		b.setRole(p.id(), session.Subscriber)
 		third := p.renewOn(a.Scheduler)
 		check(t, third.Seq == first.Seq+2 && third.Tokens.RTC == "subscriber", "after a wish elsewhere: %+v", third)
-		a.link.fail(away) // only the store has the next wish
+		a.link.fail(away) // only the store has the operator's next change
 		b.setRole(p.id(), session.Publisher)
 		equal(t, "role on another node", p.renewOn(b.Scheduler).Tokens.RTC, "publisher")
 	})
 }
 
-// While the store is down, a node applies wishes to its own sessions and stores them later.
+// While the store is down, a node applies operators' changes to its own sessions, and stores these
+// changes later.
 func TestWishWhileTheStoreIsAway(t *testing.T) {
 	onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, ana *fakeClient) {
 		a.link.fail(away)
@@ -168,7 +171,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// The error says whether a wish may have been stored.
+// The error says whether the operator's change may have been stored.
 func TestWishThatTheStoreDoesNotConfirm(t *testing.T) {
 	failWith := func(err error) func(request) error {
 		return func(r request) error {
@@ -236,7 +239,7 @@ func TestWishRefusals(t *testing.T) {
 	})
 }
 
-// A wish for a session that was joined just now succeeds on every node.
+// An operator's change of a session that was joined just now succeeds on every node.
 func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a, b := c.start("a"), c.start("b")
@@ -253,8 +256,8 @@ func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 	})
 }
 
-// A wish for a session that is locked while a push is written does not wait. It is applied after
-// the push. If the store is down too, the node has no record from which to answer.
+// An operator's change of a session that is locked while a push is written does not wait. The change
+// is applied after the push. If the store is down too, the node has no record from which to answer.
 func TestWishOfABusySession(t *testing.T) {
 	for _, up := range []bool{true, false} {
 		onTwoNodes(t, 10*time.Minute, func(t *testing.T, _ *cluster, a, _ *member, p *fakeClient) {
@@ -304,8 +307,8 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 	})
 }
 
-// A node that has missed that another node acquired the session applies no wish to its outdated
-// state, and does not end the session.
+// A node that has missed that another node acquired the session applies no operator's change to its
+// outdated state, and does not end the session.
 func TestWishAtAFormerOwner(t *testing.T) {
 	onTwoNodes(t, 10*time.Minute, func(t *testing.T, _ *cluster, a, b *member, p *fakeClient) {
 		a.link.set(func() { a.link.deaf = true })
@@ -319,7 +322,7 @@ func TestWishAtAFormerOwner(t *testing.T) {
 		equal(t, "sessions that the former owner keeps", len(a.table.open)+len(a.table.ended), 0)
 		moved.wantServed(1)
 
-		// The owner applies a wish once, even if it learns of the wish twice.
+		// The owner applies a change once, even if it learns of the change twice.
 		wish := store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Publisher}
 		again := <-b.ApplyWish(wish, result)
 		check(t, again.Applied && again.Version == result.Version, "result %+v, then %+v", result, again)
@@ -359,7 +362,7 @@ func TestWishIsApproved(t *testing.T) {
 		back := ana.on(b)
 		must(t, back.resume(ana))
 		wantAsked("resume publisher")
-		b.link.fail(away) // only the store has the next wish
+		b.link.fail(away) // only the store has the operator's next change
 		a.setRole(ana.id(), session.Subscriber)
 		back.current().Detach()
 		back.renewOn(a.Scheduler)
@@ -391,9 +394,9 @@ func TestApprovalIsOfARole(t *testing.T) {
 	})
 }
 
-// Operators send wishes to nodes that sometimes cannot reach the store, while the client moves
-// between the nodes. At the end the store and the client's tokens have the role of the wish with
-// the highest version.
+// Operators change the role through nodes that sometimes cannot reach the store, while the client
+// moves between the nodes. At the end the store and the client's tokens have the role of the change
+// with the highest version.
 func TestWishesConverge(t *testing.T) {
 	seeds := uint64(100)
 	if testing.Short() {
@@ -411,7 +414,7 @@ func TestWishesConverge(t *testing.T) {
 			}
 			p := joined(t, nodes[0].Scheduler, 10*time.Minute)
 			wait(time.Second)
-			var last store.WishResult // the wish with the highest version
+			var last store.WishResult // has the highest version
 			role := session.Subscriber
 			for range 30 {
 				m := nodes[random.IntN(len(nodes))]

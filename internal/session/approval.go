@@ -12,7 +12,7 @@ const (
 	ActionRenew  Action = "renew"
 )
 
-// approval is what the session knows of your back end's approvals. It is unused if none are
+// approval records your back end's approvals of the session. It is unused if no approvals are
 // required (Policy.ApprovalAhead is 0). The node requests an approval before each renewal; each
 // approval permits one bundle. If your back end does not answer, renewals continue for a grace
 // period: one lifetime of the tokens plus Policy.ApprovalGrace since the last approval. After the
@@ -53,8 +53,8 @@ func (s *Session) graceEnds() time.Duration {
 	return s.approved + s.Terms.TTL + s.policy.ApprovalGrace
 }
 
-// taskToMint returns the next step towards minting a bundle at the time due, and the time of that
-// step: Ask (request approval), Renew (mint) or Deny. The argument `expires` is when the newest
+// taskToMint returns the next step towards minting a bundle at the time `due`, and the time of
+// that step: Ask (request approval), Renew (mint) or Deny. The argument `expires` is when the newest
 // tokens expire.
 func (s *Session) taskToMint(due, expires time.Duration) (Task, time.Duration) {
 	q, ahead := &s.request, s.approvalAhead()
@@ -154,7 +154,7 @@ func (s *Session) SetRole(r Role) bool {
 	return true
 }
 
-// renewAt schedules a renewal for the time at, unless one is due earlier.
+// renewAt schedules a renewal for the time `at`, unless a renewal is due earlier.
 func (s *Session) renewAt(at time.Duration, cause Cause) {
 	if due, _ := s.scheduledRenewal(); at < due {
 		s.renewBy, s.renewCause = at, cause

@@ -110,8 +110,8 @@ func (s *Session) Deadline() time.Duration {
 }
 
 // unreachableAt returns when a detached session is reported as unreachable. A client that renews
-// over HTTP does so before the head start begins, so it counts as unreachable a quarter of the head
-// start later. A client that was connected shortly before has up to returnGrace to reconnect.
+// over HTTP does so before the head start begins, so a client that has not renewed a quarter of the
+// head start later counts as unreachable. A client that was connected shortly before has up to returnGrace to reconnect.
 func (s *Session) unreachableAt() time.Duration {
 	grace := min(returnGrace, max(0, s.issued.expires-s.detachedAt)/2)
 	return min(max(s.issued.expires-s.RenewBefore()*3/4, s.detachedAt+grace), s.issued.expires)

@@ -82,7 +82,7 @@ func (d *delivery) AssumeIssued() {
 // knows that the client has them; 0 if unknown.
 func (d *delivery) HeldExpires() time.Duration { return d.held.expires }
 
-// Skip leaves one seq unused, because another node may have used it for a bundle that it sent on a
+// Skip leaves one seq unused, because another node may have pushed a bundle with that seq on a
 // connection that is still open.
 func (d *delivery) Skip() { d.issued.seq++ }
 
@@ -127,8 +127,8 @@ func (d *delivery) settle(now Instant) Acked {
 	return a
 }
 
-// AssumeTaken records that the client has the bundle that it last got over HTTP. The caller uses it
-// for a client that renews over HTTP and does not send the seq of its bundle.
+// AssumeTaken records that the client has the bundle that it last got over HTTP. The caller uses
+// AssumeTaken for a client that renews over HTTP and does not send the seq of its bundle.
 func (d *delivery) AssumeTaken(now Instant) Acked {
 	switch p := d.pending; {
 	case p == nil && d.fetched:

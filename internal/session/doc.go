@@ -54,8 +54,8 @@
 //     before the one before it or after Terms.Until, and its lifetime never
 //     exceeds MaxLifetime.
 //
-//   - epoch rises with each attachment. Messages on an older attachment's
-//     connection, or its loss, change nothing.
+//   - epoch rises with each attachment. Messages on the connection of an older
+//     attachment change nothing, and neither does the loss of that connection.
 //
 //   - If your back end approves renewals, a bundle is minted only with its approval, or
 //     in the grace period after the last approval (Policy.ApprovalGrace). The approval

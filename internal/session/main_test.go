@@ -145,7 +145,7 @@ func check(t tester, ok bool, format string, args ...any) {
 	}
 }
 
-// equal fails the test if have differs from want; what names the value.
+// equal fails the test if `have` differs from `want`. The argument `what` names the value.
 func equal[T comparable](t tester, what string, have, want T) {
 	t.Helper()
 	check(t, have == want, "%s: have %v, want %v", what, have, want)

@@ -49,7 +49,7 @@ type Policy struct {
 	CertificateSpread time.Duration
 }
 
-// Terms returns the terms of a session that j opens now. The error is an *Error.
+// Terms returns the terms of a session that the request j opens now. The error is an *Error.
 func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
 	g := &j.Caller.Grant
 	ttl, err := g.GrantedTTL(j.TTL, p, now.Sec())

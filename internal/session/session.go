@@ -138,9 +138,10 @@ func (s *Session) Refusal(epoch uint64) error {
 	return nil
 }
 
-// Confirm applies what a returning client reports: that it has bundle seq and, if expiresAt is not
-// 0, that its tokens expire then. So a lost ack does no harm, and this node learns of bundles of
-// another node of which it has no record. seq is at most MaxSeq, see Resume.Check.
+// Confirm applies the report of a returning client: the client has the bundle `seq` and, if
+// expiresAt is not 0, its tokens expire then. So a lost ack does no harm, and this node learns of
+// another node's bundle even if the record of that bundle was not saved. seq is at most MaxSeq; see
+// Resume.Check.
 func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	var a Acked
 	// No bundle can expire later than `now` plus the lifetime of the tokens. Without the limit, a
@@ -297,7 +298,8 @@ func (s *Session) Detach(epoch uint64, now Instant) bool {
 // End ends the session. It cannot be reopened.
 func (s *Session) End() { s.state = Ended }
 
-// final reports whether new tokens could not expire later than the newest ones.
+// final reports whether the newest tokens expire at the end of the terms, so that new tokens could
+// not expire later.
 func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 
 // ClockStepped adapts the session to a wall clock that was set forward by `step`, so that its

@@ -34,7 +34,7 @@
 // before its privileges. So a lifetime here is 1 to 86400 seconds, and all privileges expire
 // together with their token.
 //
-// # Why the 007 envelope is ours
+// # Why this package implements the 007 envelope itself
 //
 // This package uses Agora's code for service types, privileges and the 006 format. But Agora's 007
 // builder takes a hundred times as long as the signature (a new deflate writer and a reseeded

@@ -99,7 +99,7 @@ func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt se
 }
 
 // MintChat returns a Chat token for one user. For an empty user id it returns Chat's app token,
-// which administers the whole Chat app, so a caller that means a user must call [ValidateChat]
+// which administers the whole Chat app, so a caller that wants a user's token must call [ValidateChat]
 // first. The times and errors are as in Mint.
 func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt session.UnixSec) (string, error) {
 	if c.UserID != "" {

@@ -11,7 +11,7 @@
 //     is logged once, and the gauge refresher_files_broken counts such files. At the start, Follow
 //     returns the error instead.
 //
-// A file that is written in place may be read half written. Either the callback must detect that, or
+// A file that is written in place may be read while only a part of it is written. Either the callback must detect that, or
 // the file must be replaced by renaming. The Watcher keeps only the SHA-256 sum of the contents, and
 // puts no content into logs or errors.
 //

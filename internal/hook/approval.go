@@ -97,7 +97,7 @@ func (a *Approval) Request(ctx context.Context, q Request) (answer Answer, err e
 	a.waiting.Add(1)
 	defer func() {
 		a.waiting.Add(-1)
-		if !errors.Is(err, context.Canceled) { // a caller that cancelled says nothing about the endpoint
+		if !errors.Is(err, context.Canceled) { // a cancelled call is not counted: it says nothing about the endpoint
 			a.metrics.asked(answer, err, time.Since(began))
 		}
 	}()

@@ -70,7 +70,7 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.(*net.UnixListener).SetUnlinkOnClose(false)
-		if path == stale { // a killed process leaves its socket file like this
+		if path == stale { // now the socket file is as a killed process leaves it
 			_ = l.Close()
 		} else {
 			defer l.Close()

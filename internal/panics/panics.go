@@ -1,9 +1,10 @@
 // Package panics keeps a panic from ending the process. The panic is logged with its stack and counted. Only
 // the session, connection or request in which it happened ends.
 //
-// A panic is recovered where the handling of a session, connection or request begins. It is not recovered
-// deeper, so that no code continues with a half-made change. The comment at each such place says what is
-// lost. Code below it must unlock mutexes by defer; otherwise they stay locked.
+// A panic is recovered where the handling of a session, connection or request begins. Code deeper in
+// the call stack does not recover panics, so that it cannot continue with a half-made change. A comment at each place
+// that recovers says what is lost. Code that is called from there must unlock mutexes by defer; otherwise they stay
+// locked after a panic.
 //
 // Fatal errors of the Go runtime, such as concurrent map writes, still end the process.
 package panics

@@ -59,7 +59,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 			attribute.String("service.instance.id", c.Node),
 		),
 		resource.WithTelemetrySDK(),
-		resource.WithFromEnv(), // these attributes are last, so that they override earlier ones
+		resource.WithFromEnv(), // comes last, so that attributes from the environment override the ones above
 	)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: OTEL_RESOURCE_ATTRIBUTES: %w", err)

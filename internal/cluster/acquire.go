@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// acquireTimeout bounds one request to the store. If the store does not answer in time, the
-	// session continues from the content of its resume key.
+	// acquireTimeout bounds one request to the store. If the store does not answer in time,
+	// the session continues with the data in its resume key.
 	acquireTimeout = 400 * time.Millisecond
 	// acquiresAtOnce limits the concurrent requests, since more of them would time out in a
-	// reconnect storm. acquireQueue is how long a returning client waits for a free slot.
+	// reconnect storm. acquireQueue is how long a client that resumes waits for a free slot.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
 	// acquireCooldown is how long Acquire sends no request to the store after the store did
@@ -22,11 +22,11 @@ const (
 	acquireCooldown = time.Second
 )
 
-// Acquire makes this node the owner of a session whose resume key a client presented. If the store
-// is down, or left a request unanswered within the last acquireCooldown, Acquire falls back to the
-// epoch in the resume key. The error is an EndedError, or the error of ctx. Once the request is
-// sent, Acquire waits for the answer even if ctx ends, since the node must learn whether it owns
-// the session.
+// Acquire makes this node the owner of a session whose resume key a client presented. If the
+// store is down, or did not answer a request within the last acquireCooldown, Acquire falls
+// back to the epoch in the resume key. The error is an EndedError, or the error of ctx. Once
+// the request is sent, Acquire waits for the answer even if ctx ends, since the node must
+// know whether it owns the session.
 func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach bool) (store.Acquired, error) {
 	byKey := store.Acquired{Epoch: k.Epoch + 1}
 	if !c.pending.shardUp(k.Session) {
@@ -57,7 +57,7 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 		return byKey, nil
 	}
 	if err != nil {
-		// This line is logged once for all failures within acquireCooldown.
+		// CompareAndSwap makes one of many concurrent failures log the line.
 		if c.cooldown.CompareAndSwap(before, int64(c.now()+acquireCooldown)) {
 			c.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // Store keeps the records and leases that must survive the end of this node. Package store
-// describes the operations. They are safe for concurrent use.
+// describes the methods, which are safe for concurrent use.
 type Store interface {
 	// Acquire makes a node the owner of a session whose resume key a client presented. The error is
 	// a *session.EndedError if the key is refused. Any other error means that the store could not
@@ -78,16 +78,16 @@ type Config struct {
 // concurrent use.
 type Cluster struct {
 	config  Config
-	began   time.Time     // when the monotonic clock was zero
-	node    Node          // set by Run before it closes the channel `running`
-	running chan struct{} // closed when Run begins
+	began   time.Time     // the time at which this node's monotonic clock was zero
+	node    Node          // Run sets the field before it closes the channel `running`
+	running chan struct{} // Run closes the channel when it begins
 	wishes  *prometheus.CounterVec
 
 	pending  writeBehind
 	outage   outage
 	answers  sync.WaitGroup // counts the goroutines that call Writer.Acknowledge
 	slots    chan struct{}  // limits the concurrent requests of Acquire
-	cooldown atomic.Int64   // until this time, on the monotonic clock, Acquire sends no request to the store
+	cooldown atomic.Int64   // Acquire sends no request to the store before this time on the monotonic clock
 }
 
 const (
@@ -132,7 +132,7 @@ func (c *Cluster) Run(ctx context.Context, node Node) {
 	c.writeLast()
 }
 
-// writeLast saves the remaining records when the node stops, and gives up its lease.
+// writeLast saves the remaining records, and then gives up the node's lease.
 func (c *Cluster) writeLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -169,7 +169,7 @@ func (c *Cluster) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !c.Degraded() { // an error while the store is down was logged with the outage
+		if !c.Degraded() { // while the store is down, the error is already in the log line about the outage
 			c.config.Logger.Warn("notices of what other nodes take are interrupted; trying again", "error", err)
 		}
 		if pause(ctx, watchPause) != nil {

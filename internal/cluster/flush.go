@@ -61,7 +61,7 @@ func (c *Cluster) flush() bool {
 		c.acknowledge(p, &outcomes[i])
 	}
 	back := c.noteStoreAnswer(&reached, &failed, err)
-	c.node.SaveAllAgain(&back) // a shard that was down may have lost its data, so the node saves all its sessions
+	c.node.SaveAllAgain(&back) // a shard that was down may have lost its data, so the node saves all sessions of the shard again
 	return more
 }
 
@@ -107,7 +107,7 @@ func traceBatch(ctx context.Context, batch []pendingRecord) (context.Context, tr
 
 func (p *pendingRecord) endSpan() { endSpan(p.span, nil) }
 
-// endSpan ends a span and records err. Both may be nil.
+// endSpan ends a span and records the error. The span and the error may be nil.
 func endSpan(span trace.Span, err error) {
 	if span == nil {
 		return

@@ -31,8 +31,9 @@ var (
 	errStoreAway = unavailable("the store cannot be reached, or refuses, and the session is not on this node; nothing was changed, calls go on, try again")
 	// errNoAnswer means that the store did not answer the write, so it may have stored the wish.
 	errNoAnswer = unavailable("the store stopped answering, and the session is not on this node; whether the change was made is not known, calls go on, try again")
-	// errBusy means that another goroutine holds the session's lock, to write to its client, and
-	// that the store has no record of the session from which to answer.
+	// errBusy means that another goroutine holds the session's lock, because it writes to the
+	// session's client, and that the store has no record of the session from which an answer
+	// could be made.
 	errBusy = unavailable("the session's client is slow to take a message, and the store has no record to go by; the change is made after that, try again")
 )
 
@@ -120,7 +121,8 @@ func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResu
 		case now.HasEnded():
 			result.Record.State, result.Record.Reason = now.State, now.Reason
 			result.Record.ExpiresAt = max(result.Record.ExpiresAt, now.ExpiresAt)
-			// the owner has saved the record since the wish was written into it
+			// a higher version means that the owner has saved the record after the wish was
+			// written into it
 			return !r.HasEnded() || now.IsTombstone() || now.Version > r.Version
 		}
 		result.Record = *now
@@ -157,14 +159,14 @@ func (c *Cluster) wishHere(ctx context.Context, k *session.ResumeClaims, w store
 		switch {
 		case carried:
 			result = done
-		case err == nil: // another node has acquired the session meanwhile
+		case err == nil: // another node has acquired the session in the meantime
 			return c.awaitOwner(ctx, r), nil
 		default:
 			return result, session.ErrNotOpen
 		}
 	case <-time.After(heldTimeout):
-		// Another goroutine holds the session's lock, for example to write to a slow client. It
-		// applies the wish when it unlocks.
+		// Another goroutine holds the session's lock, for example to write to a slow client.
+		// That goroutine applies the wish when it unlocks the session.
 		if err != nil {
 			return result, errBusy
 		}

@@ -13,15 +13,16 @@ import (
 const (
 	// shardBatch is the maximum number of one shard's records in a batch.
 	shardBatch = 64
-	// minRetry and maxRetry bound the wait before the next write to a shard after a failed one.
+	// minRetry and maxRetry bound the pause between a failed write to a shard and the next
+	// one.
 	minRetry = 100 * time.Millisecond
 	maxRetry = 2 * time.Second
 	// maxEnded limits the records of ended sessions that wait while the store is down. A
 	// million of them take about 600 MB. Records of open sessions need no such limit, since
 	// the number of open sessions is limited.
 	maxEnded = 1_000_000
-	// roomKept is the maximum size of a map that is reused when it is empty. A larger map is
-	// replaced, to free its memory.
+	// roomKept limits the maps that are reused: when a map is empty, and had more elements
+	// than this, a new map replaces it, to free its memory.
 	roomKept = 1 << 12
 )
 
@@ -39,7 +40,7 @@ type writeBehind struct {
 	allBy   time.Duration
 	alarm   time.Duration // when Cluster.write flushes next, unless the channel `wake` makes it flush earlier
 	ended   int
-	most    int    // the largest size of the map so far
+	most    int    // the largest size that the map `records` has had
 	dropped uint64 // number of records that were refused because of maxEnded
 }
 
@@ -53,7 +54,7 @@ type pendingRecord struct {
 // shardQueue holds the pending records of one shard. Each shard is retried separately, since one
 // shard can be down while the other shards are not.
 type shardQueue struct {
-	writers  []store.Writer // writers of the pending records, the oldest record's first
+	writers  []store.Writer // writers of the pending records, in the order of their oldest records
 	by       time.Duration  // when the records of this shard are due, unless allBy is earlier
 	failures int            // number of consecutive failed writes
 	retryAt  time.Duration  // earliest time of the next write after a failed one
@@ -105,8 +106,8 @@ func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 	return true
 }
 
-// requeue puts back a record that could not be saved, unless a newer one of its writer waits. The
-// record becomes due when its shard is tried again.
+// requeue puts back a record that could not be saved, unless a newer record of its writer
+// waits. The record becomes due when its shard is tried again.
 func (b *writeBehind) requeue(p pendingRecord) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -187,7 +188,7 @@ func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pen
 	rest := copy(q.writers, q.writers[n:])
 	clear(q.writers[rest:])
 	if q.writers = q.writers[:rest]; rest == 0 && cap(q.writers) > shardBatch {
-		q.writers = nil // frees the memory that was needed for a reconnect storm
+		q.writers = nil // after a reconnect storm, this frees the queue's memory
 	}
 	if len(b.records) == 0 && b.most > roomKept {
 		b.records, b.most = make(map[store.Writer]pendingRecord), 0
@@ -244,7 +245,8 @@ func (b *writeBehind) shardUp(id string) bool {
 	return b.shards[store.ShardOf(id)].downFrom == 0
 }
 
-// state returns the number of shards that are down, of waiting records, and of dropped records.
+// state returns the numbers of shards that are down, of waiting records, and of dropped
+// records.
 func (b *writeBehind) state() (away, waiting int, dropped uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

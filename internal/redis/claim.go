@@ -93,9 +93,9 @@ func (c *claiming) next(ctx context.Context, p goredis.Pipeliner, shard int) *go
 	})
 }
 
-// ids returns the slices that the function next has read, by shard, without empty ones. When
-// a shard has no more overdue sessions, the next sweep begins at the front of that shard's
-// schedule again.
+// ids returns the slices of overdue sessions that the method next has read, by shard, without
+// empty slices. When a shard has no more overdue sessions, the next sweep begins at the front
+// of that shard's schedule again.
 func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
 	slices := make(map[int][]string)
 	for shard, cmd := range found {
@@ -111,7 +111,7 @@ func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
 	return slices
 }
 
-// slice claims some overdue sessions of a shard, and reports whether there may be more.
+// slice claims some overdue sessions of a shard. It reports whether the shard may have more.
 func (c *claiming) slice(ctx context.Context, shard int, ids []string) (more bool) {
 	keys, args := []string{c.keys.due[shard]}, c.args
 	for _, id := range ids {
@@ -129,9 +129,9 @@ func (c *claiming) slice(ctx context.Context, shard int, ids []string) (more boo
 	return more
 }
 
-// take adds the records that the claim script returned to the result. The script leaves a
-// session of an App ID that this node does not serve in the schedule, so the next slice
-// skips it.
+// take adds the records that the claim script returned to the result. It counts the sessions
+// of App IDs that this node does not serve: the script leaves them in the schedule, so the
+// next slice must skip them.
 func (c *claiming) take(shard int, ids []string, found []any) {
 	for at, found := range found {
 		var r store.Record

@@ -37,7 +37,7 @@ const (
 	fieldDue = "due"
 )
 
-// appPrefix returns the first characters of an App ID, which represent it in a record.
+// appPrefix returns the first characters of an App ID. A record contains only these.
 func appPrefix(app string) string { return app[:min(len(app), appPrefixLength)] }
 
 const appPrefixLength = 8
@@ -45,7 +45,7 @@ const appPrefixLength = 8
 // mayPublish is the word of a fieldGrant that allows the publisher role.
 const mayPublish = "p"
 
-// grant returns the names and values of the fields of r's grant. A new hash needs them.
+// grant returns the names and values of the fields that hold r's grant.
 func grant(r *store.Record) []any {
 	granted := fmt.Sprintf("%s %d %d", appPrefix(r.App), r.Terms.TTL/time.Second, r.Terms.Until)
 	if r.Terms.MayPublish {
@@ -167,8 +167,8 @@ func (w *words) end() error {
 // has reports whether the next word begins with a tag.
 func (w *words) has(tag string) bool { return len(w.left) > 0 && strings.HasPrefix(w.left[0], tag) }
 
-// number returns the number after tag in the next word. The caller has checked that the word
-// begins with tag.
+// number returns the number that follows the tag in the next word. The caller has checked
+// that the word begins with the tag.
 func (w *words) number(tag string) int64 {
 	n, err := strconv.ParseInt(strings.TrimPrefix(w.next(), tag), 10, 64)
 	if err != nil || n > maxNumber || n < -maxNumber {

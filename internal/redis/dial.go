@@ -18,8 +18,8 @@ const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 3 * time.Second
 	poolTimeout = 300 * time.Millisecond
-	// poolSize is enough for a reconnect storm, and small enough for a Redis that serves
-	// many nodes.
+	// poolSize is large enough for a reconnect storm, and small enough for a Redis server
+	// with many nodes.
 	poolSize = 32
 	// maxIdle is how long a connection may be idle and still be reused, unless the URL
 	// says otherwise. Servers and load balancers usually keep idle connections for
@@ -133,8 +133,8 @@ func misread(u *url.URL, err error) error {
 	return fmt.Errorf("redis-url: %s; %s", strings.TrimPrefix(err.Error(), "redis: "), urlForms)
 }
 
-// checkPrefix refuses prefixes that would break the hash tags, or need quoting in a
-// shell.
+// checkPrefix returns an error for a prefix that would break the hash tags, or would need
+// quoting in a shell.
 func checkPrefix(prefix string) error {
 	if len(prefix) > 64 || strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
 		return fmt.Errorf("redis-prefix: want at most 64 letters, digits, dots, dashes and underscores; have %q", prefix)

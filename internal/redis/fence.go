@@ -38,8 +38,8 @@ func letter(r *store.Record) string {
 }
 
 // roleLetter returns the letter of an RTC role in the fence. A session without RTC has "-"
-// there. While an operator's change of the session (a wish) is pending, the letter is
-// upper-case, and the "-" is a "+".
+// instead. While an operator's change of the session (a wish) is pending, the letter is
+// upper-case, or the "-" is a "+".
 func roleLetter(role session.Role) string {
 	if role == session.Publisher {
 		return "p"

@@ -18,7 +18,8 @@ type keys struct {
 	revocations     revocationKeys
 }
 
-// revocationKeys holds the keys of the revocations, all in one slot, and their channel.
+// revocationKeys holds the keys of the revocations, which are all in one slot, and the
+// channel of their changes.
 type revocationKeys struct {
 	all, until, version string
 	ended               string

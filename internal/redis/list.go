@@ -15,14 +15,14 @@ import (
 
 const (
 	// scanCount is the number of ids that Redis scans in one call, and readCount the number
-	// of records that one pipeline reads. Each occupies Redis for at most a millisecond.
+	// of records that one pipeline reads. Each call and each pipeline occupies Redis for at
+	// most a millisecond.
 	scanCount = 250
 	readCount = 100
 )
 
-// IDs returns the ids in a shard's schedule. Redis's scan returns each id that stays in the
-// schedule throughout the scan, perhaps twice; IDs removes the duplicates. See
-// store.Lister.
+// IDs returns the ids in a shard's schedule. See store.Lister. A scan of Redis can return an
+// id twice, so IDs removes duplicates.
 func (s *Store) IDs(ctx context.Context, shard int) (ids []string, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
 	for cursor := uint64(0); ; {
@@ -85,7 +85,7 @@ func (s *Store) records(ctx context.Context, ids []string) (records []store.Reco
 	return records, nil
 }
 
-// record makes a session's record from its hash and due time. ok is false if the session
+// record makes a session's record from its hash and due time. It returns false if the session
 // does not exist, or its record is unreadable.
 func (s *Store) record(id string, hash *goredis.MapStringStringCmd, due *goredis.FloatCmd) (r store.Record, ok bool, err error) {
 	fields, err := hash.Result()

@@ -17,10 +17,11 @@ type leases struct {
 	now   session.UnixMilli
 	asked time.Time                    // this node's time at the moment `now`, to within half a round trip
 	since session.UnixMilli            // when the oldest lease data was written
-	ends  map[string]session.UnixMilli // by node; kept for store.NodeKept after the lease's end
+	ends  map[string]session.UnixMilli // the end of each node's lease; an entry stays for store.NodeKept after that
 }
 
-// leasesSince is the member of the sorted set of leases whose score is leases.since, negated.
+// leasesSince is a member of the sorted set of leases that is not a node. Its score is
+// leases.since, negated.
 const leasesSince = "since"
 
 // settled reports whether a node without a lease counts as dead. It returns false while the
@@ -37,8 +38,8 @@ func (l *leases) live() (nodes []string) {
 	return nodes
 }
 
-// lease renews the lease of node for length, or ends that lease if length is 0, and returns
-// all leases. If node is empty, it only reads.
+// lease renews the lease of a node for the time `length`, or ends that lease if `length` is
+// 0, and returns all leases. If `node` is empty, it only reads the leases.
 func (s *Store) lease(ctx context.Context, node string, length time.Duration) (leases, error) {
 	began := time.Now()
 	reply, err := leaseScript.Run(ctx, s.client, []string{s.keys.leases, s.keys.status(node)}, s.clock(), node, length.Milliseconds(), store.NodeKept.Milliseconds()).Slice()
@@ -66,8 +67,8 @@ func (s *Store) lease(ctx context.Context, node string, length time.Duration) (l
 	return l, nil
 }
 
-// rememberNames stores the full names of nodes in s, since records contain only the nodes'
-// ids.
+// rememberNames stores the full names of the nodes in s, since records contain only the
+// nodes' ids.
 func (s *Store) rememberNames(ends map[string]session.UnixMilli) {
 	names := make(map[string]string, len(ends))
 	for node := range ends {

@@ -16,8 +16,8 @@ type call struct {
 	result  *goredis.Cmd
 }
 
-// run makes the calls in one pipeline and returns the first error. Each call has a
-// result, with an error of its own.
+// run makes the calls in one pipeline and returns the first error. Each call also has its own
+// result, with its own error.
 func (s *connection) run(ctx context.Context, script *goredis.Script, calls []call) error {
 	if len(calls) == 0 {
 		return nil
@@ -53,8 +53,8 @@ func (s *connection) one(ctx context.Context, script *goredis.Script, keys []str
 	return calls[0].result
 }
 
-// evaluate is EvalSha, which calls a script by its hash, or Eval, which sends the script's
-// source.
+// evaluate is the type of EvalSha, which calls a script by its hash, and of Eval, which sends
+// the script's source.
 type evaluate func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
 
 func (s *connection) send(ctx context.Context, how evaluate, calls []*call) {

@@ -27,11 +27,11 @@ const (
 	// number of calls in one pipeline.
 	putBatch    = 64
 	putPipeline = 8
-	// expireBatch is the maximum number of ended revocations that one call removes. It is
-	// larger than putBatch, so that ended revocations do not accumulate.
+	// expireBatch is the maximum number of ended revocations that one script call removes. It
+	// is larger than putBatch, so that a call removes more revocations than it adds.
 	expireBatch = 128
-	// scanBatch is the number of revocations that one command reads. That occupies Redis for
-	// less than half a millisecond.
+	// scanBatch is the number of revocations that one command reads. Such a command occupies
+	// Redis for less than half a millisecond.
 	scanBatch = 256
 )
 
@@ -66,9 +66,10 @@ func (s *revocations) PutRevocations(ctx context.Context, revocations ...store.R
 	return nil
 }
 
-// Revocations implements store.Revocations. It uses plain read commands, so that it works on a
-// server that refuses writes or scripts. A change between the commands gives the store a
-// later version than the one returned, so the next read includes it.
+// Revocations implements store.Revocations. It uses only read commands, so that it works on a
+// server that refuses writes or scripts. If revocations change between two of these commands,
+// the store's version is already later than the returned one, so the next call reads them
+// again.
 func (s *revocations) Revocations(ctx context.Context, known store.RevocationsVersion) (
 	all []store.Revocation, version store.RevocationsVersion, err error,
 ) {

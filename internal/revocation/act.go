@@ -49,8 +49,8 @@ func (s *Set) act(ctx context.Context) {
 	}
 }
 
-// endAll ends the sessions that new revocations match, and returns this node's new status; see
-// statusTopic.
+// endAll ends the sessions that new revocations match. It returns this node's new status (see
+// statusTopic).
 func (s *Set) endAll() int64 {
 	s.mu.Lock()
 	entries, seq := s.unapplied, s.reachedSeq
@@ -63,8 +63,8 @@ func (s *Set) endAll() int64 {
 	return seq
 }
 
-// few is the number of revocations up to which comparing each one with a session is faster than
-// looking up each kind of Selector.
+// few is the largest number of revocations for which it is faster to compare each of them
+// with a session than to look up each kind of Selector.
 const few = 8
 
 // end ends the sessions that match one of these revocations.
@@ -87,7 +87,8 @@ func (s *Set) end(entries []*entry) {
 	end(matcher(standing, now), func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
 }
 
-// matcher returns a function that returns the id of a revocation that matches a session, or "".
+// matcher returns a function that finds a revocation that matches a session. That function
+// returns the revocation's id, or "".
 func matcher(standing []*entry, now session.UnixSec) func(*session.ResumeClaims) (id string) {
 	if len(standing) <= few {
 		return func(k *session.ResumeClaims) string {

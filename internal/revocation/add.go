@@ -148,7 +148,7 @@ func (s *Set) Get(ctx context.Context, app, id string) (store.Revocation, store.
 	return r, s.progress(ctx, e), nil
 }
 
-// find returns a project's entry. If the entry is not in the set, find reads the store first,
+// find returns a project's entry. If the set has no such entry, find reads the store first,
 // since another node may have added the revocation just now.
 func (s *Set) find(ctx context.Context, app, id string) (*entry, error) {
 	if e := s.lookUp(app, id); e != nil {

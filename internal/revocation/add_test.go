@@ -54,8 +54,8 @@ func TestAdd(t *testing.T) {
 	})
 }
 
-// TestSlowNode: Add waits for another node no longer than its patience. Get reports the
-// revocation as complete when that node has applied it, or is gone.
+// TestSlowNode: Add waits for another node no longer than the time `patience`. Get reports
+// the revocation as complete when that node has applied it, or has stopped.
 func TestSlowNode(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a, slow, c := start(t, s, "a"), start(t, s, "b"), start(t, s, "c")

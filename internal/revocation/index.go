@@ -60,7 +60,8 @@ func byID(a, b *entry) int { return cmp.Compare(a.ID, b.ID) }
 
 func byEnd(a, b *entry) int { return cmp.Or(cmp.Compare(b.Until, a.Until), byID(a, b)) }
 
-// match returns a revocation that is in effect and matches a session, or nil.
+// match returns a revocation that is in effect and matches a session. It returns nil if there
+// is none.
 func (p *project) match(k *session.ResumeClaims, now session.UnixSec) *entry {
 	channel := ""
 	if k.Identity.RTC != nil {
@@ -84,7 +85,8 @@ func (p *project) match(k *session.ResumeClaims, now session.UnixSec) *entry {
 	return nil
 }
 
-// find returns a revocation that is in effect and has exactly this selector, or nil.
+// find returns a revocation that is in effect and has exactly this selector. It returns nil
+// if there is none.
 func (p *project) find(s store.Selector, now session.UnixSec) *entry {
 	if list := p.bySelector[s]; len(list) > 0 && list[0].Standing(now) {
 		return list[0]

@@ -145,7 +145,7 @@ func TestEndsWhatMatches(t *testing.T) {
 	}
 }
 
-// fill makes a node learn count revocations of a project from a store that has them.
+// fill merges `count` revocations of a project into the node, as if the store had them.
 func (n *node) fill(app string, from, count int) {
 	all := make([]store.Revocation, count)
 	for i := range all {

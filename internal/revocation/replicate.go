@@ -173,7 +173,7 @@ func (s *Set) follow(c store.RevocationsChange) (current bool) {
 	}
 }
 
-// sync merges the store's revocations, if its version has changed.
+// sync reads and merges all revocations of the store if the store's version has changed.
 func (s *Set) sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -182,7 +182,7 @@ func (s *Set) sync(ctx context.Context) error {
 	}
 	defer s.unlockSync()
 	select {
-	case c := <-s.changes: // the changes may make the read below unnecessary
+	case c := <-s.changes: // these changes may make the read below unnecessary
 		s.follow(c)
 	default:
 	}
@@ -248,7 +248,7 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 		err := s.putAll(put, batch)
 		cancel()
 		if errors.Is(err, store.ErrRevocationsFull) {
-			full = err // the loop goes on, since lifts in the other batches need no room
+			full = err // the loop continues, since lifts in the other batches need no room
 		} else if err != nil {
 			return err
 		}
@@ -257,7 +257,8 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 }
 
 // save tries to put one revocation into the store before a deadline. If the store cannot be
-// reached, the replicator tries again later. If the store is full, Add drops the revocation.
+// reached, the replicator tries again later. If the store is full, Add removes the
+// revocation.
 func (s *Set) save(ctx context.Context, deadline time.Time, r store.Revocation) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()

@@ -201,8 +201,8 @@ func TestEmptied(t *testing.T) {
 	})
 }
 
-// TestManyRevocationsAfterALoss: while a node restores many revocations into a slow store,
-// it learns of new ones, and logs no failure.
+// TestManyRevocationsAfterALoss: while a node restores many revocations into a slow store, it
+// still receives new ones, and logs no failure.
 func TestManyRevocationsAfterALoss(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		a.fill("app", 100, 20*mergeBatch)

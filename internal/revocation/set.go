@@ -48,15 +48,15 @@ type Set struct {
 	endSessions EndSessions         // guarded by mu, like all fields below; nil before Run
 	entries     map[string]*entry   // by id
 	projects    projects            // by App ID
-	expired     session.UnixSec     // highest Until of the entries that were removed because they had ended
-	unsaved     map[*entry]struct{} // entries whose version the store does not have
+	expired     session.UnixSec     // the highest Until of all entries that were removed after their end
+	unsaved     map[*entry]struct{} // entries of which the store does not have the newest version
 	unapplied   []*entry            // new entries; the method act must end the sessions that they match
 	ending      map[*entry]int64    // entries whose sessions Add is ending now, with the earlier value of reachedSeq
 	reachedSeq  int64               // RevocationsVersion.Seq of the version in the field `known`
 	unreported  map[*entry]struct{} // entries whose count of ended sessions must be written into the store
 }
 
-// entry is one revocation. All fields are guarded by Set.mu.
+// entry is one revocation in the set. All fields are guarded by Set.mu.
 type entry struct {
 	store.Revocation
 	stored int64       // the store's version of the revocation, as far as this node knows; 0 means none

@@ -46,7 +46,7 @@ func (c *counter) count(ctx context.Context, s Store) (counts, error) {
 	if !c.last.at.IsZero() && time.Since(c.last.at) < countShare*c.last.took {
 		return c.last, nil
 	}
-	if err := ctx.Err(); err != nil { // the caller's ctx ended while another caller counted
+	if err := ctx.Err(); err != nil { // ctx ended while another caller counted
 		return counts{}, err
 	}
 	result := counts{at: time.Now(), apps: make(map[string]map[session.Fingerprint]holders)}

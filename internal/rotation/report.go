@@ -29,9 +29,9 @@ type Certificate struct {
 	Fingerprint string `json:"fingerprint"`
 	// SignedBy lists the nodes that now sign with the certificate.
 	SignedBy []string `json:"signedBy"`
-	// Sessions counts the sessions that have tokens of the certificate. Detached counts
-	// those of them that have no connected client; they get tokens of another certificate
-	// when their client returns.
+	// Sessions counts the sessions that have tokens of the certificate. Detached counts how
+	// many of them have no connected client. Those get tokens of another certificate when
+	// their client resumes.
 	Sessions int `json:"sessions"`
 	Detached int `json:"detached"`
 	// LastTokenEndsAt is when the last token of these sessions expires.

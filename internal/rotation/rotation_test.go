@@ -170,8 +170,8 @@ func TestReportOfARotation(t *testing.T) {
 	})
 }
 
-// TestRollingRestart: nodes that start with the new certificate learn from the old nodes
-// when the old certificate was last used, and remember this after the old nodes have
+// TestRollingRestart: nodes that start with the new certificate read from the old nodes'
+// statuses when the old certificate was last used, and keep this after the old nodes have
 // stopped.
 func TestRollingRestart(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {

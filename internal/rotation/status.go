@@ -63,7 +63,8 @@ func (s *status) observe(projects map[string][]session.Fingerprint, now session.
 	}
 }
 
-// merge merges another node's status: its own certificates and those that it has seen.
+// merge merges another node's status: the certificate with which that node signs, and the
+// certificates that it has seen.
 func (s *status) merge(other *status, now session.UnixSec) {
 	for app, theirs := range other.Projects {
 		if theirs.Certificate != s.Projects[app].Certificate {

@@ -59,8 +59,8 @@ func replaces(old, r *store.Record) bool {
 }
 
 // TestResolveSettles: two nodes that save records of the same session do not replace each
-// other in turns, and unless the session was ended, the order of the saves makes no
-// difference.
+// other's record in turns. Unless the session was ended on purpose, the order of the saves
+// makes no difference.
 func TestResolveSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSaid(t, "a"), drawSaid(t, "b")

@@ -30,9 +30,9 @@ func (k WishKind) String() string {
 	}
 }
 
-// Wish is an operator's change of one session. A store writes it into the session's record
-// and notifies the owner. The owner saves its record again, and learns of the wish from the
-// Outcome.
+// Wish is an operator's change of one session. A store writes the wish into the session's
+// record and notifies the owner. The owner then saves its record again, and finds the wish in
+// the Outcome.
 type Wish struct {
 	Session string
 	Kind    WishKind

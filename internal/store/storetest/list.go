@@ -275,7 +275,7 @@ func listsReturns(w *world) {
 	if got, ok := w.get(r.Session); !ok || store.NodeID(got.Node) != store.NodeID(nodeB) || got.State != session.Attached || got.Epoch != held.Epoch || got.Reason != "" {
 		w.Errorf("after an Acquire: %+v, %v", got, ok)
 	}
-	// The tombstone of one session has expired, and the other session was removed.
+	// The tombstone of the first session has expired, and the second session was removed.
 	for _, s := range []stage{tombstone, removed} {
 		r := w.at(s)
 		r.Reason = map[stage]session.EndReason{tombstone: session.EndLeft, removed: session.EndExpired}[s]

@@ -117,8 +117,7 @@ func wishesUntilActedOn(w *world) {
 	w.shows(&r)
 	w.next(&r)
 	w.shows(&r)
-	// A node that takes over the session without knowing of the wish learns of it as
-	// well.
+	// A node that acquires the session without knowing of the wish is notified of it, too.
 	other := w.publishing(r.Session)
 	other.Node, other.Epoch = nodeB, 5
 	w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.Done, Wish: register})
@@ -277,7 +276,7 @@ func wishesEndOfDead(w *world) {
 	if claimed.State != session.Ended || claimed.Reason != given.Reason || claimed.Delivered.Has(store.DeliveredEnd) {
 		w.Errorf("claimed %+v", claimed)
 	}
-	// An owner that was only cut off for a while learns that the session has ended.
+	// An owner that was only cut off for a while gets the answer that the session has ended.
 	r.Version++
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.EndSession, Ending: given.Ending()})
 }

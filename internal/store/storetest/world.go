@@ -167,8 +167,8 @@ func (w *world) holds(r *store.Record) {
 	w.same("what the store holds", store.Acquired{Epoch: highEpoch + 1, Known: true, Record: *r}, w.acquire(g))
 }
 
-// untimed ignores the due time of returned records, since tests check when sweeps hand
-// sessions over. givesDueBack checks the due time itself.
+// untimed ignores the due time of returned records, since the checks test when sweeps return
+// sessions. givesDueBack tests the due time itself.
 var untimed = cmpopts.IgnoreFields(store.Record{}, "Due")
 
 // byID compares names of nodes by NodeID, since a store may keep only the NodeID.
@@ -195,7 +195,7 @@ func (w *world) doing(node string, do store.Doing) [store.Shards]store.Swept {
 	return swept
 }
 
-// sweep returns the sessions that a sweep hands to a node, ordered by shard, due time and
+// sweep returns the sessions that a sweep by the node returns, ordered by shard, due time and
 // id.
 func (w *world) sweep(node string) []store.Record {
 	w.Helper()
@@ -223,7 +223,7 @@ func (w *world) sweep(node string) []store.Record {
 	return all
 }
 
-// handed expects a sweep to hand the node exactly these sessions, in any order.
+// handed expects a sweep by the node to return exactly these sessions, in any order.
 func (w *world) handed(node string, want ...string) {
 	w.Helper()
 	got := ids(w.sweep(node))
@@ -234,7 +234,7 @@ func (w *world) handed(node string, want ...string) {
 	}
 }
 
-// handedWithin sweeps until the node is handed a session. It expects this to happen
+// handedWithin sweeps until a sweep by the node returns a session. It expects this to happen
 // within d, and the session to be the only one.
 func (w *world) handedWithin(d time.Duration, node, id string) store.Record {
 	w.Helper()
@@ -267,7 +267,7 @@ func ids(records []store.Record) []string {
 	return out
 }
 
-// byDue compares records by the order in which a sweep hands over those of one shard.
+// byDue compares records by the order in which a sweep returns the records of one shard.
 func byDue(a, b store.Record) int {
 	return cmp.Or(cmp.Compare(a.Due, b.Due), cmp.Compare(a.Session, b.Session))
 }

@@ -44,7 +44,7 @@ func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outco
 	return outcomes, err
 }
 
-// shardIndices are indices of records by the shard of their session.
+// shardIndices holds indices of records by the shard of their session.
 type shardIndices [store.Shards][]int
 
 func (x *shardIndices) add(id string, i int) {
@@ -72,7 +72,7 @@ func (s *Store) save(
 	for _, c := range calls {
 		words, _ := c.result.Val().([]any)
 		for at, i := range c.indices {
-			answer := word(words, at) // "" if there was no answer; then err says why
+			answer := word(words, at) // empty if there was no answer; then err says why
 			if words == nil {
 				answer, _ = c.result.Val().(string) // the script gave one answer for all records
 			}

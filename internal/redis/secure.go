@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// serverName is the URL parameter for the host name that every server's certificate must
-// contain. The default is the name or address that was dialled.
+// serverName is the URL parameter for the host name that the certificate of every server must
+// contain. The default is the name or address that is dialled.
 const serverName = "server_name"
 
 // newSecurity returns the TLS configuration that a URL asks for, or nil for none. It
@@ -48,8 +48,8 @@ func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without a ServerName each server is verified by the name or address that is dialled,
-	// also if Sentinel or Cluster reported that address.
+	// Without a ServerName, the name or address that is dialled must be in the server's
+	// certificate, even if Sentinel or Cluster reported that address.
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: name}
 	if c.CertFile != "" {
 		pair := &keyPair{certFile: c.CertFile, keyFile: c.KeyFile, logger: c.Logger}
@@ -70,8 +70,8 @@ func adopt(secure, asked *tls.Config) *tls.Config {
 	return secure
 }
 
-// rootsFrom reads the authorities' certificates from a file. It returns nil, which means
-// the system's, if file is empty.
+// rootsFrom reads the authorities' certificates from a file. If `file` is empty, it returns
+// nil, which means the system's authorities.
 func rootsFrom(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -107,7 +107,8 @@ func (p *keyPair) read() error {
 	return nil
 }
 
-// newest returns the certificate in the files, or the last one that could be read.
+// newest returns the certificate in the files. If they cannot be read, it returns the last
+// certificate that could be read.
 func (p *keyPair) newest() *tls.Certificate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +120,8 @@ func (p *keyPair) newest() *tls.Certificate {
 	return p.last
 }
 
-// dialer opens connections to servers, with TLS unless secure is nil.
+// dialer returns a function that opens connections to servers. They use TLS unless `secure`
+// is nil.
 func dialer(secure *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: dialTimeout}
 	if secure == nil {

@@ -81,14 +81,14 @@ func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
 }
 
 // checkSettings warns if the server may evict sessions when its memory is full, and if this
-// node's Redis user may not publish. The scripts ignore a refused PUBLISH: a notice only makes
-// other nodes learn of a change earlier.
+// node's Redis user may not publish. The scripts ignore a refused PUBLISH, since other nodes
+// find the change without a notice, only later.
 func (s *connection) checkSettings(ctx context.Context, c goredis.Cmdable) {
 	if policy := infoOf(ctx, c, "memory", "maxmemory_policy"); policy != "" && policy != "noeviction" {
 		s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
 	}
-	// No node subscribes to the first channel. For subscribers of the second channel, an empty
-	// message causes one unnecessary check of the revocations.
+	// No node subscribes to the first channel. An empty message on the second channel makes
+	// each node check the revocations once without need.
 	for _, channel := range []string{s.keys.channel, s.keys.revocations.channel} {
 		refused := c.Publish(ctx, channel, "").Err()
 		if goredis.HasErrorPrefix(refused, "NOPERM") {

@@ -18,7 +18,7 @@ type stateTime struct {
 }
 
 // stateTimes returns the times of a state in the order in which they must be read, since some
-// are relative to an earlier one.
+// are relative to an earlier time.
 func stateTimes(r *store.Record) [4]stateTime {
 	return [...]stateTime{
 		{"b", &r.HeldExpiresAt, &r.ExpiresAt, r.ExpiresAt},
@@ -39,7 +39,7 @@ func stateFlags(r *store.Record) [len(flagLetters)]*bool {
 
 // packState returns r's fieldState: the seq of the newest bundle followed by the letters of
 // the flags, the bundle's expiry, and then words that each begin with a tag. Words with the
-// default value are left out. It has at most 64 bytes.
+// default value are left out, so that the text has at most 64 bytes.
 func packState(r *store.Record) string {
 	b := strconv.AppendUint(make([]byte, 0, 64), r.Seq, 10)
 	for i, set := range stateFlags(r) {

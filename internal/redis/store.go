@@ -19,16 +19,16 @@ import (
 
 // Config configures a Store. All fields are required unless they say otherwise.
 type Config struct {
-	// Apps are the App IDs that this node serves. It claims overdue sessions of these only,
-	// since it cannot renew others. Empty means every App ID.
+	// Apps are the App IDs that this node serves. The node claims only overdue sessions of
+	// these App IDs, since it cannot renew others. Empty means every App ID.
 	Apps []string
 	// URL is the address of Redis, in one of the forms that urlForms lists.
 	URL string
-	// CAFile is a PEM file with the certificates of the authorities that sign the
-	// servers' certificates. Empty means the system's.
+	// CAFile is a PEM file with the certificates of the authorities that sign the servers'
+	// certificates. Empty means the system's authorities.
 	CAFile string
-	// CertFile and KeyFile are PEM files with the client certificate for TLS servers that
-	// ask for one, and its key. Both empty means none.
+	// CertFile and KeyFile are PEM files with the client certificate, and with its key, for
+	// TLS servers that require one. Both are empty if there is none.
 	CertFile, KeyFile string
 	// Prefix is part of the name of every key and channel. Services that share a server
 	// need different prefixes. Empty means "refresher".
@@ -37,7 +37,7 @@ type Config struct {
 
 	Registerer prometheus.Registerer
 
-	// now is the store's clock, for tests; nil means the server's.
+	// now is the store's clock in tests. Nil means the server's clock.
 	now func() time.Time
 }
 
@@ -132,8 +132,8 @@ func (s *connection) clock() string {
 	return strconv.FormatInt(s.now().UnixMilli(), 10)
 }
 
-// time returns this node's time. It is an argument of the scripts that need the time for
-// tombstones and due times, since nodes write both by their own clocks.
+// time returns this node's time. It is an argument of the scripts that write tombstones and
+// due times, since nodes write both by their own clocks.
 func (s *connection) time() time.Time {
 	if s.now == nil {
 		return time.Now()
@@ -161,8 +161,8 @@ func (s *Store) unpack(id string, fields map[string]string) (store.Record, error
 
 var errNoRecord = errors.New("the key does not hold a record")
 
-// maxNamed bounds the number of unreadable records that are logged. Their names are kept, so
-// that each is logged once.
+// maxNamed limits the number of unreadable records that are logged. The Store keeps their
+// names, so that it logs each record once.
 const maxNamed = 10_000
 
 // unreadable logs, once for each session, a record that this release cannot read. It
@@ -174,8 +174,8 @@ func (s *Store) unreadable(id string, err error) error {
 	return store.ErrUnreadable
 }
 
-// firstTime reports whether it is called with this name for the first time. Once there are
-// maxNamed names, it returns false for all.
+// firstTime reports whether it is called with this name for the first time. After maxNamed
+// names, it returns false for every name.
 func (s *connection) firstTime(name string) bool {
 	s.namedMu.Lock()
 	defer s.namedMu.Unlock()

@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracing is a hook that makes a span for each exchange with a server that belongs to a
-// trace. An exchange without a trace, such as a sweep, gets no span. Spans contain
-// neither keys nor values.
+// tracing is a hook that makes a span for each exchange with a server, if the exchange
+// belongs to a trace. A sweep, for example, belongs to no trace. Spans contain neither keys
+// nor values.
 type tracing struct{}
 
 func (tracing) DialHook(next goredis.DialHook) goredis.DialHook {
@@ -55,8 +55,9 @@ func beginSpan(ctx context.Context, name string, commands int) (context.Context,
 		trace.WithAttributes(attribute.String("db.system.name", "redis"), attribute.Int("db.operation.batch.size", commands)))
 }
 
-// endSpan ends the span that beginSpan returned, which may be nil. Of a server's error it
-// records only the first word, such as OOM, since the rest may quote an argument.
+// endSpan ends the span that beginSpan returned, which may be nil. If a server answered with
+// an error, the span gets only its first word, such as OOM, since the rest may quote an
+// argument.
 func endSpan(span trace.Span, err error) {
 	if span == nil {
 		return

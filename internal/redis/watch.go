@@ -15,7 +15,7 @@ import (
 // connection is alive.
 const watchSilence = 10 * time.Second
 
-// handle passes one message of a subscription to its callback.
+// handle calls the function for the kind of a subscription's message.
 func handle(message any, connected func(), notice func(payload string)) {
 	switch m := message.(type) {
 	case *goredis.Subscription:

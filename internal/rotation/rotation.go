@@ -21,7 +21,7 @@ const (
 	// refreshTimeout limits the time for publishing and reading statuses once.
 	refreshTimeout = 5 * time.Second
 	// retryEvery is how often a node tries again while the store is down. It is shorter than
-	// refreshEvery, since the node's published status may be outdated.
+	// refreshEvery, since the node's status in the store may be outdated.
 	retryEvery = store.SweepEvery
 )
 

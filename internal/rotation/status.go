@@ -43,8 +43,8 @@ func parseStatus(text string) *status {
 	return s
 }
 
-// tokensEnd returns the latest time at which a token without a session that the node
-// mints now can expire.
+// tokensEnd returns when a token without a session expires at the latest if the node mints it
+// now.
 func (s *status) tokensEnd(now session.UnixSec) session.UnixSec {
 	return now.Add(time.Duration(s.MaxTTL) * time.Second)
 }

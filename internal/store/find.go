@@ -9,7 +9,7 @@ import (
 // changed.
 const settleTime = 250 * time.Millisecond
 
-// Getter reads single records.
+// Getter reads the record of one session.
 type Getter interface {
 	// Get returns one session's record, reduced by OnlyEnd if the session has ended. It
 	// returns false if there is no record, or the record cannot be read.

@@ -22,7 +22,7 @@ var ErrUnreadable = errors.New("the session's record cannot be read")
 // session again.
 const maxTombstones = 1_000_000 / Shards
 
-// Memory is the embedded store, for nodes without Redis and for tests. Several nodes of one
+// Memory is the embedded store, for nodes without Redis and for tests. Several nodes in one
 // process can share it. It is safe for concurrent use.
 type Memory struct {
 	now         func() time.Time
@@ -188,7 +188,7 @@ func (m *Memory) write(w *Wish, r Record) Record {
 	return r.clone()
 }
 
-// addTombstone stores r as a tombstone: it keeps only the session's end.
+// addTombstone stores r as a tombstone, which has only the session's end.
 func (s *memoryShard) addTombstone(r Record) {
 	r.Identity = session.Identity{}
 	s.ended[r.Session] = r

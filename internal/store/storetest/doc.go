@@ -1,5 +1,5 @@
-// Package storetest has the tests that every store must pass, with its lists and its
-// revocations: Conformance checks the rules of package store one by one. Model runs
+// Package storetest has the tests that every store must pass, also for its lists and its
+// revocations. Conformance checks the rules of package store one by one. Model runs
 // arbitrary histories of operations on a store and on store.Memory, and expects the same
 // answers from both.
 //

@@ -60,7 +60,6 @@ func modelSessions(c *clock) []session.ResumeClaims {
 	return keys
 }
 
-// Save saves random records of some sessions by some nodes.
 func (h *history) Save(t *rapid.T) {
 	which := rapid.SliceOfNDistinct(rapid.IntRange(0, len(h.sessions)-1), 1, 3, rapid.ID).Draw(t, "sessions")
 	records := make([]store.Record, len(which))
@@ -118,7 +117,7 @@ func (h *history) drawRecord(t *rapid.T, key session.ResumeClaims) store.Record 
 		}
 	}
 	if left := r.TombstoneUntil() - session.SecOf(now); left > 0 && left < 60 {
-		r.Delivered &^= store.DeliveredEnd // tombstones last a minute, see the package comment
+		r.Delivered &^= store.DeliveredEnd // tombstones last at least a minute (see the package comment)
 	}
 	return r
 }
@@ -127,7 +126,6 @@ func drawNode(t *rapid.T) string {
 	return rapid.SampledFrom([]string{nodeA, nodeB, nodeC}).Draw(t, "node")
 }
 
-// Acquire acquires a session for a node, with a random key.
 func (h *history) Acquire(t *rapid.T) {
 	h.acquire(t, store.AcquireRequest{
 		Session: h.sessions[rapid.IntRange(0, len(h.sessions)-1).Draw(t, "session")].Session,
@@ -152,7 +150,6 @@ func (h *history) acquire(t *rapid.T, g store.AcquireRequest) {
 	}
 }
 
-// Wish writes an operator's wish into a session's record.
 func (h *history) Wish(t *rapid.T) {
 	w := store.Wish{
 		Session: h.sessions[rapid.IntRange(0, len(h.sessions)-1).Draw(t, "session")].Session,
@@ -200,7 +197,6 @@ func (h *history) sweep(t *rapid.T, node string, do store.Doing) {
 	}
 }
 
-// List lists all open sessions, in pages of a random size.
 func (h *history) List(t *rapid.T) {
 	h.list(t, rapid.IntRange(1, 8).Draw(t, "limit"))
 }
@@ -237,7 +233,7 @@ func (h *history) list(t *rapid.T, limit int) {
 	}
 }
 
-// PutRevocations merges copies of a few revocations, of any version.
+// PutRevocations merges copies of a few revocations, with random versions.
 func (h *history) PutRevocations(t *rapid.T) {
 	now := h.clock.now()
 	revocations := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) store.Revocation {

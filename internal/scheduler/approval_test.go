@@ -37,7 +37,6 @@ func (b *backEnd) approve(ctx context.Context, action session.Action, _ session.
 	return b.answer, b.down
 }
 
-// set changes the back end's fields.
 func (b *backEnd) set(change func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -47,10 +46,8 @@ func (b *backEnd) set(change func()) {
 // answers makes the back end approve or deny.
 func (b *backEnd) answers(agreed bool) { b.set(func() { b.answer.Agreed, b.down = agreed, nil }) }
 
-// fails makes the back end answer with an error.
 func (b *backEnd) fails() { b.set(func() { b.down = errors.New("no answer") }) }
 
-// delay makes the back end wait for d before it answers.
 func (b *backEnd) delay(d time.Duration) { b.set(func() { b.takes = d }) }
 
 // until makes the back end limit its approvals to this second.
@@ -83,7 +80,6 @@ func (c *settings) asks(grace time.Duration) *backEnd {
 	return b
 }
 
-// tryJoin opens a session and returns the error.
 func tryJoin(ctx context.Context, s *Scheduler) error {
 	_, err := s.Join(ctx, session.Join{Identity: someone, Caller: anybody}, &fakeClient{})
 	return err
@@ -121,8 +117,8 @@ func TestRequestEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// The approval of a renewal is requested once, at most 15 s and at least half of that or of a
-// twentieth of the lifetime ahead. A slow answer does not delay the renewal.
+// The approval of a renewal is requested once: at most 15 s ahead, and at least 15 s or a twentieth
+// of the lifetime ahead, whichever is shorter. A slow answer does not delay the renewal.
 func TestEachApprovalIsRequestedOnceAndAhead(t *testing.T) {
 	for ttl, delay := range map[time.Duration]time.Duration{12 * time.Second: 0, time.Hour: 9 * time.Second} {
 		withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
@@ -287,8 +283,8 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 	})
 }
 
-// A renewal over HTTP that is answered with the same tokens as before uses up no approval, and
-// leaves none for the next renewal.
+// If a renewal over HTTP is answered with the same tokens as before, the approval that was requested
+// for it does not count for the next renewal.
 func TestRepeatSpendsNoAnswer(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)

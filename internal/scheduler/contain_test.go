@@ -62,7 +62,8 @@ func (s *faulty) Mint(app string, id session.Identity, form session.Format, caus
 	return plainMinter{}.Mint(app, id, form, cause, issuedAt, expiresAt)
 }
 
-// faultyClient is the user victim's client. Writes to it panic as the node's fault says.
+// faultyClient is the user victim's client. A write to this client panics if the node is set to panic
+// there.
 type faultyClient struct {
 	*fakeClient
 	s *faulty

@@ -14,7 +14,8 @@ import (
 	"refresher/internal/session"
 )
 
-// healthy checks the error of Health: nil if want is empty, otherwise an error that contains want.
+// healthy checks the error of Health: there must be none if `want` is empty; otherwise the error must
+// contain `want`.
 func healthy(t *testing.T, s *Scheduler, want string) {
 	t.Helper()
 	err := s.Health()
@@ -55,7 +56,7 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// failingMinter is a plainMinter that fails with the error that fail has set.
+// failingMinter mints like plainMinter, until a test calls its method fail.
 type failingMinter struct{ err atomic.Pointer[error] }
 
 func (m *failingMinter) fail(err error) { m.err.Store(&err) }
@@ -83,7 +84,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		healthy(t, s, "")
 		failed := testutil.ToFloat64(s.metrics.errors)
 		lines := strings.Count(log.String(), "renewal failed, trying again")
-		// The renewals become due within about 30 s. Each is tried again every second, and at most
+		// The renewals become due within about 30 s. Each renewal is tried again every second, and at most
 		// one failure in ten seconds is logged.
 		check(t, failed >= 40 && lines >= 2 && lines <= 8, "%v failures, %d lines", failed, lines)
 		equal(t, "renewals", testutil.ToFloat64(s.metrics.renewals["acked"]), 20)

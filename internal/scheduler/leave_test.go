@@ -54,7 +54,7 @@ func TestLeaveByKey(t *testing.T) {
 				}
 				must(t, p.leaves(asked.Scheduler))
 				wait(2 * time.Second)
-				// If the owner first learns that another node has acquired the session, it only
+				// If the owner first learns that another node has acquired the session, the owner only
 				// closes the connection, and the client learns of the end when it resumes.
 				released := test.elsewhere && p.got().lost
 				if !test.detached && !released {

@@ -174,7 +174,6 @@ func withScheduler(t *testing.T, test func(t *testing.T, s *Scheduler)) {
 	synctest.Test(t, func(t *testing.T) { test(t, start(t, testConfig(t))) })
 }
 
-// must ends the test if err is not nil.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -226,7 +225,7 @@ func joined(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
-// joinedSilent returns a client like joined, which answers no push.
+// joinedSilent returns a client that has joined like that of joined, and answers no push.
 func joinedSilent(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	t.Helper()
 	p := &fakeClient{t: t, scheduler: s, answer: silent}
@@ -234,7 +233,7 @@ func joinedSilent(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
-// joinedDetached returns a client like joined, which then lost its connection.
+// joinedDetached returns a client that has joined like that of joined, and then lost its connection.
 func joinedDetached(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	t.Helper()
 	p := joined(t, s, ttl)
@@ -242,7 +241,6 @@ func joinedDetached(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
-// joinedMany returns n clients like joined.
 func joinedMany(t *testing.T, s *Scheduler, n int, ttl time.Duration) []*fakeClient {
 	t.Helper()
 	clients := make([]*fakeClient, n)
@@ -281,7 +279,7 @@ func (p *fakeClient) wantTold(reason session.EndReason) {
 }
 
 // fakeClient is a client that records the messages that it receives, and answers pushes as its
-// field answer says.
+// field `answer` says.
 type fakeClient struct {
 	t         *testing.T
 	scheduler *Scheduler
@@ -315,10 +313,8 @@ func (p *fakeClient) got() record {
 	return p.record
 }
 
-// id returns the id of the client's session.
 func (p *fakeClient) id() string { return p.got().joined.Session }
 
-// newest returns the newest push that the client received.
 func (p *fakeClient) newest() session.Push {
 	got := p.got()
 	if len(got.pushes) == 0 {
@@ -360,7 +356,7 @@ func (p *fakeClient) resumeRequest() session.Resume {
 	return session.Resume{Session: p.id(), Key: p.got().joined.Key, Seq: p.newest().Seq}
 }
 
-// resume resumes the session of from, an earlier connection of the same client.
+// resume resumes the session of `from`, an earlier connection of the same client.
 func (p *fakeClient) resume(from *fakeClient) error {
 	a, err := p.scheduler.Resume(context.Background(), from.resumeRequest(), p)
 	if err != nil {
@@ -370,7 +366,6 @@ func (p *fakeClient) resume(from *fakeClient) error {
 	return nil
 }
 
-// ack confirms a push.
 func (p *fakeClient) ack(seq uint64) {
 	p.t.Helper()
 	err := p.current().Ack(seq)

@@ -138,8 +138,8 @@ type link struct {
 	store *store.Memory
 
 	mu sync.Mutex
-	// The field fault is called before each request, and its error is the answer. The field after is
-	// called after each request, and its error replaces the answer. Both are guarded by mu.
+	// The function `fault` is called before each request, and its error is the answer. The function
+	// `after` is called after each request, and its error replaces the answer. Both are guarded by mu.
 	fault  func(request) error
 	after  func(request) error
 	isGone bool  // guarded by mu
@@ -158,7 +158,6 @@ type request struct {
 	records []store.Record
 }
 
-// set changes the link's fields.
 func (l *link) set(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,7 +167,6 @@ func (l *link) set(change func()) {
 // fail breaks the link: every request calls f first and returns its error, and notices are lost.
 func (l *link) fail(f func(request) error) { l.set(func() { l.fault = f }) }
 
-// repair repairs a broken link.
 func (l *link) repair() {
 	var missed func()
 	l.set(func() { missed, l.missed, l.fault = l.missed, nil, nil })
@@ -177,7 +175,6 @@ func (l *link) repair() {
 	}
 }
 
-// die breaks the link permanently.
 func (l *link) die() {
 	l.set(func() { l.fault, l.isGone = func(request) error { return errGone }, true })
 }

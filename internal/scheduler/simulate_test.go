@@ -13,7 +13,7 @@ import (
 	"refresher/internal/session"
 )
 
-// forSeeds runs a test in simulated time with many seeds of a random generator.
+// forSeeds runs a test in simulated time, once for each of many random seeds.
 func forSeeds(t *testing.T, test func(t *testing.T, r *rand.Rand)) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -142,7 +142,6 @@ func (c *caller) answer(p *fakeClient, push session.Push) {
 	}
 }
 
-// resume gives the client's session a new connection.
 func (c *caller) resume() {
 	before := c.client.got().joined
 	c.client = c.client.comesBack()

@@ -34,7 +34,7 @@ func (m *member) setRole(id string, role session.Role) store.WishResult {
 
 func (m *member) endSession(id string) store.WishResult { return m.want(id, store.WishEnd, 0) }
 
-// wantPushed checks the number of pushes, and the cause and role of the newest.
+// wantPushed checks the number of pushes, and the cause and role of the newest push.
 func (p *fakeClient) wantPushed(pushes int, cause session.Cause, role session.Role) {
 	p.t.Helper()
 	if got := p.newest(); len(p.got().pushes) != pushes || got.Cause != cause || got.Tokens.RTC != role.String() {

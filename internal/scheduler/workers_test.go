@@ -48,7 +48,7 @@ func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 }
 
 // overdue returns a node that does not run yet, with clients whose renewals are due. Each write to
-// a client takes the time write, and fails.
+// a client takes the time `write`, and fails.
 func overdue(t *testing.T, clients int, write time.Duration) *node {
 	t.Helper()
 	n := build(t, testConfig(t))
@@ -148,7 +148,8 @@ func (m realMinter) Mint(_ string, id session.Identity, f session.Format, _ sess
 	return m.Minter.Mint(id, f, issuedAt, expiresAt)
 }
 
-// ackingClient passes itself on at each push, so that another goroutine acks the push.
+// ackingClient sends itself to the channel `pushed` at each push, so that another goroutine acks the
+// push.
 type ackingClient struct {
 	deaf
 

@@ -32,7 +32,7 @@ func TestAccountOfDigits(t *testing.T) {
 		{[]string{"*"}, nil, RTC{Account: "0"}, true}, // the grant permits the account "0", but agora.Validate refuses it
 		{nil, []string{"*"}, RTC{Account: "ana"}, false},
 		{nil, []string{"*"}, RTC{Account: "01001"}, false},
-		// A token for uid 0 works for every uid, so only a grant of "0" permits it.
+		// A token for uid 0 works for every uid, so only an entry of UIDs that matches 0 permits it.
 		{nil, []string{"0"}, RTC{}, true},
 		{nil, []string{"*"}, RTC{}, true},
 		{[]string{"*", "0"}, []string{"1*", "1001"}, RTC{}, false},

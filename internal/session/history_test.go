@@ -48,7 +48,6 @@ type history struct {
 	answered uint64
 }
 
-// sent records that a push was sent on the connection.
 func (h *history) sent() {
 	h.s.Sent()
 	if h.unheard == 0 {
@@ -56,7 +55,6 @@ func (h *history) sent() {
 	}
 }
 
-// heard records an ack or nack of a bundle.
 func (h *history) heard(seq uint64) {
 	if seq > h.answered && seq <= h.last.Seq {
 		h.answered, h.unheard = seq, 0
@@ -154,7 +152,6 @@ func (h *history) Wait(t *rapid.T) {
 	}
 }
 
-// Ack acks a random bundle.
 func (h *history) Ack(t *rapid.T) {
 	seq := rapid.Uint64Range(0, h.last.Seq+1).Draw(t, "seq")
 	wasDue, was := h.s.Deadline(), h.s.Unconfirmed()
@@ -173,7 +170,6 @@ func (h *history) Ack(t *rapid.T) {
 	}
 }
 
-// Nack nacks the newest bundle.
 func (h *history) Nack(t *rapid.T) {
 	if h.s.State() != Attached {
 		t.Skip("not attached")
@@ -218,7 +214,6 @@ func (h *history) Fetch(t *rapid.T) {
 	}
 }
 
-// Lose loses the session's connection.
 func (h *history) Lose(*rapid.T) { h.s.Detach(h.s.Epoch(), h.now) }
 
 // Resume gives the session a new connection. The client's seq is random.
@@ -265,7 +260,6 @@ func (h *history) Rotate(t *rapid.T) {
 	h.s.SetSigner(&h.signer)
 }
 
-// Check checks the session after every step.
 func (h *history) Check(t *rapid.T) {
 	require(t, h.s.Epoch() >= h.epoch, "epoch %d after %d", h.s.Epoch(), h.epoch)
 	h.epoch = h.s.Epoch()

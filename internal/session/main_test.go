@@ -37,7 +37,7 @@ func newWorld(t *testing.T, ttl time.Duration) *world {
 	return w
 }
 
-// rebuilt returns a world whose node knows of the session only what its resume key says.
+// rebuilt returns a world whose node has no record of the session, only its resume key.
 func rebuilt(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, time.Hour)
@@ -131,7 +131,6 @@ type tester interface {
 	Fatalf(format string, args ...any)
 }
 
-// must ends the test if err is not nil.
 func must(t tester, err error) {
 	t.Helper()
 	require(t, err == nil, "%v", err)

@@ -86,7 +86,6 @@ func runIn(ctx context.Context, t *testing.T, c client.Config, serve func(n int,
 	return client.New(c).Run(ctx)
 }
 
-// inMemory starts a server on an in-memory network, and returns an HTTP client for it.
 func inMemory(t *testing.T, serve http.HandlerFunc) *http.Client {
 	t.Helper()
 	network := apptest.NewNetwork()

@@ -20,7 +20,7 @@ import (
 	"refresher/internal/session"
 )
 
-// TestClassicEndpoints has the requests that docs/build/classic.md does not show.
+// These requests are not in docs/build/classic.md.
 func TestClassicEndpoints(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	for request, want := range map[string]string{
@@ -81,7 +81,7 @@ func TestClassicEndpoints(t *testing.T) {
 	}
 }
 
-// The token format is the one in the request, else in the credential, else the operator's default. Chat has no format 006.
+// The request chooses the token format; otherwise the credential does; otherwise the operator. Chat has no format 006.
 func TestTokenFormatOfRequests(t *testing.T) {
 	const (
 		rtc, rtm  = "`rtcToken`: RTC c 7 (1 2 3 4), 3600 s", "`rtmToken`: RTC c ana (1 4), RTM ana (1), 3600 s"
@@ -143,11 +143,10 @@ func TestClassicPage(t *testing.T) {
 	}
 }
 
-// comparison is a row of a table in docs/build/classic.md.
 type comparison struct{ request, here string }
 
-// classicPage returns the rows of all tables whose last column is this service's answer. "the same" there stands for the
-// answer in the column before.
+// classicPage returns the rows of all tables whose last column is this service's answer. In that column, "the same" means
+// the answer of the Go server.
 func classicPage(t *testing.T) (rows []comparison) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/build/classic.md")
@@ -203,7 +202,6 @@ func decoded(t *testing.T, n *apptest.Node, request string, header ...string) st
 	return strings.Join(said, "; ")
 }
 
-// words matches the parts of a request that may be names in a token.
 var words = regexp.MustCompile(`[a-zA-Z0-9*_-]+`)
 
 // decodedToken returns a token's services, privilege numbers and lifetime. For a 006 token, which has
@@ -245,7 +243,7 @@ func decodedToken(request, text string) string {
 	}
 	life := "never ends"
 	if end := token.Services[0].Privileges[0].ExpiresAt; end != 0 {
-		const unit = 10 // seconds; tokens are rounded to it, since the test does not know the exact second in which a token was made
+		const unit = 10 // seconds, to which the lifetime is rounded, since a token may be some seconds old
 		life = fmt.Sprintf("%d s", (end-token.IssuedAt+unit/2)/unit*unit)
 	}
 	version := ""

@@ -15,7 +15,7 @@ import (
 // headers, its browser would report only "blocked by CORS policy".
 func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	const page = "https://app.example"
-	local := new(origin.Checker) // this API has a Checker with LocalOnly
+	local := new(origin.Checker) // stands for a Checker with LocalOnly
 	normal := func(*Config) {}
 	under := func(c *Config) {
 		c.BasePath, c.Page = "/calls", http.NotFoundHandler()

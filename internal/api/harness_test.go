@@ -21,7 +21,7 @@ import (
 	"refresher/internal/store"
 )
 
-// config returns the Config of an API with the fakes of this file. Parts without a fake panic when they are used.
+// config returns the Config of an API with the fakes of this file. Fields without a fake panic when they are used.
 func config(t *testing.T) Config {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -59,7 +59,7 @@ func answer(t *testing.T, c Config, request string, header ...string) *httptest.
 	return w
 }
 
-// access limits no rates, authorizes every request, and knows the credentials "user", "operator" and "long-lived".
+// access authorizes every request without a rate limit, and accepts the credentials "user", "operator" and "long-lived".
 type access struct{ Access }
 
 func (access) RateLimit(netip.Addr) time.Duration  { return 0 }
@@ -83,12 +83,11 @@ func (access) Authenticate(_ context.Context, credential string) (session.Caller
 	return c, nil
 }
 
-// crowded limits the rate of every address.
 type crowded struct{ access }
 
 func (crowded) RateLimit(netip.Addr) time.Duration { return time.Second }
 
-// minter makes tokens that say for whom they are.
+// minter makes tokens whose text names their user, channel and role.
 type minter struct{ Minter }
 
 func (minter) Mint(_ string, id session.Identity, _ session.Format, _ session.Cause, _, _ session.UnixSec) (session.Tokens, error) {
@@ -106,7 +105,6 @@ func (minter) MintStream(_ string, c session.RTC, u session.RTM, _ session.Cause
 	return fmt.Sprintf("%s with streams as %s in %s, %s", u.UserID, c.User(), c.Channel, c.Role), nil
 }
 
-// cursors shows cursors in plain text.
 type cursors struct{}
 
 func (cursors) SealCursor(app, cursor string) (string, error) { return app + "." + cursor, nil }
@@ -117,7 +115,6 @@ func (cursors) OpenCursor(app, sealed string) (cursor string, ok bool) {
 
 var errAway = errors.New("the store is away")
 
-// noStore is a store that cannot be reached.
 type noStore struct{ store.Lister }
 
 func (noStore) IDs(context.Context, int) ([]string, error) { return nil, errAway }

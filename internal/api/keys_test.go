@@ -12,7 +12,7 @@ import (
 	"refresher/internal/session"
 )
 
-// clients knows every resume key but "unknown", and keeps the requests.
+// clients accepts every resume key except "unknown", and stores the last request.
 type clients struct {
 	err error
 	got session.Resume
@@ -47,7 +47,7 @@ func TestRequestsByKey(t *testing.T) {
 		err           error
 		want          session.Resume
 		status        int
-		text          string // the end of the answer
+		text          string
 	}{
 		"renew":                     {"renew", "Bearer K", nil, session.Resume{Session: "S", Key: "K", SeqUnknown: true}, 200, push},
 		"renew, with its tokens":    {`renew {"seq":0,"expiresAt":160}`, "bearer K", nil, session.Resume{Session: "S", Key: "K", ExpiresAt: 160}, 200, push},
@@ -78,7 +78,6 @@ func TestRequestsByKey(t *testing.T) {
 	}
 }
 
-// waiter has renewals that wait until their context ends.
 type waiter struct {
 	clients
 	asked, ended chan struct{}

@@ -33,7 +33,7 @@ func TestOnlyLocalhostIsServedWithoutCredentials(t *testing.T) {
 	}
 }
 
-// A closing page of another origin sends its key as text, since browsers send that type without a preflight.
+// A closing page of another origin sends its key as text/plain, since browsers send this type without a preflight.
 func TestRenewAndLeaveOverHTTP(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.AllowedOrigins = []string{"https://app.example"} })
 	s := n.Dial()
@@ -59,7 +59,7 @@ func TestRenewAndLeaveOverHTTP(t *testing.T) {
 	}
 }
 
-// An operator changes a session through another node. The change outlives all nodes.
+// An operator changes a session by a request to another node. The change is still in effect after all nodes were replaced.
 func TestOperatorsChangeASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)

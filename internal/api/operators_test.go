@@ -109,7 +109,7 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// The queries are refused before the store is read.
+// The queries are refused before the store is read: these APIs have no store.
 func TestRefusedQueries(t *testing.T) {
 	long := strings.Repeat("c", store.MaxName+1)
 	for query, want := range map[string]string{
@@ -165,7 +165,7 @@ func TestSessionView(t *testing.T) {
 	}
 }
 
-// wishes returns a result for every change, and keeps the change.
+// wishes returns its result for every requested change, and stores the request.
 type wishes struct {
 	result store.WishResult
 	got    store.Wish
@@ -216,7 +216,7 @@ func TestNoteOfAChange(t *testing.T) {
 	for _, c := range []struct {
 		kind            store.WishKind
 		record          session.Record
-		version         session.UnixMilli // of the record
+		version         session.UnixMilli
 		stored, applied bool
 		want            string
 	}{
@@ -321,7 +321,7 @@ func TestRevocations(t *testing.T) {
 	for _, r := range []struct {
 		request string
 		status  int
-		want    string // the beginning of the answer
+		want    string
 	}{
 		{post + `{"channel":"c","uid":7,"subject":"ana","for":60}`, 200, progress},
 		{post + `{"subject":"unsaved"}`, 503, `{"error":"the store cannot be reached: `},

@@ -22,8 +22,8 @@ func pathClaims(change map[string]any) map[string]any {
 	return c
 }
 
-// After all kinds of failing requests with a credential in the path, neither the debug log nor the
-// metrics nor the answers contain it.
+// After all kinds of requests with a credential in the path, neither the debug log nor the metrics contain the
+// credential.
 func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
@@ -31,7 +31,7 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 			c.CredentialInPath = true
 		})
 		g.Level.Set(slog.LevelDebug)
-		g.Log.Take() // discards the log so far
+		g.Log.Take()
 		var secrets []string
 		use := func(credential string) string {
 			secrets = append(secrets, strings.Split(credential, ".")...)
@@ -54,14 +54,14 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 			}
 		}
 		g.Join(`"rtm":{"userId":"ana"}`, apptest.Pass(nil)) // a join logs at level debug
-		synctest.Wait()                                     // the last lines have been written then
+		synctest.Wait()
 		log := g.Log.Take() + g.Operations("/metrics")
 		for _, line := range []string{`requests_total{code="200",route="GET /rtc/*/*/*/*"}`, "credential refused", "level=DEBUG"} {
 			if !strings.Contains(log, line) {
 				t.Errorf("nothing in the log has %q, so that it proves nothing:\n%s", line, log)
 			}
 		}
-		header, _, _ := strings.Cut(apptest.Pass(nil), ".") // the same in all credentials, so the log may contain it
+		header, _, _ := strings.Cut(apptest.Pass(nil), ".") // the header is the same in all credentials, so the log may contain it
 		for _, secret := range secrets {
 			if secret != header && len(secret) > 8 && strings.Contains(log, secret) {
 				t.Errorf("%q is in the log:\n%s", secret, log)

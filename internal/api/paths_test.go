@@ -7,7 +7,6 @@ import (
 	"testing"
 )
 
-// echo answers with the path that it sees.
 func echo(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, name+" "+r.URL.Path) })
 }
@@ -26,7 +25,7 @@ func TestPaths(t *testing.T) {
 		request string
 		change  func(*Config)
 		status  int
-		want    string // part of the answer
+		want    string
 	}{
 		{"GET /ping", plain, 200, `{"message":"pong"}`},
 		{"GET /ping/", plain, 200, `{"message":"pong"}`},

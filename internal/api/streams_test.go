@@ -32,8 +32,9 @@ func (b *backEnd) Authorize(_ context.Context, r session.Request) session.Decisi
 	return session.Decision{Allowed: true}
 }
 
-// An RTM token for stream channels needs approval of its RTC user, which is requested once if that is also the user of
-// the call. If the credential or the back end allows only subscribers, the RTM user can only read streams.
+// An RTM token for stream channels needs the back end's approval of its RTC user. If this is also the user of the RTC
+// token, the approval is requested once. If the credential or the back end allows only subscribers, the RTM user can
+// only read streams.
 func TestStreamChannelsNeedApproval(t *testing.T) {
 	all := session.Grant{All: true}
 	subscriber := session.Grant{
@@ -44,7 +45,7 @@ func TestStreamChannelsNeedApproval(t *testing.T) {
 		request, deny string
 		grant         session.Grant
 		asked, status int
-		want          string // part of the answer
+		want          string
 	}{
 		{"GET /rte/c/publisher/userAccount/ana", "", all, 1, 200, `"rtcToken":"ana in c, publisher","rtmToken":"ana with streams as ana in c, publisher"`},
 		{"GET /rte/c/publisher/uid/7/ana", "", all, 2, 200, `"rtcToken":"7 in c, publisher","rtmToken":"ana with streams as ana in c, publisher"`},

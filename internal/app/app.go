@@ -370,7 +370,7 @@ func (a *App) drain(force context.Context) {
 	a.health.Drain()
 	a.notifySystemd(daemon.SdNotifyStopping)
 	a.logger.Info("draining", "window_seconds", a.config.DrainWindow.Seconds())
-	// Clients' last answers may arrive a little after the window.
+	// The last answers of clients may arrive a little after the window.
 	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+drainGrace)
 	defer cancel()
 	a.hub.Drain(ctx, a.config.DrainWindow)

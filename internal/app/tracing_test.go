@@ -55,7 +55,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	again.Send(`{"type":"leave"}`)
 	again.Expect(protocol.TypeEnded)
 
-	// Exemplars are only in the OpenMetrics format.
+	// Only the OpenMetrics format has exemplars.
 	metrics := n.Scrape("application/openmetrics-text; version=1.0.0")
 	n.Stop() // Stop sends the remaining spans
 
@@ -98,8 +98,8 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	}
 }
 
-// under returns the names of a span's children, each name once, followed by the names of that child's own children in
-// brackets. It omits the children of a record's span, which depend on the other records in the batch.
+// under returns the names of a span's children, each name once. After a child's name come the names of the child's own
+// children in brackets, except after "record": these children depend on the other records in the batch.
 func under(spans []collector.Span, parent string) []string {
 	var all []string
 	for _, s := range spans {

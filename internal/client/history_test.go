@@ -48,7 +48,7 @@ type history struct {
 	asked        uint64
 	renewBefore  time.Duration
 
-	applying, waits uint64 // seqs of the bundle that the app is applying and of the one that waits
+	applying, waits uint64 // seqs of the bundle that the app is applying, and of the bundle that waits
 	applyingSession string
 	expiries        map[string]session.UnixSec // expiry of each bundle, by session and seq
 }
@@ -70,8 +70,8 @@ func (h *history) Check(*rapid.T) {
 	}
 }
 
-// do carries out a step. The arguments closed and code describe the event that caused the step, if that
-// event was a close.
+// do carries out a step and checks it. The argument `closed` says whether the step was caused by a close, whose code is
+// the argument `code`.
 func (h *history) do(s Step, closed bool, code protocol.CloseCode) {
 	if h.ended && s != (Step{}) {
 		h.Fatalf("after the end: %s", s.text())
@@ -290,7 +290,7 @@ func (h *history) Push(*rapid.T) {
 	h.offer(h.bundle(protocol.TypeWillExpire))
 }
 
-// said records the type of the last message if it affects what a close means; otherwise it records "".
+// said stores the type of the last message if a close after it has another meaning; otherwise it stores "".
 func (h *history) said(last string) {
 	if h.last = last; h.m.State() == Live {
 		h.silentBy = time.Time{}
@@ -342,7 +342,7 @@ func (h *history) Take(*rapid.T) {
 // Renew simulates an SDK's warning that its tokens expire.
 func (h *history) Renew(*rapid.T) { h.do(h.m.Renew(h.now), false, 0) }
 
-// Leave does something only rarely, since leaving ends the history.
+// Leave leaves the session, but only in one of ten calls, since a history ends with it.
 func (h *history) Leave(*rapid.T) {
 	if rapid.IntRange(0, 9).Draw(h.T, "leave") > 0 {
 		h.Skip("not yet")

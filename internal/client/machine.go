@@ -112,14 +112,14 @@ type Machine struct {
 	heartbeat    time.Duration
 	failures     int // consecutive failed connections
 
-	due      time.Time // in Waiting: time of the next attempt; in Greeting and Live: deadline for the service's answer
+	due      time.Time // time of the next attempt in the state Waiting; deadline for the service's answer in Greeting and Live
 	pingAt   time.Time
 	moveAt   time.Time // when to reconnect, according to a reconnect message; zero if there was none
 	leaveBy  time.Time // deadline of leaving; zero before Leave is called
-	joinedAt time.Time // when this connection received joined
+	joinedAt time.Time // when this connection received the joined message
 
 	applying *Message // the bundle that the app is applying
-	waiting  *Message // the newest bundle that arrived while the app was applying another
+	waiting  *Message // the newest bundle that arrived while the app was applying another bundle
 	last     *Message // the last message of this connection if its type is error or ended, else nil
 }
 
@@ -129,7 +129,7 @@ func New(now time.Time, spread func(time.Duration) time.Duration) Machine {
 	return Machine{spread: spread, due: now}
 }
 
-// Spread returns a random duration below bound. It keeps clients that lost the same node from reconnecting at
+// Spread returns a random duration below bound. With it, clients that lost the same node do not all reconnect at
 // the same moment.
 func Spread(bound time.Duration) time.Duration {
 	return rand.N(bound) //nolint:gosec // not a secret
@@ -193,7 +193,7 @@ func (m *Machine) CheckLate(now time.Time) Step {
 	return m.lose(now, Silent)
 }
 
-// Opened must be called when the WebSocket that Step.Connect asked for is open.
+// Opened must be called when the caller has opened a WebSocket because of Step.Connect.
 func (m *Machine) Opened(now time.Time) Step {
 	m.state, m.due = Greeting, now.Add(AnswerTimeout)
 	if m.key == "" {
@@ -210,8 +210,8 @@ func (m *Machine) resume() *protocol.ClientMessage {
 	return &protocol.ClientMessage{Type: protocol.TypeResume, Session: m.session, Key: m.key, Seq: &seq, ExpiresAt: m.expiresAt}
 }
 
-// Closed must be called when the connection was closed, or could not be opened. code is the close code, or 0
-// if there is none.
+// Closed must be called when the connection was closed, or could not be opened. The argument `code` is the close code,
+// or 0 if there is none.
 func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 	last := ""
 	if m.last != nil {
@@ -258,8 +258,8 @@ func (m *Machine) Received(now time.Time, msg *Message) Step {
 	return Step{} // a pong, or a message of a type that only newer clients know
 }
 
-// Applied must be called after Step.Apply. err is nil if the app's SDKs accepted the bundle; otherwise it
-// says why they refused it.
+// Applied must be called when the app has carried out Step.Apply. err is nil if the app's SDKs accepted the bundle;
+// otherwise it says why they refused the bundle.
 func (m *Machine) Applied(err error) Step {
 	b := m.applying
 	m.applying = nil
@@ -281,7 +281,7 @@ func (m *Machine) Applied(err error) Step {
 	return step
 }
 
-// Renew must be called when an SDK warns that its tokens expire. It requests fresh tokens at most once for
+// Renew must be called when an SDK warns that its tokens expire. The client then requests fresh tokens, at most once for
 // each bundle, and only if the service should already have pushed fresh tokens.
 func (m *Machine) Renew(now time.Time) Step {
 	if m.state != Live || m.asked == m.seq || m.expires.Sub(now) >= m.renewBefore {
@@ -291,7 +291,7 @@ func (m *Machine) Renew(now time.Time) Step {
 	return send(protocol.ClientMessage{Type: protocol.TypeRenew})
 }
 
-// Leave ends the session. If there is no connection, it waits for one, but no longer than leaveTimeout.
+// Leave ends the session. If there is no connection, the client waits for a connection, at most for leaveTimeout.
 func (m *Machine) Leave(now time.Time) Step {
 	switch {
 	case m.state == Ended || !m.leaveBy.IsZero():
@@ -315,7 +315,7 @@ func (m *Machine) leave() Step {
 func (m *Machine) joined(now time.Time, msg *Message) Step {
 	m.state, m.joinedAt, m.due = Live, now, time.Time{}
 	m.session, m.key = msg.Session, msg.Key
-	if !msg.Resumed { // the session is new; the app may still be in the call of the old session
+	if !msg.Resumed { // the session is new, but the app may still be in the call that began with an older session
 		if msg.Action = protocol.ActionRenew; m.expiresAt != 0 && m.expiresAt.Milli() <= msg.Now {
 			msg.Action = protocol.ActionRejoin
 		}

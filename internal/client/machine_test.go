@@ -13,22 +13,18 @@ import (
 
 var start = time.Unix(1_800_000_000, 0)
 
-// after returns the time that lies `seconds` seconds after start.
 func after(seconds float64) time.Time {
 	return start.Add(time.Duration(seconds * float64(time.Second)))
 }
 
-// most replaces the random spread: it returns the longest backoff.
 func most(d time.Duration) time.Duration { return d }
 
-// joinedMessage returns a joined message whose tokens expire in life seconds.
 func joinedMessage(resumed bool, seq uint64, now time.Time, life int64) *Message {
 	m := bundle(protocol.TypeJoined, seq, now, life)
 	m.Session, m.Key, m.Resumed, m.Heartbeat, m.RenewBefore = "S", fmt.Sprintf("K%d", seq), resumed, 25, 15
 	return m
 }
 
-// bundle returns a message with tokens that expire in life seconds.
 func bundle(kind string, seq uint64, now time.Time, life int64) *Message {
 	m := new(Message)
 	m.Type, m.Seq, m.Now = kind, seq, session.MilliOf(now)
@@ -180,8 +176,8 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// The bound of the backoff doubles with each failure, up to 20 s. A connection that was joined for more than
-// 5 s resets it. A reconnect request neither raises nor resets the bound.
+// The longest wait doubles with each failed connection, up to 20 s. A connection that was joined for more than
+// 5 s resets this bound. A reconnect message neither raises nor resets the bound.
 func TestBackoff(t *testing.T) {
 	m := in(Greeting)
 	now := start
@@ -211,7 +207,7 @@ func TestBackoff(t *testing.T) {
 	fail(20 * time.Second)
 }
 
-// A ping is due every heartbeat. The timeout for its answer is not extended by the next ping.
+// The client sends a ping every heartbeat. The next ping does not extend the timeout for the answer to a ping.
 func TestHeartbeat(t *testing.T) {
 	m := in(Greeting)
 	short := joinedMessage(false, 1, start, 600)
@@ -255,7 +251,7 @@ func TestSilentNodeIsFoundInTime(t *testing.T) {
 	}
 }
 
-// A bundle that the app has already, or that a newer one replaces, is not applied.
+// The app gets no bundle that it has already applied, and none for which there is a newer bundle.
 func TestRepeatedBundles(t *testing.T) {
 	m := in(Live)
 	push := func(seq uint64) string {
@@ -300,8 +296,8 @@ func TestActionOfANewSession(t *testing.T) {
 	}
 }
 
-// On an SDK's warning, the client requests tokens if the service should already have pushed them, once for
-// each bundle, whatever the difference between the clocks.
+// When an SDK warns, the client requests tokens if the service should already have pushed them. It does so once for
+// each bundle, and correctly for any difference between the client's and the service's clock.
 func TestRenew(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Hour, -time.Hour} {
 		m := in(Greeting)

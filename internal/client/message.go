@@ -20,11 +20,12 @@ type Message struct {
 	Heartbeat   int64  `json:"heartbeat"`   // seconds
 	RenewBefore int64  `json:"renewBefore"` // seconds
 
-	AfterMs      int64           `json:"afterMs"`      // in reconnect messages
-	Reason       string          `json:"reason"`       // in reconnect and ended messages
-	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // in ended messages
-	Code         session.Code    `json:"code"`         // in error messages
-	Message      string          `json:"message"`      // in error messages
+	// These fields are set in reconnect, ended and error messages.
+	AfterMs      int64           `json:"afterMs"`
+	Reason       string          `json:"reason"`
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
+	Code         session.Code    `json:"code"`
+	Message      string          `json:"message"`
 
 	// Expires is when the bundle expires, on the clock of the Machine's caller. The Machine computes it.
 	Expires time.Time `json:"-"`
@@ -51,7 +52,6 @@ func (m *Message) ExpiresAt() session.UnixSec {
 	return 0
 }
 
-// complete reports whether m has all fields that its type needs.
 func (m *Message) complete() bool {
 	switch m.Type {
 	case protocol.TypeJoined:

@@ -33,7 +33,6 @@ func (p *Project) credentials() credential.Project {
 	return credential.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience, Issuer: p.Issuer}
 }
 
-// maxCertificates is the largest number of App Certificates per project.
 const maxCertificates = 8
 
 // ParseCertificates parses App Certificates, one per line.

@@ -62,7 +62,6 @@ func TestProjectThatIsGone(t *testing.T) {
 
 const first, second = apptest.AppID, apptest.OtherAppID
 
-// two returns the settings of two projects.
 func two() project.Settings {
 	return project.Settings{SessionSecret: "seals the keys of both projects", PreviousSessionSecret: "sealed the keys of both projects", Projects: []project.Project{
 		{AppID: first, Certificates: []string{apptest.Certificate}, Keys: credential.Keys{Secrets: []string{apptest.JWTSecret}}},
@@ -168,20 +167,21 @@ func TestTokensOfAProject(t *testing.T) {
 	}
 }
 
-// follower follows the projects file, and the files of the second project.
+// follower follows the projects file, whose content is the field `read`, and the files of the second project. It returns
+// the error `broken` when the projects file is read, and the error `refuse` when the keys in it are replaced.
 type follower struct {
 	t       *testing.T
 	set     *project.Set
 	folder  string
 	log     bytes.Buffer
-	read    []project.Project // content of the projects file
-	broken  error             // of reading that file
-	refuse  error             // of using its keys
-	changed []string          // the projects whose certificate has changed
+	read    []project.Project
+	broken  error
+	refuse  error
+	changed []string
 	keys    []credential.Project
 }
 
-// follow runs in a synctest bubble until the test ends.
+// follow starts a follower, which runs until the test ends.
 func follow(t *testing.T) *follower {
 	t.Helper()
 	f := &follower{t: t, folder: t.TempDir()}
@@ -228,7 +228,7 @@ func (f *follower) write(file, text string) {
 	synctest.Wait()
 }
 
-// change makes these the projects in the file.
+// change writes these projects into the projects file.
 func (f *follower) change(projects ...project.Project) {
 	f.t.Helper()
 	f.read = projects

@@ -42,7 +42,7 @@ type Config struct {
 type Set struct {
 	config  Config
 	sealer  *session.Sealer
-	signers map[string]*signer // by App ID; the map itself never changes
+	signers map[string]*signer // keyed by App ID; the map itself never changes
 	issued  *prometheus.CounterVec
 
 	mu   sync.Mutex
@@ -143,8 +143,7 @@ func (s *Set) Fingerprints() map[string][]session.Fingerprint {
 	return all
 }
 
-// Inspect reports what a token contains, and why Agora would refuse it for the given use in the project that
-// use names.
+// Inspect reports what a token contains, and why Agora would refuse the token for the given use. The project is use.AppID.
 func (s *Set) Inspect(token string, use agora.Use) agora.Report {
 	p := s.get(use.AppID)
 	return agora.Explain(token, use, p.Certificates, time.Now())
@@ -170,7 +169,7 @@ func (s *Set) replace(app string, certificates []string) error {
 		return nil
 	}
 	if s.config.SessionSecret == "" {
-		// A removed certificate must no longer open resume keys: it may have leaked.
+		// A removed certificate must no longer open resume keys, since it may have leaked.
 		secrets, err := s.secrets(certificates)
 		if err != nil {
 			return err

@@ -41,7 +41,7 @@ type ClientMessage struct {
 	Key       string          `json:"key,omitempty"`
 	ExpiresAt session.UnixSec `json:"expiresAt,omitempty"`
 
-	// in the messages resume, ack and nack
+	// resume, ack and nack
 	Seq *uint64 `json:"seq,omitempty"`
 
 	// nack

@@ -10,7 +10,7 @@ import (
 // CloseCode is the status code of a WebSocket close frame.
 type CloseCode int
 
-// Close codes. CloseCodes says when the service sends each code, and what a client does then.
+// Close codes. The function CloseCodes returns when the service sends each code, and what a client does then.
 const (
 	CloseLeft            CloseCode = 1000
 	CloseGoingAway       CloseCode = 1001
@@ -58,7 +58,7 @@ type Close struct {
 	Errors []session.Code
 	// Reasons are the reasons of the ended or reconnect messages that may precede the close.
 	Reasons []string
-	When    string // says when the code is sent, for the documents
+	When    string // text for the documents that says when the code is sent
 }
 
 // closeCodes defines all close codes, in ascending order. The Go clients use it through the method After. The

@@ -142,7 +142,6 @@ func TestClientMessages(t *testing.T) {
 	}
 }
 
-// decode returns the content of a client's message.
 func decode(text string) (any, *session.Error) {
 	m, refused := DecodeClient([]byte(text))
 	if refused != nil {

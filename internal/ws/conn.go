@@ -119,7 +119,7 @@ func (c *conn) sendClose(code protocol.CloseCode, text string, last any) {
 	defer recycle(frame)
 	*frame = (*frame)[:0]
 	if last != nil {
-		if data, err := json.Marshal(last); err == nil { // the protocol's messages can always be encoded
+		if data, err := json.Marshal(last); err == nil { // err is always nil, since the messages of the protocol can be encoded
 			*frame = appendText(*frame, data)
 		}
 	}

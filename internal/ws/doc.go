@@ -12,14 +12,14 @@
 //	      │ nothing in time (4408)              │ silent (4001), does not read (4002),
 //	      ▼                                     ▼ drain (1012), connection lost
 //	┌──────────────────────────────────────────────────┐
-//	│ closing: final message, close frame, in deadlines│──► detached from its session
+//	│ closing: the final message and the close frame   │──► detached from its session
 //	└──────────────────────────────────────────────────┘
 //
 // Each connection has one goroutine, which waits for input with a stack of 2 KiB. It handles one
 // message, starts a new goroutine that waits for the next message, and ends (see conn.serve). The
 // messages of a connection are therefore handled in order. While the first message is handled, the
-// new goroutine already reads: if the client hangs up, its join or resume is cancelled. The waiting
-// goroutine answers heartbeats itself.
+// new goroutine already reads: if the client hangs up, its join or resume is cancelled. To the most
+// frequent message, the heartbeat, the waiting goroutine replies without a new goroutine.
 //
 // Any goroutine may write. Messages are not queued: a write succeeds within the write timeout, or
 // the connection is closed with 4002. The kernel's send buffer is small (sendBuffer), so a write to

@@ -177,7 +177,7 @@ func (c *conn) refuse(err error) {
 	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // panics are already logged
 		c.hub.config.Logger.Error("request failed", "error", err)
 	}
-	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // the error is followed by the message when to reconnect
+	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // a reconnect message follows the error
 		if c.write(protocol.FromError(refused)) == nil {
 			c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 		}

@@ -53,7 +53,6 @@ func newHarness(t *testing.T, change func(*Config)) *harness {
 	return s
 }
 
-// newHub returns a hub that admits every client.
 func newHub(t *testing.T, sessions *sessions, change func(*Config)) *Hub {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -74,7 +73,6 @@ func newHub(t *testing.T, sessions *sessions, change func(*Config)) *Hub {
 	return hub
 }
 
-// pipes is a listener whose connections are pipes in memory.
 type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -102,7 +100,6 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// dial opens a WebSocket to the hub.
 func (s *harness) dial() *peer {
 	s.t.Helper()
 	p := &peer{t: s.t}
@@ -123,7 +120,6 @@ func (s *harness) dial() *peer {
 	return p
 }
 
-// join opens a WebSocket and joins a session.
 func (s *harness) join() *peer {
 	s.t.Helper()
 	p := s.dial()
@@ -151,14 +147,12 @@ func (p *peer) send(text string) {
 	}
 }
 
-// serverMessage is any message from the hub.
 type serverMessage struct {
 	Type, Code, Message, Reason string
 	Seq                         uint64
 	AfterMs, Now, AccessEndsAt  int64
 }
 
-// expect reads a message of the given type.
 func (p *peer) expect(kind string) serverMessage {
 	p.t.Helper()
 	_, data, err := p.socket.Read(p.t.Context())
@@ -176,7 +170,6 @@ func (p *peer) decode(data []byte, kind string) (m serverMessage) {
 	return m
 }
 
-// closed waits until the connection is closed with the given code.
 func (p *peer) closed(code protocol.CloseCode) {
 	p.t.Helper()
 	_, data, err := p.socket.Read(p.t.Context())
@@ -221,9 +214,9 @@ type sessions struct {
 	// beforeJoined, if not nil, is called before the joined message is written.
 	beforeJoined func()
 	// If `asks` is true, each join and resume waits until its context is done, as if the back end never answered the
-	// approval request.
+	// approval request. The field `waiting` is the number of these joins and resumes.
 	asks    bool
-	waiting atomic.Int32 // number of joins and resumes that wait because `asks` is true
+	waiting atomic.Int32
 
 	mu   sync.Mutex
 	open []*attachment // guarded by mu
@@ -317,7 +310,6 @@ func (a *attachment) Leave() {
 	a.client.End(session.Ending{Reason: session.EndLeft, AccessEndsAt: 9})
 }
 
-// counted reports whether the metric has counted a join with this outcome.
 func counted(t *testing.T, s *harness, outcome string) bool {
 	t.Helper()
 	return testutil.ToFloat64(s.hub.metrics.joins.WithLabelValues(outcome)) > 0

@@ -34,7 +34,7 @@ func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	})
 }
 
-// If reading from a connection panics while the client's join is still handled, the session that the join
+// If a read from the connection panics while the client's join is still handled, the session that the join
 // opens is detached.
 func TestPanicOfTheReaderDetachesTheSessionThatIsBeingJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

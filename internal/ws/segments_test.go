@@ -23,11 +23,10 @@ import (
 	"refresher/internal/protocol"
 )
 
-// handshake is the HTTP request that upgrades a connection to a WebSocket.
 const handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// frame returns a client's frame with a mask that is not zero. The parameter `first` is the frame's first byte.
+// frame returns a client's frame with a mask that is not zero. The argument `first` is the frame's first byte.
 func frame(first byte, payload string) []byte {
 	f := []byte{first}
 	switch n := len(payload); {
@@ -181,8 +180,8 @@ func TestNothingFollowsTheLibrarysCloseFrame(t *testing.T) {
 	}
 }
 
-// If a write is in progress when a ping is due, the ping is sent after that write. A pong that answers this ping keeps
-// the connection of a page open whose timers the browser throttles.
+// If a write is in progress when a ping is due, the ping is sent after that write. Without the ping, a page whose timers
+// the browser throttles would lose its connection, though it answers pings.
 func TestProbeWhileAMessageIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newHarness(t, nil)
@@ -201,7 +200,6 @@ func TestProbeWhileAMessageIsWritten(t *testing.T) {
 	})
 }
 
-// secure returns a TLS client connection over c that trusts the server.
 func secure(ctx context.Context, c net.Conn, server *httptest.Server) (net.Conn, error) {
 	config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	config.ServerName = "example.com"
@@ -225,7 +223,7 @@ func exchange(t *testing.T, c net.Conn, request []byte, answer string) {
 	}
 }
 
-// Errors of the system calls reach the caller.
+// The methods of raw return the errors of the system calls.
 func TestRawAfterAReset(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -57,7 +57,7 @@ func TestStack(t *testing.T) {
 
 // stackAndHeap returns how many bytes of stack and heap the process uses after garbage collection.
 func stackAndHeap() (stack, heap uint64) {
-	for range 3 { // three times, since one collection halves a stack at most
+	for range 3 { // one collection halves a stack at most
 		runtime.GC()
 	}
 	var m runtime.MemStats
@@ -65,7 +65,6 @@ func stackAndHeap() (stack, heap uint64) {
 	return m.StackInuse, m.HeapAlloc
 }
 
-// probed reports whether any connection still waits for a pong.
 func (h *Hub) probed() bool {
 	for _, c := range h.all() {
 		if c.probing.Load() {

@@ -15,8 +15,7 @@ import (
 	"refresher/internal/session"
 )
 
-// The kernel of the node's host buffers only a limited number of bytes for a client that does not read. The
-// test uses real sockets.
+// The kernel buffers only few bytes for a client that does not read. The test uses real sockets.
 func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{"plain": httptest.NewServer, "TLS": httptest.NewTLSServer} {
 		t.Run(name, func(t *testing.T) {

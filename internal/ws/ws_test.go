@@ -71,7 +71,8 @@ func TestConnectionThatNeverJoins(t *testing.T) {
 	})
 }
 
-// A client that only answers pings stays for four heartbeats, so that it may be a page whose timers run once a minute.
+// A connection stays open for four heartbeats if the client only answers pings, since a browser may run the timers of a
+// page only once a minute.
 func TestHeartbeatIsSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newHarness(t, nil)
@@ -106,7 +107,7 @@ func TestSlowAnswerIsNotTheClientsFault(t *testing.T) {
 	})
 }
 
-// A client that reads a message slowly, piece by piece, does not get a longer write deadline than one that reads nothing.
+// A client that reads a message slowly, piece by piece, has no more time for the message than a client that reads nothing.
 func TestClientThatDoesNotReadIsCut(t *testing.T) {
 	for name, readAfter := range map[string]time.Duration{"slowly": 4900 * time.Millisecond, "nothing": time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -171,7 +172,7 @@ func TestRefusedMessages(t *testing.T) {
 					p.closed(c.closes)
 					return
 				}
-				p.send(`{"type":"ping"}` + strings.Repeat(" ", protocol.MaxMessage-len(`{"type":"ping"}`))) // the longest message
+				p.send(`{"type":"ping"}` + strings.Repeat(" ", protocol.MaxMessage-len(`{"type":"ping"}`))) // this is the longest message that is accepted
 				p.expect(protocol.TypePong)
 			})
 		})
@@ -288,7 +289,7 @@ func TestDrainDespiteClientsThatDoNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newHarness(t, nil)
 		for range 300 {
-			s.join() // this client does not read any more
+			s.join()
 		}
 		const good = 20
 		var moved sync.WaitGroup

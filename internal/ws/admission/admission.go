@@ -21,7 +21,7 @@ const (
 
 // Admission limits the rate of joins and resumes. It is safe for concurrent use.
 type Admission struct {
-	admits  *rate.Limiter // limits how many clients are admitted at once
+	admits  *rate.Limiter // limits how many clients are admitted per second
 	slots   *rate.Limiter // reserves the times at which delayed clients retry
 	expired *rate.Limiter // limits how many clients with expired tokens get the short delay minDelay
 	spread  func(time.Duration) time.Duration
@@ -36,8 +36,9 @@ func New(perSecond float64, spread func(time.Duration) time.Duration) *Admission
 	}
 }
 
-// Delay returns how long the client must wait before it retries; 0 admits it now. expiresAt is when the
-// client's tokens expire, as the client reports it, or 0 if it has none. A nil Admission admits every client.
+// Delay returns how long the client must wait before it retries; 0 admits the client now. The argument expiresAt is when
+// the client's tokens expire according to the client; it is 0 if the client has no tokens. A nil Admission admits every
+// client.
 func (a *Admission) Delay(now time.Time, expiresAt session.UnixSec) time.Duration {
 	if a == nil || a.admits.AllowN(now, 1) {
 		return 0

@@ -55,8 +55,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// Clients whose tokens have expired get the shortest delay, at most at the rate of admission. Beyond that
-// rate they wait for a slot.
+// Of the clients whose tokens have expired, as many per second as are admitted get the shortest delay. The other ones
+// wait for a slot.
 func TestExpiredClientsHaveARate(t *testing.T) {
 	a := busy(t)
 	for range 100 {

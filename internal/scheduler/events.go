@@ -24,7 +24,7 @@ type event struct {
 	// due is the deadline, and lag is the time from the deadline to the end of its task.
 	due session.Instant
 	lag time.Duration
-	// code and message are those of the client's SDK.
+	// code and message come from the client's SDK, which refused a bundle.
 	code    string
 	message string
 	err     error
@@ -94,7 +94,7 @@ type journal struct {
 func (j *journal) observe(ev *event, e *entry) {
 	switch ev.kind {
 	case evAcked:
-		// checks the level first, so that a line that is not logged costs no allocation
+		// The level is checked first, so that a line that is not logged costs no allocation.
 		if j.Enabled(context.Background(), slog.LevelDebug) {
 			j.log(e, slog.LevelDebug, "renewal acked", "seq", ev.seq, "margin_seconds", ev.acked.Margin.Seconds())
 		}

@@ -117,8 +117,8 @@ func (s *Scheduler) ApplyWish(w store.Wish, stored store.WishResult) <-chan stor
 func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) store.WishResult {
 	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
 	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
-		// Either the store does not have the wish, or this node has applied a later wish of which
-		// the store does not know.
+		// Either the store does not have the operator's change, or this node has applied a later
+		// change of which the store does not know.
 		result.Version = max(e.wish+1, w.At)
 		if role = now; w.Kind == store.WishRole {
 			role = w.Role
@@ -231,8 +231,8 @@ func (a *answer) lost() bool {
 		case store.EndSession:
 			client.End(a.outcome.Ending)
 		default:
-			// a client that is still connected resumes; the epoch in its key decides which node
-			// owns the session
+			// A client that is still connected will resume, and the epoch in its key decides which
+			// node owns the session.
 			client.CloseDead()
 		}
 	}

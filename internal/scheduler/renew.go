@@ -12,7 +12,8 @@ import (
 const (
 	// retryAfterError is the wait before the next attempt to renew after minting failed.
 	retryAfterError = time.Second
-	// decideTimeout bounds the wait for a Decision. The timeout in package hook is shorter.
+	// decideTimeout bounds the wait for a Decision. The timeout in package hook is
+	// shorter, so it normally ends the wait first.
 	decideTimeout = 10 * time.Second
 )
 

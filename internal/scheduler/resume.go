@@ -92,7 +92,7 @@ func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session
 		}
 	}()
 	a, err = e.attach(operation, tokens, client, back.now)
-	// Acquire has stored the new epoch, so the session need not be saved
+	// Acquire has stored the new epoch, so the session need not be saved.
 	if err == nil && back.acquired.Known && back.acquired.Epoch == e.session.Epoch() {
 		r := e.session.Record(e.reason, s.clock.now())
 		e.saved = summarize(e, &r)

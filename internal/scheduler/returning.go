@@ -168,8 +168,8 @@ func (b *returning) readmit(e *entry) (err error) {
 	defer e.contain(&err)
 	held := &b.acquired
 	b.update(e)
-	// a revocation may have come after Open admitted the client, and before the session was in the
-	// table, where Revoke finds it
+	// A revocation may have come after Open admitted the client, and before the session was in the
+	// table, where Revoke finds it.
 	if e.isRevoked() {
 		ending := e.session.Ending(session.EndRevoked)
 		e.session.Fence(held.Epoch) // the store has assigned this epoch to the session
@@ -182,7 +182,7 @@ func (b *returning) readmit(e *entry) (err error) {
 	}
 	if r := &held.Record; held.Known && r.WishVersion > e.wish {
 		cause := e.adoptRole(r.WishVersion, roleOf(r.Identity))
-		// without Want, the client would get the same tokens again
+		// Without Want, the client would get the same tokens again.
 		if e.session.RenewRequestedOverHTTP(b.now) == session.Repeat {
 			e.session.Want(cause, b.now)
 		}
@@ -233,8 +233,8 @@ func (b *returning) admitOrAbandon(e *entry) error {
 // admit checks the client's key against the session, and records which bundle the client has.
 func (b *returning) admit(e *entry) error {
 	if b.key.Epoch > e.session.Epoch() {
-		// The client has connected to another node since. It no longer uses its connection to this
-		// node.
+		// The key is newer than the session on this node, so the client has connected to another
+		// node and no longer uses its connection to this node.
 		e.supersede(b.now)
 	}
 	if err := e.session.Admit(b.key.Epoch); err != nil {

@@ -206,7 +206,7 @@ func (t *table) takeSurplus(held *entry) *entry {
 		return nil
 	}
 	for place := t.detached.Front(); place != nil; place = place.Next() {
-		// TryLock never waits, so the table's lock may be held here
+		// TryLock never waits, so the table's lock may be held here.
 		if e, ok := place.Value.(*entry); ok && (e == held || e.TryLock()) {
 			return e
 		}

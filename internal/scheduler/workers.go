@@ -49,7 +49,7 @@ func (s *Scheduler) startWorkers(ctx context.Context, now time.Duration) time.Du
 	due, next := s.table.peek(now)
 	w, more := &s.workers, 0
 	taken, working := w.taken.Load(), len(w.slots)
-	// if the condition is false, all workers wait for slow clients, and renewals have stalled
+	// If the condition is false, all workers wait for slow clients, and renewals have stalled.
 	if due == 0 || working < cap(w.slots) || taken > w.seen {
 		s.health.noteRound(now)
 	}

@@ -59,8 +59,8 @@ type sealedUser struct {
 }
 
 const (
-	// keyFormat is the first byte of an encrypted resume key, cursorFormat that of an encrypted
-	// cursor.
+	// keyFormat is the first byte of an encrypted resume key, and cursorFormat is the first byte of
+	// an encrypted cursor.
 	keyFormat    = 1
 	cursorFormat = 2
 	// keyInfo is the info argument of HKDF. It makes the derived key differ from keys that are

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -221,7 +222,8 @@ func TestMetricsLookAhead(t *testing.T) {
 		c.Registerer = registry
 		c.Policy.AckTimeout = 30 * time.Second // a long timeout keeps the silent client's connection open
 		s := start(t, c)
-		joinedSilent(t, s, 40*time.Second)
+		slow := &fakeClient{t: t, scheduler: s, answer: silent, take: func() error { pass(20 * time.Millisecond); return nil }}
+		slow.join(40 * time.Second)
 		joined(t, s, time.Hour)
 		wait(21 * time.Second) // the silent client's renewal is unconfirmed, and its tokens expire in less than 20 s
 		err := testutil.GatherAndCompare(registry, strings.NewReader(`
@@ -234,6 +236,10 @@ func TestMetricsLookAhead(t *testing.T) {
 			refresher_sessions{state="detached"} 0
 		`), "refresher_sessions_at_risk", "refresher_sessions")
 		check(t, err == nil, "%v", err)
+		var lag dto.Metric
+		must(t, s.metrics.lag.Write(&lag))
+		equal(t, "pushes", lag.GetHistogram().GetSampleCount(), 1)
+		equal(t, "seconds between the due times and the pushes", lag.GetHistogram().GetSampleSum(), 0.02)
 		problems, err := testutil.GatherAndLint(registry)
 		check(t, err == nil && len(problems) == 0, "lint: %v, %v", problems, err)
 	})

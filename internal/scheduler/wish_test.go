@@ -327,6 +327,13 @@ func TestWishAtAFormerOwner(t *testing.T) {
 		again := <-b.ApplyWish(wish, result)
 		check(t, again.Applied && again.Version == result.Version, "result %+v, then %+v", result, again)
 		moved.wantPushed(1, session.CauseRole, session.Publisher)
+
+		// A change whose version the owner has given to another role gets a higher version.
+		wait(5 * time.Second)
+		wish.Role, result.Record.Identity = session.Subscriber, someone
+		tied := <-b.ApplyWish(wish, result)
+		check(t, tied.Applied && tied.Version == result.Version+1, "result %+v", tied)
+		moved.wantPushed(2, session.CauseRole, session.Subscriber)
 	})
 }
 

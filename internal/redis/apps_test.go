@@ -41,9 +41,10 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	claims("d", nil, 3, 4)
 }
 
-// A node claims its own overdue sessions even behind many overdue sessions of projects
-// that it does not serve. A sweep that only renews its lease does not change where the next
-// sweep begins, and sessions before the skipped ones are claimed, too.
+// A node claims overdue sessions of its projects even if many overdue sessions of other
+// projects come before them in the schedule. It also claims a session that becomes overdue
+// later and comes before those of other projects. A sweep that only renews a lease makes no
+// difference.
 func TestBehindOthersApps(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

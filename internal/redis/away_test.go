@@ -14,8 +14,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// fails does all operations at once, and expects each to fail, without a result, and to be
-// counted as an error. It returns how long the slowest took.
+// fails runs all operations concurrently. It expects each operation to fail, to return no
+// result and to be counted as an error. It returns the duration of the slowest operation.
 func (s *harness) fails(ctx context.Context, t *testing.T, what string) (slowest time.Duration) {
 	t.Helper()
 	records := []store.Record{record(idIn(0, 1)), record(idIn(40, 1)), record(idIn(0, 2))}
@@ -116,7 +116,7 @@ func TestOperationsFailInTimeWhileTheStoreIsAway(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), away.limit)
 		took := away.s.fails(ctx, t, away.what)
 		cancel()
-		// A busy machine may take twice as long.
+		// On a busy machine an operation may take twice its limit.
 		if took > away.limit+max(away.limit, time.Second) {
 			t.Errorf("%s: took %s, want %s", away.what, took, away.limit)
 		}

@@ -86,9 +86,9 @@ func (s *harness) claimedFor(t *testing.T, d time.Duration) map[string]int {
 	return claimed
 }
 
-// TestLeasesLost checks that after the leases were lost no node counts as dead before it has
-// had the duration of a lease to renew its own. A cluster can lose the leases and keep the
-// sessions.
+// TestLeasesLost checks that no node counts as dead in the first 10 s (store.Lease) after the
+// leases were lost, so that each node can renew its lease. A Redis Cluster can lose the leases
+// without the sessions, since they can be on different servers.
 func TestLeasesLost(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)

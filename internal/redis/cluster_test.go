@@ -36,7 +36,7 @@ func (s *harness) byMaster(c *redistest.Cluster) map[*redistest.Server][]int {
 }
 
 // clusterSpread checks that every master has some of the shards, that all keys of a shard are
-// in one slot, and that notices arrive from every master.
+// on one master, and that notices arrive from every master.
 func clusterSpread(t *testing.T, c *redistest.Cluster, s *harness) {
 	masters := s.byMaster(c)
 	if len(masters) != 3 {
@@ -61,7 +61,7 @@ func clusterSpread(t *testing.T, c *redistest.Cluster, s *harness) {
 	w.ended(t)
 }
 
-// clusterFailover kills the one of three masters that also stores the leases.
+// clusterFailover kills one of the three masters: the one that also stores the leases.
 func clusterFailover(t *testing.T, c *redistest.Cluster, s *harness) {
 	before := s.generations(t)
 	masters := s.byMaster(c)
@@ -79,8 +79,8 @@ func clusterFailover(t *testing.T, c *redistest.Cluster, s *harness) {
 	if err == nil {
 		t.Fatal("saved, with a master gone")
 	}
-	// The other masters also stop once they know that a master is gone: see
-	// cluster-require-full-coverage.
+	// The other masters also refuse commands once they know that a master is gone: that is
+	// Redis's default, cluster-require-full-coverage.
 	down := strings.Contains(err.Error(), "CLUSTERDOWN")
 	for server, shards := range masters {
 		for _, shard := range shards {

@@ -15,8 +15,8 @@ import (
 
 // Fields of a session's hash, which docs/understand/redis.md describes. The fence decides who
 // may write the session; scripts/fence.lua reads it. The state holds the values that change
-// with each renewal; of it, scripts use only the last word, the reason of an end. The other
-// fields hold the session's grant, of which only the terms can change.
+// with each renewal. Scripts use only its last word, which is the reason of the session's end.
+// The other fields hold the session's grant, of which only the terms can change.
 //
 // To save memory, names are short, and the values that change with each renewal share one
 // field: Redis stores each field's name, and stores a hash compactly while no value is longer
@@ -37,7 +37,8 @@ const (
 	fieldDue = "due"
 )
 
-// appPrefix returns the first characters of an App ID. A record contains only these.
+// appPrefix returns the first characters of an App ID. A record contains only these characters,
+// so they must be different for all App IDs of a service (see appsByPrefix).
 func appPrefix(app string) string { return app[:min(len(app), appPrefixLength)] }
 
 const appPrefixLength = 8
@@ -78,7 +79,8 @@ func grant(r *store.Record) []any {
 func unpackGrant(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	r.App = w.next()
-	// The bounds avoid an overflow. Record.Check refuses both of them.
+	// The TTL is bounded, so that its conversion to a time.Duration does not overflow. A TTL at
+	// either bound is invalid: Record.Check refuses it later.
 	ttl := max(0, min(w.number(""), math.MaxInt32))
 	r.Terms.TTL, r.Terms.Until = time.Duration(ttl)*time.Second, session.UnixSec(w.number(""))
 	if r.Terms.MayPublish = len(w.left) > 0 && w.left[0] == mayPublish; r.Terms.MayPublish {
@@ -106,7 +108,7 @@ func unpack(id string, fields map[string]string) (r store.Record, err error) {
 		}
 	}
 	if r.State != session.Ended {
-		// The reason is that of an earlier expiry. The client has resumed the session since.
+		// An open session can have a reason from an earlier expiry, after which its client resumed.
 		r.Reason = ""
 	}
 	if rtc := r.Identity.RTC; rtc != nil {

@@ -105,7 +105,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// maxEpoch is not above the highest epoch that session.Record.Check accepts.
+// maxEpoch is an epoch that session.Record.Check still accepts.
 const maxEpoch = 1 << 50
 
 func drawRecord(t *rapid.T) store.Record {
@@ -202,7 +202,8 @@ func TestUnreadableFieldsAreNamed(t *testing.T) {
 }
 
 // TestStateIsShort: Redis stores a hash compactly only while none of its values is longer
-// than 64 bytes, and never makes a hash compact again. The seq is the one after a week.
+// than 64 bytes, and never makes a hash compact again. The test uses the seq that a session has
+// after a week.
 func TestStateIsShort(t *testing.T) {
 	t.Parallel()
 	const now = 1_800_000_000

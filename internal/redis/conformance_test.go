@@ -26,7 +26,7 @@ var acl = func() string {
 	return string(regexp.MustCompile(`(?m)^user refresher on >\S+ (.*)$`).FindSubmatch(page)[1])
 }()
 
-// limited makes a user with these permissions, and returns the URL of that user.
+// limited makes a Redis user with the permissions `allowed`, and returns the URL of that user.
 func limited(url, allowed string, servers ...*redistest.Server) string {
 	for _, server := range servers {
 		server.Do(append([]string{"ACL", "SETUSER", "limited", "reset", "on", ">secret"}, strings.Fields(allowed)...)...)

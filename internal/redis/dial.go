@@ -38,7 +38,7 @@ type discard struct{}
 
 func (discard) Printf(context.Context, string, ...any) {}
 
-// dial returns a client for c.URL. It connects when it is first used.
+// dial returns a client for c.URL. The client connects when it is first used.
 func dial(c *Config) (goredis.UniversalClient, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Fragment != "" || u.Host != "" && strings.Contains(u.Path, "@") {

@@ -71,8 +71,8 @@ func TestSettingsOfURLs(t *testing.T) {
 	}
 }
 
-// TestBadURLs checks that no error contains the password hunter2, for many URLs that this
-// password makes invalid.
+// TestBadURLs checks the errors for invalid URLs. No error contains the password hunter2, even
+// if a character in the password makes the URL invalid.
 func TestBadURLs(t *testing.T) {
 	t.Parallel()
 	const notURL = "not a URL, or its password has a character in it that must be written as %XX"

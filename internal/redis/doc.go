@@ -16,16 +16,16 @@
 // # Time
 //
 // The clock of the server that has the leases decides when a lease ends and whether a session
-// is overdue, so that the nodes' clocks need not agree to the second. Due times are written
-// by the nodes.
+// is overdue, so that the nodes' clocks need not agree to the second. Nodes write due times
+// by their own clocks: if a node's clock is ahead, its sessions are claimed later after it died.
 //
 // # Failures
 //
 // The package does not retry commands, since the caller knows whether a command still
-// matters. The one exception is a command whose connection had been closed while it was idle:
-// it is sent again. A command without an answer may have been executed; every command is safe
-// to repeat. A connection that answers READONLY, because its server was demoted, is closed, so
-// that the next one goes to the new master. An idle connection is checked before it is reused,
-// with TLS too, and is not reused after 30 s: the server, or a load balancer, may have closed
-// it.
+// matters. The one exception is a command that was sent on a connection which the server had
+// closed while it was idle: the package sends this command again. A command without an answer
+// may have been executed, so every command is safe to repeat. If a server answers READONLY,
+// because it was demoted, the connection is closed, so that the next connection goes to the new
+// master. An idle connection is checked before it is reused, with TLS too, and is not reused
+// after 30 s, since the server, or a load balancer, may have closed it.
 package redis

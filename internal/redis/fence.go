@@ -48,7 +48,7 @@ func roleLetter(role session.Role) string {
 }
 
 // packFence returns r's fieldFence. The version is the last word: most saves change nothing
-// else, so the save script compares the words before it as one text.
+// else, so the save script compares the words before the version as one text.
 func packFence(r *store.Record) string {
 	b := make([]byte, 0, 64)
 	number := func(n uint64, next string) { b = append(strconv.AppendUint(b, n, 10), next...) }
@@ -64,8 +64,8 @@ func packFence(r *store.Record) string {
 	return string(b)
 }
 
-// unpackFence reads a fieldFence into r. No other Go code checks the record format, and in
-// Lua only scripts/fence.lua does.
+// unpackFence reads a fieldFence into r. The record's format is checked only here and, for the
+// scripts, in scripts/fence.lua.
 func unpackFence(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	if format := w.number(""); w.err == nil && format != store.Format {

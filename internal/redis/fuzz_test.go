@@ -9,8 +9,8 @@ import (
 	"refresher/internal/store"
 )
 
-// FuzzUnpack checks that every text that is accepted when reading is the same when written
-// again, except for the order of words and leading zeros.
+// FuzzUnpack checks that a record that was read can be written again as the same text, except
+// for the order of words and leading zeros.
 func FuzzUnpack(f *testing.F) {
 	add := func(r store.Record) {
 		p := packed(&r)

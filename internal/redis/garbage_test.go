@@ -78,7 +78,7 @@ func TestGarbageInRecords(t *testing.T) {
 			victims = append(victims, victim{join(), at, value})
 		}
 	}
-	control := join() // control is a valid session, the last one that a sweep adopts
+	control := join() // a valid session; it is adopted last, so all others have been examined by then
 	for store.ShardOf(control.Session) != store.Shards-1 {
 		control = join()
 	}
@@ -90,7 +90,7 @@ func TestGarbageInRecords(t *testing.T) {
 		v.spoil(redis, v.Session, v.value)
 	}
 	redis.Do("ZADD", fmt.Sprintf("{refresher:%02d}:due", store.Shards-1), "2000", control.Session)
-	redis.Do("ZADD", "{refresher:nodes}:leases", "-1", "since") // no session is adopted while the lease data is new
+	redis.Do("ZADD", "{refresher:nodes}:leases", "-1", "since") // makes the lease data look old, since no session is adopted while it is new
 
 	second := apptest.StartLoggedNode(t, shared, app.Outside{}, new(net.Dialer).DialContext)
 	second.Log.Await(`msg="session adopted, its node is gone" component=scheduler session=` + control.Session)

@@ -66,7 +66,7 @@ func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, er
 
 func (s *Store) records(ctx context.Context, ids []string) (records []store.Record, err error) {
 	hashes, dues := make([]*goredis.MapStringStringCmd, len(ids)), make([]*goredis.FloatCmd, len(ids))
-	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // each command has its own error
+	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // this error is ignored, since each command also has its own
 		for i, id := range ids {
 			shard := store.ShardOf(id)
 			hashes[i] = p.HGetAll(ctx, s.keys.session(shard, id))

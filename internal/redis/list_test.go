@@ -86,7 +86,7 @@ func TestListCommandsAreShort(t *testing.T) {
 	if err != nil || !slices.Equal(found, ids) {
 		t.Errorf("%d ids, %v", len(found), err)
 	}
-	if n := int64(sessions/scanCount) + 4; commands > n { // the 4 others open a connection and read the processor time
+	if n := int64(sessions/scanCount) + 4; commands > n { // 4 more commands open a connection and read the processor time
 		t.Errorf("%d commands, want at most %d", commands, n)
 	}
 	if each := cpu / time.Duration(commands); each > hold {

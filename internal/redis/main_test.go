@@ -23,14 +23,15 @@ import (
 
 func TestMain(m *testing.M) {
 	// After many failed dials a connection pool of go-redis dials once a second in the
-	// background, and notices only then that it was closed.
+	// background. Its goroutine notices at the next dial that the pool was closed, so it can still
+	// run after the tests.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
 const patience = 20 * time.Second
 
-// begin is the time at which the clocks of stores made by openAt start. It is later than any
-// server's clock.
+// begin is the time at which the clocks of stores made by openAt start. It is in the year 2100,
+// so that a test fails if a script uses the server's clock by mistake.
 var begin = time.UnixMilli(4_102_444_800_000)
 
 type harness struct {
@@ -186,7 +187,7 @@ func (s *harness) tryAll(ctx context.Context) error {
 	var first, last []store.Record
 	for shard := range store.Shards {
 		r := overdue(idIn(shard, 0))
-		r.Epoch, r.Proven = 10*s.tried+1, 10*s.tried+1 // above the epochs of a call that failed half-way
+		r.Epoch, r.Proven = 10*s.tried+1, 10*s.tried+1 // higher than the epochs that an earlier, failed call may have saved
 		first = append(first, r)
 		r.Epoch, r.Proven, r.Node = r.Epoch+1, r.Epoch, "b"
 		r.State, r.Reason, r.Delivered = session.Ended, session.EndExpired, store.DeliveredEnd

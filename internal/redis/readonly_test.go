@@ -20,7 +20,7 @@ func TestDemotedServer(t *testing.T) {
 	s := open(t, server.URL(), nil)
 	host, port, err := net.SplitHostPort(other.Addr())
 	must(t, err)
-	other.Kill() // a running master would soon have the demoted server delete its sessions
+	other.Kill() // otherwise the demoted server would soon copy the data of its new master, and lose its sessions
 	for name, operation := range map[string]struct {
 		run  func(ctx context.Context) error
 		open func() uint32

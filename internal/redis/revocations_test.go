@@ -32,8 +32,8 @@ func (s *harness) put(t *testing.T, revocations ...store.Revocation) {
 }
 
 // TestRevocationsVersion checks that the version changes when revocations may have been
-// lost, and only then. A change after the loss has a higher number than any before it:
-// otherwise a node's old status would seem to confirm changes that the node has not seen.
+// lost, and only then. A change after the loss has a higher Seq than all changes before the
+// loss: otherwise a node's old status would seem to confirm changes that the node has not seen.
 func TestRevocationsVersion(t *testing.T) {
 	t.Parallel()
 	server, s := startAt(t)
@@ -128,7 +128,7 @@ func TestRevocationsLeaveNothing(t *testing.T) {
 	}
 	s.put(t, all...)
 	soon := all[7]
-	soon.Until = session.SecOf(time.Now()) + 100 // the expiry is on the server's clock
+	soon.Until = session.SecOf(time.Now()) + 100 // Redis removes the count by the server's clock, not by the test's
 	must(t, s.PutEnded(within(t), soon, "a", store.Ended{Sessions: 1}))
 	if ttl, err := strconv.Atoi(server.Do("TTL", s.keys.revocations.ended+"R7")); err != nil || ttl > 101 || ttl < 40 {
 		t.Errorf("what was ended lives for %d s, %v", ttl, err)

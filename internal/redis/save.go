@@ -53,8 +53,8 @@ func (x *shardIndices) add(id string, i int) {
 }
 
 // save writes the records whose indices are in `parts` without their grant, and the records
-// in `whole` with it. It returns as `missing` the indices in `parts` of sessions that have no
-// hash, and must therefore be written with their grant.
+// in `whole` with it. If a session of `parts` has no hash, its record must be written with the
+// grant: save returns the indices of these records as `missing`.
 func (s *Store) save(
 	ctx context.Context, records []store.Record, outcomes []store.Outcome, parts, whole *shardIndices,
 ) (missing *shardIndices, err error) {

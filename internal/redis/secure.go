@@ -120,8 +120,8 @@ func (p *keyPair) newest() *tls.Certificate {
 	return p.last
 }
 
-// dialer returns a function that opens connections to servers. They use TLS unless `secure`
-// is nil.
+// dialer returns a function that opens connections to servers. The connections use TLS unless
+// `secure` is nil.
 func dialer(secure *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: dialTimeout}
 	if secure == nil {

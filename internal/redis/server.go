@@ -16,7 +16,7 @@ type server struct {
 	run    string // the run_id of the server's process; empty if the server does not answer INFO
 }
 
-// servers returns the server of each shard. It is nil if the shard's server is not known.
+// servers returns the server of each shard, or nil for a shard whose server is not known.
 func (s *connection) servers(ctx context.Context) (servers [store.Shards]*server) {
 	known := make(map[goredis.Cmdable]*server)
 	var wait sync.WaitGroup

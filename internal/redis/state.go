@@ -17,8 +17,8 @@ type stateTime struct {
 	without  session.UnixSec // the default
 }
 
-// stateTimes returns the times of a state in the order in which they must be read, since some
-// are relative to an earlier time.
+// stateTimes returns the times of a state in the order in which they must be read: a time is
+// stored relative to one that is read before it.
 func stateTimes(r *store.Record) [4]stateTime {
 	return [...]stateTime{
 		{"b", &r.HeldExpiresAt, &r.ExpiresAt, r.ExpiresAt},
@@ -29,7 +29,7 @@ func stateTimes(r *store.Record) [4]stateTime {
 }
 
 const (
-	flagLetters      = "mrlf" // of stateFlags
+	flagLetters      = "mrlf" // one letter for each flag of stateFlags
 	deliveredLetters = "JUE"  // one letter for each bit of store.Delivered
 )
 
@@ -74,8 +74,8 @@ func packState(r *store.Record) string {
 	return string(b)
 }
 
-// unpackState reads a fieldState into r. If the hash has a grant, the caller must read the
-// grant before.
+// unpackState reads a fieldState into r. The caller must have read the hash's grant, if it has
+// one: the default of IssuedAt depends on the grant's TTL.
 func unpackState(text string, r *store.Record) error {
 	first, rest, _ := strings.Cut(text, " ")
 	letters := strings.TrimLeft(first, "0123456789")

@@ -51,7 +51,7 @@ var spoilings = []spoiling{
 }
 
 // TestUnreadableRecords does all operations on unreadable records, each between two readable
-// ones. Those that the scripts cannot read stay unchanged, and each is logged once. A session
+// ones. Records that the scripts cannot read stay unchanged, and each is logged once. A session
 // whose record only Go cannot read continues from the client's resume key: the node's next save
 // replaces the state, and nothing else.
 func TestUnreadableRecords(t *testing.T) {

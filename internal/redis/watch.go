@@ -15,7 +15,7 @@ import (
 // connection is alive.
 const watchSilence = 10 * time.Second
 
-// handle calls the function for the kind of a subscription's message.
+// handle calls `connected` if the message confirms a subscription, and `notice` if it is a notice.
 func handle(message any, connected func(), notice func(payload string)) {
 	switch m := message.(type) {
 	case *goredis.Subscription:

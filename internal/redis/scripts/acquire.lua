@@ -6,9 +6,11 @@
 -- ARGV[2]  session id
 -- ARGV[3]  id of the node
 -- ARGV[4]  epoch of the key
--- ARGV[5]  letter: a for a connection, d for a single renewal
+-- ARGV[5]  new letter of the fence: a (attached) for a connection, d (detached) for a single
+--          renewal
 -- ARGV[6]  now in Unix s
--- ARGV[7]  due time in Unix ms; the node saves the session before it
+-- ARGV[7]  due time in Unix ms. If the node does not save the session before that time, the
+--          session becomes overdue
 --
 -- Returns
 --   {new}                 there is no such session

@@ -1,5 +1,5 @@
 -- Makes a node the owner of overdue sessions of one shard whose owner's lease has expired.
--- Returns these and the overdue sessions that the node owned before.
+-- Returns these sessions, and the overdue sessions that the node already owned.
 --
 -- KEYS[1]    due: sorted set of session ids, scores in Unix ms
 -- KEYS[1+i]  hash of the i-th session
@@ -19,7 +19,7 @@
 --   3      not touched: its record is unreadable
 --   {...}  owned by the node now: the fields and values of its hash, and its previous score
 --          as the field due. An attached session of another owner is now detached.
--- Costs O(log S) for each, with S sessions in the shard.
+-- Costs O(log S) for each session, with S sessions in the shard.
 
 local due, node, late, later, live, apps = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[5], ARGV[6]
 

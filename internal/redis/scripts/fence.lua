@@ -20,7 +20,8 @@ local function pack(f)
     FORMAT, f.epoch, f.proven, f.letter, f.node, f.role, f.wish, f.version)
 end
 
--- Writes an operator's wish for a role, of this version, into the fence f.
+-- Writes an operator's change of a session (a wish) into the fence f: the wanted role, and the
+-- version of the wish. A role in upper case, or a "+" without a role, marks a pending wish.
 local function want(f, role, version)
   f.role = (f.role == '-' or f.role == '+') and '+' or string.upper(role)
   f.wish = version
@@ -41,8 +42,8 @@ local function read(key)
   return redis.call('HGET', key, 'f') -- raises the same error
 end
 
--- Reports whether a tombstone has expired, by its field e and the time in Unix s. Without a
--- valid e it holds until Redis removes it.
+-- Reports whether a tombstone has expired, by its field e and the time in Unix s. A tombstone
+-- without a valid field e counts until Redis removes it.
 local function expired(e, now)
   return (tonumber(e) or math.huge) <= tonumber(now)
 end

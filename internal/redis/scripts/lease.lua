@@ -16,7 +16,8 @@
 --
 -- If a lease ends later than possible, the server's clock was set back after it was written.
 -- It is deleted, since the lease of a dead node would hold until the clock has caught up, and
--- "since" is set to now, so that live nodes can renew their leases first.
+-- "since" is set to now: the nodes then claim no sessions until live nodes have had time to
+-- renew their leases.
 -- Costs O(N) with N nodes.
 
 local leases = KEYS[1]

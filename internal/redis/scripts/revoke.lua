@@ -1,5 +1,5 @@
--- Merges revocations into the stored ones: of two copies the one with the higher version
--- stays.
+-- Merges revocations into the stored ones. Of two copies of a revocation, the copy with the
+-- higher version stays.
 --
 -- KEYS[1]  all: hash, "<seq> <version> <JSON>" by id
 -- KEYS[2]  until: sorted set of the ids, scores in Unix seconds
@@ -11,10 +11,11 @@
 -- ARGV[5]  maximum number of ended revocations that this call removes
 -- then for each revocation: id, until in Unix seconds, version, JSON
 --
--- Returns the number of revocations that were refused because ARGV[4] are stored.
+-- Returns the number of revocations that were refused because the store already has the
+-- maximum number (ARGV[4]).
 -- Publishes a message of lines: the version before, the version after (both followed by the
 -- number of revocations), and each changed value.
--- Costs O(log N) for each, and for each that is removed, with N stored.
+-- Costs O(log N) for each revocation that is merged or removed, with N stored revocations.
 
 local all, untils = KEYS[1], KEYS[2]
 local now = tonumber(ARGV[1])
@@ -40,7 +41,7 @@ local changed, refused = {}, 0
 for i = 6, #ARGV, 4 do
   local id, ends, newer, json = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local old = redis.call('HGET', all, id)
-  local stored = old and tonumber(string.match(old, '^%d+ (%d+) ')) or -1 -- what cannot be read is replaced
+  local stored = old and tonumber(string.match(old, '^%d+ (%d+) ')) or -1 -- a stored value that cannot be read is replaced
   if tonumber(ends) <= seconds or stored >= newer then -- nothing to do
   elseif not old and redis.call('HLEN', all) >= tonumber(ARGV[4]) then
     refused = refused + 1

@@ -1,16 +1,17 @@
--- Writes the records of sessions of one shard, each by itself, by the rule of store.Resolve.
--- If a record loses but has a newer operator's wish than the stored record, the wish is
--- written into the stored record and its owner is notified.
+-- Writes the records of sessions of one shard, independently of each other, by the rule of
+-- store.Resolve. If a record loses, but has a newer wish (an operator's change of the session)
+-- than the stored record, the script writes the wish into the stored record and notifies the
+-- session's owner.
 --
 -- KEYS[1]      due: sorted set of session ids, scores in Unix ms
 -- KEYS[1+i]    hash of the i-th session
 -- ARGV[1]      prefix of the nodes' notice channels
 -- ARGV[2]      now in Unix s
 -- ARGV[3]      position at which the session id begins in the key of a hash
--- ARGV[4]      1 if a grant comes with each session, 0 if with none
+-- ARGV[4]      1 if all sessions come with their grant, 0 if no session does
 -- then for each session:
---   fence      see fence.lua. Its letter may also be g: remove the session. With
---              ARGV[4] = 0 it is neither g nor b
+--   fence      see fence.lua. The letter g asks the script to remove the session. With
+--              ARGV[4] = 0 the letter is neither g nor b
 --   state      opaque, except for its last word: the reason of the session's end
 --   at         with the letters a, d, x, e: due time in Unix ms; with b: when the
 --              tombstone expires, in Unix s
@@ -26,7 +27,7 @@
 --                       CloseSuperseded, Release and RaiseEpoch. STATE and EPOCH are the
 --                       stored ones
 --   unreadable          the stored record cannot be read, and is left alone
--- Costs O(log S) for each, with S sessions in the shard.
+-- Costs O(log S) for each session, with S sessions in the shard.
 
 local call, pcall, find, match, sub = redis.call, redis.pcall, string.find, string.match, string.sub
 
@@ -55,8 +56,8 @@ local function resolve(old, new)
   return 'release', false
 end
 
--- Saves the session whose arguments begin at index a, n of them for the grant. text is the
--- stored fence, or false. Returns the answer.
+-- Saves the session whose arguments begin at index a. The last n of them are the grant. text is
+-- the stored fence, or false if there is none. Returns the answer.
 local function save(key, text, a, n)
   local due, id = KEYS[1], sub(key, tonumber(ARGV[3]))
   local state, at = ARGV[a + 1], ARGV[a + 2]
@@ -79,7 +80,7 @@ local function save(key, text, a, n)
     end
   end
   if not replace then
-    if (old.letter == 'a' or old.letter == 'd') and new.wish > old.wish then -- made while the store was away
+    if (old.letter == 'a' or old.letter == 'd') and new.wish > old.wish then -- new's node applied the wish while the store was down
       if rank(new) == 4 and new.reason == 'revoked' then
         finish(old, key, call('HGET', key, 's') or '', new.reason)
         call('ZADD', due, new.wish, id)
@@ -118,8 +119,8 @@ for i = 2, #KEYS do
   local key, fence, n, word = KEYS[i], ARGV[a], 0, nil
   local old = pcall('HGET', key, 'f')
   if type(old) == 'table' then old = read(key) end
-  -- Nearly all saves are renewals by the owner: the fence differs from the stored one only by
-  -- a version that is not lower. For these the full rule is not needed.
+  -- Nearly all saves are renewals by the owner. Then the fence differs from the stored fence
+  -- only by its version, which is not lower, and the full rule is not needed.
   local owner, version
   if grants then
     n = tonumber(ARGV[a + 3])

@@ -1,4 +1,5 @@
--- Writes an operator's wish into the record of an open session, and notifies its owner.
+-- Writes an operator's change (a wish) into the record of an open session, and notifies the
+-- session's owner.
 --
 -- KEYS[1]  hash of the session
 -- KEYS[2]  due: sorted set of session ids, scores in Unix ms
@@ -6,7 +7,7 @@
 -- ARGV[2]  session id
 -- ARGV[3]  now in Unix ms
 -- ARGV[4]  end, renew, or the letter of the wanted role: p or s
--- ARGV[5]  of an end: its reason
+-- ARGV[5]  reason of the end, if ARGV[4] is end
 --
 -- Returns
 --   none         there is no such session, or it has ended. A session that was ended on

@@ -1,9 +1,9 @@
-// Package store defines what outlives a node: the record of each session, when it next
-// needs attention, and which node owns it. It has the types that the scheduler and the
-// stores share, the rules by which one record replaces another, and the store that is
-// embedded in a node without Redis. Package redis is the other store; package storetest
-// tests both. A store also lists its sessions (Lister), keeps the nodes' statuses (Nodes),
-// and the copy of the revocations that all nodes share (Revocations).
+// Package store defines what outlives a node: the record of each session, when the session's
+// owner must next act on it, and which node the owner is. The package has the types that the
+// scheduler and the stores share, the rules by which one record replaces another, and the store
+// that is embedded in a node without Redis. Package redis is the other store; package storetest
+// tests both. A store also lists its sessions (Lister), keeps the nodes' statuses (Nodes), and
+// keeps the copy of the revocations that all nodes share (Revocations).
 //
 // The package works with plain records, and decides which sessions a revocation matches. It
 // has no tokens, no connections and no network.
@@ -15,10 +15,11 @@
 //
 // # Who owns a session
 //
-// The owner is the node that the record names, for as long as that node renews its lease
-// (see Sweep): every SweepEvery, for Lease. The owner keeps the session in memory, and the
-// store is its write-behind copy. If a session is overdue in the store by Slack, and its
-// owner's lease has expired, the next node that sweeps claims it.
+// The owner is the node that the record names, until that node's lease expires. A node sweeps
+// at the interval SweepEvery, and each sweep renews the node's lease for the time Lease. The
+// owner keeps the session in memory, and the store has a write-behind copy. If a session is
+// overdue in the store by Slack, and its owner's lease has expired, the next node that sweeps
+// claims the session.
 //
 // # Conflicts
 //

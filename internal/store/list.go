@@ -29,7 +29,7 @@ const (
 	minLook = 100
 	// maxCursor is the maximum length of a cursor. An id is much shorter.
 	maxCursor = 1024
-	// cursorFormat is the first byte of a cursor.
+	// cursorFormat is the first byte of a cursor: the version of the cursor's format.
 	cursorFormat = 1
 )
 

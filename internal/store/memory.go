@@ -188,7 +188,7 @@ func (m *Memory) write(w *Wish, r Record) Record {
 	return r.clone()
 }
 
-// addTombstone stores r as a tombstone, which has only the session's end.
+// addTombstone stores r as a tombstone, without the session's identity.
 func (s *memoryShard) addTombstone(r Record) {
 	r.Identity = session.Identity{}
 	s.ended[r.Session] = r

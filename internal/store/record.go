@@ -7,8 +7,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Format is the version of the records that this release writes and reads. It does not touch
-// records of other versions.
+// Format is the version of the records that this release writes and reads. The release does
+// not change records of other versions.
 const Format = 1
 
 // Shards is the number of shards of a store.
@@ -53,8 +53,8 @@ func Later(now session.UnixMilli) session.UnixMilli {
 	return now.Add(Lease - time.Duration(early)*time.Millisecond)
 }
 
-// laterStep is the number of milliseconds by which the part that Later subtracts grows with
-// each second, modulo SweepEvery. laterStep is coprime to SweepEvery, so that the part takes
+// laterStep is in milliseconds. Later subtracts laterStep times the Unix time in seconds,
+// modulo SweepEvery. laterStep and SweepEvery are coprime, so that the subtracted part takes
 // every value before it repeats.
 const laterStep = 619
 
@@ -69,14 +69,16 @@ type Record struct {
 	// Version counts the owner's writes within an epoch, so that a delayed write does not
 	// replace a later one.
 	Version uint64
-	// Due is when the session next needs attention, or when it ended.
+	// Due is when the owner must next act on the session, for example to renew its tokens, or
+	// when the session ended.
 	Due session.UnixMilli
 	// Delivered is the set of events that your back end has acknowledged.
 	Delivered Delivered
-	// WishVersion is the version of the newest wish for a role or for fresh tokens, see
-	// Register; 0 if there was none.
+	// WishVersion is the version of the newest wish (see Wish) for a role or for fresh tokens;
+	// 0 if there was no such wish.
 	WishVersion session.UnixMilli
-	// WishPending is true if the owner has not yet applied the newest wish.
+	// WishPending is true if the owner has not yet applied the newest wish, an operator's
+	// change of the session.
 	WishPending bool
 	// TermsChanged is true if Terms may differ from the stored ones. It is an argument of
 	// Save and is not stored.
@@ -120,7 +122,7 @@ type Delivered uint8
 // The events of a session.
 const (
 	DeliveredJoined      Delivered = 1 << iota
-	DeliveredUnreachable           // set if the event was for the newest bundle
+	DeliveredUnreachable           // set only if the acknowledged event was about the newest bundle
 	DeliveredEnd
 )
 
@@ -187,7 +189,8 @@ type Acquired struct {
 	// Epoch is the epoch of the new attachment. It is higher than the stored epoch and the
 	// epoch in the key.
 	Epoch uint64
-	// Record is the record before the acquire; it is set if Known is true. Its Due may be 0.
+	// Record is the record before the acquire; it is set if Known is true. A store may leave
+	// out the record's Due.
 	Record Record
 	Known  bool
 }

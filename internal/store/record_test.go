@@ -80,7 +80,7 @@ func TestResolveSettles(t *testing.T) {
 
 func TestResolveLoser(t *testing.T) {
 	for _, test := range []struct {
-		proven, epoch uint64 // the proven epoch of the stored record, and the epoch of the losing one
+		proven, epoch uint64 // the proven epoch of the stored record, and the epoch of the record that loses
 		node          string
 		want          store.Action
 	}{

@@ -18,8 +18,8 @@ const (
 	// not know that node. Close the connection so that the client resumes, and drop the
 	// session.
 	Release
-	// RaiseEpoch: the answer to an Acquire of this node was lost. Save again under
-	// Outcome.Epoch.
+	// RaiseEpoch: the answer to an Acquire of this node was lost, so the store has a higher
+	// epoch than the node knows. Save again under Outcome.Epoch.
 	RaiseEpoch
 	// EndSession: the session was ended on purpose. Drop it, and send Outcome.Ending to its
 	// client.
@@ -36,7 +36,7 @@ const (
 type Outcome struct {
 	Action Action
 	Ending session.Ending // set for EndSession and FinishEnd
-	Epoch  uint64         // of RaiseEpoch
+	Epoch  uint64         // set for RaiseEpoch
 	// Wish is set if Action is Done and the stored register is newer than the record's: it
 	// holds an operator's change (a wish), which the writer must apply. It is zero
 	// otherwise.

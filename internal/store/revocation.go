@@ -53,7 +53,7 @@ func UsersOf(id *session.Identity, inChannel bool) (users [3]string) {
 }
 
 // MaxName is the maximum length of a name in a Selector, in bytes. Agora's names and subjects
-// have at most 255.
+// have at most 255 bytes.
 const MaxName = 255
 
 // Everybody reports whether s selects all sessions of the project.
@@ -83,7 +83,7 @@ func (r *Revocation) Standing(now session.UnixSec) bool { return !r.Lifted && no
 // time Until has not passed.
 const MaxRevocations = 100_000
 
-// ErrRevocationsFull reports that a store has MaxRevocations.
+// ErrRevocationsFull reports that a store already has MaxRevocations revocations.
 var ErrRevocationsFull = errors.New("the store holds as many revocations as it may")
 
 // ErrNoRevocation reports that a project has no such revocation.
@@ -96,7 +96,7 @@ var ErrUnsaved = errors.New("the store cannot be reached")
 
 // Progress is how far all nodes together have applied a revocation.
 type Progress struct {
-	Ended int // number of sessions
+	Ended int // number of sessions that the nodes have ended
 	// AccessEndsAt is the last second at which a token of these sessions works.
 	AccessEndsAt session.UnixSec
 	// Complete is true if every live node has applied the revocation.

@@ -6,7 +6,7 @@ import (
 	"refresher/internal/session"
 )
 
-// WishKind is the kind of a Wish.
+// WishKind says what a Wish requests: fresh tokens, another role, or the session's end.
 type WishKind uint8
 
 const (
@@ -36,7 +36,7 @@ func (k WishKind) String() string {
 type Wish struct {
 	Session string
 	Kind    WishKind
-	Role    session.Role // of WishRole
+	Role    session.Role // the requested role, for WishRole
 	// At is the time on the caller's wall clock. The wish's version is At, or one more than
 	// the version of the session's last wish if that is higher.
 	At session.UnixMilli
@@ -122,7 +122,7 @@ func (r *Record) setRole(role session.Role) {
 	}
 }
 
-// WishResult is the result of a wish.
+// WishResult says what has become of a wish, an operator's change of a session.
 type WishResult struct {
 	// Version is the wish's version. An end has none, since no later wish can replace it.
 	Version session.UnixMilli

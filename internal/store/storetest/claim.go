@@ -109,7 +109,7 @@ func claimsOwn(w *world) {
 	w.handed(nodeA)
 	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeA, r.Session)
-	w.handed(nodeA) // node A has until the new due time to renew the session
+	w.handed(nodeA) // returns nothing, since node A has until the new due time to renew the session
 	// Node A is alive, and does not renew the session.
 	w.pass(store.SweepEvery)
 	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeA, r.Session)

@@ -4,9 +4,9 @@
 // answers from both.
 //
 // A store under test uses the clock that it is opened with. The clock moves only when a
-// test moves it, by whole milliseconds, and starts in a year that no server's own clock
-// shows. A store may also let its tombstones expire by real time: every tombstone of the
-// tests lasts at least a minute, and no test needs one for longer than that.
+// test moves it, by whole milliseconds. It starts in the year 2100, so that a store that uses
+// another clock by mistake fails the tests. Only tombstones may also expire by real time: the
+// tests give each tombstone at least a minute, and need it for less than that.
 //
 // Some things are not tested, because stores may differ in them: the same session twice
 // in one Save, the order of notices across shards, whether a claim sends a notice, and

@@ -197,7 +197,7 @@ func listsWhileTheyChange(w *world) {
 	}
 	come := 1000
 	shown := w.listAll(7, func([]store.Record) {
-		// Sessions at the end, in the middle and at the front of the listing end.
+		// Up to three sessions end, at different places of the listing.
 		for range min(len(leave), 3) {
 			at := len(leave) / 2 * (come % 3) / 2
 			r := w.record(leave[at], nodeA)
@@ -275,7 +275,7 @@ func listsReturns(w *world) {
 	if got, ok := w.get(r.Session); !ok || store.NodeID(got.Node) != store.NodeID(nodeB) || got.State != session.Attached || got.Epoch != held.Epoch || got.Reason != "" {
 		w.Errorf("after an Acquire: %+v, %v", got, ok)
 	}
-	// The tombstone of the first session has expired, and the second session was removed.
+	// After its tombstone has expired, or its record was removed, a session can be saved again.
 	for _, s := range []stage{tombstone, removed} {
 		r := w.at(s)
 		r.Reason = map[stage]session.EndReason{tombstone: session.EndLeft, removed: session.EndExpired}[s]

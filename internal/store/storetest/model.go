@@ -117,7 +117,7 @@ func (h *history) drawRecord(t *rapid.T, key session.ResumeClaims) store.Record 
 		}
 	}
 	if left := r.TombstoneUntil() - session.SecOf(now); left > 0 && left < 60 {
-		r.Delivered &^= store.DeliveredEnd // tombstones last at least a minute (see the package comment)
+		r.Delivered &^= store.DeliveredEnd // no tombstone may last less than a minute (see the package comment)
 	}
 	return r
 }
@@ -291,8 +291,8 @@ func (h *history) revocations(t *rapid.T) {
 	}
 }
 
-// Advance lets time pass: some seconds, up to the moment before or after a lease or a
-// claim ends, or hours, in which tombstones expire.
+// Advance lets time pass: some seconds, the time until just before or after the end of a lease
+// or of a claim, or hours, so that tombstones expire.
 func (h *history) Advance(t *rapid.T) {
 	short := rapid.SampledFrom([]time.Duration{
 		time.Millisecond, store.Slack - time.Millisecond, store.Slack, store.Lease - time.Millisecond,
@@ -306,9 +306,9 @@ func (h *history) Advance(t *rapid.T) {
 // Check does nothing: each operation has already compared the answers.
 func (h *history) Check(*rapid.T) {}
 
-// finish compares everything that the stores hold. A sweep after all leases have expired
-// returns the sessions that are open or whose end is not delivered; an Acquire of each
-// session returns all other records, and the owner.
+// finish compares everything that the stores hold. It sweeps after all leases have expired,
+// which returns the sessions that are open or whose end is not delivered. It also acquires each
+// session, which returns the other records and the owners.
 func (h *history) finish(t *rapid.T) {
 	h.list(t, store.ListLimit)
 	h.revocations(t)

@@ -34,8 +34,8 @@ func spread(n int) []string {
 	return out
 }
 
-// record returns the record of a session that a client has just joined on a node, after
-// the client has answered the node. The session is due in half an hour.
+// record returns the record of a session that a client has just joined on a node, and whose
+// first tokens the client has confirmed. The session is due in half an hour.
 func (w *world) record(id, node string) store.Record {
 	r := Joined(id, node, session.Identity{RTM: &session.RTM{UserID: "user of " + id}}, w.clock.now())
 	r.Due = session.MilliOf(w.after(30 * time.Minute))

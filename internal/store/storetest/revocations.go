@@ -281,7 +281,7 @@ func revocationsFull(w *world) {
 	if err := w.store.PutRevocations(w.Context(), more, all[0], late); !errors.Is(err, store.ErrRevocationsFull) {
 		w.Fatalf("PutRevocations into a full store: %v", err)
 	}
-	w.putRevocations(all[:2]...) // the store already has these revocations
+	w.putRevocations(all[:2]...) // accepted, since the store already has these revocations
 	w.pass(time.Minute)          // revocations that end in this time make room
 	w.putRevocations(more)
 	if err := w.store.PutRevocations(w.Context(), late); !errors.Is(err, store.ErrRevocationsFull) {

@@ -47,7 +47,7 @@ func (w *world) samples() []store.Record {
 		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: session.SecOf(now) + session.UnixSec(i)*86_400, MayPublish: i%2 == 1, Format: session.Format(i % 3)}
 		r.Epoch, r.Version = uint64(7+i), uint64(i)*1_000_003
 		w.become(&r, []stage{proven, attached, detached, expired}[i%4])
-		// The highest seq has more digits than a float is mostly written with.
+		// These are the highest seqs, so that a store that rounds large numbers fails.
 		r.Seq, r.HeldSeq = session.MaxSeq-uint64(i), session.MaxSeq-uint64(2*i)
 		r.ExpiresAt, r.HeldExpiresAt = session.SecOf(now)+session.UnixSec(1000*i), session.SecOf(now)-session.UnixSec(1000*i)
 		r.IssuedAt, r.AckedAt, r.ApprovedAt = session.SecOf(now)-session.UnixSec(i), session.SecOf(now)-session.UnixSec(2*i), session.SecOf(now)+session.UnixSec(7*i)
@@ -168,7 +168,8 @@ func savesLater(w *world) {
 	second := w.samples()
 	for i := range second {
 		r, other := &second[i], &first[(i+5)%len(first)]
-		// The grant of the join stays, except for the role.
+		// A session keeps the grant of its join, except for the role, so the second record has
+		// the same grant as the first.
 		key := first[i].ResumeClaims
 		key.ApprovedAt = other.ApprovedAt
 		if rtc := key.Identity.RTC; rtc != nil {

@@ -45,7 +45,7 @@ func sweepsOverdue(w *world) {
 	w.handed(nodeB)
 	w.pass(time.Millisecond)
 	w.handed(nodeB, r.Session)
-	w.handed(nodeC) // node B owns the session now
+	w.handed(nodeC) // returns nothing, since node B owns the session now
 	w.handed(nodeB)
 }
 
@@ -189,7 +189,8 @@ func sweepsBehindLiving(w *world) {
 		records = append(records, r)
 	}
 	w.saved(records...)
-	// The first sweep may examine only sessions of node A, whose lease has not expired.
+	// The first sweep may examine only sessions of node A, whose lease has not expired. So two
+	// sweeps are needed.
 	got := append(ids(w.sweep(nodeB)), ids(w.sweep(nodeB))...)
 	slices.Sort(got)
 	slices.Sort(orphans)

@@ -158,7 +158,7 @@ func wishesOfLoser(w *world) {
 			want = want.OnlyEnd()
 		}
 		w.shows(&want)
-		// A wish that is not newer than the owner's changes nothing.
+		// A wish that is not newer than the wish in the owner's record changes nothing.
 		loser.State, loser.Reason, loser.Identity.RTC.Role = session.Attached, "", session.Subscriber
 		if w.save(loser); !ends {
 			w.shows(&want)
@@ -231,8 +231,8 @@ func wishesEnd(w *world) {
 		w.holds(&want)
 		end := want.OnlyEnd()
 		w.shows(&end)
-		// A save by another node is answered as after any end; one by the owner is
-		// answered with FinishEnd.
+		// If another node saves the session, the answer is EndSession, as after any end. If the
+		// owner saves it, the answer is FinishEnd.
 		other := r
 		other.Node, other.Epoch = nodeB, r.Epoch+1
 		w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.EndSession, Ending: want.Ending()})
@@ -267,7 +267,7 @@ func wishesEndOverOther(w *world) {
 
 func wishesEndOfDead(w *world) {
 	r := w.stored(w.publishing(w.id()))
-	w.handed(nodeA) // the owner's lease has not expired
+	w.handed(nodeA) // gives node A a lease; it also owns the session
 	given := w.wish(r.Session, store.WishEnd, 0)
 	w.pass(store.Slack)
 	w.handed(nodeB)

@@ -13,12 +13,13 @@ const (
 	// acquireTimeout bounds one request to the store. If the store does not answer in time,
 	// the session continues with the data in its resume key.
 	acquireTimeout = 400 * time.Millisecond
-	// acquiresAtOnce limits the concurrent requests, since more of them would time out in a
-	// reconnect storm. acquireQueue is how long a client that resumes waits for a free slot.
+	// acquiresAtOnce is the maximum number of concurrent requests to the store: in a reconnect
+	// storm, more of them would time out. acquireQueue is how long a client waits until its
+	// request can be sent. After that the session continues with the data in its resume key.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
-	// acquireCooldown is how long Acquire sends no request to the store after the store did
-	// not answer one.
+	// acquireCooldown is the pause after a request that the store did not answer. During the
+	// pause Acquire sends no requests.
 	acquireCooldown = time.Second
 )
 
@@ -53,11 +54,11 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		return held, ended
 	}
-	if errors.Is(err, store.ErrUnreadable) { // the store has already logged this
+	if errors.Is(err, store.ErrUnreadable) { // the store has already logged the unreadable record
 		return byKey, nil
 	}
 	if err != nil {
-		// CompareAndSwap makes one of many concurrent failures log the line.
+		// Of many concurrent failures, only the one whose CompareAndSwap succeeds is logged.
 		if c.cooldown.CompareAndSwap(before, int64(c.now()+acquireCooldown)) {
 			c.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
 		}

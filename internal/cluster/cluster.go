@@ -68,7 +68,8 @@ type Node interface {
 type Config struct {
 	Store   Store
 	Records Records
-	// Node is this node's name in the store. No other process may ever have the same name.
+	// Node is this node's name in the store. No other process may ever have the same name, since
+	// each would take the other's sessions for its own.
 	Node       string
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -79,8 +80,8 @@ type Config struct {
 type Cluster struct {
 	config  Config
 	began   time.Time     // the time at which this node's monotonic clock was zero
-	node    Node          // Run sets the field before it closes the channel `running`
-	running chan struct{} // Run closes the channel when it begins
+	node    Node          // may be read once the channel `running` is closed
+	running chan struct{} // Run closes the channel once it has set the field `node`
 	wishes  *prometheus.CounterVec
 
 	pending  writeBehind
@@ -99,7 +100,7 @@ const (
 	watchPause = time.Second
 )
 
-// New returns a Cluster. Until Run is called, records stay in the write-behind.
+// New returns a Cluster. It saves no records until Run is called: they wait in the write-behind.
 func New(c Config) *Cluster {
 	k := &Cluster{
 		config: c, began: time.Now(), running: make(chan struct{}), slots: make(chan struct{}, acquiresAtOnce),

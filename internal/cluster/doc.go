@@ -3,9 +3,9 @@
 // in the engine (package scheduler), which the Cluster calls through the interface Node.
 // Package store defines the records, and the rule for two nodes that write the same one.
 //
-//	engine: commit ──Enqueue──► write-behind ──flush──► Store.Save
-//	          ▲                                            │
-//	          └────────────── Acknowledge ◄────────────────┘
+//	engine: session changed ──Enqueue──► write-behind ──flush──► Store.Save
+//	          ▲                                                     │
+//	          └────────────────── Acknowledge ◄─────────────────────┘
 //
 //	engine: Resume ───Acquire──────────────────────────► Store.Acquire
 //	engine: Adopt  ◄──overdue, owner's lease expired──── Store.Sweep (renews the lease)
@@ -20,9 +20,9 @@
 //   - While the store is down, records wait. Sessions are renewed, clients resume by the
 //     content of their keys, joins are accepted, and the node reports that it is degraded.
 //   - When a shard is reachable again, or has lost data, all its sessions are saved again, in
-//     batches: each is sent once the one before it was answered.
+//     batches: each batch is sent after the store has answered the previous one.
 //   - When a node dies, its lease expires. Its sessions are adopted, once they are overdue, by
-//     the next node that sweeps. They are then detached.
+//     the next node that sweeps. An adopted session is detached until its client resumes.
 //   - When another node acquires a session, its previous owner learns of it from a notice, or
 //     from the store's answer to its next save, and drops the session.
 //   - No other lock is taken under the write-behind's lock, and no lock is held during a call

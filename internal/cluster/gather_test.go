@@ -70,8 +70,8 @@ func TestRecordsOfAShardGoTogether(t *testing.T) {
 	})
 }
 
-// Before its time limit, each record or a newer record of the same session is saved. The saved
-// versions of a session never decrease.
+// Each record, or a newer record of the same session, is saved before the record's time limit.
+// The saved versions of a session never decrease.
 func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 	type move struct {
 		after, within time.Duration

@@ -22,7 +22,7 @@ const (
 	pollEvery = 50 * time.Millisecond
 )
 
-// Errors for an operator whose wish was not applied.
+// Errors for an operator whose change of a session (a wish) was not applied.
 var (
 	errNoRTC   = session.Errorf(session.CodeBadRequest, "rtc: the session has no RTC token")
 	errNoGrant = session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
@@ -31,9 +31,9 @@ var (
 	errStoreAway = unavailable("the store cannot be reached, or refuses, and the session is not on this node; nothing was changed, calls go on, try again")
 	// errNoAnswer means that the store did not answer the write, so it may have stored the wish.
 	errNoAnswer = unavailable("the store stopped answering, and the session is not on this node; whether the change was made is not known, calls go on, try again")
-	// errBusy means that another goroutine holds the session's lock, because it writes to the
-	// session's client, and that the store has no record of the session from which an answer
-	// could be made.
+	// errBusy means that the wish could not be applied in time, since another goroutine holds the
+	// session's lock while it writes to a slow client, and that the store has not confirmed the
+	// wish either.
 	errBusy = unavailable("the session's client is slow to take a message, and the store has no record to go by; the change is made after that, try again")
 )
 
@@ -65,7 +65,8 @@ func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result st
 	return result, err
 }
 
-// mayWish returns an error if the credential that opened the session does not permit the wish.
+// mayWish returns an error if an operator's change of a session (a wish) is not possible: the
+// session has no RTC token, or the credential that opened it does not permit the new role.
 func mayWish(k *session.ResumeClaims, w *store.Wish) error {
 	switch {
 	case w.Kind != store.WishRole:
@@ -109,8 +110,8 @@ func (c *Cluster) writeWish(ctx context.Context, w store.Wish) (store.Record, er
 	return c.config.Records.Wish(ctx, w)
 }
 
-// awaitOwner waits until the session's owner has applied the wish that is pending in the
-// record r.
+// awaitOwner waits until the session's owner has applied the operator's change (the wish) that
+// is pending in the record r.
 func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResult {
 	result := store.WishResult{Version: r.WishVersion, Record: r, Stored: true}
 	result.Applied = c.poll(ctx, r.Session, func(now *store.Record, known bool) bool {

@@ -21,8 +21,8 @@ const (
 	// million of them take about 600 MB. Records of open sessions need no such limit, since
 	// the number of open sessions is limited.
 	maxEnded = 1_000_000
-	// roomKept limits the maps that are reused: when a map is empty, and had more elements
-	// than this, a new map replaces it, to free its memory.
+	// roomKept limits the memory that an empty write-behind keeps. A Go map does not shrink, so
+	// a map that is empty and once had more than roomKept records is replaced by a new map.
 	roomKept = 1 << 12
 )
 
@@ -34,9 +34,9 @@ type writeBehind struct {
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	// allBy is when the first of the records that may wait longer than gatherFor must be
-	// saved. Then the records of all shards are due. allBy is `never` if there is no such
-	// record.
+	// allBy is the earliest time limit of the records that may wait longer than gatherFor. At
+	// that time the records of all shards become due, so that they share a batch. allBy is
+	// `never` if there are no such records.
 	allBy   time.Duration
 	alarm   time.Duration // when Cluster.write flushes next, unless the channel `wake` makes it flush earlier
 	ended   int
@@ -54,11 +54,11 @@ type pendingRecord struct {
 // shardQueue holds the pending records of one shard. Each shard is retried separately, since one
 // shard can be down while the other shards are not.
 type shardQueue struct {
-	writers  []store.Writer // writers of the pending records, in the order of their oldest records
+	writers  []store.Writer // writers of the pending records; the writer that has waited longest is first
 	by       time.Duration  // when the records of this shard are due, unless allBy is earlier
 	failures int            // number of consecutive failed writes
 	retryAt  time.Duration  // earliest time of the next write after a failed one
-	downFrom time.Duration  // the time of the first of these failed writes; 0 if the shard is not down
+	downFrom time.Duration  // when the first of the consecutive failed writes was; 0 if the shard is not down
 }
 
 // Enqueue adds a session's record to the write-behind. It replaces a waiting record of the same
@@ -106,7 +106,7 @@ func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 	return true
 }
 
-// requeue puts back a record that could not be saved, unless a newer record of its writer
+// requeue puts back a record that could not be saved, unless a newer record of the same writer
 // waits. The record becomes due when its shard is tried again.
 func (b *writeBehind) requeue(p pendingRecord) {
 	b.mu.Lock()

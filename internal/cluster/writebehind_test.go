@@ -206,8 +206,8 @@ func TestTooManyEndsAreDropped(t *testing.T) {
 }
 
 // When a node stops, it also saves the records that the store's last answers require, such as a
-// session's end under a higher epoch. Otherwise the session's key could still open it. The answers
-// may come just before the stop, when no other record waits.
+// session's end under a higher epoch. Otherwise the resume key could still open the ended session.
+// The last answers may come just before the stop, when no other record waits.
 func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 	for _, runs := range []time.Duration{0, gatherFor + time.Microsecond} {
 		synctest.Test(t, func(t *testing.T) {

@@ -54,7 +54,7 @@ func newRotated(t *testing.T, nodes int) *rotated {
 	r := &rotated{dir: t.TempDir()}
 	r.Cluster = apptest.NewCluster(t, nodes, func(i int, c *app.Config) {
 		text, err := os.ReadFile(r.file(i))
-		if err != nil { // the node starts for the first time
+		if err != nil { // the node starts for the first time, so it has no file yet
 			r.write(t, i, apptest.Certificate)
 			text = []byte(apptest.Certificate)
 		}

@@ -11,8 +11,9 @@
 // certificate have stopped.
 //
 // A report counts the sessions of the whole cluster, which it reads from the store, by the
-// certificate of their clients' tokens. This certificate is unknown while a client has not
-// confirmed its first tokens of another certificate. Tokens of the classic endpoints have no
-// session and cannot be counted. All of these tokens have expired when Config.MaxTTL has
-// passed since a node was last seen to sign with their certificate.
+// certificate of their clients' tokens. If the node has pushed tokens of another certificate, and
+// the client has not confirmed them yet, the session counts as "unknown". Tokens from the
+// endpoints of the classic token servers have no session and cannot be counted. All of these
+// tokens have expired when Config.MaxTTL has passed since a node was last seen to sign with
+// their certificate.
 package rotation

@@ -36,8 +36,9 @@ type Certificate struct {
 	Detached int `json:"detached"`
 	// LastTokenEndsAt is when the last token of these sessions expires.
 	LastTokenEndsAt session.UnixSec `json:"lastTokenEndsAt,omitempty"`
-	// ClassicEndsAt is when the last token that the certificate signed for the classic
-	// endpoints expires; 0 while nodes sign with the certificate.
+	// ClassicEndsAt is when the certificate's last token without a session expires. Such tokens
+	// come from the endpoints of the classic token servers. It is 0 while nodes sign with the
+	// certificate.
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt,omitempty"`
 	// MayBeDeleted is true when no call needs the certificate any more. Why explains the
 	// value.

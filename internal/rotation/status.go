@@ -29,8 +29,8 @@ type status struct {
 type signing struct {
 	// Certificate is the certificate with which the node signs.
 	Certificate session.Fingerprint `json:"certificate"`
-	// Until has an entry for each other certificate with which any node was seen to sign: the
-	// time at which the last token without a session that it signed expires.
+	// Until has an entry for each other certificate with which any node was seen to sign: when
+	// the certificate's last token without a session expires.
 	Until map[session.Fingerprint]session.UnixSec `json:"until,omitempty"`
 }
 
@@ -76,7 +76,8 @@ func (s *status) merge(other *status, now session.UnixSec) {
 	}
 }
 
-// see records when the last token without a session that a certificate signed expires.
+// see records that the last token of a certificate without a session expires at `until`, unless
+// a later time is recorded.
 func (s *status) see(app string, certificate session.Fingerprint, until session.UnixSec) {
 	p, served := s.Projects[app]
 	if !served || certificate == 0 || p.Until[certificate] >= until {

@@ -37,7 +37,7 @@ func (s *Set) act(ctx context.Context) {
 			written, at = seq, time.Now()
 		}
 		cancel()
-		if err != nil { // the replicator logs that the store is down
+		if err != nil { // not logged here, since the replicator logs that the store is down
 			at = time.Time{}
 		}
 		select {
@@ -149,7 +149,7 @@ func (s *Set) report(ctx context.Context) error {
 // await polls the progress until it is complete or the deadline has passed.
 func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Progress {
 	if soon := time.Now().Add(2 * lookEvery); deadline.Before(soon) {
-		deadline = soon // It took long to end this node's sessions, so the other nodes may already be done.
+		deadline = soon // the end of this node's sessions took long, so the other nodes may already be done
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -164,7 +164,8 @@ func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Pro
 
 // progress reads the progress of all nodes from the store.
 func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
-	// A node writes its status last, so progress reads the statuses first.
+	// Each node writes its counts before its status. So progress reads the statuses first: if
+	// all statuses are complete, the counts that are read afterwards are complete, too.
 	statuses, statusErr := s.config.Nodes.Statuses(ctx, statusTopic)
 	stored, err := s.config.Store.RevocationProgress(ctx, e.ID)
 	p := s.progressHere(e)

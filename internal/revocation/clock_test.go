@@ -35,8 +35,8 @@ func TestClockSetAheadAndBack(t *testing.T) {
 	}
 }
 
-// TestClockSetBackAPart: a revocation has effect again if the clock is set back before the
-// revocation's end. The store is read in full only when this happens.
+// TestClockSetBackAPart: a revocation has effect again if the clock is set back to a time before
+// the revocation's end. Only then is the store read in full.
 func TestClockSetBackAPart(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a, ahead := withClock(t, s)

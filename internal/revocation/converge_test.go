@@ -90,7 +90,7 @@ func converge(t *testing.T, story []step) {
 			s.set(func(s *shared) { s.deaf = !s.deaf })
 		case "restart":
 			n.link.set(connect)
-			n.stop() // also saves the revocations that the store lacks
+			n.stop() // a node that stops saves the revocations that the store lacks
 			nodes[step.node] = start(t, s, fmt.Sprintf("%d.%d", step.node, i))
 		}
 	}

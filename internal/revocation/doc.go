@@ -15,16 +15,16 @@
 // Effect: a revocation has effect from the moment that it is in the node's set until it is
 // over (Until, by the node's wall clock) or lifted. The function given to Run ends the open
 // sessions. A session that is opened later is checked by Revoked twice: before the client is
-// admitted, and again when that function would find the session. So a revocation that is added
-// between the two is not missed. A node must not give out tokens until it has read the store
-// once (Loaded).
+// admitted, and again once the function given to Run can find the session. So a revocation that
+// is added between the two checks is not missed. A node must not give out tokens until it has
+// read the store once (Loaded).
 //
 // Replication: a revocation is written once and lifted at most once. The lift raises its
 // version, and is kept until the revocation would have been over. Each node merges the store's
 // revocations into its set, and puts those that the store lacks into the store, even after the
 // store lost its data. A change is published with the version of the store before and after
-// it. A node with the version before it merges the change; any other node reads all
-// revocations.
+// it. If a node's version is the version before the change, the node merges the change.
+// Otherwise the node has missed a change, and reads all revocations.
 //
 // Progress: a node writes the number of sessions that it has ended for a revocation, and then
 // the version of the store up to which it has carried out revocations (its status in

@@ -215,8 +215,8 @@ func TestStoreFull(t *testing.T) {
 }
 
 // TestStoreFullAfterAll: revocations that were added while the store was down have effect on
-// this node even if the store is full. They are sent again once a minute. Lifts do not wait
-// for that.
+// this node even if the store is full. The node sends them again once a minute, but lifts at
+// once.
 func TestStoreFullAfterAll(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		const many = 300

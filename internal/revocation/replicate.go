@@ -48,13 +48,13 @@ func (s *Set) watch(ctx context.Context) {
 		err := s.config.Store.WatchRevocations(ctx, func(c store.RevocationsChange) {
 			select {
 			case s.changes <- c:
-			default: // the channel is full; the method follow notices by the version of the next change that one is missing
+			default: // the channel is full, so this change is lost; the method follow notices the gap by the next change's version
 			}
 		})
 		if !pause(ctx, time.Second) {
 			return
 		}
-		// The line is at debug level, since the store is also polled.
+		// No change is lost, since the store is also polled. So the log level is only debug.
 		s.config.Logger.Debug("notices of revocations were interrupted", "error", err)
 	}
 }

@@ -143,8 +143,8 @@ func (m midway) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acqu
 	return held, err
 }
 
-// The client is revoked between the node's check of the revocations and the entry of its
-// session in the node's table.
+// A client that comes back is refused even if its revocation arrives after the node has checked
+// the revocations, and before the session is in the node's table.
 func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 	for _, way := range []apptest.Way{apptest.Resume, apptest.Renew} {
 		t.Run(fmt.Sprint(way), func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 type Config struct {
 	Store      store.Revocations
 	Nodes      store.Nodes
-	Node       string // must be unique for this process
+	Node       string // the node's name, which no other process may have
 	Projects   int    // how many projects share store.MaxRevocations; 0 means 1
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -51,7 +51,7 @@ type Set struct {
 	expired     session.UnixSec     // the highest Until of all entries that were removed after their end
 	unsaved     map[*entry]struct{} // entries of which the store does not have the newest version
 	unapplied   []*entry            // new entries; the method act must end the sessions that they match
-	ending      map[*entry]int64    // entries whose sessions Add is ending now, with the earlier value of reachedSeq
+	ending      map[*entry]int64    // entries whose sessions Add is ending now, with the value of reachedSeq when Add began
 	reachedSeq  int64               // RevocationsVersion.Seq of the version in the field `known`
 	unreported  map[*entry]struct{} // entries whose count of ended sessions must be written into the store
 }
@@ -123,8 +123,8 @@ func (s *Set) Revoked(k *session.ResumeClaims) bool {
 // now returns the time of the wall clock.
 func (s *Set) now() session.UnixSec { return session.SecOf(s.clock()) }
 
-// mergeBatch is the number of copies that are merged under one lock of Set.mu, which takes a
-// few milliseconds.
+// mergeBatch is the number of revocations that are merged while Set.mu is locked once. That
+// takes a few milliseconds.
 const mergeBatch = 256
 
 // merge merges copies of revocations from the store. If the argument `all` is true, the

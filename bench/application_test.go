@@ -52,7 +52,7 @@ var (
 	sampleKey     = strings.Repeat("k", 300)
 )
 
-// answer returns the answer to a message; nil if there is none.
+// answer returns the server's answer to a message, or nil if the message needs no answer.
 func (a *application) answer(message []byte) []byte {
 	var m struct {
 		Type string `json:"type"`
@@ -80,7 +80,7 @@ func (a *application) answer(message []byte) []byte {
 
 type mint func() (rtcToken, rtmToken string, err error)
 
-// refresherMint returns a mint with refresher's token builder.
+// refresherMint returns a function that mints tokens with refresher's token builder.
 func refresherMint() mint {
 	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {

@@ -14,8 +14,9 @@ import (
 	"github.com/hibiken/asynq"
 )
 
-// With asynq, tokens of shortLife are renewed on refresher's schedule: the delay from the minting of a token to its
-// renewal is from `soonest` to `soonest`+`spread`. meanInterval is its mean.
+// In the measurements of scheduled renewals, tokens live for shortLife. The delay from the minting of a token to its
+// renewal is between `soonest` and `soonest`+`spread`. With refresher, n sessions are renewed n times in each
+// meanInterval, on average.
 const (
 	shortLife       = 12 * time.Second
 	soonest, spread = 3 * time.Second, 3 * time.Second
@@ -89,7 +90,7 @@ func (p *progress) add(lag time.Duration) {
 	p.lags = append(p.lags, lag)
 }
 
-// take returns the lateness of all renewals since the call of take before.
+// take returns the lateness of all renewals since the previous call of take.
 func (p *progress) take() lateness {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -73,7 +73,7 @@ func communityMint(channel string, uid uint32) (rtcToken, rtmToken string, err e
 	return rtcToken, rtmToken, err
 }
 
-// runMint is a child process that mints tokens, and prints the processor time of one pair.
+// runMint is a child process that mints pairs of an RTC and an RTM token, and prints the processor time for one pair.
 func runMint(builder mint) func(choice) error {
 	return func(c choice) error {
 		var before, after syscall.Rusage

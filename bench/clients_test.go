@@ -29,7 +29,8 @@ var plain = dialect{
 	send: func(text string) string { return text },
 }
 
-// centrifugal is the JSON protocol of centrifuge, whose clients reconnect by another connect.
+// centrifugal is the JSON protocol of centrifuge, whose clients send the same first message when they connect and when
+// they reconnect.
 var centrifugal = dialect{
 	join:   func(*call, int) string { return `{"id":1,"connect":{}}` },
 	resume: func(*call, int) string { return `{"id":1,"connect":{}}` },
@@ -50,13 +51,13 @@ type call struct {
 
 type step struct {
 	do    func(*clients, *call) error
-	until string // the answer has come when it contains this text; empty: there is no answer; hangUp: the server closes the connection
+	until string // text that the answer contains; empty if there is no answer; hangUp if the server closes the connection instead
 }
 
 const hangUp = "\x00"
 
-// The operations of a client. It does the next step when it has the answer to the previous one. The last step of
-// connecting, the ack of the first bundle, has no answer.
+// These are the operations of a client, each as a list of steps. A client begins a step when it has the answer to the
+// previous one. The last step of connecting, the ack of the first bundle, has no answer.
 var (
 	connecting   = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
 	reconnecting = []step{{(*clients).reconnect, "\r\n\r\n"}, {(*clients).resume, `"joined"`}, {(*clients).ack, ""}}
@@ -165,7 +166,7 @@ func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.D
 	return nil
 }
 
-// advance does the steps of the client up to one that has an answer.
+// advance does the client's next steps, up to the first one that has an answer to wait for.
 func (s *clients) advance(c *call, steps []step, done *int) error {
 	for ; c.at < len(steps); c.at++ {
 		if err := steps[c.at].do(s, c); err != nil {
@@ -190,7 +191,7 @@ func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) err
 	for _, e := range events {
 		c := s.byFD[int(e.Fd)]
 		if c == nil {
-			continue // a call of the function `each` has closed this connection
+			continue // an earlier call of the function `each` has closed this connection
 		}
 		n, err := unix.Read(c.fd, s.buffer[:])
 		if errors.Is(err, unix.EINTR) {
@@ -315,7 +316,8 @@ func (c *call) store() {
 	}
 }
 
-// number returns a number in a JSON text, by the text before it; 0 if that is missing.
+// number returns the number that follows the text `name` in a JSON message, or 0 if the message does not contain
+// `name`.
 func number(message []byte, name string) (n uint64) {
 	_, value, _ := bytes.Cut(message, []byte(name))
 	for i := 0; i < len(value) && value[i] >= '0' && value[i] <= '9'; i++ {
@@ -324,7 +326,8 @@ func number(message []byte, name string) (n uint64) {
 	return n
 }
 
-// text returns a string in a JSON text, by the text before it; empty if that is missing.
+// text returns the string that follows the text `name` in a JSON message, up to the next quote. It is empty if the
+// message does not contain `name`.
 func text(message []byte, name string) string {
 	_, value, _ := bytes.Cut(message, []byte(name))
 	value, _, _ = bytes.Cut(value, []byte(`"`))

@@ -36,8 +36,8 @@ func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 		t := unix.NsecToTimespec(timeout.Nanoseconds())
 		limit = &t
 	}
-	// epoll_pwait2 has a timeout in nanoseconds. The milliseconds of epoll_wait are too coarse, since five heartbeats
-	// are due in each.
+	// epoll_pwait2 has a timeout in nanoseconds. The timeout of epoll_wait is in milliseconds, which is too coarse:
+	// five heartbeats are due in each millisecond.
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
 		uintptr(len(p.events)), uintptr(unsafe.Pointer(limit)), 0, 0)
 	switch errno {

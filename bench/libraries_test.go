@@ -141,7 +141,7 @@ func centrifugeServer(tuning centrifuge.WebsocketConfig) func(*application) (htt
 			return nil, err
 		}
 		tuning.CheckOrigin = func(*http.Request) bool { return true }
-		// The clients do not answer pings, so they are off.
+		// The clients of this benchmark do not answer pings, so the server must not send any during a measurement.
 		tuning.PingPongConfig = centrifuge.PingPongConfig{PingInterval: time.Hour, PongTimeout: time.Minute}
 		return centrifuge.NewWebsocketHandler(node, tuning), nil
 	}

@@ -25,8 +25,8 @@ const childEnv = "REFRESHER_BENCH_CHILD"
 // choice says which server a child process runs.
 type choice struct {
 	Name     string
-	Refuse   bool   `json:",omitempty"` // refuse all clients
-	Schedule bool   `json:",omitempty"` // push renewals by schedule
+	Refuse   bool   `json:",omitempty"` // whether the server refuses its clients, to measure the cost of a refusal
+	Schedule bool   `json:",omitempty"` // whether the server pushes renewals on refresher's schedule
 	Redis    string `json:",omitempty"` // host:port
 	Count    int    `json:",omitempty"`
 }

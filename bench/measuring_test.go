@@ -15,7 +15,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// manyCalls and pacedCalls are how many clients a busy and a paced measurement has.
+// manyCalls returns the number of clients in a measurement on a busy server, and pacedCalls the number in one with a
+// pause before each client.
 func manyCalls() int  { return size(5000, 50) }
 func pacedCalls() int { return size(1500, 20) }
 
@@ -96,8 +97,8 @@ func (m *measuring) used() usage {
 
 var processBegan = time.Now()
 
-// cost measures what one operation uses, while the function `do` does `count` of them. With a `unit` such as "join",
-// the output of the Go benchmark reports it, too: the planner needs these figures.
+// cost runs the function `do`, which does `count` operations, and measures what one operation uses. If `unit` is not
+// empty, such as "join", the output of the Go benchmark also has the figures, which the planner needs.
 func (m *measuring) cost(o operation, unit string, count int, do func() error) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, o)
@@ -138,7 +139,7 @@ func calls(m *measuring) error {
 	if err := m.start(choice{}); err != nil {
 		return err
 	}
-	warm := m.clients.more(atOnce) // these clients pay for what a server sets up once
+	warm := m.clients.more(atOnce) // what a server sets up only once is set up for these clients, which are not measured
 	for _, steps := range [][]step{connecting, renewing, pinging, reconnecting} {
 		if err := m.clients.run(steps, warm, len(warm), len(warm), 0); err != nil {
 			return err
@@ -203,7 +204,7 @@ func (m *measuring) joined(before memory) error {
 	count := float64(manyCalls())
 	resident, kernel := float64(after.resident-before.resident)/count, float64(after.kernel-before.kernel)/2/count
 	m.record(memoryJoined, resident)
-	m.record(memoryKernel, kernel) // half of the growth is for the clients' sockets
+	m.record(memoryKernel, kernel) // half of the growth belongs to the sockets of the clients, which run on the same machine
 	m.ReportMetric(resident, "rss-B/call")
 	m.ReportMetric(kernel, "kernel-B/call")
 	return err
@@ -223,7 +224,7 @@ func refusals(m *measuring) error {
 	if err := m.start(choice{Refuse: true}); err != nil {
 		return err
 	}
-	// With choice.Refuse the server admits one client, which is this one, and refuses all others.
+	// Even with choice.Refuse, refresher admits its first client, so this client takes that place before the measurement.
 	if err := m.clients.run(refused[:1], m.clients.more(1), 1, 1, 0); err != nil {
 		return err
 	}
@@ -255,7 +256,7 @@ func schedule(m *measuring) error {
 	if err := m.clients.run(connecting, m.clients.more(manyCalls()), manyCalls(), 0, paced); err != nil {
 		return err
 	}
-	if err := m.clients.listen(soonest); err != nil { // until the joins no longer load the server
+	if err := m.clients.listen(soonest); err != nil { // wait until the joins no longer load the server
 		return err
 	}
 	pushes = 0
@@ -268,7 +269,7 @@ func schedule(m *measuring) error {
 	})
 }
 
-// due returns when refresher's schedule wanted the renewal in a pushed message.
+// due returns the time at which the renewal in a pushed message was due, by refresher's schedule.
 func (c *call) due(message []byte) time.Time {
 	const headStart = shortLife / 2
 	if c.jitter == 0 {
@@ -301,7 +302,7 @@ func queue(m *measuring) error {
 }
 
 // late measures the scheduled renewals while the function `wait` runs: how many there are, what each uses, and how late
-// it is, which the function `look` returns.
+// each is. The function `look` returns the lateness.
 func (m *measuring) late(wait func() error, look func() (lateness, error)) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, scheduleCost)
@@ -319,7 +320,7 @@ func (m *measuring) late(wait func() error, look func() (lateness, error)) error
 	}
 	m.record(scheduleRate, float64(l.Count)/u.seconds)
 	m.report(scheduleCost, "renewal", float64(l.Count), u)
-	if l.P999 != 0 { // the control server has no due times
+	if l.P999 != 0 { // the control server sends no due times, so its lateness is unknown
 		m.record(lagMedian, l.P50)
 		m.record(lagP99, l.P99)
 		m.record(lagP999, l.P999)
@@ -327,7 +328,8 @@ func (m *measuring) late(wait func() error, look func() (lateness, error)) error
 	return nil
 }
 
-// requests measures requests for an RTC and an RTM token at a classic endpoint, over persistent connections.
+// requests measures requests for an RTC and an RTM token at an endpoint of the classic token servers, over persistent
+// connections.
 func requests(m *measuring) error {
 	if err := m.start(choice{}); err != nil {
 		return err

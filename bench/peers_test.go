@@ -82,7 +82,7 @@ func BenchmarkPeers(b *testing.B) {
 			}
 			for name := range strings.FieldsSeq(s.measure) {
 				b.Run(fmt.Sprintf("%d/%s/%s", round+1, s.name, name), func(b *testing.B) {
-					err := errStopped // m.Fatal ends the function with this value; it has logged the reason
+					err := errStopped // if m.Fatal ends the goroutine, err keeps this value; m.Fatal has logged the reason
 					defer func() {
 						if err != nil {
 							t.failed(s, name, err)

@@ -28,7 +28,7 @@ import (
 type process struct {
 	*program.Process
 	log     *program.Journal
-	address string // address of the server, or the rest of its first line
+	address string // address of the server; if a child has none, the rest of its first line, such as a measured time
 	ops     string // address of the operations port, which only refresher has
 }
 
@@ -101,7 +101,8 @@ func node(script, first string) starter {
 	}
 }
 
-// refresher starts the service's release build. Its heartbeat is longer than the measurement.
+// refresher starts the service's release build. The heartbeat is longer than the measurement, so the node does not
+// close connections whose clients send no pings.
 func refresher(b *testing.B, c choice) (*process, error) {
 	address, ops := program.Address(b), program.Address(b)
 	flags := []string{
@@ -147,8 +148,8 @@ type memory struct {
 	kernel   int64 // memory of kernel objects, of the whole machine
 }
 
-// memory reads the memory of the server. With `collect` the server first collects its garbage and tells its heap and
-// stacks.
+// memory reads the memory of the server. With `collect` the server first collects its garbage and reports the size of
+// its heap and stacks.
 func (p *process) memory(collect bool) (m memory, err error) {
 	if m.resident, err = program.Resident(p.PID()); err != nil {
 		return m, err

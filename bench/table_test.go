@@ -65,7 +65,8 @@ type goal struct {
 	than      operation // operation of that server to compare with; empty: the same operation
 }
 
-// The control server, paced, needed this on the machine on which the goals were set.
+// With paced clients, the control server needed these times for a connection and for a ping with its pong, on the
+// machine on which the goals were set.
 const (
 	controlConnection = 86.0 // µs
 	controlExchange   = 25.0
@@ -141,7 +142,7 @@ func (t *table) String() string {
 	return b.String()
 }
 
-// verdict returns the goals of a server for an operation, with whether they were met.
+// verdict returns the goals of a server for an operation, and says whether they were met.
 func (t *table) verdict(o operation, name string) string {
 	var parts []string
 	for _, g := range goals {
@@ -192,7 +193,7 @@ func machine() string {
 		}
 	}
 	var u syscall.Utsname
-	_ = syscall.Uname(&u) // without Uname, the release is empty
+	_ = syscall.Uname(&u) // if Uname fails, the kernel's release stays empty
 	var release strings.Builder
 	for _, c := range u.Release {
 		if c == 0 || c == '-' {

@@ -76,7 +76,8 @@ func (c *callCommand) Run() error {
 	return err
 }
 
-// config returns the configuration of the Go client. The call stands for the SDK: it applies the tokens.
+// config returns the configuration of the Go client. The client passes its tokens to `call`, which takes the place of
+// Agora's SDK.
 func (c *callCommand) config(call *call) client.Config {
 	config := client.Config{
 		URL: c.URL, Credential: func(context.Context) (string, error) { return c.Credential, nil },
@@ -97,7 +98,7 @@ func (c *callCommand) user() string {
 	return cmp.Or(c.Account, strconv.FormatUint(uint64(c.UID), 10))
 }
 
-// call prints what happens to one call. It stands for the SDK: it accepts or refuses tokens.
+// call prints what happens to one call. It takes the place of Agora's SDK: it accepts or refuses tokens.
 type call struct {
 	command *callCommand
 	client  *client.Client
@@ -163,7 +164,7 @@ func (c *call) rejoin(ctx context.Context, b client.Tokens) error {
 	return nil
 }
 
-// warned handles an event of the edge, such as its warning that a token will expire soon.
+// warned handles an event of the stand-in for Agora's edge, such as its warning that a token will expire soon.
 func (c *call) warned(e edge.Event) {
 	c.say("edge", "%s (%s)", e.Name, e.Leg)
 	if e.Name == edge.WillExpire {

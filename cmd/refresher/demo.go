@@ -82,7 +82,7 @@ func (c *demoCommand) Run(from *sources) (err error) {
 	}
 	config.Page = page.Handler
 	config.DrainWindow = min(config.DrainWindow, time.Second)
-	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // sessions must have new tokens before the edge refuses the old certificate
+	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // sessions must have new tokens before the stand-in for Agora's edge refuses the old certificate
 	var reloads <-chan os.Signal
 	if signer != nil {
 		config.CertificateChanged, reloads = signer.changed, signer.reloads
@@ -127,17 +127,18 @@ const agoraWarning = 30 * time.Second
 // ownPage reports whether the user has a web page of their own, so that the demo serves none.
 func (c *demoCommand) ownPage() bool { return c.Auth == "jwt" }
 
-// page returns the demo page, and the stand-in for Agora's edge that holds the calls. The stand-in is nil if Agora
-// holds them. The signer is nil unless the App Certificate was generated.
+// page returns the demo page, and the stand-in for Agora's edge, through which the calls run. The stand-in is nil if
+// the calls run through Agora itself. The signer is nil unless the App Certificate was generated.
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
-	ttl := max(c.TokenTTL, time.Second) // the page gets a valid lifetime here; app.New refuses one that is too short
+	ttl := max(c.TokenTTL, time.Second) // the page needs a valid lifetime now; if this one is too short for the service, app.New refuses it later
 	config := demo.Config{
 		AppID: c.AppID, Version: build.Info().Version, WarnBefore: agoraWarning,
 		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),
 		Real: signer == nil && !c.StandIn && !c.ownPage(), WithoutPage: c.ownPage(), Logger: logger.With("component", "demo"),
 	}
 	if !config.Real {
-		// Agora's 30 s may be longer than the whole lifetime; the client would then be warned of each token at once.
+		// Agora warns the client 30 s before a token expires. The demo's tokens may live for less than that, and the
+		// client would be warned of each token at once.
 		config.WarnBefore = max(min(agoraWarning, ttl/5).Truncate(time.Second), time.Second)
 		certificates := append(c.certificates(), "")
 		standIn, err = edge.New(edge.Config{

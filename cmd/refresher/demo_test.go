@@ -152,7 +152,7 @@ func TestDemo(t *testing.T) {
 	}
 	leave()
 	<-ended
-	s.stop(syscall.SIGHUP) // SIGHUP is the signal when its terminal is closed
+	s.stop(syscall.SIGHUP) // the demo gets SIGHUP when its terminal is closed
 	for _, certificate := range now {
 		if strings.Contains(s.said.String()+said, certificate) {
 			t.Error("a certificate is shown")
@@ -164,7 +164,7 @@ func TestDemoSaysWhatThereIs(t *testing.T) {
 	const secret = "REFRESHER_JWT_SECRET=" + firstSecret
 	for line, c := range map[string]struct {
 		env, greeting []string
-		real          bool // whether Agora holds the calls
+		real          bool // whether the calls run through Agora itself
 		page          int
 	}{
 		"demo":                    {nil, []string{"tokens live 30s", "made up for this run", "http://ADDRESS/\n", "ws://ADDRESS/v1/ws"}, false, http.StatusOK},

@@ -94,7 +94,7 @@ func parseValue(text string) (string, error) {
 		quote, inside = text[:1], text[1:]
 	}
 	inside, closed := strings.CutSuffix(inside, quote)
-	// plain is the text without its escaped characters, so that the quotes that are left in it are not escaped.
+	// plain is the text without its escaped characters. A quote that is left in it is therefore not escaped.
 	plain := escaped.ReplaceAllLiteralString(inside, "")
 	switch {
 	case quote == "" && spaceHash.MatchString(text):

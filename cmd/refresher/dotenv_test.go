@@ -38,10 +38,10 @@ func TestEnvFile(t *testing.T) {
 		{`A="say \"it's\""`, `"say \"it's\""`, `say "it's"`, `say "it's"`, ""},
 		{`A="a # b"`, `"a # b"`, "a # b", "a # b", ""},
 		{"A= b \t", " b \t", "b", "b", ""},
-		// Lines that only one of the tools accepts, and that have one possible meaning.
+		// Docker or systemd refuses these lines. They have only one possible meaning, so refresher accepts them.
 		{"\ufeffA=b", "b", none, "b", ""},
 		{"export A=b", none, none, "b", ""},
-		// Docker and systemd read these lines differently, or one of the two drops a part of the line.
+		// Refresher refuses these lines, since Docker, systemd and other tools read them differently or refuse them too.
 		{"A=a #b", "a #b", "a #b", "", "line 1: A: has a # after a space"},
 		{`A="b" # c`, `"b" # c`, "b# c", "", "line 1: A: begins with a quote and does not end with it"},
 		{`A=a\b`, `a\b`, "ab", "", `line 1: A: has a \`},
@@ -75,7 +75,8 @@ func TestEnvFile(t *testing.T) {
 		if err != nil || !found || value != c.want {
 			t.Errorf("%q: %q, %v; want %q", c.text, variables, err, c.want)
 		}
-		// A file can be moved between the tools only if the value is the one of Docker or of systemd.
+		// A value must be the one that Docker or systemd reads, so that a file means the same when it is moved between
+		// that tool and refresher.
 		unquoted := strings.Trim(c.docker, " \t\"'")
 		if c.want != c.docker && c.want != c.systemd && c.want != unquoted && c.docker != none {
 			t.Errorf("%q: %q, and neither Docker's %q nor systemd's %q", c.text, c.want, c.docker, c.systemd)

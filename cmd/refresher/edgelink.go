@@ -11,13 +11,13 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// edgeLink holds a call at a stand-in for Agora's edge.
+// edgeLink is the connection of a call to a stand-in for Agora's edge.
 type edgeLink struct {
 	client *edge.Client
 	events sync.WaitGroup // their reader
 }
 
-// dialEdge connects to the edge, and passes its events to the call.
+// dialEdge connects to the stand-in, and passes its events to the call.
 func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error) {
 	c, err := edge.Dial(ctx, address)
 	if err != nil {
@@ -45,7 +45,7 @@ func (e *edgeLink) join(ctx context.Context, c *callCommand, t client.Tokens) er
 	})
 }
 
-// renew gives the edge the new tokens.
+// renew gives the new tokens to the stand-in.
 func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	return e.each("renewal", t, func(leg edge.Leg, token string) error {
 		_, err := e.client.Renew(ctx, leg, token)
@@ -53,7 +53,7 @@ func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	})
 }
 
-// leave ends the call. Without it, the edge would count the disconnect as a broken connection.
+// leave ends the call. Without it, the stand-in would count the disconnect as a broken connection.
 func (e *edgeLink) leave(ctx context.Context, t client.Tokens) error {
 	return e.each("leave", t, func(leg edge.Leg, _ string) error { return e.client.Leave(ctx, leg) })
 }

@@ -64,8 +64,9 @@ func main() {
 	parser.FatalIfErrorf(err)
 }
 
-// logFatal logs the error that ended a service whose log is JSON, and reports whether it did: programs that read such a
-// log skip plain text. Parsing the arguments may have failed, so logFatal searches them for the log format itself.
+// logFatal logs the error that ended a service, if the log of the service is JSON: programs that read such a log skip
+// plain text. Otherwise it only returns false. Parsing the arguments may have failed, so logFatal searches them for the
+// log format itself.
 func logFatal(args []string, err error) bool {
 	if len(args) == 0 || args[0] != "serve" {
 		return false

@@ -150,7 +150,8 @@ func startCommand(t *testing.T, c *exec.Cmd) *service {
 	return s
 }
 
-// find reads the log until a line matches `pattern`, and returns the match, or its group if it has one.
+// find reads the log until a line matches `pattern`. It returns the part that matches or, if the pattern has a group,
+// the part that matches the group.
 func (s *service) find(pattern string) string {
 	s.t.Helper()
 	expression := regexp.MustCompile(pattern)

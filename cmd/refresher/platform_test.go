@@ -23,7 +23,7 @@ func TestUnixSocketOfAKilledNode(t *testing.T) {
 	if err := killed.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = killed.cmd.Wait() // the error is that the process was killed
+	_ = killed.cmd.Wait() // Wait returns an error, since the process was killed
 	if _, err := os.Lstat(socket); err != nil {
 		t.Fatalf("no socket is left behind: %v", err)
 	}

@@ -66,8 +66,8 @@ func readProjects(file string) ([]project.Project, error) {
 	return projects, nil
 }
 
-// fieldName returns the nameOf for project i of a projects file: the setting app-certificate becomes
-// projects[i].appCertificate.
+// fieldName returns the function that names the settings of project i in a projects file: the setting app-certificate
+// becomes projects[i].appCertificate.
 func fieldName(i int) nameOf {
 	return func(flag string) string {
 		words := strings.Split(flag, "-")

@@ -27,7 +27,7 @@ func (c *revokeCommand) Run() error {
 	body := map[string]any{}
 	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
 		if value != nil {
-			body[name] = *value // an empty name matches nothing, and the service refuses it; without the field, the revocation would match more sessions
+			body[name] = *value // an empty name is sent too, and the service refuses it; without the field, the revocation would match more sessions
 		}
 	}
 	if c.UID != nil {

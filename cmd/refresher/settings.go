@@ -24,7 +24,7 @@ type credentials struct {
 	AppCertificateFile string `yaml:"appCertificateFile" type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" group:"Agora project" help:"File with the App Certificate. The certificate on the first line signs; resume keys made under those on further lines are still accepted. Read again when it changes."`
 }
 
-// nameOf returns the name by which an error calls the setting of a flag, which is given without its dashes.
+// nameOf returns the name by which an error calls a setting. The setting is given by its flag, without the dashes.
 type nameOf func(flag string) string
 
 // flagName is the nameOf of settings that come from flags or variables.
@@ -123,7 +123,8 @@ type settings struct {
 	LogLevel  logLevel `env:"REFRESHER_LOG_LEVEL" default:"info" group:"Logs" help:"debug, info, warn or error."`
 }
 
-// secrets returns all secrets but the App Certificate, whose file may contain several.
+// secrets returns all secrets but the App Certificate, which is read separately, since its file may contain several
+// certificates.
 func (s *settings) secrets() []secretSetting {
 	return []secretSetting{
 		flagged("--session-secret", &s.SessionSecret, s.SessionSecretFile),
@@ -152,7 +153,7 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 	}
 }
 
-// formatOf returns the token format of a flag, whose value the parser has already checked.
+// formatOf returns the token format for the value of a flag. The parser has already checked the value.
 func formatOf(word string) (f session.Format) {
 	if err := f.UnmarshalText([]byte(word)); err != nil {
 		panic(err)

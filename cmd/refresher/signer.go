@@ -75,6 +75,6 @@ func (s *signer) sign(ctx context.Context, certificates []string) (fingerprint s
 func (s *signer) changed(_, fingerprint string) {
 	select {
 	case s.signs <- fingerprint:
-	default: // sign discards the previous fingerprint
+	default: // the channel is full only while no call of sign waits for a fingerprint
 	}
 }

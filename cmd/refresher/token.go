@@ -119,7 +119,7 @@ func (c *inspectCommand) Run() error {
 // tokensEnd is printed for a time of 0, which in Agora's formats means the end of the token.
 const tokensEnd = "the token's end"
 
-// printFindings prints all findings but a first one that is an error: Run returns that one as its error.
+// printFindings prints the findings. If the first one is an error, printFindings omits it, since Run returns it.
 func printFindings(report agora.Report) {
 	for i, f := range report.Findings {
 		switch {

@@ -37,7 +37,7 @@ func valueMappers() []kong.Option {
 	}
 }
 
-// reader makes a kong.Mapper of a parse function.
+// reader returns a kong.Mapper that parses values with the given function.
 func reader[T any](parse func(text string) (T, error)) kong.Mapper {
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string

@@ -51,7 +51,7 @@ func TestClusterFailover(t *testing.T) {
 			cluster.AwaitFailover(master)
 			over := time.Now()
 			w.say("its replica is master")
-			w.fleet.Await(storeBack) // every node notices, since a cluster serves no slot at all while one slot has no master
+			w.fleet.Await(storeBack) // while one slot has no master, the cluster refuses all commands, so every node has noticed the failover
 			w.demandSoon(over)
 			w.calls.AwaitRenewals(mark, 2)
 			w.demandStoreUp(true)

@@ -15,8 +15,8 @@ func secured(a *redistest.Authority, url string) []string {
 	return []string{"--redis-url=" + url, "--redis-ca-file=" + a.CAFile, "--redis-cert-file=" + certFile, "--redis-key-file=" + keyFile}
 }
 
-// Redis uses TLS, and closes connections that are idle for a second. After such a pause all calls of a killed node
-// resume on the other node at once, which reads each session from Redis.
+// Redis uses TLS, and closes connections that are idle for a second. A node is killed after a longer pause. All its
+// calls resume at once on the other node, which has to connect to Redis again to read their sessions.
 func TestRedisClosesIdleConnections(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)

@@ -37,8 +37,9 @@ type app struct {
 // room is the capacity of app.actions. A test causes fewer bundles than that, so a send to the channel never blocks.
 const room = 100
 
-// pollFor is how long a driver's request for a command waits before the answer that there is none. It is less than the
-// 100 s after which Mono aborts a request: a command that is sent to an aborted request would be lost.
+// pollFor is how long a driver's request for a command is kept open before the test answers that there is no command.
+// It is less than the 100 s after which Mono aborts a request: a command that is sent to an aborted request would be
+// lost.
 const pollFor = 30 * time.Second
 
 // startApp starts a driver with the client of a documentation page. The client connects to a service.

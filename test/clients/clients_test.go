@@ -24,7 +24,8 @@ type language struct {
 	compile, run []string
 }
 
-// newtonsoft and jars are the libraries that the C# and the Kotlin client need. Android itself has org.json.
+// newtonsoft and jars are the libraries that the C# and the Kotlin client need. The last jar is org.json, which is a
+// part of Android.
 const newtonsoft = "/usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll"
 
 const jars = "/usr/share/java/okhttp.jar:/usr/share/java/okio.jar:/usr/share/java/com.android.json.jar"

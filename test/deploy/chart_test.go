@@ -47,7 +47,7 @@ func render(t *testing.T, values string) (map[string]string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Metadata.Version, c.Metadata.AppVersion = "0.0.0", "0.0.0" // a release must not change the golden files
+	c.Metadata.Version, c.Metadata.AppVersion = "0.0.0", "0.0.0" // fixed, so that a release does not change the golden files
 	given, err := chartutil.ReadValues([]byte(values))
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +234,8 @@ func checkPod(t *testing.T, r rendered) {
 	t.Helper()
 	pod := r.deployment().Spec.Template.Spec
 	c, environment := pod.Containers[0], r.environment()
-	// The time must be the drain window and 15 s more, as docs/operate/runbook.md says.
+	// The time that Kubernetes gives the pod to stop must cover the preStop sleep, the drain window and 15 s more: see
+	// docs/operate/runbook.md.
 	drain, stop := seconds(t, environment["REFRESHER_DRAIN_WINDOW"].Value), c.Lifecycle.PreStop.Sleep.Seconds
 	if grace := *pod.TerminationGracePeriodSeconds; grace < stop+drain+15 {
 		t.Errorf("the pod may take %d s to stop, with %d s before and %d s of draining", grace, stop, drain)
@@ -258,7 +259,8 @@ func checkPod(t *testing.T, r rendered) {
 	}
 }
 
-// checkSelectors checks that each selector chooses the pods, and that only Prometheus can reach the operations port.
+// checkSelectors checks that each selector matches the chart's pods, and that only Prometheus can reach the operations
+// port.
 func checkSelectors(t *testing.T, r rendered) {
 	t.Helper()
 	labels := r.deployment().Spec.Template.Labels

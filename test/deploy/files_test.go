@@ -198,7 +198,8 @@ func TestComposeRedis(t *testing.T) {
 
 func TestUnit(t *testing.T) {
 	text := read(t, "../../deploy/systemd/refresher.service")
-	// systemd-analyze verify requires that the program of the unit exists.
+	// systemd-analyze verify requires that the program of the unit exists, so the unit names a program that the test
+	// has built.
 	unit := filepath.Join(t.TempDir(), "refresher.service")
 	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(text, "/usr/local/bin/refresher", built(t))), 0o600); err != nil {
 		t.Fatal(err)

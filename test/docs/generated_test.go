@@ -188,7 +188,7 @@ func TestMessageTablesAreGenerated(t *testing.T) {
 func fieldRows(pointer, prefix string, fromClient bool) (rows [][]string) {
 	schema := asyncAPI().at(pointer)
 	needed := values(schema["required"])
-	// At least one field of such a choice is required, so none of them is marked as optional.
+	// At least one of the fields in an anyOf or a oneOf is required, so none of them is marked as optional.
 	for _, choice := range slices.Concat(anyList(schema["anyOf"]), anyList(schema["oneOf"])) {
 		needed = append(needed, values(choice.(object)["required"])...)
 	}

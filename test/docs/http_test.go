@@ -14,7 +14,7 @@ import (
 type operation struct {
 	path, method string
 	pointer      string
-	item         object // the path's part of the document
+	item         object // the part of the document about this path
 	spec         object
 }
 

@@ -102,7 +102,7 @@ func set(c *app.Config, setting string) (err error) {
 	default:
 		err = strconv.ErrSyntax
 	}
-	c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL) // the limit must not exceed a short ttl: with a ttl of 3 s, renewals are due after 0.5 to 2 s
+	c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL) // MinTTL must not exceed a short ttl
 	return err
 }
 

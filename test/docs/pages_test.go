@@ -81,8 +81,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestFunctionsOfTheWalks checks that each function in the walks of docs/understand/architecture.md is declared in the
-// linked file.
+// TestFunctionsOfTheWalks checks that each function that the walk-throughs in docs/understand/architecture.md
+// name is declared in the linked file.
 func TestFunctionsOfTheWalks(t *testing.T) {
 	hop := regexp.MustCompile("(?m)^\\d+\\. \\[`(?:(\\w+)\\.)?(\\w+)`\\]\\(../../([^)]+\\.go)\\)")
 	for _, m := range hop.FindAllStringSubmatch(readFile(t, "docs/understand/architecture.md"), -1) {
@@ -96,7 +96,8 @@ func TestFunctionsOfTheWalks(t *testing.T) {
 	}
 }
 
-// TestEndpointsAreDescribed checks that protocol.md has every classic endpoint and every one for operators.
+// TestEndpointsAreDescribed checks that protocol.md has every endpoint of the classic token servers, and every endpoint
+// for operators.
 func TestEndpointsAreDescribed(t *testing.T) {
 	page := readFile(t, "docs/build/protocol.md")
 	for _, o := range operations() {
@@ -193,7 +194,7 @@ func TestWebhooksAreDocumented(t *testing.T) {
 			bodies["Event"] = append(bodies["Event"], body)
 		}
 	}
-	fields := make(map[string]any) // the fields of all events; later, those of the requests for approval
+	fields := make(map[string]any) // first the fields of all events, then the fields of the requests for approval
 	for _, event := range bodies["Event"] {
 		maps.Copy(fields, event.(object))
 	}

@@ -90,7 +90,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 
 	p.node = n
 	p.gets(200, "/metrics", "/healthz", "/readyz")
-	last := n.dial(t, nil) // a node drains as long as it has an open connection
+	last := n.dial(t, nil) // this open connection keeps the node draining, so that the requests below reach it
 	last.send(join)
 	last.expect("joined")
 	go n.Stop()
@@ -101,7 +101,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	var documented []string
 	for _, o := range operations() {
 		for status := range o.spec["responses"].(object) {
-			if status != "500" { // only a failure of the service causes a 500
+			if status != "500" { // the service answers 500 only if it fails, so no request here can cause a 500
 				documented = append(documented, fmt.Sprint(o, " ", status))
 			}
 		}

@@ -357,7 +357,8 @@ func (p *play) bind(kind string, written, said any) error {
 		return fmt.Errorf("%s was %v before, and is %v now", name, before, said)
 	}
 	for other, value := range p.bound {
-		// Two expiries of the transcript may have the same value of the service.
+		// Two expiries that differ in the transcript may happen to be equal in the service. All other values must
+		// differ there, too.
 		if kind != "expiresAt" && value == said && other != name && strings.HasPrefix(other, kind) {
 			return fmt.Errorf("%s is the same as %s", name, other)
 		}

@@ -85,7 +85,8 @@ func (s *source) read(n ast.Node) bool {
 	return true
 }
 
-// literals returns the value of each string literal, and "?" for any other expression. One more "?" follows at the end.
+// literals returns the value of each string literal, and "?" for any other expression. It appends one more "?", so that
+// the result is never empty.
 func literals(args []ast.Expr) (texts []string) {
 	for _, arg := range args {
 		text := "?"

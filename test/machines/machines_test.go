@@ -120,7 +120,7 @@ func (m *machine) run(block string) string {
 		other = m.a
 	}
 	block = strings.ReplaceAll(m.places.Replace(block), "/etc/", m.root+"/etc/")
-	block = strings.ReplaceAll(block, ":"+m.root+"/etc/", ":/etc/") // scp's targets keep the path of the other machine
+	block = strings.ReplaceAll(block, ":"+m.root+"/etc/", ":/etc/") // a path after a colon is scp's target on the other machine, so it is not below this machine's root
 	script := standIns + block + "\n" + `{ declare -p | grep -v '^declare -[a-zA-Z-]*r'; declare -f redis || :; } >"$ROOT/state"`
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()

@@ -24,8 +24,8 @@ func parse(line program.Line) entry {
 	return e
 }
 
-// Await waits until the node has logged a message so many times since the last mark. The given text is the beginning of
-// the message.
+// Await waits until the node has logged a message the given number of times since the last mark. The parameter
+// `message` is the beginning of the message.
 func (n *Node) Await(times int, message string) {
 	n.t.Helper()
 	if _, err := n.await(n.mark, times, message); err != nil {

@@ -36,14 +36,14 @@ type Node struct {
 	process *program.Process
 	ops     string // address of the operations port in the current run
 	mark    int
-	ending  bool        // true while and after the test ends the node on purpose
+	ending  bool        // set when the test begins to end the node on purpose
 	paused  atomic.Bool // fleets read this field from any goroutine
 }
 
 // New prepares a node, which Start runs. The test's log uses the name.
 func New(t testing.TB, name string, flags ...string) *Node {
 	t.Helper()
-	// The folder is requested here, since a cleanup is too late for that.
+	// The folder for artifacts is requested here, since the cleanup below runs too late to request it.
 	n := &Node{t: t, name: name, address: program.Address(t), flags: flags, artifacts: t.ArtifactDir()}
 	t.Cleanup(func() {
 		if n.process == nil {

@@ -45,7 +45,8 @@ func startSentinel(t testing.TB, a *Authority) *Sentinel {
 	master.start(append(config, "replica-announce-ip "+master.host)...)
 	replica, config := newMember(t, a, plainKind, tlsKind, 1)
 	replica.start(append(config, "replica-announce-ip "+replica.host, "replicaof "+master.host+" "+strconv.Itoa(master.port))...)
-	// A sentinel asks the master for its replicas at once, and then only after a while.
+	// A sentinel asks the master for its replicas at once, and then only after a while. So the replica must be known to
+	// the master before the sentinels start.
 	replica.await(began, replicaSynced)
 	master.await(began, masterSynced)
 
@@ -53,7 +54,7 @@ func startSentinel(t testing.TB, a *Authority) *Sentinel {
 	monitor := []string{
 		"sentinel monitor " + masterName + " " + master.host + " " + strconv.Itoa(master.port) + " 2",
 		"sentinel down-after-milliseconds " + masterName + " 1000",
-		// A failover that fails is tried again after twice this time.
+		// A failover that fails is tried again after twice this time, in milliseconds.
 		"sentinel failover-timeout " + masterName + " 3000",
 	}
 	for i := range 3 {
@@ -61,8 +62,9 @@ func startSentinel(t testing.TB, a *Authority) *Sentinel {
 		s.start(append(append(config, "sentinel announce-ip "+s.host), monitor...)...)
 		// Sentinels find each other by messages that they publish every PUBLISH-PERIOD, by default every two seconds.
 		// They wait for four of these periods before they make a former master a replica. They ask for a server's state
-		// every INFO-PERIOD, by default every ten seconds. The period must not be less than a second: a state that is
-		// three periods old counts as unknown, but sentinels ask a replica without its master only once a second.
+		// every INFO-PERIOD, by default every ten seconds. The INFO-PERIOD must not be less than a second: sentinels
+		// ask a replica whose master is down only once a second, and a state that is three periods old counts as
+		// unknown.
 		s.Do("SENTINEL", "DEBUG", "PUBLISH-PERIOD", "200", "INFO-PERIOD", "1000")
 		g.Sentinels = append(g.Sentinels, s)
 	}

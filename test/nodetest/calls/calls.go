@@ -172,7 +172,7 @@ func (c *Calls) Await(what string, mark []Tally, holds func(then, now Tally) boo
 	}
 }
 
-// AwaitRenewals waits until each call was renewed so many times since the mark.
+// AwaitRenewals waits until each call was renewed the given number of times since the mark.
 func (c *Calls) AwaitRenewals(mark []Tally, times int) {
 	c.t.Helper()
 	c.Await("been renewed", mark, func(then, now Tally) bool { return now.Renewals-then.Renewals >= times })

@@ -30,8 +30,8 @@ func rate(name, matchers, labels string) string {
 
 func of(name string) string { return name + `{` + chosen + `}` }
 
-// connected is the rate of renewals by margin, for clients that had a connection. It subtracts the bucket of clients
-// whose tokens had expired, since these clients had none.
+// connected is the rate of renewals by margin. It leaves out the renewals of clients whose tokens had already expired,
+// since these clients had no connection.
 const connected = `(sum by (le) (rate(refresher_renewal_margin_seconds_bucket{` + chosen + `}[$__rate_interval]))` +
 	` - ignoring (le) group_left sum(rate(refresher_renewal_margin_seconds_bucket{` + chosen + `,le=~"0|0[.]0"}[$__rate_interval])))`
 

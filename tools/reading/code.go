@@ -67,7 +67,7 @@ func signature(lines []string, line int) string {
 	return strings.Join(lines[min(line, end):end], "\n")
 }
 
-// worthReading is false for directives and for marks of two words.
+// worthReading is false for directives and for comments of one or two words.
 func worthReading(said string) bool {
 	return len(strings.Fields(said)) > 2 && !strings.HasPrefix(said, "nolint") && !strings.HasPrefix(said, "Code generated")
 }

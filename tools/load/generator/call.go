@@ -55,7 +55,7 @@ func (c *call) run() {
 	}
 }
 
-// event waits for the next event, and returns what the machine wants to do about it.
+// event waits for the next event, and returns the step with which the client's state machine responds to it.
 func (c *call) event() client.Step {
 	at := c.machine.Next()
 	if c.taking != nil && (at.IsZero() || c.takeAt.Before(at)) {
@@ -223,7 +223,7 @@ func (c *call) disconnect() (broke bool) {
 	return broke
 }
 
-// breakOff cuts the connection like a network failure. It reports whether there was one.
+// breakOff cuts the connection like a network failure. It returns false if the call has no connection.
 func (c *call) breakOff() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

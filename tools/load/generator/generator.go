@@ -60,7 +60,7 @@ const (
 	leaveTimeout = 5 * time.Second
 	// nobodyAfter is how long Run continues if every connection fails.
 	nobodyAfter = 10 * time.Second
-	// minLead is lower than any difference between two clocks.
+	// minLead is the initial value of Generator.leadMs. It is lower than any difference between two clocks.
 	minLead = -1 << 62
 )
 

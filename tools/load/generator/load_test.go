@@ -252,7 +252,7 @@ func TestALostCallComesBackByItsKey(t *testing.T) {
 }
 
 // If the SDK takes longer to accept tokens than their lifetime, the call has no tokens for a while, although the SDK
-// confirms all in the end. Bundles that arrive meanwhile wait, and a repeated push changes nothing.
+// accepts all bundles in the end. Bundles that arrive meanwhile wait, and a repeated push changes nothing.
 func TestASlowSDKLosesItsTokens(t *testing.T) {
 	c := valid()
 	c.Duration, c.AckDelay = 20*time.Second, 9*time.Second

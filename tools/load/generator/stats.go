@@ -14,7 +14,7 @@ type Report struct {
 	Calls     int     `json:"calls"`     // calls that have begun
 	Connected int64   `json:"connected"` // now
 	Holding   int     `json:"holding"`   // calls with valid tokens now
-	Without   int     `json:"without"`   // calls that never had tokens, although the service refused them or they have waited for long
+	Without   int     `json:"without"`   // calls that should have tokens by now but never had any, since the service refused them or did not answer
 
 	Joins    uint64 `json:"joins"`
 	Resumes  uint64 `json:"resumes"`
@@ -22,13 +22,13 @@ type Report struct {
 	Repeats  uint64 `json:"repeats"`  // pushes that the service sent again
 	Pings    uint64 `json:"pings"`
 	Drops    uint64 `json:"drops"` // connections that the generator cut, by --drop-rate
-	Lost     uint64 `json:"lost"`  // connections that ended otherwise
+	Lost     uint64 `json:"lost"`  // connections that ended for any other reason
 	Moves    uint64 `json:"moves"` // times that the service told a call to reconnect
 
 	Margin Spread `json:"margin_seconds"` // remaining life of the old tokens at a renewal
 	Back   Spread `json:"back_seconds"`   // remaining life of the tokens when a call had reconnected
 	Lag    Spread `json:"lag_seconds"`    // how long after the due time of the renewal a push came
-	Away   Spread `json:"away_seconds"`   // how long a call that lost its connection had none
+	Away   Spread `json:"away_seconds"`   // how long a call was without a connection after it had lost one
 
 	BytesIn  uint64 `json:"bytes_in"` // bytes of the WebSocket and its handshake, without TCP and TLS
 	BytesOut uint64 `json:"bytes_out"`
@@ -63,7 +63,7 @@ type stats struct {
 
 	mu         sync.Mutex
 	errors     map[string]uint64 // guarded by mu
-	reconnects map[string]uint64 // guarded by mu; by reason
+	reconnects map[string]uint64 // guarded by mu; the keys are the reasons
 	dial       string            // guarded by mu; error of the first connection that failed
 }
 

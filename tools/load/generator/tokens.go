@@ -9,10 +9,10 @@ import (
 	"refresher/internal/session"
 )
 
-// graceOfBeginning is how long a new call may wait for tokens before it counts as one without.
+// graceOfBeginning is how long a new call may wait for tokens before it counts as a call without tokens.
 const graceOfBeginning = 2 * time.Second
 
-// received counts a message of the service, and passes it to the machine.
+// received counts a message of the service, and passes it to the client's state machine.
 func (c *call) received(data []byte) client.Step {
 	now, s := time.Now(), &c.generator.stats
 	if bytes.HasPrefix(data, pongPrefix) {

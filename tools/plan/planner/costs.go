@@ -4,7 +4,8 @@ import "time"
 
 // These are unit costs, measured on two cores of an Intel Xeon with Go 1.26 and Redis 7.0. Processor times include the
 // kernel's part, with connections over loopback. Each group names the command that measures it: run it on your own
-// machine before you order hardware.
+// machine before you order hardware. A comment such as "cpu-µs/renewal" is the name of the figure in the output of that
+// command.
 
 // go -C bench test -run '^$' -bench 'Peers/1/refresher$' -benchtime 1x
 //
@@ -45,8 +46,8 @@ const (
 	sharedRenewalMicros = 190.0    // cpu-µs/renewal
 	nodeIdleMicros      = 45_400.0 // cpu-µs/s, with 5,000 silent calls
 
-	// These costs vary, since in a storm of resumes a node accepts some clients by their resume keys alone, and writes
-	// to Redis later. They are the higher values of several runs.
+	// These costs vary, since in a reconnect storm a node accepts some clients by their resume keys alone, and writes
+	// their sessions to Redis later. They are the higher values of several runs.
 	redisJoinMicros   = 63.7  // redis-µs/join
 	redisResumeMicros = 75.2  // redis-µs/resume
 	redisIdleMicros   = 590.0 // redis-µs/s: the node renews its lease, and reads the shards and the revocations
@@ -89,12 +90,13 @@ const (
 const (
 	memoryShare     = 0.70 // share of a node's memory
 	cpuShare        = 0.50 // share of a node's cores in normal operation
-	stormCPUShare   = 0.80 // share of a node's cores in a storm
+	stormCPUShare   = 0.80 // share of a node's cores in a reconnect storm
 	redisCPUShare   = 0.50 // share of the one core that a Redis server uses in normal operation
-	redisStormShare = 0.80 // share of that core in a storm
+	redisStormShare = 0.80 // share of the one core that a Redis server uses in a reconnect storm
 	// firstWaveSeconds is how long the first attempts of all clients may keep a node's cores busy: half of the time
 	// that a client waits for an answer.
 	firstWaveSeconds = 5.0
-	// stormShare is the part of the head start in which all clients should have reconnected.
+	// stormShare is the part of the head start (the time from a renewal until the old tokens expire) within which all
+	// clients should have reconnected after a storm.
 	stormShare = 0.5
 )

@@ -32,7 +32,7 @@ type Input struct {
 	NodeCores  float64
 	// RedisMasters is the number of Redis masters; 0 means as many as needed.
 	RedisMasters int
-	// StormShare is the share of all clients that reconnect at once in a storm.
+	// StormShare is the share of all clients that lose their connections at once, in a reconnect storm.
 	StormShare float64
 	// JoinRate is the --join-rate of each node, at least minJoinRate. With 0 the plan recommends one.
 	JoinRate float64

@@ -136,7 +136,7 @@ func costs(*testing.T) string {
 	return b.String() + "\n" + bytes.String() + "\n" + memory.String()
 }
 
-// storms returns a table of storms. Ten thousand calls have tokens of an hour, on four nodes.
+// storms returns a table of reconnect storms. In each of them ten thousand calls have tokens of an hour, on four nodes.
 func storms(t *testing.T) string {
 	b := table("what happens", "`--join-rate`", "all back after", "by the formula", "connections tried, for each call", "least life left", "calls that lost their tokens")
 	for _, c := range []struct {
@@ -164,8 +164,8 @@ func storms(t *testing.T) string {
 		p := planner{headStart: 300, jitter: 150, joinRate: s.JoinRate}
 		f := p.storm(float64(o.Broken), nodes)
 		want := max(f.Seconds+s.Back.Seconds(), s.Notice.Seconds())
-		// The least life of the formula is a lower bound: few calls are both the next to be renewed and the last to
-		// reconnect.
+		// The formula gives a lower bound for the least remaining lifetime: few calls are both the next to be renewed
+		// and the last to reconnect.
 		if d := o.BackAfter.Seconds() - want; o.Away > 0 || max(d, -d) > max(2, 0.05*want) || o.LeastLeft.Seconds() < p.headStart-want-2 {
 			t.Errorf("%s: all back after %s with %s left, formula %.0f s; %d away", c.name, o.BackAfter, o.LeastLeft, want, o.Away)
 		}
@@ -188,7 +188,7 @@ func waves(t *testing.T) string {
 	b := table("", "1st wave", "2nd", "4th", "8th", "mean")
 	cells := []string{"most renewals in one second"}
 	for _, wave := range []int{1, 2, 4, 8} {
-		// The renewals number n follow n intervals of 52.5 to 55 minutes after the first joins.
+		// The n-th renewal of each call comes n intervals after its join. An interval is 52.5 to 55 minutes.
 		seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
 		peak := o.Peak(seconds(wave*3148), seconds(wave*3301+60))
 		cells = append(cells, fmt.Sprintf("%d (%.0f times the mean)", peak, float64(peak)/mean))
@@ -205,7 +205,7 @@ func realRuns(t *testing.T) string {
 		name                         string
 		lost                         int
 		back, oneByOne               time.Duration
-		after, half, least, refusals float64 // measured, in seconds
+		after, half, least, refusals float64 // measured values; all but the refusals in seconds
 	}{
 		{name: "one of three nodes killed", lost: 1, after: 9.1, half: 4.1, least: 24.1, refusals: 0.89},
 		{name: "all three killed, started again after 10 s, and found by the HAProxy after 12", lost: 3, back: 12 * time.Second, oneByOne: 700 * time.Millisecond, after: 37.9, half: 22.3, least: 5.5, refusals: 0.64},

@@ -30,19 +30,19 @@ type Plan struct {
 	Storm       Storm    `json:"storm"`
 	NodeFailure Storm    `json:"node_failure"`
 	Settings    Setting  `json:"settings"`
-	Cells       int      `json:"cells"` // number of services into which it should be split
+	Cells       int      `json:"cells"` // number of services, each with its own Redis, into which the load should be split
 	Warnings    []string `json:"warnings"`
 	// Rehearsal is nil until Rehearse is called.
 	Rehearsal *Rehearsal `json:"simulation,omitempty"`
 }
 
-// Nodes has the service's processes. Cores are cores that are busy.
+// Nodes says how many nodes the service needs, and what each node uses. "Cores" is the number of cores that are busy.
 type Nodes struct {
 	Needed       int     `json:"needed"`
-	Count        int     `json:"count"` // with the reserve
+	Count        int     `json:"count"` // number of nodes, including the nodes in reserve
 	Bound        string  `json:"bound"` // what determines Count
 	Sessions     int64   `json:"sessions_each"`
-	SessionsWorn int64   `json:"sessions_each_without_reserve"` // sessions on each node after the reserve has failed
+	SessionsWorn int64   `json:"sessions_each_without_reserve"` // sessions on each node when as many nodes as the reserve have failed
 	Detached     float64 `json:"detached_sessions_each"`
 	Memory       float64 `json:"memory_bytes_each"`
 	Cores        float64 `json:"cores_busy_each"`
@@ -51,7 +51,7 @@ type Nodes struct {
 	Files        int64   `json:"file_descriptors_each"`
 }
 
-// Redis has the Redis that the nodes share. Each master needs a replica besides.
+// Redis describes the Redis that the nodes share. Each master also needs a replica, which is not counted here.
 type Redis struct {
 	Masters  int     `json:"masters"`
 	Memory   float64 `json:"memory_bytes"`
@@ -107,7 +107,7 @@ type planner struct {
 	in        Input
 	headStart float64
 	jitter    float64
-	steady    float64 // µs of a node's cores for each session in a second
+	steady    float64 // µs of processor time that a node spends on each session in a second
 	joinRate  float64
 	detached  float64 // sessions whose client disconnected without leave
 }
@@ -223,17 +223,18 @@ func (p *planner) nodes() Nodes {
 	}
 }
 
-// gentle returns the recommended --join-rate: as many joins as the cores of a node can handle, but for all nodes
-// together no more than one Redis server can handle, unless a storm would then take too long.
+// gentle returns the recommended --join-rate: as many joins as the cores of a node can handle. It is lower if all nodes
+// together would otherwise send Redis more than one Redis server can handle, but not so low that a storm would take too
+// long.
 func (p *planner) gentle(nodes int) float64 {
 	easy := redisStormShare * 1e6 / redisResumeMicros
 	needed := p.in.StormShare * float64(p.in.Sessions) / (p.headStart * stormShare / 2)
 	return math.Max(1, math.Floor(math.Min(p.joinRate, math.Max(easy, needed)/float64(nodes))))
 }
 
-// storm computes how clients reconnect to a number of nodes at once. Each node admits the joins of one second at once,
-// and then its rate. The least time have clients whose renewal was due: only the head start is left until their tokens
-// expire.
+// storm computes how clients reconnect to a number of nodes at once. Each node first admits as many clients at once as
+// its --join-rate allows in a second, and then that many in each second. The clients whose renewal was due have the
+// least time, since their tokens expire after the head start.
 func (p *planner) storm(clients float64, nodes int) Storm {
 	rate := p.joinRate * float64(nodes)
 	seconds := math.Max(client.MinBackoff.Seconds(), clients/rate-1)
@@ -255,7 +256,8 @@ func (p *planner) drainWindow(out *Plan) float64 {
 }
 
 // lifetime returns the recommended lifetime of tokens: the requested one, or a longer one if needed, so that the head
-// start is longer than two storms and the time until a client notices that a machine has gone silent.
+// start is longer than two storms and the time until a client notices that the machine of its node has failed without
+// closing connections.
 func (p *planner) lifetime(out *Plan) float64 {
 	policy := session.Policy{RenewBefore: p.in.RenewBefore}
 	for _, minutes := range []int{0, 2, 5, 10, 20, 30, 60} {
@@ -268,8 +270,8 @@ func (p *planner) lifetime(out *Plan) float64 {
 	return p.in.TTL.Seconds() // no lifetime is long enough
 }
 
-// unnoticed returns the seconds until the last client notices that the machine of its node has gone silent: one
-// heartbeat, and the timeout for the answer to it. Both depend on the head start.
+// unnoticed returns the seconds until the last client notices that the machine of its node has failed without closing
+// connections: one heartbeat, and the timeout for the answer to it. Both depend on the head start.
 func (p *planner) unnoticed(headStart float64) float64 {
 	heartbeat := protocol.Heartbeat(p.in.Heartbeat, time.Duration(headStart*float64(time.Second)))
 	return (heartbeat + client.Patience(heartbeat)).Seconds()

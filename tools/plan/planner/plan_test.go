@@ -110,7 +110,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// The heartbeat, and the time until a client notices a silent machine, follow the rules of the session.
+// The heartbeat, and the time until a client notices that a node's machine has failed, follow the rules of the session.
 func TestHeartbeatsFollowTheHeadStart(t *testing.T) {
 	for _, c := range []struct {
 		ttl, heartbeat    time.Duration
@@ -148,7 +148,7 @@ func TestSessionsThatNobodyLeft(t *testing.T) {
 	if room := float64(p.Settings.MaxSessions * int64(p.Nodes.Needed)); room < 1.1*40_000 || p.Redis.Memory < 3.99*without.Redis.Memory {
 		t.Errorf("room for %v, %+v", room, p.Redis)
 	}
-	in.TTL = time.Minute // this is shorter than the resume window
+	in.TTL = time.Minute // with tokens that live for less than the resume window, a session waits for the resume window
 	if have := made(t, in).Detached; have < 999 || have > 1001 {
 		t.Errorf("%v detached", have)
 	}
@@ -171,7 +171,8 @@ func TestSettingsAreThoseOfThePlan(t *testing.T) {
 	}
 }
 
-// The recommended lifetime is the requested one if a storm and a silent machine fit into its head start.
+// The recommended lifetime is the requested one if its head start is long enough for a storm, and for clients to notice
+// that a machine has failed.
 func TestRecommendedLifetime(t *testing.T) {
 	for _, c := range []struct {
 		ttl  time.Duration

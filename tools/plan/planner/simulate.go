@@ -49,12 +49,13 @@ type Scenario struct {
 type Outcome struct {
 	// Renewals has the number of scheduled renewals in each second.
 	Renewals []int
-	// Attempts has the number of attempts to connect in each second from the break on. Nodes refused Refused of them.
+	// Attempts has the number of attempts to connect in each second from the break on. Refused is how many of them a
+	// node refused.
 	Attempts []int
 	Refused  int
 	Broken   int
 	// BackAfter is the time from the break until all clients had reconnected, HalfAfter until half of them had. Away is
-	// the number of calls that had not at the end.
+	// the number of calls that had not reconnected at the end.
 	BackAfter, HalfAfter time.Duration
 	Away                 int
 	// RanOut is the number of calls whose tokens expired. LeastLeft is the least remaining lifetime of tokens when a

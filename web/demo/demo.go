@@ -60,13 +60,13 @@ type Demo struct {
 	files  map[string]*file // by path
 	about  []byte           // body of config.json
 
-	ctx   context.Context // its end stops all connections to the edge, and a rotation
+	ctx   context.Context // when it ends, all connections to the simulated edge and a running rotation are stopped
 	stop  context.CancelFunc
 	parts sync.WaitGroup // goroutines that the end of ctx stops
 
 	mu       sync.Mutex
 	closed   bool     // guarded by mu; once it is set, no goroutine is added to parts
-	edges    int      // guarded by mu; number of open connections to the edge
+	edges    int      // guarded by mu; number of open connections to the simulated edge
 	rotation rotation // guarded by mu
 }
 
@@ -120,8 +120,8 @@ func (c *Config) check() error {
 	return nil
 }
 
-// Close ends the connections to the edge and a running rotation, and waits for them. After it, requests for either are
-// refused.
+// Close ends the connections to the simulated edge and a running rotation, and waits until they have ended. After
+// Close, the demo refuses new connections and rotations.
 func (d *Demo) Close() {
 	d.mu.Lock()
 	d.closed = true

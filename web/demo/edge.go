@@ -12,8 +12,8 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// serveEdge answers GET /demo/edge: a WebSocket to the edge, for pages of this origin and of the origins that the
-// service allows. The service has already written an allowed origin into the header Access-Control-Allow-Origin.
+// serveEdge answers GET /demo/edge: a WebSocket to the simulated edge, for pages of this origin and of the origins that
+// the service allows. The service has already written an allowed origin into the header Access-Control-Allow-Origin.
 func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	if !d.enterEdge() {
 		w.Header().Set("Retry-After", "5")
@@ -22,7 +22,7 @@ func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	}
 	defer d.leaveEdge()
 	allowed := w.Header().Get("Access-Control-Allow-Origin") != ""
-	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: allowed}) // Accept checks the origin, and answers if it refuses it
+	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: allowed}) // Accept checks the origin unless it is already allowed, and answers the request if it refuses the origin
 	if err != nil {
 		d.config.Logger.Debug("edge: handshake refused", "error", err)
 		return
@@ -31,8 +31,8 @@ func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	d.config.Edge.ServeConn(d.ctx, &frames{ctx: d.ctx, socket: socket})
 }
 
-// enterEdge counts a new connection to the edge. It returns false if there are already MaxEdges, or if the demo is
-// closed.
+// enterEdge counts a new connection to the simulated edge. It returns false if there are already MaxEdges, or if the
+// demo is closed.
 func (d *Demo) enterEdge() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -21,7 +21,7 @@ func serve(t *testing.T, d *Demo) *httptest.Server {
 	return server
 }
 
-// socket is the WebSocket of a page to the edge.
+// socket is the WebSocket from a page to the demo's simulated edge.
 type socket struct {
 	*websocket.Conn
 	t *testing.T
@@ -178,7 +178,7 @@ func TestEdgesAreCounted(t *testing.T) {
 func TestCloseEndsTheConnectionsAtOnce(t *testing.T) {
 	d := newDemo(t, nil)
 	server := serve(t, d)
-	page := mustDial(t, server) // it does not read, so it cannot answer a close frame
+	page := mustDial(t, server) // the page does not read, so it cannot answer a close frame
 	if got := page.join(token(t, testCert, time.Minute)); got["ok"] != true {
 		t.Fatal(got)
 	}

@@ -36,7 +36,7 @@ func newEdge(t *testing.T) *edge.Edge {
 	return e
 }
 
-// newDemo returns a demo with an edge. Both are closed at the end of the test.
+// newDemo returns a demo with a simulated edge. Both are closed at the end of the test.
 func newDemo(t *testing.T, change func(*Config)) *Demo {
 	t.Helper()
 	c := Config{AppID: testApp, Version: "v1.2.3", TTL: 30 * time.Second, MinTTL: 10 * time.Second, MaxTTL: time.Hour, WarnBefore: 6 * time.Second, Edge: newEdge(t), Logger: quiet}

@@ -19,7 +19,7 @@ const signPatience = 10 * time.Second
 type rotation struct {
 	certificate string    // the certificate that signs tokens
 	running     bool      // whether a rotation is running
-	until       time.Time // when the edge will refuse the old certificate; zero until the service signs with the new one
+	until       time.Time // when the simulated edge will refuse the old certificate; zero until the service signs with the new one
 }
 
 // started is the outcome of the first part of a rotation: the service signs with the new certificate, or an error has
@@ -70,8 +70,9 @@ func (d *Demo) answerRotation(w http.ResponseWriter, outcome started) {
 	writeJSON(w, http.StatusOK, body)
 }
 
-// startRotation starts a rotation, and returns a channel for the outcome of its first part. The channel is nil if a
-// rotation is already running, which will take about `wait`, or if the demo stops; then `wait` is 0.
+// startRotation starts a rotation, and returns a channel for the outcome of its first part. The channel is nil if the
+// demo stops, or if a rotation is already running: `wait` is then about how long that rotation still takes, and 0 if
+// the demo stops.
 func (d *Demo) startRotation() (result <-chan started, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -94,12 +95,12 @@ func (d *Demo) startRotation() (result <-chan started, wait time.Duration) {
 	return outcome, 0
 }
 
-// replace runs a whole rotation, until the edge refuses the old certificate. It returns the certificate that signs
-// then.
+// replace runs a whole rotation, until the simulated edge refuses the old certificate. It returns the certificate with
+// which the service then signs.
 func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 	next := newCertificate()
-	// The edge accepts the new certificate before the service signs with it, so that no token of the service is
-	// refused.
+	// The simulated edge must accept the new certificate before the service signs with it, so that no token of the
+	// service is refused.
 	if err := d.config.Edge.SetCertificates(next, old); err != nil {
 		outcome <- started{err: err}
 		return old
@@ -110,7 +111,7 @@ func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 		outcome <- started{err: err}
 		return old
 	}
-	refusedAt := time.Now().Add(d.config.Grace + time.Second - 1).Truncate(time.Second) // a whole second, as in the answer
+	refusedAt := time.Now().Add(d.config.Grace + time.Second - 1).Truncate(time.Second) // rounded up to a whole second, since the answer has whole seconds
 	d.mu.Lock()
 	d.rotation.until = refusedAt
 	d.mu.Unlock()

@@ -2,8 +2,8 @@ package edge
 
 import "time"
 
-// Call is one client's call on one leg, from its admission on. After it has ended, the client must join again, which
-// makes a new Call. A Call is safe for concurrent use.
+// Call is one client's use of one Agora service (a leg), such as its call in an RTC channel, from its admission on.
+// After it has ended, the client must join again, which makes a new Call. A Call is safe for concurrent use.
 type Call struct {
 	edge    *Edge
 	who     identity
@@ -33,7 +33,7 @@ const (
 )
 
 // Events returns the call's events. A reader that falls 64 events behind loses the oldest. The channel is closed when
-// the call has ended. The close itself is no event at Agora, where a client does not notice that its token has expired
+// the call has ended. Agora has no counterpart to this close: there, a client does not notice when its token expires
 // silently.
 func (c *Call) Events() <-chan Event { return c.events }
 
@@ -45,8 +45,8 @@ func (c *Call) Renew(token string) error {
 	return nil
 }
 
-// Leave ends the call. A second Leave returns an *Error. After a drop Leave returns nil: it says that the client will
-// not join the call again.
+// Leave ends the call. A second Leave returns an *Error. After a drop, Leave returns nil: by leaving, the client says
+// that it will not join the call again.
 func (c *Call) Leave() error {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()
@@ -91,7 +91,8 @@ func (c *Call) Publishing() bool {
 	return c.publishing(now)
 }
 
-// renew is Renew. It calls the function `accepted` with edge.mu held, before any event that the new token causes.
+// renew does the work of Renew. It calls the function `accepted` with edge.mu held, before any event that the new token
+// causes.
 func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	e := c.edge
 	granted, refusal := e.keyring().verify(token, c.who)
@@ -101,7 +102,7 @@ func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	now := time.Now()
 	c.settle(now)
 	if c.state == left {
-		return refuse(CodeNotJoined, "not in a call") // not counted as a refused renewal: the client had left the call itself
+		return refuse(CodeNotJoined, "not in a call") // not counted as a refused renewal, since the client had left the call itself
 	}
 	same := c.who.leg == RTM && token == c.token // RTM's SDK ignores a token that is already in use
 	switch {
@@ -112,7 +113,7 @@ func (c *Call) renew(token string, accepted func(publish bool)) *Error {
 	case refusal == nil:
 		refusal = granted.runOut(now)
 	case refusal.Code == CodeInvalidAppID:
-		// The join has checked the App ID, so in a renewal a token for another app has the code "invalid".
+		// The join has checked the App ID. In a renewal, a token for another app counts as invalid.
 		refusal = invalid("the token is for another app")
 	}
 	if refusal != nil {
@@ -153,7 +154,8 @@ func (c *Call) arm(now time.Time) {
 			c.notify(Event{Name: WillExpire, Leg: c.who.leg})
 		}
 	}
-	// The wall clock decides: if the timer fires earlier by that clock, arm sets it again.
+	// The wall clock decides whether a token has expired. If the timer fires too early by that clock, tick calls arm
+	// again, which sets the timer again.
 	if c.timer == nil {
 		c.timer = time.AfterFunc(next.Sub(now), c.tick)
 	} else {
@@ -186,7 +188,7 @@ func (c *Call) settle(now time.Time) {
 	c.finish(dropped)
 }
 
-// leave ends the call for its client. After a drop it ends the loss.
+// leave ends the call for its client. After a drop, the time that counts as lost ends.
 func (c *Call) leave(now time.Time) {
 	if c.state == left {
 		return
@@ -196,7 +198,8 @@ func (c *Call) leave(now time.Time) {
 	c.finish(left)
 }
 
-// giveWay ends the call because its user joins again. The new call continues the history of this one, and ends a loss.
+// giveWay ends the call because its user joins again. The new call continues the history of this one. If this call was
+// dropped, the time that counts as lost ends with that join.
 func (c *Call) giveWay(now time.Time) {
 	if c.state == inCall {
 		reason := ReasonSameUserLogin

@@ -142,8 +142,8 @@ func TestEvents006(t *testing.T) {
 	})
 }
 
-// TestLateTimer stops the timer of a call. The next operation must drop the call, and count from the second in which
-// the token expired.
+// TestLateTimer stops the timer of a call. The next operation must drop the call, and count the lost time from the
+// second in which the token expired.
 func TestLateTimer(t *testing.T) {
 	for name, next := range map[string]func(e *Edge, call *Call){
 		"join":   func(e *Edge, _ *Call) { mustJoin(t, e, inRoom("7", rtc("7", time.Hour))) },

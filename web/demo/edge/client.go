@@ -110,7 +110,7 @@ func (c *Client) ask(ctx context.Context, q request) (publish bool, err error) {
 		err = c.err
 	}
 	select {
-	case r := <-answer: // both were ready: the reply counts
+	case r := <-answer: // the reply came at the same time as the end of ctx or of the connection, so the reply counts
 		return r.outcome()
 	default:
 		return false, err

@@ -47,7 +47,7 @@ func TestClientLegs(t *testing.T) {
 				t.Errorf("%v after %s; want %v", event, time.Since(start), want)
 			}
 		}
-		if err := client.Leave(t.Context(), RTM); err != nil { // Leave ends the loss of the dropped call
+		if err := client.Leave(t.Context(), RTM); err != nil { // with Leave, the lost time of the dropped call ends
 			t.Error(err)
 		}
 		pass(10 * s)
@@ -65,7 +65,7 @@ func TestClientLegs(t *testing.T) {
 	})
 }
 
-// After a drop the client joins another channel, which ends the loss in the first one.
+// After a drop the client joins another channel, so the lost time in the first channel ends.
 func TestOtherChannelAfterDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)

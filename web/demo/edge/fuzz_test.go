@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// known has the codes of refused tokens.
+// known has the codes with which the edge may refuse a token here.
 var known = map[int]bool{CodeInvalidAppID: true, CodeInvalidToken: true}
 
-// FuzzToken verifies arbitrary tokens: none may cause a panic, and none but the vectors may be admitted.
+// FuzzToken verifies arbitrary tokens: none may cause a panic, and no 006 token but the vectors may be admitted.
 func FuzzToken(f *testing.F) {
 	honest := map[string]bool{}
 	for _, v := range readVectors(f) {
@@ -26,7 +26,7 @@ func FuzzToken(f *testing.F) {
 		for _, who := range everyone {
 			_, refusal := keys.verify(token, who)
 			if refusal == nil && token[:3] == "006" && !honest[token] {
-				t.Errorf("admitted as %v", who) // a 006 token can be written in one way only
+				t.Errorf("admitted as %v", who) // no other 006 token can be valid, since each has only one possible form
 			}
 			if refusal != nil && !known[refusal.Code] {
 				t.Errorf("refused with %v", refusal)

@@ -21,8 +21,8 @@ func (e *Edge) Join(request JoinRequest) (*Call, error) {
 	return call, nil
 }
 
-// join is Join. It calls the function `admitted` before the first event, `notify` for each event, and `ended` after the
-// last one, all with e.mu held: they must not block, and must not call the Edge.
+// join does the work of Join. It calls the function `admitted` before the first event, `notify` for each event, and
+// `ended` after the last one, all with e.mu held: they must not block, and must not call the Edge.
 func (e *Edge) join(request JoinRequest, notify func(Event), ended func(), admitted func(publish bool)) (*Call, *Error) {
 	who, refusal := request.identity()
 	if refusal != nil {

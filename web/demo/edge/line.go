@@ -60,7 +60,8 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return nil, errLongLine
 }
 
-// parseRequest parses a line strictly. A refused line gives a request with its id, if the id could be parsed.
+// parseRequest parses a line strictly. If it refuses a line, it returns a request with only the id, if that could be
+// parsed, so that the answer has the id.
 func parseRequest(line []byte) (request, *Error) {
 	var q request
 	decoder := json.NewDecoder(bytes.NewReader(line))

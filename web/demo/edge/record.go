@@ -33,7 +33,7 @@ type Tally struct {
 	Drops            int      `json:"drops"`
 	SilentDrops      int      `json:"silentDrops"`      // drops for which no event was sent
 	Breaks           int      `json:"breaks"`           // broken connections, in the call or after its drop
-	MinMarginSeconds *float64 `json:"minMarginSeconds"` // null without renewals
+	MinMarginSeconds *float64 `json:"minMarginSeconds"` // null if no renewal was accepted
 }
 
 // Record returns the record as of now, with calls and losses that go on. It changes nothing.
@@ -78,7 +78,7 @@ type history struct {
 	minMargin        time.Duration // valid if renewalsAccepted > 0
 }
 
-// joined records a join, which ends a loss. It returns the length of that loss.
+// joined records a join. If the call was dropped before, its lost time ends now, and joined returns its length.
 func (h *history) joined(at time.Time) time.Duration {
 	lost := h.closeLoss(at)
 	h.joins++
@@ -110,8 +110,8 @@ func (h *history) left(at time.Time, from state) {
 	}
 }
 
-// broke records a broken connection. If the call was dropped before, it is unknown whether the loss ends now: if the
-// user joins the call again, the loss lasts until that join; otherwise asOf ends it at the break.
+// broke records a broken connection. After a drop it is not known yet when the lost time ends: at the next join if the
+// user joins the call again, and otherwise at this break, which asOf assumes until then.
 func (h *history) broke(at time.Time, from state) {
 	h.breaks++
 	if from == inCall {
@@ -136,7 +136,7 @@ func (h *history) closeLoss(at time.Time) time.Duration {
 	return lost
 }
 
-// asOf returns a copy in which calls and losses that go on end now.
+// asOf returns a copy in which a call or a loss that is still running ends now.
 func (h *history) asOf(now time.Time) history {
 	c := *h
 	if !c.joinedAt.IsZero() {

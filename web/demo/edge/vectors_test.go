@@ -63,8 +63,9 @@ func TestVectors(t *testing.T) {
 			}
 		}
 	}
-	// RTC: 006 uid, 006 wildcard twice, 007 uid, 007 wildcard twice, 007 with RTM, 007 stored. RTM: 006, 007, 007 with
-	// RTC. Chat: the token of the user, and not the one of the app.
+	// The vectors for RTC are a 006 token for a uid, two 006 tokens for any uid, a 007 token for a uid, two 007 tokens
+	// for any uid, a 007 token that is also for RTM, and an uncompressed 007 token. For RTM they are a 006 token, a 007
+	// token, and the 007 token that is also for RTC. For Chat a user's token is admitted, but an app's token is not.
 	if diff := cmp.Diff(map[Leg]int{RTC: 8, RTM: 3, Chat: 1}, admitted); diff != "" {
 		t.Errorf("admitted (-want +got):\n%s", diff)
 	}

@@ -10,7 +10,7 @@ import (
 // maxToken is the length of the longest token that the web SDK accepts, in bytes.
 const maxToken = 2047
 
-// keyring has what verifies tokens.
+// keyring has the App ID and the certificates with which tokens are verified.
 type keyring struct {
 	appID        string
 	certificates []string // one or two valid certificates

@@ -29,7 +29,7 @@ const (
 	progressPrefix = "progress "
 )
 
-// renewal is the payload of a task.
+// renewal is the payload of an asynq task.
 type renewal struct {
 	Session int
 	DueMs   int64

@@ -90,5 +90,5 @@ func runMint(builder mint) func(choice) error {
 	}
 }
 
-// mintPrefix begins the line in which a child process reports how many µs it took to mint two tokens.
+// mintPrefix begins the line in which a child process reports how many µs of processor time a pair of tokens took.
 const mintPrefix = "minted in "

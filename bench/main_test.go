@@ -56,8 +56,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// announce tells the parent the address of the child. From then on the child prints its memory when the parent requests
-// it.
+// announce prints the address of the child, which the parent reads. From then on the child prints its memory whenever
+// the parent sends SIGUSR1.
 func announce(address string) {
 	onRequest(func() string { return fmt.Sprint(memoryPrefix, used()) })
 	fmt.Println(listening + address)

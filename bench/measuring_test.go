@@ -344,7 +344,7 @@ func requests(m *measuring) error {
 	return m.cost(requestBusy, "", count, func() error { return m.clients.run(requesting, who, count, atOnce, 0) })
 }
 
-// minting records the time that a child process needs for two tokens, without a server.
+// minting records the processor time in which a child process without a server mints an RTC and an RTM token.
 func minting(m *measuring) error {
 	p, err := m.server.start(m.B, choice{Count: size(2000, 20)})
 	if err != nil {

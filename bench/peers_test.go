@@ -71,8 +71,8 @@ var errStopped = errors.New("the log says why")
 var smoke = []string{"control", "centrifuge", "refresher-redis", "express", "mint-refresher"}
 
 // BenchmarkPeers measures refresher and its peers, and prints a table of medians. Each round measures every server
-// once, so that a disturbance of the machine affects all of them. A server that fails has its error in the place of its
-// row.
+// once, so that a disturbance of the machine affects all of them. If a server fails, the table has the error in place
+// of its row.
 func BenchmarkPeers(b *testing.B) {
 	t := newTable()
 	for round := range *rounds {

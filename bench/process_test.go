@@ -24,7 +24,7 @@ import (
 	"refresher/test/program"
 )
 
-// process is a running server. It has a core of its own if there are two.
+// process is a running server. If the machine has two cores or more, the server has one of them for itself.
 type process struct {
 	*program.Process
 	log     *program.Journal
@@ -51,7 +51,7 @@ func launch(b *testing.B, c program.Command) (*process, error) {
 	return p, pin(p.PID(), serverCore)
 }
 
-// await waits for a line that begins with `begin`, from the line number `from` on, and returns its rest.
+// await waits for a line that begins with `begin`, from the line number `from` on, and returns the rest of that line.
 func (p *process) await(from int, begin string) (rest string, err error) {
 	err = p.log.Await(from, p.Done(), patience, func(l program.Line) (found bool) {
 		rest, found = strings.CutPrefix(l.Text, begin)
@@ -63,7 +63,7 @@ func (p *process) await(from int, begin string) (rest string, err error) {
 	return rest, err
 }
 
-// request sends SIGUSR1, waits for a line that begins with `begin`, and returns its rest.
+// request sends SIGUSR1, waits for a line that begins with `begin`, and returns the rest of that line.
 func (p *process) request(begin string) (rest string, err error) {
 	from := p.log.Len()
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
@@ -241,7 +241,8 @@ func used() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// Core of the clients, and core of the server. They are equal if the machine has only one core.
+// clientCore is the core of the clients, and serverCore the core of the server. They are equal if the machine has only
+// one core.
 var clientCore, serverCore int
 
 // choosePins gives the last allowed core to this process and Redis, and the first one to the servers.
@@ -265,7 +266,7 @@ func choosePins() error {
 func pin(pid, core int) error {
 	var set unix.CPUSet
 	set.Set(core)
-	for range 2 { // a thread may start during the first pass
+	for range 2 { // a thread may start during the first pass, so the second pass pins it
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		if err != nil {
 			return err

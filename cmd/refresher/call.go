@@ -57,7 +57,7 @@ func (c *callCommand) Run() error {
 	call.giveUp = cancel
 	leaving := context.AfterFunc(stop.first, func() {
 		call.client.Leave()
-		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // exit even if the service does not answer the leave
+		time.AfterFunc(2*time.Second, func() { cancel(nil) }) // after 2 s, exit even if the service has not answered the message leave
 	})
 	defer leaving()
 	err := call.client.Run(ctx)

@@ -17,8 +17,8 @@ import (
 	"refresher/test/program"
 )
 
-// If the log's reader exits or stops reading, calls go on, probes are answered, and the service stops in good order.
-// At level debug each renewal logs a line.
+// If the program that reads the log exits or stops reading, calls go on, probes are answered, and the service stops in
+// good order. The service logs at level debug, so each renewal writes to the log.
 func TestCallsDoNotNeedTheReaderOfTheLog(t *testing.T) {
 	for name, c := range map[string]struct {
 		line string
@@ -56,13 +56,13 @@ func TestCallsDoNotNeedTheReaderOfTheLog(t *testing.T) {
 			if err := s.Wait(); err != nil {
 				t.Errorf("stopped with %v", err)
 			}
-			_ = reader.Close() // without this use, the garbage collector could close the file earlier
+			_ = reader.Close() // since the file is used here, the garbage collector cannot close it earlier
 		})
 	}
 }
 
-// fill writes to a pipe until the pipe is full. It opens the pipe again, since its own writes must not block, while
-// those of the service must.
+// fill writes to a pipe until the pipe is full. It opens the pipe a second time for its own writes, which must not
+// block. The writes of the service must be able to block.
 func fill(t *testing.T, writer *os.File) {
 	t.Helper()
 	path := filepath.Join("/proc/self/fd", strconv.Itoa(int(writer.Fd())))

@@ -18,8 +18,8 @@ func errBothSet(one, other string) error {
 	return fmt.Errorf("%s and %s are both set; want one of them", one, other)
 }
 
-// resolveSecrets stores each secret in *value, from its file if it has one, and without surrounding space. A secret
-// that was not given stays empty.
+// resolveSecrets stores each secret in *value, without surrounding space. If the secret is in a file, resolveSecrets
+// reads it from there. A secret that was not given stays empty.
 func resolveSecrets(settings ...secretSetting) error {
 	for _, s := range settings {
 		if err := s.resolve(); err != nil {

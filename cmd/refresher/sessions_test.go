@@ -85,7 +85,7 @@ func TestOperatorsCommands(t *testing.T) {
 	grants := " --channels=* --uids=* --roles=publisher --rtm-users=* --chat-users=*"
 	ana := hold(t, s, grant(t, secretEnv, "--subject=ana"+grants), client.Config{RTC: &client.RTC{Channel: "daily", UID: 7, Publisher: true}})
 	ben := hold(t, s, grant(t, secretEnv, "--subject=ben"+grants), client.Config{RTM: "seven", Chat: "sev"})
-	ana.awaitRenewal("schedule") // a session is in the store once it was renewed
+	ana.awaitRenewal("schedule") // once a session was renewed, it is certainly in the store
 	ben.awaitRenewal("schedule")
 
 	table := works(t, operator, "sessions list")

@@ -56,7 +56,8 @@ func TestConstantsAreDocumented(t *testing.T) {
 	}
 }
 
-// causes maps the causes of a session to their names in messages. It omits the cause of a join, which no message has.
+// causes maps the names of causes in package session to the names that messages have for them. It omits the cause of a
+// join, which no message has.
 func causes(all []string) []string {
 	var wire []string
 	for _, c := range all {

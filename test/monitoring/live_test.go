@@ -135,7 +135,7 @@ func TestLive(t *testing.T) {
 				t.Errorf("%s: %v %v", expr, got, err)
 			}
 		}
-		native.is("RefresherNoBuckets", true) // the Prometheus for native histograms does not keep the classic ones
+		native.is("RefresherNoBuckets", true) // this Prometheus keeps only native histograms, so the classic buckets are missing
 		p.is("RefresherNoBuckets", false)
 	})
 	t.Run("exemplars lead to traces", func(t *testing.T) {

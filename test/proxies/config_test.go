@@ -17,8 +17,8 @@ import (
 	"refresher/test/program"
 )
 
-// heartbeat is the service's default interval. A node closes a connection that has sent no ping for two heartbeats, and
-// up to a second later.
+// heartbeat is the service's default interval. If a client sends no ping for two heartbeats, the node closes the
+// connection within another second.
 const heartbeat = 50 * time.Second
 
 // Every time-out of a proxy for idle calls is longer than the node's time-out. So the node, and not the proxy, closes

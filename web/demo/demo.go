@@ -34,9 +34,10 @@ type Config struct {
 
 	// WithoutPage leaves only the browser library and the edge, for a page that another server serves.
 	WithoutPage bool
-	// Real makes the page use Agora's own SDK, from Agora's servers. Agora then holds the calls, and not Edge.
+	// Real makes the page use Agora's own SDK, from Agora's servers. The calls then run through Agora, and not through
+	// Edge.
 	Real bool
-	// Edge holds the calls unless Real is set. Demo does not close it.
+	// Edge is the simulated edge through which the calls run, unless Real is set. Demo does not close it.
 	Edge *edge.Edge
 	// MaxEdges is the largest number of open connections to Edge. 0 means 64.
 	MaxEdges int

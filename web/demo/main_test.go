@@ -51,7 +51,7 @@ func newDemo(t *testing.T, change func(*Config)) *Demo {
 	return d
 }
 
-// atAgora configures a demo whose call is held by Agora.
+// atAgora configures a demo whose calls run through Agora.
 func atAgora(c *Config) { c.Real, c.Edge = true, nil }
 
 // metrics is the endpoint that the service would pass.

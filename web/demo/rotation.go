@@ -17,8 +17,8 @@ const signPatience = 10 * time.Second
 
 // rotation is the state of the App Certificate.
 type rotation struct {
-	certificate string    // the certificate that signs tokens
-	running     bool      // whether a rotation is running
+	certificate string // the certificate that signs tokens
+	running     bool
 	until       time.Time // when the simulated edge will refuse the old certificate; zero until the service signs with the new one
 }
 

@@ -61,8 +61,9 @@ func (c *call) back(m *client.Message, now time.Time) {
 	c.headStart = time.Duration(m.RenewBefore) * time.Second
 }
 
-// lagged records how late a push came: the time from the due time of the renewal until the service wrote the push, by
-// the clock of the service, and the part of the network's delay that exceeds the shortest delay so far.
+// lagged records how late a push came. This is the sum of two times: from the due time of the renewal until the service
+// wrote the push, by the clock of the service, and the part of the network's delay that exceeds the shortest delay so
+// far.
 func (c *call) lagged(m *client.Message) {
 	lead := m.Now.Sub(session.MilliOf(time.Now())).Milliseconds()
 	g := c.generator

@@ -249,8 +249,8 @@ func (p *planner) storm(clients float64, nodes int) Storm {
 	}
 }
 
-// drainWindow returns a drain window in which the clients of one node reconnect no faster than the other nodes admit
-// them, if there is one.
+// drainWindow returns a drain window in which the other nodes can admit all clients of one node. It is never shorter
+// than the window in the input.
 func (p *planner) drainWindow(out *Plan) float64 {
 	return math.Max(p.in.DrainWindow.Seconds(), math.Ceil(float64(out.Nodes.Sessions)/(p.joinRate*float64(max(1, out.Nodes.Count-1)))))
 }

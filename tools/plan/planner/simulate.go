@@ -116,7 +116,7 @@ func Simulate(s Scenario) (Outcome, error) {
 		clients: make([]caller, s.Sessions), gates: make([]*admission.Admission, s.Nodes),
 	}
 	w.spread = w.part
-	// The wall clocks begin at a random time within a second.
+	// The wall clock begins at a random time within a second, since expiries are rounded to whole seconds.
 	w.wall = 1_800_000_000_000_000_000 + session.UnixNano(w.rand.Int64N(int64(time.Second)))
 	w.outcome.Renewals = make([]int, s.Length/time.Second+1)
 	w.outcome.LeastLeft = session.MaxLifetime

@@ -18,15 +18,15 @@ func TestRenewSetsDeadlines(t *testing.T) {
 		pass(80 * s) // the warning came at second 70
 		mustRenew(t, call, rtc("7", 100*s))
 		pass(10 * s)
-		mustRenew(t, call, rtc("7", 40*s)) // the end is now at second 130
+		mustRenew(t, call, rtc("7", 40*s)) // the call now ends at second 130
 		pass(5 * s)
-		mustRenew(t, call, rtc("7", 10*s)) // the end is now at second 105, so the warning comes at once
+		mustRenew(t, call, rtc("7", 10*s)) // the call now ends at second 105, so the warning comes at once
 		pass(5 * s)
-		silent := rtc("7", 50*s) // the end will be at second 150, without any event
+		silent := rtc("7", 50*s) // the call will end at second 150, without any event
 		silent.parts[0].privileges = []uint32{1, 0}
 		mustRenew(t, call, silent)
 		pass(45 * s)
-		mustRenew(t, call, rtc("7", 60*s)) // the end is now at second 205
+		mustRenew(t, call, rtc("7", 60*s)) // the call now ends at second 205
 		want := []timed{{70 * s, WillExpire}, {95 * s, WillExpire}, {175 * s, WillExpire}, {205 * s, DidExpire}}
 		if diff := cmp.Diff(want, events()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)

@@ -21,7 +21,7 @@ import (
 type credentials struct {
 	AppID              string `yaml:"appId" name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" group:"Agora project" help:"App ID of your Agora project, 32 hex digits."`
 	AppCertificate     string `yaml:"appCertificate" env:"AGORA_APP_CERTIFICATE,APP_CERTIFICATE" placeholder:"HEX" group:"Agora project" help:"App Certificate of the project, 32 hex digits. Give it by the environment or in a file, since process lists show flags."`
-	AppCertificateFile string `yaml:"appCertificateFile" type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" group:"Agora project" help:"File with the App Certificate. The certificate on the first line signs; resume keys made under those on further lines are still accepted. Read again when it changes."`
+	AppCertificateFile string `yaml:"appCertificateFile" type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" group:"Agora project" help:"File with the App Certificate. The certificate on the first line signs; resume keys made with the certificates on the other lines are still accepted. Read again when it changes."`
 }
 
 // nameOf returns the name by which an error calls a setting. The setting is given by its flag, without the dashes.
@@ -88,7 +88,7 @@ type settings struct {
 	TokenVersion      string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" group:"Tokens and renewals" help:"Token format if neither the request nor the credential names one: 007, or 006 for old SDKs. Chat tokens are always 007."`
 	MaxTTL            time.Duration `name:"max-ttl" env:"REFRESHER_MAX_TTL" default:"24h" group:"Tokens and renewals" help:"Longest token lifetime that a client may ask for."`
 	MinTTL            time.Duration `name:"min-ttl" env:"REFRESHER_MIN_TTL" default:"10s" group:"Tokens and renewals" help:"Shortest token lifetime that a client may ask for."`
-	RenewBefore       time.Duration `env:"REFRESHER_RENEW_BEFORE" default:"0s" group:"Tokens and renewals" help:"Head start: how long before their expiry tokens are renewed, never more than half their lifetime. 0 means a tenth of the lifetime, between 45s and 5m."`
+	RenewBefore       time.Duration `env:"REFRESHER_RENEW_BEFORE" default:"0s" group:"Tokens and renewals" help:"How long before their expiry the tokens are renewed, never more than half of their lifetime. 0 means a tenth of the lifetime, between 45s and 5m."`
 	AckTimeout        time.Duration `env:"REFRESHER_ACK_TIMEOUT" default:"5s" group:"Tokens and renewals" help:"How long a client has to confirm a push before the push is repeated."`
 	ResumeWindow      time.Duration `env:"REFRESHER_RESUME_WINDOW" default:"2m" group:"Sessions" help:"How long, at least, a session waits for a client that lost its connection."`
 	MaxSession        time.Duration `env:"REFRESHER_MAX_SESSION" default:"168h" group:"Sessions" help:"How long after its join a session may be renewed."`

@@ -31,11 +31,11 @@ var errorMeanings = []struct {
 	code session.Code
 	text string
 }{
-	{session.CodeBadRequest, "malformed, or against a rule"},
+	{session.CodeBadRequest, "the message or request is malformed, or breaks a rule"},
 	{session.CodeUnknownType, "there is no such type of message"},
 	{session.CodeUnauthenticated, "no valid credential"},
-	{session.CodeForbidden, "the credential does not grant this, it was revoked, or your back end refuses it"},
-	{session.CodeUnknownSession, "session and key do not fit together here"},
+	{session.CodeForbidden, "the credential does not grant the request, a revocation matches it, or your back end denies it"},
+	{session.CodeUnknownSession, "the service does not know the session, or the key does not belong to it"},
 	{session.CodeRateLimited, "too many messages; over HTTP, too many requests"},
 	{session.CodeUnavailable, "the node is full, or cannot reach a system that it needs for the answer; obey `reconnect` or `Retry-After`, or back off"},
 	{session.CodeInternal, "the server failed; back off"},

@@ -56,8 +56,8 @@ func beginSpan(ctx context.Context, name string, commands int) (context.Context,
 }
 
 // endSpan ends the span that beginSpan returned, which may be nil. If a server answered with
-// an error, the span gets only its first word, such as OOM, since the rest may quote an
-// argument.
+// an error, the span gets only the first word of the error, such as OOM, since the rest may
+// quote an argument.
 func endSpan(span trace.Span, err error) {
 	if span == nil {
 		return

@@ -36,6 +36,7 @@
 //
 // A Wish is an operator's change of one session: another role, fresh tokens, or its end. It
 // is written into the session's record: a role or fresh tokens into a last-writer-wins
-// register (see Register), an end as an end that the owner must finish. The owner is
-// notified, saves its record again, and learns of the wish from the Outcome.
+// register (see Register), and an end as the session's end, which the owner must finish. The
+// store notifies the owner. The owner then saves its record again, and finds the wish in the
+// Outcome.
 package store

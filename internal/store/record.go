@@ -64,7 +64,7 @@ const SweepLimit = 256
 // Record is a session as a store keeps it.
 type Record struct {
 	session.Record
-	// Node is the name of the owner, or only its NodeID.
+	// Node is the name of the owner. A store may return only the NodeID of the name.
 	Node string
 	// Version counts the owner's writes within an epoch, so that a delayed write does not
 	// replace a later one.

@@ -126,7 +126,7 @@ func (r *Record) setRole(role session.Role) {
 type WishResult struct {
 	// Version is the wish's version. An end has none, since no later wish can replace it.
 	Version session.UnixMilli
-	// Record is the session's current record, as far as the answering node knows. If its
+	// Record is the session's current record, as far as the answering node knows. If the record's
 	// WishVersion is above Version, a later wish has replaced this one.
 	Record Record
 	// Stored is true if the wish is in the store. If it is false, the session's own node has

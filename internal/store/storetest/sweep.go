@@ -125,7 +125,7 @@ func sweepsInOrder(w *world) {
 		r := w.overdue(id)
 		r.Due -= session.UnixMilli(i*7%13) * 1000 // some sessions have the same due time
 		if i == 0 {
-			r.Due = 999 // a due time with fewer digits than the others
+			r.Due = 999 // has fewer digits than the other due times, so that a store that compares text fails
 		}
 		records = append(records, r)
 	}

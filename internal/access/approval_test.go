@@ -13,7 +13,8 @@ import (
 	"refresher/internal/session"
 )
 
-// A node requests the back end's approval for each join, resume, renewal and classic token, and obeys the answer.
+// A node requests the back end's approval for each join, resume, renewal and token without a session, and obeys the
+// answer.
 func TestBackEndDecides(t *testing.T) {
 	b := apptest.NewBackEnd(t)
 	b.Reason = "no credit"

@@ -78,7 +78,8 @@ func request(action session.Action, id string, caller *session.Caller) session.R
 	return session.Request{Action: action, Claims: &session.ResumeClaims{Session: id, App: "app", Subject: "ana", Identity: ana}, Caller: caller}
 }
 
-// requests has one request of each kind. Requests of an existing session have no caller.
+// requests has one request of each kind. Resumes and renewals have no caller, since the client shows a resume key
+// instead of a credential.
 var requests = map[string]session.Request{
 	"join":          request(session.ActionJoin, "s", &session.Caller{App: "app", Subject: "ana", Grant: granted}),
 	"classic token": request(session.ActionJoin, "", &session.Caller{App: "app", Subject: "ana", Grant: granted}),
@@ -211,7 +212,8 @@ func TestDenialsAreLogged(t *testing.T) {
 		var log bytes.Buffer
 		a := newAccess(t, Config{Approval: &approval{answer: denies}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		for action, want := range map[string]int{"join": deniedBurst, "renewal": 3 * deniedBurst} {
-			time.Sleep(time.Minute) // bubble: the subject may cause deniedBurst log lines again
+			// After a minute, the subject may cause deniedBurst log lines again.
+			time.Sleep(time.Minute) // bubble
 			log.Reset()
 			for range 3 * deniedBurst {
 				a.Authorize(t.Context(), requests[action])

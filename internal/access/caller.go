@@ -24,10 +24,10 @@ func (a *Access) RateLimit(from netip.Addr) (wait time.Duration) {
 	return wait
 }
 
-// Authenticate verifies a credential and returns the caller whom it names. An empty string means
-// that the client sent none. The error is a *session.Error. CodeRateLimited with RetryAfter means
-// that the credential is valid but its subject exceeds --subject-rate; all credentials without a
-// subject share one rate. Authenticate may wait up to 2 s while the project's keys are fetched.
+// Authenticate verifies a credential and returns the caller whom it names. An empty string means that the client sent
+// no credential. The error is a *session.Error. CodeRateLimited with RetryAfter means that the credential is valid but
+// its subject exceeds --subject-rate; all credentials without a subject share one rate. Authenticate may wait up to 2 s
+// while the project's keys are fetched.
 func (a *Access) Authenticate(ctx context.Context, credential string) (session.Caller, error) {
 	if a.verifier == nil {
 		return a.anybody, nil

@@ -3,7 +3,7 @@
 //
 // # The checks, in order
 //
-//	RateLimit     the client's address    --address-rate; before anything is parsed for it
+//	RateLimit     the client's address    --address-rate; before the credential is read
 //	Authenticate  the credential          is signed, in time, and for a project served here
 //	              revocations             none matches its subject
 //	              its subject's rate      --subject-rate

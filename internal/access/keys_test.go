@@ -25,7 +25,8 @@ func renewWith(g *apptest.LoggedNode, session, key string) int {
 	return r.StatusCode
 }
 
-// A resume, a renewal over HTTP and a leave over HTTP accept only the session's own key. No refusal tells a reason.
+// A resume, a renewal over HTTP and a leave over HTTP accept only the session's own key. All wrong keys get the same
+// error, so that it reveals nothing about the session.
 func TestForgedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -121,8 +122,8 @@ func TestSessionSecretIsChanged(t *testing.T) {
 	})
 }
 
-// Without a session secret, resume keys are derived from the certificates: a key is valid while its certificate is in
-// the file, on a running node and on one that starts.
+// Without a session secret, resume keys are derived from the certificates. A resume key is valid as long as its
+// certificate is in the file, both on a running node and on a node that starts later.
 func TestCertificateFileChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "certificate")
@@ -131,7 +132,8 @@ func TestCertificateFileChanges(t *testing.T) {
 			if err := os.WriteFile(file, []byte(strings.Join(certificates, "\n")), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(6 * time.Second) // bubble: the node checks the file every 5 s
+			// The node checks the file every 5 s.
+			time.Sleep(6 * time.Second) // bubble
 		}
 		node := func(certificates ...string) *apptest.LoggedNode {
 			write(certificates...)

@@ -66,7 +66,8 @@ func TestRatesAtEveryKindOfEndpoint(t *testing.T) {
 			"no subject":                {visitor{"192.0.2.1:1", "", of(&apptest.FirstTenant, nil)}, visitor{"192.0.2.2:1", "", of(&apptest.FirstTenant, nil)}, true},
 		} {
 			for _, r := range []apptest.Request{join(`"rtm":{"userId":"u"}`), apptest.Get("/rtm/ana"), apptest.Get("/v1/sessions")} {
-				time.Sleep(time.Minute) // bubble: each client may make its full burst of requests again
+				// After a minute, each client may make its full burst of requests again.
+				time.Sleep(time.Minute) // bubble
 				if first, second := admits(g, r, c.first), admits(g, r, c.second); !first || second == c.shared {
 					t.Errorf("%s at %s: the first admitted: %t, the second: %t", name, r, first, second)
 				}

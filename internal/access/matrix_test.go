@@ -74,14 +74,16 @@ func rtmToken(p *params) apptest.Opens     { return apptest.V007(apptest.RTM(p.r
 func chatToken(p *params) apptest.Opens    { return apptest.V007(apptest.Chat(p.chat, 1)) }
 func chatAppToken(*params) apptest.Opens   { return apptest.V007(apptest.Chat("", 2)) }
 
-// streamToken is the token of an RTM user who may also publish in stream channels. There the user is an RTC account.
+// streamToken is the token of an RTM user who may also publish in stream channels. In a stream channel, the user is an
+// RTC account.
 func streamToken(p *params) apptest.Opens {
 	return apptest.V007(apptest.RTC(p.channel, p.rtm, 1, 4), apptest.RTM(p.rtm, 1))
 }
 
 func join(services string) apptest.Request { return apptest.Request{Body: services} }
 
-// endpoints has all endpoints that need a credential. Endpoints that delete a session or a revocation come last.
+// endpoints has all endpoints that need a credential. Endpoints that delete a session or a revocation come last,
+// because the other endpoints need the session and the revocation.
 var endpoints = []endpoint{
 	{join(`"rtc":{"channel":"{channel}","uid":{uid},"role":"{role}"}`), rtcUID, tokens{"rtc": uidToken}},
 	{join(`"rtc":{"channel":"{channel}","account":"{account}","role":"{role}"}`), rtcAccount, tokens{"rtc": accountToken}},
@@ -194,7 +196,8 @@ var (
 	invalid  = outcome{http.StatusUnauthorized, "unauthenticated", "the credential is not valid here, or has expired; fetch a new one"}
 )
 
-// outcomeOf returns the outcome of a request. A refused join has the status with which HTTP would refuse it.
+// outcomeOf returns the outcome of a request. For a refused join over WebSocket, it converts the close code to the
+// corresponding HTTP status.
 func outcomeOf(r apptest.Request, a apptest.Answer) outcome {
 	got := outcome{a.Status, a.Code, a.Message}
 	switch {
@@ -224,9 +227,9 @@ func TestCredentialsAtEveryEndpoint(t *testing.T) {
 
 		for _, c := range []struct {
 			name, credential string
-			header           []string          // instead of "Authorization: Bearer"
+			header           []string          // a header that replaces "Authorization: Bearer <credential>"
 			reason           credential.Reason // empty if the credential is valid
-			want             outcome           // expected from endpoints of operators
+			want             outcome           // the expected outcome at endpoints for operators
 		}{
 			{"none", "", nil, credential.ReasonMissing, missing},
 			{"another scheme", "", []string{"Authorization", "Basic " + apptest.Pass(nil)}, credential.ReasonMissing, missing},
@@ -247,7 +250,8 @@ func TestCredentialsAtEveryEndpoint(t *testing.T) {
 			},
 			{"of an operator", apptest.Pass(nil), nil, "", accepted},
 		} {
-			time.Sleep(6 * time.Second) // bubble: the log admits another line about a refusal
+			// After 6 s, the rate limit admits another log line about a refusal.
+			time.Sleep(6 * time.Second) // bubble
 			g.Log.Take()
 			before := g.Metrics()
 			for _, e := range endpoints {
@@ -421,7 +425,8 @@ func TestGrantsAtEveryEndpoint(t *testing.T) {
 	})
 }
 
-// check compares the received tokens with the endpoint's. The parameter `life` is their expected lifetime in seconds.
+// check compares the received tokens with the tokens that the endpoint must return. The parameter `life` is their
+// expected lifetime in seconds.
 func (e *endpoint) check(t *testing.T, what string, received map[string]string, p *params, life int64) {
 	t.Helper()
 	for name, content := range e.tokens {

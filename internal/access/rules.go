@@ -9,16 +9,16 @@ import (
 
 // Rules are the operator's settings about callers. Errors about a setting name its flag.
 type Rules struct {
-	// Auth is how callers authenticate: "jwt" requires a credential signed with a project's
-	// key; "none" gives any caller any token, for a single project. "none" is refused if
-	// other machines can reach the public port, unless Insecure is set.
+	// Auth is how callers authenticate. With "jwt", they need a credential signed with a project's key. With "none",
+	// every caller may have every token, and the node serves only one project. "none" is refused if other machines can
+	// reach the public port, unless Insecure is set.
 	Auth     string
 	Insecure bool
-	// CredentialInPath makes the classic endpoints also accept credentials in the URL path, for
+	// CredentialInPath makes the endpoints of the classic token servers also accept credentials in the URL path, for
 	// apps that cannot send a header.
 	CredentialInPath bool
-	// AddressRate is how many requests a second one address may make. SubjectRate is the same for
-	// all holders of credentials with one subject. 0 means unlimited.
+	// AddressRate is how many requests a second one address may make. SubjectRate is how many requests a second all
+	// holders of credentials with one subject may make together. 0 means unlimited.
 	AddressRate, SubjectRate float64
 	// TrustedProxies are the addresses and networks of proxies whose forwarding headers are
 	// believed. With ProxyProtocol, each connection from a proxy begins with a PROXY header

@@ -90,8 +90,8 @@ func TestLeaksAreFound(t *testing.T) {
 	}
 }
 
-// watched is a node with a secret in every setting that can have one, and its back end. It collects all output of the
-// node.
+// watched is a node together with its back end. Each setting of the node that can contain a secret does so, and all
+// output of the node is collected.
 type watched struct {
 	*apptest.LoggedNode
 	secrets     secrets
@@ -170,7 +170,7 @@ func (w *watched) learn(secret string) string {
 	return secret
 }
 
-// own learns the tokens and the resume key in a message to their owner.
+// own adds the tokens and the resume key in a message to the secrets. Only the owner of the session may see them.
 func (w *watched) own(m apptest.Message) apptest.Message {
 	for _, token := range apptest.TokensOf(m) {
 		w.learn(token)
@@ -330,8 +330,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	w.verdict(log)
 }
 
-// Errors about a secret in the settings do not contain it. The packages that parse a setting, or connect with it, test
-// all its errors.
+// Errors about a secret in the settings do not contain it.
 func TestSecretsAreNotInErrors(t *testing.T) {
 	s := settings()
 	s["bad certificate"], s["short"], s["key"] = apptest.Certificate[:31], "hush-hush", "-----BEGIN PRIVATE KEY-----\nhush-hush\n-----END PRIVATE KEY-----"

@@ -152,7 +152,7 @@ func list(g *apptest.LoggedNode, credential, query string) (ids []string, cursor
 	return ids, page.Cursor
 }
 
-// A page of a listing may end at another project's session. The cursor must not reveal its id, and
+// A page of a listing may end at another project's session. The cursor must not reveal the id of that session, and
 // other projects cannot use the cursor.
 func TestCursorsShowNothingOfOtherProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,8 +21,8 @@ const (
 	// All lists of grants together have at most maxEntries entries.
 	maxEntries = 1000
 	maxName    = 255 // bytes
-	// maxMaxTTL is the largest value of the claim maxTtl, in seconds. No lifetime is as long, and much larger values
-	// would overflow a time.Duration.
+	// maxMaxTTL is the largest accepted value of the claim maxTtl, in seconds. It is far above the longest lifetime, 24
+	// h. Much larger values would overflow a time.Duration.
 	maxMaxTTL = 1 << 31
 )
 
@@ -57,10 +57,10 @@ type (
 	users struct {
 		Users names `json:"users,omitempty"`
 	}
-	audience []string // JSON has one string or a list of strings
+	audience []string // in JSON: one string, or a list of strings
 	names    []string
-	uids     []string        // JSON has numbers, decimal strings and patterns
-	moment   session.UnixSec // JSON may have a fraction, since some JWT libraries write one
+	uids     []string        // in JSON: numbers, decimal strings, and patterns such as "7*"
+	moment   session.UnixSec // in JSON, the number may have a fraction, since some JWT libraries write one
 	seconds  int64           // 0 if the claim is absent
 	until    int64           // Unix seconds; 0 if the claim is absent
 )
@@ -185,7 +185,7 @@ func unmarshal(text []byte, into any) error {
 		return refuse(ReasonMalformed, "want a JSON object")
 	}
 	place := dotted(semantic.JSONPointer)
-	for wants[place] == "" && place != "" { // if an entry of a list is invalid, the invalid claim is the list
+	for wants[place] == "" && place != "" { // an invalid entry of a list is reported as an invalid list
 		place = place[:max(0, strings.LastIndexByte(place, '.'))]
 	}
 	return wrong(place)
@@ -201,7 +201,7 @@ func checkCase(text []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(text))
 	for d.PeekKind() != 0 {
 		_, _ = d.ReadToken()                                                  // this cannot fail, since unmarshal has decoded the text
-		if kind, n := d.StackIndex(d.StackDepth()); kind != '{' || n%2 == 0 { // the token is not a name
+		if kind, n := d.StackIndex(d.StackDepth()); kind != '{' || n%2 == 0 { // only the names of members are checked, not their values
 			continue
 		}
 		place := dotted(d.StackPointer())

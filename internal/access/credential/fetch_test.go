@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestFetch fetches key sets over real sockets, with the Verifier's own HTTP client. No error contains the query.
+// TestFetch fetches key sets over real sockets, with the Verifier's own HTTP client. No error contains the query of the
+// URL, which may be a secret.
 func TestFetch(t *testing.T) {
 	set := setOf("one", "other")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

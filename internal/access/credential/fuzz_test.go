@@ -8,8 +8,8 @@ import (
 	"refresher/internal/session"
 )
 
-// FuzzVerify checks that Verify never panics and accepts only credentials with a valid signature. A
-// caller from random signed claims has grants within the limits.
+// FuzzVerify checks that Verify never panics, that it accepts only credentials with a valid signature, and that the
+// grants of each accepted caller are within the limits.
 func FuzzVerify(f *testing.F) {
 	f.Add(`{"alg":"HS256"}`, `{"exp":9999999999,"grants":{"rtc":{"uids":[1,"2*"],"roles":["publisher"]},"maxTtl":60}}`, "")
 	s := newStand(f, Config{Projects: []Project{

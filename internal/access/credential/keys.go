@@ -15,9 +15,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// These constants limit the number and the sizes of keys.
 const (
-	minSecret  = 32 // bytes; the output of HS256 has the same size
+	minSecret  = 32 // bytes; RFC 7518 requires at least the size of the output of HS256
 	maxSecrets = 2  // while an operator changes the secret, the old and the new one are valid
 	maxPEMKeys = 8
 	minRSA     = 2048 // bits

@@ -123,12 +123,12 @@ func TestPick(t *testing.T) {
 		{"other", "PS256", rsaOther(), nil},
 		{"ec", "ES256", ecKey(), nil},
 		{"", "EdDSA", edKey(), nil},
-		{"", "ES256", ecKey(), nil}, // the set has one key for ES256
+		{"", "ES256", ecKey(), nil}, // without a key id, the only key of the set for ES256 is taken
 		{"", "PS256", rsaOther(), nil},
 		{"", "RS256", nil, errAmbiguous},
 		{"", "ES384", nil, errNotInSet},
-		{"rsa", "RS384", nil, errMisfit}, // the key's alg is RS256
-		{"ec", "ES384", nil, errMisfit},  // the key is on another curve
+		{"rsa", "RS384", nil, errMisfit}, // the set names RS256 as the algorithm of this key
+		{"ec", "ES384", nil, errMisfit},  // the key's curve is P-256, but ES384 needs P-384
 		{"EC", "ES256", nil, errNotInSet},
 	} {
 		key, err := s.pick(c.kid, jwt.GetSigningMethod(c.alg))

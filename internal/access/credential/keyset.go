@@ -44,7 +44,7 @@ func readKeySet(text []byte) (*keySet, error) {
 		}
 	}
 	switch {
-	case len(body.Keys) == 0: // an identity provider may publish an empty set while it starts
+	case len(body.Keys) == 0: // an error keeps the previous set in use: an identity provider may publish an empty set while it starts
 		return nil, errors.New("the key set is empty")
 	case len(s.keys) == 0:
 		return nil, errors.New("the key set has no public key for signatures that is strong enough")
@@ -63,7 +63,8 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // a symmetric or private key, which must not be public
 		return setKey{}, errors.New("not a public key for signatures")
 	}
-	// Only the key itself is used. The certificates beside the key are dropped, since an invalid one would be an error.
+	// Only the key itself is used. The certificates beside the key are dropped, since the library would refuse a key
+	// with an invalid certificate.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipKeyOps: true})
 	if err != nil {

@@ -35,7 +35,7 @@ const (
 	// further call gets ReasonKeysUnavailable at once.
 	maxFetchWait = 2 * time.Second
 	maxWaiting   = 64
-	maxUnknown   = 1000 // unknown keys that a remote remembers
+	maxUnknown   = 1000 // number of unknown keys that are remembered for one key set
 	fetchTimeout = 10 * time.Second
 	maxKeySet    = 512 << 10 // bytes
 )
@@ -60,8 +60,8 @@ type remote struct {
 	failing  bool          // the last fetch that ended has failed
 	fetched  time.Time     // when the last successful fetch ended
 	stopped  bool          // run has returned
-	// unknown has the requested keys that are not in the set. The value of a key is the number of fetches that had begun
-	// when the key was requested: only later fetches look the key up.
+	// unknown maps each requested key that is not in the set to the number of fetches that had begun when the key was
+	// requested. Only fetches that begin after the request count as a search for the key.
 	unknown *simplelru.LRU[keyHash, int]
 }
 
@@ -93,7 +93,7 @@ func parseJWKSURL(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// newRemote makes a remote. It does no I/O.
+// newRemote returns the key set at an address. It does no I/O.
 func newRemote(address string, client *http.Client, logger *slog.Logger) (*remote, error) {
 	u, err := parseJWKSURL(address)
 	if err != nil {
@@ -156,7 +156,8 @@ func (r *remote) requestFetch(w keyHash) (done chan struct{}, refused error) {
 	return r.done, nil
 }
 
-// await waits for a fetch. It returns the refusal for a credential whose key is not in the set afterwards.
+// await waits for a fetch. It returns the error with which to refuse the credential if the set still lacks its key
+// afterwards.
 func (r *remote) await(ctx context.Context, done <-chan struct{}, w keyHash) error {
 	ctx, cancel := context.WithTimeout(ctx, maxFetchWait)
 	defer cancel()

@@ -106,8 +106,8 @@ func TestNewKeySoonAfterAFetch(t *testing.T) {
 	}
 }
 
-// A key that is requested during a fetch is looked up again by the next fetch: the endpoint may have made the answer to
-// the first one before the key was published.
+// A key that is requested during a fetch is looked up again by the next fetch: the endpoint may have made its answer to
+// the first fetch before the key was published.
 func TestKeyPublishedDuringAFetch(t *testing.T) {
 	e := &endpoint{body: setOf("one"), delay: time.Second}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {
@@ -163,7 +163,8 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 	})
 }
 
-// Requests with one unknown key are refused permanently. Only just after each fetchCooldown a refusal is temporary.
+// Requests that all name the same unknown key are refused permanently. Only the first refusal after each fetchCooldown
+// is temporary.
 func TestOneUnknownKey(t *testing.T) {
 	e := &endpoint{body: setOf("one")}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {

@@ -25,8 +25,8 @@ type signed struct {
 // segments is the base64url encoding of JWTs, without padding. Because of Strict, each value has only one encoding.
 var segments = base64.RawURLEncoding.Strict()
 
-// parse decodes a credential. Its error is a *RefusedError. Along with an error it returns the part
-// of the header that it could decode.
+// parse decodes a credential. Its error is a *RefusedError. If it fails, it still returns the part of the header that
+// it could decode, so that the log can name the key.
 func parse(credential string) (*signed, error) {
 	s := &signed{}
 	switch {

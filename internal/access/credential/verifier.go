@@ -23,8 +23,8 @@ const (
 	maxLoggedKid = 64 // bytes of a key id in the log
 )
 
-// Keys has the keys for credentials of one project: at least one secret, public key or key set.
-// Errors about keys name the flags.
+// Keys has the keys for credentials of one project: at least one secret, public key or key set. An error about a key
+// names the command-line flag that sets it.
 type Keys struct {
 	// Secrets are for HS256, HS384 and HS512. Each has at least 32 bytes. Two are allowed, so that
 	// a secret can be changed without refusing valid credentials.
@@ -130,8 +130,8 @@ func (p *project) read(from *Project) (*settings, error) {
 	return &settings{rules{from.App, from.Audience, from.Issuer}, keys}, nil
 }
 
-// Update replaces the secrets, public keys, audiences and issuers of some projects. Their key sets
-// stay. If Update returns an error, nothing has changed.
+// Update replaces the secrets, public keys, audiences and issuers of some projects. It does not change their key sets.
+// If Update returns an error, nothing has changed.
 func (v *Verifier) Update(projects ...Project) error {
 	all := make([]*settings, len(projects))
 	for i := range projects {

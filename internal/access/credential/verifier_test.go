@@ -167,7 +167,7 @@ func TestIssuer(t *testing.T) {
 	}
 }
 
-// A key of one project never verifies a credential that names another.
+// A key of one project never verifies a credential that names another project.
 func TestProjects(t *testing.T) {
 	single := newStand(t, one(Keys{Secrets: []string{secretA}}))
 	both := newStand(t, Config{Projects: []Project{

@@ -72,7 +72,7 @@ func (l *Limiter) AllowAddr(a netip.Addr) (ok bool, retryAfter time.Duration) {
 	}
 	a = plain(a)
 	if a.Is6() {
-		p, _ := a.Prefix(prefixBits) // cannot fail: an IPv6 address has more than prefixBits
+		p, _ := a.Prefix(prefixBits) // cannot fail: an IPv6 address has more bits than prefixBits
 		a = p.Addr()
 	}
 	b := a.As16() // a call of the hash function with the Addr itself would allocate memory

@@ -55,10 +55,10 @@ func parsePrefix(s string) (netip.Prefix, error) {
 }
 
 // ClientAddr returns the client's address. Unless the peer is a trusted proxy, that is the peer's address. Otherwise it
-// is the right-most entry of X-Forwarded-For that is not a trusted proxy (of Forwarded, RFC 7239, if the request has no
-// X-Forwarded-For). An entry that is not an address ends the search, and the trusted proxy that wrote it counts as the
-// client. The result has no zone and is never IPv4 mapped into IPv6. A peer on a Unix socket has the zero Addr if it is
-// not trusted, or if it sent no forwarding header.
+// is the right-most entry of X-Forwarded-For that is not a trusted proxy. If the request has no X-Forwarded-For, the
+// header Forwarded (RFC 7239) is read instead. An entry that is not an address ends the search, and the trusted proxy
+// that wrote it counts as the client. The result has no zone and is never IPv4 mapped into IPv6. A peer on a Unix
+// socket has the zero Addr if it is not trusted, or if it sent no forwarding header.
 func (p Proxies) ClientAddr(r *http.Request) netip.Addr {
 	client, trusted := p.peer(r.RemoteAddr)
 	lines, parse := r.Header["X-Forwarded-For"], parseHop

@@ -78,8 +78,8 @@ func request(action session.Action, id string, caller *session.Caller) session.R
 	return session.Request{Action: action, Claims: &session.ResumeClaims{Session: id, App: "app", Subject: "ana", Identity: ana}, Caller: caller}
 }
 
-// requests has one request of each kind. Resumes and renewals have no caller, since the client shows a resume key
-// instead of a credential.
+// requests has one request of each kind. Resumes and renewals have no caller: their grant is in the session's resume
+// key.
 var requests = map[string]session.Request{
 	"join":          request(session.ActionJoin, "s", &session.Caller{App: "app", Subject: "ana", Grant: granted}),
 	"classic token": request(session.ActionJoin, "", &session.Caller{App: "app", Subject: "ana", Grant: granted}),

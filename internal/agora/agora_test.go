@@ -24,7 +24,7 @@ const (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testMinter mints tokens of one version, in separate tokens for each service.
+// testMinter mints tokens of one version, with a separate token for each service.
 type testMinter struct {
 	*Minter
 

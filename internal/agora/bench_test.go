@@ -12,8 +12,8 @@ import (
 	"refresher/internal/session"
 )
 
-// The targets for a 007 RTC publisher token: it takes at most 1.5 times as long as three HMACs by
-// crypto/hmac, and on all cores at most a fiftieth of the time of Agora's builder.
+// These are the targets for minting a 007 token of an RTC publisher. It takes at most 1.5 times as long as three HMACs
+// with crypto/hmac. If all cores mint, a token takes at most a fiftieth of the time that Agora's builder needs.
 
 var publisher = session.RTC{
 	Channel: "7d72365eb983485397e3e3f9d460bdda",
@@ -41,7 +41,8 @@ func BenchmarkPublisher007(b *testing.B) {
 	}
 }
 
-// BenchmarkAgainstHMACs runs both sides in turn, so that other load affects them equally.
+// BenchmarkAgainstHMACs mints tokens and computes HMACs by turns, so that other load on the machine affects both
+// equally.
 func BenchmarkAgainstHMACs(b *testing.B) {
 	m := newMinter(b, V007)
 	body := must(Parse(must(m.mintRTC(publisher, now, now+3600))(b)))(b).signed

@@ -57,8 +57,8 @@ func (e *examination) times(t *Token, s *Service) {
 	}
 }
 
-// publishing adds findings about media that the holder cannot publish, or can publish only until a time before the
-// parameter `access`, when the right to join expires.
+// publishing adds findings about media that the holder cannot publish, and about media whose right to publish expires
+// before the right to join. The parameter `access` is the time when the right to join expires.
 func (e *examination) publishing(s *Service, access session.UnixSec) {
 	if s.Type != ServiceRTC {
 		return

@@ -115,8 +115,9 @@ func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt session.UnixSec) (
 	return e.chat(c), nil
 }
 
-// bundle has the fields that all tokens of one Mint share. The tokens share a salt, and therefore
-// in 007 a signing key, whose derivation is more than half the cost of a token.
+// bundle has the fields that all tokens of one call of Mint share. The tokens have the same salt and issue time. In
+// version 007 they therefore have the same signing key, which is derived only once. The derivation is more than half
+// the cost of a token.
 type bundle struct {
 	minter                   *Minter
 	issuedAt, lifetime, salt uint32

@@ -8,8 +8,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Limits of Parse, since its input may come from anyone. A token of this package has at most
-// maxText characters.
+// These constants limit the work of Parse, since its input may come from anyone.
 const (
 	maxTokenLength = 2047 // in characters; Agora's web SDK refuses longer tokens
 	maxContent     = 4096 // in bytes after inflation

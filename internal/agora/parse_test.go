@@ -136,7 +136,7 @@ func TestParseForeignPrivileges(t *testing.T) {
 	})
 }
 
-// A small token that inflates to a large content is refused without inflating it.
+// A small token that inflates to a large content is refused before most of it is inflated.
 func TestParseBomb(t *testing.T) {
 	bomb := wrap(make([]byte, 1500<<10))
 	var before, after runtime.MemStats

@@ -103,8 +103,8 @@ func ParseService(word string) (ServiceType, error) {
 // MarshalText implements encoding.TextMarshaler with the service's name.
 func (t ServiceType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// privilegeName returns the name of a privilege. RTC's privileges have the same numbers in 006 and
-// 007.
+// privilegeName returns the name of a privilege. It serves both formats, since RTC's privileges have the same numbers
+// in 006 and 007.
 func privilegeName(t ServiceType, id uint16) string {
 	switch t {
 	case ServiceRTC:

@@ -11,8 +11,9 @@ import (
 	"refresher/internal/session"
 )
 
-// TestTokensOfAgorasBuilders compares this package's tokens with tokens from Agora's test suites. They equal those of the
-// Rust builder byte for byte. Those of the Go builder are compressed, so their contents are compared.
+// TestTokensOfAgorasBuilders compares this package's tokens with tokens from Agora's test suites. Tokens of Agora's
+// Rust builder must be equal byte for byte. Tokens of the Go builder are compressed, so only their contents are
+// compared.
 func TestTokensOfAgorasBuilders(t *testing.T) {
 	e := newEnvelope(appID, certificate, 1111111, 600, 1)
 	rtc := session.RTC{Channel: "7d72365eb983485397e3e3f9d460bdda", UID: 2882341273}

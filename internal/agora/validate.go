@@ -78,11 +78,11 @@ func Validate(id session.Identity) error {
 	return nil
 }
 
-// ValidateRTC checks channel (1 to 64 bytes of the characters that Agora allows, or "*", the wildcard) and user: a uid,
-// or an account of at most 255 bytes of those characters, but not both, since the token could name only one
-// of them. The account "0" is refused: apps send it if they have no name, but a token for the
-// account "0" does not work for a user who joins with uid 0. An account that consists of a uid's
-// digits is allowed, since Agora's token for it is the uid's token.
+// ValidateRTC checks the channel and the user. The channel has 1 to 64 bytes of the characters that Agora allows, or is
+// "*", the wildcard. The user has either a uid, or an account of at most 255 bytes of the same characters, but not
+// both, since a token can name only one of them. The account "0" is refused: apps send it if they have no name, but a
+// token for the account "0" does not work for a user who joins with uid 0. An account that consists of a uid's digits
+// is allowed, since Agora's token for that account is the same as the token for the uid.
 func ValidateRTC(r session.RTC) error {
 	if r.Channel != session.AnyChannel {
 		if err := checkName("rtc.channel", r.Channel, maxChannel, rtcBytes); err != nil {
@@ -121,9 +121,8 @@ func ValidateRTM(r session.RTM) error {
 	return nil
 }
 
-// ValidateChat checks the user id: 1 to 64 bytes of a-z, A-Z, 0-9, '_', '-' and '.', the characters
-// that Chat registers. It refuses an empty id, for which [Minter.MintChat] returns Chat's app
-// token.
+// ValidateChat checks the user id: 1 to 64 bytes of a-z, A-Z, 0-9, '_', '-' and '.', the characters that Chat allows in
+// user ids. It refuses an empty id, for which [Minter.MintChat] returns Chat's app token.
 func ValidateChat(c session.Chat) error {
 	return checkName("chat.userId", c.UserID, maxChatUser, chatBytes)
 }
@@ -166,7 +165,7 @@ func checkHex(value string) error {
 // *session.Error. A wrong issue time comes from the node's own clock, so the error is not a
 // *session.Error.
 func checkTimes(issuedAt, expiresAt session.UnixSec) error {
-	// A 006 token stores issuedAt plus maxLifetime in 32 bits.
+	// A 006 token stores issuedAt plus maxLifetime in 32 bits, so a later issue time does not fit.
 	if issuedAt < 1 || issuedAt > math.MaxUint32-maxLifetime {
 		return fmt.Errorf("agora: issue time %d does not fit in a token", issuedAt)
 	}

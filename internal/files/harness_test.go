@@ -63,7 +63,7 @@ func (h *harness) pass() {
 // text, in this order.
 func (h *harness) want(broken float64, texts ...string) {
 	h.t.Helper()
-	h.mu.Lock() // the Watcher holds mu while it writes log lines
+	h.mu.Lock() // the Watcher holds mu while it writes to h.log, so the test may read h.log only with mu
 	defer h.mu.Unlock()
 	if got := testutil.ToFloat64(h.broken); got != broken {
 		h.t.Errorf("%v files broken, want %v", got, broken)

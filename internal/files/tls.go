@@ -13,11 +13,11 @@ import (
 // expiresSoon is how long before its expiry a certificate causes a warning when it is loaded.
 const expiresSoon = 14 * 24 * time.Hour
 
-// TLS returns a server's configuration, for TLS 1.2 and newer, from a PEM file with the certificate chain and
-// one with the private key. w follows the files: each handshake uses the newest chain and key that match.
-// Loading a certificate that expires soon logs a warning; the gauge refresher_tls_certificate_expires_seconds
-// has its expiry. Without files TLS returns nil. Call it once per Registerer of a Watcher; servers on several
-// ports can share the result.
+// TLS returns a server's configuration, for TLS 1.2 and newer, from a PEM file with the certificate chain and one with
+// the private key. w follows the files: each handshake uses the newest chain and key that match. Loading a certificate
+// that expires soon logs a warning. The gauge refresher_tls_certificate_expires_seconds has the certificate's expiry.
+// Without files TLS returns nil. Call TLS only once per Registerer of a Watcher, since each call registers the gauge.
+// Servers on several ports can share the result.
 func TLS(w *Watcher, certFile, keyFile string) (*tls.Config, error) {
 	if certFile == "" && keyFile == "" {
 		return nil, nil

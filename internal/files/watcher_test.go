@@ -46,7 +46,7 @@ func (h *harness) follow(name, content string) *follower {
 // wantGot checks all contents that f has received so far.
 func (h *harness) wantGot(f *follower, want ...string) {
 	h.t.Helper()
-	h.mu.Lock() // the Watcher holds mu while it calls apply
+	h.mu.Lock() // the Watcher holds mu while it calls apply, so the test may read f only with mu
 	defer h.mu.Unlock()
 	if !slices.Equal(f.got, want) {
 		h.t.Errorf("got %q, want %q", f.got, want)
@@ -217,7 +217,7 @@ func TestTogether(t *testing.T) {
 	})
 }
 
-// The paths may change, and there may be none.
+// The paths of a group may change, and a group may have no paths.
 func TestFollowPaths(t *testing.T) {
 	run(t, func(h *harness) {
 		var f follower

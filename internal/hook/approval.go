@@ -19,7 +19,7 @@ import (
 
 const (
 	maxPending      = 100_000          // largest number of waiting requests; each takes about 0.5 KiB
-	ApprovalAhead   = 15 * time.Second // approval is requested this long before a renewal, so that the answer arrives in time; more than `patience`
+	ApprovalAhead   = 15 * time.Second // approval is requested this long before a renewal; longer than `patience`, so that the answer arrives before the renewal
 	patience        = 8 * time.Second  // longest time that Request waits, in the queue and for the answer
 	batchRate       = 50               // average number of batches a second; the burst is the number of concurrent batches
 	approvalTrip    = 5                // consecutive failures that open the circuit; few, since clients wait for the answers
@@ -48,7 +48,7 @@ type Approval struct {
 	queue   approvalQueue // guarded by client.mu
 	down    error         // guarded by client.mu; the error that Request returns while the circuit is open
 	limiter *rate.Limiter // guarded by client.mu; limits the rate of batches
-	slot    time.Time     // guarded by client.mu; start of the next batch as reserved from limiter; zero if none is reserved
+	slot    time.Time     // guarded by client.mu; when the next batch may start, as reserved from `limiter`; zero if nothing is reserved
 }
 
 var (
@@ -91,7 +91,7 @@ func NewApproval(c Config) (*Approval, error) {
 // Request may be called before Run.
 //
 // If an equal request of the same session waits in the queue, both calls share it. A request that was already
-// sent is not shared: its answer may be older than q.
+// sent is not shared: the back end may have decided it before q was made.
 func (a *Approval) Request(ctx context.Context, q Request) (answer Answer, err error) {
 	began := time.Now()
 	a.waiting.Add(1)
@@ -142,12 +142,12 @@ func (a *Approval) enqueue(p *pendingApproval) (*pendingApproval, error) {
 		return other, nil
 	}
 	switch n := a.queue.len(); {
-	case n >= batchSize && t == probe: // while the circuit is open, only the probe will be sent, and its batch is full
+	case n >= batchSize && t == probe: // the circuit is open, so only the probe will be sent, and the probe's batch is full
 		return nil, a.down
 	case n >= a.maxPending:
 		return nil, errFull
 	case n == 0, n == batchSize-1:
-		signal(a.wake) // Run must learn of the first request, which starts the 5 ms, and of a full batch, which is sent at once
+		signal(a.wake) // Run waits 5 ms from the first request on, but sends a full batch at once
 	}
 	a.queue.push(p)
 	return p, nil

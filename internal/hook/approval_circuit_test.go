@@ -10,7 +10,7 @@ import (
 	"refresher/internal/session"
 )
 
-// While the back end is down, only probes are sent, and requests fail at once with its newest error.
+// While the back end is down, only probes are sent. Other requests fail at once, with the error of the newest probe.
 func TestApprovalDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()
@@ -35,7 +35,7 @@ func TestApprovalDown(t *testing.T) {
 			}
 			wait(time.Second - a.after)
 		}
-		// The waits between probes are 1 s to 30 s, 15.5 s on average.
+		// The waits between probes are 1 s to 30 s, 15.5 s on average, so about 232 probes are sent in an hour.
 		probes := h.got[approvalTrip:]
 		if n := len(probes); n < 180 || n > 300 {
 			t.Errorf("%d probes", n)
@@ -77,7 +77,8 @@ func TestOpening(t *testing.T) {
 				late++
 			}
 		}
-		// Four batches fail before the fifth opens the circuit; four more have started by then.
+		// 8 batches start at once. When four of them fail, four others start in their place; the fifth failure opens
+		// the circuit.
 		if n := len(h.got); n > 12 || late > 400 {
 			t.Errorf("%d batches, %d requests waited longer than the timeout", n, late)
 		}

@@ -21,8 +21,8 @@ import (
 type Request struct {
 	Action session.Action
 	App    string // Agora's App ID
-	// Session is the session's id, or empty before the session has one. Requests without an id never share a
-	// place in the queue.
+	// Session is the session's id, or empty before the session has one. Requests without an id are never merged with
+	// equal requests in the queue.
 	Session  string
 	Subject  string // subject of the client's credential
 	Identity session.Identity
@@ -85,7 +85,7 @@ func (b *batch) decide(a *answer) (result, error) {
 	switch {
 	case a.status == 0:
 		return failed, a.err
-	case a.status != http.StatusOK: // another status is an answer even if its body could not be read
+	case a.status != http.StatusOK: // an answer with another status counts as refused, even if its body could not be read
 		return refused, fmt.Errorf("the endpoint answered %d", a.status)
 	case a.err != nil:
 		return failed, fmt.Errorf("read the answer: %w", a.err)

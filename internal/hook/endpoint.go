@@ -36,8 +36,8 @@ type endpoint struct {
 type limits struct {
 	atOnce  int           // number of concurrent requests
 	timeout time.Duration // for one request, from dialling to the end of the answer
-	wait    time.Duration // longest Retry-After that is honoured; a longer one counts as this one
-	answer  int           // number of bytes that are read of an answer's body
+	wait    time.Duration // longest Retry-After that is honoured; a longer wait is cut to this one
+	answer  int           // number of bytes that are read from the body of an answer
 }
 
 // newEndpoint makes an endpoint whose flags are "<name>-url", "<name>-secret" and

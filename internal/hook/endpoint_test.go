@@ -43,7 +43,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The log is checked by the harness, in every test that uses one.
+// This test checks the errors that the method `post` returns. The harness checks the log, in each test that uses a
+// harness.
 func TestErrorsOfRequestsKeepSecrets(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/location" { // makes net/http return an error that contains the header
@@ -65,7 +66,7 @@ func TestErrorsOfRequestsKeepSecrets(t *testing.T) {
 	const hidden = "not shown, since it repeats the x URL"
 	for name, c := range map[string]struct {
 		url, want string
-		body      error // the error of reading the answer's body, in place of a request over the network
+		body      error // if not nil, reading the answer's body fails with this error, and no request goes over the network
 	}{
 		"header":                 {server.URL + "/location", hidden, nil},
 		"answer":                 {server.URL, hidden, nil},

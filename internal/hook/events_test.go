@@ -361,7 +361,8 @@ func TestEventsStop(t *testing.T) {
 	})
 }
 
-// The last attempts stop when the circuit opens. If it is open already, only one attempt is made.
+// After Run's context is done, Run stops its last attempts when the circuit opens. If the circuit is open already, Run
+// makes only one attempt.
 func TestEventsStopWhileDown(t *testing.T) {
 	for before, most := range map[time.Duration]int{
 		0:         eventsTrip + 3 + 1, // when the circuit opens, three more attempts may be in progress; then a probe follows

@@ -15,9 +15,9 @@ type result string
 
 const (
 	ok        result = "ok"        // the event was delivered, or the batch has decisions
-	refused   result = "refused"   // the endpoint answered with another status
+	refused   result = "refused"   // the endpoint answered with an unexpected status
 	malformed result = "malformed" // the status is 200, but the body has no valid decision
-	failed    result = "failed"    // there was no answer
+	failed    result = "failed"    // there was no answer, or only a part of the answer to a batch
 )
 
 // eventMetrics counts events by type and outcome ("delivered" or "dropped"), and attempts by result.

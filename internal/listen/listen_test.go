@@ -95,7 +95,8 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 	}
 }
 
-// internal/files tests how files are read again.
+// When the certificate file changes, open connections stay open, and new connections are accepted. Tests of
+// internal/files check which certificate is in use.
 func TestTLSByFiles(t *testing.T) {
 	authority := redistest.NewAuthority(t)
 	certificate, key := authority.Issue("calls.test")

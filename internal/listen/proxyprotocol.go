@@ -10,8 +10,8 @@ import (
 	"refresher/internal/logging"
 )
 
-// ProxyProtocol returns a listener that reads the PROXY header (version 1 or 2) at the beginning of
-// connections from trusted proxies. Their remote address becomes the one in the header. Connections from other peers
+// ProxyProtocol returns a listener that reads the PROXY header (version 1 or 2) at the beginning of connections from
+// trusted proxies. The remote address of such a connection is the address in its header. Connections from other peers
 // are passed on unchanged; if such a peer sends a PROXY header, the server answers it as malformed HTTP.
 func ProxyProtocol(l net.Listener, trusts func(net.Addr) bool, logger *slog.Logger) net.Listener {
 	return &proxyListener{Listener: l, trusts: trusts, logger: logger}

@@ -111,7 +111,8 @@ func TestClientThatDoesNotReadIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := dial(apptest.NewLoggedNode(t, apptest.WithCredentials))
 		write(t, conn, "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(31 * time.Second) // bubble: the server allows 30 s for an answer
+		// The server allows 30 s for an answer.
+		time.Sleep(31 * time.Second) // bubble
 		if text, err := io.ReadAll(conn); err != nil || len(text) != 0 {
 			t.Errorf("it still had %q, %v", text, err)
 		}

@@ -30,7 +30,7 @@ type Log struct {
 	handle func(io.Writer) slog.Handler
 	ended  chan struct{} // closed when the writing goroutine has ended
 
-	// The fields below belong to the writing goroutine.
+	// Only the writing goroutine uses `torn` and `reported`.
 	torn     bool   // the output ends within a line, after a failed write
 	reported uint64 // number of dropped lines already reported in the log
 

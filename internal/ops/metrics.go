@@ -10,8 +10,7 @@ import (
 	"refresher/internal/build"
 )
 
-// NewRegistry returns a registry with the metrics of the Go runtime and the process. The service does not use
-// client_golang's default registry.
+// NewRegistry returns a registry with the metrics of the Go runtime and the process.
 func NewRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(

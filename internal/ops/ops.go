@@ -19,8 +19,8 @@ const (
 	// restarted. /readyz fails much sooner. /healthz checks nothing else: a restart does not help if tokens
 	// cannot be minted or the store is unreachable.
 	deadAfter = 2 * time.Minute
-	// keysPatience is how long a starting node without a key set is not ready. After that it becomes ready
-	// anyway: if no node can fetch a key set, clients with sessions can still resume, which needs none.
+	// keysPatience is how long a starting node without a key set is not ready. After that it becomes ready anyway: if
+	// no node can fetch a key set, clients with sessions can still resume, for which no key set is needed.
 	keysPatience = 30 * time.Second
 )
 

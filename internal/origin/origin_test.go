@@ -128,8 +128,8 @@ func TestRefusedSettings(t *testing.T) {
 	}
 }
 
-// The time that the conversion of a name takes grows with the square of its length. The longest name in DNS has 253
-// characters.
+// The longest name in DNS has 253 characters. Longer names are refused before they are converted to ASCII, since the
+// time for a conversion grows with the square of the length.
 func TestLongNamesAreRefused(t *testing.T) {
 	longest := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 61)
 	if _, err := parse("https://" + longest + ":65535"); err != nil {

@@ -25,7 +25,7 @@ type Part string
 
 // These are the parts of the service that recover panics.
 const (
-	Session    Part = "session"    // a change of one session, its renewal or its push
+	Session    Part = "session"    // a change of one session, such as a renewal or a push
 	Connection Part = "connection" // the handling of one WebSocket's messages
 	Request    Part = "request"    // an HTTP request from a client
 	Hook       Part = "hook"       // an HTTP request to the back end

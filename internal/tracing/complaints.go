@@ -25,7 +25,8 @@ func (c *complaints) Handle(err error) {
 }
 
 // misread logs settings that the OpenTelemetry SDK cannot parse and therefore ignores; by default the SDK would print
-// them to the terminal. It omits the values, since a header may contain an API key. Only the method Error logs.
+// them to the terminal. It omits the values, since a header may contain an API key. Only the method Error logs; the
+// SDK's other messages are dropped.
 type misread struct{ logger *slog.Logger }
 
 var _ logr.LogSink = misread{}

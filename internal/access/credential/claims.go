@@ -21,8 +21,8 @@ const (
 	// All lists of grants together have at most maxEntries entries.
 	maxEntries = 1000
 	maxName    = 255 // bytes
-	// maxMaxTTL is the largest accepted value of the claim maxTtl, in seconds. It is far above the longest lifetime, 24
-	// h. Much larger values would overflow a time.Duration.
+	// maxMaxTTL is the largest accepted value of the claim maxTtl, in seconds. It is far above 24 h, the longest
+	// lifetime. Much larger values would overflow a time.Duration.
 	maxMaxTTL = 1 << 31
 )
 

@@ -164,7 +164,7 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 }
 
 // Requests that all name the same unknown key are refused permanently. Only the first refusal after each fetchCooldown
-// is temporary.
+// may be temporary.
 func TestOneUnknownKey(t *testing.T) {
 	e := &endpoint{body: setOf("one")}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {

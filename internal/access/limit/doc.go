@@ -3,7 +3,7 @@
 //
 // A Limiter gives each key a token bucket. It keeps the maxKeys most recently used keys, as
 // hashes, in about 200 bytes each. A key that was evicted starts again with a full bucket. Only
-// a caller with more than maxKeys keys could gain from that, and such a caller has as many buckets in any case.
+// a caller with more than maxKeys keys could gain from that, and such a caller already has that many buckets.
 //
 // An IPv4 address is one key, even if it is mapped into IPv6. Of IPv6 addresses, each /64 is one
 // key, since internet providers give every customer at least a /64.

@@ -55,7 +55,7 @@ func (a *Access) authorize(ctx context.Context, r *session.Request) session.Deci
 	return session.Decision{Allowed: true, Until: until}
 }
 
-// Recheck refuses a session that a revocation matches by now. Until the node has read the revocations from the store,
+// Recheck refuses a session if a revocation now matches it. Until the node has read the revocations from the store,
 // Recheck refuses every session with RevocationsUnknown. It does no I/O.
 func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 	switch {
@@ -67,9 +67,9 @@ func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 	return session.Decision{Allowed: true}
 }
 
-// Revoked reports whether a revocation matches a session by now; the package documentation says
-// why revocations are checked twice. A node that has not read the store yet knows only the revocations
-// that were added on the node itself. Revoked does no I/O.
+// Revoked reports whether a revocation matches a session now. The package documentation says why revocations are
+// checked twice. Before the node has read the store, it knows only the revocations that were added on the node itself.
+// Revoked does no I/O.
 func (a *Access) Revoked(k *session.ResumeClaims) bool { return a.revocations.Revoked(k) }
 
 // covers returns an error unless the caller's credential grants the whole identity. An empty

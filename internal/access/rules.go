@@ -46,9 +46,8 @@ func (r *Rules) check(projects int, public Port) error {
 	return nil
 }
 
-// LocalOnly reports whether the node serves only requests whose Host is a name of this machine,
-// such as localhost. With auth "none" that stops web pages of other sites, which could otherwise
-// reach the node by DNS rebinding.
+// LocalOnly reports whether the node serves only requests whose Host is a name of this machine, such as localhost. With
+// auth "none", this check keeps out web pages of other sites, which could otherwise reach the node by DNS rebinding.
 func (r *Rules) LocalOnly() bool { return r.Auth == "none" && !r.Insecure }
 
 // anybody returns the caller for every request with auth "none". If other machines can reach the node (Insecure), the

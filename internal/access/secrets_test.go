@@ -233,7 +233,8 @@ func (w *watched) verdict(log string) {
 	}
 }
 
-// A node with every kind of secret reveals none in its logs, metrics and answers, whatever it does.
+// A node whose settings contain every kind of secret shows no secret in its logs, metrics and answers, whatever it
+// does.
 func TestSecretsAreNotShown(t *testing.T) {
 	w := watch(t)
 	user, admin := w.learn(apptest.CredentialFor(t, "ana", false)), w.learn(apptest.CredentialFor(t, "operator", true))

@@ -63,8 +63,8 @@ func (e *examination) user(s *Service) {
 	}
 }
 
-// literalZero adds a finding about a token for a user named "0". Some token servers write uid 0 as "0", but in a token
-// for any user the name is empty.
+// literalZero adds a finding about a token for a user named "0". Some token servers write uid 0 as "0", but only a
+// token with an empty name is valid for every user.
 func (e *examination) literalZero(want string) {
 	const text = `it is for a user named "0", not for any user as a token for uid 0 would be; its maker wrote the uid out`
 	if want == "" {
@@ -125,8 +125,8 @@ func (e *examination) unnamed(what string) {
 
 func sum(name string) uint32 { return crc32.ChecksumIEEE([]byte(name)) }
 
-// nearly describes the difference between two names that look alike or are the same number; otherwise it returns an
-// empty string.
+// nearly describes the difference between two names that look alike or are the same number. For other names it returns
+// an empty string.
 func nearly(a, b string) string {
 	switch {
 	case strings.TrimSpace(a) == strings.TrimSpace(b):

@@ -89,8 +89,8 @@ func (e *examination) publishing(s *Service, access session.UnixSec) {
 	}
 }
 
-// entryPrivilege returns the privilege to join or log in, whose expiry SDKs watch; nil if there is
-// none.
+// entryPrivilege returns the privilege to join or log in, or nil if the service has none. SDKs watch the expiry of this
+// privilege.
 func entryPrivilege(s *Service) *Privilege {
 	var ids []uint16
 	switch s.Type {

@@ -23,8 +23,8 @@ type Minter struct {
 	fingerprint session.Fingerprint
 }
 
-// NewMinter returns a Minter. The App ID and the certificate must be 32 hex digits each. Their case
-// is kept, since both are signed. Errors do not quote them.
+// NewMinter returns a Minter. The App ID and the certificate must be 32 hex digits each. Upper and lower case are kept,
+// since the signature depends on them. Errors quote neither the App ID nor the certificate.
 func NewMinter(appID, certificate string) (*Minter, error) {
 	if err := checkHex(appID); err != nil {
 		return nil, fmt.Errorf("app-id: %w", err)

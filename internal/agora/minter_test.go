@@ -58,7 +58,7 @@ func TestMintBundle(t *testing.T) {
 		if got := must(Parse(tokens.RTM))(t).Version; got != v {
 			t.Errorf("%s: RTM token of version %s", v, got)
 		}
-		// Chat has no 006 format.
+		// Chat has no 006 format, so its token always has the version 007.
 		wantToken007(t, tokens.Chat, Service{Type: ServiceChat, User: "ana-chat", Privileges: []Privilege{{ID: 1, Name: "user"}}})
 		wantToken007(t, must(m.MintChat(session.Chat{}, now, now+60))(t), Service{Type: ServiceChat, Privileges: []Privilege{{ID: 2, Name: "app"}}})
 	}

@@ -113,8 +113,8 @@ func paddedToken(t *testing.T) string {
 	return text
 }
 
-// TestParseForeignPrivileges reads privileges that Agora's builders do not write: out of order, and in 006 with a
-// privilege of RTM among those of RTC.
+// TestParseForeignPrivileges reads privileges that Agora's builders do not write: privileges that are out of order, and
+// in a 006 token a privilege of RTM between privileges of RTC.
 func TestParseForeignPrivileges(t *testing.T) {
 	shuffled := &Token{
 		Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, Salt: 1,

@@ -73,7 +73,7 @@ const (
 	ServiceAPaaS ServiceType = accesstoken2.ServiceTypeApaas
 )
 
-// String returns the service's name, or its number if it has none.
+// String returns the service's name, or its number if it has no name.
 func (t ServiceType) String() string {
 	switch t {
 	case ServiceRTC:

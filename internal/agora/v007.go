@@ -31,8 +31,8 @@ var (
 		accesstoken2.PrivilegePublishDataStream,
 	}
 	subscriberPrivileges = []uint16{accesstoken2.PrivilegeJoinChannel}
-	// streamPrivileges are the privileges of the RTC service in a token for a stream channel,
-	// whose messages use the data stream.
+	// streamPrivileges are the privileges of the RTC service in a token for a stream channel. Messages in a stream
+	// channel use the data stream.
 	streamPrivileges = []uint16{
 		accesstoken2.PrivilegeJoinChannel,
 		accesstoken2.PrivilegePublishDataStream,

@@ -148,7 +148,7 @@ func TestInvalidRequestsAreRefused(t *testing.T) {
 	wantBadRequest(t, err, tooShort)
 	_, err = m.MintChat(session.Chat{}, now, now+86401)
 	wantBadRequest(t, err, tooLong)
-	// Agora documents the wildcard channel only for 007.
+	// Agora documents the wildcard channel only for 007, so a 006 token for it is refused.
 	_, err = newMinter(t, V006).mintRTC(session.RTC{Channel: "*", UID: 7}, now, now+60)
 	wantBadRequest(t, err, `rtc.channel: is "*", which Agora knows in tokens of version 007 only`)
 }

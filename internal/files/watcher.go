@@ -45,15 +45,16 @@ func New(logger *slog.Logger, r prometheus.Registerer) *Watcher {
 }
 
 // Follow reads the files and calls the function `apply` with their contents, in the order of paths. Run calls `apply`
-// again whenever one of the files has changed. If `apply` returns an error, it must have changed nothing; it is
-// called again at the next check. An error of the first read or call is returned by Follow, and then the files are not
-// followed. apply may keep contents, must not call the Watcher, and must not put a secret into its error.
+// again whenever one of the files has changed. If `apply` returns an error, it must have changed nothing; `apply` is
+// called again at the next check. If the first read or the first call fails, Follow returns that error and does not
+// follow the files. The function `apply` may keep contents, must not call the Watcher, and must not put a secret into
+// its error.
 func (w *Watcher) Follow(apply func(contents [][]byte) error, paths ...string) error {
 	return w.FollowPaths(apply, func() []string { return paths })
 }
 
-// FollowPaths is like Follow, for files whose paths may change: the function `paths` is called at each check. While it
-// returns no path, `apply` is not called. The function `paths` must not call the Watcher.
+// FollowPaths is like Follow, for files whose paths may change: the function `paths` is called at each check. While
+// `paths` returns no path, `apply` is not called. The function `paths` must not call the Watcher.
 func (w *Watcher) FollowPaths(apply func(contents [][]byte) error, paths func() []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -187,8 +188,8 @@ func read(path string) ([]byte, error) {
 	return content, nil
 }
 
-// sumOf returns the sum of contents. The sum includes the length of each file: otherwise it would not change if bytes
-// moved from the end of one file to the beginning of the next.
+// sumOf returns the sum of contents. The sum includes the length of each file. Without the lengths, the sum would stay
+// the same if bytes moved from the end of one file to the beginning of the next.
 func sumOf(contents [][]byte) (s sum) {
 	h := sha256.New()
 	for _, content := range contents {

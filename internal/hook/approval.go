@@ -31,8 +31,8 @@ const (
 //
 // Requests that arrive within 5 ms are sent in one batch of at most 100. Joins and resumes go before
 // renewals, but a quarter of each batch is kept for waiting renewals: otherwise a constant stream of joins
-// would delay them until their old tokens expire. While the circuit is open, requests fail at once, including
-// those in the queue. After the circuit's wait, the next request is sent as a probe.
+// would delay the renewals until the old tokens expire. While the circuit is open, requests fail at once, including
+// the requests in the queue. After the circuit's wait, the next request is sent as a probe.
 type Approval struct {
 	*client[batch]
 

@@ -38,7 +38,8 @@ func drawMove(t *rapid.T) move {
 	return m
 }
 
-// moody is a back end whose behaviour changes. It remembers its decisions by their reason, which is unique.
+// moody is a back end whose behaviour changes. It remembers its decisions. Each decision has a reason that no other
+// decision has, so the test can tell which decision a call has received.
 type moody struct {
 	mu    sync.Mutex
 	mood  string             // guarded by mu

@@ -107,8 +107,8 @@ func TestFullProbe(t *testing.T) {
 	})
 }
 
-// If a batch that began before the circuit opened returns a Retry-After, the requests that wait for the next
-// probe fail at once.
+// If a batch that began before the circuit opened returns a Retry-After, the next probe is postponed, and the requests
+// that wait for it fail at once.
 func TestLateRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

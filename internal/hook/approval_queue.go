@@ -31,8 +31,8 @@ type pendingApproval struct {
 	done chan struct{}
 }
 
-// settle makes the waiting calls of Request return. If err is nil, each request keeps the decision that it already
-// has; otherwise its decision becomes err.
+// settle makes the waiting calls of Request return. If err is nil, each request keeps the decision that it already has.
+// If err is not nil, it replaces the decision of each request.
 func settle(approvals []*pendingApproval, err error) {
 	for _, q := range approvals {
 		if err != nil {

@@ -31,7 +31,7 @@ type Request struct {
 // Answer is the back end's decision on a Request.
 type Answer struct {
 	Allow bool
-	// Reason is the back end's reason: at most 200 bytes, printable; empty if the answer had none.
+	// Reason is the back end's reason: at most 200 bytes, printable; empty if the answer had no reason.
 	Reason string
 	// Until is when the approval ends; 0 if the back end set no limit. It may be in the past.
 	Until session.UnixSec

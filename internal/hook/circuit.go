@@ -11,7 +11,7 @@ const minWait = time.Second
 // backoff returns the wait after the nth consecutive failure (n starts at 1): a random duration between
 // minWait and a bound that doubles up to limit. The randomness keeps nodes from retrying at the same time.
 func backoff(n int, limit time.Duration) time.Duration {
-	bound := min(minWait<<min(n, 10), limit) // 2¹⁰ s is longer than any limit
+	bound := min(minWait<<min(n, 10), limit) // n is cut to 10, so that the shift cannot overflow; 2¹⁰ s is longer than any limit
 	return minWait + rand.N(bound-minWait+1) //nolint:gosec // jitter, not a secret
 }
 
@@ -29,7 +29,7 @@ const (
 type circuit struct {
 	trip     int        // consecutive failures that open the circuit
 	failures int        // consecutive failures; while the circuit is open, all failures since it opened
-	open     bool       // the endpoint counts as failing
+	open     bool       // the endpoint is failing, so only probes are sent
 	since    time.Time  // time when the circuit last opened
 	until    time.Time  // time of the next probe
 	probing  bool       // whether a probe is in progress
@@ -80,7 +80,7 @@ func (c *circuit) failed(began generation, now time.Time, retryAfter, limit time
 	current := began == c.changes
 	switch {
 	case c.open && !current:
-		c.postpone(now.Add(retryAfter)) // the request began before the circuit opened, so it is not counted again
+		c.postpone(now.Add(retryAfter)) // the request began before the circuit opened, so only its Retry-After has an effect
 		return false
 	case current:
 		c.failures++

@@ -12,7 +12,7 @@
 //
 //	  - Events: one HTTP request delivers one event. It is retried until it is delivered, a
 //	    day old, or answered with 410. Events of one session are sent in the order of Send.
-//	    Delivery is at least once, always with the same id.
+//	    An event may arrive more than once, always with the same id.
 //	  - Approval: one HTTP request (batch) has up to 100 approval requests. They are not
 //	    retried: an error means that there is no answer, never a denial.
 //

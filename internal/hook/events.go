@@ -173,9 +173,9 @@ func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	return outcome{ok: true}, true
 }
 
-// waitAfter returns the longest wait before the next request to a failing endpoint. The parameter `status` is that of
-// the endpoint's last answer; 0 means that there was no answer. An endpoint that refused one event may accept another,
-// so its wait is shorter than after a timeout or a gateway error.
+// waitAfter returns the longest wait before the next request to a failing endpoint. The parameter `status` is the
+// status of the endpoint's last answer; 0 means that there was no answer. An endpoint that refused one event may accept
+// another, so the wait after a refusal is shorter than after a timeout or a gateway error.
 func waitAfter(status int) time.Duration {
 	switch status {
 	case 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

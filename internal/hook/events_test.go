@@ -316,7 +316,8 @@ func TestSettledMaySend(t *testing.T) {
 	})
 }
 
-// When its context is done, Run delivers the events that it can in time, and leaves the other events unsettled.
+// When its context is done, Run delivers as many events as it can in the remaining time. For the other events,
+// `settled` is not called.
 func TestEventsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

@@ -107,8 +107,8 @@ func (h *harness) stop() time.Duration {
 	return time.Since(began)
 }
 
-// metric returns the value of a metric, or a histogram's number of observations. The labels' values are in the order
-// of their names.
+// metric returns the value of a metric, or a histogram's number of observations. The parameter `labels` has the labels'
+// values, in the alphabetical order of the labels' names.
 func (h *harness) metric(name string, labels ...string) float64 {
 	h.t.Helper()
 	families, err := h.registry.Gather()

@@ -11,8 +11,8 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// signer signs each request with all of its keys. While a secret is being replaced there are two keys, and a
-// receiver may verify with either.
+// signer signs each request with all of its keys. While a secret is being replaced there are two keys, and a receiver
+// may verify a request with either key.
 type signer []*standardwebhooks.Webhook
 
 // newSigner parses the values of the flags "<name>-secret" and "<name>-previous-secret". The previous secret

@@ -14,7 +14,7 @@ import (
 //	printf 'S-joined.1800000000.{"id":"S-joined"}' | openssl dgst -sha256 -hmac "$testSecret" -binary | base64
 //	printf 'S-joined.1800000000.{"id":"S-joined"}' | openssl dgst -sha256 -mac HMAC -macopt hexkey:"$key" -binary | base64
 //
-// where key is c0ffee eight times, the base64 of which is in prefixedSecret.
+// where key is c0ffee eight times. The base64 of key is in prefixedSecret.
 const (
 	signedByTestSecret     = "v1,dOaxMa1Q0pknyKegc+8SFjYPkezk7PY0TZueTCVcmKs="
 	signedByPrefixedSecret = "v1,qfUoWb/eVfbLWfC8iVz4bW2dHB2cvRi0Nlhc0FLZdTs="

@@ -51,8 +51,8 @@ func IsLoopback(address string) (bool, error) {
 	return origin.IsLoopback(host), nil
 }
 
-// Listen is net.Listen without TCP keep-alive, which takes four system calls for each connection. Heartbeats
-// and idle timeouts detect dead clients sooner.
+// Listen is net.Listen without TCP keep-alive, which takes four system calls for each connection. Heartbeats and idle
+// timeouts detect dead clients sooner than keep-alive would.
 func Listen(network, address string) (net.Listener, error) {
 	return (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), network, address)
 }

@@ -64,9 +64,9 @@ func (d *Descriptors) refuse() {
 	}
 }
 
-// sparingListener closes each accepted connection whose descriptor's number is not less than `below`. The
-// operating system gives a new descriptor the lowest free number. So such a number means that all lower
-// numbers are in use, and the listener need not count connections.
+// sparingListener closes each accepted connection whose descriptor has the number `below` or a higher number. The
+// operating system gives a new descriptor the lowest free number, so a high number means that all lower numbers are in
+// use. The listener therefore need not count connections.
 type sparingListener struct {
 	net.Listener
 	below uint64

@@ -23,8 +23,9 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node can listen on a Unix socket. The file's group may use it, it counts as local for --auth=none, and a
-// trusted proxy behind it can forward its clients' addresses. The file is removed when the node stops.
+// A node can listen on a Unix socket. The file's group may use the socket, and the socket counts as local for
+// --auth=none. A trusted proxy that connects to the socket can forward its clients' addresses. The file is removed when
+// the node stops.
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	n := apptest.StartNode(t, func(c *app.Config) {

@@ -73,6 +73,6 @@ func (c *proxiedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// NetConn returns the connection to the proxy, as tls.Conn.NetConn returns the connection below TLS. Package ws uses
-// both to find the TCP socket.
+// NetConn returns the connection to the proxy, as tls.Conn.NetConn returns the connection below TLS. Package ws calls
+// both methods to find the TCP socket.
 func (c *proxiedConn) NetConn() net.Conn { return c.socket.Conn }

@@ -35,8 +35,8 @@ func startProxied(t *testing.T, secured bool, proxies ...string) *apptest.Logged
 	}, app.Outside{}, dial)
 }
 
-// say sends a PROXY header and a request with a further header on a new connection, and returns the status of the
-// answer, or 0 if there was none.
+// say opens a connection, and sends a PROXY header and a request with one more header. It returns the status of the
+// answer, or 0 if there was no answer.
 func say(g *apptest.LoggedNode, proxyHeader, header string, secured bool) int {
 	g.T.Helper()
 	c, err := new(net.Dialer).DialContext(g.T.Context(), "tcp", g.App.Addr().String())

@@ -143,8 +143,7 @@ func TestIdleConnectionOutlivesBalancers(t *testing.T) {
 	})
 }
 
-// Requests that do not end are cut off when the service stops, and the stop still succeeds, which apptest
-// checks.
+// Requests that do not end are cut off when the service stops. The stop must succeed nevertheless; apptest checks that.
 func TestSlowRequestDoesNotHoldUpTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(*app.Config) {})
@@ -162,7 +161,7 @@ func TestSlowRequestDoesNotHoldUpTheStop(t *testing.T) {
 	})
 }
 
-// TestServerLog tests which lines are limited.
+// Of many failed TLS handshakes, a node logs only one. TestServerLog tests the limits for all kinds of log lines.
 func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, withTLS(t))

@@ -58,7 +58,7 @@ func (l *Log) Dropped() uint64 {
 	return l.dropped
 }
 
-// Close writes the queued lines, but gives up after closePatience. Later lines are dropped.
+// Close writes the queued lines, but gives up after closePatience. Lines that are logged after Close are dropped.
 func (l *Log) Close() {
 	l.mu.Lock()
 	l.closed = true
@@ -102,7 +102,7 @@ func (l *Log) run() {
 
 // write writes complete lines. If the output ends in the middle of a line, write ends that line first.
 func (l *Log) write(lines []byte) error {
-	if l.torn { // the torn line is already counted as dropped
+	if l.torn { // end the torn line, which is already counted as dropped
 		if _, err := l.output.Write([]byte("\n")); err != nil {
 			l.drop(lines)
 			return err

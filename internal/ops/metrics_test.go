@@ -68,7 +68,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestLoopbackServesOnlyLocalhost tests which hosts are refused.
+// A node refuses other hosts if its operations port listens on loopback. TestLoopbackServesOnlyLocalhost tests which
+// hosts are refused.
 func TestOpsPortKnowsWhetherItIsOnLoopback(t *testing.T) {
 	for address, want := range map[string]int{"127.0.0.1:0": http.StatusMisdirectedRequest, "0.0.0.0:0": http.StatusOK} {
 		n := apptest.StartNode(t, func(c *app.Config) { c.OpsListen = address })

@@ -88,9 +88,8 @@ func (h *Health) alive() (bool, string) {
 	return true, "ok"
 }
 
-// Handler returns the handler of the operations port. If the port listens on loopback, requests for other
-// hosts are refused: they come from web pages whose host name was made to resolve to this machine (DNS
-// rebinding).
+// Handler returns the handler of the operations port. If the port listens on loopback, the handler refuses requests for
+// other hosts. Such requests come from web pages whose host name was made to resolve to this machine (DNS rebinding).
 func (h *Health) Handler(metrics http.Handler, loopback bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)

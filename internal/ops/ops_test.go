@@ -69,8 +69,8 @@ func TestAlive(t *testing.T) {
 	}
 }
 
-// The operations port needs no credentials. On loopback it therefore refuses web pages whose host name was
-// made to resolve to it (DNS rebinding).
+// The operations port needs no credentials. On loopback it therefore refuses requests from web pages whose host name
+// was made to resolve to this machine (DNS rebinding).
 func TestLoopbackServesOnlyLocalhost(t *testing.T) {
 	h := New(Config{Registerer: prometheus.NewRegistry(), Still: func() time.Duration { return 0 }})
 	handler := h.Handler(http.NotFoundHandler(), true)

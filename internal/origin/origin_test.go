@@ -38,13 +38,13 @@ func TestAllows(t *testing.T) {
 		},
 		{[]string{"app-*.example.com:8443"}, []string{"https://app-42.example.com:8443"}, []string{"https://app-42.example.com"}},
 
-		// Browsers omit default ports.
+		// Browsers omit default ports, so a setting with a default port allows the origin without a port.
 		{[]string{"localhost:3000"}, []string{"http://localhost:3000"}, []string{"http://localhost:3001", "http://localhost"}},
 		{[]string{"https://app.example.com:443"}, []string{"https://app.example.com"}, []string{"http://app.example.com:443"}},
 		{[]string{"https://app.example.com:80"}, nil, []string{"https://app.example.com"}},
 		{[]string{"app.example.com:443"}, []string{"https://app.example.com"}, []string{"http://app.example.com"}},
 
-		// Browsers send host names in ASCII.
+		// Browsers send host names in ASCII, so a setting with other letters allows the ASCII form of the name.
 		{[]string{"https://BÜCHER.example"}, []string{"https://xn--bcher-kva.example", "https://XN--bcher-kva.example"}, nil},
 		{[]string{"https://straße.example"}, []string{"https://xn--strae-oqa.example"}, []string{"https://strasse.example"}},
 		{[]string{"https://r3---a_b.example"}, []string{"https://r3---a_b.example"}, nil},

@@ -70,7 +70,8 @@ func parsePattern(s string) (pattern, error) {
 }
 
 // allows reports whether a web page may use this service. The parameter `origin` is the value of the Origin header;
-// `host` is that of the Host header. An empty origin is allowed: browsers always send an origin, so the client is not a web page.
+// `host` is the value of the Host header. An empty origin is allowed: browsers always send an origin, so the client is
+// not a web page.
 func (p *policy) allows(origin, host string) bool {
 	if origin == "" || p.any {
 		return true

@@ -3,8 +3,8 @@
 //
 // A panic is recovered where the handling of a session, connection or request begins. Code deeper in
 // the call stack does not recover panics, so that it cannot continue with a half-made change. A comment at each place
-// that recovers says what is lost. Code that is called from there must unlock mutexes by defer; otherwise they stay
-// locked after a panic.
+// that recovers says what is lost. Code that such a place calls must unlock mutexes by defer;
+// otherwise the mutexes stay locked after a panic.
 //
 // Fatal errors of the Go runtime, such as concurrent map writes, still end the process.
 package panics

@@ -59,7 +59,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 			attribute.String("service.instance.id", c.Node),
 		),
 		resource.WithTelemetrySDK(),
-		resource.WithFromEnv(), // comes last, so that attributes from the environment override the ones above
+		resource.WithFromEnv(), // comes last, so that attributes from the environment override the attributes above
 	)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: OTEL_RESOURCE_ATTRIBUTES: %w", err)
@@ -100,8 +100,8 @@ func wanted(env func(string) string) (string, error) {
 	return protocol, checkSampler(first("OTEL_TRACES_SAMPLER"), first("OTEL_TRACES_SAMPLER_ARG"))
 }
 
-// reachable reports whether the SDK can use an endpoint. It must be a URL with http or https and a host; for
-// gRPC it may also have another form, such as unix:///run/collector.sock.
+// reachable reports whether the SDK can use an endpoint. The endpoint must be a URL with http or https and a host. For
+// gRPC, other forms are allowed, too, such as unix:///run/collector.sock.
 func reachable(endpoint, protocol string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
@@ -113,8 +113,8 @@ func reachable(endpoint, protocol string) bool {
 	return (strings.EqualFold(u.Scheme, "http") || strings.EqualFold(u.Scheme, "https")) && u.Host != ""
 }
 
-// checkSampler returns an error for a sampler that the SDK does not know. The SDK would sample all traces
-// instead.
+// checkSampler returns an error for a sampler that the SDK does not know. For such a sampler, the SDK would sample all
+// traces.
 func checkSampler(name, arg string) error {
 	switch strings.ToLower(name) {
 	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":

@@ -49,11 +49,11 @@ type remote struct {
 	fetches *prometheus.CounterVec // by outcome
 
 	set     atomic.Pointer[keySet] // nil before the first successful fetch
-	wake    chan struct{}          // buffers one request for a fetch
+	wake    chan struct{}          // has one element after a fetch was requested
 	waiting chan struct{}          // has one element for each caller that waits for a fetch
 
 	mu       sync.Mutex    // guards the fields below
-	done     chan struct{} // closed when the current fetch ends, or the next fetch if none is in progress
+	done     chan struct{} // closed when the current fetch ends; if no fetch is in progress, when the next fetch ends
 	begun    int           // the number of fetches that have begun
 	began    time.Time     // when the last fetch began
 	fetching bool          // a fetch is in progress
@@ -136,7 +136,7 @@ func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMetho
 }
 
 // requestFetch requests a fetch, unless the last fetch has already looked for the key. The channel `done` is closed
-// when the current fetch ends, or the next fetch if none is in progress.
+// when the current fetch ends; if no fetch is in progress, when the next fetch ends.
 func (r *remote) requestFetch(w keyHash) (done chan struct{}, refused error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -312,8 +312,9 @@ func (r *remote) begin() {
 	r.began, r.fetching = time.Now(), true
 }
 
-// end stores the fetched set, which is nil after a failure, and wakes the callers that wait. The next fetch looks up the
-// keys that were requested during this one, because they may have been published after the endpoint made its answer.
+// end stores the fetched set, which is nil after a failure, and wakes the callers that wait. Keys that were requested
+// during this fetch are looked up again by the next fetch: they may have been published after the endpoint made its
+// answer.
 func (r *remote) end(set *keySet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

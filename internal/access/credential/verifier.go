@@ -203,7 +203,7 @@ func (v *Verifier) verify(ctx context.Context, s *signed) (session.Caller, error
 	return settings.caller(s.claims)
 }
 
-// project returns the only project, or the one that the claims name. These claims are not verified yet, and only
+// project returns the only project, or the project that the claims name. The claims are not verified yet. They only
 // choose the keys with which the credential is then verified.
 func (v *Verifier) project(s *signed) (*project, error) {
 	if len(v.projects) == 1 {

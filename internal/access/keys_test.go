@@ -87,8 +87,8 @@ func TestForgedKeys(t *testing.T) {
 	})
 }
 
-// After a change of the session secret, resume keys under the previous one are still accepted, and
-// are replaced by keys under the new one.
+// After a change of the session secret, resume keys that were encrypted with the previous secret are still accepted.
+// They are replaced by keys that are encrypted with the new secret.
 func TestSessionSecretIsChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const first, second, third = "the first session secret", "the second session secret", "the third session secret"

@@ -100,7 +100,7 @@ type watched struct {
 
 	mu     sync.Mutex
 	shown  strings.Builder // guarded by mu; the node's output, without answers to the owner of a session
-	status int             // guarded by mu; the status of answers to approval requests; 0 if connections are only closed
+	status int             // guarded by mu; the status of answers to approval requests; 0 means that the back end closes the connection without an answer
 	allow  bool            // guarded by mu; the back end's decision
 }
 

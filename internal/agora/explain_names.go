@@ -74,7 +74,7 @@ func (e *examination) literalZero(want string) {
 	e.fail(FindingLiteralZero, "110 invalid token: %s", text)
 }
 
-// names006 does the work of names for a 006 token, which has only checksums of its names.
+// names006 is the method `names` for a 006 token, which contains only checksums of its names.
 func (e *examination) names006(t *Token, s *Service) (holder Holder, known bool) {
 	channel, user := e.use.Channel, e.use.User
 	if s.Type == ServiceRTM {

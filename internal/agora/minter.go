@@ -131,7 +131,7 @@ func (m *Minter) bundle(issuedAt, expiresAt session.UnixSec) (bundle, error) {
 		minter:   m,
 		issuedAt: uint32(issuedAt),
 		lifetime: uint32(expiresAt - issuedAt),
-		// The salt is not secret and only has to differ between tokens of one second, so the
+		// The salt is not secret and only has to differ between tokens that are issued in the same second, so the
 		// runtime's per-thread generator suffices: it needs no lock and no system call.
 		salt: 1 + rand.Uint32N(maxSalt), //nolint:gosec // G404: the salt is not secret.
 	}, nil

@@ -30,7 +30,7 @@ var everyService = session.Identity{
 	Chat: &session.Chat{UserID: "ana-chat"},
 }
 
-// wantToken007 checks a token that expires 60 s after now. Its privileges have no other expiry.
+// wantToken007 checks a token that expires 60 s after now, and whose privileges expire only with the token.
 func wantToken007(t *testing.T, text string, services ...Service) {
 	t.Helper()
 	token := must(Parse(text))(t)

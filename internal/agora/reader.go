@@ -84,8 +84,8 @@ func (r *reader) appID(n int) string {
 	return id
 }
 
-// privileges reads a map of privileges and sorts it. The expiries are relative to base. The caller
-// sets the names.
+// privileges reads a map of privileges and sorts it. The expiries in the map are relative to base. The names stay
+// empty, so the caller must set them.
 func (r *reader) privileges(base session.UnixSec) []Privilege {
 	count := int(r.uint16())
 	if count > maxPrivileges {

@@ -37,8 +37,8 @@ type Service struct {
 	Privileges []Privilege `json:"privileges"` // sorted by ID
 	// Channel is set only for RTC.
 	Channel string `json:"channel,omitempty"`
-	// User is the uid in decimal or the account of RTC, and the user of RTM, Chat and APaaS. An
-	// empty User means any RTC user (uid 0), or Chat's app token.
+	// For RTC, User is the uid in decimal or the account. For RTM, Chat and APaaS, it is the user id. An empty User
+	// means any RTC user (uid 0), or Chat's app token.
 	User string `json:"user,omitempty"`
 	// Room and Role are set only for APaaS. A Role of -1 means no role.
 	Room string `json:"room,omitempty"`

@@ -111,8 +111,8 @@ func (e *envelope) chat(c session.Chat) string {
 	return e.seal(body)
 }
 
-// open appends the start of a body: the header and the number of services. The services must
-// follow in the order of their types.
+// open appends the start of a body: the header and the number of services. The caller must append the services in the
+// order of their types.
 func (e *envelope) open(b []byte, services uint16) []byte {
 	b = append(b, e.head[:]...)
 	return binary.LittleEndian.AppendUint16(b, services)
@@ -166,7 +166,8 @@ func encode(signature, body []byte) string {
 	return string(base64.StdEncoding.AppendEncode(append(text[:0], V007...), stream))
 }
 
-// appendString appends the length of s, in 16 bits, and s. Validation limits s to far less than 64 KiB.
+// appendString appends the length of s, in 16 bits, and s. The length fits, since validation limits s to far less than
+// 64 KiB.
 func appendString(b []byte, s string) []byte {
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(s)))
 	return append(b, s...)

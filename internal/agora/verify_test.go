@@ -66,7 +66,8 @@ func TestVerifyNoServices(t *testing.T) {
 	}
 }
 
-// TestTamperedContent changes each bit of the signature and of the signed part, in 006 also of the checksums.
+// TestTamperedContent changes each bit of the signature and of the signed part. In a 006 token it also changes each bit
+// of the checksums.
 func TestTamperedContent(t *testing.T) {
 	content7 := func(t *Token) []byte { return append(bytes.Clone(t.signature), t.signed...) }
 	encode7 := func(content []byte) string { return encode(content[:32], content[32:]) }

@@ -65,7 +65,7 @@ func TestTLS(t *testing.T) {
 			h.must(err)
 			families, err := h.registerer.(*prometheus.Registry).Gather()
 			h.must(err)
-			metric := families[1].GetMetric()[0].GetGauge().GetValue() // families[0] is refresher_files_broken
+			metric := families[1].GetMetric()[0].GetGauge().GetValue() // families[0] is refresher_files_broken; families[1] is the certificate's expiry
 			if want := start.Add(life); !used.Leaf.NotAfter.Equal(want) || metric != float64(want.Unix()) {
 				t.Errorf("the certificate in use expires at %s, by the metric at %f, want %s", used.Leaf.NotAfter, metric, want)
 			}

@@ -74,8 +74,8 @@ func (c *circuit) succeeded(began generation) (closed bool) {
 	return closed
 }
 
-// failed records a failed request, and reports whether it opened the circuit. retryAfter is the endpoint's
-// Retry-After, or 0. The next wait is at most `limit`; if retryAfter is longer than `limit`, it is retryAfter.
+// failed records a failed request, and reports whether it opened the circuit. retryAfter is the endpoint's Retry-After,
+// or 0. The next wait is at most `limit`, but if retryAfter is longer than `limit`, the next wait is retryAfter.
 func (c *circuit) failed(began generation, now time.Time, retryAfter, limit time.Duration) (opened bool) {
 	current := began == c.changes
 	switch {

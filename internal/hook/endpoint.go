@@ -158,8 +158,8 @@ func (e *endpoint) exposed() bool {
 }
 
 // discreet removes secrets from an error of net/http. It strips the URL that net/http adds. If the remaining text still
-// contains the URL's user, password or query, it hides the error; a receiver can cause that, for example by a malformed
-// Location header.
+// contains the URL's user, password or query, it hides the error. A receiver can cause such a text, for example by a
+// malformed Location header.
 func (e *endpoint) discreet(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
@@ -174,9 +174,9 @@ func (e *endpoint) discreet(err error) error {
 	return err
 }
 
-// retryAfter returns the wait that a response's Retry-After header asks for, in seconds or as a date, clamped
-// to the range from minWait to limit. It returns 0 without such a header, or if the status is neither 429 nor
-// 503.
+// retryAfter returns the wait that a response's Retry-After header asks for, in seconds or as a date. It limits the
+// wait to the range from minWait to `limit`. It returns 0 if there is no such header, or if the status is neither 429
+// nor 503.
 func retryAfter(r *http.Response, now time.Time, limit time.Duration) time.Duration {
 	if r.StatusCode != http.StatusTooManyRequests && r.StatusCode != http.StatusServiceUnavailable {
 		return 0

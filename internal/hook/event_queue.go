@@ -124,8 +124,8 @@ func (q *eventQueue) remove(e *pendingEvent) {
 	}
 }
 
-// oldest returns the oldest event that is not busy, or nil. That event is the head of its line, or it is the second and
-// the head is busy.
+// oldest returns the oldest event that is not busy, or nil. That event is the head of its line, or the second event of
+// a line whose head is busy.
 func (q *eventQueue) oldest() *pendingEvent {
 	for _, e := range q.all.items {
 		if !e.busy {

@@ -25,7 +25,7 @@ func TestMetrics(t *testing.T) {
 	} {
 		n.Do(r[0], r[1], "")
 	}
-	s := n.Dial() // counts as a connection, not as an HTTP request
+	s := n.Dial() // this WebSocket counts as a connection, not as an HTTP request
 	s.Send(apptest.JoinText)
 	s.Expect(protocol.TypeJoined)
 	s.Send(`{"type":"ping"}`) // the answer to this message shows that the join was counted

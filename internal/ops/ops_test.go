@@ -76,7 +76,7 @@ func TestLoopbackServesOnlyLocalhost(t *testing.T) {
 	handler := h.Handler(http.NotFoundHandler(), true)
 	for host, want := range map[string]int{
 		"localhost": http.StatusOK, "127.0.0.1:9090": http.StatusOK, "[::1]:9090": http.StatusOK,
-		"":             http.StatusOK, // load balancers send HTTP/1.0 checks without a Host header; browsers never do
+		"":             http.StatusOK, // load balancers send HTTP/1.0 checks without a Host header; browsers always send the header
 		"evil.example": http.StatusMisdirectedRequest, "evil.example:9090": http.StatusMisdirectedRequest, "10.0.0.1": http.StatusMisdirectedRequest,
 	} {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/healthz", http.NoBody)

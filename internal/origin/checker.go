@@ -13,7 +13,7 @@ import (
 
 // Config configures a Checker.
 type Config struct {
-	// Allowed are the origins that may use the service, besides the service's own.
+	// Allowed are the origins that may use the service, besides the service's own origin.
 	Allowed []string
 	// LocalOnly is set for a service that serves only this machine, without credentials. A remote web page could reach
 	// such a service by a host name that resolves to a loopback address (DNS rebinding). So the Host header of each

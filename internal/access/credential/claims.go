@@ -95,8 +95,8 @@ var wants = map[string]string{
 	"grants.tokenFormat":  `want "007", "006" or "007-single"`,
 }
 
-// errWrong means that a claim's value is invalid. The function `unmarshal` replaces it by an error with the claim's
-// name and its text in the map `wants`.
+// errWrong means that a claim's value is invalid. The function `unmarshal` replaces errWrong by an error that names the
+// claim and describes its valid values with the text in the map `wants`.
 var errWrong = errors.New("wrong")
 
 func wrong(claim string) error { return refuse(ReasonClaims, claim+": "+wants[claim]) }

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// refreshEvery is the time between two fetches if the first of them succeeds. After a failed fetch the time is
-	// firstRetry; it doubles with each further failure, up to lastRetry.
+	// refreshEvery is the time from a successful fetch to the next fetch. After a failed fetch the time is firstRetry.
+	// It doubles with each further failure, up to lastRetry.
 	refreshEvery = 10 * time.Minute
 	firstRetry   = time.Second
 	lastRetry    = time.Minute

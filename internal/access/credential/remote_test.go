@@ -263,7 +263,7 @@ func TestWaitForFetch(t *testing.T) {
 	})
 }
 
-// While a fetch hangs, Verify waits only for unknown keys, and at most for maxFetchWait.
+// While a fetch hangs, Verify waits only for credentials with an unknown key, and at most for maxFetchWait.
 func TestSlowEndpoint(t *testing.T) {
 	e := &endpoint{body: setOf("one")}
 	withEndpoint(t, e, func(t *testing.T, s *stand) {

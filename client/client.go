@@ -161,13 +161,13 @@ func New(c Config) *Client {
 }
 
 // Renew should be called when an SDK warns that its tokens expire. The client then requests fresh tokens, but only if
-// the service should already have pushed them. An SDK warns 30 s before the expiry, so for tokens that live 30 s it
-// warns as soon as it gets them.
+// the service should already have pushed them. Without this condition, tokens that live 30 s or less would be renewed
+// without end: an SDK warns 30 s before the expiry, and so as soon as it gets such tokens.
 func (c *Client) Renew() { nudge(c.renew) }
 
 // Leave ends the session, and then Run returns. If there is no connection for 5 s, the client ends the session by an
-// HTTP request to the service of the URL. If that also fails, the client calls Notify, and the session lasts until its
-// tokens have expired.
+// HTTP request instead. If this request fails, too, the client calls Notify, and the session lasts until its tokens
+// have expired.
 func (c *Client) Leave() { nudge(c.leave) }
 
 func nudge(ch chan struct{}) {

@@ -275,7 +275,7 @@ func TestTokensOfAFrozenProgram(t *testing.T) {
 			},
 			Notify: func(e client.Event) {
 				if e.Kind == client.Refused {
-					time.Sleep(45 * time.Second) // bubble: blocks the loop, as in a suspended process
+					time.Sleep(45 * time.Second) // bubble: Notify blocks the client, as if its process were suspended
 				}
 			},
 		}

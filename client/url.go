@@ -43,7 +43,8 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("the URL answers %d %s to a WebSocket", e.Status, http.StatusText(e.Status))
 }
 
-// dialError reduces the error of a handshake to its cause. It omits the URL, whose query may be a secret.
+// dialError returns the cause of a failed handshake. It omits the URL from the error, since the query may contain a
+// secret.
 func dialError(response *http.Response, err error) error {
 	if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
 		return &HandshakeError{response.StatusCode}

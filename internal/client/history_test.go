@@ -290,7 +290,7 @@ func (h *history) Push(*rapid.T) {
 	h.offer(h.bundle(protocol.TypeWillExpire))
 }
 
-// said stores the type of the last message if a close after it has another meaning; otherwise it stores "".
+// said stores the type of the last message if the meaning of a close code depends on that type; otherwise it stores "".
 func (h *history) said(last string) {
 	if h.last = last; h.m.State() == Live {
 		h.silentBy = time.Time{}

@@ -60,8 +60,8 @@ type End struct {
 	Left bool               // whether Leave was called
 	Code protocol.CloseCode // the service's close code
 	Last *Message           // the service's last message if its type is error or ended, else nil
-	// Unheard is not nil if the service may not have received the leave message. The caller must then leave over HTTP,
-	// with the session, key and seq in Unheard.
+	// Unheard is not nil if it is uncertain whether the service received the leave message. The caller must then leave
+	// over HTTP, with the session, key and seq in Unheard.
 	Unheard *protocol.ClientMessage
 }
 
@@ -82,7 +82,8 @@ const (
 	leastPatience = 2 * time.Second
 	// leaveTimeout is the time in which the leave must be sent and the service must close the connection.
 	leaveTimeout = 5 * time.Second
-	// mostLate is how late a deadline may be handled. If it is later, the process was suspended.
+	// mostLate is the longest expected delay between a deadline and its handling. If the delay is longer, the process
+	// was suspended.
 	mostLate = 5 * time.Second
 	// usualHeartbeat is the heartbeat if the service sends none.
 	usualHeartbeat = 25 * time.Second
@@ -90,9 +91,9 @@ const (
 	maxReason = 256
 )
 
-// Patience returns how long a client with this heartbeat waits for the answer to a ping before it treats the
-// connection as dead. Any message counts as an answer. A client with short-lived tokens has a short heartbeat. It also
-// gets a short timeout, since it has little time to reconnect.
+// Patience returns how long a client with this heartbeat waits for the answer to a ping before it treats the connection
+// as dead. Any message counts as an answer. A client with short-lived tokens has a short heartbeat, and therefore a
+// short timeout: it has little time to reconnect.
 func Patience(heartbeat time.Duration) time.Duration {
 	return min(AnswerTimeout, max(leastPatience, 2*heartbeat))
 }
@@ -182,9 +183,9 @@ func (m *Machine) Wake(now time.Time) Step {
 	return Step{}
 }
 
-// CheckLate drops the connection if one of its deadlines passed more than mostLate ago, which means that the
-// process was suspended. Unread messages of the connection may be as old as the suspension: their times are wrong by
-// then, and their tokens may have expired. The next connection begins with the service's current time and valid tokens.
+// CheckLate drops the connection if one of its deadlines passed more than mostLate ago, which means that the process
+// was suspended. The connection's unread messages may then be old: their time is no longer the service's current time,
+// and their tokens may have expired. The next connection begins with the current time and valid tokens.
 func (m *Machine) CheckLate(now time.Time) Step {
 	next := m.Next()
 	if (m.state != Greeting && m.state != Live) || next.IsZero() || now.Sub(next) <= mostLate {
@@ -315,7 +316,7 @@ func (m *Machine) leave() Step {
 func (m *Machine) joined(now time.Time, msg *Message) Step {
 	m.state, m.joinedAt, m.due = Live, now, time.Time{}
 	m.session, m.key = msg.Session, msg.Key
-	if !msg.Resumed { // the session is new, but the app may still be in the call that began with an older session
+	if !msg.Resumed { // the session is new, but the app may still be in a call with the tokens of an older session
 		if msg.Action = protocol.ActionRenew; m.expiresAt != 0 && m.expiresAt.Milli() <= msg.Now {
 			msg.Action = protocol.ActionRejoin
 		}

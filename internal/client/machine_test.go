@@ -207,7 +207,7 @@ func TestBackoff(t *testing.T) {
 	fail(20 * time.Second)
 }
 
-// The client sends a ping every heartbeat. The next ping does not extend the timeout for the answer to a ping.
+// The client sends a ping every heartbeat. A second ping does not extend the timeout for the answer to the first.
 func TestHeartbeat(t *testing.T) {
 	m := in(Greeting)
 	short := joinedMessage(false, 1, start, 600)
@@ -219,7 +219,7 @@ func TestHeartbeat(t *testing.T) {
 			t.Errorf("after %s: %q, want %q", now.Sub(start), got, want)
 		}
 	}
-	if got := m.Next(); !got.Equal(after(12.5)) { // two heartbeats after the first ping, and the backoff
+	if got := m.Next(); !got.Equal(after(12.5)) { // the ping at 4 s was not answered within two heartbeats (8 s); then comes a backoff of 0.5 s
 		t.Errorf("the next attempt is after %s", got.Sub(start))
 	}
 	m = in(Greeting)
@@ -231,8 +231,8 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// If a node stops without closing its connections, its clients notice early enough: for any lifetime of their
-// tokens, half of the head start is left for reconnecting.
+// If a node stops without closing its connections, its clients notice early enough. The head start is the time between
+// the renewal and the expiry of tokens: for any lifetime of the tokens, half of it is left for reconnecting.
 func TestSilentNodeIsFoundInTime(t *testing.T) {
 	var policy session.Policy
 	for _, life := range []int64{12, 20, 30, 60, 300, 600, 3600, 86_400} {

@@ -19,8 +19,8 @@ type problem struct {
 	Status int          `json:"status"`
 }
 
-// gone is the JSON body of the answer 410 for a session that has ended. It has the fields of an ended message; an
-// AccessEndsAt of 0 is unknown.
+// gone is the JSON body of the answer 410 for a session that has ended. It has the fields of an ended message.
+// AccessEndsAt is 0 if it is unknown.
 type gone struct {
 	problem
 
@@ -51,7 +51,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 		a.write(w, status, problem{refused.Message, refused.Code, status})
-	case errors.Is(err, context.Canceled): // the client has closed the connection, or only its sending side: then it reads this answer
+	case errors.Is(err, context.Canceled): // the client has closed the connection, or only its sending side; in the second case it can still read this answer
 		a.write(w, statusHungUp, problem{"the client hung up", session.CodeUnavailable, statusHungUp})
 	case errors.As(err, &unsaved):
 		a.write(w, http.StatusServiceUnavailable, unsaved)

@@ -20,7 +20,7 @@ import (
 	"refresher/internal/store"
 )
 
-// Minter mints the tokens of the classic endpoints. It is safe for concurrent use.
+// Minter mints tokens for the endpoints of the classic token servers. It is safe for concurrent use.
 type Minter interface {
 	// Mint makes a token of the project `app` for each service in id, valid from issuedAt to
 	// expiresAt. A *session.Error means that id breaks one of Agora's rules.
@@ -53,8 +53,8 @@ type Clients interface {
 	// Open checks a resume key without asking the store or another node. It returns the same
 	// errors as RenewByKey.
 	Open(r *session.Resume) error
-	// RenewByKey mints new tokens. A *session.EndedError means that the session has ended, or
-	// that the client has got a newer resume key.
+	// RenewByKey mints new tokens. A *session.EndedError means that the session has ended, or that a newer resume key
+	// has replaced this one.
 	RenewByKey(context.Context, session.Resume) (session.Push, error)
 	// LeaveByKey ends the session. It returns the same errors as RenewByKey.
 	LeaveByKey(context.Context, session.Resume) error
@@ -65,8 +65,8 @@ type Config struct {
 	Minter  Minter
 	Clients Clients
 	Access  Access
-	// Operators list the Sessions, request changes of one session from Wishes, and manage the Revocations. An error of
-	// Sessions that is not a *session.Error means that the store cannot be reached.
+	// The operators' endpoints use these fields: Sessions lists sessions, Wishes changes or ends one session, and
+	// Revocations manages revocations. If an error of Sessions is not a *session.Error, the store cannot be reached.
 	Sessions    store.Lister
 	Wishes      Wishes
 	Revocations Revocations
@@ -88,7 +88,7 @@ type Config struct {
 	// BasePath is the path prefix of every endpoint, such as "/refresher". If it is "" or "/", the
 	// paths have no prefix.
 	BasePath string
-	// CredentialInPath makes the classic endpoints accept a credential in the path,
+	// CredentialInPath makes the endpoints of the classic token servers accept a credential in the path,
 	// /with/CREDENTIAL/rtc/…, for apps that cannot send a header.
 	CredentialInPath bool
 	// Page serves all paths under BasePath that are not endpoints. It may be nil.

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// bodyTimeout is how long a handler waits for a request's body. Most handlers read the body
-	// only after they have checked the request's credential or resume key. The handler of a leave
-	// waits for leaveBodyTimeout, since the key is in the body.
+	// bodyTimeout is how long a handler waits for a request's body. Most handlers first check the request's credential
+	// or resume key, and then read the body. The handler of a leave must read the body first, since the body may
+	// contain the key; it waits only for leaveBodyTimeout.
 	bodyTimeout = 30 * time.Second
 	// unreadTimeout is how long net/http waits, before it sends an answer, for a body that no
 	// handler has read, for example because the request had no credential. If the body has not
@@ -96,7 +96,8 @@ func decodeAll(r *http.Request, into any, names ...string) error {
 	return parse(body, into)
 }
 
-// isEmpty returns the error for an empty field or parameter that selects sessions by a name.
+// isEmpty returns the error for a field or parameter that should select sessions but is empty. The argument is its
+// name.
 func isEmpty(name string) error {
 	return session.Errorf(session.CodeBadRequest, "%s: is empty; leave it out, or say whom it names", name)
 }
@@ -128,7 +129,7 @@ func parse(body []byte, into any) error {
 	if err == nil {
 		return nil
 	}
-	if refused, ok := errors.AsType[*session.Error](err); ok { // from the method UnmarshalJSON of a field
+	if refused, ok := errors.AsType[*session.Error](err); ok { // the method UnmarshalJSON of a field returned this error
 		return refused
 	}
 	if wrong, ok := errors.AsType[*strict.SemanticError](err); ok {

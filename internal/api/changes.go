@@ -8,8 +8,8 @@ import (
 	"refresher/internal/store"
 )
 
-// Wishes changes or ends a session, whichever node has it. A store.Wish is the change that an operator requests.
-// Wishes is safe for concurrent use. Its errors are *session.Errors.
+// Wishes changes or ends a session on the node that owns the session. A store.Wish is a change that an operator
+// requests. Wishes is safe for concurrent use. Its errors are *session.Errors.
 type Wishes interface {
 	Wish(ctx context.Context, app string, w store.Wish) (store.WishResult, error)
 }
@@ -22,7 +22,8 @@ type changeRequest struct {
 	Renew bool `json:"renew"`
 }
 
-// wishView is the common part of the answers to PATCH and DELETE. It says how far the requested change has got.
+// wishView is the common part of the answers to PATCH and DELETE. It says whether the requested change was applied and
+// stored.
 type wishView struct {
 	ID      string `json:"id"`
 	Applied bool   `json:"applied"` // whether the session's node has carried out the change

@@ -7,7 +7,8 @@ import (
 	"refresher/internal/session"
 )
 
-// CauseClassic is the value of the label "cause" in the metrics of tokens that the classic endpoints have minted.
+// CauseClassic is the value of the label "cause" in the metrics of minted tokens, for the endpoints of the classic
+// token servers.
 const CauseClassic session.Cause = "classic"
 
 // classic serves the endpoints of the classic token servers and of Agora's samples.
@@ -45,8 +46,8 @@ func (c *classic) rte(r *request) (any, error) {
 	}{tokens.RTC, tokens.RTM}, err
 }
 
-// rteTokens makes the tokens of /rte. As in the classic server, the RTM token also permits the stream channels of the
-// RTC channel, except in format 006: a 006 token is for one service only.
+// rteTokens makes the tokens of /rte. As in the classic token servers, the RTM token also permits RTM's stream channels
+// in the RTC channel. In format 006 it does not, since a 006 token is for one service only.
 func (c *classic) rteTokens(r *request, rtc session.RTC, rtm session.RTM) (session.Tokens, error) {
 	ttl, err := c.expiry(r)
 	if err != nil {
@@ -231,9 +232,9 @@ func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 	return rtc
 }
 
-// grantStream does for an RTM token with stream channels what grant does for other tokens. If the back end denies
-// the role publisher, grantStream changes the role in `stream` to subscriber and requests approval again: an RTM user
-// that may not send messages may still read them.
+// grantStream does the same as grant, for an RTM token with stream channels. If the back end denies the role publisher,
+// grantStream changes the role in `stream` to subscriber and requests approval again: an RTM user that may not send
+// messages may still read them.
 func (c *classic) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at session.UnixSec, err error) {
 	grant := &r.caller.Grant
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
@@ -269,8 +270,8 @@ func (c *classic) grant(r *request, id session.Identity, ttl time.Duration) (now
 	return lifetime(c.authorize(r, id), ttl)
 }
 
-// authorize decides whether the caller may have tokens for id, without a session. If the permission ends at some time,
-// the other tokens of the same request end then, too.
+// authorize decides whether the caller may have tokens for id, without a session. It stores the end of the permission
+// in r.caller, so that no other token of the same request is valid for longer.
 func (c *classic) authorize(r *request, id session.Identity) session.Decision {
 	who := &r.caller
 	d := c.config.Access.Authorize(r.Context(), session.Request{

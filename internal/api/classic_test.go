@@ -20,7 +20,7 @@ import (
 	"refresher/internal/session"
 )
 
-// These requests are not in docs/build/classic.md.
+// TestClassicPage tests the requests in docs/build/classic.md. This test has requests that are not on that page.
 func TestClassicEndpoints(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	for request, want := range map[string]string{
@@ -145,8 +145,8 @@ func TestClassicPage(t *testing.T) {
 
 type comparison struct{ request, here string }
 
-// classicPage returns the rows of all tables whose last column is this service's answer. In that column, "the same" means
-// the answer of the Go server.
+// classicPage returns the rows of all tables whose last column is this service's answer. If that column says "the
+// same", the answer is the one of the classic token server in Go, from another column.
 func classicPage(t *testing.T) (rows []comparison) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/build/classic.md")
@@ -175,7 +175,8 @@ func classicPage(t *testing.T) (rows []comparison) {
 	return rows
 }
 
-// decoded returns the answer to a request in the notation of docs/build/classic.md. A refusal also has its message.
+// decoded returns the answer to a request in the notation of docs/build/classic.md. If the request was refused, the
+// result also has the error message.
 func decoded(t *testing.T, n *apptest.Node, request string, header ...string) string {
 	t.Helper()
 	method, target, _ := strings.Cut(request, " ")
@@ -243,7 +244,7 @@ func decodedToken(request, text string) string {
 	}
 	life := "never ends"
 	if end := token.Services[0].Privileges[0].ExpiresAt; end != 0 {
-		const unit = 10 // seconds, to which the lifetime is rounded, since a token may be some seconds old
+		const unit = 10 // seconds; lifetimes are rounded to multiples of this unit, since a token may be some seconds old
 		life = fmt.Sprintf("%d s", (end-token.IssuedAt+unit/2)/unit*unit)
 	}
 	version := ""

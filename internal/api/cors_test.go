@@ -15,7 +15,7 @@ import (
 // headers, its browser would report only "blocked by CORS policy".
 func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	const page = "https://app.example"
-	local := new(origin.Checker) // stands for a Checker with LocalOnly
+	local := new(origin.Checker) // a case with this value of Origins gets a Checker with LocalOnly below
 	normal := func(*Config) {}
 	under := func(c *Config) {
 		c.BasePath, c.Page = "/calls", http.NotFoundHandler()
@@ -67,7 +67,7 @@ func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 				status := c.status
 				switch {
 				case from == "" && status == http.StatusNoContent:
-					status = http.StatusNotFound // a request without an Origin is no preflight, so its path is unknown
+					status = http.StatusNotFound // a request without an Origin is no preflight, so it gets the 404 of an unknown path
 				case from != "" && from != page && status == http.StatusUpgradeRequired:
 					status = http.StatusForbidden
 				}

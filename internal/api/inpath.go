@@ -49,7 +49,7 @@ func mayBeInPath(c *session.Caller) error {
 	return nil
 }
 
-// notCached sets the headers that keep an answer out of caches, like the classic servers.
+// notCached keeps an answer out of caches. It sets the same headers as the classic token servers.
 func notCached(answer http.Header) {
 	answer.Set("Cache-Control", "private, no-cache, no-store, must-revalidate")
 	answer.Set("Expires", "-1")

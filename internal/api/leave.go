@@ -36,7 +36,7 @@ func (a *API) leave(r *request) (any, error) {
 	}
 	err := a.config.Clients.LeaveByKey(r.Context(), session.Resume{Session: r.args[0], Key: key, Seq: q.Seq, ExpiresAt: q.ExpiresAt})
 	var ended *session.EndedError
-	if errors.As(err, &ended) && ended.Reason != session.EndSuperseded { // a superseded key leaves the session open, for the newer key
+	if errors.As(err, &ended) && ended.Reason != session.EndSuperseded { // if a newer key has replaced this one, the session stays open, and the client gets the error
 		err = nil
 	}
 	return noContent{}, err

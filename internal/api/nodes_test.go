@@ -59,7 +59,8 @@ func TestRenewAndLeaveOverHTTP(t *testing.T) {
 	}
 }
 
-// An operator changes a session by a request to another node. The change is still in effect after all nodes were replaced.
+// An operator changes a session by a request to a node that does not own the session. The change is still in effect
+// after all nodes were replaced.
 func TestOperatorsChangeASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
@@ -112,8 +113,8 @@ func TestOperatorsChangeASession(t *testing.T) {
 	})
 }
 
-// A session keeps the token format of its join: at renewals, after a resume on a node with another default and without
-// the store, and when renewed over HTTP.
+// A session keeps the token format that its join requested. It keeps the format when tokens are renewed, also over
+// HTTP, and after a resume on a node that has another default format and cannot reach the store.
 func TestTokenFormatOfSessions(t *testing.T) {
 	single := apptest.V007(apptest.RTC("c", "7", 1, 2, 3, 4), apptest.RTM("ana", 1))
 	for wanted, want := range map[string][2]apptest.Opens{
@@ -122,7 +123,7 @@ func TestTokenFormatOfSessions(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := apptest.NewCluster(t, 2, func(i int, c *app.Config) {
-				if i == 0 && wanted == `"006"` { // a request gets 006 only from a node where it is the default
+				if i == 0 && wanted == `"006"` { // the credential does not grant 006, so the join needs a node with the default 006
 					c.Policy.DefaultFormat = session.Format006
 				}
 			})

@@ -109,7 +109,8 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// The queries are refused before the store is read: these APIs have no store.
+// Invalid queries are refused before the store is read. The test's store cannot be reached, so a read would give status
+// 503 instead of 400.
 func TestRefusedQueries(t *testing.T) {
 	long := strings.Repeat("c", store.MaxName+1)
 	for query, want := range map[string]string{
@@ -139,7 +140,7 @@ func TestOperatorsWithoutTheStore(t *testing.T) {
 	}
 }
 
-// Fields of unknown tokens are left out instead of being 0.
+// If the newest tokens of a session are unknown, their fields are omitted from the JSON instead of being 0.
 func TestSessionView(t *testing.T) {
 	claims := session.ResumeClaims{
 		Session: "S", App: "app", Subject: "ana", Terms: session.Terms{TTL: time.Minute, Until: 900},

@@ -98,7 +98,8 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// Only classic endpoints take a credential from the path, and only a user's credential that expires within an hour.
+// Only the endpoints of the classic token servers accept a credential in the path. The credential must be a user's, not
+// an operator's, and must expire within an hour.
 func TestCredentialInPath(t *testing.T) {
 	const rtc = "/rtc/daily/publisher/uid/7"
 	for _, c := range []struct {

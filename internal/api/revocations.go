@@ -16,7 +16,7 @@ type Revocations interface {
 	// Add adds a revocation and waits up to a second until all nodes have ended the matching sessions. The
 	// returned revocation also has its id and the time at which it was added.
 	Add(ctx context.Context, r store.Revocation) (store.Revocation, store.Progress, error)
-	// Get returns a revocation of a project that is in effect.
+	// Get returns a revocation of a project, if the revocation is in effect.
 	Get(ctx context.Context, app, id string) (store.Revocation, store.Progress, error)
 	// Lift removes a revocation of a project.
 	Lift(ctx context.Context, app, id string) (store.Revocation, error)
@@ -60,8 +60,8 @@ type revocationRequest struct {
 	For *int64 `json:"for"` // seconds
 }
 
-// revocation converts the request q to a store.Revocation, which lasts as long as the parameter `lasts` says if q has
-// no duration. The error is a *session.Error.
+// revocation converts the request q to a store.Revocation. If q has no duration, the parameter `lasts` is the duration.
+// The error is a *session.Error.
 func (q *revocationRequest) revocation(app string, lasts time.Duration) (r store.Revocation, err error) {
 	if r.Selector, err = q.selector(app); err != nil {
 		return r, err
@@ -87,8 +87,8 @@ type revocationView struct {
 	Subject string          `json:"subject,omitempty"`
 	At      session.UnixSec `json:"at"`
 	Until   session.UnixSec `json:"until"`
-	// ClassicEndsAt is the latest time at which a token can expire that a classic endpoint issued
-	// before the revocation. The actual time is unknown, since these tokens have no session.
+	// ClassicEndsAt is an upper bound for the expiry of the tokens that endpoints of the classic token servers issued
+	// before the revocation. The actual expiry is unknown, since these tokens have no session.
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
 }
 

@@ -57,7 +57,7 @@ func (c *classic) fetchRTMToken(r *request) (any, error) {
 }
 
 func (c *classic) accessToken(r *request) (any, error) {
-	if r.query.Has("expiredTs") { // one of the samples' servers expects the expiry in Unix seconds in this parameter
+	if r.query.Has("expiredTs") { // in one of the samples, this parameter is the time of the expiry instead of a lifetime
 		return nil, session.Errorf(session.CodeBadRequest, "expiredTs: not supported; give the lifetime in seconds as expireTime")
 	}
 	token, err := c.rtcFromQuery(r, session.Subscriber)

@@ -32,8 +32,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	case !allowed && a.config.Origins.LocalOnly() && !safe(r.Method):
-		// Without credentials, any web page that is open on this machine could change
-		// calls, even if it cannot read the answer.
+		// With LocalOnly the node checks no credentials. Without this case, any web page that is open on this machine
+		// could therefore change calls, even if it cannot read the answer.
 		a.fail(c, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
 		return
 	case err != nil:
@@ -77,7 +77,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case methods != nil && r.Method == http.MethodOptions:
 		preflight(c, methods)
-	case isPreflight(r): // if the preflight failed, the page could not read that its request is answered with 404
+	case isPreflight(r): // the path is unknown; if its preflight failed, the page could not read the 404 that answers the request
 		preflight(c, []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete})
 	case methods != nil:
 		c.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))
@@ -112,7 +112,7 @@ func (a *API) underBase(parts []string) (rest []string, inside bool) {
 	}
 }
 
-// safe reports whether requests with this HTTP method change nothing, as GET requests.
+// safe reports whether requests with this HTTP method, such as GET, change nothing.
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
@@ -132,9 +132,9 @@ func split(u *url.URL) ([]string, error) {
 	return parts, nil
 }
 
-// withoutDoubledSlash removes empty parts at the start of a classic endpoint's path, since some apps
-// append /rtc/… to a base URL that already ends with a slash. It does not change //v1/…: that path
-// must not reach an endpoint, since a proxy's rule for /v1 does not match it.
+// withoutDoubledSlash removes empty parts at the start of a path, since some apps append /rtc/… to a base URL that
+// already ends with a slash. It does not change //v1/…: that path must not reach an endpoint, since a proxy's rule for
+// /v1 does not match it.
 func withoutDoubledSlash(parts []string) []string {
 	head := slices.IndexFunc(parts, func(p string) bool { return p != "" })
 	if head < 1 || parts[head] == "v1" {
@@ -250,8 +250,8 @@ func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// preflight answers a CORS preflight. The function cors has already set a header if the origin is allowed. The header
-// X-Requested-With is allowed because Agora's web samples send it.
+// preflight answers a CORS preflight. If the origin is allowed, the method cors has already set
+// Access-Control-Allow-Origin. The header X-Requested-With is allowed because Agora's web samples send it.
 func preflight(w http.ResponseWriter, allowed []string) {
 	if h := w.Header(); h.Get("Access-Control-Allow-Origin") != "" {
 		h.Set("Access-Control-Allow-Methods", strings.Join(append(allowed, http.MethodOptions), ", "))

@@ -31,9 +31,9 @@ type sessionView struct {
 	// TokenFormat is omitted for 007.
 	TokenFormat session.Format  `json:"tokenFormat,omitempty"`
 	Until       session.UnixSec `json:"until"`
-	// Seq, IssuedAt and ExpiresAt describe the newest tokens. Confirmed says whether the client
-	// has acknowledged them. These fields are omitted if the newest tokens are unknown: after the
-	// session was restored from its resume key, and until new tokens are minted.
+	// Seq, IssuedAt and ExpiresAt describe the newest tokens. Confirmed says whether the client has acknowledged them.
+	// These fields are omitted while the newest tokens are unknown: from the restore of a session from its resume key
+	// until new tokens are minted.
 	Seq           uint64          `json:"seq,omitempty"`
 	IssuedAt      session.UnixSec `json:"issuedAt,omitempty"`
 	ExpiresAt     session.UnixSec `json:"expiresAt,omitempty"`
@@ -82,7 +82,7 @@ func (o *operators) listSessions(r *request) (any, error) {
 		}
 	}
 	for _, name := range []string{"channel", "account", "subject"} {
-		if query.Has(name) && query.Get(name) == "" { // the value may be an unset shell variable; it would match every session
+		if query.Has(name) && query.Get(name) == "" { // without this check, an empty value, perhaps from an unset shell variable, would match every session
 			return nil, isEmpty(name)
 		}
 	}

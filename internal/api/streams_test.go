@@ -32,9 +32,9 @@ func (b *backEnd) Authorize(_ context.Context, r session.Request) session.Decisi
 	return session.Decision{Allowed: true}
 }
 
-// An RTM token for stream channels needs the back end's approval of its RTC user. If this is also the user of the RTC
-// token, the approval is requested once. If the credential or the back end allows only subscribers, the RTM user can
-// only read streams.
+// An RTM token for stream channels also names an RTC user, which needs the back end's approval. If the request's RTC
+// token is for the same user, the approval is requested only once. If the credential or the back end allows only
+// subscribers, the RTM user can only read streams.
 func TestStreamChannelsNeedApproval(t *testing.T) {
 	all := session.Grant{All: true}
 	subscriber := session.Grant{

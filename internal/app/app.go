@@ -36,12 +36,12 @@ import (
 
 const (
 	writeTimeout    = 30 * time.Second
-	opsWriteTimeout = 2 * time.Minute // must be longer than the requested CPU profiles
+	opsWriteTimeout = 2 * time.Minute // must be longer than any CPU profile, whose answer is written only at its end
 	opsIdleTimeout  = 2 * time.Minute
-	// loadTimeout is how long the public port waits until the node has read the revocations. Then the
-	// port opens anyway, and clients are refused until the node has read the revocations.
+	// loadTimeout is how long a starting node waits for the revocations before it opens the public port. If it has not
+	// read them by then, it opens the port anyway, but refuses clients until it has.
 	loadTimeout = 3 * time.Second
-	// drainGrace is the time after the drain window in which clients may send their last answers.
+	// drainGrace is how long after the drain window the node still waits for clients that have not disconnected.
 	drainGrace = 10 * time.Second
 	// traceTimeout is how long the node may take to send its last traces when it stops.
 	traceTimeout = 2 * time.Second
@@ -75,15 +75,16 @@ func New(c Config, logger *slog.Logger) (*App, error) {
 	return NewWith(c, logger, Outside{})
 }
 
-// Outside has a network, a store and a metrics registry. Package apptest replaces those of a node in tests. A nil field
-// means the real network, store or registry.
+// Outside has the network, the store and the metrics registry of a node, which package apptest replaces in tests. A nil
+// field means the real network, store or registry.
 type Outside struct {
 	Listen   func(network, address string) (net.Listener, error)
 	Store    Store
 	Registry *prometheus.Registry
 }
 
-// NewWith does the same as New, with another network, store or metrics registry. On an error `made` is nil.
+// NewWith does the same as New, but can replace the network, the store and the metrics registry. On an error `made` is
+// nil.
 func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err error) {
 	if outside.Listen == nil {
 		outside.Listen = listen.Listen
@@ -108,7 +109,7 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 	}
 	defer func() {
 		if made == nil {
-			_ = traces.Close(context.Background()) // no trace was recorded yet
+			_ = traces.Close(context.Background()) // no trace was recorded yet, so no trace is lost if this fails
 		}
 	}()
 	projects, err := project.New(project.Config{Settings: c.Settings, Spread: c.Policy.CertificateSpread, Logger: logger, Registerer: registry})
@@ -370,7 +371,6 @@ func (a *App) drain(force context.Context) {
 	a.health.Drain()
 	a.notifySystemd(daemon.SdNotifyStopping)
 	a.logger.Info("draining", "window_seconds", a.config.DrainWindow.Seconds())
-	// The last answers of clients may arrive a little after the window.
 	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+drainGrace)
 	defer cancel()
 	a.hub.Drain(ctx, a.config.DrainWindow)

@@ -107,8 +107,9 @@ func TestCallThatWasAwayForTooLongRejoins(t *testing.T) {
 	})
 }
 
-// canSpare reports whether a node may be stopped now. During an outage of the store another node must
-// know the revocations, since a node that starts then admits no client (adr/0017).
+// canSpare reports whether a node may be stopped now. During an outage of the store, a node that starts does not know
+// the revocations, and therefore admits no client (adr/0017). A node may then be stopped only if another node knows the
+// revocations.
 func canSpare(s *apptest.Cluster, node int) bool {
 	for i := range s.Nodes {
 		if _, text := s.Ops(i, "/readyz"); i != node && !strings.Contains(text, "what was revoked") {

@@ -13,7 +13,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Config has all settings of the service. Errors name the flags.
+// Config has all settings of the service. An error about a setting names the setting's flag.
 type Config struct {
 	// Listen is the address of the public port: host:port, or unix:PATH for a Unix socket. The file of
 	// the Unix socket gets SocketMode.

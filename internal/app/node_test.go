@@ -17,7 +17,7 @@ import (
 
 func TestDrainOnASignal(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.DrainWindow = 100 * time.Millisecond })
-	s := n.Dial() // the public port opens only when the node is ready
+	s := n.Dial() // the public port opens only when the node is ready, so the node is ready after this line
 	ready := func() [2]int {
 		private, _ := n.Ops("/readyz")
 		public, _ := n.Do(http.MethodGet, "/", "")

@@ -11,7 +11,8 @@ import (
 	"refresher/internal/redis"
 )
 
-// The store in Redis knows the App IDs of all projects: it refuses two of them that begin with the same characters.
+// openStore passes the App IDs of all projects to the store in Redis, which refuses two App IDs that begin with the
+// same characters.
 func TestStoreKnowsAllProjects(t *testing.T) {
 	c := Config{Redis: redis.Config{URL: "redis://127.0.0.1:1"}}
 	c.Projects = []project.Project{{AppID: "0123456789abcdef0123456789abcdef"}, {AppID: "01234567ffffffffffffffffffffffff"}}

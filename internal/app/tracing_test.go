@@ -98,8 +98,8 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	}
 }
 
-// under returns the names of a span's children, each name once. After a child's name come the names of the child's own
-// children in brackets, except after "record": these children depend on the other records in the batch.
+// under returns the names of a span's children, each name once. After a child's name come the names of its own children
+// in brackets. The children of "record" are omitted, since they vary with the other records in the batch.
 func under(spans []collector.Span, parent string) []string {
 	var all []string
 	for _, s := range spans {

@@ -29,7 +29,7 @@ const (
 	TestIssuer   = "login"
 )
 
-// PrivateKey signs credentials of the first project, as JWTSecret does.
+// PrivateKey signs credentials of the first project. The node accepts them, and those that are signed with JWTSecret.
 var PrivateKey = ed25519.NewKeyFromSeed([]byte("a seed of exactly 32 bytes, this"))
 
 // PublicKey is the public key of PrivateKey, as PEM.
@@ -80,7 +80,7 @@ func GoodClaims(change map[string]any) map[string]any {
 	return c
 }
 
-// Segment encodes a JSON text, or a value as JSON, as a part of a JWT.
+// Segment returns a part of a JWT: a JSON text in base64url. The argument is that text, or a value to encode as JSON.
 func Segment(v any) string {
 	text, isText := v.(string)
 	if !isText {

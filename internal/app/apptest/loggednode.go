@@ -90,7 +90,8 @@ func (j *LogText) Take() string {
 	return j.text.String()
 }
 
-// Visit makes a request to the public port. A header without a name is omitted.
+// Visit makes a request to the public port. The argument `header` has names and values in turn; if a name is empty, the
+// header is not sent.
 func (g *LoggedNode) Visit(method, path, body string, header ...string) (Reply, string) {
 	g.T.Helper()
 	r, err := http.NewRequestWithContext(g.T.Context(), method, "http://"+g.App.Addr().String()+path, strings.NewReader(body))
@@ -150,7 +151,7 @@ func (g *LoggedNode) Operations(path string) string {
 	return string(text)
 }
 
-// Answer is the answer to an Enter.
+// Answer is the answer to a request of the method Enter.
 type Answer struct {
 	Status        int // HTTP status; 200 for a join that was accepted
 	Closed        protocol.CloseCode

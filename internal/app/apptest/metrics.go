@@ -10,9 +10,9 @@ import (
 // Metrics returns the values of the node's counters and gauges, keyed by name and labels as in /metrics, and the sum of
 // each metric, keyed by name.
 //
-// It reads the node's registry instead of /metrics, since tests call it after each of thousands of requests,
-// and scrapes took half of such a test's CPU time. The registry has no metrics of the Go runtime and
-// the process.
+// It reads the node's registry instead of /metrics, since tests call it after each of thousands of requests, and
+// scrapes took half of such a test's CPU time. Unlike /metrics, the registry has no metrics of the Go runtime and the
+// process.
 func (g *LoggedNode) Metrics() map[string]float64 {
 	g.T.Helper()
 	families, err := g.registry.Gather()

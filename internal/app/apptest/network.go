@@ -88,9 +88,10 @@ func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 	return c, nil
 }
 
-// cable is a client's end of a connection. After it was unplugged, the connection is half open: no data
-// arrives, and no operation fails. A write succeeds even if the peer has closed the connection. This is
-// like TCP and unlike a pipe: a client can read an answer that was sent before it had written its whole request.
+// cable is a client's end of a connection. After a cable was unplugged, its connection is half open: no data arrives,
+// and no operation fails. As with TCP, and unlike with a pipe, a write succeeds even if the peer has closed the
+// connection. A client can therefore read an answer that the server sent before the client had written its whole
+// request.
 type cable struct {
 	net.Conn
 	to        addr // the address of the node

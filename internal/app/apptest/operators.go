@@ -8,7 +8,7 @@ import (
 	"refresher/internal/session"
 )
 
-// CredentialFor makes a credential that grants all tokens, and with admin the scope "admin".
+// CredentialFor makes a credential that grants all tokens. If admin is true, the credential also has the scope "admin".
 func CredentialFor(t *testing.T, subject string, admin bool) string {
 	t.Helper()
 	everything := []string{"*"}

@@ -32,8 +32,8 @@ func (r Request) String() string {
 	return strings.TrimSpace(r.Method + " " + r.Path + " " + r.Body)
 }
 
-// Classic returns requests to all classic endpoints for a user in a channel. The parameter `kind` is "uid" or
-// "userAccount".
+// Classic returns requests to those endpoints of the classic token servers that take a user and a channel. The
+// parameter `kind` is "uid" or "userAccount".
 func Classic(channel, user, kind string) []Request {
 	return []Request{
 		Get(fmt.Sprintf("/rtc/%s/publisher/%s/%s", channel, kind, user)),
@@ -47,7 +47,7 @@ func Classic(channel, user, kind string) []Request {
 	}
 }
 
-// Named returns requests to the classic endpoints without a channel.
+// Named returns requests to those endpoints of the classic token servers that take a user and no channel.
 func Named(user string) []Request {
 	return []Request{
 		Get("/rtm/" + user),
@@ -65,7 +65,7 @@ func FetchRTC(channel string, uid int) Request {
 	return Post("/fetch_rtc_token", fmt.Sprintf(`{"uid":%d,"ChannelName":%q,"role":1}`, uid, channel))
 }
 
-// AllClassic returns requests to all classic endpoints.
+// AllClassic returns the requests of Classic and Named, and a POST to /fetch_rtc_token.
 func AllClassic(channel, uid, user string) []Request {
 	return append(append(Classic(channel, uid, "uid"), Named(user)...), Post("/fetch_rtc_token", fmt.Sprintf(`{"uid":%s,"ChannelName":%q,"role":1}`, uid, channel)))
 }
@@ -174,8 +174,8 @@ func (s *Cluster) Try(node int, credential string, l *Line, way Way) Outcome {
 	return way.try(s, node, credential, l)
 }
 
-// Refusals tries all ways on all nodes in turn, in as many attempts as the argument `times` says, and checks that each
-// attempt is refused permanently. With go test -short it tries each way once on each node.
+// Refusals tries the ways on the nodes in turn, and checks that each attempt is refused permanently. The argument
+// `times` is the number of attempts; with go test -short each way is tried once on each node.
 func (s *Cluster) Refusals(times int, credential string, l *Line, ways []Way) {
 	s.T.Helper()
 	if testing.Short() {

@@ -17,7 +17,7 @@ func ResumeText(m Message, seq uint64) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, m.Session, m.Key, seq)
 }
 
-// Frame is a masked text frame; its mask is zero.
+// Frame returns the text as a text frame of a client. The frame's mask is zero.
 func Frame(text string) []byte {
 	return append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)
 }

@@ -6,7 +6,7 @@ import (
 	"refresher/internal/agora"
 )
 
-// Opens is the content of a token, as a comparable value.
+// Opens is the content of a token, in a form that tests can compare with ==.
 type Opens struct {
 	Version  agora.Version
 	Services [2]Service // a token is for one or two services

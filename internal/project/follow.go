@@ -44,8 +44,8 @@ type follower struct {
 	onChange    func(app string, now session.Fingerprint)
 }
 
-// readKeys replaces a project's keys. Credentials that were signed with a removed key are refused from then
-// on, since it may have leaked.
+// readKeys replaces a project's keys. From then on, credentials that were signed with a removed key are refused, since
+// that key may have leaked.
 func (f *follower) readKeys(app string) error {
 	p := f.get(app)
 	var err error
@@ -138,7 +138,7 @@ func (f *follower) take(read *Project) error {
 	}
 	certificates, keySet := p.Certificates, p.Keys.JWKSURL
 	*p = *read
-	p.Certificates, p.Keys.JWKSURL = certificates, keySet // the certificates are replaced below, the URL only by a restart
+	p.Certificates, p.Keys.JWKSURL = certificates, keySet // f.use replaces the certificates below; a new URL takes effect only after a restart
 	f.mu.Unlock()
 	return f.use(read.AppID, read.Certificates)
 }

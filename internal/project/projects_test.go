@@ -151,7 +151,7 @@ func TestTokensOfAProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	counted := make(map[string]float64)
-	for _, m := range families[0].GetMetric() { // the labels are cause, service and version
+	for _, m := range families[0].GetMetric() { // the labels are sorted by name: cause, service, version
 		counted[m.GetLabel()[1].GetValue()+" "+m.GetLabel()[2].GetValue()] = m.GetCounter().GetValue()
 	}
 	if want := map[string]float64{"chat 007": 2, "rtc 006": 1, "rtc+rtm 007": 2, "rtm 006": 1}; !maps.Equal(counted, want) {
@@ -167,8 +167,9 @@ func TestTokensOfAProject(t *testing.T) {
 	}
 }
 
-// follower follows the projects file, whose content is the field `read`, and the files of the second project. It returns
-// the error `broken` when the projects file is read, and the error `refuse` when the keys in it are replaced.
+// follower has a Set that follows the projects file and the files of the second project. The field `read` is the
+// content of the projects file. Reading that file fails with the error `broken`, and replacing the keys for credentials
+// fails with the error `refuse`, unless these are nil.
 type follower struct {
 	t       *testing.T
 	set     *project.Set
@@ -291,7 +292,8 @@ func TestFilesChange(t *testing.T) {
 		if !f.set.Serves(second) || f.set.Serves(added) || len(f.keys) != 1 {
 			t.Error("projects were added or removed without a restart")
 		}
-		// The other files of the project that is gone may be removed, too.
+		// The second project is gone from the projects file, so its other files may be removed without an error in the
+		// log.
 		f.log.Reset()
 		if err := errors.Join(os.Remove(filepath.Join(f.folder, "certificate")), os.Remove(filepath.Join(f.folder, "key"))); err != nil {
 			t.Fatal(err)

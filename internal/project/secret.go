@@ -20,7 +20,7 @@ func ParseSecret(text string) (string, error) {
 		return "", errors.New("is not text in UTF-8; want a secret such as openssl rand -hex 32 makes")
 	case last > 0 && (secret[0] == '"' || secret[0] == '\'') && secret[0] == secret[last]:
 		return "", errors.New("is in quotes; leave them out")
-	case strings.ContainsAny(secret, "\r\n") && !strings.Contains(secret, "-----BEGIN"): // the PEM parser reports problems of PEM texts
+	case strings.ContainsAny(secret, "\r\n") && !strings.Contains(secret, "-----BEGIN"): // a key in PEM form may have several lines; the PEM parser checks it later
 		return "", errors.New("has several lines; want one")
 	}
 	return secret, nil

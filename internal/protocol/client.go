@@ -41,7 +41,7 @@ type ClientMessage struct {
 	Key       string          `json:"key,omitempty"`
 	ExpiresAt session.UnixSec `json:"expiresAt,omitempty"`
 
-	// resume, ack and nack
+	// in resume, ack and nack messages
 	Seq *uint64 `json:"seq,omitempty"`
 
 	// nack
@@ -62,8 +62,7 @@ type User struct {
 	UserID string `json:"userId"`
 }
 
-// SDKCode is an error code of an Agora SDK. The web SDK's codes are strings, those of the other
-// SDKs are numbers.
+// SDKCode is an error code of an Agora SDK. The web SDK has strings as error codes; the other SDKs have numbers.
 type SDKCode string
 
 // UnmarshalJSON accepts a JSON string or number.

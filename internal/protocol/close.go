@@ -10,7 +10,7 @@ import (
 // CloseCode is the status code of a WebSocket close frame.
 type CloseCode int
 
-// Close codes. The function CloseCodes returns when the service sends each code, and what a client does then.
+// Close codes. The variable closeCodes says for each code when the service sends it, and what a client does then.
 const (
 	CloseLeft            CloseCode = 1000
 	CloseGoingAway       CloseCode = 1001

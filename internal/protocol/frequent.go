@@ -37,7 +37,7 @@ func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	return TypeAck, seq, true
 }
 
-// AppendPong appends a Pong to b, in the same form as encoding/json.
+// AppendPong appends a Pong to b, exactly as encoding/json writes it.
 func AppendPong(b []byte, now session.UnixMilli) []byte {
 	b = append(b, `{"type":"pong","now":`...)
 	return append(strconv.AppendInt(b, int64(now), 10), '}')

@@ -75,7 +75,8 @@ func TestServerMessages(t *testing.T) {
 	}
 }
 
-// The heartbeat is a sixth of the head start in whole seconds, and at most --heartbeat.
+// The heartbeat is a sixth of the head start, the time between the renewal and the expiry of tokens. It is in whole
+// seconds, and at most --heartbeat.
 func TestHeartbeat(t *testing.T) {
 	for _, c := range []struct{ longest, headStart, want time.Duration }{
 		{50 * time.Second, 5 * time.Minute, 50 * time.Second},
@@ -284,7 +285,7 @@ func FuzzFrequent(f *testing.F) {
 	})
 }
 
-// Frequent decodes messages, and AppendPong encodes pongs, exactly as encoding/json writes them.
+// Frequent decodes what encoding/json writes for a message. AppendPong writes a pong exactly as encoding/json does.
 func TestFrequent(t *testing.T) {
 	seq := uint64(12)
 	for _, m := range []ClientMessage{{Type: TypePing}, {Type: TypeRenew}, {Type: TypeAck, Seq: &seq}} {

@@ -139,7 +139,7 @@ func FromPush(p session.Push) TokenPrivilege {
 		m.Type = TypeDidExpire
 	}
 	if p.Cause == session.CauseResume {
-		m.Cause = string(session.CauseRenew) // the protocol has no cause of its own for pushes after a resume
+		m.Cause = string(session.CauseRenew) // the protocol has no cause "resume", so such a push has the cause "renew"
 	}
 	return m
 }

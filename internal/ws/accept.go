@@ -32,7 +32,7 @@ const sendBuffer = 16 << 10
 // request, so the request's memory is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
-	var c *conn // c is set before the library reads anything
+	var c *conn // the callbacks use c, but only while the library reads; c is set before the first read
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
 		// The library answers pings itself. This callback counts them for the message rate, so that a client
 		// cannot flood the node with pings.
@@ -49,10 +49,11 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The library has made a reader that first returns the early bytes, and then the bytes of the socket.
+	// The reader of the library first returns the early bytes, which the client sent together with its request, and
+	// then the bytes of the socket. Without early bytes it can read from the socket directly.
 	if lean.early == 0 {
 		lean.socket.reader.Reset(lean.socket)
-	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // Peek moves the early bytes to the buffer, where socket.await finds them
+	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // Peek moves the early bytes to the reader's buffer, where socket.await finds them
 		return nil, err
 	}
 	library.SetReadLimit(-1) // no limit, since conn.check limits the size of messages and tells the client the reason

@@ -29,7 +29,7 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 	var telling sync.WaitGroup
 	defer telling.Wait()
-	telling.Go(func() { tell(ctx, conns, step, advance) }) // in a goroutine, so that a client that does not read delays no close
+	telling.Go(func() { tell(ctx, conns, step, advance) }) // in a goroutine: a client that does not read its message must not delay the closing of the others
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i, c := range conns {
@@ -55,8 +55,8 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 // not read, it takes the whole write timeout.
 const tellAtOnce = 1024
 
-// tell sends client number i the message to reconnect after i times the duration `step`, and then calls the function
-// `told` with i.
+// tell sends each client a reconnect message. The delay in the message is i*step for client i. After each message, tell
+// calls told(i).
 func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i int)) {
 	var telling sync.WaitGroup
 	defer telling.Wait()
@@ -76,8 +76,9 @@ func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i in
 	}
 }
 
-// A client that connects to a draining node must wait at least minReturn, and at most 1/drainPart of the time until its
-// tokens expire. In a rolling restart it may reach several draining nodes, one after another, and must wait each time.
+// A client that connects to a draining node is told to reconnect after at most 1/drainPart of the time until its tokens
+// expire, but this limit is at least minReturn. The part is small because in a rolling restart a client may reach
+// several draining nodes, one after another, and must wait each time.
 const (
 	drainPart = 6
 	minReturn = 200 * time.Millisecond

@@ -71,7 +71,7 @@ func (c *conn) dispatchFrequent(data []byte) bool {
 	return ok
 }
 
-// answer passes an ack or nack to the session by its sequence number.
+// answer passes the sequence number of an ack or a nack to the session by the function `pass`.
 func (c *conn) answer(m *protocol.ClientMessage, pass func(seq uint64) error) {
 	seq, missing := m.Answer()
 	if missing != nil {

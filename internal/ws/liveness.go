@@ -30,7 +30,7 @@ func probeAfter(heartbeat time.Duration) time.Duration {
 	return heartbeat + min(heartbeat/4, 5*time.Second)
 }
 
-// probeLead returns how long before the deadline for its next message a client is pinged.
+// probeLead returns how long before the deadline for a client's next message the node pings the client.
 func probeLead(heartbeat time.Duration) time.Duration {
 	return silence*heartbeat - probeAfter(heartbeat)
 }

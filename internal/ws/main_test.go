@@ -199,7 +199,7 @@ func (s *harness) closes(code string) float64 {
 	return testutil.ToFloat64(s.hub.metrics.closes.WithLabelValues(code))
 }
 
-// said expects the calls of the newest session.
+// said checks that the hub has called these methods of the newest session, such as "ack", in this order.
 func (s *harness) said(want ...string) {
 	s.t.Helper()
 	wait(time.Second)

@@ -12,8 +12,8 @@ import (
 // a method of raw they need a stack of 2 KiB, in the library and net.Conn.Read they would need 4 KiB. And a write by
 // raw needs no deadline, and so no timer, unless the kernel's buffer is full.
 //
-// raw works only for plain sockets. A layer above the socket, such as TLS or the reader of a PROXY header, may hold data
-// that it has already read from the socket.
+// raw works only for plain sockets. A layer above the socket, such as TLS or the reader of a PROXY header, may hold
+// data that it has already read from the socket, and raw would miss that data.
 type raw struct {
 	socket syscall.RawConn
 
@@ -23,7 +23,7 @@ type raw struct {
 	unread  []byte                // the unread part of buffer
 	readErr error
 
-	// The field below belongs to the holder of socket.writing.
+	// The fields below belong to the holder of socket.writing.
 	tryWrite func(fd uintptr) bool // the method value r.writeOnce, stored so that it is allocated only once
 	unsent   []byte
 	writeErr error

@@ -87,7 +87,7 @@ func inAnySegments(t *testing.T, c net.Conn, sessions *sessions, random *rand.Ra
 	t.Helper()
 	defer c.Close()
 	sent := append([]byte(handshake), frame(textFrame, joinText)...)
-	if random.IntN(2) == 0 { // otherwise the messages follow right behind the handshake and the join
+	if random.IntN(2) == 0 { // otherwise the client sends its messages without waiting for the answers to the handshake and the join
 		exchange(t, c, sent, `"joined"`)
 		sent = nil
 	}

@@ -217,7 +217,7 @@ func (c *conn) lost(err error) {
 	case !ok:
 		code = protocol.CloseAbnormal
 	case !utf8.ValidString(closed.Reason):
-		code = protocol.CloseNotUTF8 // socket.Write answers with the same code
+		code = protocol.CloseNotUTF8 // the code with which socket.Write has answered the client's close frame
 	}
 	if !c.closing.CompareAndSwap(0, int32(code)) && ok {
 		// If a write failed because the client had closed the connection, the client's code replaces the code of

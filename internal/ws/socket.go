@@ -100,7 +100,7 @@ func (s *socket) Write(p []byte) (int, error) {
 		err = s.send(p, by)
 	}
 	if errors.Is(err, errClosing) {
-		err = nil // the library answers the client's close frame, but this node has already sent a close frame
+		err = nil // the library wanted to answer the client's close frame, but this node has already sent a close frame, which is enough
 	}
 	return len(p), err
 }

@@ -28,7 +28,7 @@ func TestStack(t *testing.T) {
 		conns[i] = c
 		exchange(t, c, []byte(handshake), "\r\n\r\n")
 		exchange(t, c, text(joinText), "joined")
-		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // the trailing space makes the library read this message
+		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // because of the trailing space, the library reads this message, with a larger stack
 	}
 	for _, c := range conns {
 		exchange(t, c, text(`{"type":"ack","seq":1}`), "")
@@ -57,7 +57,7 @@ func TestStack(t *testing.T) {
 
 // stackAndHeap returns how many bytes of stack and heap the process uses after garbage collection.
 func stackAndHeap() (stack, heap uint64) {
-	for range 3 { // one collection halves a stack at most
+	for range 3 { // one garbage collection at most halves a stack, so several are needed
 		runtime.GC()
 	}
 	var m runtime.MemStats

@@ -15,7 +15,8 @@ import (
 	"refresher/internal/session"
 )
 
-// The kernel buffers only few bytes for a client that does not read. The test uses real sockets.
+// The kernel buffers little data for a client that does not read. The test uses real sockets, since pipes have no
+// buffer.
 func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{"plain": httptest.NewServer, "TLS": httptest.NewTLSServer} {
 		t.Run(name, func(t *testing.T) {

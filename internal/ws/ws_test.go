@@ -98,7 +98,7 @@ func TestHeartbeatIsSwept(t *testing.T) {
 	})
 }
 
-// A client is not closed for silence while its join is handled.
+// A connection is not closed for the client's silence while the node handles the client's join.
 func TestSlowAnswerIsNotTheClientsFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newHarness(t, func(c *Config) { c.Heartbeat = time.Second })

@@ -1,5 +1,5 @@
-// Package admission limits how many clients a node admits per second. In a reconnect storm, the clients whose
-// tokens expire first get the shortest retry delays. tools/plan simulates storms with this package.
+// Package admission limits how many clients a node admits per second. In a reconnect storm, the clients whose tokens
+// expire first get the shortest retry delays. The program tools/plan simulates reconnect storms with this package.
 package admission
 
 import (
@@ -43,8 +43,8 @@ func (a *Admission) Delay(now time.Time, expiresAt session.UnixSec) time.Duratio
 	if a == nil || a.admits.AllowN(now, 1) {
 		return 0
 	}
-	// Each client gets its own retry slot, at the admission rate, so that clients do not retry
-	// together. If no slot is free within MaxDelay, the client retries at a random time.
+	// The limiter `slots` gives each client its own time to retry, so that clients do not retry together. If all times
+	// within MaxDelay are taken, the client retries at a random time.
 	slot := a.slots.ReserveN(now, 1)
 	delay := slot.DelayFrom(now)
 	if delay > MaxDelay {

@@ -27,11 +27,11 @@ func busy(t *testing.T) *Admission {
 	return a
 }
 
-// Clients above the rate get consecutive retry slots, or a random delay if no slot is free within
-// MaxDelay. No delay is longer than a third of the time until the client's tokens expire.
+// Clients above the rate get consecutive times to retry, or a random delay if all times within MaxDelay are taken. A
+// delay of more than a second is at most a third of the time until the client's tokens expire.
 func TestDelay(t *testing.T) {
 	for name, c := range map[string]struct {
-		slots   int // number of retry slots that other clients have reserved
+		slots   int // number of retry times that other clients have reserved
 		expires session.UnixSec
 		want    time.Duration
 	}{
@@ -55,8 +55,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// Of the clients whose tokens have expired, as many per second as are admitted get the shortest delay. The other ones
-// wait for a slot.
+// Clients with expired tokens get the shortest delay, but per second only as many as the admission rate. The others get
+// the same delay as clients without tokens.
 func TestExpiredClientsHaveARate(t *testing.T) {
 	a := busy(t)
 	for range 100 {

@@ -25,8 +25,8 @@ type Config struct {
 	// which a service with --auth=none accepts.
 	Credential func(ctx context.Context) (string, error)
 
-	// RTC, RTM (a Signaling user) and Chat (a Chat user) say for whom the client requests tokens. A service whose
-	// field is nil or empty gets no token.
+	// RTC, RTM (a Signaling user) and Chat (a Chat user) say for whom the client requests tokens. If a field is nil or
+	// empty, the client requests no token for that service.
 	RTC  *RTC
 	RTM  string
 	Chat string

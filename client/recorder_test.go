@@ -12,7 +12,7 @@ import (
 	"refresher/test/nodetest"
 )
 
-// sdk is a fake of Agora's SDK. It accepts a token only if it differs from the previous token.
+// sdk is a fake of Agora's SDK. It accepts only a token that differs from the previous one.
 type sdk struct {
 	calls chan string
 	last  string

@@ -138,7 +138,7 @@ func TestRunEndsWithTheReason(t *testing.T) {
 	}
 }
 
-// An invalid Config makes Run fail at once; a valid one is sent in the join.
+// With an invalid Config, Run fails at once. The fields of a valid Config are sent in the join message.
 func TestConfig(t *testing.T) {
 	for want, c := range map[string]client.Config{
 		"url: want a scheme, a host": {URL: "127.0.0.1:8080"},

@@ -71,8 +71,9 @@ var ErrSilent = errors.New("no answer")
 
 // Timeouts and limits that the protocol sets for clients; see docs/build/protocol.md, "What a client owes".
 const (
-	// MinBackoff is the longest wait after the first failed connection. It doubles with each further failure, up to
-	// maxBackoff. A connection that stays joined for longer than stableFor resets it.
+	// MinBackoff is the upper bound of the wait after the first failed connection. The bound doubles with each further
+	// failure, up to maxBackoff. A connection that stays joined for longer than stableFor resets the bound to
+	// MinBackoff.
 	MinBackoff = 500 * time.Millisecond
 	maxBackoff = 20 * time.Second
 	stableFor  = 5 * time.Second

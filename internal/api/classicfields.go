@@ -47,7 +47,7 @@ func role(s string) (session.Role, error) {
 // casting them to a signed 32-bit integer.
 func uid(s string) (uint32, error) {
 	if n, err := strconv.ParseInt(s, 10, 32); err == nil && n < 0 {
-		return uint32(int32(n)), nil // the conversion undoes the cast
+		return uint32(int32(n)), nil // undoes the client's cast to a signed integer
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {
@@ -74,7 +74,8 @@ func anyUser(rtc *session.RTC, s string) error {
 	return err
 }
 
-// text is decoded from a JSON string, or from a whole number, whose decimal digits it holds. null gives an empty text.
+// text is decoded from a JSON string or a whole number. A number is stored as its decimal digits, and null as an empty
+// text.
 type text string
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -55,7 +55,7 @@ func TestPaths(t *testing.T) {
 		{"GET /a/calls", under, 200, "ready"},
 		{"GET /a/calls/", under, 200, "ready"},
 		{"GET /a/calls/v1/ws", under, 426, ""},
-		{"GET /", under, 200, "ready"}, // health checks of load balancers request "/"
+		{"GET /", under, 200, "ready"}, // health checks of load balancers request "/", whatever the base path is
 		{"GET /ping", under, 200, "pong"},
 		{"GET /v1/ws", under, 404, "under /a/calls/"},
 		{"GET " + rtc, under, 404, "under /a/calls/"},

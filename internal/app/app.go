@@ -337,7 +337,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	a.ops.Shutdown() // comes last, since it waits for requests in progress, which must not delay the release of the node's lease
 	servers.Wait()
 	if c, ok := a.store.(io.Closer); ok {
-		_ = c.Close() // all commands have ended, so no data is lost if this fails
+		_ = c.Close() // all commands to the store have ended, so no data is lost if this fails
 	}
 	a.endTraces()
 	a.logger.Info("stopped")

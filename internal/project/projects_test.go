@@ -267,7 +267,7 @@ func TestFilesChange(t *testing.T) {
 		f.write("certificate", "nonsense")
 		f.signs(second, apptest.ThirdCertificate)
 
-		// A projects file that cannot be applied as a whole changes nothing.
+		// If one part of the projects file is invalid, no part of it is applied.
 		one.Certificates = []string{apptest.ThirdCertificate}
 		f.refuse = errors.New("a key is too short")
 		f.change(one, other)

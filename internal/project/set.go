@@ -19,8 +19,8 @@ import (
 
 // Settings are the settings of the projects.
 type Settings struct {
-	// Projects has at least one project. If ProjectsFile is set, it was read from that file, and ReadProjects
-	// reads it again when the file, or one that it names, changes.
+	// Projects has at least one project. If ProjectsFile is set, Projects was read from that file. ReadProjects reads
+	// the projects again when that file, or a file that it names, changes.
 	Projects     []Project
 	ProjectsFile string
 	ReadProjects func() ([]Project, error)

@@ -114,10 +114,10 @@ type greeting struct {
 	done   chan struct{}      // closed after the message was handled
 }
 
-// wait blocks until the first message is handled, and returns the next message if the client has sent one
-// meanwhile. The argument `broken` is the error of the wait for input. If the client has hung up, the method cancels the
-// handling of the first message, which may be waiting for the back end. It reads at most one message, so it does not
-// notice that the client hangs up after another message.
+// wait blocks until the first message is handled, and returns the next message if the client has sent one meanwhile.
+// The argument `broken` is the error of the wait for input. If the client has hung up, wait cancels the handling of the
+// first message, which may be waiting for the back end. If the client has sent another message and then hung up, wait
+// does not notice that, since it reads at most one message.
 func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	defer g.hangUp()
 	if err = broken; err == nil {

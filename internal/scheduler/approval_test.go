@@ -59,7 +59,7 @@ func (b *backEnd) questions() (asked []session.Action, at []time.Time) {
 	return b.asked, b.at
 }
 
-// approvalGrace is the grace period of withApproval.
+// approvalGrace is the Policy.ApprovalGrace of the node in withApproval.
 const approvalGrace = 90 * time.Minute
 
 // withApproval runs a test in simulated time, with a Scheduler that works alone and a back end that
@@ -73,7 +73,8 @@ func withApproval(t *testing.T, test func(t *testing.T, s *Scheduler, b *backEnd
 	})
 }
 
-// asks makes the node require approvals. It returns the back end that answers them, which approves.
+// asks makes the node request approvals. It returns the back end that answers these requests, which
+// approves every request until the test changes that.
 func (c *settings) asks(grace time.Duration) *backEnd {
 	b := &backEnd{answer: Answer{Agreed: true}}
 	c.Approve, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.approve, 15*time.Second, grace
@@ -95,7 +96,8 @@ func TestJoinNeedsApproval(t *testing.T) {
 	})
 }
 
-// A request that waits for approval ends when its context does, as at a disconnect of its client.
+// A client's request that waits for approval returns as soon as its context ends. The context ends,
+// for example, when the client disconnects.
 func TestRequestEndsWithItsContext(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)
@@ -117,8 +119,9 @@ func TestRequestEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// The approval of a renewal is requested once: at most 15 s ahead, and at least 15 s or a twentieth
-// of the lifetime ahead, whichever is shorter. A slow answer does not delay the renewal.
+// The approval of a renewal is requested once. The request comes at most 15 s before the renewal,
+// and at least a twentieth of the lifetime before it, or 15 s if that is less. A slow answer does
+// not delay the renewal.
 func TestEachApprovalIsRequestedOnceAndAhead(t *testing.T) {
 	for ttl, delay := range map[time.Duration]time.Duration{12 * time.Second: 0, time.Hour: 9 * time.Second} {
 		withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
@@ -160,7 +163,8 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 		wait(3 * time.Hour)
 		p.wantTold(session.EndDenied)
 		got := p.got()
-		// Each approval permits one bundle, whose tokens then work for their whole lifetime.
+		// The grace period is one lifetime of the tokens (10 minutes) plus approvalGrace, counted from
+		// the last approval.
 		most := approvalGrace + 10*time.Minute
 		since := got.at[len(got.at)-1].Sub(began)
 		check(t, since <= most && since >= most-10*time.Minute, "the last renewal came %s after the last approval, want up to %s", since, most)
@@ -273,7 +277,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 		p.current().Renew() // requests tokens, so that the node requests approval
 		wait(time.Second)
 		b.delay(0)
-		next := p.comesBack() // the resume mints tokens in between
+		next := p.comesBack() // the resume mints tokens before the answer arrives
 		next.ack(next.got().joined.Seq)
 		wait(10 * time.Second) // the first answer has arrived
 		b.answers(false)
@@ -283,8 +287,8 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 	})
 }
 
-// If a renewal over HTTP is answered with the same tokens as before, the approval that was requested
-// for it does not count for the next renewal.
+// If a renewal over HTTP is answered with the same tokens as before, the approval that was
+// requested for this renewal does not count for the next one.
 func TestRepeatSpendsNoAnswer(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)

@@ -9,7 +9,8 @@ type attachment struct {
 	epoch uint64
 }
 
-// with locks the session, calls f and commits. It does nothing if the client has reconnected since.
+// with locks the session, calls f, and then calls commit. It does nothing if the client has opened
+// a newer connection.
 func (a *attachment) with(f func(e *entry, now session.Instant) error) (err error) {
 	e := a.entry
 	e.Lock()

@@ -19,8 +19,8 @@ const (
 )
 
 // signers holds each project's current certificate and the time of its last change. It is safe for
-// concurrent use. Readers take no lock, since
-// each commit of a session reads the certificate.
+// concurrent use. Readers take no lock, since the certificate is read after every change of a
+// session.
 type signers struct {
 	// certificate returns a project's certificate. It is nil if certificates never change.
 	certificate func(app string) session.Fingerprint
@@ -29,7 +29,7 @@ type signers struct {
 	wake  chan struct{}
 	byApp atomic.Pointer[map[string]*session.Signer]
 
-	mu sync.Mutex // held while byApp is replaced
+	mu sync.Mutex // a goroutine that replaces byApp holds mu
 	// changed contains the projects whose sessions rotate must reschedule. It is guarded by mu.
 	changed map[string]bool
 }

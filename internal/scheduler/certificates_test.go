@@ -20,7 +20,7 @@ type certificate struct {
 	read        atomic.Int64
 }
 
-// configure makes a node sign with the test's certificate.
+// configure makes a node sign its tokens with the test's certificate.
 func (c *certificate) configure(config *settings, spread time.Duration) {
 	c.fingerprint.CompareAndSwap(0, 1)
 	config.Minter, config.Certificate, config.Policy.CertificateSpread = c, c.name, spread
@@ -119,8 +119,8 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 			}
 		}
 		check(t, pushes <= sessions*60/spread, "%d pushes in a minute, more than those of one rotation", pushes)
-		// A scan reads the certificate once for each session, a push reads it about twice, and a
-		// change once.
+		// A scan reads the certificate once for each session, and a change reads it once. A push reads it
+		// about twice; the test allows four reads for each push.
 		scans := (signs.read.Load() - read - flips - int64(4*pushes)) / sessions
 		check(t, scans <= 62, "%d scans of all sessions in a minute", scans)
 		wait((spread + 10) * time.Second)

@@ -62,8 +62,8 @@ func (s *faulty) Mint(app string, id session.Identity, form session.Format, caus
 	return plainMinter{}.Mint(app, id, form, cause, issuedAt, expiresAt)
 }
 
-// faultyClient is the user victim's client. A write to this client panics if the node is set to panic
-// there.
+// faultyClient is the user victim's client. Its methods Joined and Push panic if faulty.place names
+// them.
 type faultyClient struct {
 	*fakeClient
 	s *faulty
@@ -89,7 +89,7 @@ func (s *faulty) join() (*fakeClient, error) {
 	return p, err
 }
 
-// fails makes the node panic at a place while it calls f.
+// fails calls f. Until f returns, the node panics at the given place.
 func (s *faulty) fails(place string, f func()) {
 	s.t.Helper()
 	s.place.Store(&place)

@@ -14,7 +14,8 @@ import (
 	"refresher/internal/session"
 )
 
-// rig renews one session again and again. It moves the clock to each deadline.
+// rig renews one session again and again. It does not wait for a deadline, but sets the clocks
+// forward to it.
 type rig struct {
 	node   *node
 	entry  *entry
@@ -79,9 +80,9 @@ func BenchmarkRenewal(b *testing.B) {
 	}
 }
 
-// An attached session takes about 850 bytes of heap in the engine, also after a renewal, with its
-// strings and its places in the queue and the table's map. The connection and the store are not
-// included.
+// An attached session takes about 850 bytes of heap in the engine, also after a renewal. This
+// includes the session's strings and its places in the queue and in the table's map. It does not
+// include the connection and the store.
 func TestSessionTakesLittleHeap(t *testing.T) {
 	const count = 10_000
 	c := testConfig(t)
@@ -94,7 +95,7 @@ func TestSessionTakesLittleHeap(t *testing.T) {
 	}
 	for n, a := range attached {
 		e := s.table.get(clients[n].session)
-		e.change(func() bool { // leaves the session in the same state as when its renewal is due
+		e.change(func() bool { // renews the session as if its renewal were due
 			e.renew(session.CauseSchedule, s.clock.now())
 			return true
 		})
@@ -150,7 +151,8 @@ func BenchmarkDetached(b *testing.B) {
 	}
 }
 
-// longMinter mints fixed tokens of a realistic length: a 007 token has about 140 bytes.
+// longMinter mints fixed tokens of a realistic length: a token in Agora's format 007 has about 140
+// bytes.
 type longMinter struct{}
 
 func (longMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {

@@ -10,8 +10,8 @@ import (
 	"refresher/internal/store"
 )
 
-// crashPoints is the largest number of operations on the store after which a node of
-// TestCrashPoints dies. The events of the test need fewer.
+// crashPoints is a number of operations on the store that TestCrashPoints does not reach. The test
+// is repeated for each n below crashPoints, and a node dies after n operations.
 const crashPoints = 40
 
 // A node dies after any number of operations on the store, with or without receiving the answer to
@@ -90,7 +90,8 @@ func playCrash(t *testing.T, n int64, late bool) {
 	open, _ = c.store.Len()
 	equal(t, "sessions that are left", open+b.open()+d.open(), 0)
 	for _, p := range append(left, back...) {
-		// If the node died before it stored the session, no other node knows of it or reports its end.
+		// If the node died before it stored the session, no other node knows of the session, so no event
+		// of its end is sent.
 		stored := c.count(p.id(), store.DeliveredJoined) > 0 && n > 6
 		check(t, !stored || c.count(p.id(), store.DeliveredEnd) > 0, "no event of the end of %s", p.id())
 	}

@@ -11,12 +11,13 @@ import (
 
 // entry is one session on this node. Its lock is held while the session is changed, while its
 // tokens are minted and while a push is written, so that only one operation on a session runs at a
-// time. A method that changes the session requires the lock; its caller commits.
+// time. The caller of a method that changes the session holds the lock, and calls commit
+// afterwards.
 type entry struct {
 	lock   // guards all fields except engine, claims and slot
 	engine *Scheduler
-	// claims never changes. The session's epoch, role and terms may have changed since the entry was
-	// made.
+	// claims contains the session's claims at the time when the entry was made. It never changes, so
+	// its epoch, role and terms may be outdated.
 	claims session.ResumeClaims
 
 	session *session.Session
@@ -40,7 +41,7 @@ type entry struct {
 
 	// operation is the trace of the current operation, or nil if there is none.
 	operation *operation
-	// refusals throttles the log of the SDK's refusals.
+	// refusals throttles the log lines about tokens that the client's SDK refused.
 	refusals logging.Throttle
 
 	slot slot // guarded by the table's lock
@@ -52,12 +53,12 @@ func (s *Scheduler) newEntry(of *session.Session) *entry {
 
 // restore makes an entry from a record.
 func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
-	if r.State != session.Ended { // a node without webhooks may have set DeliveredEnd
+	if r.State != session.Ended { // a node without webhooks may have set DeliveredEnd, but the end must still be reported
 		r.Delivered &^= store.DeliveredEnd
 	}
 	e := s.newEntry(session.Restore(r.Record, &s.config.Policy, now))
 	e.reason, e.delivered = r.Reason, r.Delivered
-	e.version, e.wish = r.Version, r.WishVersion // the entry's next record continues the version of the stored one
+	e.version, e.wish = r.Version, r.WishVersion // so the entry's next record gets a higher version than the stored one
 	return e
 }
 
@@ -68,8 +69,8 @@ func (e *entry) hasEndedOnPurpose() bool {
 	return e.session.State() == session.Ended && !e.lost && e.reason != session.EndExpired
 }
 
-// change locks the session, calls f, and commits if f returns true. If another goroutine holds the
-// lock, change returns at once, and that goroutine does all this when it unlocks the session.
+// change locks the session, calls f, and calls commit if f returns true. If another goroutine holds
+// the lock, change returns at once, and that goroutine does all this when it unlocks the session.
 func (e *entry) change(f func() bool) {
 	e.Do(func() {
 		defer e.contain(nil)
@@ -182,8 +183,9 @@ func (e *entry) discard() {
 	e.session.End()
 }
 
-// commit must be called after every change to the session. No other function passes the change on
-// to your back end (events), the store, the queue and the metrics.
+// commit passes a change of the session on: to your back end (as events), to the store, to the
+// queue and to the metrics. It must be called after every change, since no other function does
+// this.
 func (e *entry) commit() {
 	s := e.engine
 	state := e.session.State()
@@ -256,7 +258,8 @@ type summary struct {
 	role                                 session.Role
 	unreachable, tokensExpired, reported bool
 	delivered                            store.Delivered
-	// any is true in the summary of every record, so that no such summary equals the zero value.
+	// any is true in the summary of every record. So no such summary equals the zero value, which
+	// means that the session must be saved.
 	any bool
 }
 

@@ -14,14 +14,14 @@ import (
 type event struct {
 	kind kind
 	seq  uint64
-	// attempt is the number of the push of this bundle, from 1.
+	// attempt counts the pushes of this bundle; it is 1 for the first push.
 	attempt int
 	cause   session.Cause
 	// rejoin is true if the push has the action "rejoin", not "renew".
 	rejoin bool
 	acked  session.Acked
 	now    session.Instant
-	// due is the deadline, and lag is the time from the deadline to the end of its task.
+	// due is the session's deadline. lag is the time from the deadline until the task was done.
 	due session.Instant
 	lag time.Duration
 	// code and message come from the client's SDK, which refused a bundle.
@@ -30,7 +30,6 @@ type event struct {
 	err     error
 }
 
-// kind is the kind of an event.
 type kind uint8
 
 const (

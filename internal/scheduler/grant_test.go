@@ -15,10 +15,10 @@ import (
 	"refresher/internal/store"
 )
 
-// TestNoTokenExceedsItsGrant has clients with random grants send random requests to two nodes, one
-// of which knows the sessions only from their resume keys, while operators change roles. The test
-// compares every minted token, by its own rules, with the grant of the caller who opened the
-// session.
+// In TestNoTokenExceedsItsGrant, clients with random grants send random requests to two nodes, and
+// operators change roles. One of the nodes knows the sessions only from their resume keys. The test
+// compares every minted token with the grant of the caller who opened the session. For this it has
+// its own implementation of the rules for grants.
 func TestNoTokenExceedsItsGrant(t *testing.T) {
 	forSeeds(t, func(t *testing.T, r *rand.Rand) {
 		grant := randomGrant(r)

@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	// lateLimit is how late the most overdue renewal may be before Health fails. With the
-	// default head start, tokens are renewed at least 45 s before they expire.
+	// lateLimit is how late the most overdue renewal may be before Health fails. By default, tokens
+	// that work for 90 s or more are renewed at least 45 s before they expire, so Health fails before
+	// such tokens expire.
 	lateLimit = 10 * time.Second
 	// stallLimit is how long one round of Run's loop may take before Health fails. A round normally
 	// takes at most clockCheckEvery.

@@ -106,7 +106,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		c.Slots = 1
 		s := start(t, c)
 		joinedMany(t, s, 3, 10*time.Minute)
-		s.workers.slots <- struct{}{} // takes the only slot of the workers, so that no worker can start
+		s.workers.slots <- struct{}{} // takes the place of the only worker, so that no worker can start
 		wait(8*time.Minute + 30*time.Second)
 		healthy(t, s, "")
 		wait(2 * time.Minute)
@@ -128,7 +128,8 @@ func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 		for range 800 {
 			(&fakeClient{t: t, scheduler: s, take: func() error { pass(2 * time.Second); return nil }}).join(10 * time.Minute)
 		}
-		// the renewals become due within half a minute, but the slow pushes take all slots for 80 s
+		// the renewals become due within half a minute, but for 80 s the slow pushes keep all workers
+		// busy
 		wait(9*time.Minute + 15*time.Second)
 		healthy(t, s, "s late")
 		wait(5 * time.Minute)

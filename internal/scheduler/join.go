@@ -58,7 +58,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	}
 	e.emit(event{kind: evOpened})
 	defer e.commit()
-	if e.isRevoked() { // Revoke ends only sessions in the table, and this one may not have been in it yet
+	if e.isRevoked() { // Revoke ends only sessions in the table; if it ran before, this session was not in the table yet
 		e.discard()
 		return nil, session.ErrRevoked
 	}

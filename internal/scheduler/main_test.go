@@ -164,7 +164,8 @@ func (n *node) start(t *testing.T) {
 		defer close(done)
 		n.run(t.Context())
 	}()
-	// The test's context ends before its clean-up functions run.
+	// The node stops when the test's context ends. This happens before the clean-up functions run, so
+	// this function only waits for the node.
 	t.Cleanup(func() { <-done })
 }
 
@@ -225,7 +226,7 @@ func joined(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
-// joinedSilent returns a client that has joined like that of joined, and answers no push.
+// joinedSilent is like joined, but the client answers no push.
 func joinedSilent(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	t.Helper()
 	p := &fakeClient{t: t, scheduler: s, answer: silent}
@@ -233,7 +234,7 @@ func joinedSilent(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	return p
 }
 
-// joinedDetached returns a client that has joined like that of joined, and then lost its connection.
+// joinedDetached is like joined, but the client has lost its connection after the join.
 func joinedDetached(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
 	t.Helper()
 	p := joined(t, s, ttl)

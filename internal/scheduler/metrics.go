@@ -12,7 +12,7 @@ import (
 )
 
 // atRiskUnder is the remaining lifetime of a client's tokens below which a session with an
-// unconfirmed renewal counts as at risk. Agora's SDK warns 30 s before the expiry.
+// unconfirmed renewal counts as at risk. Agora's SDK, too, warns its app 30 s before the expiry.
 const atRiskUnder = 30 * time.Second
 
 // lookAhead holds the bucket bounds of the metric refresher_schedule_due_seconds.
@@ -114,7 +114,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 	case evTokensExpired:
 		m.renewals["expired"].Inc()
 		if e.client != nil {
-			m.tokensExpired["attached"].Inc() // the service probably failed to renew in time
+			m.tokensExpired["attached"].Inc() // the client was connected, so the service probably failed to renew in time
 		} else {
 			m.tokensExpired["detached"].Inc()
 		}

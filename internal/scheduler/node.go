@@ -46,7 +46,7 @@ func (s *Scheduler) Adopt(r *store.Record) {
 	e.commit()
 }
 
-// SaveAgain enqueues a session's record even if it has not changed.
+// SaveAgain enqueues a session's record for the store even if the record has not changed.
 func (s *Scheduler) SaveAgain(id string) {
 	if e, _ := s.table.find(id); e != nil {
 		saveAgain(e)
@@ -86,9 +86,9 @@ func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
 
 // ApplyWish applies an operator's change (wish) to a session that is open on this node. stored says
 // whether the store has the wish, and contains the session's record as read from the store. The
-// channel receives the result when ApplyWish has got the session's lock. The channel is closed
-// without a result if the session is no longer on this node, or if its record names another node as
-// the owner.
+// channel receives the result when the change is applied, which may have to wait for the session's
+// lock. The channel is closed without a result if the session is no longer on this node, or if its
+// record names another node as the owner.
 func (s *Scheduler) ApplyWish(w store.Wish, stored store.WishResult) <-chan store.WishResult {
 	carried := make(chan store.WishResult, 1)
 	e, _ := s.table.find(w.Session)
@@ -113,12 +113,13 @@ func (s *Scheduler) ApplyWish(w store.Wish, stored store.WishResult) <-chan stor
 	return carried
 }
 
-// applyWish applies an operator's wish to a session and returns the result of the wish.
+// applyWish applies an operator's change (wish) to a session and returns the result.
 func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) store.WishResult {
 	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
 	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
-		// Either the store does not have the operator's change, or this node has applied a later
-		// change of which the store does not know.
+		// Either the store does not have the operator's change, or this node has applied a later change
+		// that the store does not have. So the operator's change gets a new version, which is higher than
+		// that of the later change.
 		result.Version = max(e.wish+1, w.At)
 		if role = now; w.Kind == store.WishRole {
 			role = w.Role
@@ -135,9 +136,9 @@ func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) s
 	return result
 }
 
-// adoptWish applies the stored wish of this version, unless the session has already applied this
-// wish or a later one. The session gets the role, and its client gets new tokens: now, or when the
-// client returns.
+// adoptWish applies the operator's change (wish) of this version, unless this change or a later one
+// was applied to the session before. The session gets the role, and its client gets new tokens: now
+// if it is connected, else when it returns.
 func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	if version <= e.wish || e.session.State() == session.Ended {
 		return
@@ -147,13 +148,13 @@ func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	case e.client != nil:
 		e.renewSoon(cause, now)
 	case e.session.RenewRequestedOverHTTP(now) == session.Repeat:
-		// Without the renewal, the client would get the same tokens again.
+		// Without Want, the client would get the same tokens again when it renews over HTTP.
 		e.session.Want(cause, now)
 	}
 }
 
-// adoptRole gives the session the role from the wish of this version. It returns the cause of the
-// renewal that must follow.
+// adoptRole gives the session a role, and records the version of the operator's change (wish) that
+// contains the role. It returns the cause of the renewal that must follow.
 func (e *entry) adoptRole(version session.UnixMilli, role session.Role) session.Cause {
 	e.wish = version
 	if e.session.SetRole(role) {
@@ -217,7 +218,7 @@ func (a *answer) overtaken() bool {
 func (a *answer) lost() bool {
 	e := a.entry
 	if e.session.Epoch() != a.record.Epoch || e.lost {
-		return false // its client has returned to this node since the save
+		return false // the client has returned to this node since the save, so the answer no longer counts
 	}
 	if e.session.State() == session.Ended {
 		e.engine.table.forget(e)

@@ -81,7 +81,7 @@ func (c *cluster) startWith(name string, change func(*settings)) *member {
 	config.SendEvent = func(e session.Event, settled func(bool)) {
 		go func() {
 			if l.isDead() {
-				return // the node has died, and the event with it
+				return // a dead node sends no events
 			}
 			c.mu.Lock()
 			c.announced[fmt.Sprintf("%s %d", e.Session, deliveredBy(e.Type))]++
@@ -138,8 +138,9 @@ type link struct {
 	store *store.Memory
 
 	mu sync.Mutex
-	// The function `fault` is called before each request, and its error is the answer. The function
-	// `after` is called after each request, and its error replaces the answer. Both are guarded by mu.
+	// The function `fault` is called before each request. If it returns an error, the request fails
+	// with this error. The function `after` is called after each request. If it returns an error, the
+	// error replaces the answer. Both are guarded by mu.
 	fault  func(request) error
 	after  func(request) error
 	isGone bool  // guarded by mu
@@ -185,7 +186,8 @@ func (l *link) isDead() bool {
 	return l.isGone
 }
 
-// through performs a request, unless the link is broken. The link may lose the answer.
+// through performs a request, unless `fault` returns an error. If `after` returns an error, the
+// answer is lost.
 func through[T any](l *link, r request, perform func() (T, error)) (answer T, err error) {
 	l.mu.Lock()
 	before, after := l.fault, l.after
@@ -312,7 +314,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 		p.wantTold(session.EndSuperseded)
 		equal(t, "sessions on the nodes", [2]int{a.open(), b.open()}, [2]int{0, 1})
 		c.wantStored(1, 0)
-		for _, m := range []*member{a, b} { // the key in p is older than the move
+		for _, m := range []*member{a, b} { // the key in p is older than the move, so both nodes refuse it
 			wantEnded(t, p.on(m).resume(p), session.EndSuperseded)
 		}
 		back := moved.move(a)
@@ -424,7 +426,7 @@ func TestStoppedNodeHandsOver(t *testing.T) {
 
 // While the store was down, several nodes restored the same session from its key, but only one
 // node's answer reached the client. The attachments on the other nodes may have higher epochs. Such
-// an attachment may cost the client its connection, but not its session.
+// an attachment may close the client's connection, but does not end its session.
 func TestUnknownAttachmentDoesNotHarmTheClient(t *testing.T) {
 	// which attachment's node reaches the store first: an attachment unknown to the client
 	// ("ghost"), or the client's own
@@ -514,7 +516,7 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 		p := joined(t, s, time.Hour)
 		e := s.table.get(p.id())
 		e.mu.Lock()
-		e.discard() // the entry is not committed yet, so the table still has the session
+		e.discard() // e.commit was not called yet, so the table still has the session
 		e.mu.Unlock()
 		key := e.session.Claims()
 		_, err := s.peek(&key)

@@ -10,7 +10,8 @@ import (
 	"refresher/internal/session"
 )
 
-// TestQueueAgainstAList compares the queue with a list that is searched from its beginning.
+// TestQueueAgainstAList checks that the queue returns the same entries as a simple list, in which
+// every operation looks at all entries.
 func TestQueueAgainstAList(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type times struct{ due, expires time.Duration }

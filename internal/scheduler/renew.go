@@ -120,8 +120,9 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 	return tokens, err
 }
 
-// isRevoked reports whether a revocation matches the session. It passes the claims of e, since the
-// project, subject, channel and users, by which revocations match, never change.
+// isRevoked reports whether a revocation matches the session. It passes e.claims although the
+// epoch, role and terms in it may be outdated. Revocations do not match by these, but by the
+// project, subject, channel and users, which never change.
 func (e *entry) isRevoked() bool { return e.engine.config.Access.Revoked(&e.claims) }
 
 // reportExpiry emits evTokensExpired once for each expiry of the client's tokens. The argument

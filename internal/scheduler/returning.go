@@ -23,7 +23,7 @@ type returning struct {
 
 // reopen finds the session on this node, or restores it from the store's record or from the key.
 // Then it applies the seq and the expiry that the client sent. On success the returned entry is
-// locked, and the caller must commit or abandon it.
+// locked, and the caller must call its method commit or pass it to abandon.
 func (b *returning) reopen(ctx context.Context) (*entry, error) {
 	s := b.engine
 	connected, err := b.open()
@@ -59,8 +59,8 @@ func (b *returning) reopen(ctx context.Context) (*entry, error) {
 	return e, nil
 }
 
-// open decrypts the client's key, unless the caller has done so with Scheduler.Open, and returns
-// the result of peek.
+// open decrypts the client's key, unless the caller has done so with Scheduler.Open. Then it checks
+// the key by peek, and returns the result of peek.
 func (b *returning) open() (connected bool, err error) {
 	if b.resume.Claims == nil {
 		if err := b.engine.Open(&b.resume); err != nil {
@@ -172,7 +172,7 @@ func (b *returning) readmit(e *entry) (err error) {
 	// table, where Revoke finds it.
 	if e.isRevoked() {
 		ending := e.session.Ending(session.EndRevoked)
-		e.session.Fence(held.Epoch) // the store has assigned this epoch to the session
+		e.session.Fence(held.Epoch) // raises the epoch, so that the store does not refuse the record of the end as outdated
 		e.end(session.EndRevoked)
 		e.commit()
 		return &session.EndedError{Ending: ending}
@@ -182,7 +182,7 @@ func (b *returning) readmit(e *entry) (err error) {
 	}
 	if r := &held.Record; held.Known && r.WishVersion > e.wish {
 		cause := e.adoptRole(r.WishVersion, roleOf(r.Identity))
-		// Without Want, the client would get the same tokens again.
+		// Without Want, the client would get the same tokens again when it renews over HTTP.
 		if e.session.RenewRequestedOverHTTP(b.now) == session.Repeat {
 			e.session.Want(cause, b.now)
 		}
@@ -207,8 +207,8 @@ func (b *returning) update(e *entry) {
 	}
 }
 
-// replace replaces the session's state by the store's record. It keeps a role that an operator has
-// set on this node later.
+// replace replaces the session's state by the store's record. It keeps the role of this node if an
+// operator has changed it here after the newest change in the record.
 func (b *returning) replace(e *entry) {
 	e.supersede(b.now)
 	newer := b.makeEntry()
@@ -224,7 +224,7 @@ func (b *returning) replace(e *entry) {
 func (b *returning) admitOrAbandon(e *entry) error {
 	err := b.admit(e)
 	if err != nil {
-		e.session.Fence(b.acquired.Epoch) // the store has assigned this epoch already
+		e.session.Fence(b.acquired.Epoch) // raises the epoch, so that the store does not refuse the next record as outdated
 		b.abandon(e)
 	}
 	return err

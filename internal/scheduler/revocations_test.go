@@ -13,7 +13,7 @@ import (
 	"refresher/internal/store"
 )
 
-// revocations is a simple implementation of a set of revocations.
+// revocations holds the revocations of a test. If unread is true, the node has not loaded them yet.
 type revocations struct {
 	mu     sync.Mutex
 	all    []store.Selector // guarded by mu
@@ -161,7 +161,8 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 }
 
 // A revoked session of a dead node ends when another node adopts it. This holds even if that node
-// has not loaded the store's revocations and knows only those that were added on it.
+// has not loaded the store's revocations and knows only the revocations that were added on that
+// node itself.
 func TestRevokedSessionOfADeadNode(t *testing.T) {
 	for _, unread := range []bool{false, true} {
 		inCluster(t, func(t *testing.T, c *cluster) {

@@ -12,8 +12,8 @@ import (
 	"refresher/internal/session"
 )
 
-// At the limit, detached sessions are removed, so that clients can join. The store keeps only as
-// many sessions. The key of a removed session opens it again.
+// At the limit, detached sessions are removed, so that clients can join. The store, too, then has
+// no more sessions than the limit. The key of a removed session opens it again.
 func TestDetachedSessionsGiveWay(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		c.config.MaxSessions = 20
@@ -38,7 +38,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 	})
 }
 
-// The session that has been detached for longest is removed, where a renewal over HTTP counts as a
+// The session that has been detached for longest is removed. A renewal over HTTP counts as a
 // connection. An event reports that the session expired.
 func TestLongestDetachedIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -82,7 +82,7 @@ func TestWritesPerRenewal(t *testing.T) {
 	inCluster(t, func(t *testing.T, c *cluster) {
 		a := c.start("a")
 		p := &fakeClient{t: t, scheduler: a.Scheduler, answer: func(p *fakeClient, push session.Push) {
-			pass(300 * time.Millisecond) // longer than a record waits, so that no record replaces another
+			pass(300 * time.Millisecond) // longer than a record waits, so that each record is saved before the next one is made
 			p.ack(push.Seq)
 		}}
 		p.join(time.Minute)

@@ -265,7 +265,7 @@ func TestAckAndNackInTurns(t *testing.T) {
 		wait(time.Second)
 		bundles := len(p.got().pushes)
 		check(t, bundles >= 6 && bundles <= 7, "%d bundles in 31 s", bundles)
-		// one for each bundle, one for the first use of the key, one for the end
+		// There is one record for each bundle, one for the first use of the key, and one for the end.
 		check(t, saved.Load() <= 9, "%d records saved", saved.Load())
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 		equal(t, "log lines in 31 s", len(lines), 4)

@@ -56,8 +56,9 @@ func (e *entry) sendEvent(what store.Delivered) {
 	})
 }
 
-// newEvent returns the event that `what`, one bit of store.Delivered, stands for. The event's ID
-// is the same on every node, so that your back end can recognise a repeated event.
+// newEvent returns an event of a session. The argument `what` is the bit of store.Delivered that
+// stands for the event. The event's ID is the same on every node, so that your back end can
+// recognise a repeated event.
 func newEvent(what store.Delivered, r *session.Record, node string, at session.UnixMilli) session.Event {
 	e := session.Event{
 		At: at, App: r.App, Session: r.Session, Subject: r.Subject, Node: node, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt,

@@ -7,8 +7,8 @@ import (
 	"refresher/internal/store"
 )
 
-// An event's ID is the same on every node, and contains no dot, since a dot ends the ID in the
-// signed text. The event names the project and the subject of the session.
+// An event's ID is the same on every node, and contains no dot, since a dot marks the end of the ID
+// in the text that webhooks sign. The event names the project and the subject of the session.
 func TestNewEvent(t *testing.T) {
 	record := session.Record{ResumeClaims: session.ResumeClaims{App: "app", Session: "S", Subject: "ana"}, Seq: 12}
 	expired, ended := record, record

@@ -113,8 +113,8 @@ func (c *caller) play() {
 	for i := before; i < len(got.pushes); i++ {
 		c.checkTime(got.pushes[i], got.at[i])
 	}
-	// A rotation takes the spread, and 10 s more if it follows another rotation. The client may
-	// first have to confirm an earlier bundle.
+	// The renewals after a change of the certificate take CertificateSpread, and 10 s more if another
+	// change came shortly before. The client may first have to confirm an earlier bundle.
 	if c.signs.since() > c.s.config.Policy.CertificateSpread+30*time.Second {
 		equal(c.t, "certificate of the tokens", c.client.newest().Tokens.Certificate, c.signs.name("app"))
 	}

@@ -48,7 +48,7 @@ func TestConcurrentOperationsOnTheSameSessions(t *testing.T) {
 		}
 		all.Wait()
 		whole(t, s)
-		wait(30 * time.Minute) // longer than the terms of all sessions
+		wait(30 * time.Minute) // so long that the terms of all sessions end
 		whole(t, s)
 		equal(t, "sessions, deadlines and endings that are left", len(s.table.open)+s.table.queue.Len()+len(s.table.ended), 0)
 		for state, gauge := range s.metrics.sessions {

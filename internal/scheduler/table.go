@@ -214,8 +214,8 @@ func (t *table) takeSurplus(held *entry) *entry {
 	return nil
 }
 
-// peek returns how many sessions are due, and when the next one will be due. After that, place
-// wakes Run only for a session that is due earlier.
+// peek returns how many sessions are due, and when the next one will be due. After a call of peek,
+// place wakes Run only for a session that is due before the returned time.
 func (t *table) peek(now time.Duration) (due int, next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

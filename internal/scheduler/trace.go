@@ -14,9 +14,10 @@ import (
 // tracer makes traces. The zero value makes none.
 type tracer struct{ otel trace.Tracer }
 
-// operation is the trace of one renewal, join or resume. Its span has a child span for each step:
-// authorize, mint, push and ack here, record and save in package cluster. The methods do nothing on
-// a nil operation. An operation is guarded by the entry's lock.
+// operation is the trace of one renewal, join or resume. Its span has a child span for each step.
+// The steps authorize, mint, push and ack are in this package; the steps record and save are in
+// package cluster. The methods do nothing on a nil operation. An operation is guarded by the
+// entry's lock.
 type operation struct {
 	tracer *tracer
 	// ctx contains the operation's span. It is a field, because an operation lasts over many calls.
@@ -176,8 +177,8 @@ func (o *operation) refused(err error) {
 	}
 }
 
-// replace ends the session's current trace and starts to add its events to o. The caller holds e's
-// lock.
+// replace ends the session's current trace. From then on the session's events are added to o. The
+// caller holds e's lock.
 func (t *tracer) replace(e *entry, o *operation) {
 	e.operation.conclude("replaced")
 	t.close(e)

@@ -53,8 +53,8 @@ func applied(t *testing.T, result store.WishResult, role session.Role, state ses
 }
 
 // An operator's change of one session (a wish) is applied at once on the session's own node, and
-// within half a second if it is sent to another node. The result of an end contains the expiry of the client's newest tokens, even if the
-// client has not confirmed them.
+// within half a second if it is sent to another node. If the operator ends the session, the result
+// contains the expiry of the client's newest tokens, even if the client has not confirmed them.
 func TestWishIsApplied(t *testing.T) {
 	for asked, most := range map[string]time.Duration{"a": 0, "b": 500 * time.Millisecond} {
 		onTwoNodes(t, 10*time.Minute, func(t *testing.T, c *cluster, a, b *member, p *fakeClient) {
@@ -256,8 +256,9 @@ func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 	})
 }
 
-// An operator's change of a session that is locked while a push is written does not wait. The change
-// is applied after the push. If the store is down too, the node has no record from which to answer.
+// An operator's change of a session that is locked while a push is written does not wait. The
+// change is applied after the push. If the store is down too, the operator gets an error, since the
+// node has no record of the session to return.
 func TestWishOfABusySession(t *testing.T) {
 	for _, up := range []bool{true, false} {
 		onTwoNodes(t, 10*time.Minute, func(t *testing.T, _ *cluster, a, _ *member, p *fakeClient) {
@@ -302,7 +303,7 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 		a.link.set(func() { a.link.deaf = true })
 		end := b.endSession(p.id())
 		check(t, !end.Applied, "ended %+v", end)
-		wait(5 * time.Minute) // if node b sweeps first, it postpones the session by store.Later, to give node a time to renew it
+		wait(5 * time.Minute) // if node b sweeps first, it postpones the session by store.Later, so that the node a has time to renew it
 		p.wantTold(session.EndRevoked)
 	})
 }

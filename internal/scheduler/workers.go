@@ -9,26 +9,27 @@ import (
 )
 
 const (
-	// concurrency is the maximum number of workers that have a slot.
+	// concurrency is the maximum number of workers. It does not count workers that wait for a slow
+	// client for longer than slotPatience.
 	concurrency = 1024
-	// slotPatience is how long a worker keeps its slot while it fires one entry. Minting and
-	// pushing take microseconds, so a worker that needs longer waits for a slow client. The worker
-	// then gives up its slot, so that another worker can start.
+	// slotPatience is how long a worker may take for one entry. Minting and pushing take microseconds,
+	// so a worker that needs longer waits for a slow client. The worker then no longer counts towards
+	// concurrency: it gives up its slot, so that another worker can start.
 	slotPatience = 100 * time.Millisecond
 	// checkAgain is the time between two checks of the workers' progress while entries are
 	// due.
 	checkAgain = 2 * time.Millisecond
-	// fullSpeed is the number of entries that a worker is expected to fire within checkAgain, if no
+	// fullSpeed is the number of entries that a worker is expected to handle within checkAgain, if no
 	// client is slow.
 	fullSpeed = 8
 )
 
-// workers fire the due entries. Each worker takes the most urgent entry out of the queue, fires it,
-// and takes the next until none is due, so that one goroutine and its stack serve many entries. Run
-// starts one worker for each CPU. While entries stay due, Run checks every checkAgain how many
-// entries were fired, since workers may be waiting for slow clients. If they were fewer than one
-// for each worker, Run doubles the workers. If they were fewer than fullSpeed for each worker, Run
-// adds one worker for each CPU.
+// workers do the tasks of the due entries. Each worker takes the most urgent entry out of the
+// queue, calls its method fire, and takes the next entry until none is due. So one goroutine and
+// its stack serve many entries. Run starts one worker for each CPU. While entries stay due, Run
+// checks every checkAgain how many entries were handled, since workers may be waiting for slow
+// clients. If they were fewer than one for each worker, Run doubles the workers. If they were fewer
+// than fullSpeed for each worker, Run adds one worker for each CPU.
 type workers struct {
 	// slots contains one element for each worker that has not exceeded slotPatience.
 	slots   chan struct{}
@@ -74,8 +75,8 @@ func (s *Scheduler) startWorkers(ctx context.Context, now time.Duration) time.Du
 	return next
 }
 
-// work fires entries until none is due. It returns earlier if firing an entry took longer than
-// slotPatience, since it has given up its slot by then.
+// work handles due entries until none is due. It returns earlier if one entry took longer than
+// slotPatience, since the worker has given up its slot by then.
 func (s *Scheduler) work(ctx context.Context) {
 	free := func() { <-s.workers.slots }
 	patience := time.AfterFunc(slotPatience, free)

@@ -62,7 +62,8 @@ func (s *Session) taskToMint(due, expires time.Duration) (Task, time.Duration) {
 	case ahead == 0 || q.granted:
 		return Renew, due
 	case q.underWay:
-		// A request takes less time than `ahead`, so the answer may still come in time.
+		// The renewal waits for the answer until `ahead` after the request, or until `due` if that is
+		// later.
 		if due = max(due, q.requestedAt+ahead); due <= s.graceEnds() {
 			return Renew, due
 		}
@@ -137,7 +138,7 @@ func (s *Session) Want(cause Cause, now Instant) {
 	if p := s.pending; p != nil {
 		p.refused, p.cause, p.retry = true, cause, at
 	}
-	s.renewAt(at, cause) // renewAt keeps the renewal even if the client confirms the pending bundle first
+	s.renewAt(at, cause) // after renewAt, the bundle is minted even if the client confirms the pending bundle first
 }
 
 // SetRole changes the session's RTC role from its next bundle on. It returns false and changes
@@ -150,7 +151,7 @@ func (s *Session) SetRole(r Role) bool {
 	changed := *rtc // the role is changed in a copy, since stored records share the old value
 	changed.Role = r
 	s.Identity.RTC = &changed
-	s.request.granted = false // the approval was for the old role
+	s.request.granted = false // an approval of the old role does not permit the new one
 	return true
 }
 

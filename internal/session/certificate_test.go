@@ -14,8 +14,8 @@ const (
 	certC Fingerprint = 0xC
 )
 
-// rotating returns a world whose node signs with certificate A and spreads a rotation over 5
-// minutes.
+// rotating returns a test session (world). Its node signs with certificate A, and spreads the
+// renewals after a change of the certificate over 5 minutes.
 func rotating(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
 	w := newWorld(t, ttl)
@@ -24,7 +24,7 @@ func rotating(t *testing.T, ttl time.Duration) *world {
 	return w
 }
 
-// rotatingAttached returns a world like rotating, whose client has joined with tokens of an hour.
+// rotatingAttached is like rotating, but the client has joined and has tokens of an hour.
 func rotatingAttached(t *testing.T) *world {
 	t.Helper()
 	w := rotating(t, time.Hour)

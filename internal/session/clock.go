@@ -18,7 +18,8 @@ type (
 	UnixNano int64
 )
 
-// MaxUnix is the last Unix second of the year 9999.
+// MaxUnix is the last second of the year 9999. Check refuses later times, since they are probably
+// in milliseconds.
 const MaxUnix UnixSec = 253402300799
 
 // SecOf returns t in Unix seconds, rounded down.
@@ -75,8 +76,8 @@ var (
 )
 
 // Check returns an error if s, which a client or your back end sent, cannot be in Unix seconds. For
-// a value above MaxUnix the error says that the value looks like milliseconds. If such a value were
-// accepted, the expiry would lie thousands of years ahead. The error does not repeat the number.
+// a value above MaxUnix the error says that the value looks like milliseconds. Read as seconds,
+// such a value would be thousands of years ahead. The error does not repeat the number.
 func (s UnixSec) Check() error {
 	switch {
 	case s < 0:

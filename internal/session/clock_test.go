@@ -15,8 +15,8 @@ func TestUnixSecCheck(t *testing.T) {
 	}
 }
 
-// An expiry in milliseconds is refused, since read as seconds it would claim tokens of the
-// maximum lifetime.
+// An expiry in milliseconds is refused. If it were read as seconds, the client would seem to have
+// tokens of the maximum lifetime.
 func TestResumeExpiryInMilliseconds(t *testing.T) {
 	wantCode(t, Resume{ExpiresAt: 1800000000000}.Check(), CodeBadRequest)
 	wantCode(t, Resume{ExpiresAt: 1800000000}.Check(), "")

@@ -64,8 +64,8 @@ func (s *Session) scheduledRenewal() (time.Duration, Cause) {
 	}
 	before := s.RenewBefore()
 	due := (s.issued.expires - before - Jitter(s.ID, before)).Truncate(tick)
-	// Tokens expire at a whole second, so before this time new tokens would not expire later than
-	// the newest ones. That can be after `due` with tokens of 4 s or less.
+	// Tokens expire at a whole second, so before this time new tokens would not expire later than the
+	// newest ones. With tokens of 4 s or less, this time can be after `due`.
 	return max(due, s.issued.expires-s.Terms.TTL+time.Second), CauseSchedule
 }
 
@@ -110,8 +110,9 @@ func (s *Session) Deadline() time.Duration {
 }
 
 // unreachableAt returns when a detached session is reported as unreachable. A client that renews
-// over HTTP does so before the head start begins, so a client that has not renewed a quarter of the
-// head start later counts as unreachable. A client that was connected shortly before has up to returnGrace to reconnect.
+// over HTTP does so while more than RenewBefore is left until its tokens expire. So a client counts
+// as unreachable when only three quarters of RenewBefore are left. A client that has lost its
+// connection shortly before that time has up to returnGrace to reconnect.
 func (s *Session) unreachableAt() time.Duration {
 	grace := min(returnGrace, max(0, s.issued.expires-s.detachedAt)/2)
 	return min(max(s.issued.expires-s.RenewBefore()*3/4, s.detachedAt+grace), s.issued.expires)
@@ -172,7 +173,7 @@ func (s *Session) mintTask(due time.Duration, cause Cause, now Instant) (Task, C
 	switch {
 	case now.Mono < at:
 		return Wait, ""
-	case task == Renew && !s.Approved(now): // the node acts late, and the grace period has ended
+	case task == Renew && !s.Approved(now): // the node does this task late, and the grace period has ended meanwhile
 		return Deny, cause
 	}
 	return task, cause

@@ -35,9 +35,9 @@ type pending struct {
 
 // delivery records which bundle was minted last, and which one the client has confirmed.
 type delivery struct {
-	// held is the newest bundle of which the node knows that the client has it. issued is the
-	// newest bundle that was minted, at the time issuedAt; pending is nil once the client has
-	// confirmed that bundle. A time of 0 is unknown.
+	// held is the newest bundle that the client is known to have. issued is the newest bundle that was
+	// minted, and issuedAt is when it was minted. pending is nil once the client has confirmed the
+	// newest bundle. A time of 0 is unknown.
 	held     bundle
 	issued   bundle
 	issuedAt UnixSec
@@ -46,7 +46,8 @@ type delivery struct {
 
 	// answered is the seq of the newest bundle that was acked or nacked on this node.
 	answered uint64
-	// A nack causes a new bundle only after nackAfter, and a renew request only after renewAfter.
+	// Before nackAfter, a nack causes no new bundle. Before renewAfter, a client's request to renew
+	// causes none.
 	nackAfter  time.Duration
 	renewAfter time.Duration
 	// silent counts the consecutive pushes without an answer, up to SilentTries+1.
@@ -59,7 +60,7 @@ type delivery struct {
 	// fetched is true if another node gave the newest bundle to the client over HTTP, and the
 	// client has not confirmed it.
 	fetched bool
-	// expiryReported is true if the expiry of the held bundle was reported.
+	// expiryReported is true if the expiry of the client's tokens was reported.
 	expiryReported bool
 }
 
@@ -78,8 +79,8 @@ func (d *delivery) AssumeIssued() {
 	d.issued.seq = max(1, d.issued.seq)
 }
 
-// HeldExpires returns, on the monotonic clock, when the newest tokens expire of which the node
-// knows that the client has them; 0 if unknown.
+// HeldExpires returns the expiry of the newest tokens that the client is known to have, on the
+// monotonic clock; 0 means unknown.
 func (d *delivery) HeldExpires() time.Duration { return d.held.expires }
 
 // Skip leaves one seq unused, because another node may have pushed a bundle with that seq on a
@@ -168,7 +169,7 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	if seq < d.issued.seq || d.pending != nil && d.pending.refused {
 		return false, nil
 	}
-	if d.pending == nil { // the bundle counted as confirmed, or needed no ack, before this nack
+	if d.pending == nil { // before this nack, the bundle counted as confirmed or needed no ack
 		d.pending = &pending{pushedAt: now.Mono}
 	}
 	d.pending.refused, d.pending.cause = true, CauseNack

@@ -11,12 +11,12 @@
 // # A session's life
 //
 //	      join                    resume (a key at least as new
-//	       │                        as the newest proven one)
+//	       │                        as any presented before)
 //	       ▼                      ┌──────────────────────────────┐
 //	┌─────────────┐  connection   │       ┌──────────────┐       │
 //	│  Attached   │──lost─────────┼──────►│   Detached   │───────┘
 //	└──────┬──────┘  silence      │       └──────┬───────┘
-//	       │    ▲────────────────-┘              │ tokens ran out and
+//	       │    ▲────────────────-┘              │ tokens expired and
 //	       │ left, denied,                       │ the resume window
 //	       │ revoked, terms over                 │ passed; or terms over
 //	       ▼                                     ▼
@@ -27,19 +27,19 @@
 // While attached, the newest bundle of tokens is either confirmed or pending:
 //
 //	               due: expires − renewBefore − jitter, on a grid of 50 ms
-//	┌───────────┐   or the client asks (renew)    ┌───────────┐──┐ AckTimeout:
+//	┌───────────┐   or the client sends `renew`   ┌───────────┐──┐ AckTimeout:
 //	│ confirmed │────────────────────────────────►│  pending  │  │ same seq again,
 //	└───────────┘◄────────────────────────────────└───────────┘◄─┘ SilentTries at most,
 //	                          ack                   │  │  ▲       then the connection
-//	                                           nack │  │  │       is given up
+//	                                           nack │  │  │       is closed
 //	                                                ▼  ▼  │
 //	                                             new seq  └ new seq, action "rejoin":
-//	                                                        what the client held ran out
+//	                                                        the client's tokens have expired
 //
 // # Invariants
 //
 //   - Deadline is computed from the state alone. A session that has not ended has
-//     exactly one deadline, and no timer can disagree with it.
+//     exactly one deadline. No timer is set, so none can differ from it.
 //
 //   - A pushed bundle is pending until its ack. Until then it is pushed again, under
 //     the same seq, or replaced by one with a higher seq.
@@ -51,11 +51,11 @@
 //     connection whose client stays silent.
 //
 //   - seq rises by one with each bundle and never falls. A bundle never expires
-//     before the one before it or after Terms.Until, and its lifetime never
+//     before the previous bundle, and never after Terms.Until. Its lifetime never
 //     exceeds MaxLifetime.
 //
 //   - epoch rises with each attachment. Messages on the connection of an older
-//     attachment change nothing, and neither does the loss of that connection.
+//     attachment change nothing. The loss of that connection changes nothing, either.
 //
 //   - If your back end approves renewals, a bundle is minted only with its approval, or
 //     in the grace period after the last approval (Policy.ApprovalGrace). The approval

@@ -45,7 +45,8 @@ var ErrUnknown = Errorf(CodeUnknownSession, "this session and key are not known 
 // project.
 var ErrNotOpen = Errorf(CodeUnknownSession, "no such session is open; see GET /v1/sessions")
 
-// Refusals of tokens that the credential grants, for requests with and without a session.
+// These errors refuse tokens although the credential grants them. They are for requests with and
+// without a session.
 var (
 	ErrRevoked = Errorf(CodeForbidden, "access was revoked")
 	ErrDenied  = Errorf(CodeForbidden, "your back end does not allow this")

@@ -25,7 +25,7 @@ func EventTypes() []EventType {
 type Event struct {
 	// ID is the same for every delivery of the event, from any node: "<session>-joined",
 	// "<session>-unreachable-<seq>", "<session>-ended", "<session>-expired-<seq>". It is printable
-	// ASCII without a dot, since a dot ends the id in the signed text.
+	// ASCII without a dot, since a dot marks the end of the ID in the text that webhooks sign.
 	ID      string
 	Type    EventType
 	At      UnixMilli

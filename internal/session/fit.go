@@ -8,7 +8,7 @@ const maxEpoch = 1 << 52
 
 // Check returns an error if a record from the store contains values that no node writes. With such
 // values the session could not be renewed, or calculations with its times would overflow. The error
-// contains numbers, but no names.
+// contains numbers, but no names of users or channels.
 func (r *Record) Check() error {
 	switch {
 	case r.Session == "" || r.App == "":

@@ -86,7 +86,7 @@ func notGranted(field string) *Error {
 // name in Accounts. Patterns in Accounts do not match uids.
 func (g *Grant) coversUser(r *RTC) bool {
 	switch {
-	case r.Account == "" && r.UID == 0: // the token would work for any uid
+	case r.Account == "" && r.UID == 0: // the token works for every uid, so only the grant of uid 0 permits it
 		return covers(g.UIDs, "0")
 	case r.Account == "" || isUID(r.Account):
 		return covers(g.UIDs, r.User()) || slices.Contains(g.Accounts, r.User())

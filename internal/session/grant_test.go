@@ -19,9 +19,9 @@ func TestAccountOfDigits(t *testing.T) {
 		{[]string{"*"}, nil, RTC{Account: "4294967295"}, false},
 		{[]string{"*"}, nil, RTC{UID: 1001}, false},
 		{[]string{"*"}, []string{"7"}, RTC{Account: "1001"}, false},
-		{[]string{"1001"}, nil, RTC{Account: "1001"}, true}, // the account's full name permits it
+		{[]string{"1001"}, nil, RTC{Account: "1001"}, true}, // a grant of the account's full name permits the token
 		{[]string{"1001"}, nil, RTC{UID: 1001}, true},
-		{nil, []string{"1001"}, RTC{Account: "1001"}, true}, // the uid permits it, since the token is the same
+		{nil, []string{"1001"}, RTC{Account: "1001"}, true}, // a grant of the uid permits the token, since a token for the uid is the same
 		{nil, []string{"10*"}, RTC{Account: "1001"}, true},
 		{nil, []string{"1002"}, RTC{UID: 1001}, false},
 		// These accounts are not uids, so their tokens differ from those of all uids.

@@ -82,7 +82,7 @@ func (h *history) mint() Tokens {
 	return Tokens{RTM: "t", ExpiresAt: expiresAt, Certificate: h.signer.Certificate}
 }
 
-// took compares a push that the client received with the previous one.
+// took checks a push that the client received against the previous push.
 func (h *history) took(p Push) {
 	switch {
 	case p.Seq < h.last.Seq || p.Seq > h.last.Seq+1:
@@ -245,8 +245,8 @@ func (h *history) Move(t *rapid.T) {
 	}
 }
 
-// Step sets the wall clock forward. Another test sets it back, and there MaxLifetime limits the
-// tokens.
+// Step sets the wall clock forward. It never sets the clock back, since then only MaxLifetime would
+// limit the tokens, which another test checks.
 func (h *history) Step(t *rapid.T) {
 	step := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "step"))
 	h.lead += step
@@ -267,7 +267,8 @@ func (h *history) Check(t *rapid.T) {
 	if d := h.s.Deadline(); h.s.State() == Attached && h.s.outdated() && !h.s.Unconfirmed() && d > max(h.now.Mono, h.signer.Since+h.policy.CertificateSpread) {
 		t.Fatalf("signed with %s, and due in %s only", h.s.issued.certificate, d-h.now.Mono)
 	}
-	// One more AckTimeout is allowed, since a bundle may have been added when the tokens expired.
+	// One more AckTimeout is allowed, since another bundle may have been minted when the tokens
+	// expired.
 	if h.s.State() == Attached && h.unheard != 0 && h.now.Mono-h.unheard > (SilentTries+1)*h.policy.AckTimeout {
 		t.Fatalf("no answer for %s, and the connection stands", h.now.Mono-h.unheard)
 	}

@@ -67,7 +67,7 @@ type RTM struct {
 }
 
 // Chat requests a Chat token for one user. An empty UserID requests the application token, which
-// only the classic endpoints can return.
+// only the endpoints of the classic token servers can return.
 type Chat struct {
 	UserID string
 }

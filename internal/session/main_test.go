@@ -10,7 +10,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a session with simulated clocks, whose tokens are empty.
+// world is a session with simulated clocks. Its tokens are empty strings.
 type world struct {
 	t      *testing.T
 	policy Policy
@@ -37,7 +37,8 @@ func newWorld(t *testing.T, ttl time.Duration) *world {
 	return w
 }
 
-// rebuilt returns a world whose node has no record of the session, only its resume key.
+// rebuilt returns a test session (world) that its node has restored from the resume key alone,
+// without a record.
 func rebuilt(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, time.Hour)
@@ -45,7 +46,7 @@ func rebuilt(t *testing.T) *world {
 	return w
 }
 
-// attached returns a world whose client has joined, with tokens of this lifetime.
+// attached returns a test session (world) whose client has joined, with tokens of this lifetime.
 func attached(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
 	w := newWorld(t, ttl)
@@ -109,7 +110,7 @@ func (w *world) renew() Push {
 	return w.issue(CauseSchedule)
 }
 
-// nack refuses a bundle. It returns whether the nack counts.
+// nack refuses a bundle. It returns the result of Session.Nack.
 func (w *world) nack(seq uint64) bool {
 	w.t.Helper()
 	news, err := w.s.Nack(seq, w.now)

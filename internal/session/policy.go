@@ -15,7 +15,8 @@ const MaxLifetime = 24 * time.Hour
 // closed as dead.
 const SilentTries = 2
 
-// Bounds of the head start if Policy.RenewBefore is zero.
+// If Policy.RenewBefore is zero, these bounds limit how long before their expiry tokens are
+// renewed.
 const (
 	minRenewBefore = 45 * time.Second
 	maxRenewBefore = 5 * time.Minute
@@ -30,7 +31,7 @@ type Policy struct {
 	DefaultFormat Format
 	// MaxSession is the maximum duration of a session.
 	MaxSession time.Duration
-	// RenewBefore is the head start: how long before their expiry tokens are renewed. Zero means a
+	// RenewBefore is how long before their expiry tokens are renewed (the head start). Zero means a
 	// tenth of their lifetime, but at least 45 s and at most 5 min. HeadStart limits the result to
 	// half the lifetime.
 	RenewBefore time.Duration
@@ -39,10 +40,10 @@ type Policy struct {
 	// ResumeWindow is how long a session stays open after its connection was lost. The session
 	// stays open longer if its tokens have not expired by then.
 	ResumeWindow time.Duration
-	// ApprovalAhead is how long before a renewal the node requests approval, limited to half the
-	// head start. It must be longer than a request can take. Zero means that no approval is
-	// required. ApprovalGrace is how long sessions are renewed while your back end does not answer;
-	// the time runs from one token lifetime after the last approval.
+	// ApprovalAhead is how long before a renewal the node requests approval; at most half of what
+	// HeadStart returns. It must be longer than a request can take. Zero means that no approval is
+	// required. ApprovalGrace is how long sessions are renewed while your back end does not answer.
+	// The time begins when one token lifetime has passed since the last approval.
 	ApprovalAhead, ApprovalGrace time.Duration
 	// CertificateSpread is the time over which the node, after a change of the signing certificate,
 	// renews the sessions with tokens of older certificates; 0 to MaxLifetime.
@@ -76,7 +77,7 @@ func (p *Policy) Check() error {
 	switch {
 	case p.MinTTL < 3*time.Second:
 		// Tokens live up to a second less than their TTL, since expiries are rounded down to whole
-		// seconds, and half of the remaining time is the head start.
+		// seconds. They may be renewed when half of this time is left.
 		return errors.New("min-ttl: want at least 3s, or tokens would be due again as soon as they are made")
 	case p.MaxTTL < p.MinTTL || p.MaxTTL > MaxLifetime:
 		return fmt.Errorf("max-ttl: want min-ttl (%s) to %s, Agora's limit; have %s", p.MinTTL, MaxLifetime, p.MaxTTL)
@@ -118,8 +119,9 @@ func fraction(id string) float64 {
 	return float64(h.Sum64()>>11) / (1 << 53)
 }
 
-// Jitter returns how much earlier than its head start a session renews: between 0 and half the head
-// start. So sessions that were joined together do not all renew at the same time.
+// Jitter returns how much earlier than HeadStart says a session is renewed: between 0 and half of
+// renewBefore, derived from the session's id. So sessions that were joined together are not all
+// renewed at the same time.
 func Jitter(id string, renewBefore time.Duration) time.Duration {
 	return time.Duration(fraction(id) * float64(renewBefore/2))
 }

@@ -25,8 +25,7 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	must(t, good.Check())
 	for name, spoil := range map[string]func(*Policy){
 		"token-ttl, min-ttl, max-ttl": func(p *Policy) { p.TTL += time.Millisecond },
-		// A head start of half a second would be rounded down to 0, and tokens would be renewed
-		// when they expire.
+		// Half a second would be rounded down to 0, and tokens would be renewed only when they expire.
 		"renew-before: want whole seconds": func(p *Policy) { p.RenewBefore = 500 * time.Millisecond },
 		"min-ttl":                          func(p *Policy) { p.MinTTL = 3*time.Second - 1 },
 		"max-ttl":                          func(p *Policy) { p.MaxTTL = 25 * time.Hour },
@@ -51,7 +50,7 @@ func TestExplicitRenewBeforeIsAtMostHalfTheLife(t *testing.T) {
 	equal(t, "head start of 30 s", p.HeadStart(30*time.Second), 15*time.Second)
 }
 
-// The jitter is spread evenly over its whole range, from 0 to half the head start.
+// The jitter is spread evenly over its whole range, from 0 to half of renewBefore.
 func TestJitterSpreadsSessions(t *testing.T) {
 	const n = 10_000
 	var tenths [10]int
@@ -88,7 +87,7 @@ func TestScheduledRenewalsExtendTheTokens(t *testing.T) {
 		for i := range 500 {
 			w := newWorld(t, 10*time.Second)
 			w.s.ID, w.s.Terms.TTL = time.Duration(i).String(), ttl
-			w.pass(time.Duration(i%100) * 10 * time.Millisecond) // a different part of a second
+			w.pass(time.Duration(i%100) * 10 * time.Millisecond) // so that each round begins at another fraction of a second
 			newest := w.attach().Tokens.ExpiresAt
 			expiresAt := w.renew().Tokens.ExpiresAt
 			require(t, expiresAt > newest, "ttl %s, session %s: new tokens expire at %d, as the newest", ttl, w.s.ID, expiresAt)

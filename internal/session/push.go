@@ -26,7 +26,7 @@ type Joined struct {
 	// Key is the new resume key, encrypted by Sealer.Seal.
 	Key     string
 	Resumed bool
-	// RenewBefore is the head start of the renewals, in whole seconds.
+	// RenewBefore is how long before their expiry the tokens are renewed, in whole seconds.
 	RenewBefore time.Duration
 }
 

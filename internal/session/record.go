@@ -72,7 +72,7 @@ func Restore(r Record, policy *Policy, now Instant) *Session {
 	switch r.State {
 	case Detached:
 		if r.DetachedAt == 0 {
-			break // the time is unknown, so detachedAt keeps the value from New, which is now
+			break // the time is unknown, so detachedAt keeps the current time, which New has set
 		}
 		s.detachedAt = min(now.Mono, now.atMilli(r.DetachedAt))
 	case Ended:

@@ -78,7 +78,7 @@ type Session struct {
 	detachedAt    time.Duration
 	// After a failed renewal, the next attempt waits until notBefore.
 	notBefore time.Duration
-	// renewBy is when a renewal is due that must not wait for the schedule, or 0 if there is none.
+	// renewBy is the time of a renewal that must not wait for the schedule, or 0 if there is none.
 	// renewCause is its cause; it is empty if a scheduled renewal was moved to an earlier time.
 	renewBy    time.Duration
 	renewCause Cause
@@ -110,7 +110,8 @@ func (s *Session) State() State { return s.state }
 // Unreachable reports whether the session is detached and was reported as unreachable.
 func (s *Session) Unreachable() bool { return s.unreachable }
 
-// RenewBefore returns the head start of the session's renewals, in whole seconds.
+// RenewBefore returns how long before their expiry the session's tokens are renewed, in whole
+// seconds.
 func (s *Session) RenewBefore() time.Duration { return s.policy.HeadStart(s.Terms.TTL) }
 
 // Ending returns the message that tells the client about the session's end.
@@ -158,7 +159,7 @@ func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	case seq >= s.issued.seq:
 		s.held = s.issued
 	}
-	if seq > s.issued.seq { // another node signed the bundle, perhaps with another certificate
+	if seq > s.issued.seq { // another node signed the bundle, so its certificate is unknown
 		s.issued.seq = seq
 		s.issued.certificate, s.held.certificate = 0, 0
 	}
@@ -212,7 +213,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.issuedAt = now.Sec()
 	s.renewCause, s.request = "", request{owed: s.NeedsApproval()}
 	s.minted, s.renewBy, s.notBefore, s.unreachable, s.tokensExpired, s.fetched = true, 0, 0, false, false, false
-	s.detachedAt = now.Mono // a client that renews over HTTP is alive, so its session counts as detached from now on
+	s.detachedAt = now.Mono // a client that renews over HTTP is alive, so the resume window begins again
 	switch cause {
 	case CauseNack:
 		s.nackAfter = now.Mono + s.policy.AckTimeout

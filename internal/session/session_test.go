@@ -131,8 +131,8 @@ func TestRenewMessages(t *testing.T) {
 	w.nextAfter(renewEvery, Renew, CauseRenew)
 }
 
-// An operator's changes cause at most one bundle for each renewEvery. A new role needs another
-// approval.
+// An operator's changes cause at most one bundle for each renewEvery. A bundle with a new role
+// needs another approval.
 func TestOperatorsChanges(t *testing.T) {
 	w := attached(t, time.Hour)
 	w.s.Identity.RTC, w.s.Terms.MayPublish = &RTC{Channel: "c"}, true

@@ -290,7 +290,7 @@ func (s *clients) ack(c *call) error {
 }
 
 func (s *clients) answerClose(c *call) error {
-	_ = s.write(c, frame(opClose, closeOverload, true)) // the write fails if the server has closed the connection
+	_ = s.write(c, frame(opClose, closeOverload, true)) // the error is ignored: the server may have closed the connection already
 	return nil
 }
 

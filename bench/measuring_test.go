@@ -62,7 +62,7 @@ type usage struct {
 	seconds           float64
 }
 
-// use returns what the server used while the function `do` ran, without what an idle server uses in that time.
+// use returns what the server used while the function `do` ran. It subtracts what an idle server uses in that time.
 func (m *measuring) use(do func() error) (usage, error) {
 	before := m.used()
 	if err := do(); err != nil {

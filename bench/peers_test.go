@@ -19,7 +19,7 @@ type server struct {
 	title   string // name in the table
 	start   starter
 	dialect dialect
-	redis   bool   // whether it gets a Redis of its own
+	redis   bool   // whether the server gets a Redis of its own
 	measure string // names of measurements, which are keys of `measures`
 }
 

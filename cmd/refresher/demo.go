@@ -38,7 +38,7 @@ func (c *demoCommand) Run(from *sources) (err error) {
 	// SIGHUP means that the terminal was closed. The demo stops then, so that it removes its temporary files.
 	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP)
 	defer release()
-	if strings.HasPrefix(string(c.Listen), ":") { // a port without a host would mean all interfaces
+	if strings.HasPrefix(string(c.Listen), ":") { // a port without a host would mean all interfaces, but the demo is for this machine only
 		c.Listen = "127.0.0.1" + c.Listen
 	}
 	if strings.HasPrefix(string(c.Listen), "unix:") {
@@ -116,7 +116,7 @@ func (c *demoCommand) makeUp() *signer {
 	}
 	c.AppID, c.AppCertificate = randomID(), randomID()
 	if c.SessionSecret == "" {
-		c.SessionSecret = randomID() // by default the secret is derived from the certificate, and a rotation would invalidate all resume keys
+		c.SessionSecret = randomID() // otherwise the secret would be derived from the certificate, and a rotation would invalidate all resume keys
 	}
 	return newSigner(c.AppCertificate)
 }

@@ -40,7 +40,7 @@ func (o *operator) base() (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), "/v1/ws"), nil
 }
 
-// ask sends a request with a JSON body, or without a body if that is empty, and decodes the answer into `into`. It
+// ask sends a request with a JSON body, or without a body if `body` is empty. It decodes the answer into `into`, and
 // returns a *refusalError if the status is not 200.
 func (o *operator) ask(method, path, body string, into any) error {
 	base, err := o.base()

@@ -30,8 +30,7 @@ type nameOf func(flag string) string
 // flagName is the nameOf of settings that come from flags or variables.
 func flagName(flag string) string { return "--" + flag }
 
-// resolve replaces the certificate by the content of its file, if one is set, and checks the App ID and the
-// certificates.
+// resolve checks the App ID and the certificates. If the certificates are in a file, it reads them from there first.
 func (c *credentials) resolve(name nameOf) error {
 	c.AppID = strings.TrimSpace(c.AppID)
 	if c.AppID != "" {

@@ -163,7 +163,8 @@ func variablesOf(command *kong.Node) (names []string) {
 	return names
 }
 
-// closest returns the most similar name, or an empty text if in each name more than a fifth of the letters differ.
+// closest returns the name that is most similar to the text. It returns an empty text if every name differs in more
+// than a fifth of the letters.
 func closest(text string, names []string) string {
 	best, least := "", len(text)/5+1
 	for _, name := range names {

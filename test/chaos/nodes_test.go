@@ -91,7 +91,7 @@ const pausedTTL = 32 * time.Second
 const pastLease = 13 * time.Second
 
 // A node hangs, and its calls move to other nodes. When the node continues, it still believes that it owns their
-// sessions. It must find out that it does not, and must leave the sessions alone.
+// sessions. It must find out that other nodes own them now, and must leave them alone.
 func TestPausedNode(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

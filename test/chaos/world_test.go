@@ -45,8 +45,8 @@ func (w *world) say(format string, args ...any) {
 	w.t.Logf("%5.1fs  %s", time.Since(w.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// fault logs the fault that is about to happen, and returns the tallies of the calls. After it, the nodes' method Await
-// ignores earlier log lines.
+// fault logs the fault that is about to happen, and returns the tallies of the calls. From then on, the nodes' method
+// Await ignores earlier log lines.
 func (w *world) fault(format string, args ...any) []calls.Tally {
 	w.t.Helper()
 	w.say(format, args...)

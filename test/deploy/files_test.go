@@ -93,8 +93,8 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s: %s: read-only: %v, %v", name, v.Source, v.ReadOnly, err)
 			}
 		}
-		// Compose copies a config or a secret into the container unless it is a file, and fails if the container's file
-		// system is read-only.
+		// Unless a config or a secret is a file, Compose copies it into the container. The copy fails if the
+		// container's file system is read-only.
 		for _, c := range s.Configs {
 			if p.Configs[c.Source].File == "" {
 				t.Errorf("%s cannot read %s, which is not a file", name, c.Source)

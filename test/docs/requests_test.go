@@ -263,7 +263,7 @@ func (p *player) refusals(session, key string) {
 	everything := func(settings, auth string, status int, may func(operation) bool) {
 		p.t.Helper()
 		p.node = startNode(p.t, settings)
-		p.node.request("GET", p.node.public()+"/rtm/ana", "", "") // this request uses up the one that --address-rate allows
+		p.node.request("GET", p.node.public()+"/rtm/ana", "", "") // this request uses up the only one that --address-rate allows
 		for _, o := range operations() {
 			if path, body := o.sample(); may(o) {
 				_, _ = p.send(status, o.method, path, body, auth)

@@ -84,7 +84,7 @@ type play struct {
 	bound map[string]any
 	shell map[string]string
 
-	request func() reply // it sends the HTTP request that the lines so far describe; nil if they describe none
+	request func() reply // sends the HTTP request that the lines so far describe; nil if they describe none
 	looks   bool         // true if the request changes nothing, so that it may be repeated
 	reply   *reply
 
@@ -336,11 +336,11 @@ func (p *play) same(field string, written, said any) error {
 	switch {
 	case reflect.TypeOf(written) != reflect.TypeOf(said):
 		return different
-	case slices.Contains(varying, field), field == "version" && number: // a session's version is a time; a token's is a text
+	case slices.Contains(varying, field), field == "version" && number: // a session's version is a time, which varies; a token's version is a text
 		return nil
-	case field == "why": // the text may contain a time
+	case field == "why": // the text may contain a time, so digits are ignored
 		written, said = digits.ReplaceAllString(fmt.Sprint(written), ""), digits.ReplaceAllString(fmt.Sprint(said), "")
-	case repeated[field] != "" && !(field == "id" && number): // a privilege's id is a number
+	case repeated[field] != "" && !(field == "id" && number): // a privilege's id is a number, which is the same in every run
 		return p.bind(repeated[field], written, said)
 	}
 	if written != said {

@@ -1,6 +1,6 @@
-// Package generated holds the parts of documents that are written from the code. A test
-// calls Block with what the code says: it fails if the document says something else. With
-// the flag -update, as go generate gives it, Block writes the document instead.
+// Package generated keeps parts of documents equal to the code from which they follow. A test calls Block with the
+// content that follows from the code, and Block fails the test if the document has other content. With the flag
+// -update, which go generate sets, Block writes the content into the document instead.
 package generated
 
 import (

@@ -18,8 +18,8 @@ const Patience = 90 * time.Second
 
 const tailLines = 40
 
-// DrainWindow is the drain window of nodes unless their flags set another. It is shorter than
-// in a deployment.
+// DrainWindow is the drain window of nodes unless their flags set another. It is shorter than in a deployment, so that
+// nodes stop quickly.
 const DrainWindow = 2 * time.Second
 
 // Node is one `refresher serve` process on one address, over all its runs. Only the test's goroutine may use its

@@ -2,7 +2,7 @@
 // a process of its own.
 //
 //   - Start runs a program. On Linux the program dies with the test binary, even if that is
-//     killed. With Command.Guarded the program and its children do so on any system.
+//     killed. With Command.Guarded the program and its children die with it on any system.
 //   - Journal keeps a program's output, and lets a test wait for a line of it.
 //   - Port and Address find a free port.
 //   - CPU, Resident and Slab measure what programs and the kernel use, on Linux.

@@ -30,7 +30,7 @@ func (p *proxy) hold() *calls.Calls {
 }
 
 // Calls continue through a proxy while the proxy is reloaded, a node is replaced as in a deployment, and a node is
-// killed. No call-second is lost.
+// killed. No call is without valid tokens at any time.
 func TestCalls(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		redis := redistest.Start(t)

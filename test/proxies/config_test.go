@@ -124,7 +124,7 @@ func TestUnixSocketUnderAPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	// The workers of nginx may run as another user than the test.
+	// The workers of nginx may run as another user than the test, so other users must be able to open the folder.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func TestHTTP(t *testing.T) {
 			{"GET", "/rtc/a%2Fb%20c/publisher/uid/1/", "", 400, `"error"`},
 			{"POST", "/getToken", getToken, 200, `"token":"007`},
 			{"GET", "/metrics", "", 404, ""},
-			// The credential in this path is of a form that UIKits send. The nodes accept no credential there.
+			// Some UIKits put a credential into a path of this form. The nodes do not accept a credential in a path.
 			{"GET", "/with/" + secret + "/rtc/c/publisher/uid/7/?credential=" + secret, "", 404, ""},
 		} {
 			status, text, err := p.ask("127.0.0.2", c.method, c.path, c.body, "Authorization", "Bearer "+secret)
@@ -102,8 +102,8 @@ func TestClientAddress(t *testing.T) {
 	})
 }
 
-// If a node refuses the connection, the proxy sends the request to the other node, with its body. Caddy 2.6 cannot do
-// so, since it has closed the body by then: it answers 502 until it knows that the node is gone.
+// If a node refuses the connection, the proxy sends the request, with its body, to the other node. Caddy 2.6 cannot
+// send the body again, since it has already closed it: it answers 502 until it knows that the node is gone.
 func TestRefusedConnections(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 2)

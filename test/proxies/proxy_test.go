@@ -223,7 +223,7 @@ func (p *proxy) reloaded() {
 	p.t.Helper()
 	from := p.log.Len()
 	p.kind.reload(p)
-	if p.kind != &caddy { // Caddy's command itself waits for the reload
+	if p.kind != &caddy { // Caddy's command returns only when the reload is done
 		p.await(from, p.kind.ready)
 	}
 }

@@ -31,14 +31,14 @@ type Proxy struct {
 	opened    int
 
 	mu    sync.Mutex
-	conns map[*net.TCPConn]struct{} // clients' and servers' connections
+	conns map[*net.TCPConn]struct{} // connections to clients and to the server
 }
 
 // StartProxy runs a proxy in front of the server at the address, on a port of its own.
 func StartProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
 	p := &Proxy{t: t, upstream: upstream, conns: make(map[*net.TCPConn]struct{})}
-	// toxiproxy.NewProxy would need a logger.
+	// toxiproxy.NewProxy is not used here, since it would need a logger.
 	p.toxics = toxiproxy.NewToxicCollection(new(toxiproxy.Proxy))
 	t.Cleanup(p.close)
 	const tries = 10

@@ -61,7 +61,7 @@ func TestReleaseFiles(t *testing.T) {
 			t.Errorf("the packages have no %s", folder)
 		}
 	}
-	command := regexp.MustCompile(`(?m)^ +cmd: (\S+)$`).FindStringSubmatch(text)[1] // GoReleaser runs this command in the folder dist
+	command := regexp.MustCompile(`(?m)^ +cmd: (\S+)$`).FindStringSubmatch(text)[1] // GoReleaser runs this command in the folder dist, so the path is relative to dist
 	if _, err := os.Stat(filepath.Join("../../.bin/release", command)); err != nil || !strings.Contains(text, "\ndist: .bin/release\n") {
 		t.Errorf("the bill of materials is made by %s: %v", command, err)
 	}

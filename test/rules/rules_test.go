@@ -90,7 +90,7 @@ func TestMetricsExist(t *testing.T) {
 	metrics := read(t, root+"/docs/operate/metrics.md") // this table is generated from the code
 	for _, name := range regexp.MustCompile(`[:\w]*\brefresher_\w+`).FindAllString(read(t, folder+"/refresher.rules.yml"), -1) {
 		if strings.Contains(name, ":") {
-			continue // a series that a rule records
+			continue // a rule records this series, so no node has it
 		}
 		name = strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count")
 		if !strings.Contains(metrics, "`"+name+"`") {

@@ -1,5 +1,6 @@
 // Command load makes many calls to a service, and checks that each of them always has valid tokens; see go run
-// ./tools/load --help and docs/operate/scaling.md. It exits with code 1 if a call lost its tokens or never had any.
+// ./tools/load --help and docs/operate/scaling.md. It exits with code 1 if a call lost its tokens,
+// never had any, or was refused.
 package main
 
 import (
@@ -71,7 +72,7 @@ func (c *command) run(ctx context.Context, out io.Writer) error {
 	return verdict(r)
 }
 
-// verdict returns an error if a call lost its tokens or never had any.
+// verdict returns an error if a call lost its tokens or never had any, if a seq fell, or if the service refused a call.
 func verdict(r generator.Report) error {
 	switch {
 	case r.RanOut > 0:
@@ -90,8 +91,8 @@ func verdict(r generator.Report) error {
 	return nil
 }
 
-// credentials returns a function for the credential of each call: a generated one, or the one of the flags. It is nil
-// if there is neither.
+// credentials returns a function that returns the credential of each call: the credential of the flags, or one that is
+// signed with the secret of the flags. The function is nil if the flags have neither.
 func (c *command) credentials() func(n int) (string, error) {
 	switch {
 	case c.Credential != "":

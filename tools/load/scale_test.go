@@ -51,7 +51,7 @@ type scale struct {
 	redis      *redistest.Server
 	generators []*loader
 	rows       []*row
-	note       string // what the limits of the machine have changed
+	note       string // says whether the limits of the machine have changed the number of nodes
 }
 
 // killed is the number of the node that is killed.
@@ -128,7 +128,7 @@ func (s *scale) start() {
 // nodesFor returns the number of nodes, and a note if that is more than requested: when one node is killed, the others
 // must have file descriptors for all calls.
 func nodesFor(calls, nodes, files int) (int, string) {
-	const reserve = 1024 // the most that a node keeps free of clients
+	const reserve = 1024 // the largest number of file descriptors that a node does not use for clients
 	asked, each := nodes, (files-reserve)*99/100
 	for (nodes-1)*each < calls {
 		nodes++

@@ -128,7 +128,7 @@ func (r *run) folder(folder string, files []string) error {
 			return fmt.Errorf("tests fail without any change: %w\n%s", err, output)
 		}
 	}
-	patience := 3*time.Since(began) + 20*time.Second // a mutant whose tests take longer is in an endless loop
+	patience := 3*time.Since(began) + 20*time.Second // if the tests of a mutant take longer, the mutant has an endless loop
 
 	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
 	defer cancel()

@@ -25,7 +25,7 @@ type Config struct {
 	AppID string
 	// Version is the version of the service, which the page shows.
 	Version string
-	// TTL is the lifetime of tokens for a page that asks for none.
+	// TTL is the lifetime of tokens if the page requests no other lifetime.
 	TTL time.Duration
 	// MinTTL and MaxTTL are the shortest and longest lifetime that the service grants.
 	MinTTL, MaxTTL time.Duration

@@ -170,7 +170,7 @@ func TestEdgesAreCounted(t *testing.T) {
 	if err := page.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	for status := 0; status != http.StatusSwitchingProtocols; { // until the demo has noticed that the page has gone
+	for status := 0; status != http.StatusSwitchingProtocols; { // wait until the demo has noticed that the page has gone
 		_, status, _ = dial(t, server, server.URL)
 	}
 }
@@ -196,5 +196,5 @@ func TestCloseEndsTheConnectionsAtOnce(t *testing.T) {
 	if _, status, _ := dial(t, server, server.URL); status != http.StatusServiceUnavailable {
 		t.Errorf("after that: %d", status)
 	}
-	d.Close() // closing twice does no harm
+	d.Close() // a second Close must do no harm
 }

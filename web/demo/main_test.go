@@ -54,7 +54,7 @@ func newDemo(t *testing.T, change func(*Config)) *Demo {
 // atAgora configures a demo whose calls run through Agora.
 func atAgora(c *Config) { c.Real, c.Edge = true, nil }
 
-// metrics is the endpoint that the service would pass.
+// metrics stands for the metrics endpoint that the service passes to Demo.Handler.
 var metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "refresher_sessions 2\n")
 })

@@ -2,10 +2,11 @@ package demo
 
 import "strings"
 
-// policy is the Content-Security-Policy of a page with the stand-in: it may load files from its
-// own origin only, and connect only to that. In connect-src, 'self' includes WebSockets to the
-// page's own host and port, by CSP Level 3, and in Chromium, Firefox and Safari 15.4. Video
-// elements get their MediaStreams by srcObject, which no directive restricts.
+// policy is the Content-Security-Policy of a page whose calls run through the stand-in for Agora's
+// edge. The page may load files only from its own origin, and connect only to its own origin. In
+// connect-src, 'self' includes WebSockets to the page's own host and port, by CSP Level 3, and in
+// Chromium, Firefox and Safari 15.4. Video elements get their MediaStreams by srcObject, which no
+// directive restricts.
 //
 // With require-trusted-types-for, an assignment of a plain string to innerHTML or a similar
 // property throws. The page makes its elements by createElement and textContent.

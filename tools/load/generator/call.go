@@ -68,7 +68,7 @@ func (c *call) event() client.Step {
 	}
 	switch {
 	case c.generator.isOver() && c.machine.State() == client.Live:
-		c.end() // the expiry of its tokens does not count after the end
+		c.end() // from here on, an expiry of the tokens does not count
 		c.taking = nil
 		return c.machine.Leave(time.Now())
 	case c.generator.isOver() && c.machine.State() != client.Leaving:
@@ -103,7 +103,7 @@ func (c *call) due(now time.Time) client.Step {
 	return c.machine.Wake(now)
 }
 
-// do executes a step of the machine.
+// do executes a step that the client's state machine has returned.
 func (c *call) do(s client.Step) {
 	if s.Lost != "" || s.End != nil {
 		c.lost(s)

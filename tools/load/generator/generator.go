@@ -162,7 +162,8 @@ func (g *Generator) isOver() bool {
 // a connection takes a millisecond instead of 20 µs.
 const callsPerSource = 5000
 
-// source returns the loopback address 127.x.y.z of call n. Each process uses other addresses.
+// source returns the loopback address 127.x.y.z of call n. The address contains the process id, so that several
+// generators on one machine have different addresses.
 func source(n int) *net.TCPAddr {
 	pid := os.Getpid()
 	return &net.TCPAddr{IP: net.IPv4(127, byte(1+pid>>8%254), byte(pid), byte(1+n/callsPerSource))}

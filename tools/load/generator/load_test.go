@@ -122,7 +122,7 @@ func (s *service) admit(expiresAt string) {
 }
 
 func (s *service) close(code protocol.CloseCode) {
-	_, _ = s.conn.Write([]byte{0x88, 2, byte(code >> 8), byte(code & 0xff)}) // the write fails if the client has closed the connection
+	_, _ = s.conn.Write([]byte{0x88, 2, byte(code >> 8), byte(code & 0xff)}) // the error is ignored: the client may have closed the connection already
 }
 
 // play runs calls against a simulated service. Each script is the service's end of one connection, in the order of the

@@ -89,7 +89,7 @@ func TestARefusedConnectionGoesToAnotherNode(t *testing.T) {
 	}
 }
 
-// Each source address has as many calls as there are ports that Linux finds at once, or fewer.
+// No source address has more calls than the number of ports that Linux finds quickly.
 func TestCallsShareASourceWithFew(t *testing.T) {
 	calls := make(map[string]int)
 	for n := range MaxCalls {

@@ -94,7 +94,7 @@ func accepted(head []byte) error {
 	return errNoPage
 }
 
-// refusedError is the refusal of a handshake. Its name is for the report.
+// refusedError means that the service refused a handshake. The report counts it under its name.
 type refusedError struct{ name string }
 
 func (e *refusedError) Error() string { return "refused: " + e.name }
@@ -148,7 +148,7 @@ func (w *wire) next() ([]byte, error) {
 			if len(payload) >= 2 {
 				w.closedBy = protocol.CloseCode(binary.BigEndian.Uint16(payload))
 			}
-			_ = w.send(opClose, payload) // the write fails if the connection is closed already
+			_ = w.send(opClose, payload) // the error is ignored: the connection may be closed already
 			return nil, net.ErrClosed
 		}
 	}

@@ -7,10 +7,12 @@ import "time"
 // machine before you order hardware. A comment such as "cpu-µs/renewal" is the name of the figure in the output of that
 // command.
 
-// go -C bench test -run '^$' -bench 'Peers/1/refresher$' -benchtime 1x
+// These costs are measured by:
 //
-// The costs of connections and refusals are measured on a busy node, as in a storm (the rows
-// "busy"). The costs of renewals and heartbeats include waking up an idle node for each of them.
+//	go -C bench test -run '^$' -bench 'Peers/1/refresher$' -benchtime 1x
+//
+// The costs of connections and refusals are measured on a busy node, as in a reconnect
+// storm (the rows "busy"). The costs of renewals and heartbeats include waking up an idle node for each of them.
 const (
 	nodeJoinMicros      = 175.0 // a join on a busy node: a connection with its first answer
 	nodeResumeMicros    = 263.0 // a resume on a busy node
@@ -21,7 +23,7 @@ const (
 	// residentBytes is the resident memory for each call, including garbage not collected yet;
 	// 6,555 bytes of it are heap and stacks in use (make bench-peers).
 	residentBytes = 10_600.0 // rss-B/call
-	kernelBytes   = 3_830.0  // kernel-B/call, for one end of a connection
+	kernelBytes   = 3_830.0  // kernel-B/call: memory in the kernel for one end of a connection
 
 	// detachedBytes is the memory for each session whose client has disconnected without leave:
 	// 1,326 bytes are heap in use
@@ -29,17 +31,19 @@ const (
 	// and the rest is garbage in the same proportion as for a call.
 	detachedBytes = 2_440.0
 
-	renewalInBytes    = 28.0    // out-B/renewal, since the node receives what the clients send
+	renewalInBytes    = 28.0    // out-B/renewal: what the clients send, the node receives
 	renewalOutBytes   = 572.0   // in-B/renewal
 	heartbeatInBytes  = 21.0    // out-B/heartbeat
 	heartbeatOutBytes = 37.0    // in-B/heartbeat
-	joinInBytes       = 327.0   // out-B/join, with the handshake
+	joinInBytes       = 327.0   // out-B/join, including the handshake
 	joinOutBytes      = 1_037.0 // in-B/join
 	resumeInBytes     = 597.0   // out-B/resume
 	resumeOutBytes    = 1_046.0 // in-B/resume
 )
 
-// go -C bench test -run '^$' -bench 'Peers/1/refresher-redis' -benchtime 1x
+// These costs of a node with Redis are measured by:
+//
+//	go -C bench test -run '^$' -bench 'Peers/1/refresher-redis' -benchtime 1x
 const (
 	sharedJoinMicros    = 214.0    // a join on a busy node: a connection with its first answer
 	sharedResumeMicros  = 296.0    // a resume on a busy node
@@ -54,13 +58,15 @@ const (
 
 	redisRenewalInBytes  = 228.0   // redis-in-B/renewal
 	redisRenewalOutBytes = 6.0     // redis-out-B/renewal
-	redisResumeInBytes   = 461.0   // redis-in-B/resume; a join needs no more
+	redisResumeInBytes   = 461.0   // redis-in-B/resume, also used for a join, which needs no more
 	redisResumeOutBytes  = 116.0   // redis-out-B/resume
 	redisIdleInBytes     = 5_220.0 // redis-in-B/s
 	redisIdleOutBytes    = 1_970.0 // redis-out-B/s
 )
 
-// go test -run '^$' -bench Renewal -benchtime 200000x ./internal/redis
+// These costs in Redis are measured by:
+//
+//	go test -run '^$' -bench Renewal -benchtime 200000x ./internal/redis
 const (
 	// redisRenewalMicros is the cost with a million sessions on one server, saved in batches of
 	// 256. With ten thousand sessions it is 10.7.
@@ -80,7 +86,7 @@ const (
 
 // These are defaults of operating systems and of flags.
 const (
-	ephemeralPorts = 28_232 // of Linux, for one source address and one target
+	ephemeralPorts = 28_232 // number of ports that Linux has for connections from one source address to one target
 
 	defaultHeartbeat = 50 * time.Second
 	resumeWindow     = 2 * time.Minute

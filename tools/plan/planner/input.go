@@ -34,7 +34,7 @@ type Input struct {
 	RedisMasters int
 	// StormShare is the share of all clients that lose their connections at once, in a reconnect storm.
 	StormShare float64
-	// JoinRate is the --join-rate of each node, at least minJoinRate. With 0 the plan recommends one.
+	// JoinRate is the --join-rate of each node, at least minJoinRate. If it is 0, the plan recommends a rate.
 	JoinRate float64
 }
 

@@ -19,7 +19,7 @@ type Plan struct {
 	Jitter      float64  `json:"jitter_seconds"` // the most
 	Renewals    float64  `json:"renewals_per_second"`
 	Peak        float64  `json:"renewals_per_second_after_one_minute"` // peak rate if all calls began in one minute
-	Echo        float64  `json:"renewals_per_second_after_storm"`      // peak rate one token lifetime after a storm
+	Echo        float64  `json:"renewals_per_second_after_storm"`      // peak rate one token lifetime after a storm, when the tokens of all its clients are due together
 	Joins       float64  `json:"joins_per_second"`
 	Heartbeats  float64  `json:"heartbeats_per_second"`
 	Detached    float64  `json:"detached_sessions"` // sessions whose client disconnected without leave, which are not in Sessions

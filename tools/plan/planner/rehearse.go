@@ -21,7 +21,7 @@ type Rehearsal struct {
 	Echo     Pair `json:"renewals_per_second_after_storm"`
 }
 
-// Pair has one figure, by the formulas and by the simulation.
+// Pair is one figure, once by the simulation and once by the formulas.
 type Pair struct {
 	Simulated float64 `json:"simulated"`
 	Formula   float64 `json:"formula"`
@@ -56,7 +56,7 @@ func (out *Plan) Rehearse(in Input) error {
 		Least:    Pair{o.LeastLeft.Seconds(), f.Least},
 		Refusals: Pair{float64(o.Refused) / float64(o.Broken), f.Refusals},
 		Echo: Pair{
-			float64(o.Peak(back, min(s.Length, back+in.TTL-headStart+time.Second))), // the first renewals of the clients that reconnected
+			float64(o.Peak(back, min(s.Length, back+in.TTL-headStart+time.Second))), // the highest rate of the first renewals after the clients have reconnected
 			crest(float64(o.Broken), f.Seconds, p.jitter) + float64(s.Sessions-o.Broken)*renewalRate(in.TTL.Seconds(), p.headStart),
 		},
 	}

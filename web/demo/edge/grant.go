@@ -44,7 +44,7 @@ func (g grant) ends() time.Time { return time.Unix(min(g.tokenEnds, g.joinEnds),
 // client then gets no event, neither before the token expires nor after it.
 func (g grant) silent() bool { return g.tokenEnds < g.joinEnds }
 
-// runOut returns a refusal if the grant has expired. In the second of its expiry it has expired.
+// runOut returns a refusal if the grant has expired. From the second of its expiry on, a grant counts as expired.
 func (g grant) runOut(now time.Time) *Error {
 	if now.Before(g.ends()) {
 		return nil

@@ -64,7 +64,8 @@ func (r JoinRequest) identity() (identity, *Error) {
 	return who, nil
 }
 
-// isName reports whether s has 1 to `limit` bytes, all of the set that Agora allows in names of channels and users.
+// isName reports whether s has 1 to `limit` bytes, all of them characters that Agora allows in names of channels and
+// users.
 func isName(s string, limit int) bool {
 	if len(s) < 1 || len(s) > limit {
 		return false

@@ -36,7 +36,7 @@ type Tally struct {
 	MinMarginSeconds *float64 `json:"minMarginSeconds"` // null if no renewal was accepted
 }
 
-// Record returns the record as of now, with calls and losses that go on. It changes nothing.
+// Record returns the record as of now, including calls and losses that still go on. It changes nothing.
 func (e *Edge) Record() Record {
 	e.mu.Lock()
 	defer e.unlock()

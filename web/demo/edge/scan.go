@@ -2,8 +2,8 @@ package edge
 
 import "encoding/binary"
 
-// scan reads the fields of a token. After a truncated field it is bad, and all further fields are zero, so that a
-// caller checks it only once, at the end.
+// scan reads the fields of a token. After a truncated field, `bad` is true and all further fields are zero, so a caller
+// checks `bad` only once, at the end.
 type scan struct {
 	rest []byte
 	bad  bool
@@ -36,7 +36,7 @@ func (s *scan) u32() uint32 {
 // bytes reads a length of two bytes, and as many bytes.
 func (s *scan) bytes() []byte { return s.take(int(s.u16())) }
 
-// privileges reads a map from privilege to seconds. A duplicate key is ambiguous, and makes the scan bad.
+// privileges reads a map from privilege to seconds. A duplicate key is ambiguous, so it sets `bad`.
 func (s *scan) privileges() map[uint16]uint32 {
 	count := s.u16()
 	m := make(map[uint16]uint32)

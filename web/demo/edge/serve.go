@@ -43,7 +43,7 @@ func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
 const (
 	acceptPause  = 100 * time.Millisecond
 	writeTimeout = 10 * time.Second // after this time without reading a line, a client loses its connection
-	maxUnsent    = 256              // lines; a client that has so many lines to read loses its connection
+	maxUnsent    = 256              // number of lines; a client that has so many lines to read loses its connection
 )
 
 // ServeConn serves the line protocol on one connection, which may be a [net.Pipe], until the connection or ctx ends.

@@ -158,7 +158,7 @@ func (k keyring) verify007(token string, who identity) (grant, *Error) {
 	if !anyUser && user != who.user {
 		return grant{}, invalid("the token is for user %.80q, not %q", user, who.user)
 	}
-	// Agora shortens longer lifetimes to a day, without an error.
+	// Agora accepts a token whose lifetime is longer than a day, but lets it expire after a day.
 	ends := make(map[uint16]int64, len(service.privileges))
 	for privilege, after := range service.privileges {
 		ends[privilege] = int64(t.issued) + min(int64(after), maxLifeSeconds)

@@ -70,7 +70,8 @@ func (e *entry) hasEndedOnPurpose() bool {
 }
 
 // change locks the session, calls f, and calls commit if f returns true. If another goroutine holds
-// the lock, change returns at once, and that goroutine does all this when it unlocks the session.
+// the lock, change returns at once, and that goroutine calls f and commit when it unlocks the
+// session.
 func (e *entry) change(f func() bool) {
 	e.Do(func() {
 		defer e.contain(nil)

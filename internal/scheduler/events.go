@@ -34,7 +34,7 @@ type kind uint8
 
 const (
 	evOpened              kind = iota // the session was added to the table
-	evMoved                           // the session's state has changed since the last commit
+	evMoved                           // the session's state has changed since the last call of commit
 	evStarted                         // a renewal begins: its approval is requested, or its bundle is minted
 	evDue                             // the deadline of a renewal has passed
 	evIssued                          // a bundle was minted

@@ -9,8 +9,9 @@ import (
 	"refresher/internal/session"
 )
 
-// table holds the sessions of the node and the queue, under one lock. The lock may be taken while
-// an entry's lock is held. No other lock is taken and no blocking call is made under it.
+// table holds the sessions of the node and the queue, under one lock. The table's lock may be taken
+// while an entry's lock is held. While the table's lock is held, no other lock is taken and no
+// blocking call is made.
 //
 // The table keeps at most limit sessions, and removes detached ones to keep the limit. This bounds
 // the memory: by joining and disconnecting, a client can create any number of detached sessions,

@@ -139,7 +139,7 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 		b.setRole(p.id(), session.Subscriber)
 		third := p.renewOn(a.Scheduler)
 		check(t, third.Seq == first.Seq+2 && third.Tokens.RTC == "subscriber", "after a wish elsewhere: %+v", third)
-		a.link.fail(away) // only the store has the operator's next change
+		a.link.fail(away) // the session's owner does not learn of the operator's next change; only the store has it
 		b.setRole(p.id(), session.Publisher)
 		equal(t, "role on another node", p.renewOn(b.Scheduler).Tokens.RTC, "publisher")
 	})
@@ -370,7 +370,7 @@ func TestWishIsApproved(t *testing.T) {
 		back := ana.on(b)
 		must(t, back.resume(ana))
 		wantAsked("resume publisher")
-		b.link.fail(away) // only the store has the operator's next change
+		b.link.fail(away) // the session's owner does not learn of the operator's next change; only the store has it
 		a.setRole(ana.id(), session.Subscriber)
 		back.current().Detach()
 		back.renewOn(a.Scheduler)
@@ -422,7 +422,7 @@ func TestWishesConverge(t *testing.T) {
 			}
 			p := joined(t, nodes[0].Scheduler, 10*time.Minute)
 			wait(time.Second)
-			var last store.WishResult // has the highest version
+			var last store.WishResult // last is the result that has the highest version
 			role := session.Subscriber
 			for range 30 {
 				m := nodes[random.IntN(len(nodes))]

@@ -2,8 +2,8 @@ package session
 
 import "time"
 
-// Action is the operation for which a Request asks permission: to open a session, to reconnect to a
-// session, or to mint new tokens for it.
+// Action is the operation for which a Request asks permission: opening a session, reconnecting to a
+// session, or minting new tokens for a session.
 type Action string
 
 const (

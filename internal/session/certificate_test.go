@@ -35,14 +35,15 @@ func rotatingAttached(t *testing.T) *world {
 // sign makes f the certificate with which the node signs from now on.
 func (w *world) sign(f Fingerprint) { w.s.SetSigner(&Signer{Certificate: f, Since: w.now.Mono}) }
 
-// place returns the time within the spread at which the session is renewed, if no approval is
-// required.
+// place returns how long after the change of the certificate the session is renewed, if no approval
+// is required.
 func (w *world) place() time.Duration {
 	return time.Duration(fraction(w.s.ID) * float64(w.policy.CertificateSpread))
 }
 
-// After a change of the certificate, a session is renewed once, at its own time within the spread.
-// Setting the wall clock does not move that time.
+// After a change of the certificate, a session is renewed once. The time lies within
+// Policy.CertificateSpread, and differs from session to session. Setting the wall clock does not
+// move that time.
 func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
 	for _, step := range []time.Duration{0, -30 * time.Minute, 30 * time.Minute} {
 		w := rotatingAttached(t)

@@ -135,8 +135,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add("", "")
 	f.Add("4QX2", "AQ")
 	f.Fuzz(func(t *testing.T, session, key string) {
-		// The fuzzer cannot forge a key, so a key that Open accepts was sealed for this session by
-		// one of the fuzzer's processes.
+		// The fuzzer cannot forge a key. So if Open accepts a key, one of the fuzzer's processes has made
+		// it with Seal for this session.
 		k, err := s.Open(session, key)
 		if err != nil && !errors.Is(err, ErrUnknown) || err == nil && k.Session != "4QX2" {
 			t.Fatalf("opened %q: %+v, %v", key, k, err)

@@ -43,7 +43,7 @@ type Policy struct {
 	// ApprovalAhead is how long before a renewal the node requests approval; at most half of what
 	// HeadStart returns. It must be longer than a request can take. Zero means that no approval is
 	// required. ApprovalGrace is how long sessions are renewed while your back end does not answer.
-	// The time begins when one token lifetime has passed since the last approval.
+	// This time begins when one token lifetime has passed since the last approval.
 	ApprovalAhead, ApprovalGrace time.Duration
 	// CertificateSpread is the time over which the node, after a change of the signing certificate,
 	// renews the sessions with tokens of older certificates; 0 to MaxLifetime.
@@ -111,8 +111,8 @@ func (p *Policy) HeadStart(ttl time.Duration) time.Duration {
 	return min(d, ttl/2).Truncate(time.Second)
 }
 
-// fraction maps a session id to a number in [0, 1), which is the same on every node. It spreads the
-// sessions' renewals. A session that moves to another node keeps its place in the spread.
+// fraction maps a session id to a number in [0, 1), which is the same on every node. When renewals
+// are spread over a time, this number decides at which point of that time the session is renewed.
 func fraction(id string) float64 {
 	h := fnv.New64a()
 	h.Write([]byte(id))

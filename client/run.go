@@ -38,7 +38,7 @@ type run struct {
 	closing sync.WaitGroup  // counts connections that are being closed after a reconnect request
 }
 
-// event passes an event of the connection to the state machine. The method loop calls it.
+// event passes an event of the connection to the state machine. The method loop calls each event.
 type event func(now time.Time) machine.Step
 
 // connection is one WebSocket, or an attempt to open one.

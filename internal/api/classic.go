@@ -295,8 +295,9 @@ func (c *classic) mintChatApp(r *request, ttl time.Duration) (string, error) {
 	return c.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, at)
 }
 
-// lifetime returns the issue time, `now`, and the expiry, `at`, of tokens with the lifetime ttl. They expire when the
-// permission d ends, if that is earlier. If they would expire within this second, lifetime returns ErrDenied.
+// lifetime returns the issue time, `now`, and the expiry, `at`, of tokens with the lifetime ttl. If the permission d
+// ends before that, the tokens expire with d. If the tokens would expire within the current second, lifetime returns
+// ErrDenied.
 func lifetime(d session.Decision, ttl time.Duration) (now, at session.UnixSec, err error) {
 	if err := d.Err(); err != nil {
 		return 0, 0, err

@@ -36,7 +36,7 @@ import (
 
 const (
 	writeTimeout    = 30 * time.Second
-	opsWriteTimeout = 2 * time.Minute // must be longer than any CPU profile, whose answer is written only at its end
+	opsWriteTimeout = 2 * time.Minute // must be longer than any CPU profile, since the node sends a profile only at the profile's end
 	opsIdleTimeout  = 2 * time.Minute
 	// loadTimeout is how long a starting node waits for the revocations before it opens the public port. If it has not
 	// read them by then, it opens the port anyway, but refuses clients until it has.

@@ -70,8 +70,8 @@ func (h *history) Check(*rapid.T) {
 	}
 }
 
-// do carries out a step and checks it. The argument `closed` says whether the step was caused by a close, whose code is
-// the argument `code`.
+// do carries out a step and checks it. If the argument `closed` is true, the step was caused by a close with the code
+// `code`.
 func (h *history) do(s Step, closed bool, code protocol.CloseCode) {
 	if h.ended && s != (Step{}) {
 		h.Fatalf("after the end: %s", s.text())

@@ -296,8 +296,8 @@ func TestActionOfANewSession(t *testing.T) {
 	}
 }
 
-// When an SDK warns, the client requests tokens if the service should already have pushed them. It does so once for
-// each bundle, and correctly for any difference between the client's and the service's clock.
+// When an SDK warns, the client requests tokens if the service should already have pushed them, but only once for each
+// bundle. This works for any difference between the client's and the service's clock.
 func TestRenew(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Hour, -time.Hour} {
 		m := in(Greeting)
@@ -339,8 +339,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// After a long suspension of the process, the client drops the connection with its unread messages. After a
-// short one, it keeps the connection.
+// After a long suspension of the process, the client drops the connection with its unread messages. After a short
+// suspension, the client keeps the connection.
 func TestStaleMessagesAreNotTaken(t *testing.T) {
 	for state, deadline := range map[State]float64{Greeting: 10, Live: 25} {
 		for late, want := range map[float64]string{5: "", 5.1: "drop; lost silent", 3600: "drop; lost silent"} {

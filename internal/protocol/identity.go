@@ -2,7 +2,8 @@ package protocol
 
 import "refresher/internal/session"
 
-// Identity is the JSON form of a session's identity in messages to back ends and operators, whose types embed it.
+// Identity is the JSON form of a session's identity in messages to back ends and operators. The types of these messages
+// embed Identity.
 type Identity struct {
 	RTC  *RTC  `json:"rtc,omitempty"`
 	RTM  *User `json:"rtm,omitempty"`

@@ -51,8 +51,8 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 }
 
-// tellAtOnce is how many clients Drain informs concurrently. A write usually takes microseconds, but if the client does
-// not read, it takes the whole write timeout.
+// tellAtOnce is how many clients Drain informs concurrently. A write usually takes microseconds, but a write to a
+// client that does not read takes the whole write timeout.
 const tellAtOnce = 1024
 
 // tell sends each client a reconnect message. The delay in the message is i*step for client i. After each message, tell

@@ -45,9 +45,9 @@ type Access interface {
 type Config struct {
 	Sessions Sessions
 	Access   Access
-	// Heartbeat is the longest time between two heartbeats of a client, in whole seconds; clients with short-lived
-	// tokens are told a shorter interval. A connection is closed after two heartbeats without a message, or after four
-	// if the client answers WebSocket pings.
+	// Heartbeat is the longest time between two heartbeats of a client, in whole seconds. The node gives clients with
+	// short-lived tokens a shorter interval. It closes a connection after two heartbeats without a message, or after
+	// four if the client answers WebSocket pings.
 	Heartbeat time.Duration
 	// JoinRate is how many joins and resumes are admitted per second. Clients over this rate are told when to retry.
 	// 0 means no limit.

@@ -18,8 +18,8 @@ func (c *conn) awaitMessage() {
 const (
 	// silence is how many heartbeats may pass without a message of the client before its connection is closed.
 	silence = 2
-	// answeredSilent applies instead if the client answers WebSocket pings. A browser answers them even for a page in
-	// the background, though it runs the page's timers only once a minute.
+	// answeredSilent is used instead of silence if the client answers WebSocket pings. A browser answers pings even for
+	// a page in the background, though it runs the page's timers only once a minute.
 	answeredSilent = 4
 )
 

@@ -20,8 +20,8 @@ import (
 	"refresher/internal/store"
 )
 
-// shared is a node's access to the store of a cluster. All operations fail while the store is away, or after the node has
-// died.
+// shared is a node's access to the store of a cluster. All operations fail while `away` or `dead` is true: the store
+// cannot be reached, or the node was killed.
 type shared struct {
 	*store.Memory
 	away *atomic.Bool

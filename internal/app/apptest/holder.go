@@ -33,7 +33,8 @@ func (h *Holder) Connect(greeting string) {
 	h.mu.Lock()
 	h.closed = 0
 	h.mu.Unlock()
-	// The acks are written in another goroutine: while the server is writing, it reads nothing, so a write would block.
+	// The acks are written in another goroutine. The server does not read while it writes; if this goroutine then wrote
+	// an ack instead of reading, both would wait for each other.
 	said := make(chan string, 100)
 	h.Reading.Go(func() {
 		for text := range said {

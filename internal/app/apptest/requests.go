@@ -97,7 +97,7 @@ func JoinRTC(channel string, uid int) Join {
 	return Join(fmt.Sprintf(`"rtc":{"channel":%q,"uid":%d,"role":"publisher"}`, channel, uid))
 }
 
-// Resume is the Way to resume the line's session, Renew the Way to renew it over HTTP.
+// Resume is the Way to resume the session of a Line. Renew is the Way to renew the session over HTTP.
 const (
 	Resume = comeBack("resume")
 	Renew  = comeBack("renew")

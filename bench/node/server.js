@@ -1,5 +1,5 @@
-// Does the same for each request as the Node.js token server of Agora's community: express, headers that forbid
-// caching, two tokens. Its tokens have version 007.
+// Answers each request as the Node.js token server of Agora's community does: with express, headers that forbid
+// caching, and two tokens. This server's tokens have version 007.
 
 'use strict'
 

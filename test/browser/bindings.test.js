@@ -1,7 +1,7 @@
 // Tests the bindings with Agora's published Web SDKs. Each scenario of web/client/test/scenarios.js runs in
 // Chromium; the scenarios of AgoraRTC, which uses WebRTC, also run in Firefox. AgoraRTC joins calls at a
-// simulated edge (page/agora.js). For agora-rtm, the page calls the SDK's internal functions as its edge would
-// (page/rtm.js).
+// simulated edge (page/agora.js). There is no simulated edge for agora-rtm: the page calls the SDK's internal
+// functions, as messages of Agora's edge would (page/rtm.js).
 
 import { after, before, describe, test } from "node:test";
 
@@ -29,7 +29,8 @@ tested(import.meta.url, Object.keys(pages));
 
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
   for (const [name, address] of Object.entries(pages)) {
-    // agora-rtc-react uses the same client, and agora-rtm does not use WebRTC.
+    // Chromium is enough for the other two: agora-rtc-react uses the client of `rtc`, and agora-rtm does not
+    // use WebRTC.
     if (engine === "firefox" && address !== "rtc") continue;
     describe(`${name} in ${engine}`, { timeout: 180_000 }, () => {
       /** @type {any} */

@@ -1,5 +1,5 @@
-// Whole calls with the published agora-rtc-sdk-ng and the real service: the SDK joins at a simulated edge
-// (page/agora.js), and passes to it each token that the service mints.
+// Whole calls with the published agora-rtc-sdk-ng and the real service: the SDK joins calls at a simulated
+// Agora edge (page/agora.js), and sends to this edge each token that the service mints.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -241,7 +241,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
 
   test("a picture that the browser does not play has a button", async (t) => {
     const { ana, ben } = await without(t, () => {
-      let clicked = false; // navigator.userActivation cannot be used, since Playwright's calls count as a user's
+      let clicked = false; // navigator.userActivation cannot be used, since the browser counts Playwright's calls as the user's actions
       addEventListener("click", () => (clicked = true), true);
       const { play } = HTMLMediaElement.prototype;
       HTMLMediaElement.prototype.play = async function () {

@@ -1,4 +1,4 @@
-// One interface for all browser engines.
+// Opens pages in all browser engines, through one interface.
 
 import { openPlaywright } from "./playwright.js";
 import { openWebKit } from "./webkit.js";
@@ -12,7 +12,7 @@ export const engines = /** @type {any} */ (process.env.ENGINES?.split(",") ?? ["
  * An open page. Its interface is the same in all engines.
  * @typedef {object} Opened
  * @property {Engine} engine
- * @property {any} page Playwright's Page; in WebKit, the class Page in webkit.js, which has a part of its methods
+ * @property {any} page Playwright's Page; in WebKit, the class Page in webkit.js, which has some of the methods of Playwright's Page
  * @property {import("playwright-core").BrowserContext} [context] Playwright's context, for tests of one engine; WebKit has none
  * @property {string[]} complaints the console's errors and warnings, and uncaught exceptions
  * @property {Set<string>} hosts the hosts to which the pages sent requests

@@ -4,7 +4,7 @@
 /**
  * Searches at each frame, for up to 30 s, and resolves with the elements that the steps find.
  * @param {any[]} steps each step searches within the elements that the previous step found
- * @param {string} state "attached", "visible": waits for the only such element; "some attached", "some visible": waits for at least one, and resolves with the first; "hidden", "detached": waits until there is none; "any": resolves at once with all
+ * @param {string} state "attached" or "visible": waits until exactly one element has this state; "some attached" or "some visible": waits until at least one element has this state, and resolves with the first; "hidden" or "detached": waits until no element is visible, or none exists; "any": resolves at once with all elements
  */
 export function find(steps, state) {
   const fits = ({ source, flags }, text) => new RegExp(source, flags).test(text.replace(/\s+/g, " ").trim());
@@ -23,7 +23,7 @@ export function find(steps, state) {
     listitem: "li", main: "main", meter: "meter", navigation: "nav", region: "section[aria-label], section[aria-labelledby]", table: "table",
     textbox: "input:not([type]), input[type=text], textarea",
   };
-  /** Returns a node's part of its ancestor's accessible name. */
+  /** Returns the text that a node adds to the accessible name of its ancestor. */
   const said = (node) => {
     if (node.nodeType === Node.TEXT_NODE) return node.data;
     if (!(node instanceof Element) || node.matches("[aria-hidden=true], script, style") || !node.checkVisibility()) return "";

@@ -80,7 +80,7 @@ function library(engine) {
         assert.equal(cause, "schedule");
         assert.ok(marginMs > 2000 && marginMs < 9500, `${marginMs} ms left`);
       }
-      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // another token may have arrived
+      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // may have more than two tokens: another may have arrived
       assert.ok(taken.length >= 2);
       assert.equal(new Set([token, ...taken]).size, taken.length + 1);
       const shown = await service.ask("GET", `/v1/sessions/${await one.session()}`);
@@ -226,7 +226,7 @@ function library(engine) {
         const one = await new Call(page).start(options, { credentialUrl });
         await one.first("renewed");
         const hidden = page.evaluate(() => new Promise((resolve) => document.addEventListener("visibilitychange", () => resolve(document.visibilityState))));
-        await page.evaluate(() => null); // once the page has answered, it has added the listener
+        await page.evaluate(() => null); // when the page answers this call, it has added the listener
         await hide();
         assert.equal(await hidden, "hidden");
         const renewed = await one.expect("renewed");
@@ -368,7 +368,8 @@ function library(engine) {
 
       for (const { uid, separate } of [{ uid: 0, separate: true }, { uid: 9, separate: false }]) {
         test(`a window that the page opened, with a copy of its storage: uid ${uid} ${separate ? "has a session of its own" : "is the same user, who takes the session over"}`, async (t) => {
-          // A reload may interrupt an attempt to connect, and the browser then writes a message to the console.
+          // A reload may interrupt an attempt to connect. The browser then writes a message to the console, so
+          // this test allows such messages.
           const { page, popup, clean } = await visit(t, { breaks: true });
           const { options, credentialUrl } = await user({ uid, ttl: 60 });
           const join = async (page) => {

@@ -36,7 +36,7 @@ export class Network {
   set(state) {
     const silent = this.#state === "silent";
     this.#state = state;
-    // A silent network has dropped bytes, so its connections are reset.
+    // The connections of a network that was silent have lost bytes, so they cannot go on: they are reset.
     if (state === "down" || state === "no-upgrade" || silent) this.cut();
   }
 

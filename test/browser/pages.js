@@ -69,7 +69,7 @@ async function answer(pathname, request, response) {
     opid, enter_ts: now, leave_ts: now, detail: { 502: "127.0.0.1" },
     response_body: [
       { buffer: { ...gateway, flag: 4096, edges_services: [{ ip: "127.0.0.1", port: 4433 }] } }, // a server
-      { buffer: { ...gateway, flag: 4194310, edges_services: [] } }, // no fallback proxies
+      { buffer: { ...gateway, flag: 4194310, edges_services: [] } }, // the list of fallback proxies is empty
     ],
   }));
 }

@@ -21,7 +21,7 @@ const launch = {
       "--no-sandbox", // the tests may run as root, for whom the sandbox does not work
       "--autoplay-policy=no-user-gesture-required",
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // no request may leave this machine
-      "--disable-features=WebRtcHideLocalIpsWithMdns", // without mDNS names, which the option above keeps from resolving
+      "--disable-features=WebRtcHideLocalIpsWithMdns", // WebRTC uses IP addresses, since the option above keeps mDNS names from resolving
       ...args,
     ],
     ignoreDefaultArgs: ["--disable-back-forward-cache", ...ignoreDefaultArgs],

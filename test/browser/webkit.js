@@ -86,7 +86,7 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
 /** A browser with its own WebDriver process, since one process supports only one session. */
 class WebKit {
   proxy = new Proxy();
-  /** The pages, by the driver's name of their window. @type {Map<string, Page>} */
+  /** The pages, keyed by the name that the driver gives to their window. @type {Map<string, Page>} */
   pages = new Map();
   #base = "";
   #driver;
@@ -278,7 +278,7 @@ class Page {
         const rest = () => [innerWidth - width, outerHeight - innerHeight];
         if (innerWidth === width && innerHeight === height) resolve(rest());
         else addEventListener("resize", () => resolve(rest()), { once: true });
-        setTimeout(() => resolve(rest()), 500); // there is no event if the window already has that size
+        setTimeout(() => resolve(rest()), 500); // not for ever: no event comes if the window already has that size
       }), { width, height });
       if (left === 0 && above === this.#frame) return;
       this.#frame = above;

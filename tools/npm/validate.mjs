@@ -1,9 +1,9 @@
 // Validates API documents, offline: node validate.mjs docs/asyncapi.yaml docs/openapi.yaml
 //
-// A document passes if it fits the JSON Schema of its specification and the
-// linter's rules, and two rules that neither of these has: an operation's
-// messages belong to its channel, and each example fits its message. Any
-// problem makes the program fail.
+// A document passes if it fits the JSON Schema of its specification, keeps the
+// linter's rules, and keeps two more rules, which this program checks itself:
+// an operation's messages belong to the operation's channel, and each example
+// fits its message. Any problem makes the program fail.
 
 import { readFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
@@ -23,15 +23,16 @@ globalThis.fetch = async (url) => {
 const config = await createConfig({
   extends: ['recommended-strict'],
   rules: {
-    // The example server is on the reader's own machine.
+    // The rule forbids localhost, but the example server is on the reader's own machine.
     'no-server-example.com': 'off',
-    // A health probe has no client errors.
+    // The rule requires a 4xx response of each operation, but a health probe has none.
     'operation-4xx-response': 'off',
   },
   async3Rules: {
-    // The credential is in the join message, not in the handshake.
+    // The rule requires a security scheme for the handshake, but the credential is in the join message.
     'security-defined': 'off',
-    // A licence in AsyncAPI has no SPDX identifier, and needs no URL.
+    // The rule requires a URL or an SPDX identifier of the licence, but AsyncAPI has no SPDX identifiers, and
+    // does not require the URL.
     'info-license-strict': 'off',
   },
 });

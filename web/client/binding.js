@@ -98,7 +98,7 @@ export class Binding {
   async deliver(token, previousExpired) {
     const sdk = this.#sdk;
     const returned = this.state === "returned";
-    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined: the SDK cannot tell
+    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined if the SDK cannot tell
     if (inCall || returned) this.dispatch("inCall");
     if (!this.wantsTokens || (this.state === "idle" && !inCall)) return false;
     // Without isJoined and rejoin, only a call of renew can show whether the SDK is in the call.

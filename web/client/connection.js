@@ -9,9 +9,10 @@ import { subprotocol } from "./protocol.js";
 import { backoff } from "./time.js";
 
 /**
- * How long a socket may take to open, in milliseconds. Then the next attempt begins without a pause: after
- * failures, Firefox delays connections to a host by up to a minute, and then connects only a socket that is
- * waiting at that moment. Closing an attempt does not extend the delay.
+ * How long a socket may take to open, in milliseconds. After a time-out the next attempt begins without a
+ * pause, so that a socket is always waiting: after failures, Firefox delays connections to a host by up to a
+ * minute, and at the end of that delay connects only a socket that is waiting then. Closing an attempt does not
+ * extend Firefox's delay.
  */
 const connectTimeout = 60_000;
 const answerTimeout = 10_000;
@@ -19,14 +20,14 @@ const answerTimeout = 10_000;
 const probeTimeout = 5_000;
 /** The least value of pongTimeout, in milliseconds. */
 const minPongTimeout = 2_000;
-/** After this time live, in milliseconds, the connection resets the count of failures. */
+/** Once the connection has been live for this time, in milliseconds, it resets the count of failures. */
 const stableAfter = 5_000;
 /**
- * If an alarm rings later than this, in milliseconds, the device slept or the timers were throttled. The answer
- * may have arrived in time, so the connection sends a second ping.
+ * If an alarm rings late by more than this, in milliseconds, the device slept or the timers were throttled. The
+ * answer may have arrived in time, so the connection sends a second ping.
  */
 const lateLimit = 2_000;
-/** After this time, in milliseconds, wake() replaces an attempt by a new one. */
+/** wake() replaces an attempt by a new one if the attempt is older than this, in milliseconds. */
 const restartAfter = 1_000;
 /** The close code for a socket that the library abandons: it tells the service to keep the session for a resume. */
 const resumable = 4000;
@@ -60,7 +61,10 @@ export class Connection {
   #joinedAt = -1;
   #startedAt = 0;
   #heartbeat = 0;
-  /** How long the service may take to answer a ping, in milliseconds. Shorter for short-lived tokens. */
+  /**
+   * How long the service may take to answer a ping, in milliseconds. The time is shorter if the tokens are
+   * short-lived.
+   */
   #pongTimeout = answerTimeout;
   /** Whether a second ping was sent, since the device may have slept when the first answer was due. */
   #probed = false;
@@ -181,7 +185,7 @@ export class Connection {
   /** @param {unknown} data */
   #receive(data) {
     this.#probed = false;
-    if (this.live) this.#alarms.clear("answer"); // no message before `joined` answers join or resume
+    if (this.live) this.#alarms.clear("answer"); // until `joined` arrives, the alarm stays set: no other message answers join or resume
     let message;
     try {
       message = JSON.parse(String(data));

@@ -30,7 +30,7 @@
 /**
  * The session's members that the queue uses.
  * @typedef {object} Parts
- * @property {Clock} clock tells whether a bundle has expired: it is then neither accepted, nor delivered, nor acknowledged
+ * @property {Clock} clock tells whether a bundle has expired. The queue does not accept, deliver or acknowledge an expired bundle
  * @property {{deliver: (bundle: Bundle) => Promise<Outcome>}} bindings
  * @property {(bundle: Bundle, outcome: Outcome) => void} onDelivered is called with the outcome of each delivery, and again when the service repeats the bundle
  */

@@ -1,4 +1,4 @@
-// A WebSocket to the demo's stand-in for Agora's edge. Carries requests, their answers, and events.
+// A WebSocket to the demo's simulated Agora edge. Carries requests, their answers, and events.
 
 /** @import { Platform } from "./platform.js" */
 

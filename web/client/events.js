@@ -1,5 +1,5 @@
-// The public types of states, reasons and events, and the error for a session that has
-// ended.
+// The public types of states, reasons and events, and the error with which token() rejects after the session's
+// end.
 
 /** @import { Identity, Service } from "./protocol.js" */
 

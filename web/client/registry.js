@@ -11,8 +11,8 @@ import { Binding, describeRefusal } from "./binding.js";
 import { callSafely } from "./emitter.js";
 
 /**
- * The number of refused tokens in a row after which an SDK's refusal no longer makes a bundle fail that other
- * SDKs accepted.
+ * After this many refused tokens in a row, an SDK's refusal no longer makes a bundle fail if other SDKs
+ * accepted the bundle.
  */
 const maxRefusals = 3;
 
@@ -115,8 +115,8 @@ export class BindingRegistry {
         if (await binding.deliver(token, rejoin)) took.add(service);
         binding.refusals = 0;
       } catch (error) {
-        // Skip this refusal: the SDK has left or was unbound, or another SDK with fewer refusals in a row has
-        // refused too.
+        // This refusal is not reported: the SDK has left or was unbound, or another SDK with fewer refusals in
+        // a row has refused the bundle too.
         if (!binding.wantsTokens || ++binding.refusals > fewest) return;
         fewest = binding.refusals;
         refusal = { service, ...describeRefusal(error) };

@@ -26,7 +26,7 @@ export class ResumeStore {
   unproven = false;
 
   /**
-   * @param {Store | null | undefined} storage where to keep the token: sessionStorage (if there is one) without it, memory only if it is null
+   * @param {Store | null | undefined} storage where to keep the token. If it is undefined, the token is kept in sessionStorage, if there is one; if it is null, only in memory
    * @param {string} name the item's name in the storage; each call of a page has its own
    * @param {boolean} exclusive whether the item is removed from the storage while this page uses it. A duplicated tab gets a copy of the storage, and must not find the token there
    */
@@ -84,7 +84,7 @@ export class ResumeStore {
     try {
       return JSON.parse(this.#storage?.getItem(this.#name) ?? "null");
     } catch {
-      return undefined; // The entry is no readable JSON, so another program wrote it: keep it.
+      return undefined; // The entry is no valid JSON, so the library did not write it, and does not remove it.
     }
   }
 }

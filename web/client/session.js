@@ -53,7 +53,7 @@ export class Session {
    * @type {Ended | ErrorMessage | null}
    */
   #lastMessage = null;
-  /** Wake the waiting calls of token(). @type {((value?: unknown) => void)[]} */
+  /** The functions that wake the waiting calls of token(). @type {((value?: unknown) => void)[]} */
   #waiters = [];
   /** @type {(() => void)[]} */
   #stopListening;
@@ -73,8 +73,8 @@ export class Session {
     this.clock = new Clock(platform);
     this.alarms = new Alarms(platform, this.clock);
     this.#credential = new Credential(credential, this.alarms);
-    // With uid 0 or the channel *, two pages are two separate users. With any other identity, two pages are the
-    // same user.
+    // With uid 0 or the channel *, two pages are two separate users, so a duplicated tab must not resume this
+    // page's session. With any other identity, two pages are the same user.
     const exclusive = !!onHide && (rtc?.uid === 0 || rtc?.channel === "*");
     this.resume = new ResumeStore(storage, `refresher ${address} ${JSON.stringify(identity)}`, exclusive);
     this.connection = new Connection(this);
@@ -216,8 +216,8 @@ export class Session {
   }
 
   /**
-   * Decides what follows if the service has ended the session or does not know it: a new session, or the
-   * library's end.
+   * Decides what follows if the service has ended the session or does not know it: a new session, or the event
+   * `ended`.
    * @param {number} code the close code, or the HTTP status
    * @param {string | undefined} reason
    * @param {string | undefined} message

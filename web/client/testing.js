@@ -47,7 +47,10 @@ export class SdkError extends Error {
 export class EdgeClient {
   /** @type {State} */
   connectionState = "DISCONNECTED";
-  /** Whether the current token allows its holder to publish. The SDK has no such property: there publish() rejects. */
+  /**
+   * Whether the current token allows its holder to publish. The SDK has no such property: its publish() rejects
+   * if the token does not allow it.
+   */
   mayPublish = false;
   /** Whether renewToken rejects, as the SDK's renewToken sometimes does. The SDK has no such property. */
   refusing = false;

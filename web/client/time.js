@@ -7,8 +7,8 @@ const longestTimeout = 2 ** 31 - 1;
 
 /**
  * A clock that never goes back. performance.now() stands still while some machines sleep, and Date.now() jumps
- * when a user sets the device's clock. So each reading advances by the step of performance.now(), or by the
- * step of Date.now() if that step is larger by more than a second. So the clock counts sleep, and ignores a
+ * when a user sets the device's clock. Therefore each reading advances by the step of performance.now(), or by
+ * the step of Date.now() if that step is larger by more than a second. So the clock counts sleep, and ignores a
  * device clock that is set back. If the device's clock is set forward, deadlines come early until the service's
  * next answer.
  */
@@ -53,8 +53,8 @@ export class Clock {
   }
 
   /**
-   * Corrects the service's time. Any message can set it forward, but only a prompt answer can set it back. Any
-   * other message may have waited while the page was frozen: its time is outdated, and would make expired
+   * Corrects the service's time. Any message can set the time forward, but only a prompt answer can set it
+   * back: any other message may have waited while the page was frozen, and its outdated time would make expired
    * tokens seem valid.
    * @param {unknown} serverNow Unix milliseconds, from a message that just arrived
    * @param {boolean} prompt whether the message is a prompt answer: see Connection

@@ -8,7 +8,7 @@ import { Network } from "./network.js";
 import { missingForPictures } from "./support.js";
 
 const sdk = "https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js";
-const silent = 4; // this level also makes the SDK throw the errors that it would log
+const silent = 4; // at this level the SDK logs nothing, and throws the errors that it would otherwise log
 
 /** @typedef {{uid: unknown, videoTrack?: {getMediaStreamTrack(): MediaStreamTrack}}} Remote */
 

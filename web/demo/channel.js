@@ -23,7 +23,7 @@ const newName = () => `demo-${crypto.getRandomValues(new Uint32Array(1))[0]?.toS
 function lock(channel) {
   return new Promise((resolve) => {
     if (!navigator.locks) return resolve(true); // pages over plain HTTP have no locks, so there a duplicated tab joins the same channel
-    // A page that is being reloaded releases its lock within that second.
+    // The request waits for a second: a page that is being reloaded releases its lock within this time.
     navigator.locks.request(channel, { signal: AbortSignal.timeout(1000) }, () => {
       resolve(true);
       return new Promise(() => {});

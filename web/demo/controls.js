@@ -9,7 +9,7 @@ import { changeRole, revoke } from "./operator.js";
  * A switch or a button.
  * @typedef {object} Control
  * @property {string | (() => string)} name
- * @property {boolean} [first] whether it stands under the picture, before the rest
+ * @property {boolean} [first] whether the control is directly under the picture, before the other controls
  * @property {string | (() => string)} hint
  * @property {() => void} [press] what a button does
  * @property {(on: boolean) => void} [flip] what a switch does

@@ -22,7 +22,7 @@ export function offerCopy(button, what, text) {
       await navigator.clipboard.writeText(text());
       report("Copied", `Copied ${what}.`);
     } catch {
-      report("Not allowed", "The browser does not allow to copy."); // the browser gives no other reason
+      report("Not allowed", "The browser does not allow to copy."); // the only reason for which a browser refuses to copy
     }
     setTimeout(() => report("Copy", ""), 2000);
   });

@@ -1,5 +1,5 @@
-// The two endpoints of a call at the stand-in for Agora's edge. They send their pictures and tones by WebRTC
-// within this page, if the browser supports it.
+// The two endpoints of a call at the simulated Agora edge. They send their pictures and tones by WebRTC within
+// this page, if the browser supports it.
 
 /** @import { RtcClient } from "./client/bindings/rtc.js" */
 
@@ -10,7 +10,7 @@ import { Network } from "./network.js";
 import { missingForPictures, missingForSound } from "./support.js";
 
 /**
- * An SDK's client as a participant uses it.
+ * The members of an SDK's client that a participant uses.
  * @typedef {RtcClient & {join: (appId: string, channel: string, token: string, uid: number) => Promise<unknown>, leave: () => Promise<unknown>}} Client
  */
 
@@ -19,7 +19,7 @@ import { missingForPictures, missingForSound } from "./support.js";
  * @typedef {object} Endpoint
  * @property {Client} client
  * @property {Network} network
- * @property {MediaStream | null} received what the other person receives of this one; null without pictures and sound
+ * @property {MediaStream | null} received the pictures and the sound that the other person receives from this person; null if there are none
  * @property {string} noPicture why no picture can be shown; empty if one can
  * @property {string} noSound why there is no tone; empty if there is one
  * @property {(role: string) => Promise<boolean>} publish sends the picture if the token allows it, and resolves with whether it does; rejects with the SDK's reason

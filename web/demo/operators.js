@@ -43,8 +43,8 @@ export class Operators {
   }
 
   /**
-   * Reads and shows the metrics as long as the page is open, also while another view is shown: so if the
-   * service stops answering, this view has its last metrics.
+   * Reads and shows the metrics as long as the page is open, even while another view is shown. So if the
+   * service stops answering, this view still shows the service's last metrics.
    */
   async run() {
     for (;;) {
@@ -90,8 +90,8 @@ export class Operators {
     const risk = metrics.sum("refresher_sessions_at_risk");
     const connected = metrics.sum("refresher_sessions", { state: "attached" });
     const away = metrics.sum("refresher_sessions", { state: "detached" });
-    // The figure counts connected calls only. The card is green only if there is no session without a
-    // connection either, since such a session may be at risk.
+    // The figure counts only connected calls. A session without a connection may be at risk too, so the card is
+    // green only if there is no such session.
     const fine = !away && !this.#readings.renewals("expired");
     this.#risk.setFigure(String(risk), risk ? "low" : fine ? "fine" : "");
     this.#risk.setLine(risk ? `${counted(risk, "connected call")} may lose its token.` : "No connected call waits for a token.");

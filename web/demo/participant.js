@@ -214,7 +214,8 @@ export class Participant {
     this.call.left(this.now(), why, outcome, reason === "TOKEN_EXPIRE");
     if (reason === "LEAVE") this.log("note", "Left the call");
     else this.log("bad", reason === "UID_BANNED" ? "Removed by the edge" : "Dropped by the edge", why);
-    // After an expired token, the binding joins again. After any other loss of the call, this code does.
+    // After an expired token, the binding joins the call again. After any other loss that the user did not
+    // cause, this code joins again.
     if (!["LEAVE", "TOKEN_EXPIRE", "UID_BANNED"].includes(reason ?? "") && this.refresher) void this.#enter(this.refresher);
   }
 
@@ -276,7 +277,7 @@ export class Participant {
   #renewed(refresher, renewal) {
     const { marginMs, expiresAt, rejoin, services } = renewal;
     // If the library was switched on during the call, it does not know the previous token and reports no
-    // margin. This page knows that token.
+    // margin. But this page knows that token, so it computes the margin.
     const leadMs = Number.isFinite(marginMs) ? marginMs : this.call.state === "in" ? this.leftMs() : 0;
     const inTime = !rejoin && services.length > 0; // if the list is empty, no SDK has accepted the token
     logRenewal(this, renewal, inTime ? leadMs : 0);

@@ -117,9 +117,9 @@ describe("the demo page", () => {
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 1);
     const files = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-      .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // requests for data, which are not part of the page
+      .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // without requests for data, which do not count as the page's size
       .map((entry) => [entry.name, /** @type {any} */ (entry).encodedBodySize]));
-    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // these two modules replace Agora's SDK in the demo
+    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // not these two modules: they replace Agora's SDK in the demo
     const parts = { page: files.filter((file) => !ofLibrary(file)), library: files.filter(ofLibrary) };
     for (const [part, files] of Object.entries(parts)) {
       const bytes = files.reduce((sum, [, size]) => sum + size, 0);

@@ -8,7 +8,7 @@ import { bindRtm, bindStreamChannel } from "../../../web/client/bindings/rtm.js"
 import { run } from "./run.js";
 
 const channelName = new URLSearchParams(location.search).get("channel") ?? "";
-const old = location.search.includes("2.1"); // agora-rtm 2.1 has no linkState, so for it the tests cover only the login
+const old = location.search.includes("2.1"); // agora-rtm 2.1 has no event linkState, so the tests of 2.1 cover only the login
 
 let clients = 0; // for unique user ids, since the SDK refuses two clients of one user
 
@@ -28,7 +28,7 @@ run(channelName ? "rtc" : "rtm", (taken) => {
     if (old) rtm.emit("status", { state: state === "IDLE" ? "DISCONNECTED" : state, reason });
     else if (stream) own._updateLinkState(state, "SERVER_REJECT", reason, "for people");
     else own._updateLinkState(state, "SERVER_REJECT", [], reason, "for people");
-    // Another channel changes to the opposite state, which the binding must ignore.
+    // Another channel changes to the opposite state. The binding must ignore the events of that channel.
     if (state === "CONNECTED") another?._updateLinkState("FAILED", "SERVER_REJECT", "TOKEN_EXPIRED", "for people");
     else another?._updateLinkState("CONNECTED", "JOIN", "JOIN_SUCCESS", "for people");
   };

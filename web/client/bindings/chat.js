@@ -13,7 +13,7 @@
  * Renews the token of a connection of agora-chat.
  * @param {Refresher} refresher
  * @param {ChatClient} client
- * @param {{rejoin?: (token: string) => unknown}} [app] rejoin closes the connection and opens it again, after it closed because its token expired
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin is called after the connection's token expired: it closes the connection, and opens it again with the new token
  * @returns {() => void} unbinds the connection
  */
 export function bindChat(refresher, client, { rejoin } = {}) {

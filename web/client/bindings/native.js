@@ -30,8 +30,8 @@ const resultTimeout = 7_000;
  * Renews the token of one connection of an engine. Call it before joining.
  * @param {Refresher} refresher
  * @param {Engine} engine what createAgoraRtcEngine() returns
- * @param {EngineConnection} connection channelId and localUid that the call is joined with; without a localUid if that is 0, or if the call is joined with a user account
- * @param {{ex?: boolean}} [options] ex: the connection is joined by joinChannelEx, and not by joinChannel
+ * @param {EngineConnection} connection the channelId and the localUid with which the call is joined. Leave localUid out if it is 0, or if the call is joined with a user account
+ * @param {{ex?: boolean}} [options] ex: whether the connection is joined by joinChannelEx, and not by joinChannel
  * @returns {() => void} unbinds the connection
  */
 export function bindEngine(refresher, engine, connection, { ex = false } = {}) {

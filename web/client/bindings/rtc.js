@@ -14,7 +14,7 @@
  * Renews the token of a client of agora-rtc-sdk-ng for as long as it is in the call.
  * @param {Refresher} refresher
  * @param {RtcClient} client
- * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the call again, and publishes, after the SDK left it because its token expired
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin is called after the SDK left the call because its token expired: it joins the call again with the new token, and publishes
  * @returns {() => void} unbinds the client
  */
 export function bindRtc(refresher, client, { rejoin } = {}) {
@@ -39,7 +39,8 @@ function listen(client, { willExpire, expired, left, joined }) {
    */
   const onState = (now, before, reason) => {
     if (now === "CONNECTED") joined();
-    // A failed join also ends in DISCONNECTED, but the client was never in the call.
+    // A failed join also ends in DISCONNECTED. But the client was never in the call, so it has not left the
+    // call.
     if (now !== "DISCONNECTED" || before === "CONNECTING") return;
     // If the edge refuses the token of a reconnect, the SDK does not emit token-privilege-did-expire.
     if (reason === "TOKEN_EXPIRE") expired();

@@ -13,7 +13,7 @@
  * Renews the token of a client's login.
  * @param {Refresher} refresher
  * @param {RtmClient} client
- * @param {{rejoin?: (token: string) => unknown}} [app] rejoin logs out and in again, after the login ended because its token expired
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin is called after the login ended because its token expired: it logs out, and logs in with the new token
  * @returns {() => void} unbinds the client
  */
 export function bindRtm(refresher, client, { rejoin } = {}) {
@@ -29,7 +29,7 @@ export function bindRtm(refresher, client, { rejoin } = {}) {
  * @param {Refresher} refresher
  * @param {RtmClient} client
  * @param {string} channelName
- * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the channel again, after its token expired
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin is called after the channel's token expired: it joins the channel again with the new token
  * @returns {() => void} unbinds the channel
  */
 export function bindStreamChannel(refresher, client, channelName, { rejoin } = {}) {

@@ -6,7 +6,9 @@ import { test } from "node:test";
 
 import { Simulation, hour, minute, second, settle } from "./fakes/index.js";
 
-/** Lets that many attempts fail in a row. Returns how long the library waited after each. */
+/**
+ * Lets `failures` attempts to connect fail in a row. Returns how long the library waited after each failure.
+ */
 async function waits(sim, failures) {
   const found = [];
   for (let n = 0; n < failures; n++) {

@@ -83,10 +83,10 @@ test("a pong is prompt if it came soon after its own ping, not after a later one
   await sim.pass(26 * second);
   const late = { type: "pong", now: sim.time };
   await sim.sleep(40 * second);
-  await sim.wake(); // sends another ping
+  await sim.wake(); // makes the library send another ping
   await socket.says(late);
   assert.equal(refresher.now(), sim.time);
-  await socket.says({ type: "pong", now: sim.time - 300 }); // the pong to the overdue ping
+  await socket.says({ type: "pong", now: sim.time - 300 }); // the answer to that ping is prompt, so it can set the clock back
   assert.equal(refresher.now(), sim.time - 300);
 });
 
@@ -94,7 +94,7 @@ test("no message but pong and joined sets the clock back", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
-  await sim.pass(26 * second); // after 26 s a ping is unanswered
+  await sim.pass(26 * second); // now a ping is unanswered, so a prompt pong could set the clock back
   for (const message of [sim.push({ seq: 2 }), { type: "reconnect", afterMs: hour, reason: "drain" }, { type: "something newer" }]) {
     await socket.says({ ...message, now: sim.time - 40 * second });
     assert.equal(refresher.now(), sim.time, message.type);

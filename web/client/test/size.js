@@ -4,7 +4,10 @@
 import { build } from "esbuild";
 import { gzipSync } from "node:zlib";
 
-/** Limits in bytes, by module. An app loads index.js and the bindings of its SDKs. 1.25 KiB of index.js is the messages for developers (diagnose.js). */
+/**
+ * Limits in bytes, by module. An app loads index.js and the bindings of its SDKs. The messages for developers
+ * (diagnose.js) take 1.25 KiB of index.js.
+ */
 const limits = {
   "index.js": 8.25 * 1024,
   "also.js": 320,

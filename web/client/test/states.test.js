@@ -65,7 +65,10 @@ function bind() {
   return { sdk, binding, deliver };
 }
 
-/** Brings a binding into a state. In `rejoining`, a call of the function `rejoin` is unfinished. */
+/**
+ * For each state, a function that brings a binding into it. In `rejoining`, a call of the function `rejoin` is
+ * unfinished.
+ */
 const reach = {
   idle: () => {},
   joined: ({ binding }) => binding.dispatch("tokenTaken"),
@@ -80,11 +83,13 @@ const reach = {
   unbound: ({ binding }) => binding.dispatch("unbind"),
 };
 
-/** Brings a binding into a state while a call of the function `rejoin` is unfinished. */
+/**
+ * For each state, a function that brings a binding into it while a call of the function `rejoin` is unfinished.
+ */
 const reachWithRejoin = {
   joined: async (bound) => {
     await reach.rejoining(bound);
-    bound.sdk.inCall = true; // for example, because the app still publishes
+    bound.sdk.inCall = true; // the SDK may be in the call again before rejoin ends, for example because the app still publishes
     bound.deliver(false);
     await settle();
   },
@@ -200,7 +205,10 @@ const reachSession = {
   },
 };
 
-/** Causes an event of a session; after the session's end, tries to cause it. */
+/**
+ * For each event of a session, a function that causes the event. After the session's end, it only tries to
+ * cause the event.
+ */
 const causeSession = {
   joined: async (sim, refresher) => {
     if (refresher.state === "ended") sim.socket.onmessage?.({ data: JSON.stringify(sim.joined()) });

@@ -40,7 +40,7 @@ export declare class ResumeStore {
     /** Whether the token came from the storage and the service has not accepted it yet. */
     unproven: boolean;
     /**
-     * @param {Store | null | undefined} storage where to keep the token: sessionStorage (if there is one) without it, memory only if it is null
+     * @param {Store | null | undefined} storage where to keep the token. If it is undefined, the token is kept in sessionStorage, if there is one; if it is null, only in memory
      * @param {string} name the item's name in the storage; each call of a page has its own
      * @param {boolean} exclusive whether the item is removed from the storage while this page uses it. A duplicated tab gets a copy of the storage, and must not find the token there
      */

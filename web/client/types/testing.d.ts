@@ -35,7 +35,10 @@ export declare class EdgeClient {
     #private;
     /** @type {State} */
     connectionState: State;
-    /** Whether the current token allows its holder to publish. The SDK has no such property: there publish() rejects. */
+    /**
+     * Whether the current token allows its holder to publish. The SDK has no such property: its publish() rejects
+     * if the token does not allow it.
+     */
     mayPublish: boolean;
     /** Whether renewToken rejects, as the SDK's renewToken sometimes does. The SDK has no such property. */
     refusing: boolean;

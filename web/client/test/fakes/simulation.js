@@ -53,7 +53,7 @@ export class Simulation extends Device {
     return refresher;
   }
 
-  /** Makes a Refresher that joins. Resolves with it and its live socket. */
+  /** Makes a Refresher that joins. Resolves with the Refresher and its live socket. */
   async live(options = {}, joined = {}) {
     const refresher = this.refresher(options);
     const socket = await this.join(joined);

@@ -19,7 +19,7 @@ export type RtcClient = {
  * Renews the token of a client of agora-rtc-sdk-ng for as long as it is in the call.
  * @param {Refresher} refresher
  * @param {RtcClient} client
- * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the call again, and publishes, after the SDK left it because its token expired
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin is called after the SDK left the call because its token expired: it joins the call again with the new token, and publishes
  * @returns {() => void} unbinds the client
  */
 export declare function bindRtc(refresher: Refresher, client: RtcClient, { rejoin }?: {

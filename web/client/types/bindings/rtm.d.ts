@@ -19,7 +19,7 @@ export type RtmClient = {
  * Renews the token of a client's login.
  * @param {Refresher} refresher
  * @param {RtmClient} client
- * @param {{rejoin?: (token: string) => unknown}} [app] rejoin logs out and in again, after the login ended because its token expired
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin is called after the login ended because its token expired: it logs out, and logs in with the new token
  * @returns {() => void} unbinds the client
  */
 export declare function bindRtm(refresher: Refresher, client: RtmClient, { rejoin }?: {
@@ -31,7 +31,7 @@ export declare function bindRtm(refresher: Refresher, client: RtmClient, { rejoi
  * @param {Refresher} refresher
  * @param {RtmClient} client
  * @param {string} channelName
- * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the channel again, after its token expired
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin is called after the channel's token expired: it joins the channel again with the new token
  * @returns {() => void} unbinds the channel
  */
 export declare function bindStreamChannel(refresher: Refresher, client: RtmClient, channelName: string, { rejoin }?: {

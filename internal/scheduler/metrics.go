@@ -138,7 +138,7 @@ var (
 	atRiskDesc = prometheus.NewDesc("refresher_sessions_at_risk",
 		"Connected sessions whose tokens expire within 30 s and whose renewal is not confirmed.", nil, nil)
 	dueDesc = prometheus.NewDesc("refresher_schedule_due_seconds",
-		"Time until each present session is next due.", nil, nil)
+		"Time until each session of this node needs its next renewal or other action.", nil, nil)
 	behindDesc = prometheus.NewDesc("refresher_schedule_behind_seconds",
 		"How late the most overdue session is; 0 if no session is overdue.", nil, nil)
 	certificatesDesc = prometheus.NewDesc("refresher_sessions_by_certificate",

@@ -198,8 +198,8 @@ func (p *planner) nodes() Nodes {
 	}{
 		{"memory", memoryShare * float64(p.in.NodeMemory) / perSession},
 		{"processor", cpuShare * p.in.NodeCores * 1e6 / p.steady},
-		{"first knock of a storm", firstWaveSeconds * p.in.NodeCores * 1e6 / (nodeRefusalMicros * p.in.StormShare)},
-		{"length of a storm", p.joinRate * p.headStart * stormShare / p.in.StormShare},
+		{"first attempts of a reconnect storm", firstWaveSeconds * p.in.NodeCores * 1e6 / (nodeRefusalMicros * p.in.StormShare)},
+		{"length of a reconnect storm", p.joinRate * p.headStart * stormShare / p.in.StormShare},
 	}
 	best := wants[0]
 	for _, w := range wants[1:] {

@@ -30,7 +30,7 @@ func (p *planner) warnings(out *Plan) []string {
 	warn(s.Least >= 0 && s.Least < leastLife, "in the storm a call may be down to %s of life", span(s.Least))
 	unnoticed := p.unnoticed(p.headStart)
 	warn(p.headStart < unnoticed, "a client sees that a machine has gone silent after up to %s, which is longer than the %s that tokens have when they are due; lengthen --ttl or --renew-before", span(unnoticed), span(p.headStart))
-	warn(s.FirstWave/p.in.NodeCores > firstWaveSeconds, "the first knock of the storm takes each node's cores %s, and clients wait no longer than %s for an answer; more nodes, or cores", span(s.FirstWave/p.in.NodeCores), client.AnswerTimeout)
+	warn(s.FirstWave/p.in.NodeCores > firstWaveSeconds, "the first attempts of all clients in a reconnect storm take each node's cores %s, and clients wait no longer than %s for an answer; more nodes, or cores", span(s.FirstWave/p.in.NodeCores), client.AnswerTimeout)
 	warn(s.Cores > p.in.NodeCores*stormCPUShare, "at --join-rate %s a node is busy with %.1f of its %.1f cores in the storm: renewals come late; lower it, or add nodes", rate(p.joinRate), s.Cores, p.in.NodeCores)
 	warn(out.Nodes.Memory > memoryShare*float64(p.in.NodeMemory), "a node's share of the calls takes %s, more than is good for its %s; more nodes, or memory", Bytes(out.Nodes.Memory), Bytes(float64(p.in.NodeMemory)))
 	warn(out.Nodes.Cores > cpuShare*p.in.NodeCores+nodeIdleMicros/1e6, "a node is busy with %.1f of its %.1f cores in ordinary times; more nodes, or cores", out.Nodes.Cores, p.in.NodeCores)

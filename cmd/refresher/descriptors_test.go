@@ -54,16 +54,16 @@ func TestDescriptorsAreKeptBack(t *testing.T) {
 	works(t, nil, "health --ready --ops-listen="+ops)
 
 	redis.Kill()
-	s.find(`"the store cannot be reached`)
+	s.find(`"Redis cannot be reached`)
 	flood() // without a reserve, these clients would take the descriptors of the lost connections to Redis
 	works(t, nil, "health --ops-listen="+ops)
 	redis.Restart()
-	s.find(`"the store is back`)
+	s.find(`"Redis is back`)
 	write(t, c.Dir, "certificates", strings.Repeat("0", 32)+"\n"+certificate)
 	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	s.find(`"tokens are signed with another certificate`)
+	s.find(`"certificate rotation started`)
 	for len(call.renewals) > 0 {
 		<-call.renewals
 	}

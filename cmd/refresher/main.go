@@ -84,7 +84,7 @@ func logFatal(args []string, err error) bool {
 	}
 	log := newLog("json", slog.LevelInfo)
 	defer log.Close()
-	log.Logger.Error("the service cannot start, or go on", "error", err)
+	log.Logger.Error("fatal error, the service exits", "error", err)
 	return true
 }
 

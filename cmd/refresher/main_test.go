@@ -304,7 +304,7 @@ func TestWhatEndsAServiceIsInItsLog(t *testing.T) {
 			t.Errorf("%s: exit %d, %q, %q", c.line, code, stdout, stderr)
 		}
 		var line struct{ Time, Level, Msg string }
-		isJSON := json.Unmarshal([]byte(stderr), &line) == nil && line.Time != "" && line.Level == "ERROR" && line.Msg == "the service cannot start, or go on"
+		isJSON := json.Unmarshal([]byte(stderr), &line) == nil && line.Time != "" && line.Level == "ERROR" && line.Msg == "fatal error, the service exits"
 		if isJSON == c.text || strings.HasPrefix(stderr, "refresher: error: ") != c.text {
 			t.Errorf("%s: %q", c.line, stderr)
 		}

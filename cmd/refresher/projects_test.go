@@ -146,12 +146,12 @@ func TestServeFollowsTheProjectsFile(t *testing.T) {
 		}
 		s.find(said + `.*projects\.yaml`)
 	}
-	const changed = "file has changed and was read again"
+	const changed = "file changed, its new content is in use"
 	write(t, c.Dir, "certificate2", third)
 	first = strings.Replace(first, "File: certificate", "File: certificate2", 1)
 	rewrite(first+other(certificate), changed)
 	signs(third, certificate)
-	rewrite(first+other("hush"), "file can't be used")
+	rewrite(first+other("hush"), "file cannot be used")
 	signs(third, certificate)
 
 	write(t, c.Dir, "certificate2", otherCertificate)

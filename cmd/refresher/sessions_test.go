@@ -164,7 +164,7 @@ func apiOf(t *testing.T, exchanges ...exchange) []string {
 func TestRequestsAndAnswersOfTheAPI(t *testing.T) {
 	const unknown = `{"id":"S","state":"detached","node":"a","rtc":{"channel":"c","account":"ana","role":"subscriber"},"ttl":60,"until":1796043600}`
 	const revoked = `"id":"R","subject":"ana","at":1796040000,"until":1796043601,"classicEndsAt":1796126400,"ended":1,"accessEndsAt":1796043600`
-	const away = `{"error":"the store cannot be reached","status":503,"done":{` + revoked + `,"complete":false}}`
+	const away = `{"error":"Redis cannot be reached","status":503,"done":{` + revoked + `,"complete":false}}`
 	for _, c := range []struct {
 		line   string
 		api    []exchange
@@ -200,9 +200,9 @@ func TestRequestsAndAnswersOfTheAPI(t *testing.T) {
 		{
 			"revoke --subject=ana",
 			[]exchange{{`POST /v1/revocations {"subject":"ana"}`, 503, away}},
-			"complete            no; ask again: refresher revocations show R\n", "503 Service Unavailable: the store cannot be reached",
+			"complete            no; ask again: refresher revocations show R\n", "503 Service Unavailable: Redis cannot be reached",
 		},
-		{"revocations lift --json a/b", []exchange{{"DELETE /v1/revocations/a%2Fb", 503, away}}, `"id": "R"`, "the store cannot be reached"},
+		{"revocations lift --json a/b", []exchange{{"DELETE /v1/revocations/a%2Fb", 503, away}}, `"id": "R"`, "Redis cannot be reached"},
 		{"certificates", []exchange{{"GET /v1/certificates", 200, `{"certificates":[{"fingerprint":"f","mayBeDeleted":true,"why":"w"}],"partial":true}`}}, "yes: w\n", "there was no time to count all sessions"},
 	} {
 		t.Run(c.line, func(t *testing.T) {

@@ -148,7 +148,7 @@ func (s *sources) unknown(environ []string) (variables, meant []string) {
 // warnUnknown logs the names of variables that no setting has. It omits their values, which may be secrets.
 func (s *sources) warnUnknown(log *slog.Logger) {
 	if variables, meant := s.unknown(os.Environ()); len(variables) > 0 {
-		log.Warn("environment variables that no setting has; see refresher serve --help", "variables", variables, "meant", meant)
+		log.Warn("unknown REFRESHER_ environment variables; see refresher serve --help", "variables", variables, "meant", meant)
 	}
 }
 

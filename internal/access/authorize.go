@@ -97,7 +97,7 @@ func (a *Access) ask(ctx context.Context, r *session.Request) (hook.Answer, erro
 		return answer, err
 	}
 	if logged, _ := a.denialLines.Allow(k.App + " " + k.Subject); logged || r.Action == session.ActionRenew {
-		a.logger.Info("the back end denied", "action", string(r.Action), "app_id", k.App, "session", k.Session, "reason", answer.Reason)
+		a.logger.Info("the back end denied a request", "action", string(r.Action), "app_id", k.App, "session", k.Session, "reason", answer.Reason)
 	}
 	return answer, nil
 }

@@ -218,7 +218,7 @@ func TestDenialsAreLogged(t *testing.T) {
 			for range 3 * deniedBurst {
 				a.Authorize(t.Context(), requests[action])
 			}
-			if got := strings.Count(log.String(), "the back end denied"); got != want {
+			if got := strings.Count(log.String(), "the back end denied a request"); got != want {
 				t.Errorf("%s: %d lines, want %d", action, got, want)
 			}
 		}

@@ -312,7 +312,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 
 	log := w.Log.Take()
 	for _, c := range []struct{ file, logged string }{
-		{apptest.NextCertificate + "\n" + apptest.Certificate, "another certificate"},
+		{apptest.NextCertificate + "\n" + apptest.Certificate, "certificate rotation started"},
 		{w.secrets["broken certificate"], "file"},
 		{strings.Repeat(apptest.Certificate+"\n", 9), "file"},
 	} {

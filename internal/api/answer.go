@@ -68,7 +68,7 @@ func (a *API) write(w http.ResponseWriter, status int, value any) {
 	kind := "application/json; charset=utf-8"
 	body, err := json.Marshal(value)
 	if err != nil {
-		a.config.Logger.Error("encode answer", "error", err)
+		a.config.Logger.Error("response cannot be encoded", "error", err)
 		status, body = http.StatusInternalServerError, []byte(`{"error":"the server failed; try again","code":"internal","status":500}`)
 	}
 	switch value := value.(type) {
@@ -82,7 +82,7 @@ func (a *API) write(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	if _, err := w.Write(body); err != nil {
-		a.config.Logger.Debug("answer not delivered", "error", err)
+		a.config.Logger.Debug("response not delivered", "error", err)
 	}
 }
 

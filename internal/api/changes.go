@@ -112,7 +112,7 @@ func noteOf(w *store.Wish, result *store.WishResult) string {
 	case overtaken:
 		return fmt.Sprintf("a later change, of version %d, has overtaken this one", r.WishVersion)
 	case !result.Stored:
-		return "the store cannot be reached, or did not take it: this node has done it, and writes it there as soon as it can; if the node stops before, it is lost"
+		return "Redis cannot be reached, or refused the write: this node has made the change, and writes it to Redis as soon as it can; if the node stops before, the change is lost"
 	case !result.Applied && w.Kind == store.WishEnd:
 		return "the session's keys are dead; node " + r.Node + " has not confirmed yet that it told the client"
 	case !result.Applied:

@@ -224,13 +224,13 @@ func TestNoteOfAChange(t *testing.T) {
 		{store.WishRole, attached, 6, true, true, "a later change, of version 6,"},
 		{store.WishRenew, attached, 6, true, true, ""},
 		{store.WishRole, attached, 5, true, true, ""},
-		{store.WishRole, attached, 5, false, true, "the store cannot be reached"},
+		{store.WishRole, attached, 5, false, true, "Redis cannot be reached"},
 		{store.WishRole, attached, 5, true, false, "node n has not confirmed yet; "},
 		{store.WishRole, session.Record{State: session.Detached}, 5, true, true, "nobody is connected"},
 		{store.WishRenew, ended, 5, true, true, "the session has ended meanwhile"},
 		{store.WishEnd, ended, 5, true, true, ""},
 		{store.WishEnd, attached, 5, true, false, "the session's keys are dead; node n "},
-		{store.WishEnd, ended, 5, false, true, "the store cannot be reached"},
+		{store.WishEnd, ended, 5, false, true, "Redis cannot be reached"},
 	} {
 		result := &store.WishResult{Version: 5, Stored: c.stored, Applied: c.applied, Record: store.Record{Record: c.record, Node: "n", WishVersion: c.version}}
 		got := noteOf(&store.Wish{Kind: c.kind, Role: session.Subscriber}, result)
@@ -325,7 +325,7 @@ func TestRevocations(t *testing.T) {
 		want    string
 	}{
 		{post + `{"channel":"c","uid":7,"subject":"ana","for":60}`, 200, progress},
-		{post + `{"subject":"unsaved"}`, 503, `{"error":"the store cannot be reached: `},
+		{post + `{"subject":"unsaved"}`, 503, `{"error":"Redis cannot be reached: `},
 		{post + `{}`, 400, `{"error":"names nobody`},
 		{post + `{"uid":1,"account":"a"}`, 400, `{"error":"has both uid and account`},
 		{post + `{"subject":"ana","for":0}`, 400, `{"error":"for: want 1 to 31536000 seconds`},

@@ -134,7 +134,7 @@ func revocationError(done any, err error) error {
 		return errNoRevocation
 	case errors.Is(err, store.ErrUnsaved):
 		return &unsavedError{problem{
-			"the store cannot be reached: this was done on the node that answers, and is kept there for the others until the store is back. " +
+			"Redis cannot be reached: the change has effect on this node only, which writes it to Redis when Redis is back. " +
 				"If that node stops before, it is lost: do it again then",
 			session.CodeUnavailable, 503,
 		}, done}

@@ -164,5 +164,5 @@ func storeAway(err error) error {
 	if _, ok := asRefusal(err); ok {
 		return err
 	}
-	return &session.Error{Code: session.CodeUnavailable, Message: "the store cannot be reached; calls go on, try again", RetryAfter: 5 * time.Second}
+	return &session.Error{Code: session.CodeUnavailable, Message: "Redis cannot be reached; calls go on, try again", RetryAfter: 5 * time.Second}
 }

@@ -309,11 +309,11 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	case <-a.revocations.Known():
 	case <-ctx.Done():
 	case <-time.After(loadTimeout):
-		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
+		a.logger.Warn("revocations cannot be loaded from Redis; the node admits no client until they are")
 	}
 	<-a.scheduler.Begun() // otherwise the node might not be ready yet at a load balancer's first health check
 	if a.config.Auth == "none" && a.config.Insecure {
-		a.logger.Warn("--auth=none with --insecure: whoever reaches the public port gets any token of the project; use --auth=jwt for anything but trials",
+		a.logger.Warn("--auth=none with --insecure: anyone who reaches the public port can get any token of the project; use --auth=jwt except for tests",
 			"address", a.Addr().String())
 	}
 	serve("public port", a.public)
@@ -349,7 +349,7 @@ func (a *App) endTraces() {
 	ctx, cancel := context.WithTimeout(context.Background(), traceTimeout)
 	defer cancel()
 	if err := a.traces.Close(ctx); err != nil {
-		a.logger.Warn("the last traces are lost", "error", err)
+		a.logger.Warn("the last traces could not be exported and are lost", "error", err)
 	}
 }
 
@@ -358,7 +358,7 @@ func (a *App) reload(ctx context.Context, reloads <-chan os.Signal) {
 	for {
 		select {
 		case <-reloads:
-			a.logger.Info("reading the files again")
+			a.logger.Info("SIGHUP received, reloading files")
 			a.files.Reload()
 		case <-ctx.Done():
 			return

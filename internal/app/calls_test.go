@@ -112,7 +112,7 @@ func TestCallThatWasAwayForTooLongRejoins(t *testing.T) {
 // revocations.
 func canSpare(s *apptest.Cluster, node int) bool {
 	for i := range s.Nodes {
-		if _, text := s.Ops(i, "/readyz"); i != node && !strings.Contains(text, "what was revoked") {
+		if _, text := s.Ops(i, "/readyz"); i != node && !strings.Contains(text, "the revocations have not been loaded") {
 			return true
 		}
 	}

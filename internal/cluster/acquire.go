@@ -60,12 +60,12 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	if err != nil {
 		// Of many concurrent failures, only the one whose CompareAndSwap succeeds is logged.
 		if c.cooldown.CompareAndSwap(before, int64(c.now()+acquireCooldown)) {
-			c.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
+			c.config.Logger.Warn("Redis does not answer; sessions are restored from their resume keys", "error", err)
 		}
 		return byKey, nil
 	}
 	if held.Known && !held.Record.Fits(k) { // the record belongs to another project, subject or user
-		c.config.Logger.Error("a session's record does not match its key; the key counts", "session", k.Session)
+		c.config.Logger.Error("a session's record contradicts its resume key; the node uses the key", "session", k.Session)
 		return store.Acquired{Epoch: held.Epoch}, nil
 	}
 	return held, nil

@@ -153,7 +153,7 @@ func (c *Cluster) writeLast() {
 		c.answers.Wait()
 	}
 	_, unwritten, _ := c.pending.state()
-	c.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "unwritten", unwritten)
+	c.config.Logger.Warn("stopping with sessions that are not saved in Redis; their clients can still resume", "unwritten", unwritten)
 }
 
 // watch receives the notices of sessions that other nodes have acquired. It saves each of these
@@ -171,7 +171,7 @@ func (c *Cluster) watch(ctx context.Context) {
 			return
 		}
 		if !c.Degraded() { // while the store is down, the error is already in the log line about the outage
-			c.config.Logger.Warn("notices of what other nodes take are interrupted; trying again", "error", err)
+			c.config.Logger.Warn("subscription to notices about moved sessions is interrupted; trying again", "error", err)
 		}
 		if pause(ctx, watchPause) != nil {
 			return

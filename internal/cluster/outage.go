@@ -28,7 +28,7 @@ func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (b
 	case away == 0 && !o.unleased:
 		if o.kind.Swap("") != "" {
 			_, unwritten, _ := c.pending.state()
-			c.config.Logger.Info("the store is back", "away_seconds", since.Seconds(), "unwritten", unwritten)
+			c.config.Logger.Info("Redis is back", "away_seconds", since.Seconds(), "unwritten", unwritten)
 		}
 	case err != nil:
 		// An outage that continues is logged again if the kind of error changes, for example
@@ -37,7 +37,7 @@ func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (b
 		// own shards are down.
 		if kind := errorKind(err); o.kind.Swap(kind) != kind || away >= 2*max(1, o.logged) {
 			o.logged = away
-			c.config.Logger.Warn("the store cannot be reached, or refuses; calls go on without it", "shards", away, "error", err)
+			c.config.Logger.Warn("Redis cannot be reached, or refuses operations; calls go on without it", "shards", away, "error", err)
 		}
 	}
 	return back

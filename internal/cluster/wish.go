@@ -28,13 +28,13 @@ var (
 	errNoGrant = session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
 	// errStoreAway means that the session is not on this node, and that the store could not be
 	// reached or refused the write.
-	errStoreAway = unavailable("the store cannot be reached, or refuses, and the session is not on this node; nothing was changed, calls go on, try again")
+	errStoreAway = unavailable("Redis cannot be reached, or refuses operations, and another node owns the session; nothing was changed, calls go on, try again")
 	// errNoAnswer means that the store did not answer the write, so it may have stored the wish.
-	errNoAnswer = unavailable("the store stopped answering, and the session is not on this node; whether the change was made is not known, calls go on, try again")
+	errNoAnswer = unavailable("Redis stopped answering, and another node owns the session; the change may or may not have been made, calls go on, try again")
 	// errBusy means that the wish could not be applied in time, since another goroutine holds the
 	// session's lock while it writes to a slow client, and that the store has not confirmed the
 	// wish either.
-	errBusy = unavailable("the session's client is slow to take a message, and the store has no record to go by; the change is made after that, try again")
+	errBusy = unavailable("the session's client is slow to read a message, and Redis has no record of the session; the change is made after that, try again")
 )
 
 func unavailable(message string) *session.Error {
@@ -59,7 +59,7 @@ func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result st
 	}
 	c.countWish(w.Kind, &result, err)
 	if err == nil {
-		c.config.Logger.Info("a change by an operator was taken", "session", w.Session, "kind", w.Kind.String(), "version", int64(result.Version),
+		c.config.Logger.Info("operator's change accepted", "session", w.Session, "kind", w.Kind.String(), "version", int64(result.Version),
 			"owner", result.Record.Node, "stored", result.Stored, "applied", result.Applied)
 	}
 	return result, err

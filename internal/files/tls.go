@@ -39,7 +39,7 @@ func TLS(w *Watcher, certFile, keyFile string) (*tls.Config, error) {
 		end := pair.Leaf.NotAfter
 		expires.Set(float64(end.Unix()))
 		if left := time.Until(end); left < expiresSoon {
-			w.logger.Warn("TLS certificate ends soon, or has ended", "files", certFile, "not_after", end.UTC(), "left_hours", int(left.Hours()))
+			w.logger.Warn("TLS certificate expires soon, or has expired", "files", certFile, "not_after", end.UTC(), "left_hours", int(left.Hours()))
 		}
 		return nil
 	}

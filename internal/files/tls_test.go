@@ -112,8 +112,8 @@ func TestTLSRefusals(t *testing.T) {
 func TestTLSExpiry(t *testing.T) {
 	for life, want := range map[time.Duration][]string{
 		expiresSoon + time.Minute: nil,
-		expiresSoon - time.Minute: {"TLS certificate ends soon"},
-		-time.Minute:              {"TLS certificate ends soon"},
+		expiresSoon - time.Minute: {"TLS certificate expires soon"},
+		-time.Minute:              {"TLS certificate expires soon"},
 	} {
 		run(t, func(h *harness) {
 			h.writePair(newPair(t, life))

@@ -115,12 +115,12 @@ func (w *Watcher) log(g *group, reload, changed bool, err error) {
 	switch {
 	case len(g.named) == 0: // the group has no files at present
 	case err != nil && (reload || err.Error() != g.failure):
-		logger.Error("file can't be used; what it held before stays in use", "error", err)
+		logger.Error("file cannot be used; its previous content stays in use", "error", err)
 	case err != nil: // this failure is in the log already
 	case changed:
-		logger.Info("file has changed and was read again")
+		logger.Info("file changed, its new content is in use")
 	case g.failure != "":
-		logger.Info("file is as before again")
+		logger.Info("file has its previous content again")
 	case reload:
 		logger.Info("file is unchanged")
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	readAgain = "file has changed and was read again"
-	asBefore  = "file is as before again"
+	readAgain = "file changed, its new content is in use"
+	asBefore  = "file has its previous content again"
 	unchanged = "file is unchanged"
 )
 
@@ -131,7 +131,7 @@ func TestBrokenFile(t *testing.T) {
 			broken  float64
 			log     string
 		}{
-			{removed, 1, "file can't be used"},
+			{removed, 1, "file cannot be used"},
 			{"one", 0, asBefore},
 			{"", 1, "is empty"},
 			{"bad", 1, "this is bad"},

@@ -211,7 +211,7 @@ func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
 func (a *Approval) done(b *batch, o *outcome) func() {
 	var flushed []*pendingApproval
 	if t, _ := a.circuit.turn(o.at); !o.ok && t == hold {
-		a.down = fmt.Errorf("not asked, since the endpoint is failing: %w", b.err)
+		a.down = fmt.Errorf("request suspended, since the back end is failing: %w", b.err)
 		flushed = a.queue.takeAll()
 	}
 	down := a.down
@@ -226,22 +226,22 @@ func (a *Approval) done(b *batch, o *outcome) func() {
 func (a *Approval) log(b *batch, o *outcome) {
 	if !o.ok && !o.opened {
 		if unlogged, ok := a.lines.failures.Pass(logEvery); ok {
-			a.logger.Warn("a request to the endpoint failed", "error", b.err, "unlogged", unlogged)
+			a.logger.Warn("an approval request failed", "error", b.err, "unlogged", unlogged)
 		}
 	}
 	if o.opened {
 		if unlogged, ok := a.lines.openings.Pass(logEvery); ok {
-			a.logger.Warn("the endpoint is failing, nothing is asked", "error", b.err, "unlogged", unlogged)
+			a.logger.Warn("the back end is failing; approval requests are suspended", "error", b.err, "unlogged", unlogged)
 		}
 	}
 	if o.closed {
 		if unlogged, ok := a.lines.closings.Pass(logEvery); ok {
-			a.logger.Info("the endpoint answers again", "after_seconds", o.at.Sub(o.since).Seconds(), "unlogged", unlogged)
+			a.logger.Info("the back end answers again", "after_seconds", o.at.Sub(o.since).Seconds(), "unlogged", unlogged)
 		}
 	}
 	if o.ok && b.unread != nil && !errors.Is(b.unread, errMissing) {
 		if unlogged, ok := a.lines.mistakes.Pass(logEvery); ok {
-			a.logger.Warn("a decision cannot be read and counts as no answer", "error", b.unread, "unlogged", unlogged)
+			a.logger.Warn("a malformed decision counts as no answer", "error", b.unread, "unlogged", unlogged)
 		}
 	}
 }

@@ -49,8 +49,8 @@ func TestApprovalDown(t *testing.T) {
 			t.Errorf("%d failed after the probe", n)
 		}
 		for _, line := range []string{
-			`a request to the endpoint failed" endpoint=https://app.test error="the endpoint answered 500" unlogged=0`,
-			"endpoint is failing", "endpoint answers again",
+			`an approval request failed" endpoint=https://app.test error="the endpoint answered 500" unlogged=0`,
+			"the back end is failing", "the back end answers again",
 		} {
 			if h.lines(line) != 1 {
 				t.Errorf("no line, or more than one, with %s", line)

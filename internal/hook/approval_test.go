@@ -194,10 +194,10 @@ func TestFailures(t *testing.T) {
 		log      string
 		after    time.Duration
 	}{
-		{hang, 2, "failed", "a request to the endpoint failed", 2 * time.Second},
-		{status(500), 2, "refused", "a request to the endpoint failed", 0},
-		{status(200), 2, "malformed", "a request to the endpoint failed", 0},
-		{ofB(`"allow":"no"`), 1, "ok", "a decision cannot be read and counts as no answer", 0},
+		{hang, 2, "failed", "an approval request failed", 2 * time.Second},
+		{status(500), 2, "refused", "an approval request failed", 0},
+		{status(200), 2, "malformed", "an approval request failed", 0},
+		{ofB(`"allow":"no"`), 1, "ok", "a malformed decision counts as no answer", 0},
 		{ofB(""), 1, "ok", "", 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {

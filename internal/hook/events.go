@@ -210,12 +210,12 @@ func (s *Events) log(a *attempt, o *outcome, failures, queued int) {
 	}
 	if o.opened {
 		if unlogged, ok := s.lines.openings.Pass(logEvery); ok {
-			s.logger.Warn("the endpoint is failing, events wait", "queued", queued, "unlogged", unlogged)
+			s.logger.Warn("the back end is failing; events wait", "queued", queued, "unlogged", unlogged)
 		}
 	}
 	if o.closed {
 		if unlogged, ok := s.lines.closings.Pass(logEvery); ok {
-			s.logger.Info("the endpoint answers again", "after_seconds", o.at.Sub(o.since).Seconds(), "queued", queued, "unlogged", unlogged)
+			s.logger.Info("the back end answers again", "after_seconds", o.at.Sub(o.since).Seconds(), "queued", queued, "unlogged", unlogged)
 		}
 	}
 }

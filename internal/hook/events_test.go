@@ -198,7 +198,7 @@ func TestEndpointDown(t *testing.T) {
 		}
 		for _, line := range []string{
 			`event not delivered, trying again" endpoint=https://app.test/hooks error="connection refused" type=session.joined session=s0`,
-			"endpoint is failing", "endpoint answers again",
+			"the back end is failing", "the back end answers again",
 		} {
 			if n := h.lines(line); n != 1 {
 				t.Errorf("%d lines with %s: %s", n, line, &h.log)

@@ -60,7 +60,7 @@ func (d *Descriptors) ForProbes(l net.Listener) net.Listener {
 func (d *Descriptors) refuse() {
 	d.refused.Inc()
 	if skipped, ok := d.lines.Pass(10 * time.Second); ok {
-		d.logger.Warn("out of file descriptors for clients; connections are closed until others end", "limit", d.limit, "unlogged", skipped)
+		d.logger.Warn("out of file descriptors for clients; new connections are closed until others end", "limit", d.limit, "unlogged", skipped)
 	}
 }
 

@@ -132,7 +132,7 @@ func TestTLSByFiles(t *testing.T) {
 		}
 	}
 	g.Reloads <- syscall.SIGHUP
-	g.Log.Await("has changed and was read again")
+	g.Log.Await("file changed, its new content is in use")
 	_ = connect().CloseNow()
 	s.Send(`{"type":"ping"}`) // a connection that is open during the change stays open
 	s.Expect(protocol.TypePong)

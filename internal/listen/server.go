@@ -71,7 +71,7 @@ func (s *Server) Shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
-		s.logger.Warn("requests were cut off", "error", err)
+		s.logger.Warn("shutdown timed out, unanswered requests were aborted", "error", err)
 		_ = s.http.Close() // Close fails only if closing a listener fails
 	}
 }

@@ -126,7 +126,7 @@ func (l *Log) report() {
 	}
 	var line bytes.Buffer
 	logger := slog.New(l.handle(&line))
-	logger.Warn("lines of the log were lost: its reader was away, stopped or full", "lines", dropped-l.reported)
+	logger.Warn("log lines were dropped: standard error was blocked or failed", "lines", dropped-l.reported)
 	if n, err := l.output.Write(line.Bytes()); err != nil {
 		l.torn = n > 0
 		return

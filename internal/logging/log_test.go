@@ -53,7 +53,7 @@ func plain(w io.Writer) slog.Handler {
 
 // lost is the log line that reports dropped lines.
 func lost(n uint64) string {
-	return fmt.Sprintf(`msg="lines of the log were lost: its reader was away, stopped or full" lines=%d`, n)
+	return fmt.Sprintf(`msg="log lines were dropped: standard error was blocked or failed" lines=%d`, n)
 }
 
 func TestLinesAreWrittenInOrderAndAllOfThemByClose(t *testing.T) {

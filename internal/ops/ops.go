@@ -26,7 +26,7 @@ const (
 
 // Config configures a Health.
 type Config struct {
-	Informed func() bool          // reports whether the revocations were read from the store
+	Informed func() bool          // reports whether revocations loaded from the store
 	HasKeys  func() bool          // reports whether credentials can be checked
 	Degraded func() bool          // reports whether the store is unreachable
 	Works    func() error         // returns why the node may fail to renew tokens in time, or nil
@@ -66,13 +66,13 @@ func (h *Health) ready() (bool, string) {
 	case h.draining.Load():
 		return false, "draining"
 	case !h.config.Informed():
-		return false, "starting: what was revoked has not been read from the store yet"
+		return false, "starting: the revocations have not been loaded from Redis yet"
 	case !h.config.HasKeys() && time.Now().Before(h.keysBy):
 		return false, "starting: no key set has been fetched yet"
 	case err != nil: // not ready, so that new clients connect to another node
 		return false, err.Error()
 	case h.config.Degraded(): // ready, since for clients a node without its store is better than no node
-		return true, "ready, degraded: the store cannot be reached"
+		return true, "ready, degraded: Redis cannot be reached"
 	case !h.config.HasKeys():
 		return true, "ready, degraded: no key set has been fetched, so nobody new gets in"
 	default:

@@ -28,7 +28,7 @@ func TestReady(t *testing.T) {
 				t.Errorf("after %v: %v, %s", keysPatience-time.Until(h.keysBy), got, said)
 			}
 		}
-		want(false, "starting: what was revoked")
+		want(false, "starting: the revocations have not been loaded")
 		informed = true
 		want(true, "ready")
 		fetched = false

@@ -74,7 +74,7 @@ func (k *Checker) Allows(r *http.Request) bool {
 	}
 	k.refused.Inc()
 	if k.lines.Allow() {
-		k.logger.Warn("refused a page, its origin is not allowed; see --allowed-origins",
+		k.logger.Warn("page refused, its origin is not allowed; see --allowed-origins",
 			"origin", shown(from), "host", shown(r.Host), "allowed", k.allowed, "unlogged", k.unlogged.Swap(0))
 	} else {
 		k.unlogged.Add(1)

@@ -74,7 +74,7 @@ func (f *follower) use(app string, certificates []string) error {
 	if now == before {
 		return nil
 	}
-	f.config.Logger.Info("tokens are signed with another certificate from now on; connected sessions get new ones, see GET /v1/certificates",
+	f.config.Logger.Info("certificate rotation started: another App Certificate signs, connected sessions get new tokens; see GET /v1/certificates",
 		"app_id", app, "fingerprint", now.String(), "previous", before.String(), "spread_seconds", f.config.Spread.Seconds())
 	f.onChange(app, now)
 	return nil
@@ -110,7 +110,7 @@ func (f *follower) readProjects() error {
 	}
 	for app := range f.byID {
 		if !inFile[app] {
-			f.config.Logger.Warn("a project is gone from the projects file; it is served until a restart", "app_id", app)
+			f.config.Logger.Warn("a project was removed from the projects file; it is served until a restart", "app_id", app)
 			f.unfollow(app)
 		}
 	}
@@ -134,7 +134,7 @@ func (f *follower) take(read *Project) error {
 	f.mu.Lock()
 	p := f.byID[read.AppID]
 	if read.Keys.JWKSURL != p.Keys.JWKSURL {
-		f.config.Logger.Warn("jwksUrl of a project has changed; its key set stays until a restart", "app_id", read.AppID)
+		f.config.Logger.Warn("jwksUrl of a project has changed; the old key set is used until a restart", "app_id", read.AppID)
 	}
 	certificates, keySet := p.Certificates, p.Keys.JWKSURL
 	*p = *read

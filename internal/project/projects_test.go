@@ -257,7 +257,7 @@ func TestFilesChange(t *testing.T) {
 		one.Certificates = []string{apptest.NewCertificate, apptest.Certificate}
 		f.change(one, other)
 		f.signs(first, apptest.NewCertificate)
-		f.logged("another certificate from now on")
+		f.logged("certificate rotation started")
 		f.write("key", "newer")
 		if want := []string{first}; !slices.Equal(f.changed, want) || len(f.set.Fingerprints()[first]) != 2 || f.keys[0].Keys.Secrets[0] != "newer" {
 			t.Errorf("changed: %q, want %q; keys %+v", f.changed, want, f.keys)
@@ -287,8 +287,8 @@ func TestFilesChange(t *testing.T) {
 		one.Keys.JWKSURL = "https://login.example.com/keys"
 		f.change(one, project.Project{AppID: added, Certificates: []string{apptest.OtherCertificate}, Keys: other.Keys})
 		f.logged(`a project was added to the projects file; it is served after a restart" app_id=` + added)
-		f.logged(`a project is gone from the projects file; it is served until a restart" app_id=` + second)
-		f.logged(`jwksUrl of a project has changed; its key set stays until a restart" app_id=` + first)
+		f.logged(`a project was removed from the projects file; it is served until a restart" app_id=` + second)
+		f.logged(`jwksUrl of a project has changed; the old key set is used until a restart" app_id=` + first)
 		if !f.set.Serves(second) || f.set.Serves(added) || len(f.keys) != 1 {
 			t.Error("projects were added or removed without a restart")
 		}
@@ -299,7 +299,7 @@ func TestFilesChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.change(one)
-		if strings.Contains(f.log.String(), "can't be used") {
+		if strings.Contains(f.log.String(), "cannot be used") {
 			t.Errorf("the log: %s", f.log.String())
 		}
 	})

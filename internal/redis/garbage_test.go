@@ -93,7 +93,7 @@ func TestGarbageInRecords(t *testing.T) {
 	redis.Do("ZADD", "{refresher:nodes}:leases", "-1", "since") // makes the lease data look old, since no session is adopted while it is new
 
 	second := apptest.StartLoggedNode(t, shared, app.Outside{}, new(net.Dialer).DialContext)
-	second.Log.Await(`msg="session adopted, its node is gone" component=scheduler session=` + control.Session)
+	second.Log.Await(`msg="session adopted from a dead node" component=scheduler session=` + control.Session)
 	if answer, text := second.Do(http.MethodGet, "/v1/sessions?limit=200", ""); answer.StatusCode != http.StatusOK {
 		t.Errorf("list: %d %s", answer.StatusCode, text)
 	}

@@ -220,7 +220,7 @@ var errGarbage = errors.New("not in the form that nodes write")
 // unreadableRevocation logs, once for each id, a revocation that cannot be read.
 func (s *revocations) unreadableRevocation(id string, err error) {
 	if s.firstTime("revocation " + id) {
-		s.logger.Error("a stored revocation cannot be read", "revocation", id, "error", err)
+		s.logger.Error("a revocation in Redis cannot be read and is ignored", "revocation", id, "error", err)
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *connection) checkSettings(ctx context.Context, c goredis.Cmdable) {
 	for _, channel := range []string{s.keys.channel, s.keys.revocations.channel} {
 		refused := c.Publish(ctx, channel, "").Err()
 		if goredis.HasErrorPrefix(refused, "NOPERM") {
-			s.logger.Warn("the Redis user may not publish; other nodes learn of what they lost to this one, and of revocations, later than they could",
+			s.logger.Warn("the Redis user may not publish; other nodes learn late of moved sessions and revocations",
 				"channel", channel, "error", refused)
 		}
 	}

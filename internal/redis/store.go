@@ -169,7 +169,7 @@ const maxNamed = 10_000
 // returns store.ErrUnreadable.
 func (s *Store) unreadable(id string, err error) error {
 	if s.firstTime(id) {
-		s.logger.Error("a session's record cannot be read; it is left alone, its calls go on", "session", id, "error", err)
+		s.logger.Error("a session's record cannot be read; it stays unchanged, and the call goes on", "session", id, "error", err)
 	}
 	return store.ErrUnreadable
 }

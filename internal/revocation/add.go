@@ -49,7 +49,7 @@ func (s *Set) Add(ctx context.Context, r store.Revocation) (store.Revocation, st
 	s.mu.Unlock()
 	switch {
 	case full:
-		s.log("refused by the store, which is full", &r)
+		s.log("refused, too many revocations", &r)
 		return r, store.Progress{}, errFull
 	case err != nil:
 		return r, s.progressHere(e), fmt.Errorf("%w: %w", store.ErrUnsaved, err)
@@ -158,7 +158,7 @@ func (s *Set) find(ctx context.Context, app, id string) (*entry, error) {
 	defer cancel()
 	if err := s.sync(ctx); err != nil {
 		return nil, session.Errorf(session.CodeUnavailable,
-			"the store cannot be reached, so this node cannot know whether there is such a revocation; nothing was changed, try again")
+			"Redis cannot be reached, so this node does not know whether the revocation exists; nothing was changed, try again")
 	}
 	if e := s.lookUp(app, id); e != nil {
 		return e, nil

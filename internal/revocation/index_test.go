@@ -208,7 +208,7 @@ func TestStoreFull(t *testing.T) {
 		time.Sleep(10 * time.Minute) // bubble
 		a.wantRevoked(2, false)
 		other.wantRevoked(2, false)
-		if got := a.link.putCount() - before; got != 2 || a.holds() != 1 || a.lacks() != 0 || !strings.Contains(a.log.String(), "refused by the store") {
+		if got := a.link.putCount() - before; got != 2 || a.holds() != 1 || a.lacks() != 0 || !strings.Contains(a.log.String(), "refused, too many revocations") {
 			t.Errorf("put %d times, want each once; has %+v, and logged\n%s", got, a.Set, a.log)
 		}
 	})
@@ -238,7 +238,7 @@ func TestStoreFullAfterAll(t *testing.T) {
 		if got := a.link.putCount(); got < 5*many || got > 13*many {
 			t.Errorf("%d puts in ten minutes for %d revocations", got, many)
 		}
-		if n := strings.Count(a.log.String(), "is full of revocations"); n < 5 || n > 11 {
+		if n := strings.Count(a.log.String(), "too many revocations for Redis"); n < 5 || n > 11 {
 			t.Errorf("want one line a minute that the store is full:\n%s", a.log)
 		}
 		s.set(func(s *shared) { s.room = 0 })

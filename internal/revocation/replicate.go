@@ -38,7 +38,7 @@ func (s *Set) Run(ctx context.Context, end EndSessions) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastChance)
 	defer cancel()
 	if err := s.flush(last, false); err != nil {
-		s.config.Logger.Warn("stopped with revocations that only this node knows of", "error", err)
+		s.config.Logger.Warn("stopped with revocations that are not in Redis; they are lost", "error", err)
 	}
 }
 
@@ -55,7 +55,7 @@ func (s *Set) watch(ctx context.Context) {
 			return
 		}
 		// No change is lost, since the store is also polled. So the log level is only debug.
-		s.config.Logger.Debug("notices of revocations were interrupted", "error", err)
+		s.config.Logger.Debug("subscription to notices about revocations is interrupted", "error", err)
 	}
 }
 
@@ -132,7 +132,7 @@ func (r *replicator) flushOrPause(ctx context.Context, now time.Time) error {
 	}
 	if !pausing {
 		r.full = now
-		r.config.Logger.Warn("the store is full of revocations; some, added while it was away, have effect on this node only")
+		r.config.Logger.Warn("too many revocations for Redis; some that were added during its outage have effect on this node only")
 	}
 	return nil
 }
@@ -142,11 +142,11 @@ func (r *replicator) answered(began time.Time, err error) {
 	log := r.config.Logger
 	switch {
 	case err == nil && !r.away.IsZero():
-		log.Info("the revocations in the store are back", "away_seconds", time.Since(r.away).Seconds())
+		log.Info("revocations are exchanged with Redis again", "away_seconds", time.Since(r.away).Seconds())
 		r.away = time.Time{}
 	case err != nil && r.away.IsZero():
 		r.away = began
-		log.Warn("the revocations in the store cannot be read, or not written; those of other nodes are not learned",
+		log.Warn("revocations cannot be exchanged with Redis; those of other nodes have no effect here",
 			"loaded", r.Loaded(), "error", err)
 	}
 	if wait := r.retry.after(err); wait > 0 {
@@ -198,7 +198,7 @@ func (s *Set) sync(ctx context.Context) error {
 	s.merge(all, true)
 	if !s.Loaded() {
 		close(s.loaded)
-		s.config.Logger.Info("the revocations were read", "revocations", len(all))
+		s.config.Logger.Info("revocations loaded", "revocations", len(all))
 	}
 	s.reached(version)
 	return nil

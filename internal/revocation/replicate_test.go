@@ -47,7 +47,7 @@ func TestStoreAway(t *testing.T) {
 				other.wantRevoked(8, false)
 				a.wantLacks(0)
 				other.wantEnded(r.ID, 1)
-				if log := a.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "are back") != 1 {
+				if log := a.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "exchanged with Redis again") != 1 {
 					t.Errorf("want one warning and one line when the store is back:\n%s", log)
 				}
 			})

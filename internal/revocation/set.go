@@ -257,8 +257,8 @@ func (s *Set) expire() {
 // are logged at debug level only.
 func (s *Set) log(change string, r *store.Revocation) {
 	l := s.config.Logger.With("revocation", r.ID, "app_id", r.App)
-	l.Info("the revocations have changed", "change", change, "lifted", r.Lifted)
-	l.Debug("what that revocation matches", "channel", r.Channel, "user", r.User, "subject", r.Subject)
+	l.Info("revocation changed", "change", change, "lifted", r.Lifted)
+	l.Debug("revocation matches", "channel", r.Channel, "user", r.User, "subject", r.Subject)
 }
 
 // signal wakes the goroutine that receives from c. If that goroutine is busy, the signal waits

@@ -90,7 +90,7 @@ func (t *Tracker) Run(ctx context.Context) {
 		if err != nil {
 			wait = retryEvery
 			if !away && ctx.Err() == nil {
-				t.config.Logger.Warn("the other nodes are not told which certificate this node signs with; trying again", "error", err)
+				t.config.Logger.Warn("cannot report this node's App Certificate to the other nodes; trying again", "error", err)
 			}
 		}
 		away = err != nil

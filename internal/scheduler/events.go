@@ -107,9 +107,9 @@ func (j *journal) observe(ev *event, e *entry) {
 		}
 	case evTokensExpired:
 		if !ev.rejoin {
-			j.log(e, slog.LevelWarn, "tokens ran out while nobody was connected")
+			j.log(e, slog.LevelWarn, "tokens expired while no client was connected")
 		} else {
-			j.log(e, slog.LevelWarn, "tokens ran out unconfirmed, telling the client to join again")
+			j.log(e, slog.LevelWarn, "tokens expired unconfirmed, telling the client to rejoin the call")
 		}
 	case evPushFailed:
 		j.log(e, slog.LevelInfo, "push failed", "error", ev.err)
@@ -124,17 +124,17 @@ func (j *journal) observe(ev *event, e *entry) {
 	case evEnded:
 		j.log(e, slog.LevelInfo, "session ended", "reason", string(e.reason), "access_ends_at", e.session.Ending(e.reason).AccessEndsAt)
 	case evAdopted:
-		j.log(e, slog.LevelInfo, "session adopted, its node is gone", "epoch", e.session.Epoch())
+		j.log(e, slog.LevelInfo, "session adopted from a dead node", "epoch", e.session.Epoch())
 	case evLost:
-		j.log(e, slog.LevelInfo, "session lost to another node", "epoch", e.session.Epoch())
+		j.log(e, slog.LevelInfo, "session moved to another node", "epoch", e.session.Epoch())
 	case evSilent:
 		j.log(e, slog.LevelWarn, "client is silent, closing its connection")
 	case evUnreachable:
-		j.log(e, slog.LevelInfo, "nobody is connected, and the tokens run out soon")
+		j.log(e, slog.LevelInfo, "session unreachable: no client is connected, and its tokens expire soon")
 	case evDeniedUnanswered:
-		j.log(e, slog.LevelWarn, "the back end could not be asked for longer than authorize-grace")
+		j.log(e, slog.LevelWarn, "no approval from the back end for longer than --authorize-grace")
 	case evApprovalUnavailable:
-		j.log(e, slog.LevelDebug, "a renewal could not be authorized", "error", ev.err)
+		j.log(e, slog.LevelDebug, "no approval for a renewal: the back end is unavailable", "error", ev.err)
 	default:
 	}
 }

@@ -31,7 +31,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 		return nil, err
 	}
 	if decision.Reason == session.ApprovalUnavailable {
-		s.config.Logger.Debug("a join could not be authorized", "error", decision.Cause)
+		s.config.Logger.Debug("no approval for a join: the back end is unavailable", "error", decision.Cause)
 	}
 	if err := decision.Err(); err != nil {
 		return nil, err

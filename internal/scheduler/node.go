@@ -62,7 +62,7 @@ func (s *Scheduler) SaveAllAgain(shards *store.ShardSet) {
 	if len(entries) == 0 {
 		return
 	}
-	s.config.Logger.Info("writing sessions to the store again", "sessions", len(entries))
+	s.config.Logger.Info("rewriting sessions to Redis", "sessions", len(entries))
 	for _, e := range entries {
 		saveAgain(e)
 	}
@@ -209,7 +209,7 @@ func (a *answer) overtaken() bool {
 	if later.Version <= e.wish {
 		return false
 	}
-	e.engine.journal.log(e, slog.LevelInfo, "a change by an operator came by the store", "version", int64(later.Version))
+	e.engine.journal.log(e, slog.LevelInfo, "operator's change read from Redis", "version", int64(later.Version))
 	e.adoptWish(later.Version, later.Role)
 	return true
 }
@@ -274,7 +274,7 @@ func (a *answer) raiseEpoch() bool {
 func (s *Scheduler) makeRoom(held *entry) {
 	for e := s.table.takeSurplus(held); e != nil; e = s.table.takeSurplus(held) {
 		if more, ok := s.journal.crowded.Pass(logEvery); ok {
-			s.config.Logger.Warn("more sessions than --max-sessions: the longest detached are forgotten; their keys still open them", "more", more)
+			s.config.Logger.Warn("more sessions than --max-sessions: the node drops those detached longest; their clients can still resume", "more", more)
 		}
 		if e == held {
 			evict(e)

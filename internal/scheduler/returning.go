@@ -127,7 +127,7 @@ func (b *returning) find() (*entry, error) {
 func (b *returning) dropMismatched(e *entry) {
 	defer e.Unlock()
 	defer e.contain(nil)
-	b.engine.config.Logger.Error("a session's record does not match its key; the key counts", "session", e.claims.Session)
+	b.engine.config.Logger.Error("a session's record contradicts its resume key; the node uses the key", "session", e.claims.Session)
 	e.discard()
 	e.commit()
 }

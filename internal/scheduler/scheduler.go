@@ -192,7 +192,7 @@ func (s *Scheduler) checkClock() {
 	if step == 0 {
 		return
 	}
-	s.config.Logger.Warn("the wall clock was set", "step_seconds", step.Seconds())
+	s.config.Logger.Warn("the wall clock jumped", "step_seconds", step.Seconds())
 	for _, e := range s.table.all(nil) {
 		e.change(func() bool {
 			e.session.ClockStepped(step, stepWindow, s.clock.now())

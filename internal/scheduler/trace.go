@@ -110,8 +110,8 @@ func (o *operation) observe(ev *event, e *entry) {
 	case evNacked:
 		o.answered("nacked")
 	case evTokensExpired:
-		o.span.AddEvent("tokens ran out")
-		o.span.SetStatus(codes.Error, "tokens ran out unconfirmed")
+		o.span.AddEvent("tokens expired")
+		o.span.SetStatus(codes.Error, "tokens expired unconfirmed")
 	case evMintFailed:
 		fail(o.span, ev.err)
 	case evEnded:

@@ -183,7 +183,7 @@ func TestWishThatTheStoreDoesNotConfirm(t *testing.T) {
 	}
 	for want, set := range map[string]func(*link){
 		"nothing was changed": func(l *link) { l.fault = failWith(errors.New("OOM command not allowed")) },
-		"is not known":        func(l *link) { l.after = failWith(errAway) },
+		"may or may not":      func(l *link) { l.after = failWith(errAway) },
 	} {
 		onTwoNodes(t, 10*time.Minute, func(t *testing.T, _ *cluster, _, b *member, p *fakeClient) {
 			b.link.set(func() { set(b.link) })
@@ -273,7 +273,7 @@ func TestWishOfABusySession(t *testing.T) {
 			end, err := a.Wish(t.Context(), "app", store.Wish{Session: p.id(), Kind: store.WishEnd})
 			took := time.Since(began)
 			check(t, took <= time.Second && !end.Applied && end.Stored == up && (err == nil) == up, "store up %t: took %s: %+v, %v", up, took, end, err)
-			check(t, up || strings.Contains(err.Error(), "slow to take a message"), "%v", err)
+			check(t, up || strings.Contains(err.Error(), "slow to read a message"), "%v", err)
 			wait(5 * time.Second)
 			p.wantTold(session.EndRevoked)
 		})

@@ -57,6 +57,6 @@ var (
 	// ErrRevocationsUnknown means that the node has just started, and has not loaded the revocations
 	// from the store yet.
 	ErrRevocationsUnknown = &Error{
-		Code: CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: retryUndecided,
+		Code: CodeUnavailable, Message: "this node has not loaded the revocations yet; try again", RetryAfter: retryUndecided,
 	}
 )

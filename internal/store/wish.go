@@ -44,7 +44,7 @@ type Wish struct {
 
 // ErrNoSession says that the store has no open session with this id whose record could be
 // changed.
-var ErrNoSession = errors.New("the store has no such open session")
+var ErrNoSession = errors.New("there is no such open session")
 
 // Register is the last-writer-wins register of a session: the RTC role, and the version of
 // the newest wish for a role or for fresh tokens. If two records of a session have different

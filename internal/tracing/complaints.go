@@ -20,7 +20,7 @@ func (c *complaints) Handle(err error) {
 	now := time.Now()
 	next := c.next.Load()
 	if now.UnixNano() >= next && c.next.CompareAndSwap(next, now.Add(time.Minute).UnixNano()) {
-		c.logger.Warn("traces are lost; calls are not touched", "error", err)
+		c.logger.Warn("traces cannot be exported and are lost; calls are not affected", "error", err)
 	}
 }
 
@@ -32,7 +32,7 @@ type misread struct{ logger *slog.Logger }
 var _ logr.LogSink = misread{}
 
 func (m misread) Error(err error, what string, _ ...any) {
-	m.logger.Warn("a setting of OpenTelemetry is left out", "error", fmt.Errorf("%s: %w", what, err))
+	m.logger.Warn("an OpenTelemetry setting is invalid and ignored", "error", fmt.Errorf("%s: %w", what, err))
 }
 
 func (misread) Enabled(int) bool { return false }

@@ -64,7 +64,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tracing: OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	c.Logger.Info("tracing", "protocol", exporter)
+	c.Logger.Info("tracing started", "protocol", exporter)
 	return &Provider{sdk.NewTracerProvider(sdk.WithBatcher(out), sdk.WithResource(about))}, nil
 }
 

@@ -128,7 +128,7 @@ func TestComplaints(t *testing.T) {
 			c.Handle(errors.New("connection refused"))
 			time.Sleep(time.Second) // bubble
 		}
-		if n := strings.Count(log.String(), "traces are lost"); n != 3 {
+		if n := strings.Count(log.String(), "traces cannot be exported"); n != 3 {
 			t.Errorf("%d lines:\n%s", n, &log)
 		}
 	})
@@ -140,7 +140,7 @@ func TestComplaintsOfTheSDK(t *testing.T) {
 	p, log := start(t, "TRACES_EXPORTER", "otlp", "EXPORTER_OTLP_HEADERS", "hush-hush")
 	otel.Handle(errors.New("connection refused"))
 	p.end(t)
-	for _, want := range []string{"connection refused", "a setting of OpenTelemetry is left out", "parse headers"} {
+	for _, want := range []string{"connection refused", "an OpenTelemetry setting is invalid and ignored", "parse headers"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in %s", want, log)
 		}

@@ -43,7 +43,7 @@ func TestChangesOfPausedNode(t *testing.T) {
 		t.Fatal("the node that is paused had no session")
 	}
 	paused.Resume()
-	paused.Await(left, "a change by an operator came by the store")
+	paused.Await(left, "operator's change read from Redis")
 	w.calls.AwaitRenewals(w.calls.Mark(), 1)
 	w.verdict(on(redis))
 }

@@ -68,7 +68,7 @@ func TestCertificateIsRotated(t *testing.T) {
 	w.calls.Accept(nodetest.Certificate, next)
 	mark := w.fault("the certificate is rotated")
 	write(next, nodetest.Certificate)
-	w.fleet[1].Await(1, "tokens are signed with another certificate from now on")
+	w.fleet[1].Await(1, "certificate rotation started")
 	killed := w.fleet[0]
 	gone := w.fault("%s is killed, and so is Redis", killed.Name())
 	redis.Kill()
@@ -112,7 +112,7 @@ func TestPausedNode(t *testing.T) {
 			moved++
 		}
 	}
-	paused.Await(moved, "session lost to another node")
+	paused.Await(moved, "session moved to another node")
 	w.say("%s has let go of %d calls", paused.Name(), moved)
 	w.calls.AwaitRenewals(awake, 1)
 	w.pass(0.5)

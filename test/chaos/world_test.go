@@ -116,13 +116,13 @@ func (w *world) demandConnected(mark []calls.Tally) {
 
 // These are beginnings of log lines in which a node reports about its store.
 const (
-	storeAway = "the store cannot be reached"
-	storeBack = "the store is back"
+	storeAway = "Redis cannot be reached"
+	storeBack = "Redis is back"
 	// storeSilent is logged if the store did not answer in time when a client resumed its session.
-	storeSilent = "the store does not answer"
+	storeSilent = "Redis does not answer"
 	// storeRewritten is logged when the store can be reached again, and when it may have lost data although it was
 	// always reachable, as in a failover.
-	storeRewritten = "writing sessions to the store again"
+	storeRewritten = "rewriting sessions to Redis"
 )
 
 // demandStoreUp fails the test unless every node is ready and reports its store as reachable, or as unreachable if `up`

@@ -259,7 +259,7 @@ func (r *remote) refresh(ctx context.Context) bool {
 	if err != nil {
 		r.fetches.WithLabelValues("failed").Inc()
 		if !was {
-			r.logger.Warn("key set not fetched, the last one stays in use", "error", err, "has_keys", before != nil)
+			r.logger.Warn("key set cannot be fetched, the last one stays in use", "error", err, "has_keys", before != nil)
 		}
 		return false
 	}
@@ -268,7 +268,7 @@ func (r *remote) refresh(ctx context.Context) bool {
 		r.logger.Info("key set fetched again", "keys", len(set.keys))
 	}
 	if set.leftOut > 0 && (before == nil || before.leftOut != set.leftOut) {
-		r.logger.Warn("key set has keys that are not public keys for signatures, or too weak", "left_out", set.leftOut, "keys", len(set.keys))
+		r.logger.Warn("key set has unusable keys: not public signature keys, or too weak", "left_out", set.leftOut, "keys", len(set.keys))
 	}
 	return true
 }

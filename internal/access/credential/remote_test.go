@@ -194,7 +194,7 @@ func TestLastKnownGood(t *testing.T) {
 			s.takes(t, one)
 			s.refuses(t, other, ReasonKeysUnavailable)
 		}
-		if n := strings.Count(s.log.String(), `level=WARN msg="key set not fetched, the last one stays in use"`); n != 1 {
+		if n := strings.Count(s.log.String(), `level=WARN msg="key set cannot be fetched, the last one stays in use"`); n != 1 {
 			t.Errorf("the log tells %d times that the endpoint is away", n)
 		}
 		if strings.Contains(s.log.String(), "hidden") || !strings.Contains(s.log.String(), "endpoint=https://login.example.com/keys ") {

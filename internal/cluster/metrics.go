@@ -14,14 +14,14 @@ func (c *Cluster) register(r prometheus.Registerer) {
 	auto := promauto.With(r)
 	c.wishes = auto.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_wishes_total",
-		Help: "Operators' requests to this node to change a session, by kind and outcome: applied, pending (the owner has not confirmed yet), unstored (applied by this node while the store is down), failed (the store is down, and another node owns the session).",
+		Help: "Operators' requests to this node to change a session, by kind and outcome: applied, pending (the owner has not confirmed yet), unstored (applied by this node while Redis is down), failed (Redis is down, and another node owns the session).",
 	}, []string{"kind", "outcome"})
 	for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
 		for _, outcome := range []string{"applied", "pending", "unstored", "failed"} {
 			c.wishes.WithLabelValues(kind.String(), outcome)
 		}
 	}
-	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: "refresher_store_up", Help: "1 while every part of the store can be reached, else 0."}, func() float64 {
+	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: "refresher_store_up", Help: "1 while every part of Redis can be reached, else 0."}, func() float64 {
 		if away, _, _ := c.pending.state(); away > 0 {
 			return 0
 		}
@@ -29,11 +29,11 @@ func (c *Cluster) register(r prometheus.Registerer) {
 	})
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_store_unwritten",
-		Help: "Sessions whose last change is not written to the store yet.",
+		Help: "Sessions whose last change is not written to Redis yet.",
 	}, func() float64 { _, waiting, _ := c.pending.state(); return float64(waiting) })
 	auto.NewCounterFunc(prometheus.CounterOpts{
 		Name: "refresher_store_dropped_total",
-		Help: "Ends of sessions that will not be written to the store, since too many waited.",
+		Help: "Ends of sessions that will not be written to Redis, since too many waited.",
 	}, func() float64 { _, _, dropped := c.pending.state(); return float64(dropped) })
 }
 

@@ -26,7 +26,7 @@ const (
 
 // Config configures a Health.
 type Config struct {
-	Informed func() bool          // reports whether revocations loaded from the store
+	Informed func() bool          // reports whether the revocations have been loaded from the store
 	HasKeys  func() bool          // reports whether credentials can be checked
 	Degraded func() bool          // reports whether the store is unreachable
 	Works    func() error         // returns why the node may fail to renew tokens in time, or nil

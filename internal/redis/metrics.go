@@ -30,7 +30,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"operation"}),
 		offset: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "refresher_store_clock_offset_seconds",
-			Help: "How far the store's clock is ahead of this node's clock, measured by the last sweep; its error is at most the duration of that sweep.",
+			Help: "How far Redis's clock is ahead of this node's clock, measured by the last sweep; its error is at most the duration of that sweep.",
 		}),
 	}
 	for _, operation := range []string{"acquire", "save", "wish", "sweep", "claim", "list", "nodes", "revocations"} {

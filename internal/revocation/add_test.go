@@ -196,7 +196,7 @@ func TestMetrics(t *testing.T) {
 # HELP refresher_revocations Revocations in force, in this node's copy.
 # TYPE refresher_revocations gauge
 refresher_revocations 2
-# HELP refresher_revocations_unsaved Changes that the store does not have yet: revocations that were added or lifted.
+# HELP refresher_revocations_unsaved Changes that are not in Redis yet: revocations that were added or lifted.
 # TYPE refresher_revocations_unsaved gauge
 refresher_revocations_unsaved 1
 `)); err != nil {

@@ -84,7 +84,7 @@ func New(c Config) *Set {
 		return standing
 	}))
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "refresher_revocations_unsaved", Help: "Changes that the store does not have yet: revocations that were added or lifted.",
+		Name: "refresher_revocations_unsaved", Help: "Changes that are not in Redis yet: revocations that were added or lifted.",
 	}, s.reading(func() int { return len(s.unsaved) }))
 	return s
 }

@@ -59,29 +59,29 @@ var rows = []row{
 		{
 			kind: "stat", title: "Margin, the worst 1%", unit: "s", anchor: "refresherbudgetburnsfast", w: 4, h: 4,
 			thresholds: []threshold{{color: "red"}, {30, "green"}}, calm: "no renewals",
-			description: "How much life was left in the old tokens when clients confirmed the new ones: 99 of 100 had more. Clients that had been away until their tokens ran out are left out. It presupposes tokens of two minutes and more.",
+			description: "Remaining life of the old tokens when clients confirmed the new ones: 99 of 100 had more. Clients that reconnected after their tokens had expired are not counted. Valid for tokens of two minutes or more.",
 			queries:     []query{{`histogram_quantile(0.01, ` + connected + `)`, "p1"}},
 		},
 		{
 			kind: "stat", title: "Push lag, p99", unit: "s", anchor: "refresherpusheslate", w: 4, h: 4,
 			thresholds: []threshold{{color: "green"}, {1, "orange"}, {10, "red"}}, calm: "no renewals",
-			description: "How late the nodes themselves are: from when a renewal was due to when it was written.",
+			description: "How late the nodes send: from when a renewal was due to when it was written to the connection.",
 			queries:     []query{{quantile("0.99", "refresher_push_lag_seconds", ""), "p99"}},
 		},
 		{
 			kind: "stat", title: "Ran out, last hour", unit: "short", anchor: "refreshertokensranout", w: 4, h: 4,
 			thresholds:  []threshold{{color: "green"}, {1, "orange"}},
-			description: "Connected clients whose tokens ran out before they confirmed new ones. Phones asleep and tabs closed are not among them: those are in Renewals by outcome.",
+			description: "Connected clients whose tokens expired before they confirmed new ones. Sleeping phones and closed tabs are not counted here: see Renewals by outcome.",
 			queries:     []query{{`sum(increase(refresher_tokens_ran_out_total{` + chosen + `,client="attached"}[1h]))`, "attached"}},
 		},
 		{
 			kind: "stat", title: "Store", unit: "bool_on_off", anchor: "refresherstoreaway", w: 4, h: 4, thresholds: isUp, calm: "no Redis",
-			description: "Whether every node reaches all of the store. Calls go on without it.",
+			description: "Whether every node reaches all of Redis. Calls go on without it.",
 			queries:     []query{{`min(` + of("refresher_store_up") + `)`, "up"}},
 		},
 		{
 			kind: "stat", title: "Nodes not ready", unit: "short", anchor: "refreshernodenotready", w: 4, h: 4, thresholds: none,
-			description: "Nodes that take no new calls: they drain, do not know yet what was revoked, or could not renew in time; and nodes that do not answer.",
+			description: "Nodes that accept no new calls: they drain, have not loaded the revocations, or could not renew in time; and nodes that do not answer.",
 			queries:     []query{{`count(up{` + chosen + `}) - (sum(` + of("refresher_ready") + `) or vector(0))`, "not ready"}},
 		},
 	}},
@@ -106,7 +106,7 @@ var rows = []row{
 		},
 		{
 			kind: "timeseries", title: "Renewals by outcome", unit: "ops", anchor: "refreshertokensranout", stacked: true,
-			description: "acked: confirmed. nacked: refused by the SDK. expired: ran out unconfirmed. ended: their session was over first.",
+			description: "acked: confirmed. nacked: refused by the SDK. expired: expired unconfirmed. ended: the session ended first.",
 			queries:     []query{{rate("refresher_renewals_total", "", "outcome"), "{{outcome}}"}},
 		},
 		{
@@ -126,20 +126,20 @@ var rows = []row{
 			},
 		},
 	}},
-	{title: "What there is to do", panels: []panel{
+	{title: "Load", panels: []panel{
 		{
 			kind: "timeseries", title: "Sessions", unit: "short", anchor: "refreshernodefull", stacked: true,
-			description: "Attached: connected. Detached: waiting for their client, until their tokens have run out.",
+			description: "Attached: connected. Detached: waiting for their client, until their tokens expire.",
 			queries:     []query{{`sum by (state) (` + of("refresher_sessions") + `)`, "{{state}}"}},
 		},
 		{
 			kind: "timeseries", title: "Sessions, by node", unit: "short", anchor: "refreshernodefull",
-			description: "A node with far fewer than the others is new, or left out by the balancer.",
+			description: "A node with far fewer than the others is new, or gets no clients from the load balancer.",
 			queries:     []query{{`sum by (instance) (` + of("refresher_sessions") + `)`, "{{instance}}"}},
 		},
 		{
 			kind: "timeseries", title: "Falls due", unit: "short", anchor: "refresherpeakahead",
-			description: "How many sessions are next seen to within 1, 5 and 15 minutes: what is coming.",
+			description: "How many sessions are due within 1, 5 and 15 minutes.",
 			queries: []query{
 				{`sum(refresher_schedule_due_seconds_bucket{` + chosen + `,le=~"60|60[.]0"})`, "within 1 min"},
 				{`sum(refresher_schedule_due_seconds_bucket{` + chosen + `,le=~"300|300[.]0"})`, "within 5 min"},
@@ -158,14 +158,14 @@ var rows = []row{
 		},
 		{
 			kind: "timeseries", title: "Moved between nodes", unit: "ops", anchor: "what-each-failure-looks-like",
-			description: "adopted: from a node that is gone, with nobody connected. lost: to another node, where the client now is.",
+			description: "adopted: from a dead node, with no client connected. lost: to another node, where the client now is.",
 			queries:     []query{{rate("refresher_sessions_moved_total", "", "how"), "{{how}}"}},
 		},
 	}},
 	{title: "Clients", panels: []panel{
 		{
 			kind: "timeseries", title: "Joins and resumes", unit: "ops", anchor: "refresherjoinsfail", stacked: true,
-			description: "First messages of connections by what came of them: joined, resumed, or why not.",
+			description: "First messages of connections, by outcome: joined, resumed, or why they were refused.",
 			queries:     []query{{rate("refresher_joins_total", "", "outcome"), "{{outcome}}"}},
 		},
 		{
@@ -194,7 +194,7 @@ var rows = []row{
 			queries: []query{{rate("refresher_credentials_total", "", "outcome"), "{{outcome}}"}},
 		},
 	}},
-	{title: "The store", panels: []panel{
+	{title: "Redis", panels: []panel{
 		{
 			kind: "timeseries", title: "Time of operations, p99", unit: "s", anchor: "refresherstoreslow",
 			description: "acquire: a client came back. save: a batch of changes. wish: an operator changes a session. sweep and claim: leases. list: operators.", calm: "no Redis",
@@ -209,7 +209,7 @@ var rows = []row{
 		},
 		{
 			kind: "timeseries", title: "Not written yet", unit: "short", anchor: "refresherstorebehind",
-			description: "Sessions whose last change the store was not told of. It grows while the store is away, and falls to 0 within seconds when it is back.",
+			description: "Sessions whose last change is not in Redis yet. It grows while Redis is down, and falls to 0 within seconds when Redis is back.",
 			queries:     []query{{`sum by (instance) (` + of("refresher_store_unwritten") + `)`, "{{instance}}"}, {`sum(` + of("refresher_store_dropped_total") + `)`, "ends dropped, ever"}},
 		},
 		{
@@ -219,24 +219,24 @@ var rows = []row{
 		},
 		{
 			kind: "timeseries", title: "Changes by operators", unit: "ops", anchor: "refresherstoreaway",
-			description: "Of one session each: another role, new tokens, an end. pending: the session's node has not confirmed yet. unstored: done while the store is away. failed: it could not be done.",
+			description: "Changes of one session: role, new tokens, end. pending: the session's node has not confirmed yet. unstored: made while Redis was down. failed: not made.",
 			queries:     []query{{rate("refresher_wishes_total", "", "outcome"), "{{outcome}}"}},
 		},
 		{
 			kind: "timeseries", title: "Revocations", unit: "short", anchor: "refresherrevocationsunsaved",
-			description: "Revocations that stand, as the nodes know them; and those, or their lifts, that the store does not have yet.",
+			description: "Revocations in force, as the nodes know them; and revocations and lifts that are not in Redis yet.",
 			queries:     []query{{`max(` + of("refresher_revocations") + `)`, "standing"}, {`sum(` + of("refresher_revocations_unsaved") + `)`, "unsaved"}},
 		},
 	}},
 	{title: "The back end", panels: []panel{
 		{
 			kind: "timeseries", title: "Approval requests", unit: "ops", anchor: "refresherbackendfails", stacked: true, calm: "no --authorize-url",
-			description: "Whether calls may go on, by answer.",
+			description: "Requests to the approval webhook, by outcome.",
 			queries:     []query{{rate("refresher_authorize_seconds_count", "", "outcome"), "{{outcome}}"}},
 		},
 		{
 			kind: "timeseries", title: "Time to an answer, p99; failing", unit: "s", units: map[string]string{"failing": "bool_yes_no"}, anchor: "refresherbackendaway", calm: "no --authorize-url",
-			description: "And 1 while the endpoint counts as failing: calls then go on for --authorize-grace.",
+			description: "failing is 1 while the webhook counts as failing: calls then go on for --authorize-grace.",
 			queries:     []query{{quantile("0.99", "refresher_authorize_seconds", ""), "p99"}, {`max(` + of("refresher_authorize_circuit_open") + `)`, "failing"}},
 		},
 		{
@@ -258,22 +258,22 @@ var rows = []row{
 		},
 		{
 			kind: "timeseries", title: "Open files, of their limit", unit: "percentunit", anchor: "refresherfiledescriptors", thresholds: ofLimit,
-			description: "One a connection.",
+			description: "One for each connection.",
 			queries:     []query{{of("process_open_fds") + ` / ` + of("process_max_fds"), "{{instance}}"}},
 		},
 		{
 			kind: "timeseries", title: "Goroutines", unit: "short", anchor: "refreshermemory",
-			description: "One or so a connection.",
+			description: "About one for each connection.",
 			queries:     []query{{of("go_goroutines"), "{{instance}}"}},
 		},
 		{
 			kind: "timeseries", title: "Garbage collection", unit: "percentunit", anchor: "refreshermemory",
-			description: "Share of the time in which the program stood still for it.",
+			description: "Share of the time in which the program was paused.",
 			queries:     []query{{`sum by (instance) (rate(go_gc_duration_seconds_sum{` + chosen + `}[$__rate_interval]))`, "{{instance}}"}},
 		},
 		{
 			kind: "timeseries", title: "Files that are followed, and TLS", unit: "short", anchor: "refresherfilesbroken",
-			description: "Certificates and keys that cannot be read, so that the ones before are in use; and, with TLS, the days that its certificate has left.",
+			description: "Certificates and keys that cannot be read, so that the previous ones stay in use; and, with TLS, the days until its certificate expires.",
 			queries:     []query{{`sum by (instance) (` + of("refresher_files_broken") + `)`, "{{instance}} broken"}, {`(min(` + of("refresher_tls_certificate_expires_seconds") + `) - time()) / 86400`, "days of TLS left"}},
 		},
 		{

@@ -257,6 +257,7 @@ func TestRevocationsAreRemovedWhenTheyEnd(t *testing.T) {
 			t.Errorf("Get: %v", err)
 		}
 		time.Sleep(expireEvery + time.Second) // bubble
+		synctest.Wait()
 		for _, n := range []*node{a, other} {
 			if len(n.entries)+len(n.projects)+len(n.unsaved)+len(n.unreported) != 0 {
 				t.Errorf("%s still has %+v", n.name, n.Set)

@@ -298,6 +298,7 @@ func TestChangeWhileTheStoreIsAway(t *testing.T) {
 		}
 		s.away.Store(false)
 		time.Sleep(retryEvery) // bubble
+		synctest.Wait()
 		a.want(t, "0000000a", false, "1 of the nodes sign with it")
 	})
 }

@@ -76,12 +76,12 @@ func TestWatchWhileWritesAreRefused(t *testing.T) {
 	t.Parallel()
 	server, s := startStore(t)
 	server.RefuseWrites(redistest.SaveFailed)
-	s.silence = 50 * time.Millisecond
+	s.silence = 400 * time.Millisecond
 	w := s.watching(t, "a")
 	select {
 	case err := <-w.done:
 		t.Fatalf("watch ended: %v", err)
-	case <-time.After(10 * s.silence): // the watch has sent several PINGs by now
+	case <-time.After(3 * s.silence): // the watch has sent several PINGs by now
 	}
 	server.Do("PUBLISH", s.keys.channel+"a", "S")
 	if got := await(t, w.notices); got != "S" {

@@ -36,9 +36,10 @@ PACKAGES = $(shell go list -f '{{.Dir}}' ./... | sed 's|^$(CURDIR)|.|')
 RACED = $(filter-out ./internal/agora ./internal/build ./internal/session ./internal/protocol, \
 	$(filter ./client ./internal/% ./tools/load% ./web/%,$(PACKAGES)))
 
-# Packages whose tests also run in full, without the race detector. In the other packages
-# -short leaves out no test.
-FULL = $(filter-out ./client ./cmd/refresher ./internal/redis ./internal/ws% ./tools/load% ./web/% ./test/chaos $(PROGRAMS) $(TIMED),$(PACKAGES))
+# Packages with tests that test-race leaves out: packages that it does not run, and packages whose
+# tests look at -short or have the constraint !race.
+PLAIN = $(sort $(filter-out $(RACED) ./cmd/refresher ./test/chaos $(PROGRAMS) $(TIMED),$(PACKAGES)) \
+	$(addprefix ./,$(shell git grep -lE '^//go:build !race|testing\.Short\(\)' -- 'internal/*_test.go' | xargs -n1 dirname)))
 
 # Packages with benchmarks.
 BENCHED = $(addprefix ./,$(sort $(shell git grep -lE '^func Benchmark' -- '*_test.go' ':!bench' | xargs -n1 dirname)))
@@ -75,40 +76,46 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 .PHONY: test
 test: export BUILT_REFRESHER = $(BUILT)
 test: ## Runs every test, every benchmark once, and says how long each part took.
-	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' 'race: $(MAKE) test-race' \
-		'npm and programs: $(MAKE) -j2 --output-sync test-npm test-programs' \
-		'command: go test -timeout 5m ./cmd/refresher' \
-		'full, chaos and timed: $(MAKE) -j3 --output-sync test-full test-chaos test-timed'
+	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' \
+		'both halves: $(MAKE) -j2 --output-sync test-waiting test-computing'
 
 # test/release writes a bill of materials.
 .PHONY: build-tested
 build-tested: $(BIN)/cyclonedx-gomod
 	go build -o $(BUILT) ./cmd/refresher
 
+# The tests run in two halves beside each other. test-waiting has the tests with calls in real time:
+# they measure delays, or have tokens of seconds, so they must not starve, and leave the processors
+# idle for most of the time. test-computing uses that time, and is niced.
+.PHONY: test-waiting test-computing
+test-waiting:
+	@scripts/steps.sh 'command: go test -timeout 5m ./cmd/refresher' \
+		'chaos and timed: $(MAKE) -j2 --output-sync test-chaos test-timed' \
+		'npm: $(MAKE) test-npm'
+test-computing:
+	@scripts/steps.sh 'race: nice -n 19 $(MAKE) test-race' 'plain: nice -n 19 $(MAKE) test-plain' 'programs: nice -n 5 $(MAKE) test-programs'
+
 # One package more than there are processors runs at a time, since some packages wait for
 # servers. The slowest packages come first, so that none of them runs alone at the end. go vet
-# is off, since test-full vets the same packages.
+# is off, since make check vets all packages.
 .PHONY: test-race
 test-race:
-	go test -race -vet=off -short -shuffle=on -p "$$(($$(nproc) + 1))" -timeout 5m ./internal/redis ./internal/hook ./internal/scheduler $(RACED)
+	go test -race -vet=off -short -shuffle=on -p "$$(($$(nproc) + 1))" -timeout 5m ./internal/redis ./internal/scheduler $(RACED)
 
-# These tests are niced, so that the browsers of test-npm get the processor first. test/deploy
-# needs -count 1: its tests read files outside of its module, whose changes Go's cache of test
-# results does not notice.
+.PHONY: test-plain
+test-plain:
+	go test -vet=off -timeout 5m $(PLAIN)
+
+# test/deploy needs -count 1: its tests read files outside of its module, whose changes Go's cache
+# of test results does not notice.
 .PHONY: test-programs
 test-programs:
-	@scripts/steps.sh 'programs: nice -n 5 go test -tags programs -p 3 -timeout 10m $(PROGRAMS)' \
-		'deploy: nice -n 5 go -C test/deploy test -count 1 -timeout 10m ./...' \
-		'benchmarks: nice -n 5 go test -short -run "^$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
-		'bench: nice -n 5 go -C bench test -short -run "^$$" -bench . -benchtime 1x -timeout 5m'
+	@scripts/steps.sh 'go test: go test -tags programs -p 3 -timeout 10m $(PROGRAMS)' \
+		'deploy: go -C test/deploy test -count 1 -timeout 10m ./...' \
+		'benchmarks: go test -short -run "^$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
+		'bench: go -C bench test -short -run "^$$" -bench . -benchtime 1x -timeout 5m'
 
-# test-chaos and test-timed measure the delays of their calls, and leave the processors idle
-# for most of the time. test-full uses that time, without ./cmd/refresher: its calls have tokens of
-# seconds and must not starve, nor starve those.
-.PHONY: test-full test-chaos test-timed
-test-full:
-	@scripts/steps.sh 'full: nice -n 19 go test -timeout 5m ./internal/access $(FULL)' \
-		'full redis: nice -n 19 go test -timeout 10m -run "TestModel|TestRoundTrip" ./internal/redis'
+.PHONY: test-chaos test-timed
 test-chaos:
 	@scripts/steps.sh 'chaos: go test -parallel 4 -timeout 5m ./test/chaos'
 test-timed:

@@ -36,10 +36,11 @@ PACKAGES = $(shell go list -f '{{.Dir}}' ./... | sed 's|^$(CURDIR)|.|')
 RACED = $(filter-out ./internal/agora ./internal/build ./internal/session ./internal/protocol, \
 	$(filter ./client ./internal/% ./tools/load% ./web/%,$(PACKAGES)))
 
-# Packages with tests that test-race leaves out: packages that it does not run, and packages whose
-# tests look at -short or have the constraint !race.
+# Packages with tests that test-race leaves out or shortens: packages that it does not run, and
+# packages with the constraint !race or with random tests, whose number -short lowers. The Redis
+# servers of ./internal/redis would starve there, so test-plain names the tests that it needs.
 PLAIN = $(sort $(filter-out $(RACED) ./cmd/refresher ./test/chaos $(PROGRAMS) $(TIMED),$(PACKAGES)) \
-	$(addprefix ./,$(shell git grep -lE '^//go:build !race|testing\.Short\(\)' -- 'internal/*_test.go' | xargs -n1 dirname)))
+	$(addprefix ./,$(shell git grep -lE '^//go:build !race|testing\.Short\(\)|rapid\.Check' -- 'internal/*_test.go' ':!internal/redis' | xargs -n1 dirname)))
 
 # Packages with benchmarks.
 BENCHED = $(addprefix ./,$(sort $(shell git grep -lE '^func Benchmark' -- '*_test.go' ':!bench' | xargs -n1 dirname)))
@@ -77,23 +78,27 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 test: export BUILT_REFRESHER = $(BUILT)
 test: ## Runs every test, every benchmark once, and says how long each part took.
 	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' \
-		'both halves: $(MAKE) -j2 --output-sync test-waiting test-computing'
+		'race, npm and programs: $(MAKE) -j2 --output-sync test-npm test-niced' \
+		'calls, plain and benchmarks: $(MAKE) -j2 --output-sync test-calls test-idle'
 
 # test/release writes a bill of materials.
 .PHONY: build-tested
 build-tested: $(BIN)/cyclonedx-gomod
 	go build -o $(BUILT) ./cmd/refresher
 
-# The tests run in two halves beside each other. test-waiting has the tests with calls in real time:
-# they measure delays, or have tokens of seconds, so they must not starve, and leave the processors
-# idle for most of the time. test-computing uses that time, and is niced.
-.PHONY: test-waiting test-computing
-test-waiting:
-	@scripts/steps.sh 'command: go test -timeout 5m ./cmd/refresher' \
-		'chaos and timed: $(MAKE) -j2 --output-sync test-chaos test-timed' \
-		'npm: $(MAKE) test-npm'
-test-computing:
-	@scripts/steps.sh 'race: nice -n 19 $(MAKE) test-race' 'plain: nice -n 19 $(MAKE) test-plain' 'programs: nice -n 5 $(MAKE) test-programs'
+# Browsers wait for their calls much of the time, so tests that only compute run beside them. These
+# are niced, so that the browsers get the processor first.
+.PHONY: test-niced
+test-niced:
+	@scripts/steps.sh 'race: nice -n 5 $(MAKE) test-race' 'programs: nice -n 5 $(MAKE) test-programs'
+
+# Calls of test-calls have tokens of seconds and measure their delays, so they must not starve, and
+# leave the processors idle for most of the time. test-idle uses that time.
+.PHONY: test-calls test-idle
+test-calls:
+	@scripts/steps.sh 'command: go test -timeout 5m ./cmd/refresher' 'chaos and timed: $(MAKE) -j2 --output-sync test-chaos test-timed'
+test-idle:
+	@scripts/steps.sh 'plain: nice -n 19 $(MAKE) test-plain' 'benchmarks: nice -n 19 $(MAKE) test-benchmarks'
 
 # One package more than there are processors runs at a time, since some packages wait for
 # servers. The slowest packages come first, so that none of them runs alone at the end. go vet
@@ -105,15 +110,19 @@ test-race:
 .PHONY: test-plain
 test-plain:
 	go test -vet=off -timeout 5m $(PLAIN)
+	go test -vet=off -timeout 5m -run 'TestModel|TestRoundTrip|TestSessionIsSmall' ./internal/redis
 
 # test/deploy needs -count 1: its tests read files outside of its module, whose changes Go's cache
 # of test results does not notice.
 .PHONY: test-programs
 test-programs:
 	@scripts/steps.sh 'go test: go test -tags programs -p 3 -timeout 10m $(PROGRAMS)' \
-		'deploy: go -C test/deploy test -count 1 -timeout 10m ./...' \
-		'benchmarks: go test -short -run "^$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
-		'bench: go -C bench test -short -run "^$$" -bench . -benchtime 1x -timeout 5m'
+		'deploy: go -C test/deploy test -count 1 -timeout 10m ./...'
+
+.PHONY: test-benchmarks
+test-benchmarks:
+	go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m $(BENCHED)
+	go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m
 
 .PHONY: test-chaos test-timed
 test-chaos:

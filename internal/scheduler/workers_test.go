@@ -1,7 +1,13 @@
 package scheduler
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"refresher/internal/agora"
+	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
 
@@ -100,23 +107,21 @@ func TestNoMoreWorkersForWakeUps(t *testing.T) {
 
 // BenchmarkDueAtOnce reports how many renewals per second are confirmed while 100,000 are due at
 // one time, and how long the first call of queue.Peek holds the table's lock. The tokens are real.
-// No tokens may expire.
+// Pushes are encoded and written to 64 TCP connections, without WebSockets, whose readers confirm
+// them. No tokens may expire.
 func BenchmarkDueAtOnce(b *testing.B) {
 	count := 100_000
 	if testing.Short() {
 		count = 100
 	}
-	minter, err := agora.NewMinter(strings.Repeat("a", 32), strings.Repeat("c", 32))
-	must(b, err)
 	for b.Loop() {
 		b.StopTimer()
 		c := testConfig(b)
-		c.Minter = realMinter{minter}
+		c.Minter, c.Logger = agoraMinter(b), slog.New(slog.DiscardHandler)
 		s := build(b, c)
-		pushed := make(chan *ackingClient, count)
+		r := newReaders(b, 64, count)
 		for n := range count {
-			client := &ackingClient{pushed: pushed}
-			client.attachment = joinUser(b, s, n, client)
+			r.calls[n] = joinUser(b, s, n, &writing{number: uint32(n), to: r.conns[n%len(r.conns)]})
 		}
 		// After the duration `passed` all renewals are due, and no tokens have expired.
 		passed := 56 * time.Minute
@@ -129,35 +134,106 @@ func BenchmarkDueAtOnce(b *testing.B) {
 		s.table.peek(s.clock.now().Mono)
 		b.ReportMetric(float64(time.Since(began).Microseconds()), "peek-µs")
 		running.Go(func() { s.Run(ctx) })
-		for range count {
-			must(b, (<-pushed).attachment.Ack(2))
-		}
+		r.confirmed.Wait()
 		b.ReportMetric(float64(count)/time.Since(began).Seconds(), "renewals/s")
 		b.StopTimer()
 		stop()
 		running.Wait()
-		equal(b, "expired renewals", testutil.ToFloat64(s.metrics.renewals["expired"]), 0)
+		if n := testutil.ToFloat64(s.metrics.renewals["expired"]); n > 0 {
+			b.Errorf("the tokens of %v calls expired", n)
+		}
 		b.StartTimer()
 	}
 }
 
-// realMinter mints real Agora tokens.
-type realMinter struct{ *agora.Minter }
+// minting mints real Agora tokens.
+type minting struct{ *agora.Minter }
 
-func (m realMinter) Mint(_ string, id session.Identity, f session.Format, _ session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
+func agoraMinter(b *testing.B) Minter {
+	b.Helper()
+	m, err := agora.NewMinter(strings.Repeat("a", 32), strings.Repeat("c", 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return minting{m}
+}
+
+func (m minting) Mint(_ string, id session.Identity, f session.Format, _ session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	return m.Minter.Mint(id, f, issuedAt, expiresAt)
 }
 
-// ackingClient sends itself to the channel `pushed` at each push, so that another goroutine acks the
-// push.
-type ackingClient struct {
-	deaf
-
-	attachment session.Attachment
-	pushed     chan<- *ackingClient
+// readers read pushes from TCP connections and confirm them.
+type readers struct {
+	conns     []net.Conn           // connections to which pushes are written
+	calls     []session.Attachment // the sessions' attachments, by client number
+	confirmed sync.WaitGroup       // all calls
 }
 
-func (c *ackingClient) Push(session.Push) error {
-	c.pushed <- c
-	return nil
+func newReaders(b *testing.B, conns, calls int) *readers {
+	b.Helper()
+	r := &readers{calls: make([]session.Attachment, calls)}
+	r.confirmed.Add(calls)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	for range conns {
+		near, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		far, err := l.Accept()
+		if err != nil {
+			b.Fatal(err)
+		}
+		var reading sync.WaitGroup
+		reading.Go(func() { r.read(b, far) })
+		r.conns = append(r.conns, near)
+		b.Cleanup(func() {
+			_ = near.Close()
+			reading.Wait()
+		})
+	}
+	return r
+}
+
+// header is the length, in bytes, of the header of each push: the client's number and the length of
+// the push.
+const header = 8
+
+func (r *readers) read(b *testing.B, from net.Conn) {
+	in := bufio.NewReader(from)
+	var head [header]byte
+	for {
+		if _, err := io.ReadFull(in, head[:]); err != nil {
+			return // closed
+		}
+		if _, err := in.Discard(int(binary.BigEndian.Uint32(head[4:]))); err != nil {
+			return
+		}
+		if err := r.calls[binary.BigEndian.Uint32(head[:])].Ack(2); err != nil {
+			b.Error(err)
+		}
+		r.confirmed.Done()
+	}
+}
+
+// writing is a client whose pushes are written to a TCP connection.
+type writing struct {
+	deaf
+
+	number uint32
+	to     net.Conn
+}
+
+func (w *writing) Push(p session.Push) error {
+	text, err := json.Marshal(protocol.FromPush(p))
+	if err != nil {
+		return err
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, header+len(text)), w.number)
+	frame = binary.BigEndian.AppendUint32(frame, uint32(len(text)))
+	_, err = w.to.Write(append(frame, text...))
+	return err
 }

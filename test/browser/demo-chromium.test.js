@@ -34,7 +34,8 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await page.getByRole("button", { name: "Rotate the certificate" }).click();
     const { oldRefusedAt } = await (await answer).json();
     await Promise.all([ana.reached({ renewals: 1 }), ben.reached({ renewals: 1 })]);
-    // After this time, the edge has dropped every client that still has an old token.
+    // After this time, the demo's simulated edge has dropped every client that still has a token of the old
+    // certificate.
     await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now()));
     await inCall({ ana, ben });
     await neverOut(ana, ben);
@@ -87,7 +88,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   test("tokens that arrive while a person is out of the call do not count as renewals on time", async (t) => {
     const { ana, ben, page } = await visit(t, `${service.url}/?ttl=10`);
     await inCall({ ana, ben });
-    // Another client joins with Ben's uid, so the edge drops Ben.
+    // Another client joins with Ben's uid, so the demo's simulated edge drops Ben.
     await page.evaluate(async () => {
       const channel = sessionStorage.getItem("refresher demo channel");
       const { rtcToken } = await (await fetch(`/rtc/${channel}/publisher/uid/1002`)).json();

@@ -4,8 +4,8 @@ import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
 
-// A process whose network refuses a WebSocket with 403, and is cut while the FIN after that answer is on its
-// way.
+// The program of a process whose Network refuses a WebSocket handshake with 403. The Network is cut while the
+// FIN after that answer is on its way, and the process must still exit.
 const program = `
   import { Socket, connect, createServer } from "node:net";
   import { Network } from ${JSON.stringify(new URL("network.js", import.meta.url))};

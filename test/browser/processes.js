@@ -33,7 +33,7 @@ export function freezePages(browser) {
   return () => signal("SIGCONT");
 }
 
-/** Returns the child process whose environment variable has that value. */
+/** Returns the child process in whose environment the variable has that value. */
 export function childWith(variable, value) {
   const child = processes().find(({ pid, parent }) => {
     if (parent !== process.pid) return false;

@@ -23,7 +23,7 @@ after(async () => {
   site.close();
 });
 
-/** Opens the app. Resolves with everything that a call needs. */
+/** Opens the app's page. Resolves with the page, and with a user's options for a Refresher. */
 async function app(t, uid) {
   const opened = await open(t);
   // Answers the requests by which the SDKs send statistics to Agora.

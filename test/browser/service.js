@@ -69,7 +69,7 @@ export class Service {
     return this;
   }
 
-  /** Starts the service. Resolves when it accepts calls. */
+  /** Starts the service. Resolves when the service accepts connections. */
   async start() {
     const path = await binary();
     const child = spawn(path, [this.#command, "--listen", this.address, "--ops-listen", this.ops, ...this.#args], {

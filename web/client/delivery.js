@@ -81,8 +81,8 @@ export class DeliveryQueue {
     if (bundle.seq < this.seq) return false;
     // The service repeats the newest bundle because it got no answer, so the queue answers again.
     if (this.#last?.bundle === this.newest) this.#session.onDelivered(this.#last.bundle, this.#last.outcome);
-    // The bundle was not delivered when it first arrived, since it seemed to have expired by a clock that was
-    // ahead.
+    // The bundle was not delivered when it first arrived, since the clock was ahead and the bundle seemed to
+    // have expired. So it is delivered now.
     else if (!this.#delivering) this.redeliver();
     return false;
   }

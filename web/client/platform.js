@@ -57,7 +57,8 @@ export function platform(own) {
 }
 
 const page = {
-  // During pagehide and beforeunload, visibilityState is still "visible".
+  // During pagehide and beforeunload, visibilityState is still "visible", so the type of the current event
+  // counts too.
   isHidden: () => document.visibilityState === "hidden" || /pagehide|unload/.test(/** @type {any} */ (window).event?.type),
   onHide: (/** @type {() => void} */ hide) => {
     window.addEventListener("pagehide", hide);

@@ -15,7 +15,7 @@ import { EdgeConnection } from "./edge-connection.js";
  * @property {string} channel
  * @property {string} user
  * @property {string} token the newest token
- * @property {string} admittedBy the token that the edge received last; "" before it admitted the client
+ * @property {string} admittedBy the token that the simulated edge received last; "" before the edge admitted the client
  */
 
 const retryMs = 1_000;
@@ -90,8 +90,8 @@ export class EdgeClient {
   }
 
   /**
-   * Joins a call. Resolves with the uid when the edge has admitted the client.
-   * @param {string} appId not sent: the edge serves one App ID only
+   * Joins a call. Resolves with the uid when the simulated edge has admitted the client.
+   * @param {string} appId is not sent, since the simulated edge serves only one App ID
    * @param {string} channel
    * @param {string} token
    * @param {number} uid
@@ -126,7 +126,7 @@ export class EdgeClient {
         await this.#nextStateChange();
         if (this.#membership !== membership) throw new SdkError("INVALID_OPERATION", "the client has left the call");
       }
-      if (membership.admittedBy === token) return; // a reconnect has already sent this token to the edge
+      if (membership.admittedBy === token) return; // a reconnect has already sent this token to the simulated edge
       const answer = await this.#request("renew", "UNEXPECTED_RESPONSE", { token });
       membership.admittedBy = token;
       this.mayPublish = answer.publish === true;
@@ -149,7 +149,7 @@ export class EdgeClient {
   async unpublish(_tracks) {}
 
   /**
-   * Connects to the edge, and joins with the token.
+   * Connects to the simulated edge, and joins with the token.
    * @param {Membership} membership
    * @param {string} token
    */

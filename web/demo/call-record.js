@@ -16,7 +16,7 @@ export class CallRecord {
    * @type {"" | "lost" | "over"}
    */
   outcome = "";
-  /** How often the edge dropped the person because of a token. */
+  /** How often Agora's edge, or the simulated one, dropped the person because of a token. */
   drops = 0;
   /** Whether the person is out now because a token expired. */
   #losing = false;

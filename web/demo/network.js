@@ -1,5 +1,5 @@
 // A participant's own network, which the visitor can switch off. It carries only this participant's connections
-// to the service and to the edge.
+// to the service and to the simulated Agora edge.
 
 /** @import { Platform, WebSocketLike } from "./client/platform.js" */
 

@@ -102,8 +102,8 @@ export function offerRotation(config) {
 }
 
 /**
- * Replaces the App Certificate. Until the edge refuses the old certificate, reports how many sessions have
- * tokens of the new certificate.
+ * Replaces the App Certificate. Until the demo's simulated edge refuses the old certificate, reports how many
+ * sessions have tokens of the new certificate.
  * @param {(text: string) => void} report
  */
 async function rotate(report) {

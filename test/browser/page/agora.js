@@ -6,18 +6,21 @@ const agora = /\.(agora\.io|sd-rtn\.com|rtnsvc\.com|rtesvc\.com)$/;
 
 export class Edge {
   /**
-   * The tokens of all joins and renewals that the edge has answered.
+   * The tokens of all joins and renewals that this simulated edge has answered.
    * @type {{by: "join" | "renew", token: string}[]}
    */
   tokens = [];
   /** @type {(by: "join" | "renew", token: string) => void} */
   ontoken = () => {};
-  /** The error code with which the edge refuses renewals; 0 accepts them. */
+  /** The error code with which this simulated edge refuses renewals; 0 means that it accepts them. */
   refuses = 0;
   /** @type {Socket | null} the connection of the client that has joined last */
   #socket = null;
 
-  /** Redirects the page's requests for Agora's servers to this edge. A page can have one edge. */
+  /**
+   * Redirects the page's requests for Agora's servers to this simulated edge. A page can have only one such
+   * edge.
+   */
   constructor() {
     const edge = this;
     const { open } = XMLHttpRequest.prototype;
@@ -82,7 +85,7 @@ const joined = ({ ortc }) => ({
   },
 });
 
-/** Replaces the client's WebSocket to the edge. */
+/** Replaces the client's WebSocket to Agora's edge: the messages go to the simulated edge in the page. */
 class Socket extends EventTarget {
   binaryType = "blob";
   bufferedAmount = 0;

@@ -1,6 +1,6 @@
-// The page for the scenarios of agora-rtm. There is no edge for this SDK, so the SDK never logs in. Instead the
-// page calls the SDK's internal functions as messages of an edge would, and the SDK emits its events. The
-// refusals are the SDK's own.
+// The page for the scenarios of agora-rtm. There is no simulated edge for this SDK, so the SDK never logs in.
+// Instead the page calls the SDK's internal functions, as messages of Agora's edge would, and the SDK emits its
+// events. The refusals are the SDK's own.
 
 import AgoraRTM from "agora-rtm";
 

@@ -25,7 +25,9 @@ export function bindChat(refresher, client, { rejoin } = {}) {
   }).unbind;
 }
 
-/** Chat's server refused a reconnect because the token had expired (agora-chat: WEBIM_TOKEN_EXPIRED). */
+/**
+ * The SDK's error code WEBIM_TOKEN_EXPIRED: Chat's server refused a reconnect because the token had expired.
+ */
 const tokenExpired = 56;
 
 let handlers = 0; // the number of handlers so far, for unique handler ids

@@ -42,7 +42,7 @@ function listen(client, { willExpire, expired, left, joined }) {
     // A failed join also ends in DISCONNECTED. But the client was never in the call, so it has not left the
     // call.
     if (now !== "DISCONNECTED" || before === "CONNECTING") return;
-    // If the edge refuses the token of a reconnect, the SDK does not emit token-privilege-did-expire.
+    // If Agora's edge refuses the token of a reconnect, the SDK does not emit token-privilege-did-expire.
     if (reason === "TOKEN_EXPIRE") expired();
     else left(false, reason === "LEAVE" ? "" : reason?.replace(/^UID_.*/, "$&: banned, or another page or device joined with the same uid"));
   };

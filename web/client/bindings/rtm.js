@@ -55,8 +55,8 @@ function bind(refresher, service, client, channelName, sdk) {
 
 /**
  * Subscribes to the client's events. A client reports on its login and on all of its stream
- * channels by the same events; only events about the given channel, or about the login, reach the
- * reports.
+ * channels by the same events; only events about the given channel reach the reports, or those about the login
+ * if channelName is empty.
  * @param {RtmClient} client
  * @param {string} channelName of a stream channel; empty for the login
  * @param {Reports} reports

@@ -29,7 +29,7 @@ async function chatting(t, { rejoins = true } = {}) {
   const taken = [];
   chat.getTokenExpireTimestamp = async () => ({ expire_timestamp: Date.now() + hourOfTheSdk });
   const renewToken = t.mock.method(chat, "renewToken");
-  /** Opens the connection, as an answer of Chat's server would. */
+  /** Opens the connection, as the server's answer to a login would. */
   const opens = (token) => {
     taken.push(token);
     Object.assign(chat, { logOut: false, sock: { readyState: 1, close() { this.readyState = 3; } } });

@@ -202,7 +202,8 @@ test("bindRtc throws for other objects, and leaves nothing bound", async (t) => 
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await refresher.token("rtc");
-  // The last of these values has the same functions as a client of react-native-agora.
+  // The last of these values has the functions of a client of react-native-agora, which bindRtc must refuse
+  // too.
   for (const client of [undefined, {}, { renewToken: () => 0, addListener: () => {}, registerEventHandler: () => true }]) {
     assert.throws(() => bindRtc(refresher, client), (error) => error instanceof TypeError && /agora-rtc-sdk-ng.*use bind\(\)/.test(error.message));
   }

@@ -302,7 +302,7 @@ test("the reports of an SDK that was unbound change nothing", async (t) => {
 test("bindRtm refuses other objects with an error that says what to do", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
-  for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last of these values has the same functions as a client of agora-rtm 1
+  for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last of these values has the functions of a client of agora-rtm 1, which bindRtm must refuse too
     assert.throws(() => bindRtm(refresher, client), (error) => error instanceof TypeError && /agora-rtm 2 .*use bind\(\)/.test(error.message));
   }
 });

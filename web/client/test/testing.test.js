@@ -1,5 +1,5 @@
 // The substitute for the RTC client (testing.js), with a simulated edge. It must pass the scenarios of
-// scenarios.js, as every SDK must. Calls over the demo's edge are tested in test/browser.
+// scenarios.js, as every SDK must. Calls over the demo's simulated edge are tested in test/browser.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ import { Simulation, settle } from "./fakes/index.js";
 
 const expired = 109;
 
-/** An edge that admits every client. A test can set its answer to each operation. */
+/** A simulated Agora edge that admits every client. A test can set the edge's answer to each operation. */
 class Edge {
   addresses = [];
   /** Fields of the answers, keyed by operation. */
@@ -123,7 +123,7 @@ test("a call whose service comes back with other keys is rejoined, again after e
   bindRtc(refresher, client, { rejoin: join });
   await join(await refresher.token("rtc"));
 
-  // The edge is reachable again, and refuses the old token, before the library has new tokens.
+  // The simulated edge is reachable again, and refuses the old token, before the library has new tokens.
   edge.answers = { join: { ok: false, code: 101 } };
   await socket.closes(1006);
   edge.socket.onclose({});

@@ -8,7 +8,7 @@ export type Membership = {
      */
     token: string;
     /**
-     * the token that the edge received last; "" before it admitted the client
+     * the token that the simulated edge received last; "" before the edge admitted the client
      */
     admittedBy: string;
 };
@@ -58,8 +58,8 @@ export declare class EdgeClient {
      */
     off(event: string, listener: (...details: any[]) => void): void;
     /**
-     * Joins a call. Resolves with the uid when the edge has admitted the client.
-     * @param {string} appId not sent: the edge serves one App ID only
+     * Joins a call. Resolves with the uid when the simulated edge has admitted the client.
+     * @param {string} appId is not sent, since the simulated edge serves only one App ID
      * @param {string} channel
      * @param {string} token
      * @param {number} uid

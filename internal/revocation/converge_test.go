@@ -90,7 +90,8 @@ func converge(t *testing.T, story []step) {
 			s.set(func(s *shared) { s.deaf = !s.deaf })
 		case "restart":
 			n.link.set(connect)
-			n.stop() // a node that stops saves the revocations that the store lacks
+			time.Sleep(settled) // bubble
+			n.stop()
 			nodes[step.node] = start(t, s, fmt.Sprintf("%d.%d", step.node, i))
 		}
 	}

@@ -78,7 +78,7 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 test: export BUILT_REFRESHER = $(BUILT)
 test: ## Runs every test, every benchmark once, and says how long each part took.
 	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' \
-		'race, npm and programs: $(MAKE) -j2 --output-sync test-npm test-niced' \
+		'race: $(MAKE) test-race' 'npm and programs: $(MAKE) -j2 --output-sync test-npm test-programs' \
 		'calls, plain and benchmarks: $(MAKE) -j2 --output-sync test-calls test-idle'
 
 # test/release writes a bill of materials.
@@ -86,19 +86,13 @@ test: ## Runs every test, every benchmark once, and says how long each part took
 build-tested: $(BIN)/cyclonedx-gomod
 	go build -o $(BUILT) ./cmd/refresher
 
-# Browsers wait for their calls much of the time, so tests that only compute run beside them. These
-# are niced, so that the browsers get the processor first.
-.PHONY: test-niced
-test-niced:
-	@scripts/steps.sh 'race: nice -n 5 $(MAKE) test-race' 'programs: nice -n 5 $(MAKE) test-programs'
-
 # Calls of test-calls have tokens of seconds and measure their delays, so they must not starve, and
 # leave the processors idle for most of the time. test-idle uses that time.
 .PHONY: test-calls test-idle
 test-calls:
 	@scripts/steps.sh 'command: go test -timeout 5m ./cmd/refresher' 'chaos and timed: $(MAKE) -j2 --output-sync test-chaos test-timed'
 test-idle:
-	@scripts/steps.sh 'plain: nice -n 19 $(MAKE) test-plain' 'benchmarks: nice -n 19 $(MAKE) test-benchmarks'
+	@nice -n 19 scripts/steps.sh 'plain: $(MAKE) test-plain' 'benchmarks: $(MAKE) test-benchmarks'
 
 # One package more than there are processors runs at a time, since some packages wait for
 # servers. The slowest packages come first, so that none of them runs alone at the end. go vet
@@ -112,11 +106,12 @@ test-plain:
 	go test -vet=off -timeout 5m $(PLAIN)
 	go test -vet=off -timeout 5m -run 'TestModel|TestRoundTrip|TestSessionIsSmall' ./internal/redis
 
-# test/deploy needs -count 1: its tests read files outside of its module, whose changes Go's cache
-# of test results does not notice.
+# These tests are niced, so that the browsers of test-npm get the processor first. test/deploy needs
+# -count 1: its tests read files outside of its module, whose changes Go's cache of test results
+# does not notice.
 .PHONY: test-programs
 test-programs:
-	@scripts/steps.sh 'go test: go test -tags programs -p 3 -timeout 10m $(PROGRAMS)' \
+	@nice -n 5 scripts/steps.sh 'programs: go test -tags programs -p 3 -timeout 10m $(PROGRAMS)' \
 		'deploy: go -C test/deploy test -count 1 -timeout 10m ./...'
 
 .PHONY: test-benchmarks

@@ -94,9 +94,20 @@ class WebKit {
 
   /** @param {{colorScheme?: "light" | "dark", reducedMotion?: "reduce" | "no-preference"}} options */
   async start(options) {
+    await this.proxy.open();
+    try {
+      return await this.#launch(options);
+    } catch (error) {
+      if (error.name !== "TimeoutError") throw error;
+      this.kill(); // on a busy machine, MiniBrowser sometimes does not connect to its driver
+      return this.#launch(options);
+    }
+  }
+
+  async #launch(options) {
     const folder = mkdtempSync(join(tmpdir(), "webkit-"));
     settings(folder, options);
-    const [port, screen] = await Promise.all([freePort(), xvfb(), this.proxy.open()]);
+    const [port, screen] = await Promise.all([freePort(), xvfb()]);
     this.#driver = spawn(program(["/usr/bin/WebKitWebDriver"], "webkit2gtk-driver"), [`--port=${port}`], {
       env: { PATH: process.env.PATH, DISPLAY: screen, HOME: folder, XDG_CONFIG_HOME: folder, XDG_RUNTIME_DIR: folder },
       stdio: "ignore", detached: true, // in its own process group, so that all its processes can be ended together
@@ -122,7 +133,7 @@ class WebKit {
           timeouts: { script: longest },
         },
       },
-    });
+    }, AbortSignal.timeout(30_000));
     this.#base = `${address}/session/${sessionId}`;
     const page = new Page(this, await this.command("GET", "/window"));
     this.pages.set(page.handle, page);
@@ -199,8 +210,8 @@ async function listening(address) {
   }
 }
 
-async function command(method, url, body) {
-  const response = await fetch(url, { method, body: method === "POST" ? JSON.stringify(body ?? {}) : undefined });
+async function command(method, url, body, signal) {
+  const response = await fetch(url, { method, signal, body: method === "POST" ? JSON.stringify(body ?? {}) : undefined });
   const { value } = await response.json();
   if (!response.ok) throw new Error(`${value.error}: ${value.message}`);
   return value;

@@ -84,7 +84,7 @@ func (r *Revocation) Standing(now session.UnixSec) bool { return !r.Lifted && no
 const MaxRevocations = 100_000
 
 // ErrRevocationsFull reports that a store already has MaxRevocations revocations.
-var ErrRevocationsFull = errors.New("Redis holds the maximum number of revocations")
+var ErrRevocationsFull = errors.New("the maximum number of revocations is in Redis")
 
 // ErrNoRevocation reports that a project has no such revocation.
 var ErrNoRevocation = errors.New("there is no such revocation")
@@ -92,7 +92,7 @@ var ErrNoRevocation = errors.New("there is no such revocation")
 // ErrUnsaved reports that a revocation, or its lift, has effect on one node only, since the
 // store could not be reached. The node stores the change when the store is reachable again,
 // unless the node is stopped before.
-var ErrUnsaved = errors.New("Redis cannot be reached")
+var ErrUnsaved = errors.New("the change is not in Redis yet")
 
 // Progress is how far all nodes together have applied a revocation.
 type Progress struct {

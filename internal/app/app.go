@@ -38,8 +38,8 @@ const (
 	writeTimeout    = 30 * time.Second
 	opsWriteTimeout = 2 * time.Minute // must be longer than any CPU profile, since the node sends a profile only at the profile's end
 	opsIdleTimeout  = 2 * time.Minute
-	// loadTimeout is how long a starting node waits for the revocations before it opens the public port. If it has not
-	// read them by then, it opens the port anyway, but refuses clients until it has.
+	// loadTimeout is how long a starting node waits for the revocations before it opens the public port. If the node
+	// has not read them within this time, it opens the port anyway, but refuses clients until it has read them.
 	loadTimeout = 3 * time.Second
 	// drainGrace is how long after the drain window the node still waits for clients that have not disconnected.
 	drainGrace = 10 * time.Second
@@ -311,7 +311,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	case <-time.After(loadTimeout):
 		a.logger.Warn("revocations cannot be loaded from Redis; the node admits no client until they are")
 	}
-	<-a.scheduler.Begun() // otherwise the node might not be ready yet at a load balancer's first health check
+	<-a.scheduler.Begun() // waits until the scheduler runs; otherwise the node might not be ready at a load balancer's first health check
 	if a.config.Auth == "none" && a.config.Insecure {
 		a.logger.Warn("--auth=none with --insecure: anyone who reaches the public port can get any token of the project; use --auth=jwt except for tests",
 			"address", a.Addr().String())
@@ -334,7 +334,9 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	sending.end()
 	parts.end()
 	saving.end()
-	a.ops.Shutdown() // comes last, since it waits for requests in progress, which must not delay the release of the node's lease
+	// The operations port comes last: Shutdown waits for requests in progress, such as a long profile, and these must
+	// not delay the release of the node's lease.
+	a.ops.Shutdown()
 	servers.Wait()
 	if c, ok := a.store.(io.Closer); ok {
 		_ = c.Close() // all commands to the store have ended, so no data is lost if this fails

@@ -38,7 +38,7 @@ func TestCallsSurvive(t *testing.T) {
 		ttl     int64
 		disturb func(w *apptest.World, n *apptest.Node)
 	}{
-		// Each new node knows only the clients' resume keys.
+		// Each restart loses the node's memory, so the new node knows the sessions only from the clients' resume keys.
 		"broken connections and restarts": {60, func(w *apptest.World, n *apptest.Node) {
 			r := rand.New(rand.NewPCG(1, 2))
 			minutes := 120
@@ -64,7 +64,8 @@ func TestCallsSurvive(t *testing.T) {
 			}
 			time.Sleep(time.Minute) // bubble
 		}},
-		// The next node cannot open the resume keys, so the clients join new sessions.
+		// The next node has another session secret, so it cannot decrypt the clients' resume keys, and the clients join
+		// new sessions.
 		"a lost session secret": {60, func(w *apptest.World, n *apptest.Node) {
 			time.Sleep(10 * time.Minute) // bubble
 			n.Stop()

@@ -34,7 +34,7 @@ type Config struct {
 	Heartbeat      time.Duration // the longest time between two pings of a client
 	DrainWindow    time.Duration
 	MaxSessions    int
-	JoinRate       float64 // joins and resumes a second; 0 means unlimited
+	JoinRate       float64 // maximum number of joins and resumes per second; 0 means unlimited
 	AllowedOrigins []string
 
 	// Redis stores the sessions for several nodes. Without a URL, sessions are stored in the

@@ -66,7 +66,7 @@ func TestLeaseIsGivenUpWhileARequestToTheOpsPortHangs(t *testing.T) {
 			defer close(stopped)
 			s.Nodes[0].Stop()
 		}()
-		time.Sleep(3 * time.Second) // bubble; under the 5 s after which a server closes a connection without a request
+		time.Sleep(3 * time.Second) // bubble; less than the 5 s after which http.Server.Shutdown closes a connection that has sent no request
 		select {
 		case <-stopped:
 			t.Error("the request does not hang")

@@ -55,7 +55,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	again.Send(`{"type":"leave"}`)
 	again.Expect(protocol.TypeEnded)
 
-	// Only the OpenMetrics format has exemplars.
+	// This test reads exemplars, which only the OpenMetrics format has.
 	metrics := n.Scrape("application/openmetrics-text; version=1.0.0")
 	n.Stop() // Stop sends the remaining spans
 

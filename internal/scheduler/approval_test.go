@@ -119,9 +119,9 @@ func TestRequestEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// The approval of a renewal is requested once. The request comes at most 15 s before the renewal,
-// and at least a twentieth of the lifetime before it, or 15 s if that is less. A slow answer does
-// not delay the renewal.
+// The approval of a renewal is requested once. The request comes a twentieth of the tokens'
+// lifetime before the renewal, or earlier, but never more than 15 s before it. With a lifetime of
+// 300 s or more, it comes exactly 15 s before. A slow answer does not delay the renewal.
 func TestEachApprovalIsRequestedOnceAndAhead(t *testing.T) {
 	for ttl, delay := range map[time.Duration]time.Duration{12 * time.Second: 0, time.Hour: 9 * time.Second} {
 		withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
@@ -279,7 +279,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 		b.delay(0)
 		next := p.comesBack() // the resume mints tokens before the answer arrives
 		next.ack(next.got().joined.Seq)
-		wait(10 * time.Second) // the first answer has arrived
+		wait(10 * time.Second) // long enough for the first answer to arrive
 		b.answers(false)
 		wait(2 * time.Hour)
 		next.wantTold(session.EndDenied)
@@ -288,7 +288,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 }
 
 // If a renewal over HTTP is answered with the same tokens as before, the approval that was
-// requested for this renewal does not count for the next one.
+// requested for this renewal does not count for the next renewal.
 func TestRepeatSpendsNoAnswer(t *testing.T) {
 	withApproval(t, func(t *testing.T, s *Scheduler, b *backEnd) {
 		p := joined(t, s, time.Hour)

@@ -50,7 +50,7 @@ func (a *attachment) Renew() {
 			e.push(e.session.Again(now))
 		case session.Renew:
 			e.renewSoon(session.CauseRenew, now)
-		default: // a renewal is due anyway, or tokens were sent just now
+		default: // nothing to do: a renewal is due anyway, or tokens were sent just now
 		}
 		return nil
 	})

@@ -19,8 +19,8 @@ const (
 )
 
 // signers holds each project's current certificate and the time of its last change. It is safe for
-// concurrent use. Readers take no lock, since the certificate is read after every change of a
-// session.
+// concurrent use. Readers take no lock: the certificate is read after every change of a session, so
+// many goroutines would wait for the lock.
 type signers struct {
 	// certificate returns a project's certificate. It is nil if certificates never change.
 	certificate func(app string) session.Fingerprint
@@ -72,7 +72,9 @@ func (g *signers) update(app string) *session.Signer {
 		return old
 	case old.Since <= now:
 		signer.Since = max(now, old.Since+changeApart)
-	default: // the previous change has not taken effect yet, so the new one takes its place
+	// The previous change takes effect at old.Since, which is still ahead. The new certificate
+	// takes effect at that time instead.
+	default:
 		signer.Since = old.Since
 	}
 	after := maps.Clone(before)

@@ -99,8 +99,8 @@ func (s *faulty) fails(place string, f func()) {
 	require(s.t, s.count.Load() != 0, "nothing has panicked")
 }
 
-// A panic in the handling of one session removes only that session from the node. Its client
-// resumes with its key once the fault is gone.
+// A panic in the handling of one session removes only that session from the node. The session's
+// client resumes with the resume key once the fault is gone.
 func TestPanicEndsOneSessionOnly(t *testing.T) {
 	due := func(*faulty, *fakeClient) error { pass(2 * time.Hour); return nil }
 	renew := func(_ *faulty, p *fakeClient) error { p.current().Renew(); return nil }

@@ -53,12 +53,14 @@ func (s *Scheduler) newEntry(of *session.Session) *entry {
 
 // restore makes an entry from a record.
 func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
-	if r.State != session.Ended { // a node without webhooks may have set DeliveredEnd, but the end must still be reported
+	// For an open session, the bit DeliveredEnd is cleared: a node without webhooks may have set
+	// it, but the end must still be reported.
+	if r.State != session.Ended {
 		r.Delivered &^= store.DeliveredEnd
 	}
 	e := s.newEntry(session.Restore(r.Record, &s.config.Policy, now))
 	e.reason, e.delivered = r.Reason, r.Delivered
-	e.version, e.wish = r.Version, r.WishVersion // so the entry's next record gets a higher version than the stored one
+	e.version, e.wish = r.Version, r.WishVersion // the entry's next record must get a higher version than the stored record
 	return e
 }
 
@@ -203,7 +205,7 @@ func (e *entry) commit() {
 	}
 	e.sendEvents()
 	if state == session.Ended {
-		s.table.remove(e, true) // this comes before e.save, since the answer to the save may remove e from table.ended
+		s.table.remove(e, true) // comes before e.save, since the store's answer to the save may remove e from table.ended
 	}
 	e.save()
 	if state != session.Ended && s.table.place(e) {
@@ -259,8 +261,8 @@ type summary struct {
 	role                                 session.Role
 	unreachable, tokensExpired, reported bool
 	delivered                            store.Delivered
-	// any is true in the summary of every record. So no such summary equals the zero value, which
-	// means that the session must be saved.
+	// any is true in the summary of every record. So no such summary equals the zero value. If the
+	// field `saved` of an entry is the zero value, the session is saved in any case.
 	any bool
 }
 

@@ -9,8 +9,9 @@ import (
 	"refresher/internal/session"
 )
 
-// errFull refuses a join when MaxSessions sessions are attached to the node. The client tries
-// again. By then a session may have ended, or the load balancer may choose another node.
+// errFull refuses a join when MaxSessions sessions are attached to the node. The client tries again
+// after RetryAfter. Another session may have ended meanwhile, or the load balancer may choose
+// another node.
 var errFull = &session.Error{Code: session.CodeUnavailable, Message: "this node has no room for another session; try again", RetryAfter: 5 * time.Second}
 
 // Join opens a session for client and sends `joined`. The error is a *session.Error if the request
@@ -58,7 +59,9 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	}
 	e.emit(event{kind: evOpened})
 	defer e.commit()
-	if e.isRevoked() { // Revoke ends only sessions in the table; if it ran before, this session was not in the table yet
+	// Revoke ends only sessions that are in the table. If it ran before table.join, it has missed
+	// this session, so the revocations are checked once more.
+	if e.isRevoked() {
 		e.discard()
 		return nil, session.ErrRevoked
 	}

@@ -54,8 +54,8 @@ func TestLeaveByKey(t *testing.T) {
 				}
 				must(t, p.leaves(asked.Scheduler))
 				wait(2 * time.Second)
-				// If the owner first learns that another node has acquired the session, the owner only
-				// closes the connection, and the client learns of the end when it resumes.
+				// The session's owner may learn that another node has acquired the session before it learns of the end.
+				// Then the owner only closes the connection, and the client learns of the end when it resumes.
 				released := test.elsewhere && p.got().lost
 				if !test.detached && !released {
 					p.wantTold(session.EndLeft)

@@ -7,7 +7,7 @@ import (
 
 // lock is a mutex that can also defer work. If it is held, Do queues its function, and the holder
 // calls the function when it unlocks. A session's lock is held while a message is written to its
-// client, which may be slow, and code that handles many sessions must not wait for that.
+// client, which may be slow, and code that handles many sessions must not wait for that client.
 type lock struct {
 	mu sync.Mutex
 	// deferred is a stack with the newest work on top.

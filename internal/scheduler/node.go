@@ -32,10 +32,10 @@ func (s *Scheduler) Adopt(r *store.Record) {
 		return
 	}
 	e := s.restore(r, s.clock.now())
-	e.Lock() // this does not block, since e is not in the table yet
+	e.Lock() // does not block: e is not in the table yet, so no other goroutine can hold its lock
 	defer e.Unlock()
 	if !s.table.insert(e, nil, true) {
-		return // its client has resumed on this node meanwhile
+		return // the session's client has resumed on this node meanwhile
 	}
 	e.emit(event{kind: evOpened})
 	defer e.contain(nil)
@@ -148,7 +148,8 @@ func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	case e.client != nil:
 		e.renewSoon(cause, now)
 	case e.session.RenewRequestedOverHTTP(now) == session.Repeat:
-		// Without Want, the client would get the same tokens again when it renews over HTTP.
+		// The newest tokens are unconfirmed and older than the operator's change. Without Want, the
+		// client would get them again when it renews over HTTP.
 		e.session.Want(cause, now)
 	}
 }
@@ -232,8 +233,8 @@ func (a *answer) lost() bool {
 		case store.EndSession:
 			client.End(a.outcome.Ending)
 		default:
-			// A client that is still connected will resume, and the epoch in its key decides which
-			// node owns the session.
+			// If the client still uses this connection, it will resume, and the epoch in its resume
+			// key decides which node owns the session.
 			client.CloseDead()
 		}
 	}
@@ -262,7 +263,7 @@ func (a *answer) ended() bool {
 func (a *answer) raiseEpoch() bool {
 	e := a.entry
 	if e.lost || e.session.Epoch() >= a.outcome.Epoch {
-		return false // another answer has raised the epoch already
+		return false // another answer of the store has raised the epoch already
 	}
 	e.session.Fence(a.outcome.Epoch)
 	e.saved = summary{}

@@ -314,7 +314,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 		p.wantTold(session.EndSuperseded)
 		equal(t, "sessions on the nodes", [2]int{a.open(), b.open()}, [2]int{0, 1})
 		c.wantStored(1, 0)
-		for _, m := range []*member{a, b} { // the key in p is older than the move, so both nodes refuse it
+		for _, m := range []*member{a, b} { // p has the key from before its session moved to node b, so both nodes refuse the key
 			wantEnded(t, p.on(m).resume(p), session.EndSuperseded)
 		}
 		back := moved.move(a)
@@ -524,7 +524,8 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 		e.Do(e.commit)
 		back := p.comesBack()
 
-		// The answer to a save from before the client returned does not close its new connection.
+		// The node may get the answer to a save that it made before the client returned. That
+		// answer does not close the client's new connection.
 		before := store.Record{Record: session.Record{ResumeClaims: key}}
 		s.table.get(p.id()).Acknowledge(&before, store.Outcome{Action: store.Release})
 		back.wantServed(0)

@@ -139,8 +139,8 @@ func (q *queue) Each(f func(e *entry, due, expires time.Duration)) {
 // never is a time on the monotonic clock that is later than any other.
 const never = time.Duration(1<<63 - 1)
 
-// arity is the number of children of a node in a heap. A heap with four children is half as
-// deep as a binary one, and four items share one or two cache lines, which makes it faster.
+// arity is the number of children of a node in a heap. A heap with four children is half as deep as
+// a binary one, and the four children share one or two cache lines. Both make the heap faster.
 const arity = 4
 
 // heap is a min-heap with arity children per node. It records each entry's position in the entry.

@@ -85,7 +85,7 @@ func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session
 	defer func() {
 		switch {
 		case old == nil:
-		case a == nil: // the new connection failed: the client may resume once more
+		case a == nil: // the new connection failed, so the client must not learn `superseded` on the old one: it may resume once more
 			old.CloseDead()
 		default:
 			old.End(e.session.Ending(session.EndSuperseded))

@@ -11,7 +11,7 @@ import (
 type returning struct {
 	engine *Scheduler
 	resume session.Resume
-	// attach is true if the request opens a connection. Then it raises the epoch.
+	// attach is true if the request opens a connection, and so raises the session's epoch.
 	attach   bool
 	key      session.ResumeClaims
 	decision session.Decision
@@ -102,16 +102,18 @@ func (b *returning) find() (*entry, error) {
 		}
 		if e == nil {
 			e = b.makeEntry()
-			e.Lock() // this does not block, since e is not in the table yet
+			e.Lock() // does not block: e is not in the table yet, so no other goroutine can hold its lock
 			if s.table.insert(e, over, false) {
 				e.emit(event{kind: evOpened})
 				b.made = true
 				return e, nil
 			}
-			continue // another goroutine has inserted the session first, so the loop finds its entry
+			continue // another goroutine has inserted an entry first, which the next pass of the loop finds
 		}
 		e.Lock()
-		if e.session.State() == session.Ended { // the session ended before e.Lock returned, so the loop finds its next entry
+		// If the session ended before e.Lock returned, the next pass of the loop looks the session
+		// up again.
+		if e.session.State() == session.Ended {
 			e.Unlock()
 			continue
 		}
@@ -182,7 +184,8 @@ func (b *returning) readmit(e *entry) (err error) {
 	}
 	if r := &held.Record; held.Known && r.WishVersion > e.wish {
 		cause := e.adoptRole(r.WishVersion, roleOf(r.Identity))
-		// Without Want, the client would get the same tokens again when it renews over HTTP.
+		// In this case the newest tokens are unconfirmed and older than the operator's change.
+		// Without Want, the client would get them again when it renews over HTTP.
 		if e.session.RenewRequestedOverHTTP(b.now) == session.Repeat {
 			e.session.Want(cause, b.now)
 		}
@@ -192,7 +195,7 @@ func (b *returning) readmit(e *entry) (err error) {
 	}
 	fence := held.Epoch
 	if b.attach && fence > 0 {
-		fence-- // Session.Attach raises the epoch by one
+		fence-- // one less, since Session.Attach will raise the epoch by one
 	}
 	e.session.Fence(fence)
 	return nil

@@ -85,7 +85,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 		again := newer.comesBack()
 		again.ack(again.newest().Seq)
 		wait(time.Second)
-		left.current().Leave() // the end is not saved yet, so this node refuses the key
+		left.current().Leave() // the end is not saved yet, but node a remembers it, so it refuses the key
 		asked, _ := b.questions()
 		a.link.fail(func(r request) error {
 			check(t, r.name != "acquire", "a request to the store")

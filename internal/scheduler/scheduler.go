@@ -167,7 +167,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select { // reads the ticker here, so that the clock is checked even if sessions are always due
+		select { // the ticker is also read here, since the select below may always choose another case if sessions are always due
 		case <-check.C:
 			s.checkClock()
 		default:

@@ -22,7 +22,7 @@ import (
 func TestConnectionOfASilentClientIsClosed(t *testing.T) {
 	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joinedSilent(t, s, time.Hour)
-		p.renewOn(s) // tokens over HTTP do not count as an answer on the connection
+		p.renewOn(s) // a renewal over HTTP does not count as an answer to the push on the connection
 		wait(time.Minute)
 		got := p.got()
 		check(t, got.lost && len(got.pushes) == 2 && got.at[1].Sub(got.at[0]) == 5*time.Second, "lost %v, pushes %+v at %v", got.lost, got.pushes, got.at)
@@ -122,7 +122,7 @@ func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
 }
 
 // The keys of a session that ended on purpose are refused until they expire, whether or not the end
-// is saved to a store. Then nothing of the session is kept.
+// is saved to a store. Once the keys have expired, nothing of the session is kept.
 func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

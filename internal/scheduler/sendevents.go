@@ -8,9 +8,9 @@ import (
 )
 
 // sendEvents sends each event of the session that your back end has not acknowledged. Every node
-// that owns the session does so until a delivery is acknowledged, so an event is delivered at
-// least once. An ended session stays in the store until then, so that another node can send the
-// event if this node dies.
+// that owns the session does so until a delivery is acknowledged, so an event is delivered at least
+// once. An ended session stays in the store until its events are acknowledged, so that another node
+// can send them if this node dies.
 func (e *entry) sendEvents() {
 	if !e.session.Issued() {
 		return
@@ -28,7 +28,7 @@ func (e *entry) sendEvents() {
 		due |= store.DeliveredEnd
 	}
 	if e.engine.config.SendEvent == nil {
-		e.delivered |= due // no webhook is configured
+		e.delivered |= due // without a webhook, all events count as delivered
 		return
 	}
 	for _, what := range []store.Delivered{store.DeliveredJoined, store.DeliveredUnreachable, store.DeliveredEnd} {

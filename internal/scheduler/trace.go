@@ -25,7 +25,8 @@ type operation struct {
 	span trace.Span
 	// waiting is the span that ends with the client's answer. It is nil before the first push.
 	waiting trace.Span
-	// over is true if the outcome is set. Then the next call of close ends the span.
+	// over is true once conclude has set the operation's outcome. The next call of close then ends
+	// the operation's span.
 	over bool
 }
 

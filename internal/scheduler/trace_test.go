@@ -134,7 +134,7 @@ func TestTracesOfFailures(t *testing.T) {
 		m.repair()
 		wait(time.Second)
 		again.answer = nil
-		again.current().Renew() // a failed renewal over HTTP does not prevent the trace of the next one
+		again.current().Renew() // a failed renewal over HTTP does not prevent the trace of the next renewal
 		wait(time.Second)
 		again.current().Leave()
 		wait(time.Second)

@@ -303,7 +303,9 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 		a.link.set(func() { a.link.deaf = true })
 		end := b.endSession(p.id())
 		check(t, !end.Applied, "ended %+v", end)
-		wait(5 * time.Minute) // if node b sweeps first, it postpones the session by store.Later, so that the node a has time to renew it
+		// If node b sweeps overdue sessions before node a does, node b postpones the session by
+		// store.Later, so that its owner, node a, has time to renew it.
+		wait(5 * time.Minute)
 		p.wantTold(session.EndRevoked)
 	})
 }
@@ -329,7 +331,8 @@ func TestWishAtAFormerOwner(t *testing.T) {
 		check(t, again.Applied && again.Version == result.Version, "result %+v, then %+v", result, again)
 		moved.wantPushed(1, session.CauseRole, session.Publisher)
 
-		// A change whose version the owner has given to another role gets a higher version.
+		// The version of this change is one that the owner has already given to a change to another
+		// role. So this change gets a higher version.
 		wait(5 * time.Second)
 		wish.Role, result.Record.Identity = session.Subscriber, someone
 		tied := <-b.ApplyWish(wish, result)

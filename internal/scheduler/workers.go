@@ -66,7 +66,7 @@ func (s *Scheduler) startWorkers(ctx context.Context, now time.Duration) time.Du
 	}
 	more = min(more, due, cap(w.slots)-working)
 	for range more {
-		w.slots <- struct{}{} // does not block: no other goroutine adds to slots
+		w.slots <- struct{}{} // does not block: slots has room for `more` elements, and no other goroutine adds any
 		w.running.Go(func() { s.work(ctx) })
 	}
 	if w.waiting, w.seen, w.again = due > more, taken, now+checkAgain; w.waiting {

@@ -62,8 +62,8 @@ func (s *Session) taskToMint(due, expires time.Duration) (Task, time.Duration) {
 	case ahead == 0 || q.granted:
 		return Renew, due
 	case q.underWay:
-		// The renewal waits for the answer until `ahead` after the request, or until `due` if that is
-		// later.
+		// The renewal waits for your back end's answer for the time `ahead` after the request, or until the time `due`
+		// if that is later.
 		if due = max(due, q.requestedAt+ahead); due <= s.graceEnds() {
 			return Renew, due
 		}

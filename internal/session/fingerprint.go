@@ -35,8 +35,8 @@ func (f *Fingerprint) UnmarshalText(text []byte) error {
 // Signer is the certificate with which a node signs a project's tokens. It must not be changed
 // after its creation, since all sessions of a project share it.
 type Signer struct {
-	// If Certificate is 0 (unknown), no session is renewed because its tokens have another
-	// certificate.
+	// Certificate is 0 if the node's certificate is unknown. Then the certificate of a session's
+	// tokens is never a reason to renew them.
 	Certificate Fingerprint
 	// Since is when the certificate changed, on the monotonic clock. At that time the node begins
 	// to renew the sessions whose tokens were signed with older certificates, spread over

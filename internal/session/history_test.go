@@ -240,7 +240,8 @@ func (h *history) Move(t *rapid.T) {
 	if was.State() == Detached {
 		moved := h.s.Record("", h.now)
 		require(t, moved == r, "recorded as %+v, was %+v", moved, r)
-		// The record rounds wall-clock times to whole seconds or milliseconds.
+		// The record rounds wall-clock times to whole seconds or milliseconds, so the deadline may
+		// move by up to a second.
 		require(t, (h.s.Deadline()-was.Deadline()).Abs() <= time.Second || h.lead != 0, "the deadline moved by %s", h.s.Deadline()-was.Deadline())
 	}
 }

@@ -25,7 +25,7 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	must(t, good.Check())
 	for name, spoil := range map[string]func(*Policy){
 		"token-ttl, min-ttl, max-ttl": func(p *Policy) { p.TTL += time.Millisecond },
-		// Half a second would be rounded down to 0, and tokens would be renewed only when they expire.
+		// A RenewBefore of half a second would be rounded down to 0, and tokens would be renewed only when they expire.
 		"renew-before: want whole seconds": func(p *Policy) { p.RenewBefore = 500 * time.Millisecond },
 		"min-ttl":                          func(p *Policy) { p.MinTTL = 3*time.Second - 1 },
 		"max-ttl":                          func(p *Policy) { p.MaxTTL = 25 * time.Hour },
@@ -87,7 +87,7 @@ func TestScheduledRenewalsExtendTheTokens(t *testing.T) {
 		for i := range 500 {
 			w := newWorld(t, 10*time.Second)
 			w.s.ID, w.s.Terms.TTL = time.Duration(i).String(), ttl
-			w.pass(time.Duration(i%100) * 10 * time.Millisecond) // so that each round begins at another fraction of a second
+			w.pass(time.Duration(i%100) * 10 * time.Millisecond) // each round of the loop begins at another fraction of a second
 			newest := w.attach().Tokens.ExpiresAt
 			expiresAt := w.renew().Tokens.ExpiresAt
 			require(t, expiresAt > newest, "ttl %s, session %s: new tokens expire at %d, as the newest", ttl, w.s.ID, expiresAt)

@@ -139,9 +139,9 @@ func (s *Session) Refusal(epoch uint64) error {
 	return nil
 }
 
-// Confirm applies the report of a returning client: the client has the bundle `seq` and, if
-// expiresAt is not 0, its tokens expire then. So a lost ack does no harm, and this node learns of
-// another node's bundle even if the record of that bundle was not saved. seq is at most MaxSeq; see
+// Confirm applies the report of a returning client: the client has the bundle `seq`, whose tokens
+// expire at expiresAt; 0 means unknown. So a lost ack does no harm, and this node learns of another
+// node's bundle even if the record of that bundle was not saved. seq is at most MaxSeq; see
 // Resume.Check.
 func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	var a Acked

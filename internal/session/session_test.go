@@ -17,7 +17,8 @@ func TestRenewalIsDueBeforeExpiry(t *testing.T) {
 		equal(t, "head start of "+ttl.String(), w.s.RenewBefore(), before)
 		latest := ttl - before
 		wait := w.next(Renew, CauseSchedule)
-		// Expiries are rounded down to whole seconds.
+		// Expiries are rounded down to whole seconds, so the renewal may come up to a second
+		// earlier.
 		check(t, wait <= latest && wait >= latest-before/2-time.Second, "ttl %s: due after %s, want within %s before %s", ttl, wait, before/2, latest)
 	}
 }
@@ -45,7 +46,7 @@ func TestConnectionOfASilentClientIsClosed(t *testing.T) {
 	w.renew()
 	w.next(Repeat, "")
 	w.repeat()
-	w.ack(1) // the ack is outdated, but it is the first, and proves that the client is alive
+	w.ack(1) // the ack is for an outdated bundle, but it is the first ack of that bundle, so it proves that the client is alive
 	w.next(Repeat, "")
 	for range SilentTries {
 		w.repeat()

@@ -98,7 +98,7 @@ func (w *World) CallAt(address string, uid uint32, ttl int64) {
 	})
 }
 
-// Verdict ends the calls, and checks that every user was in the call all the time.
+// Verdict ends the calls, and checks that every user was in their call without interruption.
 func (w *World) Verdict(calls int) edge.Record {
 	w.T.Helper()
 	synctest.Wait()

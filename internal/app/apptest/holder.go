@@ -38,7 +38,7 @@ func (h *Holder) Connect(greeting string) {
 	said := make(chan string, 100)
 	h.Reading.Go(func() {
 		for text := range said {
-			_ = s.Write(h.G.T.Context(), websocket.MessageText, []byte(text)) // fails if the connection is closed
+			_ = s.Write(h.G.T.Context(), websocket.MessageText, []byte(text)) // fails only if the connection is closed, which take reports
 		}
 	})
 	h.Reading.Go(func() {

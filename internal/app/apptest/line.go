@@ -82,8 +82,8 @@ func (l *Line) listen(ctx context.Context) {
 		if got.Seq > 0 {
 			l.Seq.Store(got.Seq)
 			l.expires.Store(int64(Expiry(got.Message)))
-			// The ack is written in another goroutine. The pipe has no buffer; if the node and this goroutine wrote at
-			// the same time, both would wait for the other to read.
+			// The ack is written in another goroutine. The pipe between node and client has no buffer; if the node and
+			// this goroutine wrote at the same time, each would wait for the other to read.
 			l.done.Go(func() {
 				_ = l.Socket.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","seq":%d}`, got.Seq))
 			})

@@ -44,7 +44,7 @@ func NewLoggedNode(t *testing.T, change func(*app.Config)) *LoggedNode {
 	return g
 }
 
-// StartLoggedNode runs a node with another network or store. The function `dial` connects to the node.
+// StartLoggedNode runs a node with the network and the store of `world`. The function `dial` connects to the node.
 func StartLoggedNode(t *testing.T, change func(*app.Config), world app.Outside, dial func(context.Context, string, string) (net.Conn, error)) *LoggedNode {
 	t.Helper()
 	g := &LoggedNode{Log: newLogText(), Level: new(slog.LevelVar), Dial: dial, registry: prometheus.NewRegistry()}

@@ -23,7 +23,7 @@ func (g *LoggedNode) Metrics() map[string]float64 {
 	for _, family := range families {
 		name := family.GetName()
 		for _, metric := range family.GetMetric() {
-			value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() // one of the two values is 0
+			value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() // a metric is a counter or a gauge, so one of the two values is 0
 			sums[name] += value
 			if labels := metric.GetLabel(); len(labels) > 0 {
 				sums[name+"{"+labelText(labels)+"}"] += value

@@ -14,7 +14,7 @@ import (
 // can cut connections and replace nodes.
 type Network struct {
 	mu    sync.Mutex
-	ports map[string]*port // guarded by mu; by address
+	ports map[string]*port // guarded by mu; keyed by address
 	conns []*cable         // guarded by mu; the clients' ends of all connections
 	turn  int              // guarded by mu; the node that the balancer chooses next
 }

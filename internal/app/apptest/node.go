@@ -71,7 +71,8 @@ func start(t *testing.T, change func(*app.Config), world app.Outside) *Node {
 	return StartWith(t, change, world, Quiet)
 }
 
-// StartWith runs a node with another network or store and a logger.
+// StartWith runs a node with the network, the store and the metrics registry of `world`. The node writes its log to
+// `logger`.
 func StartWith(t *testing.T, change func(*app.Config), world app.Outside, logger *slog.Logger) *Node {
 	t.Helper()
 	c := Config()

@@ -64,7 +64,7 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 		}
 		return byKey, nil
 	}
-	if held.Known && !held.Record.Fits(k) { // the record belongs to another project, subject or user
+	if held.Known && !held.Record.Fits(k) { // the record names another project, subject or user than the resume key
 		c.config.Logger.Error("a session's record contradicts its resume key; the node uses the key", "session", k.Session)
 		return store.Acquired{Epoch: held.Epoch}, nil
 	}

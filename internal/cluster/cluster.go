@@ -142,7 +142,7 @@ func (c *Cluster) writeLast() {
 		c.pending.makeAllDue()
 		at := c.pending.next()
 		if at == never {
-			// the error does not matter: without this call the lease expires by itself
+			// the error does not matter: if this call fails, the lease expires by itself
 			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave)
 			return
 		}
@@ -162,7 +162,7 @@ func (c *Cluster) watch(ctx context.Context) {
 	first := true
 	for {
 		err := c.config.Store.Watch(ctx, c.config.Node, func() {
-			if !first { // notices sent while no subscription existed are lost
+			if !first { // notices were lost between the two subscriptions, so every session is saved again
 				c.node.SaveAllAgain(store.AllShards())
 			}
 			first = false

@@ -12,7 +12,7 @@ import (
 type outage struct {
 	kind atomic.Value // the kind of error of the outage, a string; empty if there is no outage
 
-	mu       sync.Mutex // serialises the handling of the store's answers; locked before the write-behind's lock
+	mu       sync.Mutex // serialises the handling of the store's answers; always locked before the write-behind's lock, never after it
 	logged   int        // number of unreachable shards in the last log line; guarded by mu
 	unleased bool       // whether the last sweep failed to renew the node's lease; guarded by mu
 }

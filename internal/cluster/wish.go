@@ -160,7 +160,7 @@ func (c *Cluster) wishHere(ctx context.Context, k *session.ResumeClaims, w store
 		switch {
 		case carried:
 			result = done
-		case err == nil: // another node has acquired the session in the meantime
+		case err == nil: // another node has acquired the session since this node found it
 			return c.awaitOwner(ctx, r), nil
 		default:
 			return result, session.ErrNotOpen

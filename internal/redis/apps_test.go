@@ -41,10 +41,10 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	claims("d", nil, 3, 4)
 }
 
-// A node claims overdue sessions of its projects even if many overdue sessions of other
-// projects come before them in the schedule. It also claims a session that becomes overdue
-// later and comes before those of other projects. A sweep that only renews a lease makes no
-// difference.
+// A node claims overdue sessions of its own projects even if many overdue sessions of other
+// projects have earlier due times, so that the node must skip them. If a session of its own then
+// gets a due time before all of these, the node claims that session, too. A sweep in between that
+// only renews a lease does not change this.
 func TestBehindOthersApps(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

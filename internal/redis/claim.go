@@ -24,7 +24,8 @@ const (
 // claiming is the part of a sweep that claims overdue sessions.
 type claiming struct {
 	*Store
-	// late is a time in Unix milliseconds. A session that is due after it is not overdue.
+	// late is a time in Unix milliseconds: the sessions that were due at this time or before are
+	// overdue.
 	late  string
 	args  []any // the arguments of the claim script that precede the ids
 	swept *[store.Shards]store.Swept
@@ -93,9 +94,9 @@ func (c *claiming) next(ctx context.Context, p goredis.Pipeliner, shard int) *go
 	})
 }
 
-// ids returns the slices of overdue sessions that the method next has read, by shard, without
-// empty slices. When a shard has no more overdue sessions, the next sweep begins at the front
-// of that shard's schedule again.
+// ids returns the slices of overdue sessions that the method next has read, by shard, without empty
+// slices. When a shard has no more overdue sessions, the next sweep begins with the shard's
+// earliest due time again.
 func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
 	slices := make(map[int][]string)
 	for shard, cmd := range found {
@@ -129,9 +130,9 @@ func (c *claiming) slice(ctx context.Context, shard int, ids []string) (more boo
 	return more
 }
 
-// take adds the records that the claim script returned to the result. It counts the sessions
-// of App IDs that this node does not serve: the script leaves them in the schedule, so the
-// next slice must skip them.
+// take adds the records that the claim script returned to the result. It counts the sessions of App
+// IDs that this node does not serve: the script does not change their due times, so the next slice
+// must skip them.
 func (c *claiming) take(shard int, ids []string, found []any) {
 	for at, found := range found {
 		var r store.Record

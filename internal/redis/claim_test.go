@@ -63,15 +63,15 @@ func TestClaimCallsAreShort(t *testing.T) {
 	if len(seen.scripts) != calls || slices.Max(seen.scripts) > 1 {
 		t.Errorf("%v script calls in the round trips, want %d times one", seen.scripts, calls)
 	}
-	// The test measures processor time, since Redis itself may have to wait on a busy
-	// machine. A call takes about 0.2 ms.
+	// The test measures the processor time of Redis, since on a busy machine Redis may have to wait
+	// for a processor. A call of the claim script takes about 0.2 ms.
 	if each := cpu / time.Duration(calls); each > time.Millisecond {
 		t.Errorf("a call takes Redis %s", each)
 	}
 }
 
-// claimedFor lets time pass. Meanwhile the node "living" renews its lease and another node
-// sweeps. It returns how often each session was claimed.
+// claimedFor lets the time d pass. Meanwhile the node "living" renews its lease, and the node
+// "sweeper" sweeps. claimedFor returns how often each session was claimed.
 func (s *harness) claimedFor(t *testing.T, d time.Duration) map[string]int {
 	t.Helper()
 	claimed := make(map[string]int)

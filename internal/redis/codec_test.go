@@ -140,7 +140,7 @@ func drawRecord(t *rapid.T) store.Record {
 	if r.State == session.Ended {
 		reasons := []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired, "of-a-later-release"}
 		if r.Reason = rapid.SampledFrom(reasons).Draw(t, "reason"); r.Removable() {
-			r.Delivered &^= store.DeliveredEnd // a record whose end was delivered would not be stored
+			r.Delivered &^= store.DeliveredEnd // a store removes a record of an expired session once its end is delivered
 		}
 	}
 	if rapid.Bool().Draw(t, "rtc") {

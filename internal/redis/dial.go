@@ -13,7 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Limits of the connections. After a timeout the caller continues without Redis.
+// Limits of the connections to Redis. After a timeout the caller continues without Redis.
 const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 3 * time.Second

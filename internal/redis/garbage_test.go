@@ -52,9 +52,9 @@ func (s spot) spoil(redis *redistest.Server, id, value string) {
 	}
 }
 
-// TestGarbageInRecords writes garbage into every field of records. Some records are
-// overdue, and a node claims them when it starts. On that node all are listed, renewed
-// over HTTP and resumed. Each resume has a clear outcome, and nothing panics.
+// TestGarbageInRecords writes garbage into every field of records. Some records are overdue, and a
+// second node claims them when it starts. On the second node all sessions are listed, renewed over
+// HTTP and resumed. Each resume has a clear outcome, and nothing panics.
 func TestGarbageInRecords(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -78,7 +78,7 @@ func TestGarbageInRecords(t *testing.T) {
 			victims = append(victims, victim{join(), at, value})
 		}
 	}
-	control := join() // a valid session; it is adopted last, so all others have been examined by then
+	control := join() // a valid session, which is adopted last: its adoption shows that the node has examined all others
 	for store.ShardOf(control.Session) != store.Shards-1 {
 		control = join()
 	}
@@ -90,7 +90,7 @@ func TestGarbageInRecords(t *testing.T) {
 		v.spoil(redis, v.Session, v.value)
 	}
 	redis.Do("ZADD", fmt.Sprintf("{refresher:%02d}:due", store.Shards-1), "2000", control.Session)
-	redis.Do("ZADD", "{refresher:nodes}:leases", "-1", "since") // makes the lease data look old, since no session is adopted while it is new
+	redis.Do("ZADD", "{refresher:nodes}:leases", "-1", "since") // makes the lease data look old, since no session is adopted while that data is new
 
 	second := apptest.StartLoggedNode(t, shared, app.Outside{}, new(net.Dialer).DialContext)
 	second.Log.Await(`msg="session adopted from a dead node" component=scheduler session=` + control.Session)

@@ -21,8 +21,8 @@ const (
 	readCount = 100
 )
 
-// IDs returns the ids in a shard's schedule. See store.Lister. A scan of Redis can return an
-// id twice, so IDs removes duplicates.
+// IDs returns the ids in a shard's sorted set "due". See store.Lister. A scan of Redis can return
+// an id twice, so IDs removes duplicates.
 func (s *Store) IDs(ctx context.Context, shard int) (ids []string, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
 	for cursor := uint64(0); ; {
@@ -66,7 +66,7 @@ func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, er
 
 func (s *Store) records(ctx context.Context, ids []string) (records []store.Record, err error) {
 	hashes, dues := make([]*goredis.MapStringStringCmd, len(ids)), make([]*goredis.FloatCmd, len(ids))
-	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // this error is ignored, since each command also has its own
+	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // this error is ignored, since each command also has its own error
 		for i, id := range ids {
 			shard := store.ShardOf(id)
 			hashes[i] = p.HGetAll(ctx, s.keys.session(shard, id))

@@ -64,9 +64,9 @@ func TestScheduledUntilTheEndIsDelivered(t *testing.T) {
 	}
 }
 
-// TestListCommandsAreShort checks that no command of a listing holds Redis for a millisecond, with as
-// many sessions in a shard as a service with a million has. It measures processor time, since
-// Redis itself may have to wait on a busy machine.
+// TestListCommandsAreShort checks that no command of a listing holds Redis for a millisecond, with
+// as many sessions in a shard as a service with a million has. It measures the processor time of
+// Redis, since on a busy machine Redis may have to wait for a processor.
 func TestListCommandsAreShort(t *testing.T) {
 	t.Parallel()
 	const sessions, hold = 1_000_000 / store.Shards, time.Millisecond
@@ -86,7 +86,7 @@ func TestListCommandsAreShort(t *testing.T) {
 	if err != nil || !slices.Equal(found, ids) {
 		t.Errorf("%d ids, %v", len(found), err)
 	}
-	if n := int64(sessions/scanCount) + 4; commands > n { // 4 more commands open a connection and read the processor time
+	if n := int64(sessions/scanCount) + 4; commands > n { // 4 more commands than scans: they open a connection and read the processor time
 		t.Errorf("%d commands, want at most %d", commands, n)
 	}
 	if each := cpu / time.Duration(commands); each > hold {

@@ -41,7 +41,7 @@ type harness struct {
 
 	mu    sync.Mutex
 	now   time.Time // guarded by mu
-	tried uint64    // calls of tryAll; only the goroutine of the test uses it
+	tried uint64    // number of calls of tryAll; only the test's own goroutine uses this field
 }
 
 func open(t testing.TB, url string, change func(*Config)) *harness {
@@ -187,7 +187,7 @@ func (s *harness) tryAll(ctx context.Context) error {
 	var first, last []store.Record
 	for shard := range store.Shards {
 		r := overdue(idIn(shard, 0))
-		r.Epoch, r.Proven = 10*s.tried+1, 10*s.tried+1 // higher than the epochs that an earlier, failed call may have saved
+		r.Epoch, r.Proven = 10*s.tried+1, 10*s.tried+1 // higher than the epochs that an earlier, failed call of tryAll may have saved
 		first = append(first, r)
 		r.Epoch, r.Proven, r.Node = r.Epoch+1, r.Epoch, "b"
 		r.State, r.Reason, r.Delivered = session.Ended, session.EndExpired, store.DeliveredEnd

@@ -50,7 +50,7 @@ func TestMetrics(t *testing.T) {
 	}
 	ended, renewed := record("S"), record("R")
 	ended.State, ended.Reason = session.Ended, session.EndLeft
-	renewed.Version = 2 // the session has no hash, so the record is sent a second time, as a whole
+	renewed.Version = 2 // Redis has no hash of this session, so Save sends the record a second time, with the grant
 	s.saved(t, store.Done, ended, overdue("T"), renewed)
 	if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "a"}); err == nil {
 		t.Error("no error")

@@ -10,17 +10,17 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestDemotedServer checks that connections to a demoted server are closed when it
-// answers READONLY. Otherwise they would stay open to the demoted server, while its host
-// name leads to the new master. go-redis has separate pools for single commands and for
-// pipelines.
+// TestDemotedServer checks that connections to a demoted server are closed when it answers
+// READONLY. Otherwise they would stay open to the demoted server, while its host name leads to the
+// new master. go-redis has separate connection pools for single commands and for pipelines, so the
+// test checks both.
 func TestDemotedServer(t *testing.T) {
 	t.Parallel()
 	other, server := redistest.Start(t), redistest.Start(t)
 	s := open(t, server.URL(), nil)
 	host, port, err := net.SplitHostPort(other.Addr())
 	must(t, err)
-	other.Kill() // otherwise the demoted server would soon copy the data of its new master, and lose its sessions
+	other.Kill() // otherwise the demoted server would soon replace its own sessions by the data of this new master
 	for name, operation := range map[string]struct {
 		run  func(ctx context.Context) error
 		open func() uint32
@@ -60,7 +60,7 @@ func TestSentinel(t *testing.T) {
 	sentinel.Failover()
 	s.again(t)
 	saved := record("S")
-	for range 3 * poolSize { // no connection leads to the former master any more
+	for range 3 * poolSize { // uses every connection of the pool, to show that none leads to the former master
 		s.saved(t, store.Done, saved)
 		saved.Version++
 	}

@@ -128,7 +128,7 @@ func TestRevocationsLeaveNothing(t *testing.T) {
 	}
 	s.put(t, all...)
 	soon := all[7]
-	soon.Until = session.SecOf(time.Now()) + 100 // Redis removes the count by the server's clock, not by the test's
+	soon.Until = session.SecOf(time.Now()) + 100 // Redis removes the count of ended sessions by the server's clock, not by the test's clock
 	must(t, s.PutEnded(within(t), soon, "a", store.Ended{Sessions: 1}))
 	if ttl, err := strconv.Atoi(server.Do("TTL", s.keys.revocations.ended+"R7")); err != nil || ttl > 101 || ttl < 40 {
 		t.Errorf("what was ended lives for %d s, %v", ttl, err)

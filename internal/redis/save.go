@@ -37,7 +37,7 @@ func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outco
 		}
 	}
 	missing, err := s.save(ctx, records, outcomes, &parts, &whole)
-	if missing != nil { // these sessions have no hash
+	if missing != nil { // these sessions have no hash, so their records are written again with the grant
 		_, again := s.save(ctx, records, outcomes, &shardIndices{}, missing)
 		err = errors.Join(err, again)
 	}

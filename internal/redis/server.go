@@ -87,8 +87,8 @@ func (s *connection) checkSettings(ctx context.Context, c goredis.Cmdable) {
 	if policy := infoOf(ctx, c, "memory", "maxmemory_policy"); policy != "" && policy != "noeviction" {
 		s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
 	}
-	// No node subscribes to the first channel. An empty message on the second channel makes
-	// each node check the revocations once without need.
+	// The two test messages do no harm: no node subscribes to the first channel, and an empty
+	// message on the second channel only makes each node check the revocations once.
 	for _, channel := range []string{s.keys.channel, s.keys.revocations.channel} {
 		refused := c.Publish(ctx, channel, "").Err()
 		if goredis.HasErrorPrefix(refused, "NOPERM") {

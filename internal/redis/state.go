@@ -9,8 +9,8 @@ import (
 	"refresher/internal/store"
 )
 
-// stateTime describes how a time is stored in a state: as the number of seconds from the time
-// `at` to the time `from`, after the tag. The word is left out if `at` equals the default.
+// stateTime describes how a time is stored in a state: as the number of seconds from the time `at`
+// to the time `from`, after the tag. The state has no such word if `at` equals the default.
 type stateTime struct {
 	tag      string
 	at, from *session.UnixSec

@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracing is a hook that makes a span for each exchange with a server, if the exchange
-// belongs to a trace. A sweep, for example, belongs to no trace. Spans contain neither keys
-// nor values.
+// tracing is a hook that makes a span for each exchange with a Redis server, if the exchange
+// belongs to a trace. A sweep, for example, belongs to no trace, so it gets no spans. Spans contain
+// neither keys nor values.
 type tracing struct{}
 
 func (tracing) DialHook(next goredis.DialHook) goredis.DialHook {

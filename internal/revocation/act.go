@@ -17,8 +17,8 @@ const (
 	// the RevocationsVersion.Seq up to which the node has ended the sessions that revocations
 	// match.
 	statusTopic = "revocations"
-	// statusEvery is how often an unchanged status is written again, in case the store has
-	// lost it.
+	// statusEvery is how often a node writes its unchanged status again, in case the store has lost
+	// it.
 	statusEvery = 10 * time.Second
 )
 
@@ -37,7 +37,7 @@ func (s *Set) act(ctx context.Context) {
 			written, at = seq, time.Now()
 		}
 		cancel()
-		if err != nil { // not logged here, since the replicator logs that the store is down
+		if err != nil { // the error is not logged here, since the replicator logs that the store is down
 			at = time.Time{}
 		}
 		select {
@@ -63,15 +63,15 @@ func (s *Set) endAll() int64 {
 	return seq
 }
 
-// few is the largest number of revocations for which it is faster to compare each of them
-// with a session than to look up each kind of Selector.
+// few is the maximum number of revocations that are compared with each session one by one. For more
+// of them it is faster to build an index by Selector, and to look up each session there.
 const few = 8
 
-// end ends the sessions that match one of these revocations.
+// end ends the sessions that match at least one of the revocations in `entries`.
 func (s *Set) end(entries []*entry) {
 	now := s.now()
 	byID := make(map[string]*entry)
-	var standing []*entry // these are copies, which can be read without the lock
+	var standing []*entry // copies of the entries, which can be read without the lock
 	s.mu.RLock()
 	end := s.endSessions
 	for _, e := range entries {
@@ -149,7 +149,7 @@ func (s *Set) report(ctx context.Context) error {
 // await polls the progress until it is complete or the deadline has passed.
 func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Progress {
 	if soon := time.Now().Add(2 * lookEvery); deadline.Before(soon) {
-		deadline = soon // the end of this node's sessions took long, so the other nodes may already be done
+		deadline = soon // ending this node's sessions took long; read the progress once more, since the other nodes may be done
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -173,7 +173,7 @@ func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
 		return p
 	}
 	for node, ended := range stored.Ended {
-		if node != s.config.Node { // this node's own count is newer
+		if node != s.config.Node { // progressHere has this node's own count, which is newer than the stored one
 			p.Ended += ended.Sessions
 			p.AccessEndsAt = max(p.AccessEndsAt, ended.AccessEndsAt)
 		}

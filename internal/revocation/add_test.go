@@ -69,7 +69,7 @@ func TestSlowNode(t *testing.T) {
 		if want := (store.Progress{WaitingFor: []string{"b"}}); cmp.Diff(want, p) != "" {
 			t.Errorf("progress %+v, want %+v", p, want)
 		}
-		slow.wantRevoked(7, true)   // the revocation has effect before sessions have ended
+		slow.wantRevoked(7, true)   // the revocation has effect on the slow node before that node has ended its sessions
 		time.Sleep(2 * time.Second) // bubble
 		c.wantEnded(r.ID, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestClockSetAheadAndBack: revocations that were removed or ignored because the clock was
-// ahead have effect again when the clock is corrected. Meanwhile the node does not read the
-// store in full again and again.
+// TestClockSetAheadAndBack: revocations that a node removed or ignored because its clock was ahead
+// have effect again when the clock is corrected. Meanwhile the node does not read the store in full
+// again and again.
 func TestClockSetAheadAndBack(t *testing.T) {
 	for _, wrong := range []time.Duration{0, pollEvery, 10 * time.Minute} {
 		withStore(t, func(t *testing.T, s *shared) {

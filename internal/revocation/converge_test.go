@@ -19,9 +19,9 @@ type step struct {
 	after time.Duration
 }
 
-// TestConverges: after any sequence of partitions, losses of data and restarts, all nodes
-// and the store have the same revocations. No acknowledged revocation or lift is lost, and no
-// count of ended sessions.
+// TestConverges: after any sequence of partitions, losses of data and restarts, all nodes and the
+// store have the same revocations. Nothing that Add or Lift has acknowledged is lost, and no count
+// of ended sessions.
 func TestConverges(t *testing.T) {
 	happens := []string{
 		"add", "add", "lift", "cut off", "hang", "read-only", "reach", "lose the data", "snapshot", "fail over",
@@ -131,8 +131,8 @@ func wantSame(t *testing.T, s *shared, nodes []*node, added, lifted []string) {
 	}
 }
 
-// TestMergeIsOrderless: copies of revocations and their lifts, merged in any order and any
-// number of times, leave every node with the highest version of each.
+// TestMergeIsOrderless: whatever the order in which a node merges the versions of some revocations,
+// and however often, it ends with the highest version of each.
 func TestMergeIsOrderless(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		until := revocation(0).Until

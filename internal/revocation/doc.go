@@ -19,12 +19,13 @@
 // is added between the two checks is not missed. A node must not give out tokens until it has
 // read the store once (Loaded).
 //
-// Replication: a revocation is written once and lifted at most once. The lift raises its
-// version, and is kept until the revocation would have been over. Each node merges the store's
-// revocations into its set, and puts those that the store lacks into the store, even after the
-// store lost its data. A change is published with the version of the store before and after
-// it. If a node's version is the version before the change, the node merges the change.
-// Otherwise the node has missed a change, and reads all revocations.
+// Replication: a revocation is written once and lifted at most once. Lifting raises the
+// revocation's version, and the lifted revocation is kept until the time Until. Each node merges
+// the store's revocations into its set, and puts those that the store lacks into the store, even
+// after the store lost its data. A change is published with the version of the store before and
+// after it. If the last version that a node has read or merged is the version before the change,
+// the node merges the change. Otherwise the node has missed an earlier change, and reads all
+// revocations.
 //
 // Progress: a node writes the number of sessions that it has ended for a revocation, and then
 // the version of the store up to which it has carried out revocations (its status in
@@ -36,6 +37,5 @@
 // project may have an equal part of them, and Add refuses more. Revocations of other nodes are
 // always merged.
 //
-// Locks: Set.mu is a leaf: neither the store nor the function that ends sessions is called
-// while it is held.
+// Locks: neither the store nor the function that ends sessions is called while Set.mu is held.
 package revocation

@@ -214,9 +214,9 @@ func TestStoreFull(t *testing.T) {
 	})
 }
 
-// TestStoreFullAfterAll: revocations that were added while the store was down have effect on
-// this node even if the store is full. The node sends them again once a minute, but lifts at
-// once.
+// TestStoreFullAfterAll: revocations that were added while the store was down have effect on this
+// node even if the store is full. The node tries once a minute to put them into the store, but
+// stores a lifted revocation at once if the store already has its older version.
 func TestStoreFullAfterAll(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		const many = 300
@@ -321,7 +321,7 @@ func TestManyCostLittle(t *testing.T) {
 	a.fill("app", 0, count)
 	bytes := int(heap()-before) / count
 	k := key("daily", 1_000_000)
-	best := time.Hour // of several rounds, since the machine may be busy
+	best := time.Hour // the fastest of 100 rounds counts, since the machine may be busy
 	for range 100 {
 		began := time.Now()
 		for range lookUps {

@@ -29,8 +29,8 @@ type shared struct {
 	versions int
 	statuses map[string]string // statuses of the live nodes, by node
 	watchers map[*func(store.RevocationsChange)]*link
-	deaf     bool // notices do not arrive
-	leaky    bool // the store keeps nothing
+	deaf     bool // if true, notices do not arrive
+	leaky    bool // if true, the store keeps nothing of what it is given
 	room     int  // maximum number of revocations; 0 is unlimited
 	readings int
 	full     int // number of readings that returned all revocations
@@ -80,8 +80,8 @@ func (s *shared) set(change func(s *shared)) {
 
 func (s *shared) lose() { s.set(func(s *shared) { s.data = newData() }) }
 
-// snapshot returns a copy of the data, as a replica that receives no more changes has
-// them. restore replaces the data by the copy, without a notice.
+// snapshot returns a copy of the store's data: what a replica has that receives no more changes.
+// restore replaces the data by such a copy, and sends no notice.
 func (s *shared) snapshot() (copied data) {
 	s.set(func(s *shared) { copied = s.data.clone() })
 	return copied
@@ -398,7 +398,7 @@ func revocation(uid int) store.Revocation {
 	return store.Revocation{Selector: store.Selector{App: "app", User: strconv.Itoa(uid)}, Until: session.SecOf(time.Now().Add(time.Hour))}
 }
 
-// lacks returns the number of revocations that the store does not have, as far as the node
+// lacks returns how many of the node's revocations the store does not have, as far as the node
 // knows.
 func (n *node) lacks() int {
 	n.Set.mu.RLock()

@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	pollEvery    = 500 * time.Millisecond // how often the version is read, since notices can be lost
+	pollEvery    = 500 * time.Millisecond // how often the store's version is read, since notices can be lost
 	minRetry     = 100 * time.Millisecond // first pause after an error of the store; it doubles up to maxRetry
 	maxRetry     = 2 * time.Second
 	storeTimeout = 3 * time.Second        // timeout of a request that no caller waits for
 	readTimeout  = time.Minute            // timeout for reading all revocations, which can take hundreds of requests
 	flushTime    = time.Second            // maximum time of one flush, so that other nodes' changes are merged in between
 	expireEvery  = 10 * time.Second       // how often revocations that have ended are removed
-	fullPause    = time.Minute            // how long the node sends no new revocations to a full store
+	fullPause    = time.Minute            // how long the node sends no new revocations to a store that was full
 	maxGap       = 300 * time.Millisecond // maximum pause after a sync; the pause is twice the time that the sync took
-	lastChance   = time.Second            // how long Run flushes before it returns
+	lastChance   = time.Second            // how long Run still tries to store unsaved revocations before it returns
 	backlog      = 256                    // maximum number of changes that wait to be merged; if more come, all revocations are read again
 )
 
@@ -122,8 +122,8 @@ func (r *replicator) wait(ctx context.Context) bool {
 	}
 }
 
-// flushOrPause puts the revocations that the store lacks into the store. After the store was
-// found to be full, flushOrPause puts only lifts there for the time fullPause.
+// flushOrPause puts the revocations that the store lacks into the store. For the time fullPause
+// after the store was found to be full, flushOrPause puts only lifted ones there.
 func (r *replicator) flushOrPause(ctx context.Context, now time.Time) error {
 	pausing := now.Sub(r.full) < fullPause
 	err := r.flush(ctx, pausing)
@@ -182,7 +182,7 @@ func (s *Set) sync(ctx context.Context) error {
 	}
 	defer s.unlockSync()
 	select {
-	case c := <-s.changes: // these changes may make the read below unnecessary
+	case c := <-s.changes: // the published changes that wait may make the read below unnecessary
 		s.follow(c)
 	default:
 	}
@@ -224,9 +224,10 @@ func (s *Set) lockSync(ctx context.Context) error {
 
 func (s *Set) unlockSync() { <-s.syncing }
 
-// flush puts the revocations that the store lacks into the store. If `onlyKnown` is true,
-// flush puts only lifts there, which need no room. It stops after flushTime, so that other
-// nodes' changes need not wait, and then wakes the replicator, which calls flush again.
+// flush puts the revocations that the store lacks into the store. If `onlyKnown` is true, flush
+// puts only lifted ones there, which need no room if they replace an older version in the store. It
+// stops after flushTime, so that other nodes' changes need not wait, and then wakes the replicator,
+// which calls flush again.
 func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	began := time.Now()
 	var unsaved []store.Revocation
@@ -248,7 +249,7 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 		err := s.putAll(put, batch)
 		cancel()
 		if errors.Is(err, store.ErrRevocationsFull) {
-			full = err // the loop continues, since lifts in the other batches need no room
+			full = err // the loop continues, since the store may still accept lifted revocations in the other batches
 		} else if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ func TestStoreAway(t *testing.T) {
 				if took := time.Since(began); took > patience || !cmp.Equal(p, store.Progress{Ended: 1, AccessEndsAt: tokensEnd}) {
 					t.Errorf("%+v after %s, want this node's progress within %s", p, took, patience)
 				}
-				for range 2 { // the second lift is not lost either, although the first is not saved yet
+				for range 2 { // the revocation may be lifted a second time, even though the first call of Lift is not saved yet
 					if _, err := a.Lift(t.Context(), "app", lifted.ID); !errors.Is(err, store.ErrUnsaved) {
 						t.Fatalf("Lift: %v", err)
 					}
@@ -71,8 +71,8 @@ func TestShortOutage(t *testing.T) {
 	}
 }
 
-// TestStartFromABadStore: a starting node reads all revocations even if the store refuses
-// writes, or takes longer for them than the timeout of a single request.
+// TestStartFromABadStore: a starting node reads all revocations even if the store refuses writes,
+// or takes longer to return all revocations than the timeout of a single request.
 func TestStartFromABadStore(t *testing.T) {
 	for name, bad := range map[string]func(*link){
 		"refuses writes": readOnly, "slow": func(l *link) { l.lag = 5 * storeTimeout },
@@ -162,7 +162,7 @@ func TestNoticeSavesReading(t *testing.T) {
 
 func TestMissedNotices(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
-		if err := other.lockSync(t.Context()); err != nil { // keeps the node from merging changes
+		if err := other.lockSync(t.Context()); err != nil { // keeps the other node from merging changes
 			t.Fatal(err)
 		}
 		stopped, stop := context.WithCancel(t.Context())
@@ -297,8 +297,8 @@ func TestStatusRefused(t *testing.T) {
 	})
 }
 
-// TestSlowStore: between two reads of a slow store the node pauses, however often the store
-// changes.
+// TestSlowStore: between two reads of a slow store the node pauses, however often the store's
+// revocations change.
 func TestSlowStore(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		a := start(t, s, "a")

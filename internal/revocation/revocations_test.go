@@ -194,9 +194,9 @@ func TestRevocationRefusals(t *testing.T) {
 	})
 }
 
-// While the store is down, a revocation or a lift has effect at once on the node that
-// received it, which answers 503 with its own progress. The other nodes apply it when the
-// store is reachable again.
+// While the store is down, a revocation that is added or lifted takes effect at once on the node
+// that received the request, which answers 503 with its own progress. The other nodes apply the
+// change when the store is reachable again.
 func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
@@ -222,7 +222,7 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 		if ended := near.Await("ended"); ended.Reason != "revoked" {
 			t.Errorf("on this node: %+v", ended)
 		}
-		if got := s.Try(0, s.User, far, apptest.Renew); !got.Refused() { // the other node's resume key is refused, too
+		if got := s.Try(0, s.User, far, apptest.Renew); !got.Refused() { // the session of the other node cannot be renewed on this node either
 			t.Errorf("renewed: %+v", got)
 		}
 		far.Quiet()

@@ -54,7 +54,7 @@ func newRotated(t *testing.T, nodes int) *rotated {
 	r := &rotated{dir: t.TempDir()}
 	r.Cluster = apptest.NewCluster(t, nodes, func(i int, c *app.Config) {
 		text, err := os.ReadFile(r.file(i))
-		if err != nil { // the node starts for the first time, so it has no file yet
+		if err != nil { // the node starts for the first time, so it has no certificate file yet
 			r.write(t, i, apptest.Certificate)
 			text = []byte(apptest.Certificate)
 		}
@@ -161,9 +161,9 @@ func (h *call) pushes() (at []time.Time) {
 	return at
 }
 
-// The certificate changes on all nodes. Each call is renewed once for it within the spread, and
-// not all at the same time. No call is interrupted, even when Agora no longer accepts the old
-// certificate.
+// The certificate changes on all nodes. Because of the change, each call is renewed once within the
+// time rotationSpread, and not all at the same time. No call is interrupted, even when Agora no
+// longer accepts the old certificate.
 func TestRotationRenewsEveryCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 30
@@ -203,15 +203,15 @@ func TestRotationRenewsEveryCall(t *testing.T) {
 	})
 }
 
-// Nodes read the changed file minutes apart, and then the old certificate returns, or a
-// third one. Nodes are killed and restarted meanwhile, so that sessions move between nodes
-// with different certificates. No call is interrupted.
+// Nodes read their changed certificate files minutes apart, and later the files get the old
+// certificate again, or a third one. Nodes are killed and restarted meanwhile, so that sessions
+// move between nodes with different certificates. No call is interrupted.
 func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
 	for _, last := range []string{apptest.Certificate, third} {
 		synctest.Test(t, func(t *testing.T) {
 			const calls = 20
 			r := newRotated(t, 3)
-			writeAll := func(i int, first string) { // the nodes have all secrets, so each can open resume keys of another node
+			writeAll := func(i int, first string) { // each node gets all three certificates, so that it can open the resume keys of the other nodes
 				others := strings.Replace(apptest.Certificate+" "+apptest.NextCertificate+" "+third, first, "", 1)
 				r.write(t, i, append([]string{first}, strings.Fields(others)...)...)
 			}
@@ -225,7 +225,7 @@ func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
 			for i := range r.Nodes {
 				writeAll(i, apptest.NextCertificate)
 				time.Sleep(40 * time.Second) // bubble
-				r.Deploy((i + 1) % 3)        // the node's calls also move to nodes with the other certificate
+				r.Deploy((i + 1) % 3)        // the calls of the stopped node move to nodes that may have the other certificate
 				time.Sleep(50 * time.Second) // bubble
 				r.Replace((i + 2) % 3)
 			}

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// countFor is the maximum time for counting all sessions. After this time the other
-	// sessions are left out, and the report is Partial.
+	// countFor is the maximum time for counting all sessions. The sessions that are not counted by
+	// then are left out, and the report is Partial.
 	countFor = 10 * time.Second
 	// countShare limits the load of counting: if a count took the time d, its result is
 	// reused for countShare times d.

@@ -80,7 +80,7 @@ type facts struct {
 type evidence struct {
 	holders
 	signedBy []string
-	until    session.UnixSec // when the last token without a session expires; 0 if no node was seen to sign with the certificate
+	until    session.UnixSec // when the certificate's last token without a session expires; 0 if no node was seen to sign with the certificate
 }
 
 func newFacts(app string, statuses map[string]*status, counts counts) *facts {

@@ -38,7 +38,7 @@ type Config struct {
 	// Projects returns the certificates of the projects that this node serves now, by App ID.
 	// Each project has at least one certificate, and the node signs with the first one.
 	Projects   func() map[string][]session.Fingerprint
-	MaxTTL     time.Duration // maximum lifetime of a token without a session
+	MaxTTL     time.Duration // maximum lifetime of a token without a session, from the endpoints of the classic token servers
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }

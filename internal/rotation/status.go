@@ -19,7 +19,8 @@ const keepFor = session.MaxLifetime
 type status struct {
 	// Started is when the node started, and began to record certificates.
 	Started session.UnixSec `json:"started"`
-	// MaxTTL is the maximum lifetime of the node's tokens without a session, in seconds.
+	// MaxTTL is the maximum lifetime in seconds of the tokens that the node mints without a
+	// session, at the endpoints of the classic token servers.
 	MaxTTL int64 `json:"maxTTL"`
 	// Projects holds the data about each project that the node serves, by App ID.
 	Projects map[string]signing `json:"projects"`

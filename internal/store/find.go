@@ -16,10 +16,10 @@ type Getter interface {
 	Get(ctx context.Context, id string) (Record, bool, error)
 }
 
-// Find returns the record of an open session of a project, or false if there is none. It
-// tries a second time after settleTime, since the session may have been joined a moment ago.
-// For a session of another project, Find takes as long as for a session that does not exist,
-// so that the time does not reveal whether it exists.
+// Find returns the record of an open session of a project, or false if there is none. It tries a
+// second time after settleTime, since the session may have been joined a moment ago. For a session
+// of another project, Find takes as long as for a session that does not exist, so that the time
+// does not reveal that another project has such a session.
 func Find(ctx context.Context, g Getter, app, id string) (Record, bool, error) {
 	r, ok, err := findOnce(ctx, g, app, id)
 	if err != nil || ok {

@@ -147,7 +147,8 @@ func placeOf(cursor string) (place, error) {
 			p := place{int(raw[1]), string(raw[2:])}
 			within := p.after == "" && p.shard > 0 || p.after != "" && ShardOf(p.after) == p.shard
 			// Each place has exactly one valid cursor. Since the base64 decoder also accepts other
-			// texts for the same place, the cursor is compared with the valid one.
+			// texts for the same place, placeOf compares the cursor with the one that List would
+			// return.
 			if within && p.cursor() == cursor {
 				return p, nil
 			}

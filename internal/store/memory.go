@@ -35,7 +35,7 @@ type Memory struct {
 
 type memoryShard struct {
 	generation string
-	open       map[string]Record // including ended sessions whose end is not delivered
+	open       map[string]Record // including ended sessions whose end your back end has not acknowledged
 	ended      map[string]Record // the tombstones
 	earliest   session.UnixMilli // no session in the map `open` is due before this time
 	tombstones []tombstone       // ordered by the time at which they expire
@@ -180,7 +180,8 @@ func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	return m.write(&w, r), nil
 }
 
-// write stores the record r with the wish, notifies its owner and returns the record.
+// write stores the record r with the wish, notifies the session's owner and returns the changed
+// record.
 func (m *Memory) write(w *Wish, r Record) Record {
 	w.Write(&r)
 	m.shards[ShardOf(r.Session)].put(r)

@@ -34,7 +34,8 @@ type storedEnded struct {
 	byNode map[string]Ended
 }
 
-// reset empties the store, under a new version name.
+// reset empties the store, and gives its version a new Name, so that no earlier version is equal to
+// it.
 func (m *memoryRevocations) reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -64,7 +64,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 			r.Node = node
 			claimed = append(claimed, r.clone())
 		}
-		r.Due = Later(session.MilliOf(now)) // unless the owner saves the session before this time, it is overdue again
+		r.Due = Later(session.MilliOf(now)) // if the owner does not save the session before this time, a later sweep finds the session overdue again
 		s.put(r)
 	}
 	return claimed

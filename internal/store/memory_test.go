@@ -126,7 +126,7 @@ func TestMemoryBoundsTombstones(t *testing.T) {
 	ids := storetest.InShard(shard, bound+10)
 	end := func(i int) { m.save(m.tombstone(ids[i], time.Hour+time.Duration(i)*time.Second)) }
 	for i := range bound {
-		end(i - i%5 + 4 - i%5) // the sessions do not end in the order in which their tombstones expire
+		end(i - i%5 + 4 - i%5) // mixes the order, so that the sessions do not end in the order in which their tombstones expire
 	}
 	m.wantLen(1, bound)
 	for i := bound; i < len(ids); i++ {

@@ -44,10 +44,10 @@ const (
 	Slack = 2 * time.Second
 )
 
-// Later returns the new due time of an overdue session that a sweep has claimed, or has left
-// to its live owner. The time is one Lease from now, minus a part of SweepEvery. That part
-// changes every second. Otherwise the same node would always be the first to find the
-// session.
+// Later returns the new due time of an overdue session that a sweep has claimed, or has left to its
+// live owner. The time is one Lease from now, minus a part of SweepEvery. That part changes every
+// second. Otherwise the same node would always be the first to find the session overdue, and no
+// sweep by another node would ever return it, not even a sweep by its live owner.
 func Later(now session.UnixMilli) session.UnixMilli {
 	early := int64(now.Sec()) * laterStep % SweepEvery.Milliseconds()
 	return now.Add(Lease - time.Duration(early)*time.Millisecond)
@@ -88,7 +88,7 @@ type Record struct {
 // OwnedBy reports whether the record names the node as the owner.
 func (r *Record) OwnedBy(node string) bool { return NodeID(r.Node) == NodeID(node) }
 
-// clone returns a copy that shares nothing with r.
+// clone returns a copy that shares no memory with r.
 func (r *Record) clone() Record {
 	c := *r
 	c.Identity = cloneIdentity(&r.Identity)

@@ -80,7 +80,7 @@ func TestResolveSettles(t *testing.T) {
 
 func TestResolveLoser(t *testing.T) {
 	for _, test := range []struct {
-		proven, epoch uint64 // the proven epoch of the stored record, and the epoch of the record that loses
+		proven, epoch uint64 // the proven epoch of the stored record, and the epoch of the record that loses to it
 		node          string
 		want          store.Action
 	}{
@@ -149,8 +149,9 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
-// A node that always sweeps at the same moments is still sometimes the first to find an
-// overdue session that other nodes have postponed.
+// Each time that an overdue session is postponed, it becomes overdue again at another moment
+// between two sweeps. So every node is sometimes the first to find the session, even if all nodes
+// always sweep at the same moments.
 func TestLaterChanges(t *testing.T) {
 	seen := make(map[time.Duration]bool)
 	now := session.UnixMilli(1_800_000_000_000)

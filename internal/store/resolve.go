@@ -62,7 +62,7 @@ type Writer interface {
 func Resolve(old, r *Record) (o Outcome, replace bool) {
 	own := r.Node == old.Node && r.Epoch == old.Epoch
 	switch {
-	case own && r.Version < old.Version: // r is an earlier write, which arrived late
+	case own && r.Version < old.Version: // r is an earlier write of the same owner, which arrived late
 		return Outcome{Action: Done, Wish: r.newerWish(old)}, false
 	case old.endedOnPurpose():
 		return old.afterEnd(r, own)

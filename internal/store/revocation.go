@@ -67,12 +67,12 @@ type Revocation struct {
 	ID    string            `json:"id"`
 	Since session.UnixMilli `json:"since"`
 	Until session.UnixSec   `json:"until"`
-	// Lifted means that an operator has lifted the revocation, so that it has no effect any
-	// more. The store keeps it until the time Until, like a tombstone, so that a node that
-	// missed the lift cannot restore it.
+	// Lifted means that an operator has lifted the revocation, so that it has no effect any more.
+	// The store keeps the lifted revocation until the time Until, like a tombstone, so that a node
+	// that has not heard of the change cannot restore the revocation.
 	Lifted bool `json:"lifted,omitempty"`
-	// Version decides between two copies of a revocation: the copy with the higher version
-	// wins. The version is 1 at first, and a lift adds 1.
+	// Version decides between two copies of a revocation: the copy with the higher version wins.
+	// The version is 1 at first, and lifting the revocation adds 1.
 	Version int64 `json:"version"`
 }
 
@@ -89,15 +89,15 @@ var ErrRevocationsFull = errors.New("the maximum number of revocations is in Red
 // ErrNoRevocation reports that a project has no such revocation.
 var ErrNoRevocation = errors.New("there is no such revocation")
 
-// ErrUnsaved reports that a revocation, or its lift, has effect on one node only, since the
-// store could not be reached. The node stores the change when the store is reachable again,
-// unless the node is stopped before.
+// ErrUnsaved reports that a revocation was added, or lifted, on one node only, since the store
+// could not be reached. The node stores the change when the store is reachable again, unless the
+// node stops while the store is still down.
 var ErrUnsaved = errors.New("the change is not in Redis yet")
 
 // Progress is how far all nodes together have applied a revocation.
 type Progress struct {
 	Ended int // number of sessions that the nodes have ended
-	// AccessEndsAt is the last second at which a token of these sessions works.
+	// AccessEndsAt is the last second at which a token of the ended sessions still works.
 	AccessEndsAt session.UnixSec
 	// Complete is true if every live node has applied the revocation.
 	Complete bool
@@ -124,14 +124,14 @@ type RevocationsChange struct {
 // Ended counts the sessions that a node has ended for a revocation.
 type Ended struct {
 	Sessions int
-	// AccessEndsAt is the last second at which a token of these sessions works.
+	// AccessEndsAt is the last second at which a token of the ended sessions still works.
 	AccessEndsAt session.UnixSec
 }
 
 // RevocationProgress is the stored progress of a revocation.
 type RevocationProgress struct {
-	// Seq is the RevocationsVersion.Seq of the change that stored the revocation, or its
-	// lift; 0 if the store does not have the revocation.
+	// Seq is the RevocationsVersion.Seq of the last change of the revocation, which added it or
+	// lifted it; 0 if the store does not have the revocation.
 	Seq int64
 	// Ended counts the sessions that each node has ended, by node name.
 	Ended map[string]Ended

@@ -163,8 +163,8 @@ func acquireOlderKey(w *world) {
 	for _, epoch := range []uint64{0, 1, 9} {
 		w.refused(store.AcquireRequest{Session: r.Session, Epoch: epoch, Node: nodeB, Attach: true}, superseded(&r))
 	}
-	// The refused Acquire changed nothing, and a newer key takes effect as soon as it is
-	// presented.
+	// The refused calls of Acquire changed nothing. A newer key is accepted, and from then on older
+	// keys are refused.
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 11, Node: nodeB, Attach: true})
 	w.same("Acquire with a newer key", store.Acquired{Epoch: 13, Known: true, Record: r}, held)
 	w.refused(store.AcquireRequest{Session: r.Session, Epoch: 10, Node: nodeA, Attach: true}, superseded(&r))
@@ -214,5 +214,5 @@ func acquireGivesTime(w *world) {
 	w.pass(store.Lease + store.Slack - time.Millisecond)
 	w.handed(nodeC)
 	w.pass(time.Millisecond)
-	w.handed(nodeC, r.Session) // node B never saved the session, and the lease of node B has expired
+	w.handed(nodeC, r.Session) // node C may claim the session: node B never saved it, and the lease of node B has expired
 }

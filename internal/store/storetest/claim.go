@@ -46,7 +46,7 @@ func claimsWhole(w *world) {
 func claimsOwner(w *world) {
 	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeB, r.Session)
-	// The previous owner's record does not rank above the record of node B.
+	// The record that the previous owner saves does not replace the record of node B.
 	r.Version++
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.Release})
 	r.Node = nodeB
@@ -109,7 +109,7 @@ func claimsOwn(w *world) {
 	w.handed(nodeA)
 	r := w.stored(w.overdue(w.id()))
 	w.handed(nodeA, r.Session)
-	w.handed(nodeA) // returns nothing, since node A has until the new due time to renew the session
+	w.handed(nodeA) // a second sweep returns nothing, since node A has until the new due time to renew the session
 	// Node A is alive, and does not renew the session.
 	w.pass(store.SweepEvery)
 	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeA, r.Session)

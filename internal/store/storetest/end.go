@@ -25,7 +25,7 @@ func endRemoves(w *world) {
 	w.unknown(other.Session)
 	w.pass(time.Hour)
 	w.handed(nodeB)
-	// The session's key can open it again.
+	// The session's resume key can open the session again.
 	again := w.record(r.Session, nodeB)
 	w.saved(again)
 	w.holds(&again)
@@ -113,7 +113,7 @@ func endFinishedByOwner(w *world) {
 	dead := store.Outcome{Action: store.EndSession, Ending: r.Ending()}
 	told := r
 	told.Delivered |= store.DeliveredEnd
-	// Another node cannot save that the end was delivered.
+	// A node that is not the owner cannot save that the end was delivered.
 	other := told
 	other.Node = nodeB
 	w.wantOutcome(&other, w.save(other)[0], dead)

@@ -261,7 +261,7 @@ func listsNoEnds(w *world) {
 			w.same("Get", end, got)
 		}
 	}
-	slices.Sort(want) // the sessions are in one shard
+	slices.Sort(want) // the sessions are in one shard, so a listing has them in the order of their ids
 	for _, limit := range []int{1, 2, 3, 100} {
 		if got := ids(w.listAll(limit, nothing)); !slices.Equal(got, want) {
 			w.Errorf("in parts of %d, shown %q, want %q", limit, got, want)

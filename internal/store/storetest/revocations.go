@@ -109,7 +109,7 @@ func revocationsMerge(w *world) {
 	w.putRevocations(lifted(r))
 	w.putRevocations(r)
 	w.wantRevocations(lifted(r))
-	// A lift may arrive before the revocation.
+	// The lifted version of a revocation may arrive before the first version.
 	late := w.revocation("S")
 	w.putRevocations(lifted(late), late)
 	version = w.wantRevocations(lifted(r), lifted(late))

@@ -32,7 +32,7 @@ var sweepChecks = []check{
 func sweepsNothing(w *world) {
 	w.handed(nodeA)
 	w.leave(nodeA)
-	w.leave(nodeB) // node B has never swept before
+	w.leave(nodeB) // node B has never swept before, so it has no lease to end
 	w.handed(nodeA)
 }
 
@@ -45,7 +45,7 @@ func sweepsOverdue(w *world) {
 	w.handed(nodeB)
 	w.pass(time.Millisecond)
 	w.handed(nodeB, r.Session)
-	w.handed(nodeC) // returns nothing, since node B owns the session now
+	w.handed(nodeC) // a sweep by node C returns nothing, since node B owns the session now
 	w.handed(nodeB)
 }
 
@@ -176,7 +176,7 @@ func sweepsBehindLiving(w *world) {
 	w.handed(nodeA)
 	var (
 		records []store.Record
-		orphans []string // sessions of node C, which never had a lease
+		orphans []string // ids of the sessions of node C, which never had a lease
 	)
 	for i, id := range InShard(0, living+10) {
 		r := w.overdue(id)

@@ -39,7 +39,7 @@ func (w *world) watch(node string) *watcher {
 		done <- w.store.Watch(ctx, node, sync.OnceFunc(func() { close(connected) }), func(id string) {
 			select {
 			case v.notices <- id:
-			default: // the channel is full; the test fails on the surplus notices
+			default: // the channel is full of notices that no test expects, so the test fails anyway
 			}
 		})
 	}()

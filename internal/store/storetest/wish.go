@@ -89,7 +89,7 @@ func wishesInARow(w *world) {
 		want := wished(r, role, now+session.UnixMilli(i))
 		w.same("Wish", want, w.wish(r.Session, store.WishRole, role))
 	}
-	w.pass(-time.Hour) // the clock of another operator's node is an hour behind
+	w.pass(-time.Hour) // the next wish comes through a node whose clock is an hour behind
 	want := wished(r, session.Subscriber, now+4)
 	w.same("Wish", want, w.wish(r.Session, store.WishRole, session.Subscriber))
 	w.pass(2 * time.Hour)
@@ -117,7 +117,8 @@ func wishesUntilActedOn(w *world) {
 	w.shows(&r)
 	w.next(&r)
 	w.shows(&r)
-	// A node that acquires the session without knowing of the wish is notified of it, too.
+	// A node that acquires the session without knowing of the wish gets it in the Outcome of its
+	// first save, too.
 	other := w.publishing(r.Session)
 	other.Node, other.Epoch = nodeB, 5
 	w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.Done, Wish: register})

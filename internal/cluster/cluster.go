@@ -39,15 +39,16 @@ type Store interface {
 // concurrent use.
 type Records interface {
 	store.Getter
-	// Wish writes a wish into a session's record and notifies the session's owner. It returns the
-	// changed record. The error is store.ErrNoSession if the store has no such open session.
+	// Wish writes an operator's change (a wish) into a session's record and notifies the session's
+	// owner. It returns the changed record. The error is store.ErrNoSession if the store has no
+	// such open session.
 	Wish(ctx context.Context, w store.Wish) (store.Record, error)
 }
 
 // Node is the engine (package scheduler), which keeps the sessions of this node. Its methods are
 // safe for concurrent use.
 type Node interface {
-	// Adopt takes over a session of a dead node.
+	// Adopt makes the engine continue a session whose node has died, from the session's record.
 	Adopt(r *store.Record)
 	// SaveAgain enqueues a session's record even if it has not changed. SaveAllAgain does so for
 	// all open sessions of some shards.
@@ -56,11 +57,11 @@ type Node interface {
 	// Find returns the resume claims of an open session of a project. It returns false if the
 	// session is not on this node.
 	Find(app, id string) (session.ResumeClaims, bool)
-	// ApplyWish applies a wish to a session. The argument `stored` says whether the store has
-	// the wish, and contains the session's record as read from the store. ApplyWish sends the
-	// result on the channel once it has got the session's lock. It closes the channel without
-	// a result if the session is no longer on this node, or if its record names another node
-	// as the owner.
+	// ApplyWish applies a wish, an operator's change, to a session. The argument `stored` says
+	// whether the store has the wish, and contains the session's record as read from the store.
+	// ApplyWish sends the result on the channel once it has got the session's lock. It closes the
+	// channel without a result if the session is no longer on this node, or if its record names
+	// another node as the owner.
 	ApplyWish(w store.Wish, stored store.WishResult) <-chan store.WishResult
 }
 
@@ -137,7 +138,7 @@ func (c *Cluster) Run(ctx context.Context, node Node) {
 func (c *Cluster) writeLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	c.answers.Wait() // answers from the store can make writers enqueue more records
+	c.answers.Wait() // waits, since the store's answers can make sessions enqueue more records
 	for ctx.Err() == nil {
 		c.pending.makeAllDue()
 		at := c.pending.next()

@@ -50,7 +50,7 @@ func (c *Cluster) inShard(shard, n int) *writer {
 }
 
 // A due record is saved together with the other due records of its shard. Records that may wait
-// longer wait until the first of them is due, and are then all saved at once.
+// longer than gatherFor wait until the first of them must be saved, and are then all saved at once.
 func TestRecordsOfAShardGoTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s, stop := running(t)
@@ -70,8 +70,8 @@ func TestRecordsOfAShardGoTogether(t *testing.T) {
 	})
 }
 
-// Each record, or a newer record of the same session, is saved before the record's time limit.
-// The saved versions of a session never decrease.
+// Each record, or a newer record of the same session, is saved within the time that the caller of
+// Enqueue allowed. The saved versions of a session never decrease.
 func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 	type move struct {
 		after, within time.Duration

@@ -12,11 +12,12 @@ import (
 const (
 	// wishTimeout bounds each request to the store for which an operator waits.
 	wishTimeout = time.Second
-	// ownerTimeout is how long an operator waits for the session's owner to apply a wish. Usually
-	// this takes about 250 ms: the notice, and two saves by the owner.
+	// ownerTimeout is how long an operator waits for the session's owner to apply a change of the
+	// session (a wish). Usually the owner needs about 250 ms: for the notice that the store sends
+	// to it, and for two saves.
 	ownerTimeout = 900 * time.Millisecond
-	// heldTimeout is how long an operator waits for a session's lock if another goroutine
-	// holds it.
+	// heldTimeout is how long an operator waits for a session's lock on this node if another
+	// goroutine holds the lock.
 	heldTimeout = 700 * time.Millisecond
 	// pollEvery is the interval at which the session's record is read during ownerTimeout.
 	pollEvery = 50 * time.Millisecond
@@ -27,9 +28,10 @@ var (
 	errNoRTC   = session.Errorf(session.CodeBadRequest, "rtc: the session has no RTC token")
 	errNoGrant = session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
 	// errStoreAway means that the session is not on this node, and that the store could not be
-	// reached or refused the write.
+	// reached or refused to write the wish into the session's record.
 	errStoreAway = unavailable("Redis cannot be reached, or refuses operations, and another node owns the session; nothing was changed, calls go on, try again")
-	// errNoAnswer means that the store did not answer the write, so it may have stored the wish.
+	// errNoAnswer means that the store did not answer when the wish was written into the session's
+	// record, so the store may have the wish or not.
 	errNoAnswer = unavailable("Redis stopped answering, and another node owns the session; the change may or may not have been made, calls go on, try again")
 	// errBusy means that the wish could not be applied in time, since another goroutine holds the
 	// session's lock while it writes to a slow client, and that the store has not confirmed the

@@ -55,7 +55,7 @@ type save struct {
 
 type fakeStore struct {
 	away, left bool
-	raises     bool // version 1 of each record is answered with RaiseEpoch
+	raises     bool // if true, the answer to version 1 of each record is RaiseEpoch
 	saves      []save
 	acquires   int
 }

@@ -135,8 +135,8 @@ type crowd struct {
 
 const interval = 55 * time.Minute
 
-// fill starts a Redis and fills it with sessions of one node, which are due one after the
-// other within one interval.
+// fill starts a Redis and fills it with sessions of one node. Their due times are spread evenly
+// over one interval.
 func fill(t testing.TB, sessions int) *crowd {
 	t.Helper()
 	c := &crowd{t: t, server: redistest.Start(t), versions: make([]uint32, sessions), due: make([]session.UnixMilli, sessions)}

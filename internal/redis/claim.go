@@ -94,8 +94,8 @@ func (c *claiming) next(ctx context.Context, p goredis.Pipeliner, shard int) *go
 	})
 }
 
-// ids returns the slices of overdue sessions that the method next has read, by shard, without empty
-// slices. When a shard has no more overdue sessions, the next sweep begins with the shard's
+// ids returns by shard the slices of overdue sessions that were read by the method `next`, without
+// empty slices. When a shard has no more overdue sessions, the next sweep begins with the shard's
 // earliest due time again.
 func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
 	slices := make(map[int][]string)

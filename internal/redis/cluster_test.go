@@ -61,7 +61,7 @@ func clusterSpread(t *testing.T, c *redistest.Cluster, s *harness) {
 	w.ended(t)
 }
 
-// clusterFailover kills one of the three masters: the one that also stores the leases.
+// clusterFailover kills one of the three masters: the one that stores the nodes' leases, too.
 func clusterFailover(t *testing.T, c *redistest.Cluster, s *harness) {
 	before := s.generations(t)
 	masters := s.byMaster(c)

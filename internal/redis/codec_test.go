@@ -105,7 +105,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// maxEpoch is an epoch that session.Record.Check still accepts.
+// maxEpoch is a very high epoch, which session.Record.Check still accepts.
 const maxEpoch = 1 << 50
 
 func drawRecord(t *rapid.T) store.Record {

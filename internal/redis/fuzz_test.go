@@ -34,10 +34,10 @@ func FuzzUnpack(f *testing.F) {
 			}
 		}
 		r, err := unpack("S", fields)
-		if err != nil || r.Removable() { // a removable record is never stored
+		if err != nil || r.Removable() { // a removable record is never stored, so it need not be written again
 			return
 		}
-		r.WishPending = false // only a script sets WishPending
+		r.WishPending = false // no node writes WishPending: only a script sets it
 		r.Node = store.NodeID(r.Node)
 		again, err := unpack("S", packed(&r))
 		must(t, err)

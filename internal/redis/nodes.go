@@ -15,7 +15,7 @@ import (
 // leases holds the leases of all nodes. Its times are on the clock of the Redis server.
 type leases struct {
 	now   session.UnixMilli
-	asked time.Time                    // this node's time at the moment `now`, to within half a round trip
+	asked time.Time                    // what this node's clock showed when the server's clock showed `now`, to within half a round trip
 	since session.UnixMilli            // when the oldest lease data was written
 	ends  map[string]session.UnixMilli // the end of each node's lease; an entry stays for store.NodeKept after that
 }

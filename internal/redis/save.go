@@ -12,9 +12,9 @@ import (
 	"refresher/internal/store"
 )
 
-// partBatch is the number of records that one script call writes without their grant, and
-// wholeBatch the number that it writes with it. A call occupies Redis for well under a
-// millisecond.
+// partBatch is the maximum number of records that one script call writes without their grant, and
+// wholeBatch the maximum number that one call writes with their grant. A call occupies Redis for
+// well under a millisecond.
 const (
 	partBatch  = 64
 	wholeBatch = 32
@@ -23,9 +23,9 @@ const (
 // Save writes each record independently, and returns what the writer of each must do. If Save
 // returns an error, some outcomes are store.Retry.
 //
-// A record is written with the session's grant if it is the session's first record, if the
-// session has ended, or if its terms have changed. Other records are written without the
-// grant, which stays the same even when the session moves to another node.
+// A record is written with the session's grant (its user, and the terms of its credential) if it is
+// the session's first record, if the session has ended, or if its terms have changed. Other records
+// are written without the grant, which stays the same even when the session moves to another node.
 func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
 	outcomes := make([]store.Outcome, len(records))
 	var parts, whole shardIndices

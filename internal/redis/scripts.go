@@ -1,7 +1,7 @@
 package redis
 
 import (
-	_ "embed" // embed provides the scripts' source
+	_ "embed" // provides the source of the Lua scripts
 	"fmt"
 
 	goredis "github.com/redis/go-redis/v9"

@@ -51,10 +51,10 @@ func infoOf(ctx context.Context, client goredis.Cmdable, section, field string) 
 	return ""
 }
 
-// addRuns appends the run_id of each shard's server to the shard's generation. The run_id
-// changes with a restart or a failover, which can lose the latest writes even if the other
-// data is still there. A server that does not answer INFO counts as unchanged. If a generation
-// has changed, addRuns checks the settings of the shard's server.
+// addRuns appends the run_id of each shard's server to the shard's generation, which identifies the
+// shard's data. The run_id changes with a restart or a failover, which can lose the latest writes
+// even if the other data is still there. A server that does not answer INFO counts as unchanged. If
+// a generation has changed, addRuns checks the settings of the shard's server.
 func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
 	servers := s.servers(ctx)
 	changed := make(map[*server]struct{})

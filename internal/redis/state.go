@@ -37,8 +37,8 @@ func stateFlags(r *store.Record) [len(flagLetters)]*bool {
 	return [...]*bool{&r.Unreachable, &r.TokensExpired, &r.ExpiryReported, &r.Fetched}
 }
 
-// packState returns r's fieldState: the seq of the newest bundle followed by the letters of
-// the flags, the bundle's expiry, and then words that each begin with a tag. Words with the
+// packState returns r's fieldState: the seq of the newest bundle of tokens followed by the letters
+// of the flags, the bundle's expiry, and then words that each begin with a tag. Words with the
 // default value are left out, so that the text has at most 64 bytes.
 func packState(r *store.Record) string {
 	b := strconv.AppendUint(make([]byte, 0, 64), r.Seq, 10)

@@ -42,9 +42,9 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [
 	return swept, nil
 }
 
-// readShards writes the generation of each shard, or the error, into `swept`, and returns the
-// first slice of overdue sessions of each shard. It uses SETNX, which is a write, so that a
-// server that refuses writes counts as down.
+// readShards writes the generation of each shard's data, or the error, into `swept`, and returns
+// the first slice of overdue sessions of each shard. It gives a missing generation a value with
+// SETNX, which is a write command, so that a server that refuses writes counts as down.
 func (s *Store) readShards(ctx context.Context, swept *[store.Shards]store.Swept, c *claiming) (overdue map[int][]string, failed error) {
 	name := rand.Text() // this name becomes the generation of each shard that has none yet
 	var set [store.Shards]*goredis.BoolCmd

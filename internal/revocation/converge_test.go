@@ -42,7 +42,7 @@ func TestConverges(t *testing.T) {
 	})
 }
 
-// settled is the time after which the set of every node that can reach the store equals
+// settled is the time after which every node that can reach the store has the same revocations as
 // the store.
 const settled = storeTimeout + 2*maxRetry + time.Second
 

@@ -216,7 +216,7 @@ func TestStoreFull(t *testing.T) {
 
 // TestStoreFullAfterAll: revocations that were added while the store was down have effect on this
 // node even if the store is full. The node tries once a minute to put them into the store, but
-// stores a lifted revocation at once if the store already has its older version.
+// stores a lifted revocation at once if the store already has an older version of it.
 func TestStoreFullAfterAll(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
 		const many = 300

@@ -122,7 +122,7 @@ func (s *shared) notify(change store.RevocationsChange) {
 type link struct {
 	*shared
 	away     bool // all requests fail
-	hang     bool // requests get no answer until the caller's or the store client's timeout
+	hang     bool // requests get no answer until the caller's context ends or the store client's timeout is over
 	readOnly bool
 	lag      time.Duration // delay of reading the revocations, but not of reading the version
 	putLag   time.Duration
@@ -146,7 +146,8 @@ func hangUp(l *link)   { l.away, l.hang = true, true }
 func readOnly(l *link) { l.readOnly = true }
 func connect(l *link)  { l.away, l.hang, l.readOnly = false, false, false }
 
-// reach locks the store after a delay. If there is no error, the caller unlocks the store.
+// reach locks the store after the delay `lag`. If reach returns no error, the caller must unlock
+// the store.
 func (l *link) reach(ctx context.Context, write bool, lag time.Duration) error {
 	l.mu.Lock()
 	refused, hang := l.away || write && l.readOnly, l.hang

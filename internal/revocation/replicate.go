@@ -187,7 +187,7 @@ func (s *Set) sync(ctx context.Context) error {
 	default:
 	}
 	s.mu.Lock()
-	if s.now() < s.expired { // the clock was set back, so some removed revocations are in effect again
+	if s.now() < s.expired { // the clock was set back, so some removed revocations are in effect again, and all are read again
 		s.known, s.expired = store.RevocationsVersion{}, 0
 	}
 	s.mu.Unlock()

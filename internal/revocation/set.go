@@ -64,7 +64,7 @@ type entry struct {
 	ended  store.Ended // count of the sessions that this node has ended
 }
 
-// New returns a Set. It is empty until Run is called.
+// New returns a Set, which is empty until Run is called.
 func New(c Config) *Set {
 	c.Projects = max(1, c.Projects)
 	s := &Set{
@@ -154,8 +154,8 @@ func (s *Set) merge(copies []store.Revocation, all bool) {
 		if _, ok := stored[id]; !ok {
 			s.setStored(e, 0)
 		}
-		// The store may have lost data, and another node may have restored the revocations.
-		// Only this node knows its own counts, so it writes its counts again.
+		// The store may have lost data, and another node may have restored the revocations. But
+		// only this node knows how many sessions it has ended, so it writes its counts again.
 		if e.ended.Sessions > 0 {
 			s.unreported[e] = struct{}{}
 		}

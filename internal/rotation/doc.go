@@ -1,7 +1,7 @@
-// Package rotation reports the progress of a rotation of a project's App Certificate: which
-// nodes sign with which certificate, how many sessions have tokens of each certificate, and
-// whether a certificate may be deleted at Agora. It does not renew sessions: they become due
-// by themselves when their node's certificate changes (package session).
+// Package rotation reports the progress of a rotation of a project's App Certificate: which nodes
+// sign with which certificate, how many sessions have tokens of each certificate, and whether a
+// certificate may be deleted at Agora. The package does not renew sessions: package session makes
+// them due when their node's certificate changes.
 //
 // Every node publishes a status (store.Nodes, topic "certificates"). For each project it has
 // the certificate that the node signs with. For each other certificate it has the time at

@@ -170,9 +170,8 @@ func TestReportOfARotation(t *testing.T) {
 	})
 }
 
-// TestRollingRestart: nodes that start with the new certificate read from the old nodes'
-// statuses when the old certificate was last used, and keep this after the old nodes have
-// stopped.
+// TestRollingRestart: nodes that start with the new certificate read from the old nodes' statuses
+// when the old certificate was last used, and remember this time after the old nodes have stopped.
 func TestRollingRestart(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		old := start(t, s, "old", certA)
@@ -192,8 +191,8 @@ func TestRollingRestart(t *testing.T) {
 	})
 }
 
-// TestTokensOfNodesWithALongerMaxTTL: the report uses each node's own MaxTTL, which may
-// change together with the certificate.
+// TestTokensOfNodesWithALongerMaxTTL: the report uses the MaxTTL of the node that minted the
+// tokens, since a new configuration can change MaxTTL together with the certificate.
 func TestTokensOfNodesWithALongerMaxTTL(t *testing.T) {
 	withStore(t, func(t *testing.T, s *shared) {
 		old := startFor(t, s, "app", 2*maxTTL, "old", certA)

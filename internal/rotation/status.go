@@ -44,8 +44,8 @@ func parseStatus(text string) *status {
 	return s
 }
 
-// tokensEnd returns when a token without a session expires at the latest if the node mints it
-// now.
+// tokensEnd returns the latest time at which a token without a session can expire if the node mints
+// it now.
 func (s *status) tokensEnd(now session.UnixSec) session.UnixSec {
 	return now.Add(time.Duration(s.MaxTTL) * time.Second)
 }
@@ -64,8 +64,8 @@ func (s *status) observe(projects map[string][]session.Fingerprint, now session.
 	}
 }
 
-// merge merges another node's status: the certificate with which that node signs, and the
-// certificates that it has seen.
+// merge merges another node's status into s: the certificate with which the other node signs, and
+// the certificates that the other node has seen.
 func (s *status) merge(other *status, now session.UnixSec) {
 	for app, theirs := range other.Projects {
 		if theirs.Certificate != s.Projects[app].Certificate {

@@ -73,7 +73,7 @@ func (s *memoryShard) find(id string) (r Record, ok bool) {
 	return r, ok
 }
 
-// Lose empties the store. It simulates a restart of Redis without its data.
+// Lose empties the store, as if a Redis had restarted without its data.
 func (m *Memory) Lose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 
 var _ Revocations = (*Memory)(nil)
 
-// memoryRevocations is the embedded copy of the revocations. Its mutex is the last in the
-// lock order.
+// memoryRevocations is the copy of the revocations in the embedded store. Its mutex is the last in
+// the lock order: no other mutex of the store is locked while it is held.
 type memoryRevocations struct {
 	mu       sync.Mutex
 	version  RevocationsVersion // guarded by mu, like all fields below

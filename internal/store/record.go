@@ -47,7 +47,8 @@ const (
 // Later returns the new due time of an overdue session that a sweep has claimed, or has left to its
 // live owner. The time is one Lease from now, minus a part of SweepEvery. That part changes every
 // second. Otherwise the same node would always be the first to find the session overdue, and no
-// sweep by another node would ever return it, not even a sweep by its live owner.
+// sweep by another node would ever return the session, not even a sweep by the session's live
+// owner.
 func Later(now session.UnixMilli) session.UnixMilli {
 	early := int64(now.Sec()) * laterStep % SweepEvery.Milliseconds()
 	return now.Add(Lease - time.Duration(early)*time.Millisecond)

@@ -80,7 +80,7 @@ func TestResolveSettles(t *testing.T) {
 
 func TestResolveLoser(t *testing.T) {
 	for _, test := range []struct {
-		proven, epoch uint64 // the proven epoch of the stored record, and the epoch of the record that loses to it
+		proven, epoch uint64 // the highest epoch whose resume key the client has presented, in the stored record; the epoch of the record that loses to it
 		node          string
 		want          store.Action
 	}{

@@ -63,8 +63,9 @@ func (r *Record) Register() Register {
 	return g
 }
 
-// newerWish returns the register of the record `old` if that register is newer than r's,
-// otherwise the zero Register. A session that was ended on purpose has no register.
+// newerWish returns the register of the record `old` (its RTC role, and the version of its newest
+// wish) if that register is newer than r's register, otherwise the zero Register. A session that
+// was ended on purpose has no register.
 func (r *Record) newerWish(old *Record) Register {
 	if old.endedOnPurpose() || old.WishVersion <= r.WishVersion {
 		return Register{}
@@ -72,9 +73,9 @@ func (r *Record) newerWish(old *Record) Register {
 	return old.Register()
 }
 
-// KeepWish returns the record that a store must write when r replaces the record `old`: r
-// itself, or r with the wish of `old` if that wish is newer. The wish of `old` stays pending
-// if it was pending; a wish of r is not pending.
+// KeepWish returns the record that a store must write when r replaces the record `old`: r itself,
+// or r with the wish (an operator's change) of `old` if that wish is newer. The wish of `old` stays
+// pending if it was pending; a wish of r is not pending.
 func (r *Record) KeepWish(old *Record) Record {
 	next := *r
 	if next.Identity = old.Identity; !sameIdentity(&r.Identity, &old.Identity) {
@@ -88,9 +89,9 @@ func (r *Record) KeepWish(old *Record) Record {
 	return next
 }
 
-// unstoredWish returns the wish that a store must write into the record `old` although r does
-// not replace `old`: the node that saves r applied this wish while the store was down. It
-// returns false if r has no such wish, or `old` has a later one.
+// unstoredWish returns the wish (an operator's change) that a store must write into the record
+// `old` although r does not replace `old`: the node that saves r applied this wish while the store
+// was down. It returns false if r has no such wish, or `old` has a later one.
 func (r *Record) unstoredWish(old *Record) (Wish, bool) {
 	w := Wish{Session: r.Session, Kind: WishRole, Role: r.Register().Role, At: r.WishVersion}
 	if r.HasEnded() && r.Reason == session.EndRevoked {
@@ -124,13 +125,14 @@ func (r *Record) setRole(role session.Role) {
 
 // WishResult says what has become of a wish, an operator's change of a session.
 type WishResult struct {
-	// Version is the wish's version. An end has none, since no later wish can replace it.
+	// Version is the wish's version. A wish to end the session has none, since no later wish can
+	// replace an end.
 	Version session.UnixMilli
 	// Record is the session's current record, as far as the answering node knows. If the record's
 	// WishVersion is above Version, a later wish has replaced this one.
 	Record Record
-	// Stored is true if the wish is in the store. If it is false, the session's own node has
-	// applied the wish, and stores it when the store is reachable again.
+	// Stored is true if the wish is in the store. If Stored is false, the session's owner has
+	// applied the wish, and stores the wish when the store is reachable again.
 	Stored bool
 	// Applied is true if the session's owner has applied the wish.
 	Applied bool

@@ -197,7 +197,7 @@ func acquireExpired(w *world) {
 	r := w.stored(w.at(expired))
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	w.same("Acquire of one that expired", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
-	// The previous owner can no longer finish the session's end.
+	// The previous owner can no longer save that the session's end was delivered.
 	r.Version++
 	r.Delivered |= store.DeliveredEnd
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.CloseSuperseded})

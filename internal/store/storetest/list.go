@@ -328,7 +328,7 @@ func listsCursors(w *world) {
 	} {
 		w.badRequest(store.ListQuery{After: bad, Limit: 1})
 	}
-	// A cursor with a session that never existed is valid.
+	// A cursor that contains the id of a session that never existed is valid.
 	if records, _ := w.list(store.ListQuery{After: encode(append([]byte{1, 7}, id...)...), Limit: 1}); len(records) != 1 {
 		w.Errorf("shown %q", ids(records))
 	}

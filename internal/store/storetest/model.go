@@ -66,7 +66,7 @@ func (h *history) Save(t *rapid.T) {
 	for i, n := range which {
 		records[i] = h.drawRecord(t, h.sessions[n])
 	}
-	want, _ := h.oracle.Save(h.t.Context(), records) // the oracle never fails
+	want, _ := h.oracle.Save(h.t.Context(), records) // the oracle is a store.Memory, which never fails
 	got, err := h.subject.Save(h.t.Context(), records)
 	if err != nil {
 		t.Fatalf("Save: %v", err)

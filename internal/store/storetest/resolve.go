@@ -38,7 +38,7 @@ func resolvesByTheRule(w *world) {
 		name     string
 		old, new side
 		want     store.Action
-		kept     bool // the store keeps the old record, although the answer to the new one is Done
+		kept     bool // whether the store keeps the old record, although the answer to the new one is Done
 	}{
 		{"a higher epoch wins", side{proven, 9, nodeA, 9}, side{attached, 10, nodeB, 1}, store.Done, false},
 		{"a higher epoch wins without a connection", side{proven, 9, nodeA, 9}, side{detached, 10, nodeB, 1}, store.Done, false},

@@ -233,7 +233,7 @@ func revocationsEnded(w *world) {
 		nodeA: {Sessions: 3, AccessEndsAt: session.SecOf(w.after(time.Hour))},
 		nodeB: {Sessions: 1, AccessEndsAt: session.SecOf(w.after(time.Minute))},
 	}
-	for _, more := range []int{0, 2} { // the second round adds more sessions
+	for _, more := range []int{0, 2} { // in the second round each node has ended more sessions
 		for node, e := range want {
 			e.Sessions += more
 			want[node] = e
@@ -281,7 +281,7 @@ func revocationsFull(w *world) {
 	if err := w.store.PutRevocations(w.Context(), more, all[0], late); !errors.Is(err, store.ErrRevocationsFull) {
 		w.Fatalf("PutRevocations into a full store: %v", err)
 	}
-	w.putRevocations(all[:2]...) // accepted, since the store already has these revocations
+	w.putRevocations(all[:2]...) // the full store accepts these, since it already has these revocations
 	w.pass(time.Minute)          // revocations that end in this time make room
 	w.putRevocations(more)
 	if err := w.store.PutRevocations(w.Context(), late); !errors.Is(err, store.ErrRevocationsFull) {

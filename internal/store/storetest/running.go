@@ -19,7 +19,7 @@ var Apps = []string{"0123456789abcdef0123456789abcdef", "0f1e2d3c4b5a69788796a5b
 // certificate is the fingerprint of the App Certificate that signed the tokens.
 const certificate = 0x5eed_cafe
 
-// roundTrip is how long a client takes to confirm a bundle.
+// roundTrip is how long a client takes to confirm the tokens that the node pushed.
 const roundTrip = 80 * time.Millisecond
 
 // Joined returns the record that a node writes for a session whose client joined at the time
@@ -59,10 +59,10 @@ func tokens(s *session.Session, now session.Instant) session.Tokens {
 	return session.Tokens{ExpiresAt: expiresAt}
 }
 
-// written lets the client confirm the newest bundle, and returns the session's record.
+// written lets the client confirm the newest tokens (a bundle), and returns the session's record.
 func written(s *session.Session, node string, version uint64, now session.Instant) store.Record {
 	if _, err := s.Ack(version, now); err != nil {
-		panic(err) // cannot happen: each bundle is confirmed once
+		panic(err) // cannot happen: the client confirms each bundle of tokens only once
 	}
 	r := s.Record("", now)
 	r.Certificate = certificate

@@ -109,7 +109,7 @@ func everyField(w *world, records []store.Record) {
 	for i := range records {
 		lookAtFields(reflect.ValueOf(records[i]), "", set)
 	}
-	delete(set, " WishPending") // a Save clears WishPending
+	delete(set, " WishPending") // a Save clears WishPending, so no sample can have it set
 	delete(set, " TermsChanged")
 	for name, is := range set {
 		if !is {

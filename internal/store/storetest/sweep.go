@@ -102,7 +102,8 @@ func sweepsLeft(w *world) {
 	w.handed(nodeB, r.Session)
 	r.Node, r.Version, r.Due = nodeB, 2, session.MilliOf(w.after(10*time.Hour))
 	w.saved(r)
-	// The node may sweep again, and then leave before one of its own sessions is due.
+	// A node may sweep again, and then end its lease before one of its own sessions is due. Another
+	// node claims that session.
 	w.pass(later.Due.Time().Sub(w.clock.now()) - time.Second)
 	w.handed(nodeA)
 	w.leave(nodeA)
@@ -125,7 +126,7 @@ func sweepsInOrder(w *world) {
 		r := w.overdue(id)
 		r.Due -= session.UnixMilli(i*7%13) * 1000 // some sessions have the same due time
 		if i == 0 {
-			r.Due = 999 // has fewer digits than the other due times, so that a store that compares text fails
+			r.Due = 999 // this due time has fewer digits than the others, so that a store that compares due times as text fails
 		}
 		records = append(records, r)
 	}

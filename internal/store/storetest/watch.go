@@ -161,7 +161,7 @@ func watchesOwn(w *world) {
 	w.turns(&r, tombstone)
 	other := w.stored(w.record(w.id(), nodeA))
 	w.turns(&other, removed)
-	other = w.record(other.Session, nodeB) // no node is notified, since a removed session has no owner
+	other = w.record(other.Session, nodeB) // saving this session again notifies no node, since a removed session has no owner
 	w.saved(other)
 	w.quiet(a, b)
 }

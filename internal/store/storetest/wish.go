@@ -45,7 +45,7 @@ func (w *world) wish(id string, kind store.WishKind, role session.Role) store.Re
 	return r
 }
 
-// wished returns r with a pending wish for a role.
+// wished returns r with a pending wish (an operator's change) for another role.
 func wished(r store.Record, role session.Role, version session.UnixMilli) store.Record {
 	r.Identity.RTC = &session.RTC{Channel: r.Identity.RTC.Channel, UID: r.Identity.RTC.UID, Role: role}
 	r.WishVersion, r.WishPending = version, true
@@ -159,7 +159,8 @@ func wishesOfLoser(w *world) {
 			want = want.OnlyEnd()
 		}
 		w.shows(&want)
-		// A wish that is not newer than the wish in the owner's record changes nothing.
+		// A wish in another node's record that is not newer than the wish in the owner's record
+		// changes nothing.
 		loser.State, loser.Reason, loser.Identity.RTC.Role = session.Attached, "", session.Subscriber
 		if w.save(loser); !ends {
 			w.shows(&want)
@@ -246,7 +247,7 @@ func wishesEnd(w *world) {
 		w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.EndSession, Ending: want.Ending()})
 	}
 	w.pass(time.Hour)
-	w.handed(nodeA) // the session's end needs no more work, so a sweep does not return it
+	w.handed(nodeA) // the session's end needs no more work, so a sweep does not return the session
 }
 
 func wishesEndOverOther(w *world) {
@@ -268,7 +269,7 @@ func wishesEndOverOther(w *world) {
 
 func wishesEndOfDead(w *world) {
 	r := w.stored(w.publishing(w.id()))
-	w.handed(nodeA) // gives node A a lease; it also owns the session
+	w.handed(nodeA) // this sweep gives a lease to node A, which owns the session
 	given := w.wish(r.Session, store.WishEnd, 0)
 	w.pass(store.Slack)
 	w.handed(nodeB)

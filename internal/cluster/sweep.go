@@ -12,9 +12,9 @@ import (
 type sweeper struct {
 	*Cluster
 	generations [store.Shards]string
-	// claimFrom is when the node may adopt sessions again after an outage of the store. If no
-	// node could reach the store, all leases have expired, and every session looks overdue.
-	// So the nodes first get time to renew their leases.
+	// claimFrom is when the node may adopt sessions again after an outage of the store. If no node
+	// could reach the store during the outage, all leases have expired, and every session may look
+	// overdue. So the nodes first get time to renew their leases.
 	claimFrom time.Duration
 }
 

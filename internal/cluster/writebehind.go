@@ -55,7 +55,7 @@ type pendingRecord struct {
 // shard can be down while the other shards are not.
 type shardQueue struct {
 	writers  []store.Writer // writers of the pending records; the writer that has waited longest is first
-	by       time.Duration  // when the records of this shard are due, unless allBy is earlier
+	by       time.Duration  // when the records of this shard are due, unless the time writeBehind.allBy is earlier
 	failures int            // number of consecutive failed writes
 	retryAt  time.Duration  // earliest time of the next write after a failed one
 	downFrom time.Duration  // when the first of the consecutive failed writes was; 0 if the shard is not down
@@ -197,7 +197,7 @@ func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pen
 }
 
 // next returns when the next record is due, or the time `never` if no record waits. It also sets
-// b.alarm to that time: an Enqueue with an earlier due time then wakes Cluster.write.
+// b.alarm to that time, so that an Enqueue with an earlier due time wakes Cluster.write.
 func (b *writeBehind) next() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

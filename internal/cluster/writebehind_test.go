@@ -34,7 +34,7 @@ func (w *writer) Acknowledge(r *store.Record, o store.Outcome) {
 	case store.Done:
 		w.saved = append(w.saved, r.Version)
 	case store.RaiseEpoch:
-		time.Sleep(time.Millisecond) // bubble: as if the session's lock were held for a millisecond
+		time.Sleep(time.Millisecond) // bubble: simulates that another goroutine holds the session's lock for a millisecond
 		w.enqueue(r.Version+1, r.State, 0)
 	}
 }

@@ -21,7 +21,7 @@ const (
 	claimTime = time.Second
 )
 
-// claiming is the part of a sweep that claims overdue sessions.
+// claiming holds the data of one sweep that claims overdue sessions.
 type claiming struct {
 	*Store
 	// late is a time in Unix milliseconds: the sessions that were due at this time or before are

@@ -140,7 +140,7 @@ func drawRecord(t *rapid.T) store.Record {
 	if r.State == session.Ended {
 		reasons := []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired, "of-a-later-release"}
 		if r.Reason = rapid.SampledFrom(reasons).Draw(t, "reason"); r.Removable() {
-			r.Delivered &^= store.DeliveredEnd // a store removes a record of an expired session once its end is delivered
+			r.Delivered &^= store.DeliveredEnd // a store removes the record of an expired session once your back end has acknowledged the end
 		}
 	}
 	if rapid.Bool().Draw(t, "rtc") {
@@ -201,9 +201,9 @@ func TestUnreadableFieldsAreNamed(t *testing.T) {
 	}
 }
 
-// TestStateIsShort: Redis stores a hash compactly only while none of its values is longer
-// than 64 bytes, and never makes a hash compact again. The test uses the seq that a session has
-// after a week.
+// TestStateIsShort: Redis stores a hash compactly only while none of its values is longer than 64
+// bytes, and never makes a hash compact again. The state contains the seq, which grows, so the test
+// uses the seq of a session after a week.
 func TestStateIsShort(t *testing.T) {
 	t.Parallel()
 	const now = 1_800_000_000

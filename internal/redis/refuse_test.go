@@ -37,7 +37,7 @@ func TestScriptsThatTheServerForgotAreSentAgain(t *testing.T) {
 	s.saved(t, store.Done, first)
 	server.Do("SCRIPT", "FLUSH")
 	first.Version++
-	s.saved(t, store.Done, first, second) // saves the changed values of one record, and the whole of the other
+	s.saved(t, store.Done, first, second) // saves the first record without its grant, and the second record with it
 	server.Do("SCRIPT", "FLUSH")
 	s.acquired(t, first.Session, 1, "b")
 	server.Do("SCRIPT", "FLUSH")

@@ -52,9 +52,9 @@ func (x *shardIndices) add(id string, i int) {
 	x[shard] = append(x[shard], i)
 }
 
-// save writes the records whose indices are in `parts` without their grant, and the records
-// in `whole` with it. If a session of `parts` has no hash, its record must be written with the
-// grant: save returns the indices of these records as `missing`.
+// save writes the records whose indices are in `parts` without the session's grant, and the records
+// whose indices are in `whole` with it. If a session of `parts` has no hash, its record must be
+// written with the grant: save returns the indices of these records as `missing`.
 func (s *Store) save(
 	ctx context.Context, records []store.Record, outcomes []store.Outcome, parts, whole *shardIndices,
 ) (missing *shardIndices, err error) {

@@ -72,7 +72,7 @@ func TestGenerationChangesWhenDataMayBeLost(t *testing.T) {
 	for _, step := range []struct {
 		name string
 		do   func()
-		lost []int // shards whose generation changes
+		lost []int // the shards that may have lost data, so their generation must change
 	}{
 		{"all operations", func() { s.allWork(t) }, nil},
 		{"a node leaves", func() { s.doing(t, "onlooker", store.Leave) }, nil},

@@ -50,7 +50,7 @@ type Store struct {
 	served string            // the App IDs' prefixes, as an argument of the claim script
 
 	mu              sync.Mutex
-	lastGenerations [store.Shards]string // generations that the last sweep read; guarded by mu
+	lastGenerations [store.Shards]string // generations of the shards' data, as the last sweep read them; guarded by mu
 	past            [store.Shards]int    // number of overdue sessions that the next sweep skips, by shard; guarded by mu
 	nodes           map[string]string    // full names of nodes by store.NodeID, as last read; guarded by mu
 }

@@ -46,7 +46,7 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [
 // the first slice of overdue sessions of each shard. It gives a missing generation a value with
 // SETNX, which is a write command, so that a server that refuses writes counts as down.
 func (s *Store) readShards(ctx context.Context, swept *[store.Shards]store.Swept, c *claiming) (overdue map[int][]string, failed error) {
-	name := rand.Text() // this name becomes the generation of each shard that has none yet
+	name := rand.Text() // this random name becomes the generation of each shard that has no generation yet
 	var set [store.Shards]*goredis.BoolCmd
 	var get [store.Shards]*goredis.StringCmd
 	found := make(map[int]*goredis.StringSliceCmd)

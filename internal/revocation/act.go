@@ -164,8 +164,8 @@ func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Pro
 
 // progress reads the progress of all nodes from the store.
 func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
-	// Each node writes its counts before its status. So progress reads the statuses first: if
-	// all statuses are complete, the counts that are read afterwards are complete, too.
+	// Each node writes its counts before its status. So progress reads the statuses first: if all
+	// statuses say that their nodes are done, the counts that are read afterwards are complete.
 	statuses, statusErr := s.config.Nodes.Statuses(ctx, statusTopic)
 	stored, err := s.config.Store.RevocationProgress(ctx, e.ID)
 	p := s.progressHere(e)

@@ -21,11 +21,11 @@ const (
 	pageSize = 200
 )
 
-// Add adds a revocation, and sets its ID, Since and Version. The revocation has effect on this
-// node at once. Add puts it into the store and waits until all nodes have applied it, but no
-// longer than 900 ms for both. If the error is store.ErrUnsaved, the progress is that of this
-// node. A *session.Error means that the revocation was refused. The end of ctx only ends the
-// wait for the other nodes.
+// Add adds a revocation, and sets its ID, Since and Version. The revocation has effect on this node
+// at once. Add puts it into the store and waits until all nodes have applied it, but no longer than
+// 900 ms (the constant patience) for both. If the error is store.ErrUnsaved, the progress is that
+// of this node. A *session.Error means that the revocation was refused. The end of ctx only ends
+// the wait for the other nodes.
 func (s *Set) Add(ctx context.Context, r store.Revocation) (store.Revocation, store.Progress, error) {
 	deadline := time.Now().Add(patience)
 	e, err := s.accept(&r)
@@ -102,10 +102,9 @@ var errFull = &session.Error{
 		"wait until some are over, and use shorter ones, or wider ones in place of many",
 }
 
-// Lift ends the effect of a revocation, on this node at once, and returns the revocation.
-// Lifting it a second time is not an error. The error is store.ErrNoRevocation,
-// store.ErrUnsaved, or a *session.Error if the revocation is not in the set and the store
-// cannot be read.
+// Lift ends the effect of a revocation, on this node at once, and returns the revocation. Lifting a
+// revocation a second time is not an error. The error is store.ErrNoRevocation, store.ErrUnsaved,
+// or a *session.Error if the revocation is not in the set and the store cannot be read.
 func (s *Set) Lift(ctx context.Context, app, id string) (store.Revocation, error) {
 	deadline := time.Now().Add(patience)
 	e, err := s.find(ctx, app, id)
@@ -175,11 +174,11 @@ func (s *Set) lookUp(app, id string) *entry {
 	return nil
 }
 
-// List returns a page of those revocations of a project that are in effect. The page begins
-// behind the id `after` and is in the order of ids. List also returns the value of `after` for
-// the next page, which is "" at the end. A page before the end may have fewer revocations than
-// pageSize, even none. The cost does not depend on the number of all revocations. Until the
-// store was read, the error is a *session.Error.
+// List returns a page of those revocations of a project that are in effect. The page begins behind
+// the id `after` and is in the order of ids. List also returns the value of `after` for the next
+// page, which is "" at the end. A page before the end may have fewer revocations than pageSize,
+// even none. The time that List takes does not depend on the number of all revocations. Before the
+// node has read the store for the first time, List returns a *session.Error.
 func (s *Set) List(app, after string) (page []store.Revocation, next string, err error) {
 	if !s.Loaded() {
 		return nil, "", session.ErrRevocationsUnknown

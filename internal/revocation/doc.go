@@ -1,6 +1,6 @@
-// Package revocation keeps this node's copy of the revocations in step with all other nodes.
-// It is a replicated set in which the higher version of a revocation wins. The shared copy is
-// a store.Revocations.
+// Package revocation keeps this node's copy of the revocations equal to the copies of all other
+// nodes. It is a replicated set in which the higher version of a revocation wins. The shared copy
+// is a store.Revocations.
 //
 //	Add, Lift                                     other nodes
 //	   │ has effect at once on this node               │

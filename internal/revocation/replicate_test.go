@@ -145,7 +145,7 @@ func TestWithinASecond(t *testing.T) {
 
 func TestNoticeSavesReading(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
-		time.Sleep(time.Second + time.Millisecond) // bubble; the extra millisecond avoids the moment of a poll
+		time.Sleep(time.Second + time.Millisecond) // bubble; the extra millisecond keeps the test away from the moments at which nodes poll the store
 		s.wantReads(t, 0, func() {
 			for i := range 100 {
 				r, _ := a.add(revocation(i))

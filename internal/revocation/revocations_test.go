@@ -59,7 +59,7 @@ func hold(t *testing.T, lift bool) {
 	s.AllOK(who, allowed)
 	bystander.Quiet()
 	if lift {
-		time.Sleep(2 * time.Second) // bubble: the end is saved
+		time.Sleep(2 * time.Second) // bubble: in this time the node saves the session's end
 		s.RestartAll()
 		s.Refusals(100, who, victim, slices.Concat(refused, back))
 		s.Order(2, http.MethodDelete, "/v1/revocations/"+answer.ID, "", &apptest.Revoked{})
@@ -121,7 +121,7 @@ func TestRevocationsAgainstClientsThatMove(t *testing.T) {
 		if open, _ := s.Memory.Len(); open != 0 {
 			t.Errorf("%d sessions are open", open)
 		}
-		time.Sleep(2 * time.Minute) // bubble: the revocations end
+		time.Sleep(2 * time.Minute) // bubble: in this time the revocations end
 		for _, l := range all {
 			endedForGood(s, l)
 		}

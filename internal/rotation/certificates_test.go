@@ -269,7 +269,7 @@ func TestRotationWaitsForNobody(t *testing.T) {
 		if !r.signedBy(apptest.NextCertificate, "1", "c", joined.Tokens.RTC.Token) {
 			t.Error("a client that is back has tokens under the old certificate")
 		}
-		time.Sleep(10 * time.Second) // bubble: the tokens are pushed once more, and confirmed
+		time.Sleep(10 * time.Second) // bubble: in this time the node pushes the tokens once more, and the client confirms them
 		if c := r.report(0, apptest.Certificate); c.Sessions != 0 {
 			t.Errorf("back, and confirmed: %+v", c)
 		}

@@ -11,8 +11,8 @@ const settleTime = 250 * time.Millisecond
 
 // Getter reads the record of one session.
 type Getter interface {
-	// Get returns one session's record, reduced by OnlyEnd if the session has ended. It
-	// returns false if there is no record, or the record cannot be read.
+	// Get returns one session's record, or only its end if the session has ended (see
+	// Record.OnlyEnd). It returns false if there is no record, or the record cannot be read.
 	Get(ctx context.Context, id string) (Record, bool, error)
 }
 

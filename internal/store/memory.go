@@ -166,8 +166,8 @@ func (m *Memory) save(r *Record) Outcome {
 }
 
 // Wish writes an operator's change (a wish) into the record of an open session, notifies the
-// session's owner and returns the changed record. A session whose end is not delivered yet
-// can be ended again. The error is ErrNoSession if there is no such record.
+// session's owner and returns the changed record. A session whose end your back end has not
+// acknowledged can be ended again. The error is ErrNoSession if there is no such record.
 func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

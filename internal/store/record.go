@@ -123,7 +123,7 @@ type Delivered uint8
 // The events of a session.
 const (
 	DeliveredJoined      Delivered = 1 << iota
-	DeliveredUnreachable           // set only if the acknowledged event was about the newest bundle
+	DeliveredUnreachable           // set only if the acknowledged event was about the newest bundle of tokens
 	DeliveredEnd
 )
 
@@ -136,14 +136,14 @@ func (r *Record) HasEnded() bool { return r.State == session.Ended }
 // endedOnPurpose reports whether the session has ended for another reason than expiry.
 func (r *Record) endedOnPurpose() bool { return r.HasEnded() && r.Reason != session.EndExpired }
 
-// Removable reports whether the session has expired and its end is delivered: a store removes
-// such a record.
+// Removable reports whether the session has expired and your back end has acknowledged its end: a
+// store removes such a record.
 func (r *Record) Removable() bool {
 	return r.HasEnded() && !r.endedOnPurpose() && r.Delivered.Has(DeliveredEnd)
 }
 
-// IsTombstone reports whether the session was ended on purpose and its end is delivered: a
-// store keeps only the end of such a record, to refuse the session's resume keys.
+// IsTombstone reports whether the session was ended on purpose and your back end has acknowledged
+// its end: a store keeps only the end of such a record, to refuse the session's resume keys.
 func (r *Record) IsTombstone() bool { return r.endedOnPurpose() && r.Delivered.Has(DeliveredEnd) }
 
 // OnlyEnd returns the part of the record that Get returns once the session has ended.

@@ -58,9 +58,9 @@ func replaces(old, r *store.Record) bool {
 	return replace
 }
 
-// TestResolveSettles: two nodes that save records of the same session do not replace each
-// other's record in turns. Unless the session was ended on purpose, the order of the saves
-// makes no difference.
+// TestResolveSettles: if two nodes save records of the same session, one of them wins: they do not
+// replace each other's record again and again. Unless the session was ended on purpose, the order
+// of the saves makes no difference.
 func TestResolveSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSaid(t, "a"), drawSaid(t, "b")

@@ -77,10 +77,10 @@ func Resolve(old, r *Record) (o Outcome, replace bool) {
 	}
 }
 
-// afterEnd decides about a Save of the record `next` if the stored record r was ended on
-// purpose. Only the owner of r may replace r, and only with the same end. If the session is
-// still open on the owner, or has ended there for another reason, the owner must finish the
-// stored end.
+// afterEnd decides about a Save of the record `next` if the stored record r was ended on purpose.
+// Only the owner of r may replace r, and only with the same end. If the session is still open on
+// the owner, or has ended there for another reason, the owner must end it as stored, and save that
+// (FinishEnd).
 func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 	switch {
 	case own && next.endedOnPurpose() && next.Reason == r.Reason:
@@ -91,10 +91,10 @@ func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 	return Outcome{Action: EndSession, Ending: r.Ending()}, false
 }
 
-// rank orders records of different nodes with the same epoch. An end on purpose ranks
-// highest, and an attached session ranks above a detached one. Of two attached sessions, the
-// one whose client has presented the resume key of this epoch ranks higher, since the client
-// then knows of that connection.
+// rank orders records of different nodes with the same epoch. An end on purpose ranks highest, and
+// an attached session ranks above a detached one. Of two attached records, the one whose node was
+// presented the resume key of this epoch ranks higher, since the client then knows of the
+// connection to that node.
 func (r *Record) rank() int {
 	switch {
 	case r.endedOnPurpose():

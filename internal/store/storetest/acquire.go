@@ -169,7 +169,7 @@ func acquireOlderKey(w *world) {
 	w.same("Acquire with a newer key", store.Acquired{Epoch: 13, Known: true, Record: r}, held)
 	w.refused(store.AcquireRequest{Session: r.Session, Epoch: 10, Node: nodeA, Attach: true}, superseded(&r))
 	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 11, Node: nodeA, Attach: true})
-	// The older key is also refused if the session has expired.
+	// An older resume key is also refused if the session has expired.
 	over := w.record(w.id(), nodeA)
 	over.Epoch = 2
 	w.become(&over, expired)
@@ -197,7 +197,7 @@ func acquireExpired(w *world) {
 	r := w.stored(w.at(expired))
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	w.same("Acquire of one that expired", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
-	// The previous owner can no longer save that the session's end was delivered.
+	// The previous owner can no longer save that the back end has acknowledged the session's end.
 	r.Version++
 	r.Delivered |= store.DeliveredEnd
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.CloseSuperseded})

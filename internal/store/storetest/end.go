@@ -90,7 +90,7 @@ func endHandedOverUntilDelivered(w *world) {
 		w.turns(&r, s)
 		w.pass(store.Slack)
 		w.handed(nodeB, r.Session)
-		w.pass(store.Lease) // node B dies before it has delivered the end
+		w.pass(store.Lease) // node B dies before it has delivered the session's end to the back end
 		claimed := w.handedWithin(store.Slack+store.SweepEvery, nodeC, r.Session)
 		if s == ended {
 			w.holds(&r)
@@ -113,13 +113,14 @@ func endFinishedByOwner(w *world) {
 	dead := store.Outcome{Action: store.EndSession, Ending: r.Ending()}
 	told := r
 	told.Delivered |= store.DeliveredEnd
-	// A node that is not the owner cannot save that the end was delivered.
+	// A node that is not the owner cannot save that the back end has acknowledged the session's
+	// end.
 	other := told
 	other.Node = nodeB
 	w.wantOutcome(&other, w.save(other)[0], dead)
 	w.pass(store.Slack)
 	w.handed(nodeA, r.Session)
-	// The owner can save that the end was delivered, even twice.
+	// The owner can save that the back end has acknowledged the end, even twice.
 	w.next(&told)
 	w.saved(told)
 	w.wantOutcome(&other, w.save(other)[0], dead)

@@ -306,9 +306,9 @@ func (h *history) Advance(t *rapid.T) {
 // Check does nothing: each operation has already compared the answers.
 func (h *history) Check(*rapid.T) {}
 
-// finish compares everything that the stores hold. It sweeps after all leases have expired,
-// which returns the sessions that are open or whose end is not delivered. It also acquires each
-// session, which returns the other records and the owners.
+// finish compares everything that the stores hold. It sweeps after all leases have expired, which
+// returns the sessions that are open or whose end the back end has not acknowledged. It also
+// acquires each session, which returns the other records and the owners.
 func (h *history) finish(t *rapid.T) {
 	h.list(t, store.ListLimit)
 	h.revocations(t)

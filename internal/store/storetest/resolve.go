@@ -31,8 +31,9 @@ func (s side) record(w *world, id string, later session.UnixSec) store.Record {
 	return r
 }
 
-// resolvesByTheRule has one named case for each part of the rule. Epochs and versions are
-// 9 and 10, which compare differently as text.
+// resolvesByTheRule has one named case for each part of the rule of store.Resolve. Epochs and
+// versions are 9 and 10, which compare differently as text, so that a store that compares text
+// fails.
 func resolvesByTheRule(w *world) {
 	for _, test := range []struct {
 		name     string

@@ -182,7 +182,7 @@ func sweepsBehindLiving(w *world) {
 	for i, id := range InShard(0, living+10) {
 		r := w.overdue(id)
 		if i < living {
-			r.Due -= 1000 // earlier than the due times of the other sessions
+			r.Due -= 1000 // the sessions of node A are due before those of node C
 		} else {
 			r.Node = nodeC
 			orphans = append(orphans, id)

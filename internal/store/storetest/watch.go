@@ -119,8 +119,8 @@ func watchesSave(w *world) {
 		w.saved(r)
 		a.told(r.Session)
 	}
-	// Of two nodes with the same epoch, the one whose record ranks lower loses the
-	// session.
+	// Of two nodes that save a session with the same epoch, the node whose record ranks lower loses
+	// the session, and is notified.
 	r := w.stored(w.at(detached))
 	r.Node = nodeB
 	w.become(&r, attached)

@@ -43,8 +43,8 @@ func (a *Access) authorize(ctx context.Context, r *session.Request) session.Deci
 		case answer.Until > 0 && (until == 0 || answer.Until < until):
 			until = answer.Until
 		}
-		// A revocation may have been added while the back end decided. A token without a session is not checked again
-		// later.
+		// A revocation may have been added while the back end decided, so the revocations are checked again. For a
+		// token without a session, no later check of the revocations follows.
 		if d := a.Recheck(r.Claims); !d.Allowed {
 			return d
 		}

@@ -368,7 +368,7 @@ func TestSecretsAreNotInErrors(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			_ = a.Run(ctx, ctx, nil) // closes the ports
+			_ = a.Run(ctx, ctx, nil) // since ctx is done, Run only closes the ports
 			continue
 		}
 		if leaks := s.leaks(err.Error() + log.String()); len(leaks) > 0 {

@@ -12,8 +12,9 @@ import (
 	"refresher/internal/session"
 )
 
-// These are the targets for minting a 007 token of an RTC publisher. It takes at most 1.5 times as long as three HMACs
-// with crypto/hmac. If all cores mint, a token takes at most a fiftieth of the time that Agora's builder needs.
+// These are the targets for minting a 007 token of an RTC publisher. Minting takes at most 1.5 times as long as
+// computing the token's three HMACs with crypto/hmac. If all cores mint, a token takes at most a fiftieth of the time
+// that Agora's builder needs.
 
 var publisher = session.RTC{
 	Channel: "7d72365eb983485397e3e3f9d460bdda",

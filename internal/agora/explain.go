@@ -12,11 +12,10 @@ import (
 	"refresher/internal/session"
 )
 
-// Explain reports in words why Agora would refuse text as a token for the given use, or why a call
-// with it would not work as expected. The argument text may be anything, since apps often pass
-// something other than a token to an SDK. The signature is checked with each certificate, the
-// current one first. Explain never panics. Apart from one pass over text, its cost and its report
-// are bounded.
+// Explain reports in words why Agora would refuse text as a token for the given use, or why a call with it would not
+// work as expected. The argument text may be anything, since apps often pass something other than a token to an SDK.
+// The signature is checked with each certificate, the current one first. Explain never panics. Apart from one pass over
+// text, the time that Explain takes and the length of its report are bounded.
 func Explain(text string, use Use, certificates []string, now time.Time) Report {
 	e := examination{use: use, now: session.SecOf(now)}
 	for _, c := range certificates {

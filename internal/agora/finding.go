@@ -21,11 +21,11 @@ const (
 	FindingUnreadable  = "unreadable"  // the token has a service that this package does not know
 	FindingTooLong     = "too_long"    // the token is too long for the web SDK
 	FindingWhiteSpace  = "white_space" // there is white space around the token
-	FindingAppID       = "app_id"      // the token's App ID differs
+	FindingAppID       = "app_id"      // the token's App ID is not the client's
 	FindingService     = "service"
-	FindingChannel     = "channel"      // the token's channel differs
+	FindingChannel     = "channel"      // the token's channel is not the client's
 	FindingAnyChannel  = "any_channel"  // the token's channel is "*"
-	FindingUser        = "user"         // the token's user differs
+	FindingUser        = "user"         // the token's user is not the client
 	FindingLiteralZero = "literal_zero" // the token's user is "0", which matches no user
 	FindingName        = "name"         // a name breaks Agora's rules
 	FindingSignature   = "signature"    // none of the given certificates signed the token

@@ -8,7 +8,7 @@ import (
 	"refresher/internal/session"
 )
 
-// rtc006 builds an RTC token of the old format.
+// rtc006 builds an RTC token in the format 006.
 func (b *bundle) rtc006(r session.RTC) (string, error) {
 	if r.Channel == session.AnyChannel {
 		return "", badRequest(`rtc.channel: is "*", which Agora knows in tokens of version 007 only`)
@@ -23,7 +23,7 @@ func (b *bundle) rtc006(r session.RTC) (string, error) {
 	return b.build006(r.Channel, r.User(), accesstoken.KJoinChannel)
 }
 
-// rtm006 builds an RTM token of the old format. Its channel field has the user id.
+// rtm006 builds an RTM token in the format 006. The token's channel field has the user id.
 func (b *bundle) rtm006(r session.RTM) (string, error) {
 	return b.build006(r.UserID, "", accesstoken.KLoginRtm)
 }

@@ -117,7 +117,8 @@ func decode(r *http.Request, into any) error {
 	return parse(body, into)
 }
 
-// lenient makes the decoder as tolerant as encoding/json, since clients of the classic servers may depend on that.
+// lenient makes the decoder as tolerant as encoding/json, since clients of the classic token servers may send JSON that
+// only encoding/json accepts.
 var lenient = strict.JoinOptions(
 	strict.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
 )

@@ -144,7 +144,7 @@ func (c *classic) getToken(r *request) (any, error) {
 		return nil, session.Errorf(session.CodeBadRequest, `tokenType: want "rtc", "rtm" or "chat"`)
 	}
 	tokens, err := c.mintFor(r, id, ttl)
-	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // two of the three tokens are empty
+	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // the request is for one service, so two of these three texts are empty
 }
 
 // anyToken is the answer of /getToken.

@@ -18,7 +18,7 @@ func rtcFromPath(args []string) (session.RTC, error) {
 	}
 	switch args[2] {
 	case "uid":
-		if args[3] != "" { // as in the classic server, an empty uid means 0
+		if args[3] != "" { // as in the classic token server, an empty uid means 0
 			rtc.UID, err = uid(args[3])
 		}
 	case "userAccount":
@@ -29,9 +29,9 @@ func rtcFromPath(args []string) (session.RTC, error) {
 	return rtc, err
 }
 
-// role parses a role. It knows the names of the classic servers and of Agora's token builders, samples and SDKs. An
-// empty string means subscriber. An unknown word is refused: if it meant subscriber, too, a misspelt publisher could
-// join the call, but the others would not hear it.
+// role parses a role. It knows the names of the roles in the classic token servers and in Agora's token builders,
+// samples and SDKs. An empty string means subscriber. An unknown word is refused: if it meant subscriber, too, a
+// misspelt publisher could join the call, but the others would not hear it.
 func role(s string) (session.Role, error) {
 	switch strings.ToLower(s) {
 	case "publisher", "host", "1":

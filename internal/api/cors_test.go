@@ -15,7 +15,7 @@ import (
 // headers, its browser would report only "blocked by CORS policy".
 func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	const page = "https://app.example"
-	local := new(origin.Checker) // a case with this value of Origins gets a Checker with LocalOnly below
+	local := new(origin.Checker) // marks a case: the loop replaces this Checker by one with LocalOnly
 	normal := func(*Config) {}
 	under := func(c *Config) {
 		c.BasePath, c.Page = "/calls", http.NotFoundHandler()

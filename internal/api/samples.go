@@ -12,14 +12,14 @@ type rtcTokenRequest struct {
 	Expire      int64  `json:"expire"` // seconds; 0 means the default lifetime
 }
 
-// fetched is the answer to a sample's POST.
+// fetched is the answer to a POST request of Agora's samples.
 type fetched struct {
 	Code  string `json:"code"`
 	Token string `json:"token"`
 }
 
-// fetchRTCToken answers POST /fetch_rtc_token and /fetch_rtc_token_string. Samples use the first endpoint for uids and
-// the second for user accounts; here both accept uids and accounts.
+// fetchRTCToken answers POST /fetch_rtc_token and /fetch_rtc_token_string. Agora's samples use the first endpoint for
+// uids and the second for user accounts; here both accept uids and accounts.
 func (c *classic) fetchRTCToken(r *request) (any, error) {
 	var q rtcTokenRequest
 	if err := decode(r.Request, &q); err != nil {
@@ -57,7 +57,7 @@ func (c *classic) fetchRTMToken(r *request) (any, error) {
 }
 
 func (c *classic) accessToken(r *request) (any, error) {
-	if r.query.Has("expiredTs") { // in one of the samples, this parameter is the time of the expiry instead of a lifetime
+	if r.query.Has("expiredTs") { // in one of Agora's samples, this parameter is the time of the expiry instead of a lifetime
 		return nil, session.Errorf(session.CodeBadRequest, "expiredTs: not supported; give the lifetime in seconds as expireTime")
 	}
 	token, err := c.rtcFromQuery(r, session.Subscriber)
@@ -69,7 +69,8 @@ type sampleKey struct {
 	Key string `json:"key"`
 }
 
-// rtcKey answers GET /rtcToken?channelName=&uid= with a token for a publisher, as the sample's server does.
+// rtcKey answers GET /rtcToken?channelName=&uid= with a token for a publisher, as the token server of Agora's sample
+// does.
 func (c *classic) rtcKey(r *request) (any, error) {
 	token, err := c.rtcFromQuery(r, session.Publisher)
 	return sampleKey{token}, err

@@ -33,7 +33,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case !allowed && a.config.Origins.LocalOnly() && !safe(r.Method):
 		// With LocalOnly the node checks no credentials. Without this case, any web page that is open on this machine
-		// could therefore change calls, even if it cannot read the answer.
+		// could therefore change calls, even if the page cannot read the answer.
 		a.fail(c, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
 		return
 	case err != nil:

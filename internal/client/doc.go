@@ -34,9 +34,10 @@
 //
 // # Tokens
 //
-// The app applies one bundle at a time, in any state. If more bundles arrive meanwhile, the newest
-// one waits. When the app has applied or refused a bundle, it is acked or nacked. If the connection
-// is lost before that, seq in the next resume says which bundle the app has.
+// A bundle is one new token for each service of the session. The app applies one bundle at a time,
+// in any state. If more bundles arrive meanwhile, the newest one waits. When the app has applied or
+// refused a bundle, it is acked or nacked. If the connection is lost before that, seq in the next
+// resume says which bundle the app has.
 //
 // The caller passes times of its own clock, and the Machine compares them only with each other.
 // The expiry of a bundle is on the service's clock. Each bundle has the service's current time, from

@@ -265,7 +265,7 @@ func (h *history) offer(b *Message) {
 	}
 }
 
-// bundle returns a message with new tokens, or with the newest tokens again.
+// bundle returns a message of the given type with new tokens, or with the newest tokens again.
 func (h *history) bundle(kind string) *Message {
 	if h.newest == 0 || rapid.Bool().Draw(h.T, "new") {
 		h.newest++

@@ -33,8 +33,8 @@ type Step struct {
 	Connect bool
 	// Send, if not nil, is a message to send. A join has only its type: the caller adds the identity and the credential.
 	Send *protocol.ClientMessage
-	// Apply, if not nil, is a bundle for the app, which must carry out the bundle's Action. The caller must call Applied
-	// when the SDKs have accepted or refused the bundle.
+	// Apply, if not nil, is a bundle of new tokens for the app, which must carry out the bundle's Action. The caller
+	// must call Applied when the SDKs have accepted or refused the bundle.
 	Apply *Message
 	// End is not nil if the client has ended.
 	End *End
@@ -65,8 +65,8 @@ type End struct {
 	Unheard *protocol.ClientMessage
 }
 
-// ErrSilent is the argument of Applied if an SDK did not answer. The client then sends neither an ack nor a nack, so that
-// the service pushes the bundle again.
+// ErrSilent is the argument of Applied if an SDK did not answer. The client then sends neither an ack nor a nack, so
+// that the service pushes the tokens again.
 var ErrSilent = errors.New("no answer")
 
 // Timeouts and limits that the protocol sets for clients; see docs/build/protocol.md, "What a client owes".
@@ -106,7 +106,7 @@ type Machine struct {
 	spread func(time.Duration) time.Duration
 
 	session, key string
-	seq          uint64          // number of the newest bundle of this session that the app has applied
+	seq          uint64          // number of the newest bundle of tokens of this session that the app has applied
 	asked        uint64          // the value of seq when the client last requested a renewal
 	expiresAt    session.UnixSec // expiry of the app's tokens on the service's clock; 0 if the app has no tokens
 	expires      time.Time       // the same expiry on the caller's clock
@@ -120,7 +120,7 @@ type Machine struct {
 	leaveBy  time.Time // deadline of leaving; zero before Leave is called
 	joinedAt time.Time // when this connection received the joined message
 
-	applying *Message // the bundle that the app is applying
+	applying *Message // the bundle of tokens that the app is applying
 	waiting  *Message // the newest bundle that arrived while the app was applying another bundle
 	last     *Message // the last message of this connection if its type is error or ended, else nil
 }
@@ -228,7 +228,7 @@ func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 		}
 		step = m.end(end)
 	case then == protocol.JoinAfresh && m.key != "":
-		m.session, m.key, m.seq, m.asked, m.waiting = "", "", 0, 0, nil // expiresAt is kept, since the app still has its tokens
+		m.session, m.key, m.seq, m.asked, m.waiting = "", "", 0, 0, nil // expiresAt is kept, since the app still has the tokens of the old session
 		step = m.lose(now, Forgotten)
 	case then != protocol.Retry:
 		step = m.end(End{Code: code, Last: m.last})
@@ -333,8 +333,8 @@ func (m *Machine) joined(now time.Time, msg *Message) Step {
 	return m.offer(now, msg)
 }
 
-// offer gives a bundle to the app, unless the app has applied it already. If the app is applying another bundle, the
-// new one waits.
+// offer gives a bundle of tokens to the app, unless the app has applied it already. If the app is applying another
+// bundle, the new one waits.
 func (m *Machine) offer(now time.Time, b *Message) Step {
 	b.Expires = now.Add(b.ExpiresAt().Milli().Sub(b.Now))
 	switch {
@@ -385,7 +385,7 @@ func (m *Machine) end(e End) Step {
 
 func send(c protocol.ClientMessage) Step { return Step{Send: &c} }
 
-// answer returns a Step that sends the ack of a bundle, or its nack if refused is not nil.
+// answer returns a Step that sends the ack of a bundle of tokens, or its nack if refused is not nil.
 func answer(seq uint64, refused error) Step {
 	if refused == nil {
 		return send(protocol.ClientMessage{Type: protocol.TypeAck, Seq: &seq})

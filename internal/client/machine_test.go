@@ -232,7 +232,8 @@ func TestHeartbeat(t *testing.T) {
 }
 
 // If a node stops without closing its connections, its clients notice early enough. The head start is the time between
-// the renewal and the expiry of tokens: for any lifetime of the tokens, half of it is left for reconnecting.
+// the renewal and the expiry of tokens: for any lifetime of the tokens, half of the head start is left for
+// reconnecting.
 func TestSilentNodeIsFoundInTime(t *testing.T) {
 	var policy session.Policy
 	for _, life := range []int64{12, 20, 30, 60, 300, 600, 3600, 86_400} {
@@ -251,7 +252,7 @@ func TestSilentNodeIsFoundInTime(t *testing.T) {
 	}
 }
 
-// The app gets no bundle that it has already applied, and none for which there is a newer bundle.
+// The app gets no bundle of tokens that the app has already applied, and no bundle that a newer bundle has replaced.
 func TestRepeatedBundles(t *testing.T) {
 	m := in(Live)
 	push := func(seq uint64) string {

@@ -27,7 +27,7 @@ type Message struct {
 	Code         session.Code    `json:"code"`
 	Message      string          `json:"message"`
 
-	// Expires is when the bundle expires, on the clock of the Machine's caller. The Machine computes it.
+	// Expires is when the tokens of the message expire, on the clock of the Machine's caller. The Machine computes it.
 	Expires time.Time `json:"-"`
 }
 
@@ -42,7 +42,7 @@ func Decode(data []byte) (*Message, error) {
 	return m, err
 }
 
-// ExpiresAt returns when the tokens of the bundle expire; 0 if it has none.
+// ExpiresAt returns when the tokens of the message expire; 0 if the message has no tokens.
 func (m *Message) ExpiresAt() session.UnixSec {
 	for _, t := range []*protocol.Token{m.Tokens.RTC, m.Tokens.RTM, m.Tokens.Chat} {
 		if t != nil {

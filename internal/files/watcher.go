@@ -91,7 +91,8 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// look checks all files. If Reload was called (reload), it logs the result for each file, even if the file is unchanged.
+// look checks all files. The parameter `reload` says whether Reload was called; if it was, look logs the result for
+// each file, even if the file is unchanged.
 func (w *Watcher) look(reload bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

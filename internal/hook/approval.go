@@ -174,8 +174,8 @@ func (a *Approval) Run(ctx context.Context) {
 	settle(left, errStopped)
 }
 
-// next implements discipline. It returns a batch as soon as 100 requests wait, or 5 ms after the first of them arrived,
-// but no more often than batchRate allows.
+// next is the method of the interface `discipline` that chooses the next HTTP request. It returns a batch as soon as
+// 100 requests wait, or 5 ms after the first of them arrived, but no more often than batchRate allows.
 func (a *Approval) next(now time.Time, t turn) (*batch, time.Time) {
 	if t == hold || a.queue.len() == 0 {
 		return nil, time.Time{}
@@ -207,7 +207,8 @@ func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
 	return outcome{ok: b.err == nil, retryAfter: answer.retryAfter, limit: maxApprovalWait}, true
 }
 
-// done implements discipline. If the circuit is open after the batch, done makes all waiting requests fail.
+// done is the method of the interface `discipline` that records a sent batch. If the circuit is open after the batch,
+// done makes all waiting requests fail.
 func (a *Approval) done(b *batch, o *outcome) func() {
 	var flushed []*pendingApproval
 	if t, _ := a.circuit.turn(o.at); !o.ok && t == hold {

@@ -77,8 +77,8 @@ func TestOpening(t *testing.T) {
 				late++
 			}
 		}
-		// 8 batches start at once. When four of them fail, four others start in their place; the fifth failure opens
-		// the circuit.
+		// 8 batches start at once. When four of them fail, four others start in their place. The fifth failure opens
+		// the circuit, so at most 12 batches are sent.
 		if n := len(h.got); n > 12 || late > 400 {
 			t.Errorf("%d batches, %d requests waited longer than the timeout", n, late)
 		}

@@ -40,7 +40,7 @@ func TestApproval(t *testing.T) {
 			t.Errorf("%+v, %v", denied.answer, denied.err)
 		}
 		got := h.got[0]
-		got.header.Del("webhook-signature") // RoundTrip has verified this signature
+		got.header.Del("webhook-signature") // harness.RoundTrip has verified this signature, so it is not compared here
 		want := http.Header{
 			"Authorization": {"Basic c2NvdHQ6bGlvbg=="}, "Content-Type": {"application/json"}, "User-Agent": {"refresher"},
 			"Webhook-Id": {got.Requests[0].ID}, "Webhook-Timestamp": {fmt.Sprint(got.at.Unix())},
@@ -114,7 +114,8 @@ func TestShared(t *testing.T) {
 	})
 }
 
-// TestApprovalQueue tests the order within each kind.
+// This test checks the order between joins, resumes and renewals. TestApprovalQueue checks the order among requests of
+// one kind.
 func TestJoinsAndResumesGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

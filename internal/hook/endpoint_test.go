@@ -47,12 +47,12 @@ func TestNames(t *testing.T) {
 // harness.
 func TestErrorsOfRequestsKeepSecrets(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/location" { // makes net/http return an error that contains the header
+		if r.URL.Path == "/location" { // this malformed Location header makes net/http return an error that contains the header
 			w.Header().Set("Location", "http://[:t=tiger&x=1/?%zz")
 			w.WriteHeader(http.StatusFound)
 			return
 		}
-		socket, _, err := w.(http.Hijacker).Hijack() // makes net/http return an error that contains the answer
+		socket, _, err := w.(http.Hijacker).Hijack() // the malformed answer below makes net/http return an error that contains the answer
 		if err != nil {
 			t.Error(err)
 			return

@@ -122,7 +122,8 @@ func (s *Events) Run(ctx context.Context) {
 	}
 }
 
-// next implements discipline. It drops the events that are too old, and takes the event to send.
+// next is the method of the interface `discipline` that chooses the next HTTP request. It drops the events that are too
+// old, and takes the event to send.
 func (s *Events) next(now time.Time, t turn) (*attempt, time.Time) {
 	if !s.end.IsZero() {
 		s.queue.hasten()

@@ -24,7 +24,7 @@ func TestDelivery(t *testing.T) {
 		h.send("s-joined")
 		synctest.Wait()
 		got := h.got[0]
-		got.header.Del("webhook-signature") // RoundTrip has verified this signature
+		got.header.Del("webhook-signature") // harness.RoundTrip has verified this signature, so it is not compared here
 		want := http.Header{
 			"Authorization": {"Basic c2NvdHQ6bGlvbg=="}, "Content-Type": {"application/json"}, "User-Agent": {"refresher"},
 			"Webhook-Id": {"s-joined"}, "Webhook-Timestamp": {fmt.Sprint(got.at.Unix())},
@@ -192,7 +192,7 @@ func TestEndpointDown(t *testing.T) {
 		if delivered, dropped := h.outcomes(); len(delivered)+len(dropped) > 0 {
 			t.Errorf("settled: %v %v", delivered, dropped)
 		}
-		wait(10 * time.Minute) // in the worst case, the event after the probe waits for one backoff of its own
+		wait(10 * time.Minute) // up to 5 min until the next probe, and up to 5 min until an event that has failed before is retried
 		if delivered, _ := h.outcomes(); len(delivered) != 300 {
 			t.Errorf("%d delivered of 300", len(delivered))
 		}
@@ -290,7 +290,7 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// The callback may send an event, and take a mutex that the caller of Send holds.
+// The function `settled` may call Send, and may lock a mutex that the caller of Send holds.
 func TestSettledMaySend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t).run()

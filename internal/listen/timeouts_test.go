@@ -111,7 +111,7 @@ func TestClientThatDoesNotReadIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := dial(apptest.NewLoggedNode(t, apptest.WithCredentials))
 		write(t, conn, "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-		// The server allows 30 s for an answer.
+		// The server allows 30 s for an answer, so after 31 s the connection must be closed.
 		time.Sleep(31 * time.Second) // bubble
 		if text, err := io.ReadAll(conn); err != nil || len(text) != 0 {
 			t.Errorf("it still had %q, %v", text, err)

@@ -138,7 +138,9 @@ func (f *follower) take(read *Project) error {
 	}
 	certificates, keySet := p.Certificates, p.Keys.JWKSURL
 	*p = *read
-	p.Certificates, p.Keys.JWKSURL = certificates, keySet // f.use replaces the certificates below; a new URL takes effect only after a restart
+	// Both keep their old values here: f.use replaces the certificates below, and a new JWKSURL takes effect only after
+	// a restart.
+	p.Certificates, p.Keys.JWKSURL = certificates, keySet
 	f.mu.Unlock()
 	return f.use(read.AppID, read.Certificates)
 }

@@ -14,7 +14,7 @@ import (
 type Project struct {
 	AppID string
 	// Certificates are the project's App Certificates. The first one signs tokens. The other certificates, such as the
-	// previous or the next one, only verify tokens, and open resume keys that other nodes sealed with them.
+	// previous or the next one, only verify tokens, and decrypt resume keys that other nodes encrypted with them.
 	Certificates []string
 	// CertificateFile is the path of a file with the Certificates, one per line. The file is read again when it changes.
 	// If the path is empty, the Certificates never change.

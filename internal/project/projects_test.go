@@ -28,8 +28,8 @@ import (
 	"refresher/internal/session"
 )
 
-// A node does not know the sessions of a project that it does not serve, though it can open their resume
-// keys.
+// A node does not know the sessions of a project that it does not serve, though it can decrypt the resume keys of these
+// sessions.
 func TestProjectThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
@@ -92,7 +92,7 @@ func TestRefusedProjects(t *testing.T) {
 	}
 }
 
-// Resume keys are sealed with the session secret, or if there is none, with a secret derived from the certificate.
+// Resume keys are encrypted with the session secret, or if there is none, with a secret derived from the certificate.
 func TestSecretsOfResumeKeys(t *testing.T) {
 	one := func(secret, previous string, certificates ...string) *session.Sealer {
 		s, err := newSet(project.Settings{

@@ -85,7 +85,7 @@ func New(c Config) (*Set, error) {
 
 func errTwice(app string) error { return fmt.Errorf("app-id: %s is there twice", app) }
 
-// secrets returns the secrets that seal resume keys: SessionSecret, or if that is empty, a secret derived from each
+// secrets returns the secrets that encrypt resume keys: SessionSecret, or if that is empty, a secret derived from each
 // certificate. All nodes have the same certificates, so they derive the same secrets.
 func (s *Set) secrets(certificates []string) (secrets [][]byte, err error) {
 	if s.config.SessionSecret != "" {
@@ -105,7 +105,7 @@ func (s *Set) secrets(certificates []string) (secrets [][]byte, err error) {
 	return secrets, nil
 }
 
-// Sealer returns the sealer of the resume keys of all projects.
+// Sealer returns the Sealer that encrypts the resume keys of all projects.
 func (s *Set) Sealer() *session.Sealer { return s.sealer }
 
 // Serves reports whether this node serves the project.

@@ -213,7 +213,7 @@ func TestCodesOfErrors(t *testing.T) {
 	}
 }
 
-// The result shares no memory with the session's identity, whose role may change.
+// The result of IdentityOf shares no memory with the session's identity, because the role in that identity may change.
 func TestIdentityOf(t *testing.T) {
 	id := session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}, RTM: &session.RTM{UserID: "ana"}, Chat: &session.Chat{UserID: "ben"}}
 	uid, account := uint32(7), "ana"

@@ -59,7 +59,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 			attribute.String("service.instance.id", c.Node),
 		),
 		resource.WithTelemetrySDK(),
-		resource.WithFromEnv(), // comes last, so that attributes from the environment override the attributes above
+		resource.WithFromEnv(), // this option comes last, so that attributes from the environment override the attributes that this function sets
 	)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: OTEL_RESOURCE_ATTRIBUTES: %w", err)

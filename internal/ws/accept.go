@@ -32,9 +32,9 @@ const sendBuffer = 16 << 10
 // request, so the request's memory is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
-	var c *conn // the callbacks use c, but only while the library reads; c is set before the first read
+	var c *conn // the callbacks below use c, but only while the WebSocket library reads; c is set before the first read
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
-		// The library answers pings itself. This callback counts them for the message rate, so that a client
+		// The WebSocket library answers pings itself. This callback counts them for the message rate, so that a client
 		// cannot flood the node with pings.
 		OnPingReceived: func(context.Context, []byte) bool { return c.charge() },
 		OnPongReceived: func(context.Context, []byte) {
@@ -43,14 +43,14 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 			}
 		},
 		Subprotocols:       []string{protocol.Subprotocol},
-		InsecureSkipVerify: true, // ServeHTTP has checked the origin
+		InsecureSkipVerify: true, // ServeHTTP has checked the origin, so the WebSocket library need not check it
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
 		return nil, err
 	}
-	// The reader of the library first returns the early bytes, which the client sent together with its request, and
-	// then the bytes of the socket. Without early bytes it can read from the socket directly.
+	// The reader of the WebSocket library first returns the early bytes, which the client sent together with its
+	// request, and then the bytes of the socket. Without early bytes it can read from the socket directly.
 	if lean.early == 0 {
 		lean.socket.reader.Reset(lean.socket)
 	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // Peek moves the early bytes to the reader's buffer, where socket.await finds them
@@ -61,7 +61,7 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	return c, nil
 }
 
-// leanHijacker gives the connection to the library with small buffers instead of those of net/http.
+// leanHijacker gives the connection to the WebSocket library with small buffers instead of those of net/http.
 type leanHijacker struct {
 	http.ResponseWriter
 	writeTimeout time.Duration

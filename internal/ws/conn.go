@@ -20,7 +20,7 @@ import (
 type conn struct {
 	hub     *Hub
 	library *websocket.Conn
-	socket  *socket       // the network connection below the library
+	socket  *socket       // the network connection below the WebSocket library
 	address netip.Addr    // address of the client
 	gone    chan struct{} // guarded by the shard's mutex; closed by Hub.remove; nil unless the hub drains
 
@@ -44,7 +44,7 @@ func newConn(h *Hub, library *websocket.Conn, s *socket, from netip.Addr) *conn 
 
 // charge counts one message for the message rate. If the client exceeds the rate, charge starts closing the connection
 // and returns false; messages that still arrive are ignored. The connection is closed in the background, since the
-// library calls charge while it reads, and closing the connection during a read would deadlock.
+// WebSocket library calls charge while it reads, and closing the connection during a read would deadlock.
 func (c *conn) charge() bool {
 	if c.messages.take(c.hub.now()) {
 		return true

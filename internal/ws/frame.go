@@ -8,8 +8,8 @@ import (
 )
 
 // First bytes of WebSocket frames (RFC 6455, section 5.2). This package writes all messages, and reads most messages
-// that fit in a short frame, without the library; each message is one frame. The library handles handshakes, other
-// control frames, and messages that are long or fragmented.
+// that fit in a short frame, without the WebSocket library; each message is one frame. The library handles handshakes,
+// other control frames, and messages that are long or fragmented.
 const (
 	textFrame  = 0x81 // the FIN bit is set, since the frame is a whole message
 	closeFrame = 0x88

@@ -11,8 +11,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Control frames and empty fragments count for the message rate, though the library handles them itself. A client that
-// exceeds the rate is disconnected even if it reads nothing.
+// Control frames and empty fragments count for the message rate, though the WebSocket library handles them itself. A
+// client that exceeds the rate is disconnected even if it reads nothing.
 func TestFloodOfFramesIsRefused(t *testing.T) {
 	mask := "\x00\x00\x00\x00"
 	for name, frames := range map[string]struct{ first, then string }{

@@ -9,7 +9,7 @@ import (
 
 // answerHeartbeat answers the input if the input is exactly one heartbeat, a ping message; otherwise it returns false.
 // Most messages are heartbeats. An answer within the 2 KiB stack of the waiting goroutine takes 14 µs. Through the
-// library and a goroutine with a larger stack, an answer would take 27 µs.
+// WebSocket library and a goroutine with a larger stack, an answer would take 27 µs.
 //
 // To keep the stack small, the helper functions return before the write, and the write happens in no function with a
 // defer. TestStack fails if the stack grows.

@@ -35,8 +35,8 @@ func probeLead(heartbeat time.Duration) time.Duration {
 	return silence*heartbeat - probeAfter(heartbeat)
 }
 
-// ping is a ping frame without a payload. The library's function Ping is not used, since it would need a goroutine that
-// waits for the pong, and 208 bytes of memory for each connection.
+// ping is a ping frame without a payload. The WebSocket library's function Ping is not used, since it would need a
+// goroutine that waits for the pong, and 208 bytes of memory for each connection.
 var ping = []byte{pingFrame, 0}
 
 // checkLiveness pings a client that has sent no message for probeAfter, and closes its connection once the

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// raw reads and writes a socket by direct system calls, to save memory and time. Nearly all goroutines wait for input. In
-// a method of raw, a waiting goroutine needs a stack of 2 KiB; in the library and net.Conn.Read, it would need 4 KiB.
-// A write by raw needs no deadline, and so no timer, unless the kernel's buffer is full.
+// raw reads and writes a socket by direct system calls, to save memory and time. Nearly all goroutines wait for input.
+// In a method of raw, a waiting goroutine needs a stack of 2 KiB; in the WebSocket library and net.Conn.Read, it would
+// need 4 KiB. A write by raw needs no deadline, and so no timer, unless the kernel's buffer is full.
 //
 // raw works only for plain sockets. A layer above the socket, such as TLS or the reader of a PROXY header, may hold
 // data that it has already read from the socket, and raw would miss that data.

@@ -79,9 +79,9 @@ func (c *conn) handleNext(m message) (first *greeting, err error) {
 	return first, nil
 }
 
-// handleShort handles the input without the library if the input is exactly one frequent message or one pong. Otherwise
-// it returns false. For a message the library would take 2 µs longer. After a pong the library would wait for the next
-// message with a large stack.
+// handleShort handles the input without the WebSocket library if the input is exactly one frequent message or one pong.
+// Otherwise it returns false. For a message the library would take 2 µs longer. After a pong the library would wait for
+// the next message with a large stack.
 func (c *conn) handleShort() bool {
 	if c.attachment == nil || c.closing.Load() != 0 {
 		return false
@@ -208,8 +208,8 @@ func (c *conn) finish(err error) {
 	c.hub.config.Logger.Debug("connection closed", "code", int(code), "error", err)
 }
 
-// lost records the close code of a connection that the client has closed or that is broken, unless the node has
-// closed the connection first. It frees the library's resources.
+// lost records the close code of a connection that the client has closed or that is broken, unless the node has closed
+// the connection first. It frees the WebSocket library's resources.
 func (c *conn) lost(err error) {
 	closed, ok := errors.AsType[websocket.CloseError](err)
 	code := protocol.CloseCode(closed.Code)

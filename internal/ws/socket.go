@@ -19,7 +19,7 @@ type socket struct {
 	net.Conn
 	writeTimeout time.Duration
 	conn         *conn         // the client's connection; set before the first read
-	reader       *bufio.Reader // the library's reader, which reads from this socket
+	reader       *bufio.Reader // the WebSocket library's reader, which reads from this socket
 	raw          *raw          // nil if a layer such as TLS lies over the network connection
 	uncounted    int           // bytes read that are not yet counted for the message rate
 
@@ -45,8 +45,8 @@ func (l lock) TryLock() bool {
 }
 
 // freeBytes is the size of a message, in bytes, up to which it counts as one message for the message rate. Each further
-// freeBytes count as one more message. In this way the bytes of empty fragments count, too, though the library skips
-// these fragments.
+// freeBytes count as one more message. In this way the bytes of empty fragments count, too, though the WebSocket
+// library skips these fragments.
 const freeBytes = 1 << 10
 
 // await blocks until input can be read.
@@ -61,8 +61,8 @@ func (s *socket) await() error {
 	return err
 }
 
-// peek returns the input that the library has not read yet. It may be called only between two messages. It returns nil if
-// only the library can read the next message.
+// peek returns the input that the WebSocket library has not read yet. It may be called only between two messages. It
+// returns nil if only the library can read the next message.
 func (s *socket) peek() []byte {
 	if s.raw == nil || s.reader.Buffered() > 0 {
 		return nil
@@ -70,7 +70,7 @@ func (s *socket) peek() []byte {
 	return s.raw.unread
 }
 
-// Read implements net.Conn, for the library.
+// Read implements net.Conn, for the WebSocket library.
 func (s *socket) Read(p []byte) (n int, err error) {
 	if s.raw != nil && s.raw.buffer != nil {
 		n = s.raw.take(p)
@@ -86,8 +86,8 @@ func (s *socket) Read(p []byte) (n int, err error) {
 // errClosing is the error of a write after a close frame.
 var errClosing = errors.New("closing")
 
-// Write implements net.Conn, for the library. p is always one whole control frame, since the library writes only
-// control frames, and its write buffer has room for the longest one.
+// Write implements net.Conn, for the WebSocket library. p is always one whole control frame, since the library writes
+// only control frames, and its write buffer has room for the longest one.
 func (s *socket) Write(p []byte) (int, error) {
 	by := time.Now().Add(s.writeTimeout)
 	var err error
@@ -100,7 +100,7 @@ func (s *socket) Write(p []byte) (int, error) {
 		err = s.send(p, by)
 	}
 	if errors.Is(err, errClosing) {
-		err = nil // the library wanted to answer the client's close frame, but this node has already sent a close frame, which is enough
+		err = nil // the WebSocket library wanted to answer the client's close frame, but this node has already sent a close frame, which is enough
 	}
 	return len(p), err
 }
@@ -154,8 +154,8 @@ func (s *socket) wait(p []byte, by time.Time) error {
 // notUTF8 is a close frame with code 1007.
 var notUTF8 = appendClose(nil, protocol.CloseNotUTF8, "")
 
-// isCloseNotUTF8 reports whether p is a close frame whose text is not UTF-8. The library answers such a frame of a
-// client with the same frame, but by RFC 6455 the answer must have code 1007.
+// isCloseNotUTF8 reports whether p is a close frame whose text is not UTF-8. The WebSocket library answers such a frame
+// of a client with the same frame, but by RFC 6455 the answer must have code 1007.
 func isCloseNotUTF8(p []byte) bool {
 	return len(p) > 4 && p[0] == closeFrame && int(p[1]) == len(p)-2 && !utf8.Valid(p[4:])
 }

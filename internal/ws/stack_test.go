@@ -28,7 +28,7 @@ func TestStack(t *testing.T) {
 		conns[i] = c
 		exchange(t, c, []byte(handshake), "\r\n\r\n")
 		exchange(t, c, text(joinText), "joined")
-		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // because of the trailing space, the library reads this message, with a larger stack
+		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // because of the trailing space, the WebSocket library reads this message, with a larger stack
 	}
 	for _, c := range conns {
 		exchange(t, c, text(`{"type":"ack","seq":1}`), "")

@@ -76,7 +76,7 @@ func TestConnectionThatNeverJoins(t *testing.T) {
 func TestHeartbeatIsSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newHarness(t, nil)
-		quiet, alive := s.join(), s.join() // both clients answer pings, since the library does so while they read
+		quiet, alive := s.join(), s.join() // both clients answer pings: the WebSocket library does so while a client reads
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

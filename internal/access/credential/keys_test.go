@@ -155,7 +155,7 @@ func TestUpdate(t *testing.T) {
 		if err := s.Update(good, second); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
-		s.takes(t, of(secretA, "anybody")) // the valid project was not updated either
+		s.takes(t, of(secretA, "anybody")) // the settings of the valid project were not replaced either
 	}
 	if err := s.Update(good); err != nil {
 		t.Fatal(err)

@@ -63,8 +63,8 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // a symmetric or private key, which must not be public
 		return setKey{}, errors.New("not a public key for signatures")
 	}
-	// Only the key itself is used. The certificates beside the key are dropped, since the library would refuse a key
-	// with an invalid certificate.
+	// Only the key itself is used. The certificates beside the key are dropped, since the JWK library would refuse a
+	// key with an invalid certificate.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipKeyOps: true})
 	if err != nil {

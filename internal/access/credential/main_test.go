@@ -41,7 +41,7 @@ const (
 	secretB = "the secret of project B, of 32 bytes or more"
 )
 
-// The keys are made only once, because that is slow.
+// Each key is made only once, because making an RSA key is slow.
 var (
 	rsaKey   = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
 	rsaOther = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })

@@ -39,7 +39,7 @@ var reasons = []Reason{
 // awayRetry is how long clients wait before they retry while a key set cannot be fetched.
 const awayRetry = 2 * time.Second
 
-// A caller gets one of these errors, or "unavailable".
+// A caller whose credential is refused gets one of these errors, or an error with CodeUnavailable.
 var (
 	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is needed here")
 	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")

@@ -40,8 +40,8 @@ const (
 	maxKeySet    = 512 << 10 // bytes
 )
 
-// remote is a key set at a URL. It is safe for concurrent use. Only run fetches the set, so one
-// fetch is made at a time.
+// remote is a key set at a URL. It is safe for concurrent use. Only the method `run` fetches the set, so at most one
+// fetch is in progress at a time.
 type remote struct {
 	url     *url.URL
 	client  *http.Client
@@ -126,7 +126,8 @@ func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMetho
 	if refused == nil {
 		refused = r.await(ctx, done, w)
 	}
-	// Search the set again, even after a refusal: a fetch may have brought the key meanwhile.
+	// Search the set again, even if requestFetch has refused the key: a fetch may have brought the key after `find`
+	// searched the set.
 	key, err := r.set.Load().pick(kid, method)
 	//nolint:errorlint // pick returns these very values.
 	if err == errNotInSet {

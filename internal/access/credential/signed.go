@@ -34,7 +34,7 @@ func parse(credential string) (*signed, error) {
 		return s, refuse(ReasonMissing, "")
 	case len(credential) > MaxCredential:
 		return s, refuse(ReasonTooLong, "")
-	case strings.ContainsAny(credential, "\r\n"): // package base64 would skip line breaks
+	case strings.ContainsAny(credential, "\r\n"): // package base64 would skip line breaks, so one credential could have several texts
 		return s, refuse(ReasonMalformed, "line breaks")
 	}
 	parts := strings.SplitN(credential, ".", 4)

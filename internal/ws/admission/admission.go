@@ -55,7 +55,7 @@ func (a *Admission) Delay(now time.Time, expiresAt session.UnixSec) time.Duratio
 	case expiresAt == 0:
 	case left > 0:
 		delay = min(delay, max(minDelay, left/lifePart))
-	case a.expired.AllowN(now, 1): // the tokens have expired, so Agora has already disconnected the client's call
+	case a.expired.AllowN(now, 1): // the tokens have expired, so Agora has already disconnected the client's call: the client gets the shortest delay
 		delay = min(delay, minDelay)
 	}
 	return max(time.Millisecond, delay)

@@ -57,8 +57,8 @@ type Access struct {
 	logger      *slog.Logger
 }
 
-// The denials of each subject may cause deniedBurst log lines at once, and deniedPerSecond lines a second on average.
-// The metric refresher_authorize_seconds counts all denials.
+// The back end's denials are logged at a limited rate: for each subject, deniedBurst log lines at once, and
+// deniedPerSecond lines a second on average. The metric refresher_authorize_seconds counts all denials.
 const (
 	deniedPerSecond = 1
 	deniedBurst     = 10

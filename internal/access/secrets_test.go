@@ -249,7 +249,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	s.Send(fmt.Sprintf(`{"type":"nack","seq":%d,"code":"ERR_INVALID_TOKEN","message":"invalid token: %s; try %s"}`, push.Seq, push.Tokens.RTC.Token, joined.Key))
 	push = w.own(s.Expect(protocol.TypeWillExpire))
 	s.Send(`{"type":"nonsense ` + push.Tokens.RTM.Token + `"}`)
-	s.Expect(protocol.TypeError) // the answer repeats the client's own text
+	s.Expect(protocol.TypeError) // the answer is not collected, since it repeats the client's text, which contains a token
 	_ = s.CloseNow()
 	w.refused(apptest.ResumeText(apptest.Message{Session: joined.Session, Key: joined.Key + "x"}, 1), "unknown_session")
 	w.refused(apptest.ResumeText(apptest.Message{Session: "another", Key: joined.Key}, 1), "unknown_session")

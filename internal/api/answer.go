@@ -19,8 +19,8 @@ type problem struct {
 	Status int          `json:"status"`
 }
 
-// gone is the JSON body of the answer 410 for a session that has ended. It has the fields of an ended message.
-// AccessEndsAt is 0 if it is unknown.
+// gone is the JSON body of the answer 410 for a session that has ended. It has the fields of the ended message that
+// WebSocket clients get. AccessEndsAt is 0 if it is unknown.
 type gone struct {
 	problem
 

@@ -23,9 +23,9 @@ const (
 	// or resume key, and then read the body. The handler of a leave must read the body first, since the body may
 	// contain the key; it waits only for leaveBodyTimeout.
 	bodyTimeout = 30 * time.Second
-	// unreadTimeout is how long net/http waits, before it sends an answer, for a body that no
-	// handler has read, for example because the request had no credential. If the body has not
-	// arrived by then, net/http closes the connection after the answer.
+	// unreadTimeout is how long net/http waits, before it sends an answer, for a body that no handler has read, for
+	// example because the request had no credential. If the body has not arrived within this time, net/http closes the
+	// connection after the answer.
 	unreadTimeout = time.Second
 )
 

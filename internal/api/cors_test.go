@@ -11,8 +11,8 @@ import (
 	"refresher/internal/origin"
 )
 
-// A page of an allowed origin can read every answer, including errors about its URL. Without the CORS
-// headers, its browser would report only "blocked by CORS policy".
+// A page of an allowed origin can read every answer, including errors about the URL of the request.
+// Without the CORS headers, the browser would report only "blocked by CORS policy".
 func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	const page = "https://app.example"
 	local := new(origin.Checker) // marks a case: the loop replaces this Checker by one with LocalOnly

@@ -24,7 +24,7 @@ func (r *request) takeCredential(answer http.Header) error {
 	}
 	r.inPath, r.credential = true, r.path[1]
 	r.path = withoutDoubledSlash(r.path[2:])
-	scrubbed := r.WithContext(r.Context()) // copies the request
+	scrubbed := r.WithContext(r.Context()) // WithContext copies the request, so the caller's request keeps its URL
 	scrubbed.URL = &url.URL{Path: "/", RawQuery: r.URL.RawQuery}
 	scrubbed.RequestURI = scrubbed.URL.RequestURI()
 	r.Request = scrubbed

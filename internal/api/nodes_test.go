@@ -17,7 +17,7 @@ import (
 )
 
 // With auth "none", the node refuses requests with a foreign Host: a web page whose host name resolves to the loopback
-// address could otherwise reach it.
+// address could otherwise reach the node.
 func TestOnlyLocalhostIsServedWithoutCredentials(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	for host, status := range map[string]int{
@@ -33,7 +33,8 @@ func TestOnlyLocalhostIsServedWithoutCredentials(t *testing.T) {
 	}
 }
 
-// A closing page of another origin sends its key as text/plain, since browsers send this type without a preflight.
+// A closing page of another origin sends its resume key as text/plain, since browsers send this type without a
+// preflight.
 func TestRenewAndLeaveOverHTTP(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.AllowedOrigins = []string{"https://app.example"} })
 	s := n.Dial()

@@ -53,7 +53,7 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 				sendRaw(g, strings.Replace(sent, "Host:", "X-Long: "+strings.Repeat("x", 20_000)+"\r\nHost:", 1))
 			}
 		}
-		g.Join(`"rtm":{"userId":"ana"}`, apptest.Pass(nil)) // writes log lines at level debug, which the check below expects
+		g.Join(`"rtm":{"userId":"ana"}`, apptest.Pass(nil)) // this join writes log lines at level debug; the check below fails if there are none
 		synctest.Wait()
 		log := g.Log.Take() + g.Operations("/metrics")
 		for _, line := range []string{`requests_total{code="200",route="GET /rtc/*/*/*/*"}`, "credential refused", "level=DEBUG"} {

@@ -115,8 +115,8 @@ func (o *operators) viewOfProgress(r *store.Revocation, p *store.Progress) progr
 	return progressView{o.viewOfRevocation(r), p.Ended, p.AccessEndsAt, p.Complete, p.WaitingFor}
 }
 
-// unsavedError is the answer if a revocation was added or lifted on this node, but not in the store, which could not be
-// reached. Done shows the revocation.
+// unsavedError is the answer if a revocation was added or removed on this node, but not in the store, which could not
+// be reached. Done shows the revocation.
 type unsavedError struct {
 	problem
 	Done any `json:"done"`

@@ -42,8 +42,8 @@ type history struct {
 
 	sessions     int
 	session, key string
-	newest       uint64 // seq of the newest bundle that the session has sent
-	taken        uint64 // seq of the newest bundle that the app has applied
+	newest       uint64 // seq of the newest bundle of tokens that the session has sent
+	taken        uint64 // seq of the newest bundle of tokens that the app has applied
 	expiresAt    session.UnixSec
 	asked        uint64
 	renewBefore  time.Duration
@@ -255,7 +255,7 @@ func (h *history) Joined(*rapid.T) {
 	h.offer(b)
 }
 
-// offer sends a bundle to the Machine. If the app is applying another bundle, the Machine must keep the new
+// offer sends a bundle of tokens to the Machine. If the app is applying another bundle, the Machine must keep the new
 // one waiting.
 func (h *history) offer(b *Message) {
 	busy := h.applying != 0 && (h.applyingSession != h.session || h.applying < b.Seq)
@@ -313,7 +313,7 @@ func (h *history) Say(*rapid.T) {
 	h.do(h.m.Received(h.now, msg), false, 0)
 }
 
-// Take makes the app accept a bundle, refuse it, or give no answer.
+// Take makes the app accept a bundle of tokens, refuse it, or give no answer.
 func (h *history) Take(*rapid.T) {
 	if h.applying == 0 {
 		h.Skip("no bundle")

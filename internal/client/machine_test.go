@@ -97,7 +97,7 @@ func away() *Machine {
 	return m
 }
 
-// TestTransitions checks the transitions in the package documentation, and what each event sends.
+// TestTransitions checks the transitions in the package documentation, and the Step that each event returns.
 func TestTransitions(t *testing.T) {
 	ended := other(protocol.TypeEnded)
 	ended.Reason = "revoked"

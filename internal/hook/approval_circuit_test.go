@@ -108,7 +108,7 @@ func TestFullProbe(t *testing.T) {
 }
 
 // If a batch that began before the circuit opened returns a Retry-After, the next probe is postponed, and the requests
-// that wait for it fail at once.
+// that wait for the probe fail at once.
 func TestLateRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

@@ -71,7 +71,8 @@ type outcome struct {
 	since          time.Time     // when the circuit had last opened before this request ended
 }
 
-// client sends the requests of a discipline to one endpoint, within the limits of the circuit.
+// client sends the HTTP requests that a queueing discipline chooses to one endpoint, as far as the circuit breaker
+// allows.
 type client[R any] struct {
 	discipline discipline[R]
 	endpoint   *endpoint
@@ -85,7 +86,8 @@ type client[R any] struct {
 	stopped bool      // guarded by mu; `run` has returned, so no request is accepted
 }
 
-// newClient returns a client for d. The parameter `trip` is the number of consecutive failures that open its circuit.
+// newClient returns a client that sends the requests of d. The parameter `trip` is the number of consecutive failures
+// that open its circuit.
 func newClient[R any](d discipline[R], e *endpoint, trip int) *client[R] {
 	return &client[R]{discipline: d, endpoint: e, circuit: circuit{trip: trip}, wake: make(chan struct{}, 1)}
 }
@@ -126,8 +128,8 @@ func (c *client[R]) hasten(end time.Time) {
 	c.circuit.hasten()
 }
 
-// step begins one request if the circuit and the discipline allow it. It returns how long to wait before the
-// next call of `step`, and whether the method `run` must return.
+// step begins one request if the circuit breaker and the queueing discipline allow it. It returns how long to wait
+// before the next call of `step`, and whether the method `run` must return.
 func (c *client[R]) step(ctx context.Context, now time.Time) (wait time.Duration, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,7 +167,7 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// finish passes a request's outcome to the circuit and the discipline.
+// finish passes a request's outcome to the circuit breaker and the queueing discipline.
 func (c *client[R]) finish(r *R, began generation, o outcome) {
 	o.at = time.Now()
 	c.mu.Lock()

@@ -41,7 +41,8 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// The error names the flag and contains no part of the secret.
+// A secret that is probably a mistake is refused. The error names the flag and contains no part of
+// the secret.
 func TestSecretsThatCannotBeMeant(t *testing.T) {
 	const (
 		base64Of24 = "aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo" // base64 of "hush" six times

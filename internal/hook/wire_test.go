@@ -14,7 +14,8 @@ import (
 	"refresher/internal/session"
 )
 
-// wantGolden compares JSON with a golden file, since back ends depend on the format.
+// wantGolden compares the JSON of a webhook request with a golden file, since back ends depend on
+// the format.
 func wantGolden(t *testing.T, name string, body []byte) {
 	t.Helper()
 	var got bytes.Buffer

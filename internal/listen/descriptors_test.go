@@ -33,7 +33,7 @@ func TestDescriptors(t *testing.T) {
 	if clients, probes := d.ForClients(l).(*sparingListener).below, d.ForProbes(l).(*sparingListener).below; clients != 700 || probes != 750 {
 		t.Errorf("clients may use %d descriptors, probes %d", clients, probes)
 	}
-	d.limit = 1 // fewer than are in use, so that each connection is refused
+	d.limit = 1 // fewer descriptors than are in use, so that each connection is refused
 	client, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

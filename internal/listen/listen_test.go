@@ -71,7 +71,7 @@ func TestSocketThatIsThereAlready(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.(*net.UnixListener).SetUnlinkOnClose(false)
-		if path == stale { // now the socket file is as a killed process leaves it
+		if path == stale { // closing the listener leaves the socket file behind, as the kill of a process does
 			_ = l.Close()
 		} else {
 			defer l.Close()

@@ -10,7 +10,8 @@ import (
 
 // Follow makes w read the projects' files again when they change. The function `credentials` replaces the keys and
 // rules by which credentials are checked; if it returns an error, nothing changes. The function onChange is called when
-// another certificate begins to sign a project's tokens. Both are called while files are read, so they must not block.
+// another certificate begins to sign a project's tokens. Both functions are called while files are read, so they must
+// not block.
 func (s *Set) Follow(w *files.Watcher, credentials func(...credential.Project) error, onChange func(app string, now session.Fingerprint)) error {
 	f := &follower{Set: s, credentials: credentials, onChange: onChange}
 	if file := s.config.ProjectsFile; file != "" {

@@ -24,8 +24,8 @@ type Settings struct {
 	Projects     []Project
 	ProjectsFile string
 	ReadProjects func() ([]Project, error)
-	// SessionSecret seals (encrypts) resume keys. If it is empty, secrets are derived from the App Certificates.
-	// PreviousSessionSecret opens the resume keys that were sealed before the SessionSecret was changed.
+	// SessionSecret encrypts resume keys. If it is empty, secrets are derived from the App Certificates.
+	// PreviousSessionSecret decrypts the resume keys that were encrypted before the SessionSecret was changed.
 	SessionSecret, PreviousSessionSecret string
 }
 
@@ -169,7 +169,7 @@ func (s *Set) replace(app string, certificates []string) error {
 		return nil
 	}
 	if s.config.SessionSecret == "" {
-		// A removed certificate must no longer open resume keys, since it may have leaked.
+		// A removed certificate must no longer decrypt resume keys, since it may have leaked.
 		secrets, err := s.secrets(certificates)
 		if err != nil {
 			return err

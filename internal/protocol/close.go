@@ -50,9 +50,9 @@ const (
 type Close struct {
 	Code CloseCode
 	Then AfterClose
-	// Needs is the type of the message that the service sends before a close with this code. Without that
-	// message, a proxy or a library may have closed the connection with the same code, so the client must
-	// Retry. Needs is empty for codes that only the service sends.
+	// Needs is the type of the message that the service sends before a close with this code. Without that message, a
+	// proxy or a WebSocket library may have closed the connection with the same code, so the client must Retry. Needs
+	// is empty for codes that only the service sends.
 	Needs string
 	// Errors are the codes of the error messages that may precede the close.
 	Errors []session.Code
@@ -107,7 +107,7 @@ func (c CloseCode) Known() bool {
 // After returns what a client must do after a close with code c. The argument `last` is the type of the last message
 // before the close, or "" if there was none. After an ended message the client stops, whatever the code is, since the
 // close frame may have been lost. After a code that the protocol does not define, the client retries, since not the
-// service but a proxy or a library has sent the code.
+// service but a proxy or a WebSocket library has sent the code.
 func (c CloseCode) After(last string) AfterClose {
 	row, known := c.find()
 	switch {

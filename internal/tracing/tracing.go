@@ -39,7 +39,8 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 	if err != nil || exporter == "" {
 		return nil, err
 	}
-	// The SDK has one error handler and one logger for the whole process.
+	// The OpenTelemetry SDK has one error handler and one logger for the whole process, so they are set here and not
+	// per Provider.
 	otel.SetErrorHandler(&complaints{logger: c.Logger})
 	otel.SetLogger(logr.New(misread{logger: c.Logger}))
 	var out sdk.SpanExporter

@@ -148,7 +148,7 @@ func (c *conn) inBackground(f func()) {
 // cut closes the connection without a close frame.
 func (c *conn) cut(code protocol.CloseCode) {
 	c.closing.CompareAndSwap(0, int32(code))
-	_ = c.socket.Close()     // comes first, since it ends a write in progress, for which CloseNow would wait
+	_ = c.socket.Close()     // this call comes first, since it ends a write in progress, for which CloseNow would wait
 	_ = c.library.CloseNow() // fails only if the connection is already closed
 }
 

@@ -186,7 +186,7 @@ func (p *peer) refused(closes protocol.CloseCode) serverMessage {
 	return m
 }
 
-// sentAway reads a reconnect message and waits until the connection is closed. It returns the delay.
+// sentAway reads a reconnect message and waits until the connection is closed. It returns the delay in the message.
 func (p *peer) sentAway(closes protocol.CloseCode) time.Duration {
 	p.t.Helper()
 	m := p.expect(protocol.TypeReconnect)

@@ -39,7 +39,7 @@ func TestStack(t *testing.T) {
 		conn.probing.Store(true)
 	}
 	for _, c := range conns {
-		exchange(t, c, frame(pongFrame, ""), "") // the pong that answers the probe
+		exchange(t, c, frame(pongFrame, ""), "") // the pong that answers the node's ping
 	}
 	for hub.probed() { // waits until the pongs are handled
 		runtime.Gosched()

@@ -18,7 +18,7 @@ import (
 const (
 	// The clocks of the issuer and of this node may differ by leeway.
 	leeway = 30 * time.Second
-	// All lists of grants together have at most maxEntries entries.
+	// All lists of grants in a credential together have at most maxEntries entries.
 	maxEntries = 1000
 	maxName    = 255 // bytes
 	// maxMaxTTL is the largest accepted value of the claim maxTtl, in seconds. It is far above 24 h, the longest

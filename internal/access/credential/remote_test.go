@@ -83,7 +83,7 @@ func (s *stand) refusesInTime(t *testing.T, credential string) {
 }
 
 // A credential with a key that was published a moment ago is never refused permanently. The answer says when to retry,
-// and by then the key has been fetched.
+// and the key has been fetched before that time.
 func TestNewKeySoonAfterAFetch(t *testing.T) {
 	for _, after := range []time.Duration{0, fetchCooldown - maxFetchWait, fetchCooldown - time.Millisecond, fetchCooldown} {
 		e := &endpoint{body: setOf("one"), delay: 10 * time.Millisecond}

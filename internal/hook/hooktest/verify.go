@@ -1,4 +1,4 @@
-// Package hooktest verifies the signatures of webhook requests in tests, with the library that
+// Package hooktest verifies the signatures of webhook requests in tests, with the Standard Webhooks library that
 // docs/build/events.md recommends.
 package hooktest
 

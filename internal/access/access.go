@@ -14,7 +14,7 @@ import (
 )
 
 // Revocations is this node's copy of the revocations in the store. Loaded reports whether the node has read them at
-// least once. Its methods do no I/O.
+// least once. The methods do no I/O.
 type Revocations interface {
 	Loaded() bool
 	Revoked(k *session.ResumeClaims) bool

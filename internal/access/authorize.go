@@ -68,8 +68,8 @@ func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 }
 
 // Revoked reports whether a revocation matches a session now. The package documentation says why revocations are
-// checked twice. Before the node has read the store, it knows only the revocations that were added on the node itself.
-// Revoked does no I/O.
+// checked twice. Before the node has read the store, the node knows only the revocations that were added on the node
+// itself. Revoked does no I/O.
 func (a *Access) Revoked(k *session.ResumeClaims) bool { return a.revocations.Revoked(k) }
 
 // covers returns an error unless the caller's credential grants the whole identity. An empty

@@ -17,8 +17,8 @@ func (a *Access) ClientAddr(r *http.Request) netip.Addr { return a.proxies.Clien
 // TrustsProxy reports whether the peer of a connection is a trusted proxy.
 func (a *Access) TrustsProxy(peer net.Addr) bool { return a.proxies.Trusts(peer) }
 
-// RateLimit counts one request of an address. It returns how long the client must wait before
-// it retries; 0 admits the request now.
+// RateLimit counts one request from a client address. It returns how long the client must wait before it retries; 0
+// admits the request now.
 func (a *Access) RateLimit(from netip.Addr) (wait time.Duration) {
 	_, wait = a.addresses.AllowAddr(from)
 	return wait

@@ -26,7 +26,7 @@ func renewWith(g *apptest.LoggedNode, session, key string) int {
 }
 
 // A resume, a renewal over HTTP and a leave over HTTP accept only the session's own key. All wrong keys get the same
-// error, so that it reveals nothing about the session.
+// error, so that the error reveals nothing about the session.
 func TestForgedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.TwoProjects)

@@ -215,7 +215,7 @@ func TestCredentialsAtEveryEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.TwoProjects(c)
-			c.Policy.TTL = 24 * time.Hour // no renewal is due within the test
+			c.Policy.TTL = 24 * time.Hour // with this lifetime, no renewal is due within the test
 		})
 		var revocation struct{ ID string }
 		g.Admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)

@@ -42,9 +42,9 @@ const (
 	FindingGood        = "good"         // no problem was found
 )
 
-// Finding is one observation about a token, in words. Text states the observation and, unless it
-// is obvious, what to do. It begins with the error number of Agora's native SDKs, if there is one.
-// It contains no secret: only the token's App ID and names, quoted and shortened.
+// Finding is one observation about a token, in words. Text states the observation and, unless it is
+// obvious, what to do. Text begins with the error number of Agora's native SDKs, if there is one.
+// Text contains no secret: only the token's App ID and names, quoted and shortened.
 type Finding struct {
 	Code     string `json:"code"`
 	Severity string `json:"severity"` // one of the Severity constants

@@ -134,7 +134,7 @@ func TestOursParsesAgora(t *testing.T) {
 			privileges[id] = uint32(10 * id)
 			s.Privileges = append(s.Privileges, Privilege{id, name, now + session.UnixSec(privileges[id])})
 		}
-		privileges[6] = 0 // expires only with the token
+		privileges[6] = 0 // 0 means that this privilege expires only with the token
 		s.Privileges = append(s.Privileges, Privilege{ID: 6})
 	}
 	for _, s := range []accesstoken2.IService{rtc, rtm, fpa, chat, apaas} {

@@ -51,7 +51,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 		a.write(w, status, problem{refused.Message, refused.Code, status})
-	case errors.Is(err, context.Canceled): // the client has closed the connection, or only its sending side; in the second case it can still read this answer
+	case errors.Is(err, context.Canceled): // the client has closed the connection, or only its sending side; in the second case the client can still read this answer
 		a.write(w, statusHungUp, problem{"the client hung up", session.CodeUnavailable, statusHungUp})
 	case errors.As(err, &unsaved):
 		a.write(w, http.StatusServiceUnavailable, unsaved)

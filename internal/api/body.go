@@ -118,7 +118,7 @@ func decode(r *http.Request, into any) error {
 }
 
 // lenient makes the decoder as tolerant as encoding/json, since clients of the classic token servers may send JSON that
-// only encoding/json accepts.
+// a strict decoder would refuse.
 var lenient = strict.JoinOptions(
 	strict.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
 )

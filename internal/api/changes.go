@@ -80,8 +80,8 @@ func (o *operators) changeSession(r *request) (any, error) {
 	return view, nil
 }
 
-// endSession answers DELETE /v1/sessions/{id}: it ends the session on whichever node owns it, and
-// makes its resume keys invalid.
+// endSession answers DELETE /v1/sessions/{id}: it ends the session on whichever node owns it, and makes the session's
+// resume keys invalid.
 func (o *operators) endSession(r *request) (any, error) {
 	w := store.Wish{Session: r.args[0], Kind: store.WishEnd}
 	result, err := o.wish(r, w)

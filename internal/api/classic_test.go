@@ -81,7 +81,8 @@ func TestClassicEndpoints(t *testing.T) {
 	}
 }
 
-// The request chooses the token format; otherwise the credential does; otherwise the operator. Chat has no format 006.
+// The request chooses the token format. If the request names none, the credential chooses it, and otherwise the
+// operator. Chat has no format 006.
 func TestTokenFormatOfRequests(t *testing.T) {
 	const (
 		rtc, rtm  = "`rtcToken`: RTC c 7 (1 2 3 4), 3600 s", "`rtmToken`: RTC c ana (1 4), RTM ana (1), 3600 s"

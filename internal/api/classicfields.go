@@ -30,8 +30,8 @@ func rtcFromPath(args []string) (session.RTC, error) {
 }
 
 // role parses a role. It knows the names of the roles in the classic token servers and in Agora's token builders,
-// samples and SDKs. An empty string means subscriber. An unknown word is refused: if it meant subscriber, too, a
-// misspelt publisher could join the call, but the others would not hear it.
+// samples and SDKs. An empty string means subscriber. An unknown word is refused: if it meant subscriber, too, a client
+// that misspells "publisher" could join the call, but the others in the call would not hear it.
 func role(s string) (session.Role, error) {
 	switch strings.ToLower(s) {
 	case "publisher", "host", "1":

@@ -77,7 +77,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case methods != nil && r.Method == http.MethodOptions:
 		preflight(c, methods)
-	case isPreflight(r): // the path is unknown; if its preflight failed, the page could not read the 404 that answers the request
+	case isPreflight(r): // the path is unknown; the preflight still succeeds, since otherwise the page could not read the 404 that answers its request
 		preflight(c, []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete})
 	case methods != nil:
 		c.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))

@@ -8,7 +8,7 @@ import (
 	"refresher/internal/session"
 )
 
-// backEnd denies an RTC user, a role or everybody, and counts the requests for its approval.
+// backEnd denies an RTC user, a role or everybody, and counts the approval requests that it receives.
 type backEnd struct {
 	access
 	deny  string

@@ -94,7 +94,7 @@ const (
 
 // Patience returns how long a client with this heartbeat waits for the answer to a ping before it treats the connection
 // as dead. Any message counts as an answer. A client with short-lived tokens has a short heartbeat, and therefore a
-// short timeout: it has little time to reconnect.
+// short timeout: such a client has little time to reconnect.
 func Patience(heartbeat time.Duration) time.Duration {
 	return min(AnswerTimeout, max(leastPatience, 2*heartbeat))
 }

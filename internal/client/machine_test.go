@@ -297,8 +297,8 @@ func TestActionOfANewSession(t *testing.T) {
 	}
 }
 
-// When an SDK warns, the client requests tokens if the service should already have pushed them, but only once for each
-// bundle. This works for any difference between the client's and the service's clock.
+// When an SDK warns that its tokens expire, the client requests new tokens if the service should already have pushed
+// them, but only once for each bundle. This works for any difference between the client's and the service's clock.
 func TestRenew(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Hour, -time.Hour} {
 		m := in(Greeting)

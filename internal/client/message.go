@@ -31,8 +31,8 @@ type Message struct {
 	Expires time.Time `json:"-"`
 }
 
-// Decode decodes one message. A field with an unexpected JSON type is treated as missing, since a newer
-// service may have changed it.
+// Decode decodes one message. A field with an unexpected JSON type is treated as missing, since a newer version of the
+// service may have changed the type.
 func Decode(data []byte) (*Message, error) {
 	m := new(Message)
 	err := json.Unmarshal(data, m)

@@ -121,7 +121,7 @@ func TestKubernetes(t *testing.T) {
 }
 
 // While a file cannot be used, its last good content stays in use, and each reason is logged once. Refused content is
-// offered again at each check, since the reason for the refusal may be gone.
+// offered again at each check, since the callback may have refused the content for a reason that no longer exists.
 func TestBrokenFile(t *testing.T) {
 	const removed = "removed"
 	run(t, func(h *harness) {

@@ -126,7 +126,8 @@ func (a *Approval) Request(ctx context.Context, q Request) (answer Answer, err e
 	return Answer{}, err
 }
 
-// enqueue adds p to the queue. If an equal request waits there already, it returns that request instead of p.
+// enqueue adds p to the queue. If an equal request waits in the queue already, enqueue returns that request instead of
+// p.
 func (a *Approval) enqueue(p *pendingApproval) (*pendingApproval, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -87,8 +87,8 @@ func (b *moody) answer(ctx context.Context, r *request) reply {
 	}
 }
 
-// In random runs, each call of Request returns in time, with an error or with its own answer, which the back
-// end decided after the call began. No goroutine is left behind.
+// In random runs, each call of Request returns in time, with an error or with its own answer, which the back end
+// decided after the call began. No goroutine is left running after the run.
 func TestAnything(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		moves := rapid.SliceOfN(rapid.Custom(drawMove), 1, 60).Draw(rt, "moves")

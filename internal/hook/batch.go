@@ -172,7 +172,7 @@ func decodeOne(text []byte) (id string, d decision) {
 // maxReason is the length in bytes to which clip cuts a reason.
 const maxReason = 200
 
-// clip cuts text to maxReason bytes and replaces unprintable characters, so that it can be logged.
+// clip cuts text to maxReason bytes and replaces unprintable characters, so that the text can be logged.
 func clip(text string) string {
 	if len(text) > maxReason {
 		cut := maxReason

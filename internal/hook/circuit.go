@@ -55,7 +55,7 @@ func (c *circuit) turn(now time.Time) (t turn, at time.Time) {
 	}
 }
 
-// begin records that a request has begun. Call it only if the method `turn` allows a request.
+// begin records that a request has begun. Call begin only if the method `turn` allows a request.
 func (c *circuit) begin() generation {
 	c.probing = c.open
 	return c.changes

@@ -15,8 +15,8 @@ import (
 
 // Config configures Events and Approval.
 type Config struct {
-	// URL is where requests are sent: absolute, http or https, without a fragment. A user and password in it
-	// are sent as basic authentication.
+	// URL is where requests are sent: absolute, http or https, without a fragment. A user and password in the URL are
+	// sent as basic authentication.
 	URL string
 	// Secret signs requests. If PreviousSecret is not empty, each request has a second signature by it. A
 	// secret is "whsec_" followed by the base64 of 24 to 64 bytes, or a text of at least 24 bytes.
@@ -60,8 +60,8 @@ type discipline[R any] interface {
 	done(r *R, o *outcome) (report func())
 }
 
-// outcome is the result of one request. The discipline sets the fields before `at`; the client sets `at` and the fields
-// after it.
+// outcome is the result of one request. The queueing discipline sets the fields before `at`; the client sets `at` and
+// the fields after it.
 type outcome struct {
 	ok             bool          // whether the endpoint accepted the request
 	retryAfter     time.Duration // the endpoint's Retry-After; 0 if absent
@@ -87,7 +87,7 @@ type client[R any] struct {
 }
 
 // newClient returns a client that sends the requests of d. The parameter `trip` is the number of consecutive failures
-// that open its circuit.
+// that open the circuit breaker.
 func newClient[R any](d discipline[R], e *endpoint, trip int) *client[R] {
 	return &client[R]{discipline: d, endpoint: e, circuit: circuit{trip: trip}, wake: make(chan struct{}, 1)}
 }

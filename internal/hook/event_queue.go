@@ -104,7 +104,7 @@ func (q *eventQueue) retry(e *pendingEvent, due time.Time) {
 	}
 }
 
-// remove removes e. The next event of its session becomes the head of its line.
+// remove removes e. The next event of the same session becomes the head of the session's line.
 func (q *eventQueue) remove(e *pendingEvent) {
 	q.all.remove(e)
 	q.ready.remove(e)

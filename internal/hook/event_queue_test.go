@@ -16,7 +16,8 @@ func TestEventQueue(t *testing.T) {
 		var all []*pendingEvent // oldest first
 		hasty := false
 		spent := make(map[*pendingEvent]bool) // events that failed after hasten was called
-		// heads returns the events that may be sent now or later: the first of each session, unless it is busy or spent.
+		// heads returns the events that may be sent now or later: the first of each session, unless that event is busy
+		// or is in the map `spent`.
 		heads := func() (free []*pendingEvent) {
 			seen := make(map[string]bool)
 			for _, e := range all {

@@ -19,7 +19,7 @@ const (
 	lastChance   = 5 * time.Second  // after Run's context is done, the queued events get this long to be delivered
 	eventsTrip   = 8                // consecutive failures that open the circuit; more than approvalTrip, since a receiver may refuse single events
 	maxEventWait = 5 * time.Minute  // the longest wait after a failure
-	refusedWait  = 10 * time.Second // the longest wait after the endpoint refused an event; it may accept the next one
+	refusedWait  = 10 * time.Second // the longest wait after the endpoint refused an event; the endpoint may accept the next event
 )
 
 // Events delivers session events to the back end. Send is safe for concurrent use.

@@ -393,7 +393,7 @@ func TestEventsStopWhileDown(t *testing.T) {
 	}
 }
 
-// Run calls `settled` for dropped events, even if it ends at that moment.
+// Run calls `settled` for dropped events, even if Run ends at that moment.
 func TestEventsStopReportsDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

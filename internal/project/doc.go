@@ -4,5 +4,5 @@
 //
 // A Set has three parts: the projects with their certificates, the signer of each project (mint.go), and the sealer,
 // which encrypts resume keys. When a file changes, the Set updates these parts, and passes new keys that verify
-// credentials to package access. If another certificate now signs tokens, it calls a function of package app.
+// credentials to package access. If another certificate now signs tokens, the Set calls a function of package app.
 package project

@@ -139,8 +139,8 @@ func (f *follower) take(read *Project) error {
 	}
 	certificates, keySet := p.Certificates, p.Keys.JWKSURL
 	*p = *read
-	// Both keep their old values here: f.use replaces the certificates below, and a new JWKSURL takes effect only after
-	// a restart.
+	// The certificates and the URL of the key set keep their old values here: f.use replaces the certificates below,
+	// and a new JWKSURL takes effect only after a restart.
 	p.Certificates, p.Keys.JWKSURL = certificates, keySet
 	f.mu.Unlock()
 	return f.use(read.AppID, read.Certificates)

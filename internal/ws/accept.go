@@ -88,7 +88,8 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	s := &socket{Conn: netConn, writeTimeout: w.writeTimeout, writing: newLock()}
 	w.socket = s
-	// net/http may already have read bytes that the client sent after its request.
+	// net/http may already have read bytes that the client sent after its request; these bytes are read before those of
+	// the socket.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	var source io.Reader = s
 	if len(early) > 0 {

@@ -29,7 +29,7 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 	var telling sync.WaitGroup
 	defer telling.Wait()
-	telling.Go(func() { tell(ctx, conns, step, advance) }) // in a goroutine: a client that does not read its message must not delay the closing of the others
+	telling.Go(func() { tell(ctx, conns, step, advance) }) // in a goroutine: a client that does not read its message must not delay the closing of other connections
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i, c := range conns {

@@ -51,7 +51,8 @@ func (c *conn) dispatch(ctx context.Context, data []byte) {
 	case protocol.TypeJoin, protocol.TypeResume:
 		_ = c.write(protocol.FromError(errJoined))
 	default:
-		// The connection stays open, since a newer client may send types that this node does not know.
+		// The connection stays open, since a newer version of the client may send message types that this node does not
+		// know.
 		_ = c.write(protocol.FromError(protocol.UnknownType(m.Type)))
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// A panic while a message is handled closes only the connection of that message, and detaches its session.
+// A panic while a message is handled closes only the connection of that message, and detaches the session of that
+// connection.
 func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())

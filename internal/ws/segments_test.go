@@ -239,7 +239,7 @@ func TestRawAfterAReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	_ = client.(*net.TCPConn).SetLinger(0) // makes Close reset the connection
+	_ = client.(*net.TCPConn).SetLinger(0) // with this setting, Close resets the connection
 	_ = client.Close()
 	r := newRaw(server)
 	if err := r.await(); !errors.Is(err, syscall.ECONNRESET) {

@@ -37,6 +37,6 @@
 //
 // # Refusals
 //
-// The caller gets the same text for every defect. The log and the metric refresher_credentials_total have the
-// Reason. Neither contains a credential or the value of a claim; the log has the key's id.
+// The caller gets the same text for every defect of a credential. The log and the metric refresher_credentials_total
+// have the Reason. Neither contains a credential or the value of a claim; the log has the key's id.
 package credential

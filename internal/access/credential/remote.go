@@ -313,9 +313,9 @@ func (r *remote) begin() {
 	r.began, r.fetching = time.Now(), true
 }
 
-// end stores the fetched set, which is nil after a failure, and wakes the callers that wait. Keys that were requested
-// during this fetch are looked up again by the next fetch: they may have been published after the endpoint made its
-// answer.
+// end stores the fetched set, which is nil after a failure, and wakes the callers that wait. A key that was requested
+// during this fetch is looked up again by the next fetch: the key may have been published after the endpoint made its
+// answer to this fetch.
 func (r *remote) end(set *keySet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -276,8 +276,8 @@ func TestClaimTypes(t *testing.T) {
 	}
 }
 
-// The caller gets the same text for every defect. The log has the reason and the key id, and
-// nothing else from the credential.
+// The caller gets the same text for every defect of a credential. The log has the reason and the key id, and nothing
+// else from the credential.
 func TestRefusalsTellLittle(t *testing.T) {
 	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
 	const canary = "CANARY"

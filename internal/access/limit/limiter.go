@@ -55,8 +55,8 @@ func New(c Config) (*Limiter, error) {
 	return &Limiter{rate: rate.Limit(c.Rate), burst: c.Burst, seed: maphash.MakeSeed(), buckets: buckets}, err
 }
 
-// Allow takes one action from key's bucket and reports whether it is allowed now. If not,
-// retryAfter is the time after which the key may act again, unless other actions with this key come first.
+// Allow takes one action from key's bucket and reports whether the action is allowed now. If not, retryAfter is the
+// time after which the key may act again, unless other actions with this key come first.
 func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) {
 	if l == nil {
 		return true, 0

@@ -1,6 +1,6 @@
 // Package bench compares refresher with servers that one could build instead ("peers"), in one run
 // on one machine. The ratios also hold on other machines; the absolute figures do not. It is a
-// module of its own, so that the product does not depend on the peers.
+// module of its own, so that refresher does not depend on the peers.
 //
 //	make bench-peers
 //

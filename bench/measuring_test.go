@@ -224,7 +224,8 @@ func refusals(m *measuring) error {
 	if err := m.start(choice{Refuse: true}); err != nil {
 		return err
 	}
-	// Even with choice.Refuse, refresher admits its first client, so this client takes that place before the measurement.
+	// Even with choice.Refuse, refresher admits its first client, so this client is that first one, before the
+	// measurement begins.
 	if err := m.clients.run(refused[:1], m.clients.more(1), 1, 1, 0); err != nil {
 		return err
 	}

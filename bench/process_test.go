@@ -63,7 +63,7 @@ func (p *process) await(from int, begin string) (rest string, err error) {
 	return rest, err
 }
 
-// request sends SIGUSR1, waits for a line that begins with `begin`, and returns the rest of that line.
+// request sends SIGUSR1 to the server, waits for a line that begins with `begin`, and returns the rest of that line.
 func (p *process) request(begin string) (rest string, err error) {
 	from := p.log.Len()
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
@@ -101,8 +101,8 @@ func node(script, first string) starter {
 	}
 }
 
-// refresher starts the service's release build. The heartbeat is longer than the measurement, so the node does not
-// close connections whose clients send no pings.
+// refresher starts the service's release build. The heartbeat interval is longer than the measurement, so the node
+// does not close connections whose clients send no pings.
 func refresher(b *testing.B, c choice) (*process, error) {
 	address, ops := program.Address(b), program.Address(b)
 	flags := []string{

@@ -1,6 +1,6 @@
 // Package client keeps the tokens of one Agora call fresh, for Go programs such as recorders and agents. It
 // joins the service, gives each new bundle of tokens to the program, confirms the bundle, and reconnects
-// whenever the connection is lost. The example is a complete recorder.
+// whenever the connection is lost. The example in this package's documentation is a complete recorder.
 package client
 
 import (
@@ -173,7 +173,7 @@ func (c *Client) Leave() { nudge(c.leave) }
 func nudge(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
-	default: // the channel already holds a request
+	default: // the channel already holds a request, and one is enough
 	}
 }
 

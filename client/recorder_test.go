@@ -76,7 +76,7 @@ func TestRecorder(t *testing.T) {
 	node.Stop()
 }
 
-// TestExampleIsDocumented checks that docs/build/recorders.md contains the example.
+// TestExampleIsDocumented checks that docs/build/recorders.md contains the recorder of example_test.go.
 func TestExampleIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../docs/build/recorders.md")
 	if err != nil {

@@ -84,7 +84,7 @@ func (r *run) loop(ctx context.Context) error {
 			happened = r.machine.Leave
 		}
 		now := time.Now()
-		r.do(r.machine.CheckLate(now)) // if the connection is dropped here, its events that follow have no effect
+		r.do(r.machine.CheckLate(now)) // this may drop the connection: then the event `happened` has no effect if it is one of that connection
 		step := happened(now)
 		r.do(step)
 		if t := step.Apply; t != nil {

@@ -116,7 +116,7 @@ func (c *demoCommand) makeUp() *signer {
 	}
 	c.AppID, c.AppCertificate = randomID(), randomID()
 	if c.SessionSecret == "" {
-		c.SessionSecret = randomID() // otherwise the secret would be derived from the certificate, and a rotation would invalidate all resume keys
+		c.SessionSecret = randomID() // without its own value, the session secret would be derived from the certificate, and a rotation of the certificate would invalidate all resume keys
 	}
 	return newSigner(c.AppCertificate)
 }
@@ -130,7 +130,7 @@ func (c *demoCommand) ownPage() bool { return c.Auth == "jwt" }
 // page returns the demo page, and the stand-in for Agora's edge, through which the calls run. The stand-in is nil if
 // the calls run through Agora itself. The signer is nil unless the App Certificate was generated.
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
-	ttl := max(c.TokenTTL, time.Second) // the page needs a valid lifetime now; if this one is too short for the service, app.New refuses it later
+	ttl := max(c.TokenTTL, time.Second) // the page needs a valid lifetime now; if the configured one is too short for the service, app.New refuses it later
 	config := demo.Config{
 		AppID: c.AppID, Version: build.Info().Version, WarnBefore: agoraWarning,
 		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),

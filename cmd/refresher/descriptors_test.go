@@ -55,7 +55,7 @@ func TestDescriptorsAreKeptBack(t *testing.T) {
 
 	redis.Kill()
 	s.find(`"Redis cannot be reached`)
-	flood() // without a reserve, these clients would take the descriptors of the lost connections to Redis
+	flood() // if the node kept no descriptors in reserve, these clients would take those of the lost connections to Redis
 	works(t, nil, "health --ops-listen="+ops)
 	redis.Restart()
 	s.find(`"Redis is back`)

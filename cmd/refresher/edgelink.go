@@ -14,10 +14,10 @@ import (
 // edgeLink is the connection of a call to a stand-in for Agora's edge.
 type edgeLink struct {
 	client *edge.Client
-	events sync.WaitGroup // their reader
+	events sync.WaitGroup // the goroutine that reads the client's events
 }
 
-// dialEdge connects to the stand-in, and passes its events to the call.
+// dialEdge connects to the stand-in for Agora's edge, and passes its events to the call.
 func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error) {
 	c, err := edge.Dial(ctx, address)
 	if err != nil {
@@ -45,7 +45,7 @@ func (e *edgeLink) join(ctx context.Context, c *callCommand, t client.Tokens) er
 	})
 }
 
-// renew gives the new tokens to the stand-in.
+// renew gives the new tokens to the stand-in for Agora's edge.
 func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	return e.each("renewal", t, func(leg edge.Leg, token string) error {
 		_, err := e.client.Renew(ctx, leg, token)
@@ -53,7 +53,8 @@ func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	})
 }
 
-// leave ends the call. Without it, the stand-in would count the disconnect as a broken connection.
+// leave ends the call at the stand-in for Agora's edge, which would otherwise count the end of the connection as a
+// failure of the network.
 func (e *edgeLink) leave(ctx context.Context, t client.Tokens) error {
 	return e.each("leave", t, func(leg edge.Leg, _ string) error { return e.client.Leave(ctx, leg) })
 }

@@ -27,8 +27,8 @@ const operatorTimeout = 30 * time.Second
 
 const maxAnswer = 8 << 20
 
-// base returns the URL of the HTTP API, without a final slash. The flag may also have the URL of the service's
-// WebSocket.
+// base returns the URL of the HTTP API, without a final slash. The flag --url may also have the URL of the
+// service's WebSocket.
 func (o *operator) base() (string, error) {
 	u, err := url.Parse(o.URL)
 	if err == nil && (u.Scheme == "ws" || u.Scheme == "wss") {

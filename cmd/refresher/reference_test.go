@@ -54,7 +54,7 @@ func TestProjectFieldsAreDocumented(t *testing.T) {
 	}
 }
 
-// groups are the groups of flags, in the order of the page.
+// groups are the groups of flags, in the order of docs/build/reference.md.
 var groups = []string{
 	"Agora project", "Credentials", "Ports", "Tokens and renewals", "Sessions", "Redis", "Approval", "Events", "Limits", "Logs",
 }

@@ -140,7 +140,7 @@ func (c *showCommand) Run() error {
 type changeMade struct {
 	Pushed       bool            `json:"pushed"`
 	Node         string          `json:"node"`
-	Note         string          `json:"note"`         // for the operator, for example that the node has not acted yet
+	Note         string          `json:"note"`         // remark for the operator, for example that the session's node has not acted yet
 	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0 if unknown
 }
 

@@ -37,7 +37,7 @@ func (s *signer) file() string { return filepath.Join(s.folder, "certificates") 
 
 func (s *signer) close() error { return os.RemoveAll(s.folder) }
 
-// write replaces the file in one step, so that the service never reads half of it.
+// write replaces the file of certificates in one step, so that the service never reads half of it.
 func (s *signer) write(certificates []string) error {
 	next := s.file() + ".next"
 	err := os.WriteFile(next, []byte(strings.Join(certificates, "\n")+"\n"), 0o600)

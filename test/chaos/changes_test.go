@@ -35,7 +35,7 @@ func TestChangesOfPausedNode(t *testing.T) {
 		if unconfirmed {
 			left++
 		}
-		if left == 2 { // two such changes are enough, since each request waits up to a second for the paused owner
+		if left == 2 { // two changes for the paused node are enough, since each request waits up to a second for its answer
 			break
 		}
 	}

@@ -51,7 +51,7 @@ func TestClusterFailover(t *testing.T) {
 			cluster.AwaitFailover(master)
 			over := time.Now()
 			w.say("its replica is master")
-			w.fleet.Await(storeBack) // while one slot has no master, the cluster refuses all commands, so every node has noticed the failover
+			w.fleet.Await(storeBack) // until the replica took over, some hash slots had no master, and the cluster refused all commands: so every node of the service has noticed the failover
 			w.demandSoon(over)
 			w.calls.AwaitRenewals(mark, 2)
 			w.demandStoreUp(true)
@@ -61,8 +61,8 @@ func TestClusterFailover(t *testing.T) {
 	}
 }
 
-// soon is the longest time in which the nodes may find a new master. It equals the duration of a node's lease, so no
-// node counts as dead meanwhile.
+// soon is the longest time that the nodes of the service may take to find the new Redis master. It equals the
+// duration of a node's lease, so no node counts as dead meanwhile.
 const soon = 10 * time.Second
 
 // demandSoon fails the test if the nodes took longer than `soon` to find the new master after the end of a failover.

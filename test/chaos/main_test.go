@@ -10,7 +10,7 @@ import (
 	"refresher/test/nodetest"
 )
 
-// See the package's documentation for these settings.
+// The environment variables CHAOS_SECONDS and CHAOS_CALLS set length and callers: see the package's documentation.
 var (
 	length  time.Duration
 	callers int

@@ -83,8 +83,8 @@ func TestCertificateIsRotated(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// pausedTTL is the lifetime of the tokens. With it, clients notice within 6 s that their node
-// is silent: they ping every 2 s and wait 4 s for an answer.
+// pausedTTL is the lifetime of the tokens in TestPausedNode. With it, clients notice within 6 s
+// that their node is silent: they ping every 2 s and wait 4 s for an answer.
 const pausedTTL = 32 * time.Second
 
 // pastLease is longer than a node's lease, which is 10 s.

@@ -27,9 +27,9 @@ func TestRedisIsKilled(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// Redis is unreachable for longer than the nodes' leases last, and keeps its data. When the first node reaches Redis
-// again, all sessions of the other nodes look overdue there, and their leases look expired, although these nodes are
-// alive.
+// Redis is unreachable for longer than the nodes' leases last, and keeps its data. To the first node that reaches
+// Redis again, the sessions of all other nodes look overdue, and the leases of these nodes look expired, although
+// these nodes are alive.
 func TestRedisIsCutOff(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

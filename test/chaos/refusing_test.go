@@ -59,7 +59,7 @@ func ask(t *testing.T, n *nodetest.Node, method, path, body string) (status int,
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Close = true // an idle connection would outlive the test
+	request.Close = true // an idle connection would outlive the test, and its goroutines would count as leaked
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)

@@ -15,8 +15,9 @@ func secured(a *redistest.Authority, url string) []string {
 	return []string{"--redis-url=" + url, "--redis-ca-file=" + a.CAFile, "--redis-cert-file=" + certFile, "--redis-key-file=" + keyFile}
 }
 
-// Redis uses TLS, and closes connections that are idle for a second. A node is killed after a longer pause. All its
-// calls resume at once on the other node, which has to connect to Redis again to read their sessions.
+// Redis uses TLS, and closes connections that are idle for a second. A node is killed 3 s later, when Redis has
+// closed idle connections. All its calls resume at once on the other node, which has to connect to Redis again to
+// read their sessions.
 func TestRedisClosesIdleConnections(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)

@@ -42,7 +42,8 @@ const room = 100
 // lost.
 const pollFor = 30 * time.Second
 
-// startApp starts a driver with the client of a documentation page. The client connects to a service.
+// startApp starts a process with the client of a documentation page and its driver, which plays an app. The client
+// connects to the address `service`.
 func startApp(t *testing.T, run program.Command, service, uid string) *app {
 	t.Helper()
 	a := &app{
@@ -130,7 +131,8 @@ func (a *app) renews() {
 	}
 }
 
-// ended waits until the client reports the end of its session and its process exits. It checks the reason.
+// ended waits until the client reports the end of its session and its process exits. The reported reason must be
+// `want`.
 func (a *app) ended(want string) {
 	a.t.Helper()
 	if reason := receive(a, a.over, "end of the session"); reason != want {

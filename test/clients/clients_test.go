@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 // language is a programming language in which docs/build/clients shows a client that the test runs.
 type language struct {
 	page, fence  string // the page in docs/build/clients, and the language of the code block that has the client
-	client, main string // the file names of the client and the driver
+	client, main string // the file names of the client and of its driver, which plays an app
 	compile, run []string
 }
 
@@ -79,7 +79,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	cleo.ended("left")
 	node.Await(1, "session ended")
 
-	ana.refusals <- "3" // the SDK refuses its next token
+	ana.refusals <- "3" // Ana's SDK will refuse the next token, with the error code 3
 	node.Await(1, "client's SDK refused the tokens")
 	ana.renews()
 	if len(node.Logged(`"sdk_code":"3"`)) != 1 {
@@ -126,7 +126,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	ana.command("wake")
 	another.Await(1, "session resumed")
 
-	ana.command("expired") // the SDK reports that its token expired: the client gives it the newest token again
+	ana.command("expired") // Ana's SDK reports that its token expired: the client gives the SDK the newest token again
 	for action := ""; action != "rejoin"; {
 		action = receive(ana, ana.actions, "rejoin")
 	}

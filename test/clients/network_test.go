@@ -20,7 +20,7 @@ type network struct {
 	*redistest.Proxy
 	node      atomic.Pointer[nodetest.Node]
 	noUpgrade atomic.Bool   // if true, WebSocket handshakes are answered with 403, as some proxies do
-	connects  chan struct{} // has an element if a connection was opened since the last read
+	connects  chan struct{} // has an element if a connection was opened since the test last read from this channel
 }
 
 func newNetwork(t *testing.T, node *nodetest.Node) *network {

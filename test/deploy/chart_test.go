@@ -76,7 +76,7 @@ var kinds = map[string]func() metav1.Object{
 
 type rendered struct {
 	objects []metav1.Object
-	text    string // the objects, without the alerts and the dashboard
+	text    string // the YAML of the objects, without the alerts and the dashboard
 	notes   string
 }
 
@@ -103,7 +103,7 @@ func chart(t *testing.T, values string) rendered {
 				t.Fatalf("%s: %v\n%s", name, err, document)
 			}
 			if kind.Kind == "" {
-				continue // this part of the file has only comments
+				continue // this document of the YAML file has only comments, so it is no object
 			}
 			create := kinds[kind.APIVersion+" "+kind.Kind]
 			if create == nil {

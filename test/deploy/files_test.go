@@ -39,7 +39,8 @@ func TestJoinRate(t *testing.T) {
 	}
 }
 
-// The time to stop must be at least the drain window and 15 s. The drain window is 20 s in these files, and by default.
+// The time that a deployment gives a node to stop must be at least 15 s longer than the node's drain window, which is
+// 20 s in all of these files, and by default.
 func TestTimeToStop(t *testing.T) {
 	for path, setting := range map[string]string{
 		"deploy/compose.yaml": "\n  stop_grace_period: ", "deploy/systemd/refresher.service": "\nTimeoutStopSec=", "render.yaml": "maxShutdownDelaySeconds: ",
@@ -120,7 +121,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// The programs accept the configuration files that the Compose file mounts.
+// HAProxy and Prometheus accept the configuration files that the Compose file mounts for them.
 func TestComposeMounts(t *testing.T) {
 	rules, err := filepath.Abs("../../deploy/prometheus/refresher.rules.yml")
 	if err != nil {
@@ -207,7 +208,7 @@ func TestUnit(t *testing.T) {
 	if said := run(t, "systemd-analyze", "verify", unit); said != "" {
 		t.Error(said)
 	}
-	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=15", unit) // the threshold is 1.5 on systemd's scale of exposure from 0 to 10
+	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=15", unit) // 15 stands for 1.5 on systemd's scale of exposure from 0 to 10
 	for _, line := range []string{"Type=notify", "Restart=always", "StartLimitIntervalSec=0"} {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("the unit does not say %s", line)
@@ -215,7 +216,7 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-// Render generates the secrets, or asks the user for them, so the file has none.
+// The hosting platform Render generates the secrets, or asks the user for them, so its file render.yaml has none.
 func TestRender(t *testing.T) {
 	text := read(t, "../../render.yaml")
 	for _, want := range []string{

@@ -137,7 +137,7 @@ func inside(t *testing.T, dir string, args ...string) *exec.Cmd {
 		t.Fatal("an empty root wants root: run the tests of test/deploy as root, as a container's build does")
 	}
 	cmd := exec.CommandContext(t.Context(), "/refresher", args...)
-	cmd.Path, cmd.Err, cmd.Dir = "/refresher", nil, "/" // exec looks for the program inside the new root
+	cmd.Path, cmd.Err, cmd.Dir = "/refresher", nil, "/" // exec.Command would look for the program in the test's own root, but Linux looks for it in the new one
 	cmd.Env = []string{
 		"AGORA_APP_ID=970CA35de60c44645bbae8a215061b33", "AGORA_APP_CERTIFICATE=5CFd2fd1755d40ecb72977518be15d3b",
 		"REFRESHER_JWT_SECRET=what signs credentials, 32 bytes or more", "REFRESHER_DRAIN_WINDOW=0s",

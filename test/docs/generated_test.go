@@ -138,7 +138,7 @@ func TestCloseCodesAreGenerated(t *testing.T) {
 		Error protocol.AfterClose `json:"error"`
 		Ended protocol.AfterClose `json:"ended"`
 	}
-	codes := []protocol.CloseCode{1005, 1015, 3000, 4321, 4999} // the protocol does not define these codes
+	codes := []protocol.CloseCode{1005, 1015, 3000, 4321, 4999} // test cases with codes that the protocol does not define
 	for _, c := range protocol.CloseCodes() {
 		codes = append(codes, c.Code)
 	}
@@ -162,7 +162,7 @@ func commas[S ~string](all []S) string {
 // TestMessageTablesAreGenerated generates the table of each message in protocol.md from asyncapi.yaml. It stands below
 // the tests that write into asyncapi.yaml, since it must run after them.
 func TestMessageTablesAreGenerated(t *testing.T) {
-	described := map[string]bool{"token-privilege-did-expire": true} // the table of will-expire also documents this message
+	described := map[string]bool{"token-privilege-did-expire": true} // it has no table of its own: that of token-privilege-will-expire documents it, too
 	for heading := range sections(readFile(t, "docs/build/protocol.md")) {
 		if strings.HasPrefix(heading, "`") {
 			described[strings.Trim(strings.Split(heading, ",")[0], "`")] = true

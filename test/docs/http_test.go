@@ -14,7 +14,7 @@ import (
 type operation struct {
 	path, method string
 	pointer      string
-	item         object // the part of the document about this path
+	item         object // the part of openapi.yaml about the request's path
 	spec         object
 }
 

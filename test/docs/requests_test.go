@@ -83,7 +83,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	p.classic()
 	p.malformedQueries()
 	session, key := p.sessions()
-	p.node = startNode(t, "") // another node, since the examples revoke the access of users
+	p.node = startNode(t, "") // a new node: the examples revoke the access of users, and the first node is still needed below
 	p.examples()
 	p.operators()
 	p.refusals(session, key)

@@ -270,7 +270,7 @@ func (p *play) outgoing(text string) string {
 		m["auth"] = os.Expand(auth, func(name string) string { return p.shell[name] })
 	}
 	if ttl, ok := m["ttl"].(json.Number); ok && len(ttl) == 2 {
-		delete(m, "ttl") // the settings above the transcript set a shorter ttl
+		delete(m, "ttl") // the node's settings, from above the transcript, have a ttl of seconds instead
 	}
 	return asJSON(m)
 }
@@ -279,7 +279,7 @@ func (p *play) compare(text string, said any) error {
 	p.t.Helper()
 	written := parse([]byte(text)).(object)
 	if kind, ok := written["type"].(string); ok {
-		legible := parse([]byte(strings.ReplaceAll(text, "…", "_"))) // the schemas refuse the "…" of shortened values
+		legible := parse([]byte(strings.ReplaceAll(text, "…", "_"))) // the schemas refuse the "…" of values that the transcript shortens
 		if err := asyncAPI().check("/components/messages/"+kind+"/payload", legible); err != nil {
 			p.t.Errorf("asyncapi.yaml refuses %s: %v", text, err)
 		}

@@ -86,7 +86,7 @@ func TestPanels(t *testing.T) {
 		}
 		for _, target := range p.Targets {
 			narrowed := `job=~"$job",instance=~"$node"`
-			if strings.Contains(target.Expr, "job:") { // a rule records this series for each service, without nodes
+			if strings.Contains(target.Expr, "job:") { // a recording rule computes this series for each service, so it cannot be narrowed to nodes
 				narrowed = `{job=~"$job"}`
 			}
 			if !strings.Contains(target.Expr, narrowed) {

@@ -139,7 +139,7 @@ func (p *prometheus) get(path string, values url.Values, data any) error {
 	if err != nil {
 		return err
 	}
-	request.Close = true // an idle connection would outlive the test
+	request.Close = true // an idle connection would outlive the test, and its goroutines would count as leaked
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err

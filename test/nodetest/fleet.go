@@ -32,7 +32,7 @@ func (f Fleet) Transport(reached func(*Node)) *http.Transport {
 		failed := []error{errors.New("no node takes connections")}
 		for _, i := range rand.Perm(len(f)) { //nolint:gosec // to spread the calls, not to be unpredictable.
 			if f[i].Paused() {
-				continue // the system would accept the connection for a paused node, and the call would wait for an answer
+				continue // skipped: the system would accept a connection for the paused process, and the call would wait for an answer
 			}
 			conn, err := new(net.Dialer).DialContext(ctx, network, f[i].address)
 			if err == nil {

@@ -41,7 +41,7 @@ func (n *Node) Get(path string) (status int, text string) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	request.Close = true // an idle connection would outlive the test
+	request.Close = true // an idle connection would outlive the test, and its goroutines would count as leaked
 	client := &http.Client{Timeout: Patience}
 	response, err := client.Do(request)
 	if err != nil {

@@ -29,7 +29,7 @@ type Node struct {
 	name      string
 	address   string
 	flags     []string
-	env       []string // variables that are added to the environment of the method `project`
+	env       []string // variables that are added to those that the method `project` returns
 	log       program.Journal
 	artifacts string
 

@@ -84,7 +84,7 @@ func (n *node) ask(t *testing.T, request map[string]any, into any) {
 	}
 }
 
-// reading is what one of the two implementations reads in a token.
+// reading is what internal/agora, or Agora's Node packages, read in a token.
 type reading struct {
 	AppID    string
 	IssuedAt session.UnixSec
@@ -94,9 +94,9 @@ type reading struct {
 }
 
 type service struct {
-	Type          uint16                     // 0 in a token of 006, which does not name the service
+	Type          uint16                     // 0 in a token of version 006, which does not name the service
 	Privileges    map[uint16]session.UnixSec // the expiry of each privilege
-	Channel, User string                     // empty in a token of 006, which has only checksums of the names
+	Channel, User string                     // empty in a token of version 006, which has only checksums of the names
 }
 
 // sample describes a random token: what to build it from, and what must be read in it.
@@ -104,7 +104,7 @@ type sample struct {
 	kind     string // one of the kinds in oracle.js, or "007 stream", which oracle.js cannot build
 	identity session.Identity
 	lifetime session.UnixSec
-	services []service // the expiries of their privileges are not set yet
+	services []service // the method reads sets the expiries of their privileges
 }
 
 var kinds = []string{"007 rtc", "007 rtm", "007 rtc rtm", "007 stream", "007 chat", "007 chat app", "006 rtc", "006 rtm"}
@@ -289,7 +289,7 @@ func TestTokens(t *testing.T) {
 		issuedAt := session.UnixSec(1 + r.Int64N(1<<32-2*86400))
 		text := s.mint(t, issuedAt)
 		ours := s.weRead(t, text)
-		want := s.reads(issuedAt, issuedAt+s.lifetime, ours.Salt) // the salt is random
+		want := s.reads(issuedAt, issuedAt+s.lifetime, ours.Salt) // the salt is random, so any value is accepted
 		if diff := gocmp.Diff([]reading{want, want}, []reading{ours, s.nodeReads(t, n, text)}); diff != "" {
 			t.Fatalf("we built %+v; (-want +[ours, Node's]):\n%s", s, diff)
 		}

@@ -12,8 +12,8 @@ import (
 const Loopback = "127.0.0.1"
 
 // These constants are the range of Port. It is below the ports that Linux assigns by itself, 32768 and up, and above
-// those of redistest and its cluster buses. So no other program takes the port of a program that is restarted and needs
-// its old port again.
+// the ports of package redistest and of its cluster buses. So no other program takes the port of a program that is
+// restarted and needs its old port again.
 const (
 	firstPort = 30_000
 	endPort   = 32_768

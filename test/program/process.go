@@ -71,7 +71,7 @@ func Start(log *Journal, c Command) (*Process, error) {
 		}
 		started <- nil
 		log.copy(output)
-		_ = cmd.Wait() // the error of Wait only repeats the state
+		_ = cmd.Wait() // the error of Wait only repeats cmd.ProcessState
 		p.state = cmd.ProcessState
 	}()
 	if err := <-started; err != nil {

@@ -64,7 +64,7 @@ func TestCalls(t *testing.T) {
 		// tells the call to connect elsewhere.
 		dials := p.dials.Load()
 		nodes[0].Stop()
-		held.AwaitRenewals(held.Mark(), 1) // by then, the other node has renewed all calls
+		held.AwaitRenewals(held.Mark(), 1) // when each call has been renewed once more, all of them are on the other node
 		dials = p.dials.Load() - dials
 		if b := nodes[1].Metric(name); b != callers {
 			t.Errorf("the node that is left has %v calls; want %d", b, callers)
@@ -124,7 +124,7 @@ func TestDrainFirst(t *testing.T) {
 
 // An idle call sends only heartbeats between its renewals. It must survive if the proxy's time-out is longer than the
 // interval of heartbeats. Both are scaled down: the heartbeat from 50 s to 1 s, and the time-out from the 150 s of the
-// files to 3 s.
+// shipped proxy files to 3 s.
 func TestIdle(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 1, "--heartbeat=1s")

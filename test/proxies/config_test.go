@@ -64,8 +64,8 @@ func TestOperationsPortIsNotExposed(t *testing.T) {
 	}
 }
 
-// A comment in the file has lines for another health check, by readiness. They must be valid in place of the lines for
-// /ping.
+// A comment in HAProxy's file has lines for another health check, which asks for a node's readiness. These lines must
+// be valid in place of the lines that ask for /ping.
 func TestReadinessCheckIsValid(t *testing.T) {
 	t.Parallel()
 	p := prepare(
@@ -124,7 +124,8 @@ func TestUnixSocketUnderAPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	// The workers of nginx may run as another user than the test, so other users must be able to open the folder.
+	// The workers of nginx may run as another user than the test, so other users must be able to open the folder of
+	// the Unix socket.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,8 @@ func TestHTTP(t *testing.T) {
 		}{
 			{"GET", "/ping", "", 200, `"pong"`},
 			{"GET", "/rtc/c/publisher/uid/1/?expiry=3600&credential=" + secret, "", 200, `"rtcToken":"007`},
-			// The proxy must pass an encoded path on unchanged: then the encoded part is one channel, which the node refuses.
+			// The proxy must pass an encoded path on unchanged. Then a%2Fb%20c is one channel name, which the node
+			// refuses because of its slash.
 			{"GET", "/rtc/a%2Fb%20c/publisher/uid/1/", "", 400, `"error"`},
 			{"POST", "/getToken", getToken, 200, `"token":"007`},
 			{"GET", "/metrics", "", 404, ""},
@@ -61,7 +62,7 @@ func TestHTTP(t *testing.T) {
 		if status := p.statusOf("127.0.0.2", "/with/"+secret+"/rtm/gone/?credential="+secret); status != 502 && status != 503 {
 			t.Errorf("without nodes: %d; want 502 or 503", status)
 		}
-		// The log line may come after the answer.
+		// The proxy may write the log line after it has answered, so the test waits for the line.
 		err := p.log.Await(0, p.process.Done(), nodetest.Patience, func(l program.Line) bool {
 			return strings.Contains(l.Text, "/rtm/gone/") && !strings.Contains(l.Text, " [error] ") && !strings.Contains(l.Text, "http.log.error")
 		})

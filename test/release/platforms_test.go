@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// The command passes the type check for the systems for which no other test compiles it. To compile it for them would
-// take minutes, since the standard library would be compiled too. No file of the module is for one processor
-// architecture only, so one architecture for each system is enough.
+// The refresher command passes the type check for the operating systems for which no other test compiles it. To
+// compile it for them would take minutes, since the standard library would be compiled too. No file of the module is
+// for one processor architecture only, so one architecture for each system is enough.
 func TestPlatforms(t *testing.T) {
 	t.Parallel()
 	for _, system := range []string{"darwin", "windows"} {

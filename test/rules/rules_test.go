@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Each alert has a test in which it fires, for each of its windows, and a test in which it does not fire.
+// Each alert has a test in which it fires, one for each time window that it has a rule for, and a test in which it
+// does not fire.
 func TestEachAlertIsTested(t *testing.T) {
 	t.Parallel()
 	fires, silent := make(map[string]bool), make(map[string]bool)
@@ -84,13 +85,14 @@ func TestEachAlertHasItsRunbook(t *testing.T) {
 	}
 }
 
-// Each metric in the rules is one that a node has. The rules' own tests show whether the labels are right.
+// Each metric in the alert rules is one that a node has. The tests that promtool runs show whether the labels in the
+// rules are right.
 func TestMetricsExist(t *testing.T) {
 	t.Parallel()
-	metrics := read(t, root+"/docs/operate/metrics.md") // this table is generated from the code
+	metrics := read(t, root+"/docs/operate/metrics.md") // this page's table of metrics is generated from the code
 	for _, name := range regexp.MustCompile(`[:\w]*\brefresher_\w+`).FindAllString(read(t, folder+"/refresher.rules.yml"), -1) {
 		if strings.Contains(name, ":") {
-			continue // a rule records this series, so no node has it
+			continue // Prometheus computes this series by a recording rule, so no node has it
 		}
 		name = strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count")
 		if !strings.Contains(metrics, "`"+name+"`") {

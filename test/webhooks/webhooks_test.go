@@ -61,7 +61,8 @@ var receivers = map[string]func(t *testing.T, secret string) string{
 		t.Cleanup(server.Close)
 		return server.URL
 	},
-	// The module of the Go library also has the source of the Python library, so the test need not download that.
+	// The module of the Go library also has the source of the Python library, so the test need not download the
+	// Python library.
 	"Python": func(t *testing.T, secret string) string {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/standard-webhooks/standard-webhooks/libraries").Output()
 		if err != nil {

@@ -72,7 +72,8 @@ func (c *command) run(ctx context.Context, out io.Writer) error {
 	return verdict(r)
 }
 
-// verdict returns an error if a call lost its tokens or never had any, if a seq fell, or if the service refused a call.
+// verdict returns an error if a call lost its tokens or never had any, if the number of a call's newest tokens (seq)
+// fell, or if the service refused a call.
 func verdict(r generator.Report) error {
 	switch {
 	case r.RanOut > 0:

@@ -32,7 +32,7 @@ type Config struct {
 	// WarnBefore is how long before the expiry of a token Edge or Agora warns the client.
 	WarnBefore time.Duration
 
-	// WithoutPage leaves only the browser library and the edge, for a page that another server serves.
+	// WithoutPage leaves only the browser library and the simulated edge, for a page that another server serves.
 	WithoutPage bool
 	// Real makes the page use Agora's own SDK, from Agora's servers. The calls then run through Agora, and not through
 	// Edge.

@@ -104,7 +104,7 @@ func TestNothingElseIsServed(t *testing.T) {
 	}
 }
 
-// The configuration says which of the page, the library and the edge are served.
+// The configuration says which of the page, the browser library and the simulated edge are served.
 func TestParts(t *testing.T) {
 	for name, c := range map[string]struct {
 		demo                *Demo

@@ -60,7 +60,7 @@ type frames struct {
 	writeBy time.Time // deadline of writes; zero means that there is none
 }
 
-// Read implements net.Conn. A binary frame is read as an empty line, which the edge
+// Read implements net.Conn. A binary frame is read as an empty line, which the simulated edge
 // answers as malformed.
 func (f *frames) Read(p []byte) (int, error) {
 	if len(f.unread) == 0 {

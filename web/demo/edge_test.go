@@ -98,7 +98,7 @@ func TestEdgeAdmitsByTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page.say(string(renewed) + "\n") // the newline does not begin a second line
+	page.say(string(renewed) + "\n") // a newline at the end of a text frame does not begin a second line
 	if got := page.hear(); got["ok"] != true || got["id"] != 2.0 {
 		t.Errorf("renewed: %v", got)
 	}

@@ -107,7 +107,7 @@ func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 	}
 	fingerprint, err := d.config.Sign(d.ctx, []string{next, old})
 	if err != nil {
-		_ = d.config.Edge.SetCertificates(old, "") // no error: the edge has accepted this certificate before
+		_ = d.config.Edge.SetCertificates(old, "") // no error: the simulated edge has accepted this certificate before
 		outcome <- started{err: err}
 		return old
 	}
@@ -118,7 +118,7 @@ func (d *Demo) replace(old string, outcome chan<- started) (signs string) {
 	d.config.Logger.Info("the certificate was replaced", "fingerprint", fingerprint, "old_refused_at", refusedAt.Unix())
 	outcome <- started{fingerprint: fingerprint, refusedAt: refusedAt}
 	if elapse(d.ctx, time.Until(refusedAt)) {
-		_ = d.config.Edge.SetCertificates(next, "") // no error: the edge has accepted this certificate above
+		_ = d.config.Edge.SetCertificates(next, "") // no error: the simulated edge has accepted this certificate above
 		d.config.Logger.Info("the old certificate is refused from now on")
 	}
 	return next

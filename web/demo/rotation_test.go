@@ -64,7 +64,7 @@ func (d *Demo) replaceNow(t *testing.T) (*httptest.ResponseRecorder, begun) {
 	return w, b
 }
 
-// admits reports whether the edge admits a client with a token of this certificate.
+// admits reports whether the simulated edge admits a client with a token of this certificate.
 func (d *Demo) admits(t *testing.T, certificate string) bool {
 	t.Helper()
 	call, err := d.config.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "room", User: "7", Token: token(t, certificate, time.Minute)})

@@ -40,7 +40,7 @@ type call struct {
 	joined    bool      // whether the call has joined on this connection
 	lostAt    time.Time // when the last connection with a session was lost; zero if that never happened
 	headStart time.Duration
-	pushed    uint64          // highest seq that the call has received
+	pushed    uint64          // highest number of a bundle (seq) that the call has received
 	taking    *client.Message // bundle that the SDK will have accepted at takeAt; nil if there is none
 	takeAt    time.Time
 	first     *client.Message // bundle that the call uses already, although the SDK has not accepted it yet

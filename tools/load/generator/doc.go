@@ -1,6 +1,6 @@
 // Package generator simulates many calls against a service. For each call it checks that its
-// tokens never expire and that seq never decreases, and it measures how much lifetime the old
-// tokens had left at each renewal.
+// tokens never expire and that their number in the session (seq) never decreases, and it
+// measures how much lifetime the old tokens had left at each renewal.
 //
 // A call is one goroutine, one connection and a buffer of 64 bytes that grows for larger messages:
 // 6 KB of heap and stack while it waits. It has no SDK: it uses its first tokens at once, and each later bundle after

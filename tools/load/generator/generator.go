@@ -138,7 +138,7 @@ func (g *Generator) report(began time.Time) Report {
 		switch left, holds := begun[i].left(now); {
 		case holds && left > 0:
 			r.Holding++
-		case holds: // the tokens have expired before the call was back
+		case holds: // the tokens have expired, and the call has not got new ones yet
 			r.RanOut++
 			r.LostSeconds -= left.Seconds()
 		case begun[i].without(now):

@@ -98,8 +98,8 @@ type Setting struct {
 	TokenTTL    float64 `json:"token_ttl_seconds"`
 	MemoryLimit float64 `json:"gomemlimit_bytes"`
 	DrainWindow float64 `json:"drain_window_seconds"`
-	Heartbeat   float64 `json:"heartbeat_seconds"`    // the requested value
-	RenewBefore float64 `json:"renew_before_seconds"` // as requested; 0 means the default of the service
+	Heartbeat   float64 `json:"heartbeat_seconds"`    // of the input: the plan recommends no other one
+	RenewBefore float64 `json:"renew_before_seconds"` // of the input, too; 0 means the default of the service
 }
 
 // planner has the intermediate results of Make.
@@ -166,8 +166,8 @@ func (p *planner) unleft(ttl float64) float64 {
 }
 
 // renewalRate returns how many renewals one session has in a second, as the mean over the jitter: the mean of 1/(ttl −
-// headStart − j) for j from 0 to half the head start. Expiries are rounded down to whole seconds, so tokens live half a
-// second less on average.
+// headStart − j) for j from 0 to half the head start, which is the time from a renewal until the old tokens expire.
+// Expiries are rounded down to whole seconds, so tokens live half a second less on average.
 func renewalRate(ttl, headStart float64) float64 {
 	most, jitter := ttl-0.5-headStart, headStart/2
 	if jitter == 0 {
@@ -233,8 +233,9 @@ func (p *planner) gentle(nodes int) float64 {
 }
 
 // storm computes how clients reconnect to a number of nodes at once. Each node first admits as many clients at once as
-// its --join-rate allows in a second, and then that many in each second. The clients whose renewal was due have the
-// least time, since their tokens expire after the head start.
+// its --join-rate allows in a second, and then that many in each second. The clients whose renewal was due when the
+// storm began have the least time: their tokens expire one head start later (the time from a renewal until the old
+// tokens expire).
 func (p *planner) storm(clients float64, nodes int) Storm {
 	rate := p.joinRate * float64(nodes)
 	seconds := math.Max(client.MinBackoff.Seconds(), clients/rate-1)
@@ -256,8 +257,8 @@ func (p *planner) drainWindow(out *Plan) float64 {
 }
 
 // lifetime returns the recommended lifetime of tokens: the requested one, or a longer one if needed, so that the head
-// start is longer than two storms and the time until a client notices that the machine of its node has failed without
-// closing connections.
+// start (the time from a renewal until the old tokens expire) is longer than two storms, and longer than the time
+// until a client notices that the machine of its node has failed without closing connections.
 func (p *planner) lifetime(out *Plan) float64 {
 	policy := session.Policy{RenewBefore: p.in.RenewBefore}
 	for _, minutes := range []int{0, 2, 5, 10, 20, 30, 60} {
@@ -271,7 +272,8 @@ func (p *planner) lifetime(out *Plan) float64 {
 }
 
 // unnoticed returns the seconds until the last client notices that the machine of its node has failed without closing
-// connections: one heartbeat, and the timeout for the answer to it. Both depend on the head start.
+// connections: one heartbeat interval, and the timeout for the answer to a heartbeat. Both depend on the head start,
+// the time from a renewal until the old tokens expire.
 func (p *planner) unnoticed(headStart float64) float64 {
 	heartbeat := protocol.Heartbeat(p.in.Heartbeat, time.Duration(headStart*float64(time.Second)))
 	return (heartbeat + client.Patience(heartbeat)).Seconds()

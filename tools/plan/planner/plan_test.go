@@ -171,8 +171,8 @@ func TestSettingsAreThoseOfThePlan(t *testing.T) {
 	}
 }
 
-// The recommended lifetime is the requested one if its head start is long enough for a storm, and for clients to notice
-// that a machine has failed.
+// The recommended lifetime is the requested one if its head start (the time from a renewal until the old tokens expire)
+// is long enough for a reconnect storm, and for clients to notice that a machine has failed.
 func TestRecommendedLifetime(t *testing.T) {
 	for _, c := range []struct {
 		ttl  time.Duration

@@ -25,7 +25,7 @@ type Scenario struct {
 	Sessions int
 	Nodes    int
 	TTL      time.Duration
-	// RenewBefore is the head start of the policy; 0 means the default.
+	// RenewBefore is how long before their expiry tokens are renewed; 0 means the default.
 	RenewBefore time.Duration
 	// StartOver is the time in which the calls begin, evenly.
 	StartOver time.Duration
@@ -349,7 +349,7 @@ func (w *world) balance(now time.Duration) (node int, ok bool) {
 	return node, true
 }
 
-// back records that a client has reconnected.
+// back records that a client has reconnected, and when.
 func (w *world) back(c *caller, now time.Duration) {
 	o := &w.outcome
 	left := w.left(c, now)

@@ -28,7 +28,7 @@ type state int
 
 const (
 	inCall  state = iota
-	dropped       // the edge has ended the call because its token expired
+	dropped       // the simulated edge has ended the call because its token expired
 	left
 )
 
@@ -163,8 +163,8 @@ func (c *Call) arm(now time.Time) {
 	}
 }
 
-// tick runs when the timer fires. It locks edge.mu itself. If a renewal or the end of the call came before, it does
-// nothing.
+// tick runs when the timer fires. It locks edge.mu itself. If the token was renewed or the call ended while it
+// waited for the lock, tick drops nothing.
 func (c *Call) tick() {
 	c.edge.mu.Lock()
 	defer c.edge.unlock()

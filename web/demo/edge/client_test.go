@@ -93,7 +93,7 @@ func TestClientErrors(t *testing.T) {
 		near, far := net.Pipe()
 		client := NewClient(far)
 		go func() {
-			_, _ = io.Copy(io.Discard, near) // the edge never answers
+			_, _ = io.Copy(io.Discard, near) // the simulated edge reads the requests but never answers
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -1,6 +1,6 @@
 package edge
 
-// Event is an event that the edge sends to a client. Its JSON is a line of the line protocol.
+// Event is an event that the simulated edge sends to a client. Its JSON is a line of the line protocol.
 type Event struct {
 	Name   string `json:"event"`
 	Leg    Leg    `json:"leg"`

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// known has the codes with which the edge may refuse a token here.
+// known has the codes with which the simulated edge may refuse a token in these tests.
 var known = map[int]bool{CodeInvalidAppID: true, CodeInvalidToken: true}
 
-// FuzzToken verifies arbitrary tokens: none may cause a panic, and no 006 token but the vectors may be admitted.
+// FuzzToken verifies arbitrary tokens: none may cause a panic, and no token of version 006 may be admitted but
+// Agora's test vectors.
 func FuzzToken(f *testing.F) {
 	honest := map[string]bool{}
 	for _, v := range readVectors(f) {

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// This is a token builder for tests only. It shares no code with the parser of this package, so that one mistake cannot
-// be in both. Tokens of Agora's own tests check the parser, too.
+// This file has a token builder for tests only. It shares no code with the parser of this package, so that one mistake
+// cannot be in both. Tokens of Agora's own tests check the parser, too.
 
 const (
 	testApp    = "970CA35de60c44645bbae8a215061b33"

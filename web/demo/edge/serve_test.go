@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// connect returns the client's end of a connection that the edge serves. The function `end` closes it, and waits until
-// the edge has closed its own end.
+// connect returns the client's end of a connection that the simulated edge serves. The function `end` closes the
+// client's end, and waits until the edge has closed its own.
 func connect(t *testing.T, e *Edge) (nc net.Conn, end func()) {
 	t.Helper()
 	near, far := net.Pipe()

@@ -25,8 +25,8 @@ type service007 struct {
 	names      []string          // further fields, which depend on the service, such as channel and uid, or user id
 }
 
-// These are the types of services. The edge serves three of them. It parses the others only to skip them, since one
-// token may have several services.
+// These are the types of services. The simulated edge serves three of them. It parses the others only to skip them,
+// since one token may have several services.
 const (
 	serviceRTC       = 1
 	serviceRTM       = 2

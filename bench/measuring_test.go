@@ -81,7 +81,7 @@ func (m *measuring) use(do func() error) (usage, error) {
 	}, nil
 }
 
-// used returns what was used since the server started.
+// used returns what the server, its clients and Redis have used since the server started.
 func (m *measuring) used() usage {
 	u := usage{
 		seconds: time.Since(processBegan).Seconds(), cpu: float64(m.process.cpu().Nanoseconds()) / 1000,

@@ -72,7 +72,8 @@ func (p *process) request(begin string) (rest string, err error) {
 	return p.await(from, begin)
 }
 
-// child returns a starter for a server in this test binary, whose first line begins with `first`.
+// child returns a starter for a server that this test binary runs in a child process. The first line that the server
+// prints begins with `first`.
 func child(name, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		c.Name = name
@@ -87,7 +88,8 @@ func child(name, first string) starter {
 // errMissing means that a program is not installed. The table then has no row for the server.
 var errMissing = errors.New("left out")
 
-// node returns a starter for a script in the folder "node", whose first line begins with `first`.
+// node returns a starter for a Node script in the folder "node". The first line that the script prints begins with
+// `first`.
 func node(script, first string) starter {
 	return func(b *testing.B, c choice) (*process, error) {
 		if _, err := os.Stat("node/node_modules"); err != nil {

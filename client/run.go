@@ -152,7 +152,8 @@ func outcome(e *machine.End) error {
 	}
 }
 
-// do carries out a step of the machine, except the fields Apply and End, which the method loop carries out.
+// do carries out a step that the state machine has returned, except the fields Apply and End, which the method loop
+// carries out.
 func (r *run) do(s machine.Step) {
 	conn := r.conn
 	if s.Drop && conn != nil {

@@ -97,7 +97,8 @@ func (s *projectSettings) project(name nameOf) (project.Project, error) {
 	}, nil
 }
 
-// yamlLine matches the line number in an error of the YAML library. The rest of that error may quote the file.
+// yamlLine matches the line number in an error of the YAML library. The rest of that error is not shown, since it may
+// quote the projects file, which may contain secrets.
 var yamlLine = regexp.MustCompile(`line [0-9]+`)
 
 func parseProjects(text []byte) ([]projectSettings, error) {
@@ -177,7 +178,7 @@ func checkFields(place string, object *yaml.Node, fields []string) error {
 	return nil
 }
 
-// kindOf describes a YAML node for an error, without its text.
+// kindOf describes a YAML node for an error, without the node's text, which may be a secret.
 func kindOf(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:

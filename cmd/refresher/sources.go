@@ -36,7 +36,8 @@ var (
 	dashedNames = regexp.MustCompile(`^--[a-z0-9-]+(?:(?: and |, )--[a-z0-9-]+)*`)
 	plainNames  = regexp.MustCompile(`^([a-z0-9-]+(?:, [a-z0-9-]+)*): `)
 	oneName     = regexp.MustCompile(`(--)?[a-z0-9-]{2,}`)
-	// kongVariable matches the part of a kong error that names a variable. It contains the value, which may be secret.
+	// kongVariable matches the part of a kong error that names a variable. This part also contains the variable's
+	// value, which may be secret.
 	kongVariable = regexp.MustCompile(`(?s) \(from envar [A-Z0-9_]+=".*"\)$`)
 )
 

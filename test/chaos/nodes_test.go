@@ -46,8 +46,9 @@ func TestRollingRestart(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// The App Certificate is rotated while a node is killed and Redis is down. Within the certificate spread all calls have
-// tokens of the new certificate, so none is dropped when Agora no longer accepts the old one.
+// The App Certificate is rotated while a node is killed and Redis is down. Within --certificate-spread, the time in
+// which the nodes renew all sessions after a rotation, all calls have tokens of the new certificate, so none is dropped
+// when Agora no longer accepts the old one.
 func TestCertificateIsRotated(t *testing.T) {
 	t.Parallel()
 	const next = "0123456789abcdef0123456789ABCDEF"

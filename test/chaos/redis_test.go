@@ -50,8 +50,8 @@ func TestRedisIsCutOff(t *testing.T) {
 	w.verdict(on(redis))
 }
 
-// A node dies while Redis is down, so no other node can read its sessions. Its calls continue on other nodes by their
-// resume keys alone.
+// A node dies while Redis is down, so no other node can read its sessions. Its calls continue on other nodes, which
+// accept a client's resume key without the stored session.
 func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -106,7 +106,7 @@ func TestSlowRedis(t *testing.T) {
 	}
 	w.say("%.0f of %.0f pushes were written within 100 ms of their due time", within, all)
 	// A push that waited for Redis would be late. On a busy machine a few pushes are late for other reasons, so the
-	// test tolerates these.
+	// test tolerates one late push in twenty.
 	if all == 0 || within < 0.95*all {
 		t.Errorf("%.0f of %.0f pushes were written within 100 ms of their due time; want 95%%", within, all)
 	}

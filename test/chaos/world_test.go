@@ -80,8 +80,8 @@ func (w *world) awaitStore(what string, heal func()) {
 	w.calls.AwaitRenewals(back, 1)
 }
 
-// verdict fails the test if Redis does not have every session, a call was interrupted, or a node logs an error or does
-// not stop.
+// verdict fails the test unless Redis has every session, no call was interrupted, and every node stops without having
+// logged an error.
 func (w *world) verdict(server func(key string) *redistest.Server) {
 	w.t.Helper()
 	w.demandStored(server)

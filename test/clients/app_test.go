@@ -21,15 +21,16 @@ import (
 // secret is the key that signs the users' credentials.
 const secret = "REFRESHER_JWT_SECRET=0123456789abcdef0123456789abcdef"
 
-// app is one client in a process of its own. The client's driver requests credentials, the SDK's answers and the user's
-// commands from the test over HTTP. So the test plays the back end, Agora's SDK and the user.
+// app is one client in a process of its own, with a driver, which is the program around the client. The driver requests
+// credentials, the SDK's answers and the user's commands from the test over HTTP. So the test plays the back end,
+// Agora's SDK and the user.
 type app struct {
 	t        *testing.T
 	uid      string
 	log      program.Journal
 	process  *program.Process
 	actions  chan string // the action of each bundle that the SDK has received: "join", "renew" or "rejoin"
-	refusals chan string // the SDK refuses its next tokens with these codes
+	refusals chan string // error codes with which the SDK refuses the next bundles, one code for each
 	commands chan string // commands for the driver, such as "leave"; the channel is closed when the session has ended
 	over     chan string
 }

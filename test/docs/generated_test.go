@@ -160,7 +160,7 @@ func commas[S ~string](all []S) string {
 }
 
 // TestMessageTablesAreGenerated generates the table of each message in protocol.md from asyncapi.yaml. It stands below
-// the tests that write into asyncapi.yaml, since it must run after them.
+// the tests that write into asyncapi.yaml: tests run in their order in the file, and it must run after those.
 func TestMessageTablesAreGenerated(t *testing.T) {
 	described := map[string]bool{"token-privilege-did-expire": true} // it has no table of its own: that of token-privilege-will-expire documents it, too
 	for heading := range sections(readFile(t, "docs/build/protocol.md")) {

@@ -60,7 +60,7 @@ func find(method, path string) (operation, map[string]string) {
 	return operation{}, nil
 }
 
-// valid returns the schemas' error for a request, or nil if openapi.yaml allows the request.
+// valid returns the error of the schemas of openapi.yaml for a request, or nil if they allow it.
 func (o operation) valid(args map[string]string, query url.Values, body string) error {
 	for i, p := range anyList(o.item["parameters"]) {
 		pointer := "/paths/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(o.path) + "/parameters/" + strconv.Itoa(i)

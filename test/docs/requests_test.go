@@ -21,7 +21,7 @@ type player struct {
 }
 
 // play sends a request, and fails the test unless the answer has the given status. The service must refuse the request
-// exactly if the schema refuses it.
+// if, and only if, the schemas of openapi.yaml refuse it.
 func (p *player) play(status int, method, path, body, auth string) object {
 	p.t.Helper()
 	r, refused := p.send(status, method, path, body, auth)
@@ -35,7 +35,7 @@ func (p *player) play(status int, method, path, body, auth string) object {
 }
 
 // send sends a request, and fails the test unless the answer has the given status. It returns the answer, and the
-// schema's error.
+// error of the schemas of openapi.yaml if they refuse the request.
 func (p *player) send(status int, method, path, body, auth string) (r reply, refused error) {
 	p.t.Helper()
 	address, err := url.Parse(path)

@@ -155,7 +155,7 @@ func (p *play) remark(text string, s *socket) {
 }
 
 // outlive waits until all tokens so far have expired: it joins another client, whose tokens are younger, and waits
-// until the service reports that these have expired.
+// until the service reports that these younger tokens have expired.
 func (p *play) outlive() {
 	p.t.Helper()
 	s := startNode(p.t, p.settings+" ack-timeout=1m").dial(p.t, nil)

@@ -58,8 +58,8 @@ type world struct {
 	places *strings.Replacer
 }
 
-// machine is one of the two machines. Its folder root stands for /. Variables and functions of its shell are kept from
-// one block of commands to the next.
+// machine is one of the two machines. The folder `root` takes the place of the machine's / folder. Variables and
+// functions of its shell are kept from one block of commands to the next.
 type machine struct {
 	*world
 	root, address string

@@ -13,8 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	// The tests run the service as a program instead of importing it. This import, and the reading of the command's
-	// folder below, tell go test's cache that the tests depend on the service.
+	// The tests run the service as a program instead of importing it. This import, and the reading of the folder
+	// cmd/refresher below, tell go test's cache that the results of the tests depend on the service's source.
 	_ "refresher/internal/app"
 )
 

@@ -67,7 +67,7 @@ func (j *Journal) Await(from int, ended <-chan struct{}, patience time.Duration,
 		select {
 		case <-more:
 		case <-ended:
-			last = true // read again: the program may have written before it ended
+			last = true // read the log once more: the program may have written a line just before it ended
 		case <-timeout.C:
 			return fmt.Errorf("no such line within %v", patience)
 		}

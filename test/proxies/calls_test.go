@@ -129,7 +129,7 @@ func TestIdle(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 1, "--heartbeat=1s")
 		timeout := []string{"150s", "3s"}
-		if k == &caddy { // Caddy has no such time-out; its idle time-out is for HTTP
+		if k == &caddy { // Caddy has no time-out for silent WebSockets: its idle time-out is only for HTTP
 			timeout = []string{"idle 30s", "idle 2s"}
 		}
 		held := start(t, k, nodes, timeout...).hold()

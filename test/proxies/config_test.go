@@ -38,7 +38,7 @@ func TestTimeouts(t *testing.T) {
 			}
 		}
 	}
-	// By default these proxies have no time-out for WebSockets. The files must not set one.
+	// By default Caddy and Traefik have no time-out for WebSockets. The files of deploy/proxies must not set one.
 	for file, words := range map[string][]string{
 		"Caddyfile":           {"stream_timeout", "read_timeout", "write_timeout"},
 		"traefik-dynamic.yml": {"readIdleTimeout"},

@@ -127,8 +127,8 @@ func (c *Cluster) MasterOf(key string) *Server {
 // master. The epoch is -1 if the witness knows no master.
 func (c *Cluster) ownerOf(slot int, witness *Server) (*Server, int64) {
 	c.t.Helper()
-	// The answer has one line for each node: id, address, flags, master, two times, epoch, state of the link. For a
-	// master, the ranges of its slots follow.
+	// The answer to CLUSTER NODES has one line for each node: id, address, flags, master, two times, epoch, state
+	// of the link. For a master, the ranges of its slots follow.
 	const epochField, slotsField = 6, 8
 	for line := range strings.Lines(witness.Do("CLUSTER", "NODES")) {
 		fields := strings.Fields(line)

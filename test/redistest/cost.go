@@ -14,7 +14,7 @@ func (s *Server) CPU() time.Duration {
 	var total time.Duration
 	for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
 		seconds, ok := info[field+"_main_thread"]
-		if !ok { // Not every system can report a thread's time.
+		if !ok { // Not every system reports a thread's time; otherwise the time of the whole process is used.
 			seconds = info[field]
 		}
 		spent, err := time.ParseDuration(seconds + "s")

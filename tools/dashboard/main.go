@@ -194,7 +194,7 @@ func variables() []object {
 // or in this file. The annotations of the alerts have the same placeholder.
 const defaultRunbook = "https://docs.example.com/refresher/runbook.md"
 
-// annotations returns the marks that all graphs show.
+// annotations returns the marks that all graphs show: when a node started, and when an alert paged an operator.
 func annotations() []object {
 	mark := func(name, color, expr, title string) object {
 		return object{

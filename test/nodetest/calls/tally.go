@@ -53,7 +53,7 @@ func (t *Tally) noticed(n client.Event) {
 	case client.Lost:
 		t.LastLoss = n.Err
 		if errors.Is(n.Err, client.ErrUnknownSession) {
-			t.Sessions++ // the client will open a new session
+			t.Sessions++ // the service does not know the old session any more, so the client will open a new one
 		}
 	case client.Moved, client.Refused:
 	}

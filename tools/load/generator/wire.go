@@ -75,7 +75,7 @@ func handshake(conn net.Conn, target *url.URL, timeout time.Duration, counted *s
 }
 
 // accepted checks the header of the response. The buffers of http.ReadResponse would be half of a connection's
-// allocations, so it is not used.
+// allocations, so that function is not used.
 func accepted(head []byte) error {
 	status, fields, _ := strings.Cut(string(head), "\r\n")
 	version, code, _ := strings.Cut(status, " ")

@@ -51,7 +51,7 @@ const (
 	nodeIdleMicros      = 45_400.0 // cpu-µs/s, with 5,000 silent calls
 
 	// These costs vary, since in a reconnect storm a node accepts some clients by their resume keys alone, and writes
-	// their sessions to Redis later. They are the higher values of several runs.
+	// their sessions to Redis later. The constants are the higher values of several runs.
 	redisJoinMicros   = 63.7  // redis-µs/join
 	redisResumeMicros = 75.2  // redis-µs/resume
 	redisIdleMicros   = 590.0 // redis-µs/s: the node renews its lease, and reads the shards and the revocations
@@ -92,7 +92,7 @@ const (
 	resumeWindow     = 2 * time.Minute
 )
 
-// A plan uses these parts of the available resources.
+// A plan lets the service use only these shares of the available resources.
 const (
 	memoryShare     = 0.70 // share of a node's memory
 	cpuShare        = 0.50 // share of a node's cores in normal operation

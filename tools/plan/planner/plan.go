@@ -183,7 +183,8 @@ func crest(calls, span, jitter float64) float64 {
 	return rate + 4*math.Sqrt(rate)
 }
 
-// services returns the cost of a renewal for the services of a call, relative to the two services of the measurement.
+// services returns the cost of a renewal for the services of a call, relative to its cost for two services, which was
+// measured.
 func (p *planner) services() float64 {
 	const tokenShare = 0.05
 	return 1 + tokenShare*float64(len(p.in.Services)-2)
@@ -241,7 +242,7 @@ func (p *planner) storm(clients float64, nodes int) Storm {
 	seconds := math.Max(client.MinBackoff.Seconds(), clients/rate-1)
 	each := clients / float64(nodes)
 	// A refused client gets a time for its retry within 30 s, so it waits 15 s on average. The average client waits for
-	// half of the storm.
+	// half of the storm, so it is refused once in each 30 s of the storm.
 	refusals := math.Max(1, seconds/admission.MaxDelay.Seconds())
 	return Storm{
 		Clients: int64(clients), Nodes: nodes, Rate: math.Min(rate, clients/seconds), Seconds: seconds, Least: p.headStart - seconds,
@@ -291,7 +292,8 @@ func (p *planner) redis(out *Plan) Redis {
 	}
 	r.Cores = ((out.Renewals+p.in.WithoutLeave*out.Joins)*redisRenewalMicros+out.Joins*redisJoinMicros)/1e6 + r.Sweeps
 	r.Storm = r.Cores + out.Storm.Rate*redisResumeMicros/1e6
-	// A master should use 70% of 32 GB, half of its core in normal operation, and most of it in a storm.
+	// A Redis master should use at most 70% of 32 GB of memory, half of its core in normal operation, and most of the
+	// core in a storm.
 	const serverBytes = memoryShare * (32 << 30)
 	r.Masters = max(1, int(math.Ceil(math.Max(r.Memory/serverBytes, math.Max(r.Cores/redisCPUShare, r.Storm/redisStormShare)))))
 	if p.in.RedisMasters > 0 {

@@ -38,7 +38,7 @@ func TestRehearsals(t *testing.T) {
 	}
 }
 
-// If a plan warns of a problem, the simulation has it too.
+// If a plan warns of a problem, the simulation shows the problem, too.
 func TestARehearsalThatGoesWrong(t *testing.T) {
 	t.Parallel()
 	in := usual(10_000)

@@ -35,11 +35,11 @@ type Scenario struct {
 	JoinRate float64
 
 	// BreakAt is when connections break; 0 means never. Lost is the number of nodes whose connections break. After the
-	// time Back these nodes accept connections again; 0 means never.
+	// time Back these lost nodes accept connections again; 0 means never.
 	BreakAt time.Duration
 	Lost    int
 	Back    time.Duration
-	// OneByOne is the time that the load balancer takes to find each further one of these nodes again.
+	// OneByOne is the time that the load balancer takes to find each further one of the lost nodes again.
 	OneByOne time.Duration
 	// Notice is the longest time until a client notices the break; each client takes a random part of it.
 	Notice time.Duration

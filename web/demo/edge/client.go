@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Client is a client of the line protocol. If the edge refuses a request, the error is an *Error. A Client is safe for
-// concurrent use.
+// Client is a client of the line protocol. If the simulated edge refuses a request, the error is an *Error. A Client
+// is safe for concurrent use.
 type Client struct {
 	nc     net.Conn
 	events mailbox
@@ -29,7 +29,7 @@ type Client struct {
 // ErrClosed is the error of requests on a client that was closed, by Close or because a request could not be sent.
 var ErrClosed = errors.New("edge: client closed")
 
-// Dial connects to an edge over TCP.
+// Dial connects to a simulated edge over TCP.
 func Dial(ctx context.Context, address string) (*Client, error) {
 	var dialer net.Dialer
 	nc, err := dialer.DialContext(ctx, "tcp", address)
@@ -80,7 +80,8 @@ func (c *Client) Close() error {
 // Gone returns a channel that is closed when the connection has ended, for any reason.
 func (c *Client) Gone() <-chan struct{} { return c.gone }
 
-// ask sends a request and waits for the reply. If ctx ends first, the edge may or may not have acted.
+// ask sends a request and waits for the reply. If ctx ends before the reply comes, the edge may have executed the
+// request or not.
 func (c *Client) ask(ctx context.Context, q request) (publish bool, err error) {
 	select {
 	case <-c.gone:

@@ -28,7 +28,7 @@ func (e *Edge) join(request JoinRequest, notify func(Event), ended func(), admit
 	if refusal != nil {
 		return nil, refusal
 	}
-	// The token is verified before the lock, so that joins run in parallel.
+	// The token is verified before the lock is taken, so that joins run in parallel.
 	granted, refusal := e.keyring().verify(request.Token, who)
 
 	e.mu.Lock()

@@ -78,7 +78,8 @@ type history struct {
 	minMargin        time.Duration // valid if renewalsAccepted > 0
 }
 
-// joined records a join. If the call was dropped before, its lost time ends now, and joined returns its length.
+// joined records a join. If the call was dropped before, its lost time ends now, and joined returns how long that
+// time was.
 func (h *history) joined(at time.Time) time.Duration {
 	lost := h.closeLoss(at)
 	h.joins++

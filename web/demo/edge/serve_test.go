@@ -30,7 +30,7 @@ func connect(t *testing.T, e *Edge) (nc net.Conn, end func()) {
 	}
 }
 
-// The client must be warned of these tokens at once, but gets the answer first.
+// These tokens expire so soon that the edge warns the client at once, but the answer to the request must come first.
 func TestAnswerBeforeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, end := connect(t, newEdge(t))

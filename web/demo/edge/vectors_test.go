@@ -17,7 +17,7 @@ type vector struct {
 	} `json:"decoded"`
 }
 
-// These are the channel and the user of the vectors.
+// These are the channel and the user of Agora's test vectors.
 var vectorChannel, vectorUser = "7d72365eb983485397e3e3f9d460bdda", "2882341273"
 
 func readVectors(t testing.TB) []vector {
@@ -40,7 +40,7 @@ func readVectors(t testing.TB) []vector {
 	return file.Vectors
 }
 
-// TestVectors verifies everything about the vectors but their expiry, which is in 1970.
+// TestVectors verifies everything about the tokens of Agora's tests but their expiry, which is in 1970.
 func TestVectors(t *testing.T) {
 	keys := keyring{appID: testApp, certificates: []string{secondCert, testCert}}
 	admitted := map[Leg]int{}
@@ -63,9 +63,10 @@ func TestVectors(t *testing.T) {
 			}
 		}
 	}
-	// The vectors for RTC are a 006 token for a uid, two 006 tokens for any uid, a 007 token for a uid, two 007 tokens
-	// for any uid, a 007 token that is also for RTM, and an uncompressed 007 token. For RTM they are a 006 token, a 007
-	// token, and the 007 token that is also for RTC. For Chat a user's token is admitted, but an app's token is not.
+	// The test vectors for RTC are a 006 token for a uid, two 006 tokens for any uid, a 007 token for a uid, two 007
+	// tokens for any uid, a 007 token that is also for RTM, and an uncompressed 007 token. For RTM they are a 006
+	// token, a 007 token, and the 007 token that is also for RTC. For Chat a user's token is admitted, but an app's
+	// token is not.
 	if diff := cmp.Diff(map[Leg]int{RTC: 8, RTM: 3, Chat: 1}, admitted); diff != "" {
 		t.Errorf("admitted (-want +got):\n%s", diff)
 	}

@@ -15,8 +15,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// manyCalls returns the number of clients in a measurement on a busy server, and pacedCalls the number in one with a
-// pause before each client.
+// manyCalls returns the number of clients in a measurement on a busy server, and pacedCalls the number in a
+// measurement with a pause before each client.
 func manyCalls() int  { return size(5000, 50) }
 func pacedCalls() int { return size(1500, 20) }
 
@@ -302,8 +302,8 @@ func queue(m *measuring) error {
 	return m.late(func() error { pause(max(scheduleSpan(), 5*time.Second)); return nil }, look)
 }
 
-// late measures the scheduled renewals while the function `wait` runs: how many there are, what each uses, and how late
-// each is. The function `look` returns the lateness.
+// late measures the scheduled renewals while the function `wait` runs: how many renewals there are, what each of them
+// uses, and how late each is. The function `look` returns how late they were.
 func (m *measuring) late(wait func() error, look func() (lateness, error)) error {
 	u, err := m.use(func() error {
 		profiled := m.process.profile(m.server.name, scheduleCost)

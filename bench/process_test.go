@@ -264,7 +264,7 @@ func choosePins() error {
 	return pin(os.Getpid(), clientCore)
 }
 
-// pin restricts a process to one core. Threads that it starts later inherit that.
+// pin restricts a process to one core. Threads that the process starts later inherit this restriction.
 func pin(pid, core int) error {
 	var set unix.CPUSet
 	set.Set(core)

@@ -171,7 +171,7 @@ func met(yes bool) string {
 	return "**missed**"
 }
 
-// short formats a number with three digits, or with all digits before the point.
+// short formats a number with three digits, or with all digits before the decimal point if there are more.
 func short(n float64) string {
 	digits := 2
 	if n != 0 {

@@ -17,7 +17,7 @@ func TestEnvFile(t *testing.T) {
 		want            string // value of A; empty if the line is refused
 		refusal         string
 	}{
-		// Lines that Docker, systemd and refresher read the same way.
+		// Docker, systemd and refresher read these lines the same way.
 		{"A=plain", "plain", "plain", "plain", ""},
 		{"A=", "", "", "", ""},
 		{"A=p$27K", "p$27K", "p$27K", "p$27K", ""},

@@ -53,7 +53,7 @@ func hold(t *testing.T, s *service, credential string, c client.Config) *heldCal
 	return h
 }
 
-// awaitRenewal waits for a renewal with this cause. The call must not lose its connection before.
+// awaitRenewal waits for a renewal with this cause. The call must not lose its connection before that renewal.
 func (h *heldCall) awaitRenewal(cause string) {
 	h.t.Helper()
 	for {

@@ -14,7 +14,7 @@ import (
 // the file that the service reads, and sends a reload.
 type signer struct {
 	certificate string // the first certificate that is written
-	folder      string // temporary folder of the file
+	folder      string // temporary folder with the file of certificates
 	reloads     chan os.Signal
 	signs       chan string // receives the fingerprint of each new certificate that signs
 }

@@ -51,7 +51,7 @@ func TestSettingIsNamedAsItWasWritten(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	variables, meant := sourcesOf(t, "serve").unknown([]string{
 		"PATH=/bin", "REFRESHER_TOKEN_TTL=1h", "REFRESHER_URL=ws://x", "REFRESHER_ALLOWED_ORIGIN=hush", "REFRESHER_NONSENSE=1",
-		// Kubernetes sets these for services named refresher and refresher-metrics.
+		// Kubernetes sets these variables for services named refresher and refresher-metrics.
 		"REFRESHER_SERVICE_HOST=10.0.0.1", "REFRESHER_SERVICE_PORT=8080", "REFRESHER_SERVICE_PORT_HTTP=8080", "REFRESHER_PORT=tcp://10.0.0.1:8080",
 		"REFRESHER_PORT_8080_TCP=tcp://10.0.0.1:8080", "REFRESHER_PORT_8080_TCP_ADDR=10.0.0.1", "REFRESHER_METRICS_SERVICE_HOST=10.0.0.2",
 	})

@@ -143,7 +143,7 @@ func (p *Proxy) close() {
 		reset(conn)
 	}
 	p.mu.Unlock()
-	p.hurry() // these bytes are lost anyway, so it would be useless to wait for their delay
+	p.hurry() // the bytes that are still delayed are lost anyway, so their delay ends now
 	p.links.Wait()
 }
 

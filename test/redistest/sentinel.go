@@ -128,7 +128,7 @@ func (g *Sentinel) KillMaster() (former *Server) {
 	return former
 }
 
-// replicaOf returns the other one of the two servers, and waits until it has all data of the master.
+// replicaOf returns the server that is not the master, and waits until it has all data of the master.
 func (g *Sentinel) replicaOf(master *Server) *Server {
 	g.t.Helper()
 	replica := g.Servers[0]

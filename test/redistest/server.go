@@ -52,8 +52,8 @@ var (
 )
 
 // Start runs a server that keeps nothing on disk. The lines of config are appended to its
-// configuration file and override the lines before, such as "appendonly yes" or "user default
-// off".
+// configuration file and override earlier lines with the same setting, such as "appendonly yes"
+// or "user default off".
 func Start(t testing.TB, config ...string) *Server {
 	t.Helper()
 	s := newServer(t, plainKind)

@@ -66,7 +66,7 @@ func (c *Config) check() ([]*url.URL, error) {
 	switch {
 	case c.Calls < 1 || c.Calls > MaxCalls:
 		return nil, fmt.Errorf("calls: want 1 to %d, have %d", MaxCalls, c.Calls)
-	case !(c.JoinRate > 0 && c.JoinRate <= maxRate): // written so that it refuses NaN too
+	case !(c.JoinRate > 0 && c.JoinRate <= maxRate): // unlike a comparison with <= 0, this also refuses NaN
 		return nil, fmt.Errorf("join-rate: want more than 0, and at most %d a second; have %v", maxRate, c.JoinRate)
 	case !(c.DropRate >= 0 && c.DropRate <= maxRate) || math.IsNaN(c.DropRate):
 		return nil, fmt.Errorf("drop-rate: want 0 to %d a second; have %v", maxRate, c.DropRate)

@@ -57,14 +57,14 @@ func (c *Client) Renew(ctx context.Context, leg Leg, token string) (publish bool
 	return c.ask(ctx, request{Op: opRenew, Leg: leg, Token: token})
 }
 
-// Leave ends the call on one leg.
+// Leave ends the call on one leg, that is in one Agora service.
 func (c *Client) Leave(ctx context.Context, leg Leg) error {
 	_, err := c.ask(ctx, request{Op: opLeave, Leg: leg})
 	return err
 }
 
-// Events returns the events of all legs. A reader that falls 64 events behind loses the oldest. The
-// channel is closed when the connection has ended.
+// Events returns the events of all legs (Agora services) of this client. A reader that falls 64
+// events behind loses the oldest. The channel is closed when the connection has ended.
 func (c *Client) Events() <-chan Event { return c.events }
 
 // Close closes the connection, which breaks its calls. It returns when the reading goroutine has ended.

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClientLegs has one client hold all three legs, each with its own token.
+// TestClientLegs has one client in calls on all three legs (RTC, RTM and Chat), each with its own token.
 func TestClientLegs(t *testing.T) {
 	const s = time.Second
 	synctest.Test(t, func(t *testing.T) {

@@ -224,8 +224,8 @@ func refusals(m *measuring) error {
 	if err := m.start(choice{Refuse: true}); err != nil {
 		return err
 	}
-	// Even with choice.Refuse, refresher admits its first client, so this client is that first one, before the
-	// measurement begins.
+	// A refresher that is set to refuse all clients still admits the first one. This client is the first, so that the
+	// measurement counts refusals only.
 	if err := m.clients.run(refused[:1], m.clients.more(1), 1, 1, 0); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ const (
 	mintPair        operation = "RTC and RTM token, minted alone (µs)"
 )
 
-// redis is the time that Redis's main thread needs for the operation.
+// redis returns the name of the table row with the time that Redis's main thread needs for the operation.
 func (o operation) redis() operation { return "Redis: " + o }
 
 // operations are in the order of the table.

@@ -12,9 +12,10 @@ import (
 // leftToAgora is the user of an RTC client that joins with uid 0, so that Agora chooses its uid.
 const leftToAgora = noName
 
-// names compares the names in a token with the client that uses it. It returns the holder for the signature check. The
-// result `known` is false if the signature cannot be checked: a 006 token signs names that the token does not contain,
-// so the check needs these names from the client, which may not have given them.
+// names compares the channel and the user in a token with those of the client that uses it. It returns the channel and
+// the user with which the signature must be checked. The result `known` is false if the signature cannot be checked:
+// the signature of a 006 token covers the channel and the user, which the token does not contain, so the client must
+// give them.
 func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
 	if t.Version == V006 {
 		return e.names006(t, s)

@@ -28,10 +28,10 @@ type Holder struct {
 // for h (else ErrChannel or ErrUser). It compares signatures in constant time, and does not check
 // expiry.
 //
-// A 007 token contains its names: Verify compares the non-empty fields of h with the first service,
-// so if h is empty, Verify checks only the signature. A 006 token signs its names but contains only
-// their checksums, so h must be complete; if h is empty, the error is ErrNoHolder. In both formats
-// an RTC token for uid 0 fits every user.
+// A 007 token contains its channel and user: Verify compares the non-empty fields of h with the
+// token's first service, so if h is empty, Verify checks only the signature. A 006 token contains
+// only checksums of its channel and user, and its signature covers both, so h must be complete; if
+// h is empty, the error is ErrNoHolder. In both formats an RTC token for uid 0 fits every user.
 func (t *Token) Verify(certificate string, h Holder) error {
 	if t.Version == V006 {
 		return t.verify006(certificate, h)

@@ -176,8 +176,8 @@ func classicPage(t *testing.T) (rows []comparison) {
 	return rows
 }
 
-// decoded returns the answer to a request in the notation of docs/build/classic.md. If the request was refused, the
-// result also has the error message.
+// decoded sends a request and returns the answer, written as the tables of docs/build/classic.md write it. If the
+// request was refused, the error message follows.
 func decoded(t *testing.T, n *apptest.Node, request string, header ...string) string {
 	t.Helper()
 	method, target, _ := strings.Cut(request, " ")

@@ -139,7 +139,7 @@ func (f *follower) take(read *Project) error {
 	}
 	certificates, keySet := p.Certificates, p.Keys.JWKSURL
 	*p = *read
-	// The certificates and the URL of the key set keep their old values here: f.use replaces the certificates below,
+	// The certificates and the URL of the key set keep their old values here: f.use below replaces the certificates,
 	// and a new JWKSURL takes effect only after a restart.
 	p.Certificates, p.Keys.JWKSURL = certificates, keySet
 	f.mu.Unlock()

@@ -265,7 +265,8 @@ func TestAckAndNackInTurns(t *testing.T) {
 		wait(time.Second)
 		bundles := len(p.got().pushes)
 		check(t, bundles >= 6 && bundles <= 7, "%d bundles in 31 s", bundles)
-		// There is one record for each bundle, one for the first use of the key, and one for the end.
+		// The node saves at most one record for each bundle of tokens, one when the client first uses the resume key,
+		// and one when the session ends.
 		check(t, saved.Load() <= 9, "%d records saved", saved.Load())
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 		equal(t, "log lines in 31 s", len(lines), 4)

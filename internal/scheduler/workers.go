@@ -50,7 +50,8 @@ func (s *Scheduler) startWorkers(ctx context.Context, now time.Duration) time.Du
 	due, next := s.table.peek(now)
 	w, more := &s.workers, 0
 	taken, working := w.taken.Load(), len(w.slots)
-	// If the condition is false, all workers wait for slow clients, and renewals have stalled.
+	// Renewals have stalled if entries are due, all workers are busy, and no worker has taken an entry since
+	// the last check: then all workers wait for slow clients. In all other cases the round counts as progress.
 	if due == 0 || working < cap(w.slots) || taken > w.seen {
 		s.health.noteRound(now)
 	}

@@ -98,8 +98,8 @@ func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
 	w.next(Renew, CauseCertificate)
 }
 
-// A session is renewed once for the certificate even if its new tokens cannot expire later than the
-// old ones.
+// After a change of the App Certificate, a session is renewed once even if its new tokens cannot
+// expire later than the old ones.
 func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 	w := rotating(t, time.Hour)
 	w.s.Terms.Until = w.now.Sec().Add(time.Hour)

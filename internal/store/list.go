@@ -130,8 +130,8 @@ func (w *walk) read(ctx context.Context, n int) (ids []string, records []Record,
 	return ids, records, err
 }
 
-// place is a position in a listing. It lies behind all shards below the number `shard`, and
-// behind the sessions of that shard up to the id `after`, in byte order.
+// place is a position in a listing: the listing continues in the shard with the number `shard`, at
+// the first session whose id is greater than `after` in byte order.
 type place struct {
 	shard int
 	after string

@@ -154,8 +154,9 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestChart renders the chart with each set of values in testdata. Kubernetes' types must have every field, the objects
-// must fit each other, and the text must equal the golden file, which go generate writes.
+// TestChart renders the chart with each set of values in testdata. Every field of the output must exist in
+// Kubernetes' types, the objects must refer to each other correctly, and the output must equal the golden file, which
+// go generate writes.
 func TestChart(t *testing.T) {
 	known := serveEnvironment(t)
 	files, err := filepath.Glob("testdata/*.values.yaml")

@@ -126,7 +126,7 @@ func TestReceiversVerifyWhatANodeSends(t *testing.T) {
 	}
 }
 
-// post makes a node send the event, and returns the status of the receiver's first answer.
+// post makes a node send an event to url, and returns the status of the receiver's first answer.
 func post(t *testing.T, url string, c hook.Config) int {
 	t.Helper()
 	statuses := make(chan int, 100)

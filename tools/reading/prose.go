@@ -12,7 +12,7 @@ var (
 	image    = regexp.MustCompile(`!\[[^\]]*\]\([^)]*\)`)
 	link     = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 	label    = regexp.MustCompile("^[a-z]|^`[^`]*`$")
-	// A sentence ends at a mark that a space and a capital, a quote or a code span follow.
+	// A sentence ends at a mark that is followed by a space and then by a capital letter, a quote or a code span.
 	sentenceEnd = regexp.MustCompile("([.!?][\"”)*]*)\\s+([A-Z\"“`(*])")
 )
 

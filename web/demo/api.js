@@ -17,8 +17,8 @@ export async function request(path, { method = "GET", body } = {}) {
 }
 
 /**
- * Throws the error for a request without an answer. Its text is clearer than the browser's ("Failed to fetch",
- * "Load failed"), which the console shows.
+ * Throws the error for a request without an answer. Its text is clearer than that of the browser ("Failed to fetch",
+ * "Load failed"). The console shows the browser's text too, as the error's cause.
  * @param {unknown} cause
  * @returns {never}
  */

@@ -75,7 +75,7 @@ type Way interface {
 	try(s *Cluster, node int, credential string, l *Line) Outcome
 }
 
-// Ways joins lists of requests to one list of Ways.
+// Ways returns the requests of all lists, in order, as values of type Way.
 func Ways(lists ...[]Request) (all []Way) {
 	for _, r := range slices.Concat(lists...) {
 		all = append(all, r)
@@ -139,7 +139,7 @@ func (o Outcome) Refused() bool {
 	return o.Revoked() || o == Outcome{Code: "forbidden", Close: protocol.CloseForbidden} || o == Outcome{Status: http.StatusForbidden}
 }
 
-// HTTPOutcome returns the outcome of an HTTP answer.
+// HTTPOutcome returns the status of an HTTP answer, and whether the answer asks the client to retry later.
 func HTTPOutcome(answer Reply) Outcome {
 	return Outcome{Status: answer.StatusCode, Later: answer.Header.Get("Retry-After") != ""}
 }

@@ -167,7 +167,7 @@ func (h *history) Wish(t *rapid.T) {
 	}
 }
 
-// Sweep sweeps for a node, or ends its lease.
+// Sweep is a step of the history: a node takes over overdue sessions, renews its lease, or gives its lease up.
 func (h *history) Sweep(t *rapid.T) {
 	h.sweep(t, drawNode(t), rapid.SampledFrom([]store.Doing{store.Claim, store.Claim, store.Claim, store.Renew, store.Leave}).Draw(t, "do"))
 }

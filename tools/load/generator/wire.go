@@ -15,7 +15,7 @@ import (
 )
 
 // The buffer of a connection has these sizes, in bytes. A pong with its header has 37 bytes, a push for two services
-// about 600, and the message joined about 900.
+// about 600, and a `joined` message about 900.
 const (
 	idleSize   = 64 // while the connection waits for a message
 	bufferSize = 2 << 10

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// timed is an event, and when it came after the start of the test.
+// timed is an event with the time from the start of the test to the event.
 type timed struct {
 	After time.Duration
 	Name  string

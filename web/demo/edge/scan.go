@@ -33,7 +33,7 @@ func (s *scan) u32() uint32 {
 	return 0
 }
 
-// bytes reads a length of two bytes, and as many bytes.
+// bytes reads a number n of two bytes, and then n bytes.
 func (s *scan) bytes() []byte { return s.take(int(s.u16())) }
 
 // privileges reads a map from privilege to seconds. A duplicate key is ambiguous, so it sets `bad`.

@@ -29,8 +29,8 @@ tested(import.meta.url, Object.keys(pages));
 
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
   for (const [name, address] of Object.entries(pages)) {
-    // Chromium is enough for the other two: agora-rtc-react uses the client of `rtc`, and agora-rtm does not
-    // use WebRTC.
+    // Chromium is enough for agora-rtc-react, which uses the client of agora-rtc-sdk-ng, and for agora-rtm, which
+    // does not use WebRTC.
     if (engine === "firefox" && address !== "rtc") continue;
     describe(`${name} in ${engine}`, { timeout: 180_000 }, () => {
       /** @type {any} */

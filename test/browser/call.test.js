@@ -54,7 +54,7 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
       assert.ok(lastAckAt > 0, "the service had an ack of a push");
       assert.deepEqual(complaints, []);
     });
-    if (engine !== "chromium") return; // the tests below have the same result in all engines
+    if (engine !== "chromium") return; // the tests after this line have the same result in all engines, so one engine is enough
 
     test("a token that the edge refuses is made anew, and the call goes on", async (t) => {
       const { page, options } = await app(t, 2);

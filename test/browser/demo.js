@@ -49,7 +49,7 @@ export async function neverOut(...people) {
   }
 }
 
-/** Runs in the page before the page's scripts, and records the states. */
+/** Runs in the page before the page's scripts, and records the states of each call and each refresher. */
 function watch() {
   /** @type {Record<string, string[]>} */
   const histories = {};
@@ -99,7 +99,7 @@ export function metricsRead(page, times) {
     let left = times;
     new PerformanceObserver((list) => {
       left -= list.getEntries().filter(({ name }) => name.endsWith("/demo/metrics")).length;
-      if (left <= 0) requestAnimationFrame(() => resolve(null)); // the page shows the metrics one frame later
+      if (left <= 0) requestAnimationFrame(() => resolve(null)); // the page shows the metrics one frame after it has read them
     }).observe({ type: "resource" });
   }), times);
 }

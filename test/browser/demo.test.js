@@ -28,7 +28,7 @@ for (const engine of engines) {
         await page.setViewportSize({ width, height });
         await page.evaluate(() => scrollTo(0, 0));
         const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(sideways <= 0, `${width}: ${sideways} px`); // negative if the page leaves room for a scrollbar
+        assert.ok(sideways <= 0, `${width}: ${sideways} px`); // the difference is negative if the page leaves room for a scrollbar
         const [one, other] = await Promise.all([ana, ben].map(async (person) => {
           const parts = [person.tile, person.switch("Refresher"), person.switch("Network"), person.ring];
           return Promise.all(parts.map((part) => part.boundingBox()));

@@ -80,7 +80,7 @@ function library(engine) {
         assert.equal(cause, "schedule");
         assert.ok(marginMs > 2000 && marginMs < 9500, `${marginMs} ms left`);
       }
-      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // may have more than two tokens: another may have arrived
+      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // may have more than two tokens, since another token may have arrived meanwhile
       assert.ok(taken.length >= 2);
       assert.equal(new Set([token, ...taken]).size, taken.length + 1);
       const shown = await service.ask("GET", `/v1/sessions/${await one.session()}`);
@@ -226,7 +226,7 @@ function library(engine) {
         const one = await new Call(page).start(options, { credentialUrl });
         await one.first("renewed");
         const hidden = page.evaluate(() => new Promise((resolve) => document.addEventListener("visibilitychange", () => resolve(document.visibilityState))));
-        await page.evaluate(() => null); // when the page answers this call, it has added the listener
+        await page.evaluate(() => null); // when the page answers this call, it has added the listener of visibilitychange
         await hide();
         assert.equal(await hidden, "hidden");
         const renewed = await one.expect("renewed");

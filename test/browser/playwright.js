@@ -21,7 +21,7 @@ const launch = {
       "--no-sandbox", // the tests may run as root, for whom the sandbox does not work
       "--autoplay-policy=no-user-gesture-required",
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // no request may leave this machine
-      "--disable-features=WebRtcHideLocalIpsWithMdns", // WebRTC uses IP addresses, since the option above keeps mDNS names from resolving
+      "--disable-features=WebRtcHideLocalIpsWithMdns", // WebRTC uses IP addresses, since --host-resolver-rules keeps mDNS names from resolving
       ...args,
     ],
     ignoreDefaultArgs: ["--disable-back-forward-cache", ...ignoreDefaultArgs],
@@ -35,12 +35,12 @@ const launch = {
     firefoxUserPrefs: {
       "media.autoplay.default": 0,
       "media.autoplay.blocking_policy": 0,
-      "media.peerconnection.ice.obfuscate_host_addresses": false, // mDNS names would be looked up by multicast on the network
+      "media.peerconnection.ice.obfuscate_host_addresses": false, // WebRTC uses IP addresses, since mDNS names would be looked up by multicast on the network
       "media.peerconnection.ice.loopback": true,
       // A proxy at a closed port keeps requests from leaving this machine.
       "network.proxy.type": 1, "network.proxy.http": "127.0.0.1", "network.proxy.http_port": 9,
       "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": 9, "network.proxy.no_proxies_on": "127.0.0.1",
-      // This Firefox cannot set these by WebDriver BiDi, so they are the browser's preferences.
+      // WebDriver BiDi cannot set the color scheme and reduced motion in this Firefox, so the browser's preferences do.
       "layout.css.prefers-color-scheme.content-override": colorScheme === "dark" ? 0 : 1,
       "ui.prefersReducedMotion": reducedMotion === "reduce" ? 1 : 0,
     },

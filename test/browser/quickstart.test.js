@@ -76,7 +76,8 @@ async function shell(code) {
   return stdout;
 }
 
-/** Starts a program, in place of the program that ran in that terminal, and waits until it prints its address. */
+/** Starts a program in the terminal of the service or of the back end: stops the program that runs there, and waits
+ * until the new program prints its address. */
 async function start(code) {
   const terminal = code.includes("/refresher ") ? "service" : "back end";
   await stop(terminal);

@@ -1,6 +1,6 @@
 // The published agora-react-uikit with the classic endpoints of the real service, which requires credentials.
-// The UIKit sends no header, so the service has --credential-in-path (docs/build/classic.md). Its AgoraRTC
-// joins calls at a simulated edge (page/agora.js).
+// The UIKit sends no header, so the service has --credential-in-path (docs/build/classic.md). The
+// UIKit's AgoraRTC joins calls at a simulated edge (page/agora.js).
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

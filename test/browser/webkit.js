@@ -99,7 +99,7 @@ class WebKit {
       return await this.#launch(options);
     } catch (error) {
       if (error.name !== "TimeoutError") throw error;
-      this.kill(); // on a busy machine, MiniBrowser sometimes does not connect to its driver
+      this.kill(); // on a busy machine, MiniBrowser sometimes does not connect to its driver, so it is launched again
       return this.#launch(options);
     }
   }
@@ -115,7 +115,7 @@ class WebKit {
     const kill = () => {
       try {
         process.kill(-this.#driver.pid, "SIGKILL");
-      } catch {} // all its processes have ended
+      } catch {} // kill fails if all processes of the browser have ended already
       rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     };
     process.on("exit", kill);
@@ -289,7 +289,7 @@ class Page {
         const rest = () => [innerWidth - width, outerHeight - innerHeight];
         if (innerWidth === width && innerHeight === height) resolve(rest());
         else addEventListener("resize", () => resolve(rest()), { once: true });
-        setTimeout(() => resolve(rest()), 500); // not for ever: no event comes if the window already has that size
+        setTimeout(() => resolve(rest()), 500); // the wait has a limit, since no resize event comes if the window already has that size
       }), { width, height });
       if (left === 0 && above === this.#frame) return;
       this.#frame = above;

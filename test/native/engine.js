@@ -57,8 +57,8 @@ export class Engine {
    * @param {number} reason of ConnectionChangedReasonType
    */
   becomes(connection, state, reason) {
-    // getConnectionState has no argument: it returns the state of the main connection, which has the key
-    // undefined.
+    // getConnectionState has no argument: it returns the state of the main connection, which native.states has
+    // under the key undefined.
     this.native.states.set(connection === this.#main ? undefined : connection.channelId, state);
     this.says("onConnectionStateChanged", connection, { state, reason });
   }

@@ -150,7 +150,7 @@ export class BindingRegistry {
 
   /** @param {Binding} binding */
   async #expired(binding) {
-    if (!binding.dispatch("expired")) return; // the SDK reported the expiry before: some SDKs have two events for it
+    if (!binding.dispatch("expired")) return; // the SDK has reported this expiry already: some SDKs have two events for it
     await null; // the SDK may emit this event before it has finished leaving
     if (!binding.needsRejoin) return;
     if (this.#session.clock.hasPassed(this.#session.deliveries.expiresAt - 1)) this.#session.renewals.request();

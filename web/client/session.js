@@ -143,7 +143,7 @@ export class Session {
 
   /** @param {ServerMessage} message */
   onMessage(message) {
-    this.#lastMessage = null; // a message of an earlier connection is not the reason for a close of this one
+    this.#lastMessage = null; // only the last message before a close is its reason
     switch (message.type) {
       case "joined":
         if (!hasBundle(message) || typeof message.session !== "string" || typeof message.key !== "string") return this.#onIncomplete(message);

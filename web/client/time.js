@@ -127,7 +127,7 @@ export class Alarms {
     const now = this.#clock.now();
     const due = [...this.#set].filter(([, alarm]) => alarm.at <= now).sort(([, a], [, b]) => a.at - b.at);
     for (const [name, alarm] of due) {
-      if (this.#set.get(name) !== alarm) continue; // an alarm that rang before has set or cleared this one
+      if (this.#set.get(name) !== alarm) continue; // an alarm that rang earlier in this loop has set or cleared this one
       this.#set.delete(name);
       alarm.ring(now - alarm.at);
     }

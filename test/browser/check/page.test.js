@@ -32,7 +32,7 @@ describe("the demo page", () => {
   for (const { name, options } of looks) {
     for (const view of ["", "#operators"]) {
       test(`has no violations by axe and no sideways scrolling: ${name}, ${view || "the call"}`, async (t) => {
-        // bypassCSP, since the page's policy forbids scripts of other origins, such as axe.
+        // bypassCSP is needed, since the page's content security policy forbids axe, a script of another origin.
         const { page, ana, ben } = await visit(t, `${service.url}/${view}`, { ...options, bypassCSP: true });
         if (view) await metricsRead(page, 2);
         else {
@@ -51,7 +51,7 @@ describe("the demo page", () => {
         assert.ok(passes.length > 10, "axe looked at next to nothing");
         t.diagnostic(`axe: ${passes.length} rules passed, undecided: ${incomplete.map(({ id }) => id).join(", ") || "none"}`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(wide <= 0, `${wide} px`); // negative if the page leaves room for a scrollbar
+        assert.ok(wide <= 0, `${wide} px`); // the difference is negative if the page leaves room for a scrollbar
       });
     }
   }
@@ -119,7 +119,7 @@ describe("the demo page", () => {
     const files = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
       .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // without requests for data, which do not count as the page's size
       .map((entry) => [entry.name, /** @type {any} */ (entry).encodedBodySize]));
-    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // not these two modules: they replace Agora's SDK in the demo
+    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // without testing.js and edge-connection.js, which replace Agora's SDK in the demo
     const parts = { page: files.filter((file) => !ofLibrary(file)), library: files.filter(ofLibrary) };
     for (const [part, files] of Object.entries(parts)) {
       const bytes = files.reduce((sum, [, size]) => sum + size, 0);

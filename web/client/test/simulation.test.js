@@ -192,7 +192,7 @@ async function call(seed) {
     await pass(between(second, pick(20 * second, 3 * minute)));
   }
 
-  // Without faults, the call must recover.
+  // From here on there are no faults, so the call must recover.
   Object.assign(service, { socketsWork: true, requestsWork: true });
   client.refusal = null;
   throttle(false);
@@ -200,7 +200,7 @@ async function call(seed) {
   await pass(100 * second);
   assert.ok(client.well && refresher.state === "live", "it has recovered");
 
-  // After the end, the library must leave no timer, socket or request behind.
+  // After the end of the session, the library must leave no timer, socket or request behind.
   const { length } = sim.sockets;
   if (chance() < 0.5) service.cut({ noticed: true });
   const { session } = refresher;

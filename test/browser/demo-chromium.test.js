@@ -182,7 +182,8 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await ana.reached({ renewals: 1 });
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 3);
-    // The tokens are so short-lived that a session counts as at risk between each push and its ack.
+    // The tokens are so short-lived that a session counts as at risk between each push and its ack, so the test waits
+    // for a moment without such a session.
     const main = page.getByRole("main");
     await main.filter({ hasText: /At risk\s*0/ }).waitFor();
     assert.match(await main.innerText(), /schedule/i);

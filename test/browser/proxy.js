@@ -6,7 +6,7 @@ import { connect } from "node:net";
 
 import { reset } from "./network.js";
 
-const scriptPath = "/.init.js"; // on the page's own origin, since the page's security policy forbids other scripts
+const scriptPath = "/.init.js"; // the proxy serves its script on the page's origin, since the page's security policy forbids other origins
 const consolePath = "/.console";
 const loadedPath = "/.loaded";
 

@@ -47,7 +47,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
       const token = await refresher.token("rtc"); // the app is about to join with this token
       const refused = await new Promise((resolve) => refresher.on("refused", resolve));
       const { session } = refresher;
-      await new Promise((resolve) => refresher.on("tokens", resolve)); // wait for the bundle that replaces the refused bundle
+      await new Promise((resolve) => refresher.on("tokens", resolve)); // waits for the bundle that replaces the refused bundle
       refresher.leave();
       return { token, refused, session };
     }, options);
@@ -86,7 +86,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
 
   test("a stream channel that the real RTM client could not join does nothing to its login", async (t) => {
     const { page, options } = await app(t, 6);
-    await page.addScriptTag({ url: "/agora-rtc.js" }); // this version of agora-rtm uses the page's AgoraRTC
+    await page.addScriptTag({ url: "/agora-rtc.js" }); // the version of agora-rtm that the next line loads uses the page's AgoraRTC
     await page.addScriptTag({ url: "/agora-rtm.js" });
     const { events, handed } = await rtmAfter(page, options, `
       const stream = rtm.createStreamChannel("room");

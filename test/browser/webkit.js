@@ -145,7 +145,7 @@ class WebKit {
   }
 
   async close() {
-    await this.command("DELETE", "").catch(() => {}); // if the browser hangs, the code below kills it
+    await this.command("DELETE", "").catch(() => {}); // an error does not matter, since the next line kills a browser that hangs
     this.kill();
     this.proxy.close();
   }
@@ -163,7 +163,7 @@ class WebKit {
     const begun = this.#last.catch(() => {}).then(async () => {
       await this.command("POST", "/window", { handle });
       const answer = this.command(method, path, body);
-      answer.catch(() => {}); // the caller handles the rejection
+      answer.catch(() => {}); // only prevents an unhandled rejection: the caller handles it
       // The driver passes scripts to the browser in order: once this empty script has run, the previous script
       // has begun.
       if (path.startsWith("/execute")) await this.command("POST", "/execute/sync", { script: "", args: [] });

@@ -14,7 +14,7 @@ import { Engine, reasons, states } from "./engine.js";
 import { load } from "./native-part.js";
 
 globalThis.__DEV__ = false;
-console.log = () => {}; // agora-react-native-rtm logs each of its requests
+console.log = () => {}; // agora-react-native-rtm logs each of its requests, which nobody needs to read
 
 for (const name of ["react-native-agora", "agora-electron-sdk"]) {
   for (const ex of [false, true]) conformance(`${name}, ${ex ? "joinChannelEx" : "joinChannel"}`, "rtc", (taken) => openEngine(name, ex, taken));

@@ -117,7 +117,7 @@ describe("the demo page", () => {
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 1);
     const files = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-      .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // without requests for data, which do not count as the page's size
+      .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // requests for data do not count as the page's size
       .map((entry) => [entry.name, /** @type {any} */ (entry).encodedBodySize]));
     const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // without testing.js and edge-connection.js, which replace Agora's SDK in the demo
     const parts = { page: files.filter((file) => !ofLibrary(file)), library: files.filter(ofLibrary) };

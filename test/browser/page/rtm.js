@@ -10,7 +10,7 @@ import { run } from "./run.js";
 const channelName = new URLSearchParams(location.search).get("channel") ?? "";
 const old = location.search.includes("2.1"); // agora-rtm 2.1 has no event linkState, so the tests of 2.1 cover only the login
 
-let clients = 0; // for unique user ids, since the SDK refuses two clients of one user
+let clients = 0; // counts the clients, so that each has its own user id: the SDK refuses two clients of one user
 
 run(channelName ? "rtc" : "rtm", (taken) => {
   const rtm = /** @type {any} */ (new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", `ana-${++clients}`, /** @type {any} */ ({ logLevel: "none" })));

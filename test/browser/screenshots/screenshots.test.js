@@ -43,12 +43,12 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
   });
 
   test("a dropped call beside a kept one, and the operators' view", async (t) => {
-    const own = await new Service("demo").start(); // with its own service, whose metrics count only these two calls
+    const own = await new Service("demo").start(); // a service for this test only, so that its metrics count only these two calls
     t.after(() => own.stop());
     const { page, ben } = await going(t, { ...desktop, colorScheme: "light" }, own);
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
-    await page.waitForTimeout(3000); // so that the page shows some lost seconds
+    await page.waitForTimeout(3000); // waits, so that the picture shows some seconds that the call has lost
     await take(page, "dropped");
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 12);

@@ -330,7 +330,7 @@ test("a node that stops without closing is noticed within half of the head start
     const { refresher, socket } = await sim.live({}, { ttl, renewBefore, heartbeat });
     await sim.pass(heartbeat * second);
     assert.equal(socket.pings.length, 1);
-    socket.answersPings = false; // the connection dies after it answered, shortly after a ping
+    socket.answersPings = false; // the connection dies just after it has answered a ping
     await sim.pass((renewBefore / 2) * second);
     assert.equal(refresher.state, "away", `tokens of ${ttl} s`);
   }

@@ -496,7 +496,7 @@ test("an SDK without isJoined that is unbound and bound again is renewed", async
   const unbinds = [bindRtm(refresher, rtm), refresher.bind("rtc", sdk).unbind];
   await rtm.login(await refresher.token("rtm"));
   await refresher.token("rtc");
-  for (const unbind of unbinds) unbind(); // as React's StrictMode does
+  for (const unbind of unbinds) unbind(); // React's StrictMode, too, unbinds each SDK and binds it again
   bindRtm(refresher, rtm);
   refresher.bind("rtc", sdk);
   const pushes = [2, 3].map((seq) => sim.push({ seq, services, ttl: 3600 + seq }));

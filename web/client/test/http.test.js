@@ -372,7 +372,7 @@ test("an answer that is not the service's ends nothing: it is an error event, an
 test("answers without a later expiry do not cause a loop of requests", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await away(sim, { ttl: 3600, renewBefore: 300 });
-  const { expiresAt } = refresher; // stays the same, since each answer below repeats this expiry
+  const { expiresAt } = refresher; // the expiry stays the same, since each answer in the loop repeats it
   await sim.pass(3360 * second);
   for (let seq = 2; sim.seconds() < expiresAt; seq++) {
     await sim.fetches.at(-1).answers(200, sim.push({ seq, expiresAt }));

@@ -110,7 +110,7 @@ class WebKit {
     const [port, screen] = await Promise.all([freePort(), xvfb()]);
     this.#driver = spawn(program(["/usr/bin/WebKitWebDriver"], "webkit2gtk-driver"), [`--port=${port}`], {
       env: { PATH: process.env.PATH, DISPLAY: screen, HOME: folder, XDG_CONFIG_HOME: folder, XDG_RUNTIME_DIR: folder },
-      stdio: "ignore", detached: true, // in its own process group, so that all its processes can be ended together
+      stdio: "ignore", detached: true, // the driver gets its own process group, so that all its processes can be ended together
     });
     const kill = () => {
       try {

@@ -46,7 +46,8 @@ type listCommand struct {
 // Run lists sessions, page by page.
 func (c *listCommand) Run() error {
 	query := url.Values{"limit": {"200"}}
-	// An empty name is sent too, and the service refuses it; without the filter, the list would have all sessions.
+	// A flag with an empty value is sent too, so that the service refuses it. Without the flag's filter, the list would have
+	// all sessions.
 	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
 		if value != nil {
 			query.Set(name, *value)

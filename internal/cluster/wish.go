@@ -33,9 +33,8 @@ var (
 	// errNoAnswer means that the store did not answer when the wish was written into the session's
 	// record, so the store may have the wish or not.
 	errNoAnswer = unavailable("Redis stopped answering, and another node owns the session; the change may or may not have been made, calls go on, try again")
-	// errBusy means that the wish could not be applied in time, since another goroutine holds the
-	// session's lock while it writes to a slow client, and that the store has not confirmed the
-	// wish either.
+	// errBusy means that the operator's change was not applied in time and is not known to be in
+	// the store: another goroutine held the session's lock while it wrote to a slow client.
 	errBusy = unavailable("the session's client is slow to read a message, and Redis has no record of the session; the change is made after that, try again")
 )
 

@@ -34,9 +34,9 @@ type writeBehind struct {
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	// allBy is the earliest time limit of the records that may wait longer than gatherFor. At
-	// that time the records of all shards become due, so that they share a batch. allBy is
-	// `never` if there are no such records.
+	// Most records are written gatherFor after their change. Other records may wait longer, each
+	// until its own time limit. allBy is the earliest of these limits, or `never`. At that
+	// time the records of all shards become due, so that they share a batch.
 	allBy   time.Duration
 	alarm   time.Duration // when Cluster.write flushes next, unless the channel `wake` makes it flush earlier
 	ended   int

@@ -174,8 +174,8 @@ func TestQueueFull(t *testing.T) {
 	})
 }
 
-// TestDecide tests which answers are failures. A decision that is malformed is logged; a decision that is missing is
-// not.
+// TestDecide tests which answers count as failures. This test looks at the log: a malformed decision is logged, and a
+// missing decision is not.
 func TestFailures(t *testing.T) {
 	// ofB allows request a, and answers request b with these fields of a decision.
 	ofB := func(fields string) func(context.Context, *request) reply {

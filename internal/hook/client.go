@@ -55,7 +55,7 @@ type discipline[R any] interface {
 	// send sends a request. It returns false if the method `run` ended and cancelled the request: the outcome then says
 	// nothing about the endpoint, and the client does not call `done`.
 	send(ctx context.Context, r *R) (outcome, bool)
-	// done records a sent request. It returns a function that writes the log lines; the client calls that function
+	// done is called after a request, and records its outcome. It returns a function that writes the log lines; the client calls that function
 	// without holding its mutex.
 	done(r *R, o *outcome) (report func())
 }

@@ -20,7 +20,7 @@ const (
 	maxReserve = 1024
 )
 
-// reserved returns the size of the reserve for a process that may have at most `limit` descriptors.
+// reserved returns how many of a process's `limit` file descriptors are kept for other uses than client connections.
 func reserved(limit uint64) uint64 {
 	return min(max(limit/8, minReserve), maxReserve, limit/2)
 }

@@ -85,8 +85,8 @@ func (e *entry) change(f func() bool) {
 
 // contain recovers from a panic in the handling of one session, so that the process continues. It
 // must be deferred while e is locked. Since the session's state may be inconsistent, contain
-// removes the session from this node only and closes its connection. The client then resumes with
-// its key, which restores the session from the store or from the key. If failed is not nil, contain
+// removes the session from this node only and closes its connection. The client then resumes, and the
+// resume restores the session from the store or from the claims in the resume key. If failed is not nil, contain
 // sets *failed to panics.ErrPanicked.
 func (e *entry) contain(failed *error) {
 	reports := e.engine.config.Panics

@@ -252,7 +252,7 @@ func joinedMany(t *testing.T, s *Scheduler, n int, ttl time.Duration) []*fakeCli
 }
 
 // joinAs returns a client that has joined as this uid in a channel, with tokens of ten minutes. The
-// caller's credential names the subject.
+// client's credential has this subject.
 func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject string) *fakeClient {
 	t.Helper()
 	p := &fakeClient{t: t, scheduler: s}

@@ -38,8 +38,9 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 	})
 }
 
-// The session that has been detached for longest is removed. A renewal over HTTP counts as a
-// connection. An event reports that the session expired.
+// If a node is full, a join removes the session that has been detached for longest, and an event
+// reports that this session expired. A renewal over HTTP counts like a connection: it starts the
+// detached time again.
 func TestLongestDetachedIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)

@@ -256,8 +256,8 @@ func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 	})
 }
 
-// An operator's change of a session that is locked while a push is written does not wait. The
-// change is applied after the push. If the store is down too, the operator gets an error, since the
+// A session is locked while a push is written. An operator's change of the session does not wait
+// for this lock, and is applied after the push. If the store is down too, the operator gets an error, since the
 // node has no record of the session to return.
 func TestWishOfABusySession(t *testing.T) {
 	for _, up := range []bool{true, false} {

@@ -247,9 +247,9 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	return s.settle(now), nil
 }
 
-// renewEvery is the minimum time between two bundles that a client or an operator requests. With a
-// shorter time, a client could exceed its limit of 10 messages per second, since it acks each
-// bundle.
+// renewEvery is the minimum time between two bundles that a client or an operator requests. Without
+// this minimum, many requests could make a client send more than the 10 messages per second that it
+// may send, since it acks each bundle.
 const renewEvery = time.Second
 
 // RenewRequested returns how to answer a client's renew message: Renew to mint a bundle; Repeat

@@ -94,8 +94,8 @@ func codeOf(err error) protocol.CloseCode {
 	return protocol.CloseAbnormal
 }
 
-// linger is how long the node waits for the client's answer to a close frame before it closes the connection. After the
-// connection was closed, the kernel still delivers the data in its send buffer.
+// linger is how long the node waits for the client's answer to a close frame before it closes the connection. A short
+// time is enough, since the kernel still delivers the data in the connection's send buffer after that.
 const linger = 2 * time.Second
 
 // close sends the message `last`, unless it is nil, and a close frame. Only the first call has an effect. The

@@ -24,7 +24,7 @@ type socket struct {
 	uncounted    int           // bytes read that are not yet counted for the message rate
 
 	writing lock        // held during each write, for writeTimeout at most
-	ended   error       // guarded by writing; the error of all later writes, once a close frame or only a part of a frame was written
+	ended   error       // guarded by the lock `writing`; after a close frame, or a part of a frame, was written, all writes return this error
 	stuck   atomic.Bool // set when a write has missed its deadline
 }
 

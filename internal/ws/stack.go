@@ -1,6 +1,6 @@
 package ws
 
-// deep is a stack size in bytes. It is a little larger than the stack that the handling of a message needs.
+// deep is the number of bytes that growStack uses of the stack. The handling of a message needs a little less.
 const deep = 12 << 10
 
 // growStack grows the goroutine's stack to 16 KiB in one step, while the stack has little content to copy. Otherwise the

@@ -150,7 +150,7 @@ func TestUnixSocketUnderAPath(t *testing.T) {
 	}
 }
 
-// Debian has no Traefik, so this test does not run it. The names in its files must refer to existing parts.
+// Debian has no Traefik, so this test does not run Traefik. It checks that each name in Traefik's configuration files is defined there.
 func TestTraefik(t *testing.T) {
 	t.Parallel()
 	var static struct {

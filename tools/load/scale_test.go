@@ -302,7 +302,7 @@ func (s *scale) table() {
 		float64(kernel.at[held].resident)/2/calls, nodes.cpu.Seconds()*1e6/calls, (redis.at[joined].cpu-redis.at[started].cpu).Seconds()*1e6/calls)
 }
 
-// spent returns the processor time that was used between the previous moment and the given one.
+// spent returns the processor time that was used between the measurement before `to` and the measurement `to`.
 func (r *row) spent(to int) string {
 	if r.at[to].cpu == 0 {
 		return ""

@@ -169,7 +169,7 @@ type changeWatcher struct {
 	stop    func()
 }
 
-// watchRevocations starts a watcher, and returns once the watcher receives changes.
+// watchRevocations starts a watcher, and returns when the watcher is subscribed and misses no change.
 func (w *world) watchRevocations() *changeWatcher {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Context())

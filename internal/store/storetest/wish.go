@@ -130,7 +130,7 @@ func wishesUntilActedOn(w *world) {
 func wishesMadeOnOwner(w *world) {
 	r := w.stored(w.publishing(w.id()))
 	given := w.wish(r.Session, store.WishRole, session.Publisher)
-	r.Version, r.WishVersion = r.Version+1, given.WishVersion+1 // the owner has applied a later wish, for the role subscriber
+	r.Version, r.WishVersion = r.Version+1, given.WishVersion+1 // the owner has applied a later change, to the role subscriber
 	w.saved(r)
 	w.shows(&r)
 	again := w.wish(r.Session, store.WishRole, session.Publisher)

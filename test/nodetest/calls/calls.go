@@ -144,8 +144,8 @@ func (c *Calls) watch() ([]Tally, <-chan struct{}) {
 	return append([]Tally(nil), c.tallies...), c.changed
 }
 
-// Await waits until the function `holds` returns true for each call. It compares the call's tally at the mark with the
-// current one.
+// Await waits until the function `holds` returns true for each call. Its arguments are the call's tally in `mark` and
+// the call's current tally.
 func (c *Calls) Await(what string, mark []Tally, holds func(then, now Tally) bool) {
 	c.t.Helper()
 	timeout := time.NewTimer(nodetest.Patience)

@@ -55,7 +55,8 @@ func TestWrongInputsNameThemselves(t *testing.T) {
 	}
 }
 
-// A plan must stay within its limits, at every size and for unusual machines.
+// At every size and for unusual machines, a plan has enough nodes for all calls, and no node needs more memory,
+// processor time or file descriptors than it has.
 func TestPlansKeepTheirBounds(t *testing.T) {
 	for _, sessions := range []int64{1, 100, 10_000, 123_456, 1_000_000, 30_000_000, 100_000_000, maxSessions} {
 		for _, cores := range []float64{0.5, 4, 64} {

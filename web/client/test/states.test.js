@@ -89,7 +89,7 @@ const reach = {
 const reachWithRejoin = {
   joined: async (bound) => {
     await reach.rejoining(bound);
-    bound.sdk.inCall = true; // the SDK may be in the call again before rejoin ends, for example because the app still publishes
+    bound.sdk.inCall = true; // the SDK may be in the call again before the app's `rejoin` returns, for example while `rejoin` publishes the tracks
     bound.deliver(false);
     await settle();
   },

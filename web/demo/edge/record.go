@@ -64,7 +64,7 @@ type history struct {
 	owner *Call // the call that was admitted last
 
 	joinedAt  time.Time // zero unless the user is in the call
-	droppedAt time.Time // when the call was dropped; zero if it was not, or was joined again or left since
+	droppedAt time.Time // when the call was dropped; zero if it was never dropped, or if the user has joined again or left since then
 	brokeAt   time.Time // when the connection broke after the drop; zero if it did not
 
 	held, lost       time.Duration // sums of the calls and losses that have ended

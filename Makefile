@@ -26,7 +26,7 @@ NPM_TESTS = $(patsubst %/package.json,%,$(shell grep -l '"test":' $(NPM:%=%/pack
 # Packages that measure how long calls wait, and others that run other programs than Go and
 # Redis, such as compilers. The build tag "programs" leaves them out of go test ./...
 TIMED    := ./test/proxies ./test/monitoring
-PROGRAMS = $(filter-out $(TIMED),$(sort ./test/release $(shell git grep -l '^//go:build programs' | xargs -n1 dirname | sed 's|^|./|')))
+PROGRAMS = $(filter-out $(TIMED) ./test/clients,$(sort ./test/release $(shell git grep -l '^//go:build programs' | xargs -n1 dirname | sed 's|^|./|')))
 
 # Every package of the module, as ./folder. These lists are made when they are used.
 PACKAGES = $(shell go list -f '{{.Dir}}' ./... | sed 's|^$(CURDIR)|.|')
@@ -39,7 +39,7 @@ RACED = $(filter-out ./internal/agora ./internal/build ./internal/session ./inte
 # Packages with tests that test-race leaves out or shortens: packages that it does not run, and
 # packages with the constraint !race or with random tests, whose number -short lowers. The Redis
 # servers of ./internal/redis would starve there, so test-plain names the tests that it needs.
-PLAIN = $(sort $(filter-out $(RACED) ./cmd/refresher ./test/chaos $(PROGRAMS) $(TIMED),$(PACKAGES)) \
+PLAIN = $(sort $(filter-out $(RACED) ./cmd/refresher ./test/chaos ./test/clients $(PROGRAMS) $(TIMED),$(PACKAGES)) \
 	$(addprefix ./,$(shell git grep -lE '^//go:build !race|testing\.Short\(\)|rapid\.Check' -- 'internal/*_test.go' ':!internal/redis' | xargs -n1 dirname)))
 
 # Packages with benchmarks.
@@ -79,7 +79,7 @@ test: export BUILT_REFRESHER = $(BUILT)
 test: ## Runs every test, every benchmark once, and says how long each part took.
 	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' \
 		'race: $(MAKE) test-race' 'npm and programs: $(MAKE) -j2 --output-sync test-npm test-programs' \
-		'calls, plain and benchmarks: $(MAKE) -j2 --output-sync test-calls test-idle'
+		'calls, plain and benchmarks: $(MAKE) -j3 --output-sync test-calls test-clients test-idle'
 
 # test/release writes a bill of materials.
 .PHONY: build-tested
@@ -87,10 +87,13 @@ build-tested: $(BIN)/cyclonedx-gomod
 	go build -o $(BUILT) ./cmd/refresher
 
 # Calls of test-calls have tokens of seconds and measure their delays, so they must not starve, and
-# leave the processors idle for most of the time. test-idle uses that time.
-.PHONY: test-calls test-idle
+# leave the processors idle for most of the time. test-clients, whose programs are slower to start and
+# have calls too, and test-idle use that time.
+.PHONY: test-calls test-clients test-idle
 test-calls:
 	@scripts/steps.sh 'command: go test -timeout 5m ./cmd/refresher' 'chaos and timed: $(MAKE) -j2 --output-sync test-chaos test-timed'
+test-clients:
+	@scripts/steps.sh 'clients: nice -n 5 go test -tags programs -timeout 5m ./test/clients'
 test-idle:
 	@nice -n 19 scripts/steps.sh 'plain: $(MAKE) test-plain' 'benchmarks: $(MAKE) test-benchmarks'
 

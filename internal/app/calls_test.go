@@ -163,3 +163,27 @@ func TestCallsOfManyNodesLoseNothing(t *testing.T) {
 		s.Verdict(calls)
 	})
 }
+
+// Rolling restarts of all nodes every five minutes lose no call.
+func TestCallsSurviveRollingRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOpenCluster(t, 3)
+		const calls = 10
+		for i := range calls {
+			s.CallAt(apptest.BalancerAddress, uint32(i+1), 12)
+		}
+		rounds := 4
+		if testing.Short() {
+			rounds = 1
+		}
+		for range rounds {
+			time.Sleep(5 * time.Minute) // bubble
+			for i := range s.Nodes {
+				s.Deploy(i)
+			}
+		}
+		time.Sleep(time.Minute) // bubble
+		record := s.Verdict(calls)
+		t.Logf("%d renewals, %v call-seconds lost, at least %.1f s left", s.Renewals.Load(), record.Total.LostSeconds, *record.Total.MinMarginSeconds)
+	})
+}

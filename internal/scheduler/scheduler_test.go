@@ -19,6 +19,39 @@ import (
 	"refresher/internal/store"
 )
 
+func TestADayOfCallsOfEveryLength(t *testing.T) {
+	withScheduler(t, func(t *testing.T, s *Scheduler) {
+		var clients []*fakeClient
+		for i, ttl := range []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 23 * time.Hour, 24 * time.Hour} {
+			delay := time.Duration(i) * 700 * time.Millisecond
+			p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
+				pass(delay)
+				p.ack(push.Seq)
+			}}
+			p.join(ttl)
+			clients = append(clients, p)
+		}
+		length := 72 * time.Hour
+		if testing.Short() {
+			length = 25 * time.Hour // longer than the longest lifetime of the tokens
+		}
+		wait(length)
+		for _, p := range clients {
+			check(t, !p.got().lost && p.got().ended == nil, "lost %v, ended %v", p.got().lost, p.got().ended)
+			for i, push := range p.got().pushes {
+				check(t, !push.Rejoin, "renewal %d came after the expiry", i)
+			}
+			left := time.Until(p.got().expiresAt.Time())
+			check(t, left > 0, "tokens ran out %s ago", -left)
+		}
+		whole(t, s)
+		for _, p := range clients {
+			p.current().Leave()
+		}
+		wait(time.Minute) // waits for the last answers
+	})
+}
+
 func TestConnectionOfASilentClientIsClosed(t *testing.T) {
 	withScheduler(t, func(t *testing.T, s *Scheduler) {
 		p := joinedSilent(t, s, time.Hour)

@@ -181,6 +181,36 @@ func TestPromisesAreTested(t *testing.T) {
 	}
 }
 
+// TestNamedTestsExist looks for each test that a document names, and for each pattern in a command of a document.
+func TestNamedTestsExist(t *testing.T) {
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	var names []string
+	for _, folder := range []string{"bench", "client", "cmd", "internal", "test", "tools", "web"} {
+		for _, path := range glob(t, folder, "_test.go") {
+			for _, m := range function.FindAllStringSubmatch(readFile(t, path), -1) {
+				names = append(names, m[1])
+			}
+		}
+	}
+	name := regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w*`)
+	pattern := regexp.MustCompile(`-(?:run|bench) '?([A-Z][\w|]*)`)
+	for _, path := range append(glob(t, "docs", ".md"), "README.md", "CONTRIBUTING.md") {
+		text := readFile(t, path)
+		for _, n := range name.FindAllString(text, -1) {
+			if !slices.Contains(names, n) {
+				t.Errorf("%s names %s, which does not exist", path, n)
+			}
+		}
+		for _, m := range pattern.FindAllStringSubmatch(text, -1) {
+			for part := range strings.SplitSeq(m[1], "|") {
+				if !slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, part) }) {
+					t.Errorf("%s: %s fits no test", path, m[0])
+				}
+			}
+		}
+	}
+}
+
 // TestWebhooksAreDocumented compares openapi.yaml with the golden files of internal/hook, which have the requests that
 // nodes send. The schemas must accept these files and the documented examples, and must have exactly the fields of the
 // files.

@@ -122,7 +122,7 @@ func noteOf(w *store.Wish, result *store.WishResult) string {
 	case r.HasEnded():
 		return "the session has ended meanwhile"
 	case r.State != session.Attached:
-		return "nobody is connected; the client gets new tokens when it is back"
+		return "the client is not connected; it gets new tokens when it reconnects"
 	}
 	return ""
 }

@@ -226,7 +226,7 @@ func TestNoteOfAChange(t *testing.T) {
 		{store.WishRole, attached, 5, true, true, ""},
 		{store.WishRole, attached, 5, false, true, "Redis cannot be reached"},
 		{store.WishRole, attached, 5, true, false, "node n has not confirmed yet; "},
-		{store.WishRole, session.Record{State: session.Detached}, 5, true, true, "nobody is connected"},
+		{store.WishRole, session.Record{State: session.Detached}, 5, true, true, "the client is not connected"},
 		{store.WishRenew, ended, 5, true, true, "the session has ended meanwhile"},
 		{store.WishEnd, ended, 5, true, true, ""},
 		{store.WishEnd, attached, 5, true, false, "the session's keys are dead; node n "},

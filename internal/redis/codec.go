@@ -16,7 +16,7 @@ import (
 // Fields of a session's hash, which docs/understand/redis.md describes. The fence decides who may
 // write the session; scripts/fence.lua reads it. The state holds the values that change with each
 // renewal. Scripts use only the last word of the state, which is the reason of the session's end.
-// The other fields hold the session's grant, of which only the terms can change.
+// The other fields hold the session's grant. Only the terms of a grant can change.
 //
 // To save memory, names are short, and the values that change with each renewal share one
 // field: Redis stores each field's name, and stores a hash compactly while no value is longer

@@ -21,7 +21,7 @@
 //
 // Replication: a revocation is written once and lifted at most once. Lifting raises the
 // revocation's version, and the lifted revocation is kept until the time Until. Each node merges
-// the store's revocations into its set, and puts those that the store lacks into the store, even
+// the store's revocations into its set, and saves revocations that are missing in the store, even
 // after the store lost its data. A change is published with the version of the store before and
 // after it. If the last version that a node has read or merged is the version before the change,
 // the node merges the change. Otherwise the node has missed an earlier change, and reads all

@@ -49,7 +49,7 @@ type Set struct {
 	entries     map[string]*entry   // by id
 	projects    projects            // by App ID
 	expired     session.UnixSec     // the highest Until of all entries that were removed after their end
-	unsaved     map[*entry]struct{} // entries of which the store does not have the newest version
+	unsaved     map[*entry]struct{} // entries whose newest version is not in the store
 	unapplied   []*entry            // new entries; the method act must end the sessions that they match
 	ending      map[*entry]int64    // entries whose sessions Add is ending now, with the value of reachedSeq when Add began
 	reachedSeq  int64               // RevocationsVersion.Seq of the version in the field `known`

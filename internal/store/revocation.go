@@ -9,7 +9,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Selector selects sessions of one project: those that match all fields that are not empty.
+// Selector selects the sessions of one project that match all of its non-empty fields.
 type Selector struct {
 	App     string `json:"app"`               // the project
 	Channel string `json:"channel,omitempty"` // of RTC

@@ -29,7 +29,7 @@ const (
 	TestIssuer   = "login"
 )
 
-// PrivateKey signs credentials of the first project. The node accepts them, and those that are signed with JWTSecret.
+// PrivateKey signs credentials of the first project. The node accepts credentials signed with PrivateKey or JWTSecret.
 var PrivateKey = ed25519.NewKeyFromSeed([]byte("a seed of exactly 32 bytes, this"))
 
 // PublicKey is the public key of PrivateKey, as PEM.
@@ -93,7 +93,7 @@ func Segment(v any) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-// SignAs makes a credential from a header and claims, each of which is a JSON text or a value.
+// SignAs makes a credential. The header and the claims may each be a JSON text or a value.
 func SignAs(header, claims any, h func() hash.Hash, secret string) string {
 	text := Segment(header) + "." + Segment(claims)
 	mac := hmac.New(h, []byte(secret))

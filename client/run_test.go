@@ -141,8 +141,8 @@ func TestRunEndsWithTheReason(t *testing.T) {
 // With an invalid Config, Run fails at once. The fields of a valid Config are sent in the join message.
 func TestConfig(t *testing.T) {
 	for want, c := range map[string]client.Config{
-		"url: want a scheme, a host": {URL: "127.0.0.1:8080"},
-		"tokenFormat: ":              {URL: "ws://127.0.0.1/v1/ws", TokenFormat: "008"},
+		"url: want a scheme and a host": {URL: "127.0.0.1:8080"},
+		"tokenFormat: ":                 {URL: "ws://127.0.0.1/v1/ws", TokenFormat: "008"},
 	} {
 		if err := client.New(c).Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, have %v", want, err)

@@ -15,7 +15,7 @@ const webSocketPath = "/v1/ws"
 func endpoint(text string) (string, error) {
 	u, err := url.Parse(strings.TrimSpace(text))
 	if err != nil || u.Host == "" {
-		return "", errors.New("url: want a scheme, a host and a path, such as wss://calls.example.com/v1/ws or ws://127.0.0.1:8080/v1/ws")
+		return "", errors.New("url: want a scheme and a host, such as https://calls.example.com or ws://127.0.0.1:8080/v1/ws")
 	}
 	switch u.Scheme {
 	case "http", "https":

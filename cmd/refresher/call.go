@@ -21,19 +21,19 @@ import (
 
 type callCommand struct {
 	URL        string `env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"URL of the service, such as https://calls.example.com, or of its WebSocket."`
-	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential, where the service wants one; see token grant. Better given by environment: flags show in process lists."`
-	Channel    string `default:"demo" help:"RTC channel; empty for none."`
+	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential, if the service requires one; see token grant. Give it by the environment, since process lists show flags."`
+	Channel    string `default:"demo" help:"RTC channel; an empty name joins without RTC."`
 	UID        uint32 `default:"1" help:"RTC uid."`
-	Account    string `help:"RTC user account, in place of the uid."`
+	Account    string `help:"RTC user account, instead of the uid."`
 	Role       string `enum:"publisher,subscriber" default:"publisher" help:"publisher or subscriber."`
-	RTMUser    string `name:"rtm-user" placeholder:"USER" help:"RTM user id. Default: the RTC user; - for none."`
-	ChatUser   string `placeholder:"USER" help:"Chat user id. Default: none."`
-	TTL        int64  `placeholder:"SECONDS" help:"Token lifetime to ask for. Default: the service's."`
-	Format     string `name:"token-format" enum:",007,006,007-single" default:"" placeholder:"FORMAT" help:"Format of tokens to ask for: 007, 006 for old SDKs (if the credential or the service names it too), or 007-single for one token that opens RTC and RTM. Default: the credential's, or the service's."`
-	Renewals   int    `placeholder:"N" help:"Leave after so many confirmed renewals. Default: stay until Ctrl-C."`
-	Edge       string `placeholder:"HOST:PORT" help:"Hold the call at a stand-in for Agora's edge (tools/edge), which admits and drops by the real token."`
-	Mute       bool   `help:"Never confirm a renewal, to see what the service does about it."`
-	Refuse     bool   `help:"Refuse every renewal, as an SDK may."`
+	RTMUser    string `name:"rtm-user" placeholder:"USER" help:"RTM user id; - joins without RTM. Default: the RTC user."`
+	ChatUser   string `placeholder:"USER" help:"Chat user id. Default: join without Chat."`
+	TTL        int64  `placeholder:"SECONDS" help:"Token lifetime to request. Default: the service's --token-ttl."`
+	Format     string `name:"token-format" enum:",007,006,007-single" default:"" placeholder:"FORMAT" help:"Token format to request: 007, 006 for old SDKs (only if the credential or the service allows it), or 007-single for one token that opens RTC and RTM. Default: the format of the credential, or else of the service."`
+	Renewals   int    `placeholder:"N" help:"Leave after this many confirmed renewals. Default: stay until Ctrl-C."`
+	Edge       string `placeholder:"HOST:PORT" help:"Join the call at a stand-in for Agora's edge (tools/edge), which checks the tokens as Agora does."`
+	Mute       bool   `help:"Never confirm a renewal, to see how the service reacts."`
+	Refuse     bool   `help:"Refuse every renewal, as an SDK can."`
 }
 
 // Run joins one call and keeps it until Ctrl-C.
@@ -66,6 +66,9 @@ func (c *callCommand) Run() error {
 	}
 	if stop.first.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
+	}
+	if err != nil {
+		err = inFlags(err)
 	}
 	if call.edge != nil {
 		err = errors.Join(err, call.edge.leave(stop.second, call.tokens))
@@ -124,7 +127,7 @@ func (c *call) apply(ctx context.Context, b client.Tokens) error {
 	}
 	left := time.Until(c.tokens.ExpiresAt)
 	if left <= 0 && c.edge == nil {
-		return errors.New("INVALID_OPERATION: the tokens had run out, and the SDK has left")
+		return errors.New("INVALID_OPERATION: the tokens have expired, and the SDK has left the call")
 	}
 	if b.ExpiresAt.Before(c.tokens.ExpiresAt) {
 		return fmt.Errorf("tokens would expire at %d, before those in use at %d", b.ExpiresAt.Unix(), c.tokens.ExpiresAt.Unix())

@@ -6,28 +6,29 @@ import (
 	"strings"
 	"time"
 
+	"refresher/client"
 	"refresher/internal/access/credential"
 	"refresher/internal/session"
 )
 
 type grantCommand struct {
-	JWTSecret     string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Signs it, by HS256; 32 bytes or more, as the service has it. Better given by environment: flags show in process lists."`
-	JWTSecretFile string        `name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it."`
-	Subject       string        `placeholder:"NAME" help:"Whom it is for, as logs and the list of sessions name them."`
-	TTL           time.Duration `name:"ttl" default:"1h" help:"How long it is good for joining; calls may go on longer, see --until."`
-	Channels      []string      `placeholder:"NAME" help:"RTC channels; * at the end of a name stands for any rest, here and below."`
+	JWTSecret     string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Secret that signs the credential by HS256, 32 bytes or more: the --jwt-secret of the service. Give it by the environment, since process lists show flags."`
+	JWTSecretFile string        `name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with --jwt-secret."`
+	Subject       string        `placeholder:"NAME" help:"Name of the credential's holder (sub), which logs and the list of sessions show."`
+	TTL           time.Duration `name:"ttl" default:"1h" help:"How long the credential can be used to join. Calls may last longer; see --until."`
+	Channels      []string      `placeholder:"NAME" help:"RTC channels. In this and the following lists, a * at the end of a name matches any text."`
 	UIDs          []string      `name:"uids" placeholder:"UID" help:"RTC uids."`
 	Accounts      []string      `placeholder:"NAME" help:"RTC user accounts."`
 	Roles         []string      `placeholder:"ROLE" enum:"publisher,subscriber" help:"publisher, subscriber or both. Default: subscriber, if there are channels."`
 	RTMUsers      []string      `name:"rtm-users" placeholder:"USER" help:"RTM user ids."`
 	ChatUsers     []string      `placeholder:"USER" help:"Chat user ids."`
-	MaxTTL        time.Duration `name:"max-ttl" help:"Longest token lifetime; 0 is what the service allows."`
-	Format        string        `name:"token-format" enum:",007,006,007-single" default:"" placeholder:"FORMAT" help:"Format of its holder's tokens where the request names none: 007, 006 for old SDKs, or 007-single for one token that opens RTC and RTM. Default: the service's."`
-	Until         string        `placeholder:"WHEN" help:"Moment that no token outlives, such as 2030-01-02T15:04:05Z, or a span from now, such as 8h."`
-	Admin         bool          `help:"Let it see and change the sessions of the project."`
-	Audience      string        `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Whom it is meant for, where the service has --jwt-audience."`
-	Issuer        string        `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Who it says has made it, where the service has --jwt-issuer."`
-	App           string        `name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the project; needed where the service has several."`
+	MaxTTL        time.Duration `name:"max-ttl" help:"Longest token lifetime; 0 means the service's --max-ttl."`
+	Format        string        `name:"token-format" enum:",007,006,007-single" default:"" placeholder:"FORMAT" help:"Token format if the request names none: 007, 006 for old SDKs, or 007-single for one token that opens RTC and RTM. Default: the service's --token-version."`
+	Until         string        `placeholder:"WHEN" help:"Time at which the last token expires at the latest, such as 2030-01-02T15:04:05Z, or a duration from now, such as 8h."`
+	Admin         bool          `help:"Give the credential the scope admin, which may see and change all sessions of the project."`
+	Audience      string        `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Audience (aud): the --jwt-audience of the service, if it has one."`
+	Issuer        string        `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Issuer (iss): the --jwt-issuer of the service, if it has one."`
+	App           string        `name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the project; required if the service has several projects."`
 }
 
 // Run prints a credential.
@@ -36,7 +37,7 @@ func (c *grantCommand) Run() error {
 		return err
 	}
 	if c.JWTSecret == "" {
-		return errors.New("--jwt-secret is missing; want the one that the service has")
+		return errors.New("--jwt-secret is missing; want the secret of the service")
 	}
 	caller, err := c.caller(time.Now())
 	if err != nil {
@@ -52,16 +53,26 @@ func (c *grantCommand) Run() error {
 	return nil
 }
 
-// flagOfClaim maps each claim that credential.Grant can refuse to the flag that sets it.
-var flagOfClaim = map[string]string{
+// flagOf maps claims of a credential, and fields of an identity, to the flags that set them.
+var flagOf = map[string]string{
+	"rtc.channel": "--channel", "rtc.uid": "--uid", "rtc.account": "--account", "rtm.userId": "--rtm-user",
+	"chat.userId": "--chat-user", "ttl": "--ttl",
 	"sub": "--subject", "grants.rtc.channels": "--channels", "grants.rtc.uids": "--uids", "grants.rtc.accounts": "--accounts",
 	"grants.rtm.users": "--rtm-users", "grants.chat.users": "--chat-users", "grants.maxTtl": "--max-ttl", "grants.until": "--until",
 }
 
-// inFlags replaces the name of a claim at the beginning of an error by the name of its flag.
+// inFlags replaces the name of a claim or field at the beginning of an error by the name of its flag.
 func inFlags(err error) error {
-	if claim, rest, ok := strings.Cut(err.Error(), ": "); ok && flagOfClaim[claim] != "" {
-		return errors.New(flagOfClaim[claim] + ": " + rest)
+	if refused, ok := errors.AsType[*session.Error](err); ok {
+		return errors.New(refused.Rename(flagOf).Message)
+	}
+	if denied, ok := errors.AsType[*client.DeniedError](err); ok {
+		renamed := *denied
+		renamed.Message = (&session.Error{Message: denied.Message}).Rename(flagOf).Message
+		return &renamed
+	}
+	if field, rest, ok := strings.Cut(err.Error(), ": "); ok && flagOf[field] != "" {
+		return errors.New(flagOf[field] + ": " + rest)
 	}
 	return err
 }
@@ -102,7 +113,7 @@ func until(text string, now time.Time) (session.UnixSec, error) {
 	}
 	at, err := time.Parse(time.RFC3339, strings.ToUpper(text))
 	if err != nil {
-		return 0, fmt.Errorf("--until: want a moment such as 2030-01-02T15:04:05Z, or a span from now such as 8h; have %q", text)
+		return 0, fmt.Errorf("--until: want a time such as 2030-01-02T15:04:05Z, or a duration from now such as 8h; have %q", text)
 	}
 	return session.SecOf(at), nil
 }

@@ -21,11 +21,11 @@ import (
 )
 
 type demoCommand struct {
-	Listen   address       `env:"REFRESHER_LISTEN,PORT,SERVER_PORT" default:"127.0.0.1:8080" help:"Address of the public port. Without --auth=jwt only a loopback one is taken."`
-	TokenTTL time.Duration `name:"token-ttl" env:"REFRESHER_TOKEN_TTL" default:"30s" help:"Lifetime of tokens: short, so that renewals are seen."`
-	StandIn  bool          `env:"REFRESHER_STAND_IN" help:"Hold the call at a stand-in for Agora's edge even if there is an --app-id, whose call is at Agora otherwise."`
-	Grace    time.Duration `name:"certificate-grace" env:"REFRESHER_CERTIFICATE_GRACE" default:"15s" help:"How long the stand-in still accepts a certificate that the page had replaced."`
-	Auth     string        `enum:"none,jwt" default:"none" help:"none, or jwt for a page of your own: the service checks credentials, and there is the stand-in without the demo's page."`
+	Listen   address       `env:"REFRESHER_LISTEN,PORT,SERVER_PORT" default:"127.0.0.1:8080" help:"Address of the public port. Without --auth=jwt it must be a loopback address."`
+	TokenTTL time.Duration `name:"token-ttl" env:"REFRESHER_TOKEN_TTL" default:"30s" help:"Lifetime of tokens; short, so that renewals come soon."`
+	StandIn  bool          `env:"REFRESHER_STAND_IN" help:"Use the stand-in for Agora's edge even if --app-id is set. Without this flag, the page with an --app-id joins a call at Agora."`
+	Grace    time.Duration `name:"certificate-grace" env:"REFRESHER_CERTIFICATE_GRACE" default:"15s" help:"How long the stand-in still accepts the old App Certificate after the page has replaced it."`
+	Auth     string        `enum:"none,jwt" default:"none" help:"none; or jwt, for a page of your own: the service checks credentials, and serves the stand-in without the demo's page."`
 	settings `embed:""`
 
 	keySettings `embed:""`
@@ -42,7 +42,7 @@ func (c *demoCommand) Run(from *sources) (err error) {
 		c.Listen = "127.0.0.1" + c.Listen
 	}
 	if strings.HasPrefix(string(c.Listen), "unix:") {
-		return errors.New("--listen: the demo's page is for a browser, which opens no Unix socket; want host:port")
+		return errors.New("--listen: browsers cannot connect to a Unix socket; want host:port")
 	}
 	if c.Grace < time.Second {
 		return errors.New("--certificate-grace: want 1s or more")

@@ -35,7 +35,7 @@ func readEnvFile(path string) ([]variable, error) {
 	case info.IsDir():
 		return nil, fmt.Errorf("%s is a folder; want a file with lines NAME=value, or none", path)
 	case info.Size() > maxEnvFile:
-		return nil, fmt.Errorf("%s: want %d bytes at most", path, maxEnvFile)
+		return nil, fmt.Errorf("%s: want at most %d bytes", path, maxEnvFile)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -112,7 +112,7 @@ func TestEnvFilesThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{
 		dir: "is a folder; want a file with lines NAME=value, or none",
-		write(t, dir, "large", "A="+strings.Repeat("x", maxEnvFile)): "want 1048576 bytes at most",
+		write(t, dir, "large", "A="+strings.Repeat("x", maxEnvFile)): "want at most 1048576 bytes",
 		write(t, dir, "wrong", "B"):                                  "wrong: line 1: want NAME=value",
 	} {
 		if v, err := readEnvFile(path); err == nil || !strings.Contains(err.Error(), want) {

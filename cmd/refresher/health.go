@@ -13,9 +13,9 @@ import (
 // healthCommand is for probes that can run a command but not send a request, such as a container's
 // HEALTHCHECK: the image contains only this program, and no curl.
 type healthCommand struct {
-	OpsListen address       `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Address of the operations port, as serve has it."`
-	Ready     bool          `help:"Ask whether it takes calls (/readyz), not just whether it works (/healthz). A node that is draining works, and takes none."`
-	Timeout   time.Duration `default:"2s" help:"How long the answer may take."`
+	OpsListen address       `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Address of the operations port: the --ops-listen of serve."`
+	Ready     bool          `help:"Check whether the node accepts calls (/readyz), instead of whether it works (/healthz). A node that drains works, but accepts no calls."`
+	Timeout   time.Duration `default:"2s" help:"How long to wait for the answer."`
 }
 
 const maxHealth = 1 << 10

@@ -250,7 +250,7 @@ func TestRefusals(t *testing.T) {
 		{nil, "serve --projects-file=" + two, "REFRESHER_SESSION_SECRET): is missing"},
 		{ours(), "serve --projects-file=" + one, "want one"},
 		{[]string{"REFRESHER_JWT_ISSUER=login"}, "serve --projects-file=" + one, "want one"},
-		{[]string{"REFRESHER_SESSION_SECRET=hush-hush, it seals keys", "REFRESHER_AUTH=none"}, "serve --projects-file=" + two, "REFRESHER_AUTH: none does for one project"},
+		{[]string{"REFRESHER_SESSION_SECRET=hush-hush, it seals keys", "REFRESHER_AUTH=none"}, "serve --projects-file=" + two, "REFRESHER_AUTH: none works with one project"},
 
 		{nil, "demo --listen=0.0.0.0:0", "--insecure"},
 		{nil, "demo --listen=unix:/tmp/refresher.sock", "--listen: "},
@@ -260,7 +260,7 @@ func TestRefusals(t *testing.T) {
 		{[]string{"APP_ID=" + appID}, "demo --stand-in", "--app-certificate (or AGORA_APP_CERTIFICATE) is missing"},
 
 		{ours(), "token mint", "--channel"},
-		{ours(), "token mint --channel=daily-* --uid=7", "rtc.channel: "},
+		{ours(), "token mint --channel=daily-* --uid=7", "--channel: '*' at byte 6 is not allowed"},
 		{nil, "token inspect 007abc", "refresher: error: "},
 		{nil, "token grant", "--jwt-secret (or REFRESHER_JWT_SECRET) is missing"},
 		{[]string{"REFRESHER_JWT_SECRET=hush-hush"}, "token grant", "REFRESHER_JWT_SECRET: has 9 bytes; want at least 32"},
@@ -273,7 +273,7 @@ func TestRefusals(t *testing.T) {
 
 		{nil, "sessions show", "session"},
 		{nil, "revoke --for=1h", "nothing to revoke"},
-		{nil, "revoke --uid=7 --for=100ms", "whole number of seconds"},
+		{nil, "revoke --uid=7 --for=100ms", "--for: want at least 1s, in whole seconds"},
 		{nil, "revoke everyone", "unexpected argument everyone"},
 	} {
 		stdout, stderr, code := run(t, c.env, c.line)
@@ -374,8 +374,8 @@ func TestCallGivesUpWhereTryingAgainIsUseless(t *testing.T) {
 	for line, want := range map[string]string{
 		"--url=ws://" + demo.ops:                        "--url: connect: the URL answers 404 Not Found to a WebSocket; want the service's public port",
 		"--url=https://" + demo.addr:                    "--url: the service does not speak TLS there; want ws://",
-		"--url=" + demo.addr:                            "--url: want a scheme, a host and a path, such as wss://",
-		"--url=http://" + demo.addr + " --channel=a/b":  "rtc.channel",
+		"--url=" + demo.addr:                            "--url: want a scheme and a host, such as https://",
+		"--url=http://" + demo.addr + " --channel=a/b":  "--channel: '/' at byte 1",
 		"--url=http://" + demo.addr + " --edge=nowhere": "--edge: ",
 	} {
 		if stdout, stderr, code := run(t, nil, "call "+line); code != 1 || !strings.Contains(stderr, want) {

@@ -17,8 +17,8 @@ import (
 
 // operator has the flags that all commands for operators share, and their HTTP client.
 type operator struct {
-	URL        string `env:"REFRESHER_API_URL" default:"http://127.0.0.1:8080" help:"The service."`
-	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential with the scope admin. Better given by environment: flags show in process lists."`
+	URL        string `env:"REFRESHER_API_URL" default:"http://127.0.0.1:8080" help:"URL of the service."`
+	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential with the scope admin. Give it by the environment, since process lists show flags."`
 	JSON       bool   `name:"json" help:"Print JSON."`
 }
 
@@ -131,6 +131,9 @@ func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most in
 	}
 	listed := 0
 	for element, err := range elements {
+		if err != nil && listed == 0 {
+			return err // the head of an empty table would look like an answer
+		}
 		if err != nil {
 			return errors.Join(table.Flush(), err)
 		}
@@ -154,7 +157,7 @@ func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most in
 
 func understand(text []byte, into any) error {
 	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("the service's answer makes no sense: %w", err)
+		return fmt.Errorf("the service's answer cannot be decoded: %w", err)
 	}
 	return nil
 }

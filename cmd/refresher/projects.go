@@ -53,7 +53,7 @@ func readProjects(file string) ([]project.Project, error) {
 	for i := range all {
 		p, err := all[i].project(fieldName(i))
 		if err == nil && len(p.Keys.Secrets) == 0 && len(p.Keys.PublicKeyPEMs) == 0 && p.Keys.JWKSURL == "" {
-			err = fmt.Errorf("projects[%d] has no keys to check credentials with; want jwtSecretFile, jwtPublicKeyFile or jwksUrl", i)
+			err = fmt.Errorf("projects[%d] has no key that verifies credentials; want jwtSecretFile, jwtPublicKeyFile or jwksUrl", i)
 		}
 		if same := slices.IndexFunc(projects, func(o project.Project) bool { return o.AppID == p.AppID }); err == nil && same >= 0 {
 			err = fmt.Errorf("projects[%d].appId: is the same as projects[%d].appId; want each project once", i, same)
@@ -132,7 +132,7 @@ func parseProjects(text []byte) ([]projectSettings, error) {
 			}
 		}
 		if err := item.Decode(&projects[i]); err != nil {
-			return nil, fmt.Errorf("%s: want texts alone", place)
+			return nil, fmt.Errorf("%s: want a list of strings", place)
 		}
 	}
 	return projects, nil
@@ -171,7 +171,7 @@ func checkFields(place string, object *yaml.Node, fields []string) error {
 			}
 			return fmt.Errorf("%sthe field in line %d is unknown; %s", prefix, key.Line, hint)
 		case slices.Contains(seen, key.Value):
-			return fmt.Errorf("%s: is there twice; want it once", strings.TrimPrefix(place+"."+key.Value, "."))
+			return fmt.Errorf("%s: is given twice; want it once", strings.TrimPrefix(place+"."+key.Value, "."))
 		}
 		seen = append(seen, key.Value)
 	}

@@ -34,11 +34,11 @@ func (c *revokeCommand) Run() error {
 		body["uid"] = *c.UID
 	}
 	if len(body) == 0 {
-		return errors.New("nothing to revoke; give --channel, --uid, --account or --subject, or several, which all have to match")
+		return errors.New("nothing to revoke; give at least one of --channel, --uid, --account and --subject. Sessions must match all that are given")
 	}
 	if c.For != nil {
 		if *c.For < time.Second || *c.For%time.Second != 0 {
-			return fmt.Errorf("--for: %v is not a whole number of seconds; want 1h, for example", *c.For)
+			return fmt.Errorf("--for: want at least 1s, in whole seconds, such as 90s or 1h; have %v", *c.For)
 		}
 		body["for"] = *c.For / time.Second
 	}
@@ -126,7 +126,7 @@ func (o *operator) alsoDone(err error, r *revocationInfo) error {
 
 type listRevocationsCommand struct {
 	operator `embed:""`
-	Max      int `default:"1000" help:"Stop after so many; 0 lists all."`
+	Max      int `default:"1000" help:"Stop after this many; 0 lists all."`
 }
 
 // Run lists revocations, page by page.

@@ -40,7 +40,7 @@ type listCommand struct {
 	UID      *uint32 `help:"Only sessions of this RTC uid, or of the RTM or Chat user of the same digits."`
 	Account  *string `help:"Only sessions of this RTC account, or RTM or Chat user."`
 	Subject  *string `help:"Only sessions that this subject (sub of the credential) joined."`
-	Max      int     `default:"1000" help:"Stop after so many; 0 lists all."`
+	Max      int     `default:"1000" help:"Stop after this many; 0 lists all."`
 }
 
 // Run lists sessions, page by page.

@@ -175,7 +175,7 @@ func TestRequestsAndAnswersOfTheAPI(t *testing.T) {
 			{"GET /v1/sessions?account=&channel=c&limit=200&subject=ana&uid=7", 200, `{"sessions":[{"id":"S"}],"cursor":"next"}`},
 			{"GET /v1/sessions?account=&channel=c&cursor=next&limit=200&subject=ana&uid=7", 200, `{"sessions":[{"id":"T"}]}`},
 		}, `{"id":"S"}` + "\n" + `{"id":"T"}` + "\n", ""},
-		{"sessions list", []exchange{{"GET /v1/sessions?limit=200", 200, "<html>"}}, "", "makes no sense"},
+		{"sessions list", []exchange{{"GET /v1/sessions?limit=200", 200, "<html>"}}, "", "cannot be decoded"},
 		{"sessions list", []exchange{{"GET /v1/sessions?limit=200", 401, `{"error":"no credential"}`}}, "", "the service answers 401 Unauthorized: no credential"},
 		{"sessions list", []exchange{{"GET /v1/sessions?limit=200", 418, "<html>"}}, "", "418"},
 		{"sessions show a/b?c", []exchange{{"GET /v1/sessions/a%2Fb%3Fc", 200, unknown}}, "who            rtc:\"c\"/ana(subscriber)\n", ""},
@@ -223,9 +223,9 @@ func TestServiceThatCannotBeReached(t *testing.T) {
 		"http://":                            "REFRESHER_API_URL: want",
 		"http://[hush-hush":                  "REFRESHER_API_URL: want",
 	} {
-		_, stderr, code := run(t, []string{"REFRESHER_API_URL=" + url, "REFRESHER_CREDENTIAL=hush-hush"}, "sessions list")
-		if code == 0 || !strings.Contains(stderr, want) {
-			t.Errorf("%s: exit %d: %s; want %q", url, code, stderr, want)
+		stdout, stderr, code := run(t, []string{"REFRESHER_API_URL=" + url, "REFRESHER_CREDENTIAL=hush-hush"}, "sessions list")
+		if code == 0 || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit %d: %s%s; want only %q", url, code, stdout, stderr, want)
 		}
 		demandNoSecret(t, stderr)
 	}

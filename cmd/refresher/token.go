@@ -22,11 +22,11 @@ type mintCommand struct {
 	credentials `embed:""`
 	Channel     string        `help:"RTC channel."`
 	UID         uint32        `help:"RTC uid; 0 makes a token for any uid."`
-	Account     string        `help:"RTC user account, in place of the uid."`
+	Account     string        `help:"RTC user account, instead of the uid."`
 	Role        string        `enum:"publisher,subscriber" default:"subscriber" help:"publisher or subscriber."`
 	RTMUser     string        `name:"rtm-user" placeholder:"USER" help:"RTM user id."`
 	ChatUser    string        `placeholder:"USER" help:"Chat user id."`
-	TTL         time.Duration `name:"ttl" default:"1h" help:"Lifetime."`
+	TTL         time.Duration `name:"ttl" default:"1h" help:"Lifetime of the tokens."`
 	Version     string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006,007-single" default:"007" help:"Token format: 007, 006 for old SDKs, or 007-single for one token that opens RTC and RTM."`
 }
 
@@ -61,7 +61,7 @@ func (c *mintCommand) Run() error {
 	now := session.SecOf(time.Now())
 	tokens, err := minter.Mint(id, formatOf(c.Version), now, now.Add(c.TTL))
 	if err != nil {
-		return err
+		return inFlags(err)
 	}
 	for _, t := range []struct{ name, token string }{{"rtc", tokens.RTC}, {"rtm", tokens.RTM}, {"chat", tokens.Chat}} {
 		if t.token != "" {
@@ -74,10 +74,10 @@ func (c *mintCommand) Run() error {
 type inspectCommand struct {
 	credentials `embed:""`
 	Token       string `arg:"" help:"The token; - reads it from standard input."`
-	Service     string `enum:",rtc,rtm,chat" default:"" help:"Service that it is to be used for: rtc, rtm or chat. Default: rtc with --channel, else the first that it opens."`
-	Channel     string `help:"RTC channel that it is to be used in; a 006 token can't be verified without."`
-	User        string `help:"Uid, account or user id that it is to be used by; likewise."`
-	Publish     bool   `help:"It is to be used for sending audio and video."`
+	Service     string `enum:",rtc,rtm,chat" default:"" help:"Service for which to check the token: rtc, rtm or chat. Default: rtc with --channel, else the first service of the token."`
+	Channel     string `help:"RTC channel for which to check the token. Without it, the signature of a 006 token cannot be verified."`
+	User        string `help:"Uid, account or user id for which to check the token. Without it, the signature of a 006 token cannot be verified."`
+	Publish     bool   `help:"Check whether the token permits sending audio and video."`
 	JSON        bool   `name:"json" help:"Print JSON."`
 }
 

@@ -76,7 +76,7 @@ func (a *Access) Revoked(k *session.ResumeClaims) bool { return a.revocations.Re
 // identity stands for Chat's app token, which belongs to no user.
 func covers(c *session.Caller, id session.Identity) error {
 	if id == (session.Identity{}) && !c.Admin && !c.Grant.All {
-		return session.Errorf(session.CodeForbidden, `Chat's app token wants a credential with the scope "admin"`)
+		return session.Errorf(session.CodeForbidden, `Chat's app token requires a credential with the scope "admin"`)
 	}
 	return c.Grant.Covers(id)
 }

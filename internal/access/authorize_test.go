@@ -191,7 +191,7 @@ func TestAuthorizeChecksTheGrant(t *testing.T) {
 		"over, and has a session":      {nil, ana, until(now), session.Decision{Allowed: true, Until: now}, 1},
 		"the sooner is the grant's":    {all(now + 100), ana, until(now + 200), session.Decision{Allowed: true, Until: now + 100}, 1},
 		"the sooner is the back end's": {all(now + 200), ana, until(now + 100), session.Decision{Allowed: true, Until: now + 100}, 1},
-		"the app token, for a user":    {&session.Caller{Grant: granted}, session.Identity{}, allows, forbidden(`Chat's app token wants a credential with the scope "admin"`), 0},
+		"the app token, for a user":    {&session.Caller{Grant: granted}, session.Identity{}, allows, forbidden(`Chat's app token requires a credential with the scope "admin"`), 0},
 		"the app token, for an admin":  {&session.Caller{Admin: true, Grant: granted}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
 		"the app token, for anybody":   {all(0), session.Identity{}, denies, session.Decision{Allowed: true}, 0},
 	} {

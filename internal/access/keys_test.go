@@ -16,7 +16,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-const unknownKey = "this session and key are not known here; join afresh"
+const unknownKey = "this session or its key is unknown; join again"
 
 // renewWith renews a session over HTTP, and returns the status.
 func renewWith(g *apptest.LoggedNode, session, key string) int {

@@ -192,7 +192,7 @@ type outcome struct {
 
 var (
 	accepted = outcome{status: http.StatusOK}
-	missing  = outcome{http.StatusUnauthorized, "unauthenticated", "a credential is needed here"}
+	missing  = outcome{http.StatusUnauthorized, "unauthenticated", "a credential is required"}
 	invalid  = outcome{http.StatusUnauthorized, "unauthenticated", "the credential is not valid here, or has expired; fetch a new one"}
 )
 

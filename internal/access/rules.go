@@ -35,13 +35,13 @@ func (r *Rules) check(projects int, public Port) error {
 	case !none && r.Auth != "jwt":
 		return fmt.Errorf(`auth: want "jwt" or "none"; have %q`, r.Auth)
 	case none && projects > 1:
-		return errors.New("auth: none does for one project only: credentials say which one is meant")
+		return errors.New("auth: none works with one project only, since credentials name the project")
 	case none && !public.Local && !r.Insecure:
-		return fmt.Errorf("auth: none on %s would give anybody on the network any token; check credentials with --auth=jwt, listen on 127.0.0.1, or accept it with --insecure", public.Address)
+		return fmt.Errorf("auth: none on %s would give any token to anyone on the network; use --auth=jwt, listen on 127.0.0.1, or add --insecure", public.Address)
 	case none && r.CredentialInPath:
-		return errors.New("credential-in-path: set with auth=none, where no credential is looked at")
+		return errors.New("credential-in-path: has no effect with auth=none; want one of them")
 	case r.ProxyProtocol && len(r.TrustedProxies) == 0:
-		return errors.New("proxy-protocol: set without trusted-proxies, which say whose header counts")
+		return errors.New("proxy-protocol: set without trusted-proxies; want the proxies whose headers are trusted")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func TestRules(t *testing.T) {
 		"none, on this machine":            {Rules{Auth: "none"}, 1, local, ""},
 		"none, for everybody":              {Rules{Auth: "none"}, 1, open, "auth: none on :8080 would give"},
 		"none, for everybody, as accepted": {Rules{Auth: "none", Insecure: true}, 1, open, ""},
-		"none, for two projects":           {Rules{Auth: "none"}, 2, local, "auth: none does for one project only"},
+		"none, for two projects":           {Rules{Auth: "none"}, 2, local, "auth: none works with one project only"},
 		"another word":                     {Rules{Auth: "ldap"}, 1, local, `auth: want "jwt" or "none"; have "ldap"`},
 		"no credential to be in a path":    {Rules{Auth: "none", CredentialInPath: true}, 1, local, "credential-in-path: "},
 		"a credential in a path":           {Rules{Auth: "jwt", CredentialInPath: true}, 1, local, ""},

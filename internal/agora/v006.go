@@ -11,7 +11,7 @@ import (
 // rtc006 builds an RTC token in the format 006.
 func (b *bundle) rtc006(r session.RTC) (string, error) {
 	if r.Channel == session.AnyChannel {
-		return "", badRequest(`rtc.channel: is "*", which Agora knows in tokens of version 007 only`)
+		return "", badRequest(`rtc.channel: is "*", which only tokens of version 007 may contain`)
 	}
 	if r.Role == session.Publisher {
 		return b.build006(r.Channel, r.User(),

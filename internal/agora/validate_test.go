@@ -150,7 +150,7 @@ func TestInvalidRequestsAreRefused(t *testing.T) {
 	wantBadRequest(t, err, tooLong)
 	// Agora documents the wildcard channel only for 007, so a 006 token for it is refused.
 	_, err = newMinter(t, V006).mintRTC(session.RTC{Channel: "*", UID: 7}, now, now+60)
-	wantBadRequest(t, err, `rtc.channel: is "*", which Agora knows in tokens of version 007 only`)
+	wantBadRequest(t, err, `rtc.channel: is "*", which only tokens of version 007 may contain`)
 }
 
 // Explain reports no problem if and only if Validate accepts the names, so that tokens of other

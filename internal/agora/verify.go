@@ -12,7 +12,7 @@ var (
 	ErrSignature = errors.New("signature does not match: another certificate, or the token was changed")
 	ErrChannel   = errors.New("token is for another channel")
 	ErrUser      = errors.New("token is for another user")
-	ErrNoHolder  = errors.New("006 token holds no names, only their checksums; want its channel and user, to check it with")
+	ErrNoHolder  = errors.New("006 token contains only checksums of the names; want its channel and user")
 )
 
 // Holder is the client that presents a token.

@@ -57,7 +57,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 		a.write(w, http.StatusServiceUnavailable, unsaved)
 	default:
 		a.config.Logger.Error("request failed", "error", err)
-		a.write(w, http.StatusInternalServerError, problem{"the server failed; try again", session.CodeInternal, http.StatusInternalServerError})
+		a.write(w, http.StatusInternalServerError, problem{"internal error; try again", session.CodeInternal, http.StatusInternalServerError})
 	}
 }
 
@@ -69,7 +69,7 @@ func (a *API) write(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
 		a.config.Logger.Error("response cannot be encoded", "error", err)
-		status, body = http.StatusInternalServerError, []byte(`{"error":"the server failed; try again","code":"internal","status":500}`)
+		status, body = http.StatusInternalServerError, []byte(`{"error":"internal error; try again","code":"internal","status":500}`)
 	}
 	switch value := value.(type) {
 	case plainText:

@@ -77,7 +77,7 @@ func decodeAll(r *http.Request, into any, names ...string) error {
 	var all map[string]jsontext.Value
 	err := strict.Unmarshal(body, &all)
 	if twice, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
-		return session.Errorf(session.CodeBadRequest, "%.32q: is there twice", twice.JSONPointer.LastToken())
+		return session.Errorf(session.CodeBadRequest, "%.32q: given twice; want it once", twice.JSONPointer.LastToken())
 	}
 	if wrong, ok := errors.AsType[*strict.SemanticError](err); ok {
 		return session.Errorf(session.CodeBadRequest, "body: want a JSON object, have %s", given(wrong))
@@ -99,7 +99,7 @@ func decodeAll(r *http.Request, into any, names ...string) error {
 // isEmpty returns the error for a field or parameter that should select sessions but is empty. The argument is its
 // name.
 func isEmpty(name string) error {
-	return session.Errorf(session.CodeBadRequest, "%s: is empty; leave it out, or say whom it names", name)
+	return session.Errorf(session.CodeBadRequest, "%s: is empty; leave it out, or give a value", name)
 }
 
 // decode decodes the request's body, one JSON object.

@@ -9,6 +9,39 @@ import (
 	"refresher/internal/session"
 )
 
+// fieldNames maps the fields of an identity, such as "rtc.channel", to the names that an endpoint of the classic token
+// servers has for them.
+type fieldNames map[string]string
+
+var (
+	channelAndUID     = fieldsOf("channel", "uid")
+	channelNameAndUID = fieldsOf("ChannelName", "uid")
+	withRTMUser       = fieldsOf("channel", "rtmuid")
+)
+
+func fieldsOf(channel, rtmUser string) fieldNames {
+	return fieldNames{
+		"rtc.channel": channel, "rtc.uid": "uid", "rtc.account": "uid", "rtm.userId": rtmUser, "chat.userId": rtmUser,
+	}
+}
+
+// apply returns err with the names that the endpoint has for the fields, if err refuses the request as malformed.
+// A refusal by the credential's grants keeps the names of the identity's fields, since the grants use them too.
+func (n fieldNames) apply(err error) error {
+	if refused, ok := errors.AsType[*session.Error](err); ok && refused.Code == session.CodeBadRequest {
+		return refused.Rename(n)
+	}
+	return err
+}
+
+// renamed returns an endpoint whose errors name the fields as the request does.
+func renamed(names fieldNames, respond endpoint) endpoint {
+	return func(r *request) (any, error) {
+		value, err := respond(r)
+		return value, names.apply(err)
+	}
+}
+
 // rtcFromPath parses the path parts channel, role, token type and user.
 func rtcFromPath(args []string) (session.RTC, error) {
 	rtc := session.RTC{Channel: args[0]}
@@ -39,7 +72,7 @@ func role(s string) (session.Role, error) {
 	case "subscriber", "audience", "attendee", "2", "0", "":
 		return session.Subscriber, nil
 	default:
-		return 0, session.Errorf(session.CodeBadRequest, `role: is incorrect; want "publisher" (or "host", 1) or "subscriber" (or "audience", "attendee", 2, 0)`)
+		return 0, session.Errorf(session.CodeBadRequest, `role: want "publisher" (or "host", 1) or "subscriber" (or "audience", "attendee", 2, 0)`)
 	}
 }
 

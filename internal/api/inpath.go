@@ -42,9 +42,9 @@ func (r *request) takeCredential(answer http.Header) error {
 func mayBeInPath(c *session.Caller) error {
 	switch left := time.Until(c.ExpiresAt.Time()); {
 	case c.Admin:
-		return session.Errorf(session.CodeForbidden, `a credential with the scope "admin" is not taken from a path; send it as Authorization: Bearer`)
+		return session.Errorf(session.CodeForbidden, `a credential with the scope "admin" is not accepted in a path; send it as Authorization: Bearer`)
 	case left > pathLife:
-		return session.Errorf(session.CodeForbidden, "a credential in a path must expire within an hour (exp), since paths end up in logs; send it as Authorization: Bearer, or fetch one that lives shorter")
+		return session.Errorf(session.CodeForbidden, "a credential in a path must expire within an hour (exp), since paths end up in logs; send it as Authorization: Bearer, or fetch one that expires sooner")
 	}
 	return nil
 }

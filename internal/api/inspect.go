@@ -24,7 +24,7 @@ func (o *operators) inspect(r *request) (any, error) {
 	use := agora.Use{AppID: r.caller.App, Holder: agora.Holder{Channel: q.Channel, User: q.Account}}
 	if q.UID != nil {
 		if q.Account != "" {
-			return nil, session.Errorf(session.CodeBadRequest, "has both uid and account; give one")
+			return nil, session.Errorf(session.CodeBadRequest, "uid, account: both given; want one of them")
 		}
 		use.User = strconv.FormatUint(uint64(*q.UID), 10)
 	}

@@ -116,7 +116,7 @@ func TestRefusedQueries(t *testing.T) {
 	for query, want := range map[string]string{
 		"limit=0": "limit: ", "limit=-1": "limit: ", "limit=201": "limit: ", "limit=x": "limit: ", "limit=": "limit: ",
 		"cursor=x": "cursor: ", "cursor=another+project.1": "cursor: ",
-		"uid=x": "uid: ", "uid=4294967296": "uid: ", "uid=": "uid: ", "uid=1&account=a": "has both",
+		"uid=x": "uid: ", "uid=4294967296": "uid: ", "uid=": "uid: ", "uid=1&account=a": "uid, account: both given",
 		"channel=": "channel: ", "account=": "account: ", "subject=": "subject: ",
 		"channel=" + long: "channel: ", "subject=" + long: "subject: ", "account=" + long: "account: ",
 		"limit=1;uid=7": "query: not well formed", "uid=%zz": "query: not well formed", "uid=1&a=b&uid=1": `query: has \"uid\" 2 times`,
@@ -260,7 +260,7 @@ func TestInspect(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]string{
-		`{"token":"x","uid":1,"account":"a"}`:              "has both uid and account",
+		`{"token":"x","uid":1,"account":"a"}`:              "uid, account: both given",
 		`{"token":5}`:                                      "token: ",
 		`{"token":"x","service":"rtd"}`:                    "service: ",
 		`{"token":"` + strings.Repeat("x", maxBody) + `"}`: "body: want at most 8192 bytes",
@@ -326,12 +326,12 @@ func TestRevocations(t *testing.T) {
 	}{
 		{post + `{"channel":"c","uid":7,"subject":"ana","for":60}`, 200, progress},
 		{post + `{"subject":"unsaved"}`, 503, `{"error":"Redis cannot be reached: `},
-		{post + `{}`, 400, `{"error":"names nobody`},
-		{post + `{"uid":1,"account":"a"}`, 400, `{"error":"has both uid and account`},
+		{post + `{}`, 400, `{"error":"nothing selected`},
+		{post + `{"uid":1,"account":"a"}`, 400, `{"error":"uid, account: both given`},
 		{post + `{"subject":"ana","for":0}`, 400, `{"error":"for: want 1 to 31536000 seconds`},
 		{post + `{"subject":"ana","for":31536001}`, 400, `{"error":"for: want 1 to 31536000 seconds`},
 		{post + `{"subject":"ana","chanel":"c"}`, 400, `{"error":"\"chanel\": there is no such field`},
-		{post + `{"subject":"ana","subject":"ben"}`, 400, `{"error":"\"subject\": is there twice`},
+		{post + `{"subject":"ana","subject":"ben"}`, 400, `{"error":"\"subject\": given twice`},
 		{post + `{"subject":null}`, 400, `{"error":"subject: is empty`},
 		{post + `{"subject":"ana","channel":""}`, 400, `{"error":"channel: is empty`},
 		{post + `[]`, 400, `{"error":"body: want a JSON object, have a JSON list`},

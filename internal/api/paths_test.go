@@ -44,7 +44,7 @@ func TestPaths(t *testing.T) {
 		// The health check does not say why a node is not ready, and has no rate limit.
 		{"GET /", busy, 200, `{"status":"ready"}`},
 		{"HEAD /", plain, 200, ""},
-		{"GET /", notReady, 503, "this node takes no calls now"},
+		{"GET /", notReady, 503, "this node accepts no calls now"},
 		{"GET /ping", notReady, 200, ""},
 		{"GET /rtm/ana", busy, 429, "too many requests"},
 

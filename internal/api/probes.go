@@ -11,7 +11,7 @@ func ping(*request) (any, error) {
 
 // errNotReady does not say why the node is not ready, since GET / needs no credential. The path /readyz of the
 // operations port shows the reason.
-var errNotReady = session.Errorf(session.CodeUnavailable, "this node takes no calls now; connect to another one")
+var errNotReady = session.Errorf(session.CodeUnavailable, "this node accepts no calls now; connect to another node")
 
 // ready answers whether the node accepts sessions. The load balancers of GKE, AWS and others use GET / as health
 // check by default.

@@ -41,7 +41,7 @@ func (s *selection) selector(app string) (store.Selector, error) {
 	selector := store.Selector{App: app, Channel: s.Channel, User: s.Account, Subject: s.Subject}
 	if s.UID != nil {
 		if s.Account != "" {
-			return selector, session.Errorf(session.CodeBadRequest, "has both uid and account; give one")
+			return selector, session.Errorf(session.CodeBadRequest, "uid, account: both given; want one of them")
 		}
 		selector.User = strconv.FormatUint(uint64(*s.UID), 10)
 	}
@@ -67,7 +67,7 @@ func (q *revocationRequest) revocation(app string, lasts time.Duration) (r store
 		return r, err
 	}
 	if r.Everybody() {
-		return r, session.Errorf(session.CodeBadRequest, "names nobody; give channel, uid, account or subject")
+		return r, session.Errorf(session.CodeBadRequest, "nothing selected; give channel, uid, account or subject")
 	}
 	if q.For != nil {
 		if most := int64(maxRevocation / time.Second); *q.For < 1 || *q.For > most {
@@ -124,7 +124,7 @@ type unsavedError struct {
 
 func (*unsavedError) Error() string { return store.ErrUnsaved.Error() }
 
-var errNoRevocation = session.Errorf(session.CodeUnknownSession, "no such revocation stands; it may be over, or lifted")
+var errNoRevocation = session.Errorf(session.CodeUnknownSession, "no such revocation is in force; it may have ended, or been lifted")
 
 // revocationError converts an error of Revocations to the error for the operator. The argument `done` is shown in the
 // field "done" of the answer.

@@ -1,6 +1,10 @@
 package api
 
-import "refresher/internal/session"
+import (
+	"cmp"
+
+	"refresher/internal/session"
+)
 
 // This file has the endpoints that Agora's older tutorials, samples and documentation expect of a token server.
 
@@ -84,7 +88,7 @@ func (c *classic) rtmKey(r *request) (any, error) {
 // rtcFromQuery makes an RTC token from the query's parameters. The argument `otherwise` is the role if the query has
 // none.
 func (c *classic) rtcFromQuery(r *request, otherwise session.Role) (string, error) {
-	_, channel, err := r.parameter("channelName", "channel")
+	name, channel, err := r.parameter("channelName", "channel")
 	if err != nil {
 		return "", err
 	}
@@ -98,7 +102,7 @@ func (c *classic) rtcFromQuery(r *request, otherwise session.Role) (string, erro
 		return "", err
 	}
 	tokens, err := c.mint(r, session.Identity{RTC: &rtc})
-	return tokens.RTC, err
+	return tokens.RTC, fieldsOf(cmp.Or(name, "channelName"), "uid").apply(err)
 }
 
 // optionalUser does the same as anyUser, except that an empty string means uid 0: the token is valid for any user.

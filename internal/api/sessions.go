@@ -125,7 +125,7 @@ func (o *operators) openCursor(app, sealed string) (string, error) {
 	}
 	cursor, ok := o.config.Cursors.OpenCursor(app, sealed)
 	if !ok {
-		return "", session.Errorf(session.CodeBadRequest, "cursor: want one that a listing ended with")
+		return "", session.Errorf(session.CodeBadRequest, "cursor: want the cursor of an earlier page")
 	}
 	return cursor, nil
 }

@@ -184,7 +184,7 @@ func read(path string) ([]byte, error) {
 	case len(content) == 0: // another process is probably writing the file at this moment
 		return nil, fmt.Errorf("%s: is empty", path)
 	case len(content) > maxSize:
-		return nil, fmt.Errorf("%s: want %d bytes at most", path, maxSize)
+		return nil, fmt.Errorf("%s: want at most %d bytes", path, maxSize)
 	}
 	return content, nil
 }

@@ -63,7 +63,7 @@ func TestFollowRefusals(t *testing.T) {
 		for path, want := range map[string]string{
 			h.path("good"):    "<nil>",
 			h.path("largest"): "<nil>",
-			h.path("larger"):  "want 1048576 bytes at most",
+			h.path("larger"):  "want at most 1048576 bytes",
 			h.path("empty"):   "is empty",
 			h.path("missing"): "no such file",
 			h.path("bad"):     "this is bad",

@@ -53,7 +53,7 @@ type Approval struct {
 
 var (
 	errFull    = errors.New("too many approval requests wait already")
-	errSlow    = errors.New("no turn or no answer in time")
+	errSlow    = errors.New("the request waited too long, or was not answered in time")
 	errStopped = errors.New("the node is stopping")
 )
 

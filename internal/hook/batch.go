@@ -124,8 +124,8 @@ type decision struct {
 
 var (
 	errNoDecisions = errors.New(`the answer is not of the form {"decisions":[…]}`)
-	errMissing     = errors.New("the answer holds no decision on this request")
-	errTwice       = errors.New("the answer holds more than one decision on this request")
+	errMissing     = errors.New("the answer has no decision for this request")
+	errTwice       = errors.New("the answer has more than one decision for this request")
 	errForm        = errors.New(`the decision is not of the form {"id":"…","allow":true,"until":1800000000}`)
 )
 

@@ -13,7 +13,7 @@ var makers = map[string]func(Config) error{
 }
 
 func TestConfigErrors(t *testing.T) {
-	const form = "want a form like https://app.example.com/path; special characters in a user, password or query want %-encoding"
+	const form = "want a value such as https://app.example.com/path; special characters in a user, password or query want %-encoding"
 	for url, want := range map[string]string{
 		"/hooks?t=tiger":                "-url: " + form,
 		"scott:lion@app.test/hooks":     "-url: " + form,

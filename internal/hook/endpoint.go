@@ -74,7 +74,7 @@ func parseURL(flag, text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return nil, fmt.Errorf("%s: want a form like https://app.example.com/path; special characters in a user, password or query want %%-encoding", flag)
+		return nil, fmt.Errorf("%s: want a value such as https://app.example.com/path; special characters in a user, password or query want %%-encoding", flag)
 	case strings.Contains(text, "#"):
 		return nil, errors.New(flag + ": want no fragment (#)")
 	}

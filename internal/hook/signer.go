@@ -36,7 +36,7 @@ func parseSecret(flag, secret string) (*standardwebhooks.Webhook, error) {
 	const prefix = "whsec_"
 	encoded, prefixed := strings.CutPrefix(secret, prefix)
 	if secret == "" {
-		return nil, fmt.Errorf("%s: want at least %d bytes, have 0; requests are signed with it, see openssl rand -hex 32", flag, minKey)
+		return nil, fmt.Errorf("%s: is missing; want a secret of at least %d bytes that signs the requests, for example from openssl rand -hex 32", flag, minKey)
 	}
 	if !prefixed {
 		if len(secret) < minKey {
@@ -46,10 +46,10 @@ func parseSecret(flag, secret string) (*standardwebhooks.Webhook, error) {
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil {
-		return nil, fmt.Errorf("%s: what follows %s is not base64; want that of %d to %d bytes, such as openssl rand -base64 32 makes", flag, prefix, minKey, maxKey)
+		return nil, fmt.Errorf("%s: the text after %s is not base64; want %d to %d bytes in base64, for example from openssl rand -base64 32", flag, prefix, minKey, maxKey)
 	}
 	if len(key) < minKey || len(key) > maxKey {
-		return nil, fmt.Errorf("%s: want the base64 of %d to %d bytes behind %s, have that of %d", flag, minKey, maxKey, prefix, len(key))
+		return nil, fmt.Errorf("%s: want %d to %d bytes in base64 after %s, have %d", flag, minKey, maxKey, prefix, len(key))
 	}
 	return standardwebhooks.NewWebhookRaw(key)
 }

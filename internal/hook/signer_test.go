@@ -46,8 +46,8 @@ func TestSign(t *testing.T) {
 func TestSecretsThatCannotBeMeant(t *testing.T) {
 	const (
 		base64Of24 = "aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo" // base64 of "hush" six times
-		size       = "want the base64 of 24 to 64 bytes behind whsec_, have that of "
-		form       = "what follows whsec_ is not base64; want that of 24 to 64 bytes, such as openssl rand -base64 32 makes"
+		size       = "want 24 to 64 bytes in base64 after whsec_, have "
+		form       = "the text after whsec_ is not base64; want 24 to 64 bytes in base64, for example from openssl rand -base64 32"
 	)
 	for secret, want := range map[string]string{
 		"hush, hush, hush, hush":            "want at least 24 bytes, have 22",
@@ -72,7 +72,7 @@ func TestSecretsThatCannotBeMeant(t *testing.T) {
 			}
 		}
 	}
-	if _, err := newSigner("x", "", ""); err == nil || !strings.HasPrefix(err.Error(), "x-secret: want at least 24 bytes, have 0") {
+	if _, err := newSigner("x", "", ""); err == nil || !strings.HasPrefix(err.Error(), "x-secret: is missing; want a secret of at least 24 bytes") {
 		t.Error(err)
 	}
 }

@@ -88,7 +88,7 @@ func removeStale(path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there already, and is not a socket", path)
+		return fmt.Errorf("%s exists, and is not a socket", path)
 	}
 	c, err := (&net.Dialer{Timeout: time.Second}).Dial("unix", path)
 	switch {

@@ -83,7 +83,7 @@ func (h *Health) ready() (bool, string) {
 // alive reports whether the process works, and returns the text of /healthz.
 func (h *Health) alive() (bool, string) {
 	if still := h.config.Still(); still > deadAfter {
-		return false, fmt.Sprintf("renewals stand still, for %.0f s", still.Seconds())
+		return false, fmt.Sprintf("no renewal for %.0f s", still.Seconds())
 	}
 	return true, "ok"
 }

@@ -57,7 +57,7 @@ func TestAlive(t *testing.T) {
 		text   string
 	}{
 		{deadAfter, http.StatusOK, "ok\n"},
-		{deadAfter + time.Second, http.StatusInternalServerError, "renewals stand still, for 121 s\n"},
+		{deadAfter + time.Second, http.StatusInternalServerError, "no renewal for 121 s\n"},
 		{0, http.StatusOK, "ok\n"},
 	} {
 		still = c.still

@@ -114,13 +114,13 @@ func TestOwnOriginOfALocalService(t *testing.T) {
 
 func TestRefusedSettings(t *testing.T) {
 	for setting, want := range map[string]string{
-		"": "is empty", "ftp://x": "no page has", "wss://app.example.com": "the page's own address, not the service's", "ws://x": "no page has",
-		"https://": "want a form", "https://x/path": "has a path", "x?y": "want a form", "user@x": "want a form", "[a-z].net": "want a form",
-		"https://*": "want a form", "*:3000": "want a form", "https://x:": "want a form", "https://x:65536": "want a form",
-		"https://a b": "want a form", "https://[::1": "want a form", "https://::1": "want a form", "https://[127.0.0.1]": "want a form", "https://[fe80::1%25eth0]": "want a form",
-		"https://a..b": "want a form", "https://xn--a": "want a form", "*.bü*.example": "want a form", "://x": "want a form", "1http://x": "spelled out",
-		"null": "every sandboxed frame", "NULL": "every sandboxed frame",
-		"capacitor://localhost/app": "spelled out", "chrome-extension://*": "spelled out", "app://a b": "spelled out", "app://ü": "spelled out", "app://\x7f": "spelled out",
+		"": "is empty", "ftp://x": "not the origin of a page", "wss://app.example.com": "the address of the page, not of the service", "ws://x": "not the origin of a page",
+		"https://": "want a value such as", "https://x/path": "has a path", "x?y": "want a value such as", "user@x": "want a value such as", "[a-z].net": "want a value such as",
+		"https://*": "want a value such as", "*:3000": "want a value such as", "https://x:": "want a value such as", "https://x:65536": "want a value such as",
+		"https://a b": "want a value such as", "https://[::1": "want a value such as", "https://::1": "want a value such as", "https://[127.0.0.1]": "want a value such as", "https://[fe80::1%25eth0]": "want a value such as",
+		"https://a..b": "want a value such as", "https://xn--a": "want a value such as", "*.bü*.example": "want a value such as", "://x": "want a value such as", "1http://x": "the exact origin",
+		"null": "sandboxed frames", "NULL": "sandboxed frames",
+		"capacitor://localhost/app": "the exact origin", "chrome-extension://*": "the exact origin", "app://a b": "the exact origin", "app://ü": "the exact origin", "app://\x7f": "the exact origin",
 	} {
 		if _, err := newPolicy([]string{setting}); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), fmt.Sprintf("allowed-origins: %q: ", setting)) {
 			t.Errorf("%q: %v", setting, err)

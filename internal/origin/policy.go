@@ -44,9 +44,9 @@ func parsePattern(s string) (pattern, error) {
 	scheme, rest, spelled := strings.Cut(s, "://")
 	switch scheme = strings.ToLower(scheme); {
 	case strings.EqualFold(s, "null"):
-		return pattern{}, errors.New(`every sandboxed frame and many local files send it, so it would allow any page; give the app's page an origin of its own, or write "*" to allow any page`)
+		return pattern{}, errors.New(`sandboxed frames and local files of any page send it, so it would allow any page; serve the app's page from an origin of its own, or write "*" to allow any page`)
 	case spelled && (scheme == "ws" || scheme == "wss" || scheme == "ftp"):
-		return pattern{}, errors.New("no page has such an origin; want the page's own address, not the service's, such as https://app.example.com")
+		return pattern{}, errors.New("this is not the origin of a page; want the address of the page, not of the service, such as https://app.example.com")
 	}
 	var a address
 	var err error
@@ -63,9 +63,9 @@ func parsePattern(s string) (pattern, error) {
 	case spelled && defaultPorts[scheme] != "" && strings.Contains(strings.TrimSuffix(rest, "/"), "/"):
 		return pattern{}, errors.New("has a path; want scheme, host and port alone, such as https://app.example.com")
 	case spelled && scheme != "" && defaultPorts[scheme] == "":
-		return pattern{}, errors.New("want it spelled out as the app sends it, without a path or a star, such as capacitor://localhost")
+		return pattern{}, errors.New("want the exact origin that the app sends, without a path or a star, such as capacitor://localhost")
 	default:
-		return pattern{}, errors.New(`want a form like "https://app.example.com", "*.example.com" or "*"`)
+		return pattern{}, errors.New(`want a value such as "https://app.example.com", "*.example.com" or "*"`)
 	}
 }
 

@@ -275,7 +275,7 @@ func TestFilesChange(t *testing.T) {
 		f.change(one, one)
 		f.broken = errors.New("a file that it names is not there")
 		f.change(one, other)
-		for _, problem := range []string{"a key is too short", "is there twice", "a file that it names is not there"} {
+		for _, problem := range []string{"a key is too short", "is given twice", "a file that it names is not there"} {
 			f.logged(problem)
 		}
 		f.signs(first, apptest.NewCertificate)

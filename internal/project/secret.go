@@ -17,7 +17,7 @@ func ParseSecret(text string) (string, error) {
 	case secret == "":
 		return "", errors.New("is empty")
 	case !utf8.ValidString(secret) || strings.Contains(secret, "\x00"):
-		return "", errors.New("is not text in UTF-8; want a secret such as openssl rand -hex 32 makes")
+		return "", errors.New("is not UTF-8 text; want a secret, for example from openssl rand -hex 32")
 	case last > 0 && (secret[0] == '"' || secret[0] == '\'') && secret[0] == secret[last]:
 		return "", errors.New("is in quotes; leave them out")
 	case strings.ContainsAny(secret, "\r\n") && !strings.Contains(secret, "-----BEGIN"): // a key in PEM form may have several lines; the PEM parser checks it later

@@ -22,8 +22,8 @@ func TestParseSecret(t *testing.T) {
 		"'hush-hush'\n":         "is in quotes",
 		"hush-hush\nhush-hush2": "has several lines",
 		"hush-hush\r\nmore\r\n": "has several lines",
-		"hush-hush\xff":         "is not text",
-		"h\x00u\x00s\x00h\x00":  "is not text",
+		"hush-hush\xff":         "is not UTF-8 text",
+		"h\x00u\x00s\x00h\x00":  "is not UTF-8 text",
 	} {
 		have, err := ParseSecret(text)
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "hush") {

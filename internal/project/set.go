@@ -73,7 +73,7 @@ func New(c Config) (*Set, error) {
 		}
 	}
 	if c.SessionSecret == "" && len(c.Projects) > 1 {
-		return nil, errors.New("session-secret: is missing; several projects need one, since none can be derived from their certificates")
+		return nil, errors.New("session-secret: is missing; several projects need one, since it cannot be derived from several certificates")
 	}
 	secrets, err := s.secrets(c.Projects[0].Certificates)
 	if err != nil {
@@ -83,7 +83,7 @@ func New(c Config) (*Set, error) {
 	return s, err
 }
 
-func errTwice(app string) error { return fmt.Errorf("app-id: %s is there twice", app) }
+func errTwice(app string) error { return fmt.Errorf("app-id: %s is given twice", app) }
 
 // secrets returns the secrets that encrypt resume keys: SessionSecret, or if that is empty, a secret derived from each
 // certificate. All nodes have the same certificates, so they derive the same secrets.

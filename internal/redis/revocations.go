@@ -215,7 +215,7 @@ func (s *revocations) RevocationProgress(ctx context.Context, id string) (p stor
 	return p, nil
 }
 
-var errGarbage = errors.New("not in the form that nodes write")
+var errGarbage = errors.New("not a record in the form that nodes write")
 
 // unreadableRevocation logs, once for each id, a revocation that cannot be read.
 func (s *revocations) unreadableRevocation(id string, err error) {

@@ -113,7 +113,7 @@ func appsByPrefix(apps []string) (map[string]string, error) {
 	full := make(map[string]string, len(apps))
 	for _, app := range apps {
 		if other, taken := full[appPrefix(app)]; taken && other != app {
-			return nil, fmt.Errorf("redis: the App IDs %s and %s begin with the same %d characters, by which sessions in Redis are told apart: serve them by services with a --redis-prefix each", other, app, appPrefixLength)
+			return nil, fmt.Errorf("redis: the App IDs %s and %s begin with the same %d characters, which identify a project in Redis; serve these projects by separate services, each with its own --redis-prefix", other, app, appPrefixLength)
 		}
 		full[appPrefix(app)] = app
 	}

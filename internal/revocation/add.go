@@ -64,11 +64,11 @@ func (s *Set) accept(r *store.Revocation) (*entry, error) {
 	names := []string{r.Channel, r.User, r.Subject}
 	switch {
 	case r.App == "" || slices.ContainsFunc(names, func(name string) bool { return len(name) > store.MaxName }):
-		return nil, session.Errorf(session.CodeBadRequest, "want names of %d bytes at most", store.MaxName)
+		return nil, session.Errorf(session.CodeBadRequest, "channel, user, subject: want at most %d bytes", store.MaxName)
 	case r.Everybody():
-		return nil, session.Errorf(session.CodeBadRequest, "say what to revoke: a channel, user or subject, or several")
+		return nil, session.Errorf(session.CodeBadRequest, "nothing selected; give a channel, a user or a subject")
 	case r.Until <= session.SecOf(now):
-		return nil, session.Errorf(session.CodeBadRequest, "the revocation would be over already")
+		return nil, session.Errorf(session.CodeBadRequest, "the end of the revocation is in the past")
 	}
 	s.mu.RLock()
 	room := s.hasRoom(r.App)

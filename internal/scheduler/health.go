@@ -52,7 +52,7 @@ func (s *Scheduler) Health() error {
 	case s.health.lastRound.Load() == 0:
 		return fmt.Errorf("renewals have not begun")
 	case still > stallLimit:
-		return fmt.Errorf("renewals stand still, for %.0f s", still.Seconds())
+		return fmt.Errorf("no renewal for %.0f s", still.Seconds())
 	case failed != 0 && now-failed < failureHolds:
 		return fmt.Errorf("tokens cannot be minted; the log says why")
 	}

@@ -40,7 +40,7 @@ func TestHealth(t *testing.T) {
 		s.Run(ctx)
 		<-s.Begun()
 		wait(time.Hour)
-		healthy(t, s, "stand still, for 3600 s")
+		healthy(t, s, "no renewal for 3600 s")
 		equal(t, "time without progress", s.Stalled(), time.Hour)
 	})
 	t.Run("idle", func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		wait(8*time.Minute + 30*time.Second)
 		healthy(t, s, "")
 		wait(2 * time.Minute)
-		healthy(t, s, "stand still")
+		healthy(t, s, "no renewal for")
 		behind := s.table.behind(s.clock.now().Mono)
 		check(t, behind >= 30*time.Second && behind <= 2*time.Minute, "%s behind", behind)
 		<-s.workers.slots

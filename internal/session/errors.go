@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -37,9 +38,23 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
+// Rename returns e with another name for the field at the beginning of its message, such as "rtc.channel", if names maps
+// this field to another name. With it, an error names the field as the caller wrote it, for example as a flag or as a
+// parameter of a query.
+func (e *Error) Rename(names map[string]string) *Error {
+	field, rest, _ := strings.Cut(e.Message, ": ")
+	name, ok := names[field]
+	if !ok {
+		return e
+	}
+	renamed := *e
+	renamed.Message = name + ": " + rest
+	return &renamed
+}
+
 // ErrUnknown is the answer to every invalid resume key. All invalid keys get the same answer, so that
 // an attacker cannot learn why a key is invalid.
-var ErrUnknown = Errorf(CodeUnknownSession, "this session and key are not known here; join afresh")
+var ErrUnknown = Errorf(CodeUnknownSession, "this session or its key is unknown; join again")
 
 // ErrNotOpen refuses an operator's request about a session that is not open or belongs to another
 // project.

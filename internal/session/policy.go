@@ -79,7 +79,7 @@ func (p *Policy) Check() error {
 		// Tokens live up to a second less than their TTL, since expiries are rounded down to whole
 		// seconds. With a TTL of 2 s they could live for 1 s, and be due for renewal 1 s before
 		// they expire, which is at once.
-		return errors.New("min-ttl: want at least 3s, or tokens would be due again as soon as they are made")
+		return errors.New("min-ttl: want at least 3s, since shorter tokens would be due for renewal at once")
 	case p.MaxTTL < p.MinTTL || p.MaxTTL > MaxLifetime:
 		return fmt.Errorf("max-ttl: want min-ttl (%s) to %s, Agora's limit; have %s", p.MinTTL, MaxLifetime, p.MaxTTL)
 	case p.TTL < p.MinTTL || p.TTL > p.MaxTTL:

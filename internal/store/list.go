@@ -154,7 +154,7 @@ func placeOf(cursor string) (place, error) {
 			}
 		}
 	}
-	return place{}, session.Errorf(session.CodeBadRequest, "cursor: want one that a listing ended with")
+	return place{}, session.Errorf(session.CodeBadRequest, "cursor: want the cursor of an earlier page")
 }
 
 // cursor returns the ListQuery.After that continues a listing at p, or "" at the end.

@@ -16,7 +16,7 @@ var (
 	errBinary   = session.Errorf(session.CodeBadRequest, "binary message; want text, one JSON object each")
 	errTooMany  = session.Errorf(session.CodeRateLimited, "too many messages; want at most %d a second", protocol.MessagesPerSecond)
 	errGreeting = session.Errorf(session.CodeBadRequest, "the first message must be a join or a resume")
-	errJoined   = session.Errorf(session.CodeBadRequest, "this connection has its session; one connection per call")
+	errJoined   = session.Errorf(session.CodeBadRequest, "this connection already has a session; open one connection for each call")
 )
 
 // dispatch handles one message. It ignores write errors, since a failed write already closes the connection.
@@ -192,5 +192,5 @@ func public(err error) *session.Error {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		return refused
 	}
-	return session.Errorf(session.CodeInternal, "the server failed; try again")
+	return session.Errorf(session.CodeInternal, "internal error; try again")
 }

@@ -188,7 +188,7 @@ func TestRefusalsOfSessions(t *testing.T) {
 		"the client's fault": {session.Errorf(session.CodeBadRequest, "no"), protocol.CloseMalformed, serverMessage{Type: "error", Code: "bad_request", Message: "no"}},
 		"unknown":            {session.ErrUnknown, protocol.CloseUnknownSession, serverMessage{Type: "error", Code: "unknown_session", Message: session.ErrUnknown.Message}},
 		"full":               {session.Errorf(session.CodeUnavailable, "full"), protocol.CloseOverload, serverMessage{Type: "error", Code: "unavailable", Message: "full"}},
-		"our own":            {errors.New("secret trouble"), protocol.CloseInternal, serverMessage{Type: "error", Code: "internal", Message: "the server failed; try again"}},
+		"our own":            {errors.New("secret trouble"), protocol.CloseInternal, serverMessage{Type: "error", Code: "internal", Message: "internal error; try again"}},
 		"revoked": {
 			&session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: 5}},
 			protocol.CloseEnded,

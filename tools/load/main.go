@@ -25,20 +25,20 @@ import (
 )
 
 type command struct {
-	URL           []string      `name:"url" env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"The service's WebSocket, or those of several nodes."`
-	Remote        bool          `help:"Allow a target that is not this machine. It must be yours, and meant to bear it."`
-	Calls         int           `default:"1000" help:"How many calls, up to 200000."`
-	JoinRate      float64       `default:"100" help:"How many of them begin in a second."`
-	Duration      time.Duration `default:"1m" help:"How long it lasts, from the first join, up to 24h."`
-	TTL           time.Duration `name:"ttl" help:"Token lifetime to ask for. Default: the service's."`
-	Services      []string      `default:"rtc,rtm" help:"rtc, rtm, chat: what each call has tokens for."`
-	Channels      string        `default:"load-*" help:"Names of the channels; * stands for the call's number."`
-	Credential    string        `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential of all calls, where the service wants one; mind its --subject-rate. Better given by environment: flags show in process lists."`
-	JWTSecret     string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Makes credentials, one for every fifty calls, as token grant does."`
-	JWTSecretFile []byte        `name:"jwt-secret-file" type:"filecontent" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it."`
-	AckDelay      time.Duration `help:"How long a call takes to confirm tokens, as a slow SDK."`
-	DropRate      float64       `help:"Connections that are broken in a second; their calls come back."`
-	JSON          bool          `name:"json" help:"Print a line of JSON every second, and one in the end."`
+	URL           []string      `name:"url" env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"WebSocket URLs of the service's nodes."`
+	Remote        bool          `help:"Allow a target on another machine. It must be yours, and ready for the load."`
+	Calls         int           `default:"1000" help:"Number of calls, up to 200000."`
+	JoinRate      float64       `default:"100" help:"Number of calls that begin each second."`
+	Duration      time.Duration `default:"1m" help:"How long the run lasts from the first join, up to 24h."`
+	TTL           time.Duration `name:"ttl" help:"Token lifetime to request. Default: the service's --token-ttl."`
+	Services      []string      `default:"rtc,rtm" help:"Services for which each call has tokens: rtc, rtm, chat."`
+	Channels      string        `default:"load-*" help:"Names of the channels; * is replaced by the number of the call."`
+	Credential    string        `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential of all calls, if the service requires one. The service's --subject-rate applies to all of them together. Give it by the environment, since process lists show flags."`
+	JWTSecret     string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Secret that signs credentials, one for every fifty calls, as token grant does."`
+	JWTSecretFile []byte        `name:"jwt-secret-file" type:"filecontent" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with --jwt-secret."`
+	AckDelay      time.Duration `help:"How long a call takes to confirm tokens, like a slow SDK."`
+	DropRate      float64       `help:"Number of connections that are cut each second; their calls reconnect."`
+	JSON          bool          `name:"json" help:"Print a line of JSON every second, and one at the end."`
 }
 
 // callsPerSubject is how many calls share a credential. With more calls, the service's --subject-rate would refuse
@@ -77,7 +77,7 @@ func (c *command) run(ctx context.Context, out io.Writer) error {
 func verdict(r generator.Report) error {
 	switch {
 	case r.RanOut > 0:
-		return fmt.Errorf("calls lost their tokens %d times, for %.1f call-seconds", r.RanOut, r.LostSeconds)
+		return fmt.Errorf("the tokens of calls expired %d times, for %.1f call-seconds", r.RanOut, r.LostSeconds)
 	case r.SeqFell > 0:
 		return fmt.Errorf("seq fell %d times", r.SeqFell)
 	case r.Refused > 0:

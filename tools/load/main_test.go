@@ -73,7 +73,7 @@ func TestLoadOfNobody(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	for want, change := range map[string]func(*generator.Report){
-		"calls lost their tokens 2 times, for 1.5 call-seconds": func(r *generator.Report) { r.RanOut, r.LostSeconds = 2, 1.5 },
+		"the tokens of calls expired 2 times, for 1.5 call-seconds": func(r *generator.Report) { r.RanOut, r.LostSeconds = 2, 1.5 },
 		"seq fell 1 times": func(r *generator.Report) { r.SeqFell = 1 },
 		"the service ended or refused 1 calls: unauthenticated 1": func(r *generator.Report) { r.Refused = 1 },
 		"no connection was ever made: refused":                    func(r *generator.Report) { r.BytesIn, r.Dial = 0, "refused" },

@@ -19,19 +19,19 @@ import (
 type command struct {
 	Sessions     int64         `required:"" help:"Calls that are open at the same time."`
 	TTL          time.Duration `name:"ttl" default:"1h" help:"Lifetime of tokens."`
-	RenewBefore  time.Duration `default:"0s" help:"Head start of renewals, as serve has it."`
-	Heartbeat    time.Duration `default:"50s" help:"How often clients send a ping at least; those with short-lived tokens do so more often."`
+	RenewBefore  time.Duration `default:"0s" help:"How long before their expiry tokens are renewed: the --renew-before of serve."`
+	Heartbeat    time.Duration `default:"50s" help:"Longest interval between two pings of a client: the --heartbeat of serve. Clients with short-lived tokens ping more often."`
 	CallLength   time.Duration `default:"1h" help:"How long a call lasts on average."`
-	WithoutLeave float64       `default:"0.25" help:"Share of the calls that end without leave, as by a closed tab, 0 to 1: their sessions stay until their tokens end, and count for --max-sessions."`
-	DrainWindow  time.Duration `default:"20s" help:"As serve has it."`
-	Services     []string      `default:"rtc,rtm" help:"rtc, rtm, chat: what each call has tokens for."`
-	Nodes        int           `help:"How many nodes there are; 0 is as many as it takes."`
+	WithoutLeave float64       `default:"0.25" help:"Share of the calls that end without the message leave, for example by a closed tab, 0 to 1. Their sessions stay until their tokens expire, and count for --max-sessions."`
+	DrainWindow  time.Duration `default:"20s" help:"The --drain-window of serve."`
+	Services     []string      `default:"rtc,rtm" help:"Services for which each call has tokens: rtc, rtm, chat."`
+	Nodes        int           `help:"Number of nodes; 0 means as many as necessary."`
 	NodeMemory   size          `default:"8GiB" help:"Memory of a node, such as 512MiB or 16GiB."`
 	NodeCores    float64       `default:"4" help:"Cores of a node."`
-	RedisMasters int           `name:"redis-masters" aliases:"redis-cores" help:"Redis servers that there may be, of one core each; 0 is as many as it takes."`
-	Storm        float64       `default:"1" help:"Share of the clients that comes back at once, 0 to 1."`
-	JoinRate     float64       `help:"Each node's --join-rate; 0 is what its cores bear."`
-	Simulate     bool          `help:"Play the storm too, call by call, and say how far that is from the formulas."`
+	RedisMasters int           `name:"redis-masters" aliases:"redis-cores" help:"Number of Redis masters, each with one core; 0 means as many as necessary."`
+	Storm        float64       `default:"1" help:"Share of the clients that reconnect at the same time, 0 to 1."`
+	JoinRate     float64       `help:"The --join-rate of each node; 0 means as many joins as the node's cores can serve."`
+	Simulate     bool          `help:"Also simulate the reconnect storm call by call, and print how far the result is from the formulas."`
 	JSON         bool          `name:"json" help:"Print JSON."`
 }
 

@@ -37,7 +37,7 @@ func TestFetch(t *testing.T) {
 	t.Cleanup(server.Close)
 	for path, want := range map[string]string{
 		"/good": "", "/huge": "more than 524288 bytes", "/created": "status 201", "/moved": "status 302",
-		"/cut": "unexpected EOF", "/page": "no key set", "/none": "status 404", "/away": "connection refused",
+		"/cut": "unexpected EOF", "/page": "not a key set", "/none": "status 404", "/away": "connection refused",
 	} {
 		address := server.URL
 		if path == "/away" {

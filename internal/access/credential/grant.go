@@ -37,7 +37,7 @@ func Grant(c GrantConfig) (string, error) {
 	case c.TTL < 0 || c.TTL%time.Second != 0:
 		return "", errors.New("ttl: want whole seconds")
 	case g.All:
-		return "", errors.New("all tokens cannot be granted at once; name what is, as * if need be")
+		return "", errors.New("a credential cannot grant everything at once; give the channels and users, for example as *")
 	case g.MaxTTL < 0 || g.MaxTTL%time.Second != 0:
 		return "", errors.New("max-ttl: want whole seconds")
 	}

@@ -52,7 +52,7 @@ func TestGrantRefuses(t *testing.T) {
 		"has 31 bytes; want at least 32": {Secret: secretA[:31]},
 		"ttl: want whole":                {Secret: secretA, TTL: time.Millisecond},
 		"max-ttl: want whole":            grant(session.Grant{MaxTTL: time.Millisecond}),
-		"all tokens":                     grant(session.Grant{All: true}),
+		"cannot grant everything":        grant(session.Grant{All: true}),
 		"rtc.uids: want a list of uids":  grant(session.Grant{UIDs: []string{"ana"}}),
 		"rtm.users: want":                grant(session.Grant{RTMUsers: []string{""}}),
 		"grants.until: want":             grant(session.Grant{Until: -1}),

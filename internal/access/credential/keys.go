@@ -103,7 +103,7 @@ func CheckSecret(secret string) error {
 	case strings.Contains(secret, "-----BEGIN"):
 		return errors.New("is a key in PEM; want a secret here, and a public key in jwt-public-key-file")
 	case len(secret) < minSecret:
-		return fmt.Errorf("has %d bytes; want at least %d, such as openssl rand -hex 32 makes", len(secret), minSecret)
+		return fmt.Errorf("has %d bytes; want at least %d, for example from openssl rand -hex 32", len(secret), minSecret)
 	}
 	return nil
 }
@@ -130,12 +130,12 @@ func readPEM(text []byte) ([]any, error) {
 		case block.Type == "RSA PUBLIC KEY":
 			key, err = x509.ParsePKCS1PublicKey(block.Bytes)
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			return nil, errors.New("holds a private key; want the public key, and the private key only where credentials are signed")
+			return nil, errors.New("contains a private key; want the public key. Keep the private key where credentials are signed")
 		default:
 			return nil, errors.New(`want blocks "PUBLIC KEY" or "RSA PUBLIC KEY"`)
 		}
 		if err != nil {
-			return nil, errors.New("a key in it is broken")
+			return nil, errors.New("one of its keys is malformed")
 		}
 		if err := checkPublic(key); err != nil {
 			return nil, err

@@ -30,7 +30,7 @@ func readKeySet(text []byte) (*keySet, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &body); err != nil || body.Keys == nil {
-		return nil, errors.New("the answer is no key set")
+		return nil, errors.New("the answer is not a key set")
 	}
 	if len(body.Keys) > maxSetKeys {
 		return nil, fmt.Errorf("the key set has more than %d keys", maxSetKeys)

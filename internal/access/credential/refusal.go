@@ -41,7 +41,7 @@ const awayRetry = 2 * time.Second
 
 // A caller whose credential is refused gets one of these errors, or an error with CodeUnavailable.
 var (
-	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is needed here")
+	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is required")
 	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")
 )
 

@@ -86,9 +86,9 @@ func parseJWKSURL(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil, strings.Contains(address, "#"):
-		return nil, errors.New("want a form like https://login.example.com/.well-known/jwks.json, without a user")
+		return nil, errors.New("want a value such as https://login.example.com/.well-known/jwks.json, without a user")
 	case u.Scheme == "http" && !origin.IsLoopback(u.Hostname()):
-		return nil, errors.New("want https; over http anybody on the way could put in keys")
+		return nil, errors.New("want https; over http, an attacker on the network could replace the keys")
 	}
 	return u, nil
 }

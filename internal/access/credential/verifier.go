@@ -125,7 +125,7 @@ func (p *project) read(from *Project) (*settings, error) {
 		return nil, err
 	}
 	if len(keys) == 0 && p.remote == nil {
-		return nil, errors.New("jwt-secret: is missing; want it, --jwt-public-key-file or --jwks-url, to check credentials with (or --auth=none, for trials on this machine)")
+		return nil, errors.New("jwt-secret: is missing; want this, --jwt-public-key-file or --jwks-url, to verify credentials, or --auth=none for trials on this machine")
 	}
 	return &settings{rules{from.App, from.Audience, from.Issuer}, keys}, nil
 }
@@ -138,7 +138,7 @@ func (v *Verifier) Update(projects ...Project) error {
 		app := projects[i].App
 		p := v.projects[app]
 		if p == nil {
-			return fmt.Errorf("there is no project %s to check credentials of", app)
+			return fmt.Errorf("there is no project %s", app)
 		}
 		var err error
 		if all[i], err = p.read(&projects[i]); err != nil {

@@ -331,15 +331,15 @@ func TestFloodIsNotLogged(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for want, keys := range map[string]Keys{
-		"jwt-secret: is missing":      {},
-		"jwt-secret: has 31 bytes":    {Secrets: []string{secretA[:31]}},
-		"jwt-secret: has 0 bytes":     {Secrets: []string{secretA, ""}},
-		"jwt-secret: want at most 2":  {Secrets: []string{secretA, secretB, secretA}},
-		"jwt-secret: is a key in PEM": {Secrets: []string{publicPEM(ecKey())}},
-		"jwks-url: want https":        {JWKSURL: "http://login.example.com/keys?hidden"},
-		"jwks-url: want a form like ": {JWKSURL: "https://me:hidden@login.example.com/"},
-		"jwks-url: want a form":       {JWKSURL: "ftp://login.example.com/"},
-		"jwks-url: want":              {JWKSURL: "https:///keys"},
+		"jwt-secret: is missing":          {},
+		"jwt-secret: has 31 bytes":        {Secrets: []string{secretA[:31]}},
+		"jwt-secret: has 0 bytes":         {Secrets: []string{secretA, ""}},
+		"jwt-secret: want at most 2":      {Secrets: []string{secretA, secretB, secretA}},
+		"jwt-secret: is a key in PEM":     {Secrets: []string{publicPEM(ecKey())}},
+		"jwks-url: want https":            {JWKSURL: "http://login.example.com/keys?hidden"},
+		"jwks-url: want a value such as ": {JWKSURL: "https://me:hidden@login.example.com/"},
+		"jwks-url: want a value such as":  {JWKSURL: "ftp://login.example.com/"},
+		"jwks-url: want":                  {JWKSURL: "https:///keys"},
 	} {
 		c := one(keys)
 		c.Logger, c.Registerer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()

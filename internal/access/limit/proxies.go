@@ -34,7 +34,7 @@ func NewProxies(cidrs []string) (Proxies, error) {
 			return Proxies{}, fmt.Errorf(`trusted proxy %q: want an address, a block such as "10.0.0.0/8", or "unix"`, s)
 		}
 		if prefix.Bits() == 0 {
-			return Proxies{}, fmt.Errorf("trusted proxy %q: is everybody, so that any client could pass for any other; want the proxies' own addresses", s)
+			return Proxies{}, fmt.Errorf("trusted proxy %q: matches every address, so any client could claim the address of another; want the addresses of your proxies", s)
 		}
 		p.trusted = append(p.trusted, prefix)
 	}

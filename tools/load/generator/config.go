@@ -77,7 +77,7 @@ func (c *Config) check() ([]*url.URL, error) {
 	case c.AckDelay < 0 || c.AckDelay > maxAckDelay:
 		return nil, fmt.Errorf("ack-delay: want 0 to %s; have %s", maxAckDelay, c.AckDelay)
 	case c.Channels == "" || len(strings.ReplaceAll(c.Channels, "*", "000000")) > maxChannel:
-		return nil, fmt.Errorf("channels: want 1 to %d bytes, with * for the call's number", maxChannel)
+		return nil, fmt.Errorf("channels: want 1 to %d bytes, where * is replaced by the call's number", maxChannel)
 	case len(c.URLs) == 0 || len(c.URLs) > maxURLs:
 		return nil, fmt.Errorf("url: want 1 to %d; have %d", maxURLs, len(c.URLs))
 	}
@@ -96,7 +96,7 @@ func (c *Config) check() ([]*url.URL, error) {
 			return nil, errors.New("url: want ws:// or wss://, a host and a path, such as ws://127.0.0.1:8080/v1/ws")
 		}
 		if !c.Remote && !loopback(u.Hostname()) {
-			return nil, fmt.Errorf("url: %s is not this machine; this is a load generator, and can take a service down: give --remote if it is yours, and meant to bear it", u.Hostname())
+			return nil, fmt.Errorf("url: %s is not this machine; this load generator can overload a service; add --remote only if the service is yours and ready for the load", u.Hostname())
 		}
 		targets[i] = u
 	}

@@ -38,7 +38,7 @@ func New(c Config) (*Generator, error) {
 		return nil, err
 	}
 	if limit, known := openFiles(); known && c.dial == nil && uint64(c.Calls)+spareFiles > limit {
-		return nil, fmt.Errorf("calls: %d want as many file descriptors and %d more, and this process may have %d; raise that by ulimit -n, or run several with fewer calls", c.Calls, spareFiles, limit)
+		return nil, fmt.Errorf("calls: %d need as many file descriptors and %d more, and the limit of this process is %d; raise it by ulimit -n, or run several processes with fewer calls", c.Calls, spareFiles, limit)
 	}
 	g := &Generator{config: c, targets: targets, calls: make([]call, c.Calls), over: make(chan struct{})}
 	g.stats.errors, g.stats.reconnects = make(map[string]uint64), make(map[string]uint64)

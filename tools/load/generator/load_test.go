@@ -21,20 +21,20 @@ func valid() Config {
 
 func TestWrongSettingsNameThemselves(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"calls: ":               func(c *Config) { c.Calls = 0 },
-		"calls: want 1":         func(c *Config) { c.Calls = MaxCalls + 1 },
-		"join-rate: ":           func(c *Config) { c.JoinRate = 0 },
-		"drop-rate: ":           func(c *Config) { c.DropRate = -1 },
-		"duration: ":            func(c *Config) { c.Duration = 25 * time.Hour },
-		"ttl: ":                 func(c *Config) { c.TTL = 1500 * time.Millisecond },
-		"ack-delay: ":           func(c *Config) { c.AckDelay = time.Hour },
-		"channels: ":            func(c *Config) { c.Channels = strings.Repeat("c", 65) },
-		"services: ":            func(c *Config) { c.Services = []string{"fax"} },
-		"url: want 1":           func(c *Config) { c.URLs = nil },
-		"url: want ws":          func(c *Config) { c.URLs = []string{"http://127.0.0.1/"} },
-		"is not this machine":   func(c *Config) { c.URLs = []string{"ws://calls.example.com/v1/ws"} },
-		"198.51.100.1 is not":   func(c *Config) { c.URLs = []string{"ws://127.0.0.1:1/", "ws://198.51.100.1/"} },
-		"this is a load genera": func(c *Config) { c.URLs = []string{"ws://localhost.example.com/"} },
+		"calls: ":             func(c *Config) { c.Calls = 0 },
+		"calls: want 1":       func(c *Config) { c.Calls = MaxCalls + 1 },
+		"join-rate: ":         func(c *Config) { c.JoinRate = 0 },
+		"drop-rate: ":         func(c *Config) { c.DropRate = -1 },
+		"duration: ":          func(c *Config) { c.Duration = 25 * time.Hour },
+		"ttl: ":               func(c *Config) { c.TTL = 1500 * time.Millisecond },
+		"ack-delay: ":         func(c *Config) { c.AckDelay = time.Hour },
+		"channels: ":          func(c *Config) { c.Channels = strings.Repeat("c", 65) },
+		"services: ":          func(c *Config) { c.Services = []string{"fax"} },
+		"url: want 1":         func(c *Config) { c.URLs = nil },
+		"url: want ws":        func(c *Config) { c.URLs = []string{"http://127.0.0.1/"} },
+		"is not this machine": func(c *Config) { c.URLs = []string{"ws://calls.example.com/v1/ws"} },
+		"198.51.100.1 is not": func(c *Config) { c.URLs = []string{"ws://127.0.0.1:1/", "ws://198.51.100.1/"} },
+		"load generator":      func(c *Config) { c.URLs = []string{"ws://localhost.example.com/"} },
 	} {
 		c := valid()
 		change(&c)

@@ -81,7 +81,7 @@ func (in *Input) Check() error {
 	case in.JoinRate != 0 && !(in.JoinRate >= minJoinRate && in.JoinRate <= 1_000_000):
 		return fmt.Errorf("join-rate: want %v to 1000000, or 0 for what the plan recommends; have %v", minJoinRate, in.JoinRate)
 	case len(in.Services) == 0:
-		return errors.New("services: want one at least of rtc, rtm, chat")
+		return errors.New("services: want at least one of rtc, rtm, chat")
 	}
 	for i, s := range in.Services {
 		if !slices.Contains([]string{"rtc", "rtm", "chat"}, s) || slices.Contains(in.Services[:i], s) {

@@ -136,7 +136,7 @@ func Make(in Input) (Plan, error) {
 	}
 	out.Nodes = p.nodes()
 	if out.Nodes.Count > maxNodes {
-		return Plan{}, fmt.Errorf("it would take %d nodes, more than %d: want larger nodes (node-cores, node-memory), a higher join-rate, or fewer sessions", out.Nodes.Count, maxNodes)
+		return Plan{}, fmt.Errorf("this needs %d nodes, more than %d: want larger nodes (node-cores, node-memory), a higher join-rate, or fewer sessions", out.Nodes.Count, maxNodes)
 	}
 	if in.JoinRate == 0 {
 		p.joinRate = p.gentle(out.Nodes.Count)

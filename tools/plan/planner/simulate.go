@@ -96,9 +96,9 @@ func (s *Scenario) check() error {
 	case s.StartOver < 0 || s.Length <= 0 || s.Length > maxSpan || s.StartOver > s.Length || s.BreakAt > s.Length:
 		return fmt.Errorf("length: want at most %s, and what happens within it", maxSpan)
 	case s.Lost < 0 || s.Lost > s.Nodes || s.Lost == s.Nodes && s.Back == 0 && s.BreakAt > 0:
-		return errors.New("lost: want no more nodes than there are, and one that takes calls afterwards")
+		return errors.New("lost: want fewer nodes than the cluster has, so that one can accept the calls")
 	case !(s.JoinRate >= 0) || s.RenewBefore < 0 || s.Notice < 0 || s.Back < 0 || s.OneByOne < 0 || s.BreakAt < 0:
-		return errors.New("want no negative rate or span")
+		return errors.New("want a rate and a duration of 0 or more")
 	}
 	return nil
 }

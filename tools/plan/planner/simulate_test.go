@@ -41,7 +41,7 @@ func TestScenariosThatCannotBe(t *testing.T) {
 		"ttl: ":      func(s *Scenario) { s.TTL = 1500 * time.Millisecond },
 		"length: ":   func(s *Scenario) { s.StartOver = time.Hour },
 		"lost: ":     func(s *Scenario) { s.Lost, s.BreakAt = 2, time.Second },
-		"negative":   func(s *Scenario) { s.JoinRate = -1 },
+		"0 or more":  func(s *Scenario) { s.JoinRate = -1 },
 	} {
 		s := valid
 		change(&s)

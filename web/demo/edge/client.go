@@ -182,7 +182,7 @@ func (c *Client) readLines() error {
 		if answer != nil { // nil if the ask for this id has already returned
 			answer <- in.reply
 		} else if in.ID == 0 {
-			return fmt.Errorf("the edge did not understand a line: %s", in.Error)
+			return fmt.Errorf("the edge could not decode a line: %s", in.Error)
 		}
 	}
 }

@@ -19,7 +19,7 @@ type problem struct {
 	Status int          `json:"status"`
 }
 
-// gone is the JSON body of the answer 410 for a session that has ended. It has the fields of the ended message that
+// gone is the JSON body of the answer 410 for a session that has ended. It has the fields of the message `ended` that
 // WebSocket clients get. AccessEndsAt is 0 if it is unknown.
 type gone struct {
 	problem

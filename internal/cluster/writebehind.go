@@ -34,9 +34,9 @@ type writeBehind struct {
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	// Most records are written gatherFor after their change. Other records may wait longer, each
-	// until its own time limit. allBy is the earliest of these limits, or `never`. At that
-	// time the records of all shards become due, so that they share a batch.
+	// allBy is when the records of all shards become due, so that they share a batch; `never` if no
+	// such time is set. Most records become due sooner, when gatherFor has passed since their change.
+	// Each of the others has its own, later time limit, and allBy is the earliest of these limits.
 	allBy   time.Duration
 	alarm   time.Duration // when Cluster.write flushes next, unless the channel `wake` makes it flush earlier
 	ended   int

@@ -105,7 +105,7 @@ func (c CloseCode) Known() bool {
 }
 
 // After returns what a client must do after a close with code c. The argument `last` is the type of the last message
-// before the close, or "" if there was none. After an ended message the client stops, whatever the code is, since the
+// before the close, or "" if there was none. After the message `ended` the client stops, whatever the code is, since the
 // close frame may have been lost. After a code that the protocol does not define, the client retries, since not the
 // service but a proxy or a WebSocket library has sent the code.
 func (c CloseCode) After(last string) AfterClose {

@@ -40,7 +40,7 @@ func CloseForError(code session.Code) CloseCode {
 	}
 }
 
-// CloseForEnd returns the close code that follows an ended message on the session's connection.
+// CloseForEnd returns the code with which the service closes a connection after the message `ended`.
 func CloseForEnd(reason session.EndReason) CloseCode {
 	switch reason {
 	case session.EndLeft:

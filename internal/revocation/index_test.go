@@ -145,7 +145,8 @@ func TestEndsWhatMatches(t *testing.T) {
 	}
 }
 
-// fill merges `count` revocations of a project into the node, as if the store had them.
+// fill merges `count` revocations of a project into the node, as if the node had read them from the store. They match
+// the users with the numbers from `from` on.
 func (n *node) fill(app string, from, count int) {
 	all := make([]store.Revocation, count)
 	for i := range all {

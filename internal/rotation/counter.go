@@ -21,7 +21,7 @@ const (
 // holders counts the sessions that have tokens of one certificate.
 type holders struct {
 	sessions, detached int
-	endsAt             session.UnixSec // when the last of these tokens expires
+	endsAt             session.UnixSec // when the last token that the certificate signed expires
 }
 
 // counts is the result of counting all sessions.

@@ -113,8 +113,8 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 	_, span := s.tracer.span(ctx, "mint")
 	tokens, err := s.config.Minter.Mint(e.session.App, e.session.Identity, e.session.Terms.Format, cause, issuedAt, expiresAt)
 	endSpan(span, err)
-	// A *session.Error means that Agora does not allow a name. That is no failure of the node, so
-	// Health does not report it.
+	// A *session.Error means that Agora does not allow the session's channel or user id. That is no
+	// failure of the node, so Health does not report it.
 	if _, refused := errors.AsType[*session.Error](err); !refused {
 		s.health.minted(err, now.Mono)
 	}

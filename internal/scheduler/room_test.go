@@ -73,8 +73,8 @@ func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	}
 }
 
-// TestAnyCrowd has many clients join, leave, disconnect and resume at random, on a node with a low
-// limit.
+// TestAnyCrowd has many clients join, leave, disconnect and resume at random, on a node that may
+// keep one to four sessions.
 func TestAnyCrowd(t *testing.T) {
 	forSeeds(t, func(t *testing.T, r *rand.Rand) {
 		c := testConfig(t)

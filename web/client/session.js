@@ -30,7 +30,7 @@ const defaultHeartbeat = 25;
 /** Connects the parts of a session: each part reaches the other parts through the session. */
 export class Session {
   platform;
-  /** The service's address without "http" or "ws", such as "s://calls.example.com". */
+  /** The service's URL after "http" or "ws", such as "s://calls.example.com"; requests put one of the two in front. */
   address;
   clock;
   alarms;

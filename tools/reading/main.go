@@ -79,7 +79,7 @@ var readers = map[string]func(text string) []passage{".go": goComments, ".js": j
 
 // excluded reports whether another project or a tool has written the file.
 func excluded(file string) bool {
-	return strings.Contains(file, "testdata/") || strings.Contains(file, "node_modules/") || file == "CHANGELOG.md"
+	return strings.Contains(file, "testdata/") || strings.Contains(file, "node_modules/")
 }
 
 // draw picks n passages and sorts them by file and line.

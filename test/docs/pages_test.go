@@ -81,17 +81,31 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestFunctionsOfTheWalks checks that each function that the walk-throughs in docs/understand/architecture.md
-// name is declared in the linked file.
-func TestFunctionsOfTheWalks(t *testing.T) {
-	hop := regexp.MustCompile("(?m)^\\d+\\. \\[`(?:(\\w+)\\.)?(\\w+)`\\]\\(../../([^)]+\\.go)\\)")
-	for _, m := range hop.FindAllStringSubmatch(readFile(t, "docs/understand/architecture.md"), -1) {
-		receiver := ""
-		if m[1] != "" {
-			receiver = `\(\w+ \*?` + m[1] + `\) `
+// TestNamesInArchitecture checks that docs/understand/architecture.md names only functions, types, packages and messages
+// that exist. If the page links a name to a file, the file must declare it.
+func TestNamesInArchitecture(t *testing.T) {
+	page := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(readFile(t, "docs/understand/architecture.md"), "")
+	var all strings.Builder
+	for _, folder := range []string{"client", "cmd", "internal"} {
+		for _, file := range glob(t, folder, ".go") {
+			if !strings.HasSuffix(file, "_test.go") {
+				all.WriteString(readFile(t, file))
+			}
 		}
-		if !regexp.MustCompile(`(?m)^func ` + receiver + m[2] + `\(`).MatchString(readFile(t, m[3])) {
-			t.Errorf("%s declares no %s %s", m[3], m[1], m[2])
+	}
+	messages := slices.Concat(fromClient(), fromServer())
+	for _, m := range regexp.MustCompile("`(?:([A-Za-z]\\w*)\\.)?([A-Za-z]\\w*)`(?:\\]\\(../../([^)]+\\.go)\\))?").FindAllStringSubmatch(page, -1) {
+		qualifier, name, source := m[1], m[2], all.String()
+		if m[3] != "" {
+			source = readFile(t, m[3])
+		}
+		receiver := `(\(\w+ \*?\w+\) )?`
+		if isType := strings.ToLower(qualifier) != qualifier || m[3] != ""; qualifier != "" && isType {
+			receiver = `\(\w+ \*?` + qualifier + `\) `
+		}
+		declared := regexp.MustCompile(`(?m)^(func ` + receiver + name + `\(|type ` + name + `\b|\t` + name + `\(|package ` + name + `$)`)
+		if !declared.MatchString(source) && !slices.Contains(messages, name) {
+			t.Errorf("%s: no such function, type, package or message", m[0])
 		}
 	}
 }

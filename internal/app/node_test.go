@@ -46,6 +46,28 @@ func TestDrainOnASignal(t *testing.T) {
 	}
 }
 
+// The log of each start says whether the node checks credentials. It warns if the node does not, on a port that other
+// machines can reach.
+func TestStartSaysWhichAuthIsOn(t *testing.T) {
+	for _, c := range []struct {
+		auth     string
+		insecure bool
+		warns    bool
+	}{{"jwt", false, false}, {"none", false, false}, {"none", true, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			n := apptest.NewLoggedNode(t, func(config *app.Config) {
+				apptest.WithCredentials(config)
+				config.Auth, config.Insecure = c.auth, c.insecure
+			})
+			synctest.Wait()
+			log := n.Log.Take()
+			if warns := strings.Contains(log, "--auth=none with --insecure"); !strings.Contains(log, "auth="+c.auth) || warns != c.warns {
+				t.Errorf("auth %s, insecure %v: want the auth, and a warning: %v\n%s", c.auth, c.insecure, c.warns, log)
+			}
+		})
+	}
+}
+
 // A hanging request to the operations port, such as a long profile, delays the end of the process.
 // It does not delay the release of the node's lease, so another node takes over the sessions
 // meanwhile.

@@ -263,7 +263,7 @@ func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
 	for {
 		_, data, err := socket.Read(c.ctx)
 		if err != nil {
-			return max(0, protocol.CloseCode(websocket.CloseStatus(err))), err
+			return max(0, protocol.CloseCode(websocket.CloseStatus(err))), readError(err)
 		}
 		m, err := machine.Decode(data)
 		if err != nil {
@@ -271,6 +271,17 @@ func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
 		}
 		r.post(c, func(now time.Time) machine.Step { return r.received(now, m) })
 	}
+}
+
+// readError returns the cause of a failed read, without the library's words about its own steps.
+func readError(err error) error {
+	if closed, ok := errors.AsType[websocket.CloseError](err); ok {
+		return errors.New(strings.TrimSuffix(fmt.Sprintf("closed with %d: %s", closed.Code, closed.Reason), ": "))
+	}
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return fmt.Errorf("the connection broke: %w", err)
 }
 
 func (r *run) received(now time.Time, m *machine.Message) machine.Step {

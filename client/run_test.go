@@ -167,6 +167,36 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// A Lost event says how the connection ended: with which close code, or by which fault of the network.
+func TestLostSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lost []string
+		c := client.Config{Notify: func(e client.Event) {
+			if e.Kind == client.Lost {
+				lost = append(lost, e.Err.Error())
+			}
+		}}
+		if err := run(t, c, func(n int, p *peer) {
+			switch n {
+			case 1:
+				p.join()
+				_ = p.socket.CloseNow()
+			case 2:
+				p.expect(`"resume"`)
+				_ = p.socket.Close(websocket.StatusCode(protocol.CloseOverload), "busy")
+			default:
+				p.expect(`"resume"`)
+				p.end()
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+		if want := []string{"the connection broke: EOF", "closed with 1013: busy"}; !slices.Equal(lost, want) {
+			t.Errorf("lost %q, want %q", lost, want)
+		}
+	})
+}
+
 // The credential is fetched for each join, but not for a resume. If fetching it fails, the client retries as
 // after a lost connection.
 func TestCredentialIsForAJoin(t *testing.T) {

@@ -23,7 +23,7 @@ export type Over = NonNullable<Answer["over"]>;
 export declare class Session {
     #private;
     platform: Platform;
-    /** The service's address without "http" or "ws", such as "s://calls.example.com". */
+    /** The service's URL after "http" or "ws", such as "s://calls.example.com"; requests put one of the two in front. */
     address: string;
     clock: Clock;
     alarms: Alarms;

@@ -376,10 +376,11 @@ func TestEventsStopWhileDown(t *testing.T) {
 				h.send(fmt.Sprintf("s%d-joined", i))
 			}
 			h.run()
+			attempts := 0
 			if before > 0 {
 				wait(before)
+				attempts = len(h.got)
 			}
-			attempts := len(h.got)
 			if took := h.stop(); took != 0 {
 				t.Errorf("Run went on for %s", took)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ type Proxy struct {
 	toxics   *toxiproxy.ToxicCollection
 	black    atomic.Bool
 
-	listener  net.Listener // nil after Cut
+	listener  *net.TCPListener // nil after Cut
 	accepting sync.WaitGroup
 	links     sync.WaitGroup
 	opened    int
@@ -118,7 +119,7 @@ func (p *Proxy) open() error {
 	if err != nil {
 		return err
 	}
-	p.listener = listener
+	p.listener = listener.(*net.TCPListener) //nolint:errcheck // what listening on TCP returns.
 	p.accepting.Go(func() {
 		for {
 			conn, err := listener.Accept()
@@ -133,11 +134,7 @@ func (p *Proxy) open() error {
 
 // close resets all connections, refuses new ones, and returns when all goroutines have ended.
 func (p *Proxy) close() {
-	if p.listener != nil {
-		p.listener.Close()
-		p.listener = nil
-	}
-	p.accepting.Wait()
+	p.stopListening()
 	p.mu.Lock()
 	for conn := range p.conns {
 		reset(conn)
@@ -145,6 +142,19 @@ func (p *Proxy) close() {
 	p.mu.Unlock()
 	p.hurry() // the bytes that are still delayed are lost anyway, so their delay ends now
 	p.links.Wait()
+}
+
+// stopListening frees the proxy's port. Close alone would not: a child process that is being started has a copy of the
+// listener until its exec. So shutdown first ends the listening of all copies.
+func (p *Proxy) stopListening() {
+	if p.listener != nil {
+		if raw, err := p.listener.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RD) })
+		}
+		p.listener.Close()
+		p.listener = nil
+	}
+	p.accepting.Wait()
 }
 
 // connect links a client's connection to a new connection to the server.

@@ -46,6 +46,18 @@ func TestFloodOfFramesIsRefused(t *testing.T) {
 	}
 }
 
+// The length of a frame is encoded in the shortest form (RFC 6455, section 5.2).
+func TestLengthOfAFrame(t *testing.T) {
+	for length, head := range map[int]string{
+		0: "\x81\x00", 125: "\x81\x7d", 126: "\x81\x7e\x00\x7e", 65_535: "\x81\x7e\xff\xff", 65_536: "\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00",
+	} {
+		text := strings.Repeat("x", length)
+		if got := string(appendText(nil, []byte(text))); got != head+text {
+			t.Errorf("%d bytes: the frame begins with %x, want %x", length, got[:min(10, len(got))], head)
+		}
+	}
+}
+
 func TestTextThatIsNotUTF8IsRefused(t *testing.T) {
 	for name, message := range map[string]string{
 		"a byte that never is":   "{\"type\":\"ping\",\"x\":\"\xff\"}",

@@ -3,9 +3,12 @@ package ws
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,6 +97,29 @@ func TestHeartbeatIsSwept(t *testing.T) {
 		<-done
 		if got := s.closes("4001"); got != 1 {
 			t.Errorf("%v connections counted as lost", got)
+		}
+	})
+}
+
+// A client that does not answer a ping but sends a message is pinged again when it becomes silent.
+func TestSilentClientIsPingedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newHarness(t, nil).join().raw
+		expect := func(kind byte) {
+			t.Helper()
+			var head [2]byte
+			if _, err := io.ReadFull(c, head[:]); err != nil || head[0] != kind {
+				t.Fatalf("a frame %#x, %v; want %#x", head[0], err, kind)
+			}
+			_, _ = io.CopyN(io.Discard, c, int64(head[1]))
+		}
+		expect(pingFrame)
+		go write(c, text(protocol.PingText))
+		expect(textFrame)
+		began := time.Now()
+		expect(pingFrame)
+		if after := time.Since(began); after < probeAfter(25*time.Second) || after > probeAfter(25*time.Second)+sweepEvery {
+			t.Errorf("pinged again after %s", after)
 		}
 	})
 }
@@ -200,7 +226,8 @@ func TestRefusalsOfSessions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newHarness(t, nil)
+				var log strings.Builder
+				s := newHarness(t, func(config *Config) { config.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 				s.sessions.refuse = c.err
 				p := s.dial()
 				p.send(resumeText)
@@ -208,6 +235,10 @@ func TestRefusalsOfSessions(t *testing.T) {
 					t.Errorf("told %+v, want %+v", got, c.want)
 				}
 				p.closed(c.closes)
+				synctest.Wait()
+				if logged := strings.Contains(log.String(), "request failed"); logged != (c.closes == protocol.CloseInternal) {
+					t.Errorf("only faults of the node are logged: %s", log.String())
+				}
 			})
 		})
 	}
@@ -355,6 +386,23 @@ func TestDrainDelay(t *testing.T) {
 			if longest < most/2 {
 				t.Errorf("tokens that live %s: at most %s, want up to %s", life, longest, most)
 			}
+		}
+	})
+}
+
+// Close ends all connections, so that their sessions know it when Close returns. A later connection is closed at once.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newHarness(t, nil)
+		s.join()
+		s.hub.Close()
+		if got := s.sessions.last().said(); !slices.Equal(got, []string{"detach"}) {
+			t.Errorf("the session was told %q", got)
+		}
+		began := time.Now()
+		late := s.dial()
+		if _, _, err := late.socket.Read(t.Context()); err == nil || time.Since(began) > 0 {
+			t.Errorf("a connection after Close: %v after %s", err, time.Since(began))
 		}
 	})
 }

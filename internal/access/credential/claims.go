@@ -180,7 +180,7 @@ func unmarshal(text []byte, into any) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return refuse(ReasonClaims, "a name stands there twice")
+		return refuse(ReasonClaims, "a name is given twice")
 	case semantic == nil || semantic.JSONPointer == "":
 		return refuse(ReasonMalformed, "want a JSON object")
 	}
@@ -258,13 +258,13 @@ func (r *rules) check(c *claims) error {
 	case now.Before(c.IssuedAt.time().Add(-leeway)):
 		return refuse(ReasonIssuedAhead, "")
 	case r.audience != "" && !slices.Contains(c.Audience, r.audience):
-		return refuse(ReasonAudience, "does not name this service")
+		return refuse(ReasonAudience, "does not contain --jwt-audience")
 	case r.issuer == "" || issuer == r.issuer:
 		return nil
 	case c.Issuer != nil && !isText:
 		return wrong("iss")
 	default:
-		return refuse(ReasonIssuer, "is another, or missing")
+		return refuse(ReasonIssuer, "is missing, or is not --jwt-issuer")
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *signed) verify(ctx context.Context, fixed []any, r *remote) error {
 		tried = true
 	}
 	if !tried {
-		return refuse(ReasonAlgorithm, "no key for it")
+		return refuse(ReasonAlgorithm, "no key has this algorithm")
 	}
 	return refuse(ReasonSignature, "")
 }

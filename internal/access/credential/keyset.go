@@ -76,8 +76,8 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 // The method `pick` returns these errors.
 var (
 	errNotInSet  = refuse(ReasonUnknownKey, "not in the key set")
-	errAmbiguous = refuse(ReasonUnknownKey, "names none, and the key set has several")
-	errMisfit    = refuse(ReasonAlgorithm, "not what its key is for")
+	errAmbiguous = refuse(ReasonUnknownKey, "the header has no kid, and the key set has several keys")
+	errMisfit    = refuse(ReasonAlgorithm, "its key is for another algorithm")
 )
 
 // pick returns the key with which to verify a credential. The kid may be empty if only one key fits the

@@ -166,12 +166,12 @@ func (r *remote) await(ctx context.Context, done <-chan struct{}, w keyHash) err
 	case r.waiting <- struct{}{}:
 		defer func() { <-r.waiting }()
 	default:
-		return refuse(ReasonKeysUnavailable, "too many wait for the key set")
+		return refuse(ReasonKeysUnavailable, "too many requests wait for the key set")
 	}
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return refuse(ReasonKeysUnavailable, "the key set is late")
+		return refuse(ReasonKeysUnavailable, "the key set was not fetched in time")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -35,11 +35,11 @@ func parse(credential string) (*signed, error) {
 	case len(credential) > MaxCredential:
 		return s, refuse(ReasonTooLong, "")
 	case strings.ContainsAny(credential, "\r\n"): // package base64 would skip line breaks, so one credential could have several texts
-		return s, refuse(ReasonMalformed, "line breaks")
+		return s, refuse(ReasonMalformed, "contains line breaks")
 	}
 	parts := strings.SplitN(credential, ".", 4)
 	if len(parts) != 3 {
-		return s, refuse(ReasonMalformed, "want three parts")
+		return s, refuse(ReasonMalformed, "want three parts, separated by dots")
 	}
 	s.text = credential[:len(parts[0])+1+len(parts[1])]
 	header, err := segments.DecodeString(parts[0])

@@ -236,7 +236,7 @@ func TestClaimTypes(t *testing.T) {
 	details := map[string]string{
 		`"Scope":"admin"`:                              "scope: is written in another case",
 		`"Grants":{}`:                                  "grants: is written in another case",
-		`"grants":{"rtc":{},"rtc":{}}`:                 "a name stands there twice",
+		`"grants":{"rtc":{},"rtc":{}}`:                 "a name is given twice",
 		`"grants":{"maxTTL":60}`:                       "grants.maxTtl: is written in another case",
 		`"grants":{"rtc":{"UIDs":[]}}`:                 "grants.rtc.uids: is written in another case",
 		`"grants":{"rtc":{"uids":` + ones(1001) + `}}`: "grants.rtc.uids: want at most 1000 entries in all",

@@ -167,7 +167,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// A Lost event says how the connection ended: with which close code, or by which fault of the network.
+// A Lost event says how the connection ended: with which close code, by which fault of the network, or by silence.
 func TestLostSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lost []string
@@ -184,6 +184,12 @@ func TestLostSaysWhy(t *testing.T) {
 			case 2:
 				p.expect(`"resume"`)
 				_ = p.socket.Close(websocket.StatusCode(protocol.CloseOverload), "busy")
+			case 3:
+				p.expect(`"resume"`)
+				p.send(joined)
+				for err := error(nil); err == nil; { // reads the client's pings, and answers none
+					_, _, err = p.socket.Read(t.Context())
+				}
 			default:
 				p.expect(`"resume"`)
 				p.end()
@@ -191,7 +197,7 @@ func TestLostSaysWhy(t *testing.T) {
 		}); err != nil {
 			t.Error(err)
 		}
-		if want := []string{"the connection broke: EOF", "closed with 1013: busy"}; !slices.Equal(lost, want) {
+		if want := []string{"the connection broke: EOF", "closed with 1013: busy", "no answer of the service in time"}; !slices.Equal(lost, want) {
 			t.Errorf("lost %q, want %q", lost, want)
 		}
 	})

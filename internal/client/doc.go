@@ -7,7 +7,7 @@
 //	Waiting     there is no connection, and the next attempt is not due yet
 //	Connecting  the caller is opening a WebSocket
 //	Greeting    the client has sent a join or a resume
-//	Live        the client has received the joined message
+//	Live        the client has received the message `joined`
 //	Leaving     the client has sent a leave
 //	Ended       the client does nothing any more
 //
@@ -29,7 +29,7 @@
 //	any                        leaveTimeout after Leave        Ended       leave over HTTP
 //
 // Package protocol has the table of close codes and their consequences: retry, join afresh, stop.
-// In the browser library, the first three states are "connecting" before the first joined message
+// In the browser library, the first three states are "connecting" before the first message `joined`
 // and "away" after it, Live is "live", and the last two are "ended".
 //
 // # Tokens

@@ -17,7 +17,7 @@ const (
 	Waiting    State = iota // the client has no connection; the next attempt is not due yet
 	Connecting              // the caller is opening a WebSocket
 	Greeting                // the client has sent a join or a resume
-	Live                    // the client has received the joined message
+	Live                    // the client has received the message `joined`
 	Leaving                 // the client has sent a leave
 	Ended                   // the client does nothing any more
 )
@@ -116,9 +116,9 @@ type Machine struct {
 
 	due      time.Time // time of the next attempt in the state Waiting; deadline for the service's answer in Greeting and Live
 	pingAt   time.Time
-	moveAt   time.Time // when to reconnect, according to a reconnect message; zero if there was none
+	moveAt   time.Time // when to reconnect, according to a message `reconnect`; zero if there was none
 	leaveBy  time.Time // deadline of leaving; zero before Leave is called
-	joinedAt time.Time // when this connection received the joined message
+	joinedAt time.Time // when this connection received the message `joined`
 
 	applying *Message // the bundle of tokens that the app is applying
 	waiting  *Message // the newest bundle that arrived while the app was applying another bundle
@@ -140,7 +140,7 @@ func Spread(bound time.Duration) time.Duration {
 // State returns the client's state.
 func (m *Machine) State() State { return m.state }
 
-// Session returns the session's id, or "" before the first joined message.
+// Session returns the session's id, or "" before the first message `joined`.
 func (m *Machine) Session() string { return m.session }
 
 // Joins reports whether the next connection starts with a join, which needs a credential. Otherwise it starts
@@ -313,7 +313,7 @@ func (m *Machine) leave() Step {
 	return send(protocol.ClientMessage{Type: protocol.TypeLeave})
 }
 
-// joined stores the session of a joined message and offers its bundle to the app.
+// joined stores the session of a message `joined` and offers its bundle to the app.
 func (m *Machine) joined(now time.Time, msg *Message) Step {
 	m.state, m.joinedAt, m.due = Live, now, time.Time{}
 	m.session, m.key = msg.Session, msg.Key

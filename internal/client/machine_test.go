@@ -177,7 +177,7 @@ func TestTransitions(t *testing.T) {
 }
 
 // The longest wait doubles with each failed connection, up to 20 s. A connection that was joined for more than
-// 5 s resets this bound. A reconnect message neither raises nor resets the bound.
+// 5 s resets this bound. A message `reconnect` neither raises nor resets the bound.
 func TestBackoff(t *testing.T) {
 	m := in(Greeting)
 	now := start

@@ -11,9 +11,9 @@ import (
 
 // Message is any message of the service. Fields that the message's type does not have are zero.
 type Message struct {
-	protocol.TokenPrivilege // its Type is set in every message, its other fields only in joined messages and pushes
+	protocol.TokenPrivilege // its Type is set in every message, its other fields only in the message `joined` and pushes
 
-	// These fields are set in joined messages.
+	// These fields are set in the message `joined`.
 	Session     string `json:"session"`
 	Key         string `json:"key"`
 	Resumed     bool   `json:"resumed"`

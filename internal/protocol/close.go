@@ -42,7 +42,7 @@ const (
 	// and joins again, at most once. A client without a session stops.
 	JoinAfresh AfterClose = "join afresh"
 	// Retry means that the client waits, connects again, and resumes, or joins if it has no session.
-	// It waits as long as the reconnect message said, or if there was none, for its own backoff.
+	// It waits as long as the message `reconnect` said, or if there was none, for its own backoff.
 	Retry AfterClose = "retry"
 )
 
@@ -56,7 +56,7 @@ type Close struct {
 	Needs string
 	// Errors are the codes of the error messages that may precede the close.
 	Errors []session.Code
-	// Reasons are the reasons of the ended or reconnect messages that may precede the close.
+	// Reasons are the reasons of the message `ended` or `reconnect` that may precede the close.
 	Reasons []string
 	When    string // text for the documents that says when the code is sent
 }

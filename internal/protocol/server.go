@@ -23,7 +23,7 @@ const (
 	ActionRejoin = "rejoin" // the client must join the call again with the tokens
 )
 
-// Reasons of a reconnect message.
+// Reasons of a message `reconnect`.
 const (
 	ReasonDrain    = "drain"
 	ReasonOverload = "overload"

@@ -55,7 +55,7 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 // client that does not read takes the whole write timeout.
 const tellAtOnce = 1024
 
-// tell sends each client a reconnect message. The delay in the message is i*step for client i. After each message, tell
+// tell sends each client a message `reconnect`. The delay in the message is i*step for client i. After each message, tell
 // calls told(i).
 func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i int)) {
 	var telling sync.WaitGroup

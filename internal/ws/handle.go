@@ -178,7 +178,7 @@ func (c *conn) refuse(err error) {
 	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // panics are already logged
 		c.hub.config.Logger.Error("request failed", "error", err)
 	}
-	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // a reconnect message follows the error
+	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // a message `reconnect` follows the error
 		if c.write(protocol.FromError(refused)) == nil {
 			c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 		}

@@ -186,7 +186,7 @@ func (p *peer) refused(closes protocol.CloseCode) serverMessage {
 	return m
 }
 
-// sentAway reads a reconnect message and waits until the connection is closed. It returns the delay in the message.
+// sentAway reads a message `reconnect` and waits until the connection is closed. It returns the delay in the message.
 func (p *peer) sentAway(closes protocol.CloseCode) time.Duration {
 	p.t.Helper()
 	m := p.expect(protocol.TypeReconnect)
@@ -211,7 +211,7 @@ func (s *harness) said(want ...string) {
 // sessions is a fake Sessions whose attachments record their calls.
 type sessions struct {
 	refuse error
-	// beforeJoined, if not nil, is called before the joined message is written.
+	// beforeJoined, if not nil, is called before the message `joined` is written.
 	beforeJoined func()
 	// If `asks` is true, each join and resume waits until its context is done, as if the back end never answered the
 	// approval request. The field `waiting` is the number of these joins and resumes.

@@ -15,7 +15,7 @@ import (
 
 const join = `{"type":"join","rtc":{"channel":"daily","uid":1001},"rtm":{"userId":"ana"},"chat":{"userId":"ana"}}`
 
-// resumeOf returns the resume message for a joined message. The text `rest` has further fields.
+// resumeOf returns the resume message for a message `joined`. The text `rest` has further fields.
 func resumeOf(joined object, rest string) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q%s}`, joined["session"], joined["key"], rest)
 }

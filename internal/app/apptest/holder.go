@@ -75,7 +75,7 @@ func (h *Holder) hold(m *Message) {
 	}
 }
 
-// State returns the newest message with tokens, the newest joined message, the reason of the session's end, and the
+// State returns the newest message with tokens, the newest message `joined`, the reason of the session's end, and the
 // close code of the newest connection. The reason is empty while the session is open, and the code is 0 while the
 // connection is open.
 func (h *Holder) State() (newest, joined Message, ended string, closed protocol.CloseCode) {

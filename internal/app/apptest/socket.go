@@ -12,7 +12,7 @@ import (
 
 const JoinText = `{"type":"join","rtc":{"channel":"c","uid":1},"rtm":{"userId":"1"}}`
 
-// ResumeText returns a resume of the session in a joined message.
+// ResumeText returns a resume of the session in a message `joined`.
 func ResumeText(m Message, seq uint64) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, m.Session, m.Key, seq)
 }

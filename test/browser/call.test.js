@@ -52,7 +52,8 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
       const { state, lastAckAt } = await service.ask("GET", `/v1/sessions/${session}`);
       assert.equal(state, "attached");
       assert.ok(lastAckAt > 0, "the service had an ack of a push");
-      assert.deepEqual(complaints, []);
+      // The simulated edge carries no media, which Firefox reports after some 20 s, so only in a slow run.
+      assert.deepEqual(complaints.filter((text) => !text.includes("ICE failed")), []);
     });
     if (engine !== "chromium") return; // the tests after this line have the same result in all engines, so one engine is enough
 

@@ -289,10 +289,8 @@ func (s *Scheduler) makeRoom(held *entry) {
 	}
 }
 
-// evict ends a session as expired if it is detached.
+// evict ends a session as expired.
 func evict(e *entry) {
-	if e.session.State() == session.Detached {
-		e.end(session.EndExpired)
-	}
+	e.end(session.EndExpired)
 	e.commit()
 }

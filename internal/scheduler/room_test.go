@@ -3,6 +3,7 @@ package scheduler
 import (
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +62,34 @@ func TestLongestDetachedIsRemoved(t *testing.T) {
 		equal(t, "events of the end", len(ended), 1)
 		e := <-ended
 		check(t, e.Session == long.id() && e.Type == session.EventExpired, "ended %+v, want %s", e, long.id())
+	})
+}
+
+// While a session is being removed, it takes no room any more: a change of another session at that
+// time does not remove a second one.
+func TestOneRemovalForOneJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.MaxSessions = 3
+		var third *fakeClient
+		var expired atomic.Int32
+		c.SendEvent = func(e session.Event, _ func(bool)) {
+			if e.Type != session.EventExpired || expired.Add(1) > 1 {
+				return
+			}
+			changed := make(chan struct{})
+			go func() {
+				defer close(changed)
+				third.current().Detach()
+			}()
+			<-changed
+		}
+		s := start(t, c)
+		joinedDetached(t, s, time.Hour)
+		joinedDetached(t, s, time.Hour)
+		third = joined(t, s, time.Hour)
+		joined(t, s, time.Hour)
+		equal(t, "removed sessions", expired.Load(), 1)
 	})
 }
 

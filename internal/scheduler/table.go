@@ -129,6 +129,11 @@ func (t *table) place(e *entry) (crowded bool) {
 func (t *table) remove(e *entry, remember bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.drop(e, remember)
+}
+
+// drop is remove for a caller that holds t.mu.
+func (t *table) drop(e *entry, remember bool) {
 	if t.open[e.claims.Session] != e {
 		return
 	}
@@ -197,9 +202,12 @@ func (t *table) crowded() bool {
 	return t.limit > 0 && len(t.open)-t.adopted > t.limit && t.detached.Len() > 0
 }
 
-// takeSurplus returns a session that must be removed to keep the limit, locked, or nil. It skips
-// sessions that are locked, since their clients may be returning. It does not skip the entry
-// `held`, whose lock the caller holds.
+// takeSurplus moves a session that must be removed to keep the limit to the ended ones, and returns
+// it, locked. It returns nil if no session must be removed. The caller ends the session. It is moved
+// before its end, so that a concurrent call does not count it and remove one more.
+//
+// takeSurplus skips sessions that are locked, since their clients may be returning. It does not skip
+// the entry `held`, whose lock the caller holds.
 func (t *table) takeSurplus(held *entry) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -209,6 +217,7 @@ func (t *table) takeSurplus(held *entry) *entry {
 	for place := t.detached.Front(); place != nil; place = place.Next() {
 		// TryLock never waits, so the table's lock may be held here.
 		if e, ok := place.Value.(*entry); ok && (e == held || e.TryLock()) {
+			t.drop(e, true)
 			return e
 		}
 	}

@@ -65,7 +65,7 @@ func (h *history) Check(*rapid.T) {
 			h.Fatalf("sleeps until %s, over the %s by %s", next, what, by)
 		}
 	}
-	if h.m.Joins() != (h.key == "") || h.ended != (h.m.State() == Ended) || h.joined != (h.m.State() == Live || h.m.State() == Leaving) {
+	if !h.ended && h.m.Joins() != (h.key == "") || h.ended != (h.m.State() == Ended) || h.joined != (h.m.State() == Live || h.m.State() == Leaving) {
 		h.Fatalf("state %d; ended %v, joined %v", h.m.State(), h.ended, h.joined)
 	}
 }

@@ -85,12 +85,12 @@ func TestMatches(t *testing.T) {
 				r := revocations.Draw(rt, "revocation")
 				r.ID, r.Until = strconv.Itoa(len(model)), r.Until+now
 				model[r.ID] = &r
-				n.merge([]store.Revocation{r}, false)
+				n.merge([]store.Revocation{r}, nextChange)
 			},
 			"lift": func(rt *rapid.T) {
 				if r := model[strconv.Itoa(rapid.IntRange(0, max(0, len(model)-1)).Draw(rt, "which"))]; r != nil && !r.Lifted {
 					r.Lifted, r.Version = true, 2
-					n.merge([]store.Revocation{*r}, false)
+					n.merge([]store.Revocation{*r}, nextChange)
 				}
 			},
 			"wait": func(rt *rapid.T) { now += session.UnixSec(rapid.IntRange(1, 5).Draw(rt, "seconds")) },
@@ -154,7 +154,7 @@ func (n *node) fill(app string, from, count int) {
 		all[i].App, all[i].ID, all[i].Version = app, fmt.Sprintf("%s%07d", app, from+i), 1
 	}
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	n.merge(all, false)
+	n.merge(all, nextChange)
 }
 
 func (n *node) wantNoRoom(r store.Revocation) {

@@ -161,9 +161,11 @@ func (r *replicator) answered(began time.Time, err error) {
 // last read of the store, follow returns false, which only causes another read. The caller
 // has locked `syncing`.
 func (s *Set) follow(c store.RevocationsChange) (current bool) {
-	s.merge(c.Changed, false)
 	if c.From == s.known {
+		s.merge(c.Changed, nextChange)
 		s.reached(c.To)
+	} else {
+		s.merge(c.Changed, otherChange)
 	}
 	select {
 	case next := <-s.changes:
@@ -173,7 +175,8 @@ func (s *Set) follow(c store.RevocationsChange) (current bool) {
 	}
 }
 
-// sync reads and merges all revocations of the store if the store's version has changed.
+// sync reads and merges all revocations of the store if the store's version has changed. If it has
+// not, sync finds the changes that the store accepted from this node and lost.
 func (s *Set) sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -191,11 +194,17 @@ func (s *Set) sync(ctx context.Context) error {
 		s.known, s.expired = store.RevocationsVersion{}, 0
 	}
 	s.mu.Unlock()
+	accepted := s.acceptedUnseen()
 	all, version, err := s.config.Store.Revocations(ctx, s.known)
-	if err != nil || version == s.known {
+	if err != nil {
 		return err
 	}
-	s.merge(all, true)
+	if version == s.known {
+		// What the store accepted before this read would have changed its version.
+		s.putAgain(accepted)
+		return nil
+	}
+	s.merge(all, completeRead)
 	if !s.Loaded() {
 		close(s.loaded)
 		s.config.Logger.Info("revocations loaded", "revocations", len(all))
@@ -279,7 +288,7 @@ func (s *Set) putAll(ctx context.Context, revocations []store.Revocation) error 
 	defer s.mu.Unlock()
 	for i := range revocations {
 		if e := s.entries[revocations[i].ID]; e != nil {
-			s.setStored(e, max(e.stored, revocations[i].Version))
+			s.setAccepted(e, revocations[i].Version)
 		}
 	}
 	return nil

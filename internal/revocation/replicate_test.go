@@ -201,6 +201,33 @@ func TestEmptied(t *testing.T) {
 	})
 }
 
+// TestFailoverToTheKnownVersion: the store accepts a change and loses it in a failover, before any
+// node has seen it there. The store's version is then the one that all nodes know, but the node that
+// made the change puts it into the store again.
+func TestFailoverToTheKnownVersion(t *testing.T) {
+	inPair(t, func(t *testing.T, s *shared, a, other *node) {
+		first, _ := a.add(revocation(6))
+		time.Sleep(time.Second) // bubble
+		replica := s.snapshot()
+		s.set(func(s *shared) { s.deaf = true })
+		a.lift(first.ID)
+		added := make(chan store.Revocation)
+		go func() {
+			r, _ := a.add(revocation(7)) // waits for the other node
+			added <- r
+		}()
+		synctest.Wait()
+		s.restore(replica)
+		r := <-added
+		time.Sleep(2 * time.Second) // bubble
+		other.wantRevoked(6, false)
+		other.wantRevoked(7, true)
+		if got := s.get(r.ID); got != r {
+			t.Errorf("the store has %+v, want %+v", got, r)
+		}
+	})
+}
+
 // TestManyRevocationsAfterALoss: while a node restores many revocations into a slow store, it
 // still receives new ones, and logs no failure.
 func TestManyRevocationsAfterALoss(t *testing.T) {

@@ -50,6 +50,7 @@ type Set struct {
 	projects    projects            // by App ID
 	expired     session.UnixSec     // the highest Until of all entries that were removed after their end
 	unsaved     map[*entry]struct{} // entries whose newest version is not in the store
+	unseen      map[*entry]struct{} // entries that the store has accepted, but that it may lose before this node sees them there
 	unapplied   []*entry            // new entries; the method act must end the sessions that they match
 	ending      map[*entry]int64    // entries whose sessions Add is ending now, with the value of reachedSeq when Add began
 	reachedSeq  int64               // RevocationsVersion.Seq of the version in the field `known`
@@ -60,6 +61,8 @@ type Set struct {
 type entry struct {
 	store.Revocation
 	stored int64       // the store's version of the revocation, as far as this node knows; 0 means none
+	seen   int64       // the version in that state of the store that the field `known` names; 0 means none
+	again  bool        // the store has lost this version once, and it is put there again
 	adding bool        // Add is putting the revocation into the store, and removes it if the store refuses it
 	ended  store.Ended // count of the sessions that this node has ended
 }
@@ -72,7 +75,7 @@ func New(c Config) *Set {
 		changes: make(chan store.RevocationsChange, backlog), syncing: make(chan struct{}, 1),
 		wakeSync: make(chan struct{}, 1), wakeAct: make(chan struct{}, 1),
 		entries: make(map[string]*entry), projects: make(projects),
-		unsaved: make(map[*entry]struct{}), unreported: make(map[*entry]struct{}), ending: make(map[*entry]int64),
+		unsaved: make(map[*entry]struct{}), unseen: make(map[*entry]struct{}), unreported: make(map[*entry]struct{}), ending: make(map[*entry]int64),
 	}
 	auto := promauto.With(c.Registerer)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
@@ -127,21 +130,33 @@ func (s *Set) now() session.UnixSec { return session.SecOf(s.clock()) }
 // takes a few milliseconds.
 const mergeBatch = 256
 
-// merge merges copies of revocations from the store. If the argument `all` is true, the
-// copies are all revocations of the store. Then the entries that are not among them are put
-// into the store again.
-func (s *Set) merge(copies []store.Revocation, all bool) {
+// origin says where copies of revocations come from.
+type origin int
+
+const (
+	// completeRead: the copies are all revocations of the store. Entries that are not among them are put
+	// into the store again.
+	completeRead origin = iota
+	// nextChange: the copies come in a notice of the change that follows the version in the field
+	// `known`.
+	nextChange
+	// otherChange: the copies come in any other notice. The store may have lost the change since.
+	otherChange
+)
+
+// merge merges copies of revocations from the store.
+func (s *Set) merge(copies []store.Revocation, from origin) {
 	// The copies are sorted by id, since insertion into byID is cheap in that order.
 	copies = slices.SortedFunc(slices.Values(copies), func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })
 	for batch := range slices.Chunk(copies, mergeBatch) {
-		news := s.mergeBatch(batch)
+		news := s.mergeBatch(batch, from)
 		for i := range news {
 			if s.Loaded() { // changes before the first complete read are not logged, since there may be many
 				s.log("learned", &news[i])
 			}
 		}
 	}
-	if !all {
+	if from != completeRead {
 		return
 	}
 	stored := make(map[string]struct{}, len(copies))
@@ -152,18 +167,26 @@ func (s *Set) merge(copies []store.Revocation, all bool) {
 	defer s.mu.Unlock()
 	for id, e := range s.entries {
 		if _, ok := stored[id]; !ok {
-			s.setStored(e, 0)
+			s.setSeen(e, 0)
 		}
-		// The store may have lost data, and another node may have restored the revocations. But
-		// only this node knows how many sessions it has ended, so it writes its counts again.
+	}
+	s.reportAgain()
+}
+
+// reportAgain must be called if the store may have lost data. Another node may have restored the
+// revocations. But only this node knows how many sessions it has ended, so it writes its counts
+// again. The caller holds mu.
+func (s *Set) reportAgain() {
+	for _, e := range s.entries {
 		if e.ended.Sessions > 0 {
 			s.unreported[e] = struct{}{}
 		}
 	}
+	signal(s.wakeAct)
 }
 
 // mergeBatch merges some copies, and returns the new ones.
-func (s *Set) mergeBatch(copies []store.Revocation) (news []store.Revocation) {
+func (s *Set) mergeBatch(copies []store.Revocation, from origin) (news []store.Revocation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -181,7 +204,11 @@ func (s *Set) mergeBatch(copies []store.Revocation) (news []store.Revocation) {
 				s.unapplied = append(s.unapplied, e)
 			}
 		}
-		s.setStored(e, r.Version)
+		if from == otherChange {
+			s.setAccepted(e, r.Version)
+		} else {
+			s.setSeen(e, r.Version)
+		}
 	}
 	return news
 }
@@ -197,6 +224,7 @@ func (s *Set) put(r *store.Revocation) *entry {
 	} else {
 		s.projects.of(e.App).remove(e)
 		e.Lifted, e.Version = r.Lifted, r.Version // only these fields of a revocation can change
+		e.again = false
 	}
 	if !e.Lifted {
 		s.projects.of(e.App).add(e)
@@ -217,6 +245,7 @@ func (s *Set) remove(e *entry) {
 	}
 	delete(s.entries, e.ID)
 	delete(s.unsaved, e)
+	delete(s.unseen, e)
 	delete(s.unreported, e)
 }
 
@@ -229,6 +258,51 @@ func (s *Set) setStored(e *entry, version int64) {
 		s.unsaved[e] = struct{}{}
 	default:
 		delete(s.unsaved, e)
+	}
+}
+
+// setSeen records the version that an entry has in the store; 0 if the store does not have the entry.
+// The caller holds mu.
+func (s *Set) setSeen(e *entry, version int64) {
+	s.setStored(e, version)
+	e.seen, e.again = version, false
+	delete(s.unseen, e)
+}
+
+// setAccepted records that the store has accepted a version of an entry, which it may have lost since.
+// The caller holds mu.
+func (s *Set) setAccepted(e *entry, version int64) {
+	s.setStored(e, max(e.stored, version))
+	if e.stored > e.seen && !e.again {
+		s.unseen[e] = struct{}{}
+	}
+}
+
+// acceptedUnseen returns the entries that the store has accepted and that this node has not seen
+// there, with the accepted versions.
+func (s *Set) acceptedUnseen() map[*entry]int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	versions := make(map[*entry]int64, len(s.unseen))
+	for e := range s.unseen {
+		versions[e] = e.stored
+	}
+	return versions
+}
+
+// putAgain marks entries as unsaved that the store has accepted and lost: it failed over to a
+// replica that had not received them. Each version is put again only once, since a store whose clock
+// is ahead accepts a revocation that has ended by its clock, and does not keep it.
+func (s *Set) putAgain(accepted map[*entry]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e, version := range accepted {
+		if _, unseen := s.unseen[e]; unseen && e.stored == version {
+			delete(s.unseen, e)
+			e.again = true
+			s.setStored(e, e.seen)
+			s.reportAgain()
+		}
 	}
 }
 

@@ -18,8 +18,10 @@ func forSeeds(t *testing.T, test func(t *testing.T, r *rand.Rand)) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
-		synctest.Test(t, func(t *testing.T) { test(t, rand.New(rand.NewPCG(seed, 0))) })
-		if t.Failed() {
+		// A failing bubble would end the whole test if it were not in a subtest.
+		if !t.Run("", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, rand.New(rand.NewPCG(seed, 0))) })
+		}) {
 			rt.Fatalf("seed %d", seed)
 		}
 	})

@@ -25,7 +25,9 @@
 // after the store lost its data. A change is published with the version of the store before and
 // after it. If the last version that a node has read or merged is the version before the change,
 // the node merges the change. Otherwise the node has missed an earlier change, and reads all
-// revocations.
+// revocations. A store that fails over may lose a change that it has accepted, and go back to a
+// version that the node knows. If the node reads that version and has not seen the change in the
+// store, it puts the change there again.
 //
 // Progress: a node writes the number of sessions that it has ended for a revocation, and then
 // the version of the store up to which it has carried out revocations (its status in

@@ -62,7 +62,7 @@ func TestCalls(t *testing.T) {
 
 		// The proxy may choose a draining node for a new call, since that node has the fewest connections. The node
 		// tells the call to connect elsewhere.
-		dials := p.dials.Load()
+		dials, from := p.dials.Load(), p.log.Len()
 		nodes[0].Stop()
 		held.AwaitRenewals(held.Mark(), 1) // when each call has been renewed once more, all of them are on the other node
 		dials = p.dials.Load() - dials
@@ -70,7 +70,10 @@ func TestCalls(t *testing.T) {
 			t.Errorf("the node that is left has %v calls; want %d", b, callers)
 		}
 		t.Logf("a node with half of %d calls drained: they connected %d times", callers, dials)
+		p.awaitNode(from, k.down)
+		from = p.log.Len()
 		nodes[0].Start()
+		p.awaitNode(from, k.up)
 
 		// The other node has all calls, and dies. The restarted node takes them over at once.
 		mark = held.Mark()

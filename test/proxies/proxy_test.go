@@ -44,6 +44,9 @@ type kind struct {
 	// These are the statuses of the proxy's answers to bodies and headers that are too large.
 	bodyTooLarge, headerTooLarge int
 	reload                       func(p *proxy)
+	// down and up are parts of the log lines that the proxy writes when it stops and begins to send requests to the
+	// first node. They are empty if the proxy holds a request back until it has found a node that answers.
+	down, up string
 }
 
 func TestMain(m *testing.M) {
@@ -86,6 +89,7 @@ var haproxy = kind{
 		return program.Command{Path: "haproxy", Args: []string{"-W", "-db", "-f", p.config}}
 	},
 	reload: func(p *proxy) { p.signal(syscall.SIGUSR2) },
+	down:   "Server nodes/a is DOWN", up: "Server nodes/a is UP",
 }
 
 var caddy = kind{
@@ -225,6 +229,14 @@ func (p *proxy) reloaded() {
 	p.kind.reload(p)
 	if p.kind != &caddy { // Caddy's command returns only when the reload is done
 		p.await(from, p.kind.ready)
+	}
+}
+
+// awaitNode waits until the proxy has written a line about a node, its kind's down or up, after the line number from.
+func (p *proxy) awaitNode(from int, line string) {
+	p.t.Helper()
+	if line != "" {
+		p.await(from, line)
 	}
 }
 

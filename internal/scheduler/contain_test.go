@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"refresher/internal/panics"
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -186,6 +188,50 @@ func TestPanicInJoin(t *testing.T) {
 			check(t, err == nil, "%s: a later join: %v", place, err)
 			whole(t, s.Scheduler)
 			equal(t, "open sessions after a panic at "+place, len(s.table.open), 1)
+		})
+	}
+}
+
+// faultyLog is the handler of a logger that panics at the line "session ended" while it is armed.
+type faultyLog struct {
+	slog.Handler
+	armed *atomic.Bool
+}
+
+func (faultyLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l faultyLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l faultyLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "session ended" && l.armed.Load() {
+		panic("a fault in the log")
+	}
+	return nil
+}
+
+// A session whose removal panics, when the node has more sessions than its limit, is neither in the
+// table nor in the metrics any more. It may be the session whose detachment exceeds the limit.
+func TestPanicInRemoval(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := testConfig(t)
+			c.MaxSessions = 1
+			log := faultyLog{slog.DiscardHandler, new(atomic.Bool)}
+			c.Logger, c.Panics = slog.New(log), panics.NewReporter(slog.New(slog.DiscardHandler), c.Registerer)
+			s := start(t, c)
+			p := joinedDetached(t, s, time.Hour)
+			log.armed.Store(!own)
+			joined(t, s, time.Hour)
+			if own {
+				p = p.comesBack()
+				log.armed.Store(true)
+				p.current().Detach()
+			}
+			log.armed.Store(false)
+			equal(t, "open sessions", len(s.table.all(nil)), 1)
+			equal(t, "attached sessions in the metrics", testutil.ToFloat64(s.metrics.sessions[session.Attached]), 1)
+			equal(t, "detached sessions in the metrics", testutil.ToFloat64(s.metrics.sessions[session.Detached]), 0)
+			must(t, p.again().resume(p))
 		})
 	}
 }

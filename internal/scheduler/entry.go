@@ -36,7 +36,7 @@ type entry struct {
 	// given up. sent contains the events that were passed to Config.SendEvent.
 	delivered store.Delivered
 	sent      store.Delivered
-	// counted is the state in which the metrics count the session.
+	// counted is the state in which the metrics count the session; Ended if they do not count it.
 	counted session.State
 
 	// operation is the trace of the current operation, or nil if there is none.
@@ -48,7 +48,13 @@ type entry struct {
 }
 
 func (s *Scheduler) newEntry(of *session.Session) *entry {
-	return &entry{engine: s, claims: of.Claims(), session: of, counted: session.Detached}
+	return &entry{engine: s, claims: of.Claims(), session: of, counted: session.Ended}
+}
+
+// opened counts the session, which was just added to the table, as a detached one.
+func (e *entry) opened() {
+	e.emit(event{kind: evOpened})
+	e.counted = session.Detached
 }
 
 // restore makes an entry from a record.
@@ -102,7 +108,6 @@ func (e *entry) contain(failed *error) {
 		*failed = panics.ErrPanicked
 	}
 	defer reports.Recover(panics.Session, nil, "session", e.claims.Session)
-	open, _ := e.engine.table.find(e.claims.Session)
 	client := e.client
 	e.discard()
 	e.engine.table.remove(e, false)
@@ -110,7 +115,7 @@ func (e *entry) contain(failed *error) {
 	if client != nil {
 		client.CloseDead()
 	}
-	if open == e {
+	if e.counted != session.Ended {
 		e.commit()
 	}
 }

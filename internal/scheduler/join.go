@@ -57,7 +57,7 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	if !s.table.join(e) {
 		return nil, errFull
 	}
-	e.emit(event{kind: evOpened})
+	e.opened()
 	defer e.commit()
 	// Revoke ends only sessions that are in the table. If it ran before table.join, it has missed
 	// this session, so the revocations are checked once more.

@@ -37,7 +37,7 @@ func (s *Scheduler) Adopt(r *store.Record) {
 	if !s.table.insert(e, nil, true) {
 		return // the session's client has resumed on this node meanwhile
 	}
-	e.emit(event{kind: evOpened})
+	e.opened()
 	defer e.contain(nil)
 	e.emit(event{kind: evAdopted})
 	if e.session.State() != session.Ended && e.isRevoked() {
@@ -274,23 +274,24 @@ func (a *answer) raiseEpoch() bool {
 // the lock of the entry `held`, and no other lock.
 func (s *Scheduler) makeRoom(held *entry) {
 	for e := s.table.takeSurplus(held); e != nil; e = s.table.takeSurplus(held) {
-		if more, ok := s.journal.crowded.Pass(logEvery); ok {
-			s.config.Logger.Warn("more sessions than --max-sessions: the node drops those detached longest; their clients can still resume", "more", more)
-		}
 		if e == held {
-			evict(e)
+			e.evict()
 			continue
 		}
 		func() {
 			defer e.Unlock()
 			defer e.contain(nil)
-			evict(e)
+			e.evict()
 		}()
 	}
 }
 
-// evict ends a session as expired.
-func evict(e *entry) {
+// evict ends a session as expired, to keep the table within its limit.
+func (e *entry) evict() {
+	s := e.engine
+	if more, ok := s.journal.crowded.Pass(logEvery); ok {
+		s.config.Logger.Warn("more sessions than --max-sessions: the node drops those detached longest; their clients can still resume", "more", more)
+	}
 	e.end(session.EndExpired)
 	e.commit()
 }

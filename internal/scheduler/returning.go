@@ -104,7 +104,7 @@ func (b *returning) find() (*entry, error) {
 			e = b.makeEntry()
 			e.Lock() // does not block: e is not in the table yet, so no other goroutine can hold its lock
 			if s.table.insert(e, over, false) {
-				e.emit(event{kind: evOpened})
+				e.opened()
 				b.made = true
 				return e, nil
 			}

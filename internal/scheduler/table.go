@@ -27,7 +27,8 @@ type table struct {
 
 	mu sync.Mutex
 	// open and ended contain the sessions by id. An ended session stays until the store has its end
-	// and its last event is delivered.
+	// and its last event is delivered. A session that takeSurplus returned is in the map ended before
+	// it ends.
 	open  map[string]*entry
 	ended map[string]*entry
 	queue queue
@@ -124,7 +125,7 @@ func (t *table) place(e *entry) (crowded bool) {
 	return t.crowded()
 }
 
-// remove removes an ended session from the open ones. If remember is true, the session becomes one
+// remove removes a session, which has ended, from the open ones. If remember is true, the session becomes one
 // of the ended ones, so that its keys are refused, until forget is called.
 func (t *table) remove(e *entry, remember bool) {
 	t.mu.Lock()
@@ -202,9 +203,9 @@ func (t *table) crowded() bool {
 	return t.limit > 0 && len(t.open)-t.adopted > t.limit && t.detached.Len() > 0
 }
 
-// takeSurplus moves a session that must be removed to keep the limit to the ended ones, and returns
-// it, locked. It returns nil if no session must be removed. The caller ends the session. It is moved
-// before its end, so that a concurrent call does not count it and remove one more.
+// takeSurplus returns a session that the caller must end to keep the limit, locked, or nil. It has
+// already removed the session from the open ones, as remove does, so that a concurrent call does not
+// count the session.
 //
 // takeSurplus skips sessions that are locked, since their clients may be returning. It does not skip
 // the entry `held`, whose lock the caller holds.

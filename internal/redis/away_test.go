@@ -60,7 +60,7 @@ func (s *harness) fails(ctx context.Context, t *testing.T, what string) (slowest
 		},
 		"revocations, put": func() (bool, error) { return false, s.PutRevocations(ctx, r, revocation("S")) },
 		"revocations, read": func() (bool, error) {
-			all, version, err := s.Revocations(ctx, store.RevocationsVersion{})
+			all, _, version, err := s.Revocations(ctx, store.RevocationsVersion{})
 			return len(all) > 0 || version != store.RevocationsVersion{}, err
 		},
 		"revocations, ended": func() (bool, error) { return false, s.PutEnded(ctx, r, "a", store.Ended{}) },

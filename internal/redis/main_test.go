@@ -212,7 +212,7 @@ func (s *harness) tryAll(ctx context.Context) error {
 	if err := s.PutRevocations(ctx, revocation("tried")); err != nil {
 		return err
 	}
-	if all, _, err := s.Revocations(ctx, store.RevocationsVersion{}); err != nil || len(all) == 0 {
+	if all, _, _, err := s.Revocations(ctx, store.RevocationsVersion{}); err != nil || len(all) == 0 {
 		return fmt.Errorf("revocations: %d, %w", len(all), err)
 	}
 	return s.trySave(ctx, last)

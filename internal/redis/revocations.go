@@ -69,13 +69,13 @@ func (s *revocations) PutRevocations(ctx context.Context, revocations ...store.R
 // Revocations implements store.Revocations. It uses only read commands, so that it works on a
 // server that refuses writes or scripts. If revocations change between two of these commands,
 // the store's version is already later than the returned one, so the next call reads them
-// again.
+// again, unless Redis loses the change in a failover.
 func (s *revocations) Revocations(ctx context.Context, known store.RevocationsVersion) (
-	all []store.Revocation, version store.RevocationsVersion, err error,
+	all, later []store.Revocation, version store.RevocationsVersion, err error,
 ) {
 	defer s.metrics.observe("revocations", time.Now(), &err)
 	if version, err = s.revocationsVersion(ctx); err != nil || version == known {
-		return nil, version, err
+		return nil, nil, version, err
 	}
 	now := time.Now()
 	if s.now != nil {
@@ -84,22 +84,25 @@ func (s *revocations) Revocations(ctx context.Context, known store.RevocationsVe
 	for cursor := uint64(0); ; {
 		var page []string // page alternates ids and values
 		if page, cursor, err = s.client.HScan(ctx, s.keys.revocations.all, cursor, "", scanBatch).Result(); err != nil {
-			return nil, version, fmt.Errorf("read revocations: %w", err)
+			return nil, nil, version, fmt.Errorf("read revocations: %w", err)
 		}
 		for i := 1; i < len(page); i += 2 {
-			r, _, err := unpackRevocation(page[i])
+			r, seq, err := unpackRevocation(page[i])
 			if err == nil && r.ID != page[i-1] {
 				err = errGarbage
 			}
 			switch {
 			case err != nil:
 				s.unreadableRevocation(page[i-1], err)
-			case r.Until > session.SecOf(now):
+			case r.Until <= session.SecOf(now):
+			case version.Seq != 0 && seq > version.Seq: // Seq is 0 if somebody deleted the version
+				later = append(later, r)
+			default:
 				all = append(all, r)
 			}
 		}
 		if cursor == 0 {
-			return all, version, nil
+			return all, later, version, nil
 		}
 	}
 }

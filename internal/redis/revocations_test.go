@@ -17,7 +17,7 @@ import (
 
 func (s *harness) revoked(t *testing.T) (ids []string, version store.RevocationsVersion) {
 	t.Helper()
-	all, version, err := s.Revocations(within(t), store.RevocationsVersion{})
+	all, _, version, err := s.Revocations(within(t), store.RevocationsVersion{})
 	must(t, err)
 	for i := range all {
 		ids = append(ids, all[i].ID)
@@ -112,8 +112,25 @@ func TestGarbageRevocations(t *testing.T) {
 	}
 	server.Do("DEL", s.keys.revocations.all)
 	server.Do("SET", s.keys.revocations.all, "x")
-	if _, _, err := s.Revocations(within(t), store.RevocationsVersion{}); err == nil {
+	if _, _, _, err := s.Revocations(within(t), store.RevocationsVersion{}); err == nil {
 		t.Error("a key of the wrong type is read as no revocations")
+	}
+}
+
+// A revocation that was put after the version was read is not part of that version.
+func TestRevocationsAfterTheVersion(t *testing.T) {
+	server, s := startStore(t)
+	s.put(t, revocation("A"))
+	before := server.Do("GET", s.keys.revocations.version)
+	s.put(t, revocation("B"))
+	server.Do("SET", s.keys.revocations.version, before)
+	all, later, _, err := s.Revocations(within(t), store.RevocationsVersion{})
+	if err != nil || len(all) != 1 || all[0].ID != "A" || len(later) != 1 || later[0].ID != "B" {
+		t.Errorf("read %+v, and later %+v, %v", all, later, err)
+	}
+	server.Do("DEL", s.keys.revocations.version)
+	if all, later, _, err = s.Revocations(within(t), store.RevocationsVersion{}); err != nil || len(all) != 2 || later != nil {
+		t.Errorf("without a version: %+v, and later %+v, %v", all, later, err)
 	}
 }
 
@@ -157,7 +174,7 @@ func TestManyRevocationsHoldNobodyUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	must(t, s.PutRevocations(ctx, all...))
-	if got, _, err := s.Revocations(ctx, store.RevocationsVersion{}); err != nil || len(got) < len(all) {
+	if got, _, _, err := s.Revocations(ctx, store.RevocationsVersion{}); err != nil || len(got) < len(all) {
 		t.Fatalf("%d read, %v", len(got), err)
 	}
 	stats := server.Do("INFO", "commandstats")

@@ -120,7 +120,7 @@ func TestRefusedCommandIsAnError(t *testing.T) {
 			return err
 		},
 		"+hscan ": func(s *harness) error {
-			_, _, err := s.Revocations(within(t), store.RevocationsVersion{})
+			_, _, _, err := s.Revocations(within(t), store.RevocationsVersion{})
 			return err
 		},
 	} {

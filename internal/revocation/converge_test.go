@@ -52,14 +52,8 @@ func converge(t *testing.T, story []step) {
 	nodes := []*node{start(t, s, "0"), start(t, s, "1"), start(t, s, "2")}
 	replica := s.snapshot()
 	var added, lifted []string
-	var lost time.Time
 	for i, step := range story {
 		time.Sleep(step.after) // bubble
-		if step.what == "lose the data" || step.what == "fail over" {
-			// A change that is lost a second time before the next poll is not put again.
-			time.Sleep(time.Until(lost.Add(2 * pollEvery))) // bubble
-			lost = time.Now()
-		}
 		n := nodes[step.node]
 		switch step.what {
 		case "add":

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -191,23 +190,30 @@ func (l *link) PutRevocations(ctx context.Context, revocations ...store.Revocati
 	return err
 }
 
-func (l *link) Revocations(ctx context.Context, known store.RevocationsVersion) ([]store.Revocation, store.RevocationsVersion, error) {
+func (l *link) Revocations(ctx context.Context, known store.RevocationsVersion) (all, later []store.Revocation, version store.RevocationsVersion, err error) {
 	if err := l.reach(ctx, false, 0); err != nil {
-		return nil, store.RevocationsVersion{}, err
+		return nil, nil, store.RevocationsVersion{}, err
 	}
 	s := l.shared
 	s.readings++
 	version, lag := s.data.version, l.lag
 	s.mu.Unlock()
 	if version == known {
-		return nil, known, nil
+		return nil, nil, known, nil
 	}
 	if err := l.reach(ctx, false, lag); err != nil {
-		return nil, store.RevocationsVersion{}, err
+		return nil, nil, store.RevocationsVersion{}, err
 	}
 	defer s.mu.Unlock()
 	s.full++
-	return slices.Collect(maps.Values(s.data.all)), version, nil
+	for id, r := range s.data.all {
+		if s.data.seqs[id] > version.Seq {
+			later = append(later, r)
+		} else {
+			all = append(all, r)
+		}
+	}
+	return all, later, version, nil
 }
 
 func (l *link) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {

@@ -176,7 +176,7 @@ func (s *Set) follow(c store.RevocationsChange) (current bool) {
 }
 
 // sync reads and merges all revocations of the store if the store's version has changed. If it has
-// not, sync finds the changes that the store accepted from this node and lost.
+// not, sync finds the changes that the store had accepted and has lost.
 func (s *Set) sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -195,19 +195,21 @@ func (s *Set) sync(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	accepted := s.acceptedUnseen()
-	all, version, err := s.config.Store.Revocations(ctx, s.known)
+	all, later, version, err := s.config.Store.Revocations(ctx, s.known)
 	if err != nil {
 		return err
 	}
 	if version == s.known {
-		// What the store accepted before this read would have changed its version.
+		// Any change before this read gave the store another version than `known`. So a change that
+		// this node has not seen under `known` is lost.
 		s.putAgain(accepted)
 		return nil
 	}
+	s.merge(later, otherChange)
 	s.merge(all, completeRead)
 	if !s.Loaded() {
 		close(s.loaded)
-		s.config.Logger.Info("revocations loaded", "revocations", len(all))
+		s.config.Logger.Info("revocations loaded", "revocations", len(all)+len(later))
 	}
 	s.reached(version)
 	return nil

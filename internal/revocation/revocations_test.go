@@ -184,7 +184,7 @@ func TestRevocationRefusals(t *testing.T) {
 				t.Errorf("%s: %d %s", body, answer.StatusCode, text)
 			}
 		}
-		if all, _, err := s.Memory.Revocations(t.Context(), store.RevocationsVersion{}); err != nil || len(all) != 0 {
+		if all, _, _, err := s.Memory.Revocations(t.Context(), store.RevocationsVersion{}); err != nil || len(all) != 0 {
 			t.Errorf("revocations came of it: %+v, %v", all, err)
 		}
 		given := order(s, `{"channel":"c","for":31536000}`)

@@ -50,7 +50,7 @@ type Set struct {
 	projects    projects            // by App ID
 	expired     session.UnixSec     // the highest Until of all entries that were removed after their end
 	unsaved     map[*entry]struct{} // entries whose newest version is not in the store
-	unseen      map[*entry]struct{} // entries that the store has accepted, but that it may lose before this node sees them there
+	unseen      map[*entry]struct{} // entries whose `stored` is higher than `seen`: the store accepted them, and may lose them in a failover
 	unapplied   []*entry            // new entries; the method act must end the sessions that they match
 	ending      map[*entry]int64    // entries whose sessions Add is ending now, with the value of reachedSeq when Add began
 	reachedSeq  int64               // RevocationsVersion.Seq of the version in the field `known`
@@ -61,8 +61,9 @@ type Set struct {
 type entry struct {
 	store.Revocation
 	stored int64       // the store's version of the revocation, as far as this node knows; 0 means none
-	seen   int64       // the version in that state of the store that the field `known` names; 0 means none
-	again  bool        // the store has lost this version once, and it is put there again
+	seen   int64       // the store's version of the revocation when the store had the version `known`; 0 means none
+	again  int         // how often putAgain has marked the entry as unsaved since setSeen was called
+	next   time.Time   // when putAgain may mark the entry again
 	adding bool        // Add is putting the revocation into the store, and removes it if the store refuses it
 	ended  store.Ended // count of the sessions that this node has ended
 }
@@ -134,13 +135,14 @@ const mergeBatch = 256
 type origin int
 
 const (
-	// completeRead: the copies are all revocations of the store. Entries that are not among them are put
-	// into the store again.
+	// completeRead: the copies are all revocations that the store had in the version that becomes
+	// `known`. Entries that are not among them are put into the store again.
 	completeRead origin = iota
 	// nextChange: the copies come in a notice of the change that follows the version in the field
 	// `known`.
 	nextChange
-	// otherChange: the copies come in any other notice. The store may have lost the change since.
+	// otherChange: the copies come in another notice, or changed while the store was read. The store
+	// may have lost the change meanwhile.
 	otherChange
 )
 
@@ -224,7 +226,6 @@ func (s *Set) put(r *store.Revocation) *entry {
 	} else {
 		s.projects.of(e.App).remove(e)
 		e.Lifted, e.Version = r.Lifted, r.Version // only these fields of a revocation can change
-		e.again = false
 	}
 	if !e.Lifted {
 		s.projects.of(e.App).add(e)
@@ -265,15 +266,15 @@ func (s *Set) setStored(e *entry, version int64) {
 // The caller holds mu.
 func (s *Set) setSeen(e *entry, version int64) {
 	s.setStored(e, version)
-	e.seen, e.again = version, false
+	e.seen, e.again, e.next = version, 0, time.Time{}
 	delete(s.unseen, e)
 }
 
-// setAccepted records that the store has accepted a version of an entry, which it may have lost since.
-// The caller holds mu.
+// setAccepted records that the store has accepted a version of an entry, and may have lost it
+// meanwhile. The caller holds mu.
 func (s *Set) setAccepted(e *entry, version int64) {
 	s.setStored(e, max(e.stored, version))
-	if e.stored > e.seen && !e.again {
+	if e.stored > e.seen {
 		s.unseen[e] = struct{}{}
 	}
 }
@@ -290,19 +291,26 @@ func (s *Set) acceptedUnseen() map[*entry]int64 {
 	return versions
 }
 
-// putAgain marks entries as unsaved that the store has accepted and lost: it failed over to a
-// replica that had not received them. Each version is put again only once, since a store whose clock
-// is ahead accepts a revocation that has ended by its clock, and does not keep it.
+// putAgain marks entries as unsaved whose accepted versions the store has lost: it failed over to a
+// replica that had not received them. The same entry is marked again after a pause that doubles,
+// since a store whose clock is ahead accepts a revocation that has ended by its clock, but never
+// stores it.
 func (s *Set) putAgain(accepted map[*entry]int64) {
+	now, lost := time.Now(), false
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for e, version := range accepted {
-		if _, unseen := s.unseen[e]; unseen && e.stored == version {
-			delete(s.unseen, e)
-			e.again = true
-			s.setStored(e, e.seen)
-			s.reportAgain()
+		if _, unseen := s.unseen[e]; !unseen || e.stored != version || now.Before(e.next) {
+			continue
 		}
+		delete(s.unseen, e)
+		e.next = now.Add(pollEvery << min(e.again, 10))
+		e.again++
+		s.setStored(e, e.seen)
+		lost = true
+	}
+	if lost {
+		s.reportAgain()
 	}
 }
 

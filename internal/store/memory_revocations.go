@@ -91,18 +91,18 @@ func (m *Memory) PutRevocations(_ context.Context, revocations ...Revocation) (e
 }
 
 // Revocations implements Revocations.
-func (m *Memory) Revocations(_ context.Context, known RevocationsVersion) (all []Revocation, _ RevocationsVersion, _ error) {
+func (m *Memory) Revocations(_ context.Context, known RevocationsVersion) (all, _ []Revocation, _ RevocationsVersion, _ error) {
 	s := &m.revocations
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.version == known {
-		return nil, known, nil
+		return nil, nil, known, nil
 	}
 	s.expire(session.SecOf(m.now()))
 	for _, r := range s.all {
 		all = append(all, r.Revocation)
 	}
-	return all, s.version, nil
+	return all, nil, s.version, nil
 }
 
 // WatchRevocations implements Revocations.

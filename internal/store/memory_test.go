@@ -93,14 +93,14 @@ func TestLoseChangesGenerationsAndVersion(t *testing.T) {
 		m.save(m.open("S1"))
 		m.save(m.tombstone("S2", time.Hour))
 		put := errors.Join(m.PutRevocations(t.Context(), r), m.PutEnded(t.Context(), r, "a", store.Ended{Sessions: 1}))
-		_, version, err := m.Revocations(t.Context(), store.RevocationsVersion{})
+		_, _, version, err := m.Revocations(t.Context(), store.RevocationsVersion{})
 		if err != nil || put != nil || versions[version] {
 			t.Fatal(version, err, put)
 		}
 		versions[version] = true
 		m.Lose()
 		m.wantLen(0, 0)
-		all, version, err := m.Revocations(t.Context(), version)
+		all, _, version, err := m.Revocations(t.Context(), version)
 		p, progressErr := m.RevocationProgress(t.Context(), "R")
 		if err != nil || progressErr != nil || len(all) > 0 || versions[version] || p.Seq != 0 || len(p.Ended) > 0 {
 			t.Errorf("revocations %+v, version %v, progress %+v", all, version, p)

@@ -58,9 +58,9 @@ func (s shared) PutRevocations(ctx context.Context, revocations ...store.Revocat
 	return s.Memory.PutRevocations(ctx, revocations...)
 }
 
-func (s shared) Revocations(ctx context.Context, known store.RevocationsVersion) ([]store.Revocation, store.RevocationsVersion, error) {
+func (s shared) Revocations(ctx context.Context, known store.RevocationsVersion) (all, later []store.Revocation, version store.RevocationsVersion, err error) {
 	if err := s.broken(); err != nil {
-		return nil, store.RevocationsVersion{}, err
+		return nil, nil, store.RevocationsVersion{}, err
 	}
 	return s.Memory.Revocations(ctx, known)
 }

@@ -253,7 +253,7 @@ func (h *history) PutRevocations(t *rapid.T) {
 
 // PutEnded stores how many sessions a node has ended for a revocation.
 func (h *history) PutEnded(t *rapid.T) {
-	all, _, err := h.oracle.Revocations(h.t.Context(), store.RevocationsVersion{})
+	all, _, _, err := h.oracle.Revocations(h.t.Context(), store.RevocationsVersion{})
 	if err != nil || len(all) == 0 {
 		t.Skip()
 	}
@@ -275,13 +275,13 @@ func (h *history) revocations(t *rapid.T) {
 	var all [2][]store.Revocation
 	var changed [2]bool
 	for i, s := range []Store{h.oracle, h.subject} {
-		known, version, err := s.Revocations(h.t.Context(), h.versions[i])
+		known, _, version, err := s.Revocations(h.t.Context(), h.versions[i])
 		if err != nil || version == h.versions[i] && known != nil {
 			t.Fatalf("Revocations: %+v, %v", known, err)
 		}
 		changed[i] = version != h.versions[i]
 		h.versions[i] = version
-		if all[i], _, err = s.Revocations(h.t.Context(), store.RevocationsVersion{}); err != nil {
+		if all[i], _, _, err = s.Revocations(h.t.Context(), store.RevocationsVersion{}); err != nil {
 			t.Fatalf("Revocations: %v", err)
 		}
 		slices.SortFunc(all[i], func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })

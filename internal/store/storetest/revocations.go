@@ -49,7 +49,7 @@ func (w *world) putRevocations(revocations ...store.Revocation) {
 // revocations reads all revocations, by id, and the version.
 func (w *world) revocations(known store.RevocationsVersion) ([]store.Revocation, store.RevocationsVersion) {
 	w.Helper()
-	all, version, err := w.store.Revocations(w.Context(), known)
+	all, _, version, err := w.store.Revocations(w.Context(), known)
 	if err != nil {
 		w.Fatalf("Revocations: %v", err)
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"refresher/internal/session"
@@ -96,6 +98,51 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		m.fail(session.Errorf(session.CodeBadRequest, "rtc.channel: no"))
 		wantCode(t, tryJoin(t.Context(), s), session.CodeBadRequest)
 		healthy(t, s, "")
+	})
+}
+
+// The histogram of the schedule counts each session by the time until its deadline, and a session is at
+// risk while its tokens expire soon and its client has not confirmed new ones.
+func TestOutlook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		registry := prometheus.NewRegistry()
+		c.Registerer = registry
+		s := start(t, c)
+		joinedMany(t, s, 2, time.Hour)
+		joinedDetached(t, s, 24*time.Hour)
+		joinedSilent(t, s, 20*time.Second)
+		seen := 0.0
+		for range 500 {
+			wait(2 * time.Second)
+			now := s.clock.now()
+			want := make(map[float64]uint64)
+			atRisk := 0.0
+			for _, e := range s.table.all(nil) {
+				for _, span := range lookAhead {
+					if e.session.Deadline()-now.Mono <= span {
+						want[span.Seconds()]++
+					}
+				}
+				if e.session.State() == session.Attached && e.session.Unconfirmed() && e.session.HeldExpires()-now.Mono < 30*time.Second {
+					atRisk++
+				}
+			}
+			families, err := registry.Gather()
+			must(t, err)
+			for _, f := range families {
+				switch m := f.GetMetric()[0]; f.GetName() {
+				case "refresher_sessions_at_risk":
+					equal(t, "sessions at risk", m.GetGauge().GetValue(), atRisk)
+					seen += atRisk
+				case "refresher_schedule_due_seconds":
+					for _, b := range m.GetHistogram().GetBucket() {
+						equal(t, fmt.Sprintf("sessions due within %v s", b.GetUpperBound()), b.GetCumulativeCount(), want[b.GetUpperBound()])
+					}
+				}
+			}
+		}
+		check(t, seen > 0, "no session was ever at risk")
 	})
 }
 

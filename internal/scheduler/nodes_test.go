@@ -565,6 +565,28 @@ func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 	})
 }
 
+// A node has adopted a session from a record that names another user than the client's key. The client
+// gets the tokens of the key's user.
+func TestAdoptedRecordOfAnotherUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := start(t, testConfig(t)), start(t, testConfig(t))
+		p := joined(t, a, time.Hour)
+		inAnHour := session.SecOf(time.Now().Add(time.Hour))
+		b.Adopt(&store.Record{Record: session.Record{
+			ResumeClaims: session.ResumeClaims{
+				Session: p.id(), App: "app", Epoch: 1, Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 2}},
+				Terms: session.Terms{TTL: time.Hour, Until: inAnHour},
+			},
+			Proven: 1, State: session.Detached, Seq: 1, ExpiresAt: inAnHour,
+		}, Node: "gone", Version: 1})
+		moved := &fakeClient{t: t, scheduler: b}
+		must(t, moved.resume(p))
+		equal(t, "uid", b.table.get(p.id()).session.Identity.RTC.UID, 1)
+		equal(t, "open sessions", len(b.table.all(nil)), 1)
+		whole(t, b)
+	})
+}
+
 // A live node sends each event once, even if your back end never acknowledges it.
 func TestEventsAreSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -182,6 +182,12 @@ func TestResumeAndRenewalNeedApproval(t *testing.T) {
 		_, err := s.RenewByKey(t.Context(), p.resumeRequest())
 		wantCode(t, err, session.CodeUnavailable)
 		wantCode(t, p.again().resume(p), session.CodeUnavailable)
+		// A node that knows only the key keeps nothing of a refused client.
+		c := testConfig(t)
+		c.asks(approvalGrace).fails()
+		other := start(t, c)
+		wantCode(t, (&fakeClient{t: t, scheduler: other}).resume(p), session.CodeUnavailable)
+		equal(t, "sessions on the other node", len(other.table.all(nil)), 0)
 		b.answers(true)
 		back := p.comesBack()
 		b.answers(false)

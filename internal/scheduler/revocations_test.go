@@ -139,6 +139,7 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 		equal(t, "sessions that another project's revocation ended", len(revoke(s, store.Selector{App: "another", Channel: "a"})), 0)
 		all := store.Selector{App: "app", Channel: "a"}
 		equal(t, "further sessions of the channel that were ended", len(revoke(s, all)), 2)
+		equal(t, "open sessions", len(s.table.all(nil)), 1)
 		bob.wantTold(session.EndRevoked)
 		eve.wantServed(0)
 

@@ -211,6 +211,7 @@ func TestFailoverToTheKnownVersion(t *testing.T) {
 		replica := s.snapshot()
 		s.set(func(s *shared) { s.deaf = true })
 		a.lift(first.ID)
+		a.join("S", 7)
 		added := make(chan store.Revocation)
 		go func() {
 			r, _ := a.add(revocation(7)) // waits for the other node
@@ -218,10 +219,12 @@ func TestFailoverToTheKnownVersion(t *testing.T) {
 		}()
 		synctest.Wait()
 		s.restore(replica)
+		s.set(func(s *shared) { s.deaf = false })
 		r := <-added
 		time.Sleep(2 * time.Second) // bubble
 		other.wantRevoked(6, false)
 		other.wantRevoked(7, true)
+		other.wantEnded(r.ID, 1)
 		if got := s.get(r.ID); got != r {
 			t.Errorf("the store has %+v, want %+v", got, r)
 		}

@@ -137,8 +137,8 @@ func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo
 		Real: signer == nil && !c.StandIn && !c.ownPage(), WithoutPage: c.ownPage(), Logger: logger.With("component", "demo"),
 	}
 	if !config.Real {
-		// Agora warns the client 30 s before a token expires. The demo's tokens may live for less than that, and the
-		// client would be warned of each token at once.
+		// Agora warns the client 30 s before a token expires. A token of the demo may live for less than 30 s. The
+		// client would then get the warning as soon as it gets the token.
 		config.WarnBefore = max(min(agoraWarning, ttl/5).Truncate(time.Second), time.Second)
 		certificates := append(c.certificates(), "")
 		standIn, err = edge.New(edge.Config{

@@ -133,8 +133,8 @@ func split(u *url.URL) ([]string, error) {
 }
 
 // withoutDoubledSlash removes empty parts at the start of a path, since some apps append /rtc/… to a base URL that
-// already ends with a slash. It does not change //v1/…: that path must not reach an endpoint, since a proxy's rule for
-// /v1 does not match it.
+// already ends with a slash. It leaves //v1/… as it is, so that this path reaches no endpoint: it would pass a proxy's
+// rule that blocks /v1.
 func withoutDoubledSlash(parts []string) []string {
 	head := slices.IndexFunc(parts, func(p string) bool { return p != "" })
 	if head < 1 || parts[head] == "v1" {

@@ -176,8 +176,8 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// The longest wait doubles with each failed connection, up to 20 s. A connection that was joined for more than
-// 5 s resets this bound. A message `reconnect` neither raises nor resets the bound.
+// Each wait is random, up to a bound. The bound doubles with each failed connection, up to 20 s. A connection that stays
+// joined for more than 5 s resets the bound. The message `reconnect` does not change it.
 func TestBackoff(t *testing.T) {
 	m := in(Greeting)
 	now := start

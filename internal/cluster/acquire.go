@@ -13,9 +13,9 @@ const (
 	// acquireTimeout bounds one request to the store. If the store does not answer in time,
 	// the session continues with the data in its resume key.
 	acquireTimeout = 400 * time.Millisecond
-	// acquiresAtOnce is the maximum number of concurrent requests to the store: in a reconnect
-	// storm, more of them would time out. acquireQueue is how long a client waits until its
-	// request can be sent. After that the session continues with the data in its resume key.
+	// acquiresAtOnce is the maximum number of concurrent requests to the store. Without this limit,
+	// requests would time out in a reconnect storm. acquireQueue is how long a client waits until
+	// its request can be sent. After that the session continues with the data in its resume key.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
 	// acquireCooldown is the pause after a request that the store did not answer. During the

@@ -14,7 +14,7 @@ import (
 // gatherFor is the minimum time for which a record waits, so that more records share a batch.
 const gatherFor = 100 * time.Millisecond
 
-// write saves the records of the write-behind when they become due, until ctx is done.
+// write saves the records that wait in the write-behind queue as they become due, until ctx is done.
 func (c *Cluster) write(ctx context.Context) {
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()

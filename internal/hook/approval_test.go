@@ -177,7 +177,7 @@ func TestQueueFull(t *testing.T) {
 // TestDecide tests which answers count as failures. This test looks at the log: a malformed decision is logged, and a
 // missing decision is not.
 func TestFailures(t *testing.T) {
-	// ofB allows request a, and answers request b with these fields of a decision.
+	// ofB returns a back end that allows request a, and whose decision about request b has the given fields.
 	ofB := func(fields string) func(context.Context, *request) reply {
 		return func(_ context.Context, r *request) reply {
 			return decide(r, func(q approvalRequest) string {

@@ -83,7 +83,7 @@ func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func
 	m := &approvalMetrics{
 		seconds: auto.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_authorize_seconds",
-			Help:    "Time from an approval request to its answer, by outcome: allowed, denied, or failed without an answer.",
+			Help:    "Duration of an approval request, by outcome: allowed, denied, or failed, which means that there was no answer.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30},
 		}), []string{"outcome"}),
 		requests: auto.NewCounterVec(prometheus.CounterOpts{

@@ -17,8 +17,8 @@ const (
 	closePatience = 2 * time.Second
 )
 
-// IgnoreBrokenPipe makes a write to a pipe without a reader fail, so that it does not end the process. The signal
-// SIGPIPE is ignored and not caught: a caught signal would also be delivered for each write to a broken socket.
+// IgnoreBrokenPipe ignores the signal SIGPIPE. A write to a pipe that has no reader then returns an error and does not
+// end the process. The signal is not caught instead: it would also be delivered for each write to a broken socket.
 func IgnoreBrokenPipe() { signal.Ignore(syscall.SIGPIPE) }
 
 // Log writes log lines in the background. It is safe for concurrent use.

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// statusTopic is the topic of this package's statuses in store.Nodes. A node's status is
-	// the RevocationsVersion.Seq up to which the node has ended the sessions that revocations
-	// match.
+	// statusTopic is the topic of this package's statuses in store.Nodes. A node's status is a
+	// RevocationsVersion.Seq: the node has ended all sessions that match the revocations up to that
+	// number.
 	statusTopic = "revocations"
 	// statusEvery is how often a node writes its unchanged status again, in case the store has lost
 	// it.

@@ -43,7 +43,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Tracker records with which certificates the nodes sign. It is safe for concurrent use.
+// Tracker records the certificates that the nodes sign with. It is safe for concurrent use.
 type Tracker struct {
 	config  Config
 	wake    chan struct{} // makes Run publish at once
@@ -72,7 +72,7 @@ func (t *Tracker) Changed() {
 	}
 }
 
-// observe records with which certificates this node signs, and returns Config.Projects().
+// observe records the certificates that this node signs with, and returns Config.Projects().
 func (t *Tracker) observe() map[string][]session.Fingerprint {
 	projects := t.config.Projects()
 	t.mu.Lock()

@@ -50,7 +50,7 @@ func (s *status) tokensEnd(now session.UnixSec) session.UnixSec {
 	return now.Add(time.Duration(s.MaxTTL) * time.Second)
 }
 
-// observe records with which certificates this node signs now.
+// observe records the certificates that this node signs with now.
 func (s *status) observe(projects map[string][]session.Fingerprint, now session.UnixSec) {
 	for app, certificates := range projects {
 		was := s.Projects[app]

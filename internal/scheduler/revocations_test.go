@@ -161,9 +161,8 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 	})
 }
 
-// A revoked session of a dead node ends when another node adopts it. This holds even if that node
-// has not loaded the store's revocations and knows only the revocations that were added on that
-// node itself.
+// When a node adopts a revoked session of a dead node, the session ends. This holds even if the
+// adopting node has not loaded the store's revocations, and knows only those that it has added.
 func TestRevokedSessionOfADeadNode(t *testing.T) {
 	for _, unread := range []bool{false, true} {
 		inCluster(t, func(t *testing.T, c *cluster) {

@@ -44,8 +44,8 @@ func (m *memoryRevocations) reset() {
 	m.all, m.ended, m.earliest = make(map[string]storedRevocation), make(map[string]storedEnded), math.MaxInt64
 }
 
-// expire removes the revocations that have ended, and their counts of ended sessions. The
-// caller holds mu.
+// expire removes the revocations whose time is over, and the counts of the sessions that each of
+// them has ended. The caller holds mu.
 func (m *memoryRevocations) expire(now session.UnixSec) {
 	if now < m.earliest {
 		return

@@ -10,9 +10,9 @@ const (
 	Retry Action = iota
 	// Done: the store has the record now, or a newer one of the same owner.
 	Done
-	// CloseSuperseded: the client connected to another node with the resume key of this
-	// epoch or a later one. Close this node's connection as superseded, and drop the
-	// session.
+	// CloseSuperseded: the client has resumed on another node, with the newest resume key that
+	// this node knows or with a newer one. Close this node's connection as superseded, and
+	// drop the session.
 	CloseSuperseded
 	// Release: another node owns the session, and the client of this node's connection may
 	// not know that node. Close the connection so that the client resumes, and drop the

@@ -208,7 +208,7 @@ func (s *harness) said(want ...string) {
 	}
 }
 
-// sessions is a fake Sessions whose attachments record their calls.
+// sessions is a fake Sessions. Each session.Attachment that it returns records the calls of its methods.
 type sessions struct {
 	refuse error
 	// beforeJoined, if not nil, is called before the message `joined` is written.

@@ -79,8 +79,8 @@ type play struct {
 	settings string
 	node     *node
 	sockets  map[string]*socket
-	// bound maps a token, key, id or expiry of the transcript to the service's value. Its keys have the form "kind
-	// text".
+	// bound maps each token, resume key, id and expiry of the transcript to the service's value. The index is the kind
+	// of value, a space, and the text in the transcript.
 	bound map[string]any
 	shell map[string]string
 

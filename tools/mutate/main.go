@@ -39,7 +39,7 @@ func main() {
 	if *tests != "" {
 		r.tests = strings.Split(*tests, ",")
 	}
-	if err := r.all(flag.Args()); err != nil {
+	if err := r.testAll(flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
@@ -54,8 +54,8 @@ type run struct {
 	tests   []string
 }
 
-// all tests the mutants of each folder. It prints a line for each folder, and for each mutant that survived.
-func (r *run) all(args []string) error {
+// testAll tests the mutants of each folder. It prints a line for each folder, and for each mutant that survived.
+func (r *run) testAll(args []string) error {
 	folders, files, err := r.files(args)
 	if err != nil {
 		return err

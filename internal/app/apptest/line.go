@@ -160,7 +160,7 @@ func (l *Line) Joined() Received {
 	return got
 }
 
-// ResumeMessage returns a resume of the line's session.
+// ResumeMessage returns the message `resume` for the line's session.
 func (l *Line) ResumeMessage() string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d,"expiresAt":%d}`, l.Session, l.Key, l.Seq.Load(), l.Ends())
 }

@@ -120,7 +120,7 @@ func (r Request) try(s *Cluster, node int, credential string, _ *Line) Outcome {
 
 // Outcome is the result of a request for tokens.
 type Outcome struct {
-	Status int                // HTTP status; it is 200, too, if a session was opened
+	Status int                // HTTP status; 200 if a WebSocket opened a session
 	Code   string             // the error's code, or the reason of the session's end
 	Close  protocol.CloseCode // close code of the connection
 	Later  bool               // the answer says when to retry

@@ -18,7 +18,7 @@ type Report struct {
 
 	Joins    uint64 `json:"joins"`
 	Resumes  uint64 `json:"resumes"`
-	Renewals uint64 `json:"renewals"` // bundles that calls accepted before the old tokens expired
+	Renewals uint64 `json:"renewals"` // bundles of tokens that clients accepted before their old tokens expired
 	Repeats  uint64 `json:"repeats"`  // pushes that the service sent again
 	Pings    uint64 `json:"pings"`
 	Drops    uint64 `json:"drops"` // connections that the generator cut, by --drop-rate

@@ -14,12 +14,12 @@ import (
 	"refresher/internal/protocol"
 )
 
-// The buffer of a connection has these sizes, in bytes. A pong with its header has 37 bytes, a push for two services
-// about 600, and a `joined` message about 900.
+// Sizes in bytes. A pong with its header has 37 bytes, a push for two services about 600, and a message `joined` about
+// 900.
 const (
-	idleSize   = 64 // while the connection waits for a message
-	bufferSize = 2 << 10
-	maxFrame   = 64 << 10
+	idleSize   = 64       // size of a connection's buffer while the connection waits for a message
+	bufferSize = 2 << 10  // size of the buffer while a message arrives
+	maxFrame   = 64 << 10 // size of the largest frame that is read
 )
 
 // Opcodes of frames, RFC 6455.

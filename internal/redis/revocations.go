@@ -67,9 +67,8 @@ func (s *revocations) PutRevocations(ctx context.Context, revocations ...store.R
 }
 
 // Revocations implements store.Revocations. It uses only read commands, so that it works on a
-// server that refuses writes or scripts. If revocations change between two of these commands,
-// the store's version is already later than the returned one, so the next call reads them
-// again, unless Redis loses the change in a failover.
+// server that refuses writes or scripts. The first one reads the version. A revocation that
+// changes after that has a higher seq than the version.
 func (s *revocations) Revocations(ctx context.Context, known store.RevocationsVersion) (
 	all, later []store.Revocation, version store.RevocationsVersion, err error,
 ) {

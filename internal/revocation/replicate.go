@@ -205,8 +205,8 @@ func (s *Set) sync(ctx context.Context) error {
 		s.putAgain(accepted)
 		return nil
 	}
-	s.merge(later, otherChange)
 	s.merge(all, completeRead)
+	s.merge(later, otherChange) // comes last, since completeRead marks entries that are not in `all` as unsaved
 	if !s.Loaded() {
 		close(s.loaded)
 		s.config.Logger.Info("revocations loaded", "revocations", len(all)+len(later))

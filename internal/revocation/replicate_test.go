@@ -201,16 +201,24 @@ func TestEmptied(t *testing.T) {
 	})
 }
 
+// liftUnnoticed adds a revocation of user 6 and lifts it. From the lifting on, nodes get no notices. It
+// returns the revocation's id, and the store's data from before the lifting.
+func (n *node) liftUnnoticed(s *shared) (id string, before data) {
+	n.t.Helper()
+	r, _ := n.add(revocation(6))
+	time.Sleep(time.Second) // bubble
+	before = s.snapshot()
+	s.set(func(s *shared) { s.deaf = true })
+	n.lift(r.ID)
+	return r.ID, before
+}
+
 // TestFailoverToTheKnownVersion: the store accepts a change and loses it in a failover, before any
 // node has seen it there. The store's version is then the one that all nodes know, but the node that
 // made the change puts it into the store again.
 func TestFailoverToTheKnownVersion(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
-		first, _ := a.add(revocation(6))
-		time.Sleep(time.Second) // bubble
-		replica := s.snapshot()
-		s.set(func(s *shared) { s.deaf = true })
-		a.lift(first.ID)
+		_, replica := a.liftUnnoticed(s)
 		a.join("S", 7)
 		added := make(chan store.Revocation)
 		go func() {
@@ -234,11 +242,7 @@ func TestFailoverToTheKnownVersion(t *testing.T) {
 // TestFailoverAfterFailover: a change that the store has lost twice is put there a third time.
 func TestFailoverAfterFailover(t *testing.T) {
 	inPair(t, func(t *testing.T, s *shared, a, other *node) {
-		r, _ := a.add(revocation(6))
-		time.Sleep(time.Second) // bubble
-		replica := s.snapshot()
-		s.set(func(s *shared) { s.deaf = true })
-		a.lift(r.ID)
+		lifted, replica := a.liftUnnoticed(s)
 		s.restore(replica)
 		a.link.set(readOnly)
 		time.Sleep(time.Minute) // bubble
@@ -249,11 +253,49 @@ func TestFailoverAfterFailover(t *testing.T) {
 		}
 		s.restore(replica)
 		time.Sleep(time.Minute) // bubble
-		if !s.get(r.ID).Lifted {
+		if !s.get(lifted).Lifted {
 			t.Error("the lifted revocation is in force again")
 		}
 		other.wantRevoked(6, false)
 		a.wantLacks(0)
+	})
+}
+
+// putElsewhere puts a revocation into the store, as another node does.
+func (s *shared) putElsewhere(t *testing.T, id string, uid int) {
+	t.Helper()
+	r := revocation(uid)
+	r.ID, r.Version = id, 1
+	if err := (&link{shared: s}).PutRevocations(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitRead waits until a node has read the store's version.
+func (s *shared) awaitRead() {
+	before, _ := s.counts()
+	for now := before; now == before; now, _ = s.counts() {
+		time.Sleep(time.Millisecond) // bubble
+	}
+}
+
+// TestAddDuringARead: a revocation that was added elsewhere while a node read the store is merged, and the
+// node does not put it there again.
+func TestAddDuringARead(t *testing.T) {
+	withStore(t, func(t *testing.T, s *shared) {
+		a := start(t, s, "a")
+		s.set(func(s *shared) { s.deaf = true })
+		a.link.set(func(l *link) { l.lag = 200 * time.Millisecond })
+		s.putElsewhere(t, "X", 6)
+		s.awaitRead()
+		time.Sleep(100 * time.Millisecond) // bubble
+		s.putElsewhere(t, "Y", 7)
+		time.Sleep(2 * time.Second) // bubble
+		a.wantRevoked(6, true)
+		a.wantRevoked(7, true)
+		if puts := a.link.putCount(); puts != 0 {
+			t.Errorf("the node put %d revocations", puts)
+		}
 	})
 }
 
@@ -266,17 +308,9 @@ func TestFailoverDuringARead(t *testing.T) {
 		other.link.set(cutOff)
 		const lag = 600 * time.Millisecond
 		a.link.set(func(l *link) { l.lag = lag })
-		first := revocation(6)
-		first.ID, first.Version = "X", 1
-		if err := (&link{shared: s}).PutRevocations(t.Context(), first); err != nil {
-			t.Fatal(err)
-		}
+		s.putElsewhere(t, "X", 6)
 		replica := s.snapshot()
-		for before, _ := s.counts(); ; time.Sleep(time.Millisecond) { // bubble
-			if now, _ := s.counts(); now > before {
-				break
-			}
-		}
+		s.awaitRead()
 		time.Sleep(lag / 2) // bubble
 		added := make(chan store.Revocation)
 		go func() {

@@ -145,9 +145,10 @@ type Revocations interface {
 	// changes nothing. After an error some revocations may have been merged.
 	// ErrRevocationsFull means that some new ones were refused.
 	PutRevocations(ctx context.Context, revocations ...Revocation) error
-	// Revocations returns the store's version, and all revocations that have not ended, in any
-	// order. The result `later` contains those that changed after the version was read. If the
-	// version equals `known`, it returns no revocations. It does not write.
+	// Revocations returns the store's version and, unless that version equals `known`, all
+	// revocations that have not ended, in any order. Revocations that change while the store is
+	// read are not part of the version. They are in the result `later`, and not in `all`.
+	// Revocations does not write.
 	Revocations(ctx context.Context, known RevocationsVersion) (all, later []Revocation, version RevocationsVersion, err error)
 	// WatchRevocations calls the function `changed` with each change, until ctx is done or
 	// the connection breaks. Once it has subscribed, it calls the function with an empty

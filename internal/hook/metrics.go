@@ -83,7 +83,7 @@ func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func
 	m := &approvalMetrics{
 		seconds: auto.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_authorize_seconds",
-			Help:    "Duration of an approval request, by outcome: allowed, denied, or failed, which means that there was no answer.",
+			Help:    "Duration of an approval request, by outcome: allowed, denied, or failed. A request has failed if there was no valid decision in time.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30},
 		}), []string{"outcome"}),
 		requests: auto.NewCounterVec(prometheus.CounterOpts{

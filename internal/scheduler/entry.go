@@ -115,7 +115,7 @@ func (e *entry) contain(failed *error) {
 	if client != nil {
 		client.CloseDead()
 	}
-	if e.counted != session.Ended {
+	if e.counted != session.Ended { // the metrics still count the session
 		e.commit()
 	}
 }

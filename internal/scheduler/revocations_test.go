@@ -161,8 +161,8 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 	})
 }
 
-// When a node adopts a revoked session of a dead node, the session ends. This holds even if the
-// adopting node has not loaded the store's revocations, and knows only those that it has added.
+// A node that adopts a revoked session of a dead node ends the session. It does so even before it has
+// loaded the revocations from the store, since it checks the revocations that it already has.
 func TestRevokedSessionOfADeadNode(t *testing.T) {
 	for _, unread := range []bool{false, true} {
 		inCluster(t, func(t *testing.T, c *cluster) {

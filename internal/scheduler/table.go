@@ -125,8 +125,8 @@ func (t *table) place(e *entry) (crowded bool) {
 	return t.crowded()
 }
 
-// remove removes a session, which has ended, from the open ones. If remember is true, the session becomes one
-// of the ended ones, so that its keys are refused, until forget is called.
+// remove removes a session, which has ended, from the open ones. If remember is true, the session
+// becomes one of the ended ones, so that its keys are refused, until forget is called.
 func (t *table) remove(e *entry, remember bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
